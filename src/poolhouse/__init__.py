@@ -1,0 +1,1 @@
+"""Connection pools for Python, and a live, fleet-wide view of every pool."""

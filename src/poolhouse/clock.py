@@ -1,0 +1,31 @@
+"""The only reader of time.
+
+Everything else is given a `Clock`, or the time itself, so that it can live in virtual time.
+"""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where seconds come from."""
+
+    def monotonic(self) -> float:
+        """Seconds since an unknown instant; never falls. For durations and deadlines."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """`monotonic` in whole nanoseconds."""
+        ...
+
+    def wall_time(self) -> float:
+        """Seconds since the epoch; may jump. For the wire and for people only."""
+        ...
+
+
+class SystemClock:
+    """The operating system's clocks."""
+
+    monotonic = staticmethod(time.monotonic)
+    monotonic_ns = staticmethod(time.monotonic_ns)
+    wall_time = staticmethod(time.time)

@@ -1,0 +1,1 @@
+"""The two plugins that collectd loads: server and connmon."""

@@ -1,0 +1,1 @@
+"""connmon, the live view in a terminal."""

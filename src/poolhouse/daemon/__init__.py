@@ -1,0 +1,1 @@
+"""connmond, the aggregator that needs no collectd."""

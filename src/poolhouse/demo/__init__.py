@@ -1,0 +1,1 @@
+"""A small real fleet to look at."""

@@ -1,0 +1,1 @@
+"""From an aggregator to a console: subscriptions and frames."""

@@ -1,0 +1,171 @@
+"""The fleet at one instant: frozen values, the only thing that faces read.
+
+``None`` always means "not known", because the source does not send it; it is shown as ``–`` and never as 0.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import PoolReading
+
+
+class Totals(NamedTuple):
+    """Cumulative counts since the aggregator first heard of the row; they never fall."""
+
+    checkouts: int | None = None
+    connects: int | None = None
+    disconnects: int | None = None
+    invalidated: int | None = None
+    commits: int | None = None
+    rollbacks: int | None = None
+    transactions: int | None = None
+    timeouts: int | None = None
+    acquire_errors: int | None = None
+    connect_errors: int | None = None
+
+
+class Rates(NamedTuple):
+    """The same counts per second, over the last few intervals."""
+
+    checkouts: float | None = None
+    connects: float | None = None
+    disconnects: float | None = None
+    invalidated: float | None = None
+    commits: float | None = None
+    rollbacks: float | None = None
+    transactions: float | None = None
+    timeouts: float | None = None
+    acquire_errors: float | None = None
+    connect_errors: float | None = None
+
+
+class Peaks(NamedTuple):
+    """The largest values seen."""
+
+    processes: int | None = None
+    connections: int | None = None
+    used: int | None = None
+    waiting: int | None = None
+    #: The sum of the pools' own exact marks: the true peak of the sum is at most this (shown with ``≤``).
+    used_bound: int | None = None
+    #: Checkouts in one interval.
+    checkouts: int | None = None
+
+
+class Times(NamedTuple):
+    """Distributions of wait, use and create times, in seconds when read."""
+
+    wait: Histogram | None = None
+    use: Histogram | None = None
+    create: Histogram | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The sums of one program, one host, one program on one host, one process, or the whole fleet."""
+
+    #: The program's or host's name; a process's token; empty for the fleet.
+    name: str
+    processes: int | None = None
+    pools: int | None = None
+    idle: int | None = None
+    used: int | None = None
+    detached: int | None = None
+    waiting: int | None = None
+    #: Sum of the pools' limits; ``None`` if one of them has none.
+    max_open: int | None = None
+    max_idle: int | None = None
+    min_idle: int | None = None
+    #: Pools that have every connection they may have in use.
+    full_pools: int | None = None
+    #: True where `used` and `waiting` contain an upper bound.
+    is_bound: bool = False
+    totals: Totals = Totals()
+    rates: Rates = Rates()
+    #: Within the last interval, and since the aggregator first heard of the row.
+    interval_peaks: Peaks = Peaks()
+    peaks: Peaks = Peaks()
+    #: Checkouts in the last interval.
+    interval_checkouts: int | None = None
+    #: Over the last minute, and since the aggregator first heard of the row.
+    recent: Times = Times()
+    since_start: Times = Times()
+    #: Seconds since the newest report of the row, by the aggregator's clock.
+    age: float | None = None
+    #: Seconds between reports, as the sender says.
+    interval: float | None = None
+    #: No report for two intervals or more.
+    is_stale: bool = False
+
+    @property
+    def connections(self) -> int | None:
+        """Connections open to the database, where known."""
+        parts = [n for n in (self.idle, self.used, self.detached) if n is not None]
+        return sum(parts) if parts else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One process of the program that was asked for."""
+
+    host: str
+    program: str
+    token: str
+    sums: Row
+    #: Seconds since the process (or its fork) began.
+    uptime: float | None
+    #: Datagrams of this process that never came.
+    lost: int
+    pools: tuple["PoolRow", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRow:
+    """One pool of one process, as the process told it last."""
+
+    reading: PoolReading
+    rates: Rates
+    recent: Times
+
+
+class Health(NamedTuple):
+    """What the aggregator says of itself, counted since it started."""
+
+    #: Datagrams that came, and those of them that were refused (malformed, or over a limit).
+    received: int = 0
+    refused: int = 0
+    #: Datagrams that the senders' numbers show missing, and how many there should have been.
+    lost: int = 0
+    expected: int = 0
+    #: Seconds since the aggregator started.
+    uptime: float = 0.0
+    #: What was refused because a bound was reached, by the bound's name.
+    over_limit: tuple[tuple[str, int], ...] = ()
+
+
+class Event(NamedTuple):
+    """Something worth a line: a process appeared, fell silent, a pool reached its maximum."""
+
+    wall_time: float
+    #: One of ``appeared``, ``goodbye``, ``silent``, ``full``, ``waiting``, ``timeouts``, ``connect errors``,
+    #: ``lost``.
+    kind: str
+    host: str
+    program: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole fleet at one instant."""
+
+    wall_time: float
+    fleet: Row
+    programs: tuple[Row, ...]
+    hosts: tuple[Row, ...]
+    health: Health
+    events: tuple[Event, ...] = ()
+    #: The program that was asked for, and its processes with their pools; empty when none was.
+    program: str | None = None
+    processes: tuple[ProcessRow, ...] = ()

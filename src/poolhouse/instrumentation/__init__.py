@@ -1,0 +1,1 @@
+"""From somebody else's pool to a meter."""

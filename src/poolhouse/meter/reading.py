@@ -1,0 +1,100 @@
+"""One pool at one instant, as plain values that the wire, the fleet and the faces share.
+
+A reading is absolute and cumulative: counters and histograms count since the pool's first event in its
+process, so a reading that is lost costs freshness and no data.
+"""
+
+from typing import NamedTuple
+
+from poolhouse.meter.histogram import Histogram
+
+
+class Limits(NamedTuple):
+    """What a pool may hold. ``None`` where there is no limit, or where none can be known."""
+
+    #: The most connections that may be open at once.
+    max_open: int | None = None
+    #: The most connections that are kept open while idle.
+    max_idle: int | None = None
+    #: How many connections are kept open even when nobody needs them.
+    min_idle: int | None = None
+
+
+class Gauges(NamedTuple):
+    """What is true now, in numbers of connections (`waiting`: of callers)."""
+
+    idle: int = 0
+    used: int = 0
+    detached: int = 0
+    #: Callers that asked for a connection and have neither got one nor given up.
+    waiting: int = 0
+
+    @property
+    def connections(self) -> int:
+        """Connections open to the database: idle, used and detached ones."""
+        return self.idle + self.used + self.detached
+
+
+class Counters(NamedTuple):
+    """What has happened so far. ``None`` where the source cannot tell."""
+
+    checkouts: int | None = 0
+    connects: int | None = 0
+    disconnects: int | None = 0
+    invalidated: int | None = 0
+    commits: int | None = 0
+    rollbacks: int | None = 0
+    transactions: int | None = 0
+    #: Callers that waited for a connection as long as they were allowed to.
+    timeouts: int | None = 0
+    #: Callers that got an error other than a timeout instead of a connection.
+    acquire_errors: int | None = 0
+    #: Attempts to connect to the database that failed.
+    connect_errors: int | None = 0
+
+
+class Mark(NamedTuple):
+    """The largest values seen within one interval, or since the pool's first event."""
+
+    #: The number of the report that closed the interval.
+    interval: int = 0
+    used: int = 0
+    waiting: int = 0
+    #: Connections open at once.
+    connections: int = 0
+
+
+#: How many closed intervals a reading tells the marks of: a mark survives four lost reports in a row.
+MARKS = 5
+
+#: The key of the reading that sums every pool that is not told on its own: see `PoolReading.key`.
+REST = 0
+
+
+class PoolReading(NamedTuple):
+    """One pool of one process: identity, limits, gauges, counters, marks and three histograms."""
+
+    #: Which pool of its process, never given twice. `REST` is not one pool: it sums those pools that came and
+    #: went between two reports, and those beyond the number that are told one by one.
+    key: int
+    #: As OpenTelemetry's ``db.client.connection.pool.name``: ``server.address:server.port/db.namespace``.
+    name: str
+    #: The pool's class, for example ``QueuePool``.
+    kind: str
+    #: How many living pools this reading sums: 1; 0 for a pool that is gone; any number for `REST`.
+    pools: int = 1
+    limits: Limits = Limits()
+    gauges: Gauges = Gauges()
+    counters: Counters = Counters()
+    #: The marks of the last intervals, at most `MARKS`, newest first.
+    marks: tuple[Mark, ...] = ()
+    #: The mark since the pool's first event; its ``interval`` is that of the newest report.
+    peak: Mark = Mark()
+    #: How long callers waited for a connection, timeouts included. ``None`` where the source cannot tell.
+    wait: Histogram | None = None
+    #: How long connections were out, from checkout to checkin.
+    use: Histogram | None = None
+    #: How long it took to connect, successful attempts only.
+    create: Histogram | None = None
+    #: True where `Gauges.used` and `Gauges.waiting` are upper bounds, because the source knows no better.
+    is_bound: bool = False

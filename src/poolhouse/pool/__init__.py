@@ -1,0 +1,1 @@
+"""Connection pools for threads and for asyncio, with the API of psycopg_pool."""

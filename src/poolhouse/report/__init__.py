@@ -1,0 +1,1 @@
+"""Getting reports out of a process: destinations, the reporter thread, fork, exit."""

@@ -1,0 +1,1 @@
+"""What tests of poolhouse, and of programs that use it, stand on: virtual time and fakes."""

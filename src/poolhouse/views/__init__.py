@@ -1,0 +1,1 @@
+"""From a snapshot to rows, durations and sparklines, for every face: pure."""

@@ -1,0 +1,48 @@
+"""Everything that can be checked in under a minute, two checks at a time; ends with status 1 if one fails."""
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = ROOT / ".venv" / "bin"
+
+#: Longest first, so that two workers end together.
+CHECKS = {
+    "tests": ["pytest", "--quiet", "--numprocesses=2", "tests/unit", "tests/simulation", "tests/contract"],
+    "pyright": ["pyright", "--warnings"],
+    "mypy": ["mypy"],
+    "doctests": ["pytest", "--quiet", "--doctest-modules", "src/poolhouse"],
+    "imports": ["lint-imports", "--no-logo"],
+    "format": ["ruff", "format", "--check", "--quiet"],
+    "lint": ["ruff", "check", "--quiet"],
+    "promises": ["python", "tools/promises.py"],
+}
+
+
+def check(name: str) -> tuple[str, bool, str, float]:
+    """Run one check: its name, whether it passed, what it printed, seconds."""
+    program, *arguments = CHECKS[name]
+    started = time.monotonic()
+    done = subprocess.run(
+        [str(BIN / program), *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return name, done.returncode == 0, done.stdout, time.monotonic() - started
+
+
+def main() -> int:
+    """Run all checks and print what failed."""
+    failed = 0
+    with ThreadPoolExecutor(2) as workers:
+        for name, passed, printed, seconds in workers.map(check, CHECKS):
+            print(f"{'ok    ' if passed else 'FAILED'} {name:9} {seconds:5.1f} s", flush=True)
+            if not passed:
+                failed += 1
+                print(printed, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Run every test, on each interpreter and SQLAlchemy that is promised; the last lines name what ran.
+
+The first leg is everything on this interpreter. Then the SQLAlchemy tests on each other SQLAlchemy, and the unit,
+simulation and contract suites on each newer interpreter that is found and really runs.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+from setup import CONSTRAINTS, ROOT, VENV, create_venv, install
+
+#: The newest of each line that runs on Python 3.11; the first leg has the newest of all, from constraints.txt.
+SQLALCHEMY = ("1.4.54", "2.0.58")
+INTERPRETERS = ("3.12", "3.13")
+
+PURE_SUITES = ["tests/unit", "tests/simulation", "tests/contract"]
+SQLALCHEMY_SUITES = ["tests/unit/instrumentation", "tests/integration/test_sqlalchemy*.py"]
+
+
+@dataclass
+class Leg:
+    """One interpreter with one SQLAlchemy, and the tests it runs."""
+
+    name: str
+    folder: Path
+    python: str
+    sqlalchemy: str | None
+    arguments: list[str]
+
+    def prepare(self) -> None:
+        """Make the virtual environment unless it is there with these very constraints."""
+        if self.folder == VENV:
+            return
+        lines = CONSTRAINTS.read_text().splitlines()
+        pins = [line for line in lines if not line.lower().startswith("sqlalchemy==")]
+        pins.append(f"SQLAlchemy=={self.sqlalchemy or pinned('SQLAlchemy')}")
+        text = "\n".join([*pins, ""])
+        stamp = self.folder / "constraints.txt"
+        if stamp.exists() and stamp.read_text() == text:
+            return
+        create_venv(self.folder, self.python)
+        unfinished = self.folder / "unfinished.txt"
+        unfinished.write_text(text)
+        install(self.folder, unfinished, ["--editable", f"{ROOT}[all]", "--group", "test"])
+        unfinished.rename(stamp)
+
+    def run(self) -> tuple[int, int]:
+        """Run the tests; how many passed, and how many did not."""
+        print(f"\n=== {self.name}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder) / "report.xml"
+            command = [str(self.folder / "bin" / "python"), "-m", "pytest", "--quiet", f"--junitxml={report}"]
+            status = subprocess.run([*command, *self.arguments], cwd=ROOT).returncode
+            if not report.exists():
+                return 0, 1
+            suite = next(ET.parse(report).iter("testsuite"))
+        bad = sum(int(suite.get(kind, 0)) for kind in ("failures", "errors", "skipped"))
+        # A run that failed without a failing test (a crash, an empty selection) is a failure too.
+        return int(suite.get("tests", 0)) - bad, max(bad, int(status != 0))
+
+
+def pinned(name: str) -> str:
+    """The version that constraints.txt names.
+
+    >>> pinned("nobody") == ""
+    True
+    """
+    lines = CONSTRAINTS.read_text().splitlines()
+    return next((line.partition("==")[2] for line in lines if line.lower().startswith(f"{name.lower()}==")), "")
+
+
+def interpreter(version: str) -> str | None:
+    """An interpreter of this version that runs: on PATH, or among pyenv's; ``None`` if there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [str(path) for path in sorted(pyenv.glob(f"{version}.*/bin/python{version}"), reverse=True)]
+    if on_path := shutil.which(f"python{version}"):
+        found.insert(0, on_path)
+    for candidate in found:
+        # pyenv's shims are on PATH for versions that are not switched on, and fail when run.
+        if subprocess.run([candidate, "-c", "pass"], capture_output=True).returncode == 0:
+            return candidate
+    return None
+
+
+def legs() -> list[Leg]:
+    """The matrix, from what this machine has."""
+    here = ".".join(map(str, sys.version_info[:3]))
+    newest = f"SQLAlchemy {pinned('SQLAlchemy')}"
+    matrix = [Leg(f"Python {here}, {newest}: everything", VENV, sys.executable, None, WHOLE)]
+    for version in SQLALCHEMY:
+        name = f"Python {here}, SQLAlchemy {version}: instrumentation"
+        suites = [str(path) for pattern in SQLALCHEMY_SUITES for path in sorted(ROOT.glob(pattern))]
+        matrix.append(Leg(name, ROOT / f".venv-sqlalchemy-{version}", sys.executable, version, suites))
+    for version in INTERPRETERS:
+        if not here.startswith(f"{version}.") and (python := interpreter(version)):
+            name = f"Python {version}, {newest}: unit, simulation, contract"
+            matrix.append(Leg(name, ROOT / f".venv-python-{version}", python, None, PURE_SUITES))
+    return matrix
+
+
+WHOLE = ["--numprocesses=2", "--dist=loadfile", "tests", "--doctest-modules", "src/poolhouse"]
+
+
+def main() -> int:
+    """Run all legs and print the table of what ran."""
+    started = time.monotonic()
+    table: list[tuple[str, int, int]] = []
+    for leg in legs():
+        leg.prepare()
+        table.append((leg.name, *leg.run()))
+    print(f"\n=== the matrix that ran, in {(time.monotonic() - started) / 60:.1f} minutes")
+    for name, passed, failed in table:
+        print(f"{'ok    ' if not failed else 'FAILED'} {name}: {passed} passed, {failed} failed")
+    failures = sum(failed for _, _, failed in table)
+    print(f"{sum(passed for _, passed, _ in table)} passed, {failures} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Prepare this checkout: the virtual environment and, for the tests, the services from Debian.
+
+Runs on a bare Debian 12: Python 3.11's standard library only, no pip, no package lists. What is missing is
+installed by root; anybody else is told in one sentence what to install.
+
+    python3 tools/setup.py environment     .venv with poolhouse, its extras and the tools
+    python3 tools/setup.py services        collectd and what the tests need beside it
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+CONSTRAINTS = ROOT / "constraints.txt"
+
+#: What must exist after the installation -> the Debian package that brings it.
+SERVICES = {
+    "/usr/sbin/collectd": "collectd-core",
+    "/usr/lib/collectd/python.so": "collectd-core",
+    "/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0": "libpython3.11",
+    "/usr/sbin/ip": "iproute2",
+}
+
+#: dpkg asks this program whether it may start a service; 101 means no.
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def apt_install(packages: list[str], purpose: str) -> None:
+    """Install Debian packages without starting a service, or end with the sentence that says what to install."""
+    names = " ".join(packages)
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        sys.exit(f"{purpose} needs {names}: as root, run 'apt-get install {names}' and try again.")
+    print(f"installing {names} ({purpose})", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    ours = not POLICY.exists()
+    if ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            run(["apt-get", "--quiet", *arguments], env=environment)
+    finally:
+        if ours:
+            POLICY.unlink()
+
+
+def run(command: list[str], **options: object) -> None:
+    """Run a command; on failure show what it printed and end."""
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\n'{' '.join(command)}' failed with status {done.returncode}.")
+
+
+def environment() -> None:
+    """Bring .venv up to date with pyproject.toml and constraints.txt."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"poolhouse needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}.")
+    wanted = hashlib.sha256(
+        (ROOT / "pyproject.toml").read_bytes() + CONSTRAINTS.read_bytes() + sys.version.encode()
+    ).hexdigest()
+    stamp = VENV / ".ready"
+    if stamp.exists() and stamp.read_text() == wanted and PYTHON.exists():
+        return
+    create_venv(VENV, sys.executable)
+    install(VENV, CONSTRAINTS, ["--editable", f"{ROOT}[all]", "--group", "lint", "--group", "test"])
+    stamp.write_text(wanted)
+
+
+def create_venv(folder: Path, python: str) -> None:
+    """Make a virtual environment whose pip is the pinned one."""
+    if python == sys.executable and find_spec("ensurepip") is None:
+        apt_install(["python3-venv"], "a virtual environment")
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"creating {folder.name} with {python}", flush=True)
+    run([python, "-m", "venv", str(folder)])
+    # pip reads dependency groups from 25.1 on; the one that Debian's python3-venv brings is older.
+    run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), "pip"])
+
+
+def install(folder: Path, constraints: Path, what: list[str]) -> None:
+    """Install packages into a virtual environment, pinned by a constraints file."""
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-warn-script-location"]
+    run([*pip, "-c", str(constraints), *what], cwd=ROOT)
+
+
+def services() -> None:
+    """Install collectd and its Python without starting a service, now or at the next boot."""
+    missing = sorted({package for path, package in SERVICES.items() if not located(path)})
+    if not missing:
+        return
+    apt_install(missing, "the tests on a real collectd")
+    if "collectd-core" in missing:
+        run(["update-rc.d", "collectd", "disable"])
+
+
+def located(path: str) -> bool:
+    """Whether a file is there; a library is looked for in this machine's multiarch folder."""
+    multiarch = sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
+    return Path(path.replace("x86_64-linux-gnu", multiarch)).exists()
+
+
+if __name__ == "__main__":
+    {"environment": environment, "services": services}[sys.argv[1]]()
