@@ -1,0 +1,239 @@
+"""Where a process reports to, under which names and how often.
+
+A destination is made from settings, either those of SQLAlchemy's URL and ``create_engine`` (``collectd_host``,
+…) or bare ones (``host``, …), or from a URL ``collectd://host:port/?program_name=…``. Whatever is wrong with them
+is told when it is made, in a `SettingError` that names the setting as it was typed.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from poolhouse.errors import SettingError
+
+#: Where an aggregator listens for reports; one higher than the port of collectd's own network plugin.
+DEFAULT_PORT = 25827
+#: Seconds between two reports.
+DEFAULT_INTERVAL = 2.0
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
+
+#: The environment variable that holds a destination's URL.
+ENVIRONMENT = "POOLHOUSE_REPORT"
+
+Detail = Literal["full", "plain"]
+
+#: Settings of signed and encrypted reports. Ignoring them would send in clear what was meant to be protected.
+_PROTECTION = ("username", "password", "security")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """An aggregator, and how this process presents itself to it.
+
+    Attributes:
+        host: A host name, an IPv4 or an IPv6 address (without brackets; ``fe80::1%eth0`` for a zone).
+        port: A UDP port.
+        program_name: The name under which processes are summed; see `default_program_name`.
+        report_host: The host that this process says it runs on; ``socket.gethostname()`` by default.
+        interval: Seconds between two reports.
+        detail: ``full``, or ``plain`` for aggregators that know the earlier system's values only.
+    """
+
+    host: str = "localhost"
+    port: int = DEFAULT_PORT
+    program_name: str = field(default_factory=lambda: default_program_name())
+    report_host: str = field(default_factory=socket.gethostname)
+    interval: float = DEFAULT_INTERVAL
+    detail: Detail = "full"
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], prefix: str = "collectd_") -> "Destination":
+        """The destination that settings name; what they leave out has its default.
+
+        Args:
+            settings: Texts, or numbers where a number is meant. Every key must be a setting of ours.
+            prefix: What each key begins with; ``""`` for bare keys.
+
+        Raises:
+            SettingError: If a key is unknown or its value is not one that it can have.
+        """
+        return cls(**{_known(key, prefix): _value(key, prefix, value) for key, value in settings.items()})
+
+    @classmethod
+    def from_url(cls, url: str) -> "Destination":
+        """The destination that ``collectd://host:port/?program_name=…&interval=…`` names.
+
+        All but the scheme may be left out. An IPv6 address stands in brackets; names may be percent-encoded.
+
+        Raises:
+            SettingError: If the URL is malformed, or for what `from_settings` raises it.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise SettingError("port" if "port" in str(error).lower() else "host", str(error)) from None
+        if parts.scheme != "collectd":
+            raise SettingError(
+                "url", f"expected collectd://host:port/?program_name=…, not {parts.scheme or 'no'}://"
+            )
+        if parts.username is not None:
+            raise _protection_error("username")
+        if parts.path not in ("", "/") or parts.fragment:
+            raise SettingError(
+                "url", "expected nothing between collectd://host:port/ and its settings, ?name=value"
+            )
+        # A setting without "=" or without a value is as wrong as one with a wrong value.
+        settings: dict[str, str] = {}
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        if parts.hostname:
+            pairs.append(("host", unquote(parts.hostname)))
+        if port is not None:
+            pairs.append(("port", str(port)))
+        for name, value in pairs:
+            if name in settings:
+                raise SettingError(name, "given twice")
+            settings[name] = value
+        return cls.from_settings(settings, prefix="")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Destination":
+        """The destination that ``POOLHOUSE_REPORT`` names; the default one if that is not set, or empty.
+
+        Raises:
+            SettingError: For what `from_url` raises it; it names the variable, then the setting.
+        """
+        url = environment.get(ENVIRONMENT)
+        if not url:
+            return cls()
+        try:
+            return cls.from_url(url)
+        except SettingError as error:
+            raise SettingError(ENVIRONMENT, str(error)) from None
+
+    @property
+    def address(self) -> str:
+        """Host and port as a person would write them, for example ``[::1]:25827``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def default_program_name() -> str:
+    """The name that this process has where none was set."""
+    argv: list[str] = getattr(sys, "argv", None) or [""]  # An embedding program may have set none.
+    return program_name_of(argv[0])
+
+
+def program_name_of(argv0: str) -> str:
+    """The program's name: the base name of its script.
+
+    ``python -m package`` runs a script called ``__main__.py``: there it is the package's name, and ``python``
+    where there is no script at all. Only the path is asked, so that children which multiprocessing starts anew,
+    in which another main module runs, have their parent's name.
+
+    >>> program_name_of("/usr/bin/nova-api"), program_name_of("-c"), program_name_of("")
+    ('nova-api', 'python', 'python')
+    """
+    directory, name = os.path.split(argv0)
+    if name == "__main__.py":
+        return _package_name(os.path.abspath(directory))
+    return "python" if name in ("", "-", "-c", "-m") else name
+
+
+def _package_name(directory: str) -> str:
+    """The dotted name of the package in a directory; of the directory itself where it is no package's part."""
+    parent, name = os.path.split(directory)
+    while os.path.exists(os.path.join(parent, "__init__.py")):
+        parent, package = os.path.split(parent)
+        name = f"{package}.{name}"
+    return name or "python"
+
+
+def _known(key: str, prefix: str) -> str:
+    """The field of `Destination` that a key names."""
+    name = key.removeprefix(prefix)
+    if key.startswith(prefix) and name in _READERS:
+        return name
+    if key.startswith(prefix) and name in _PROTECTION:
+        raise _protection_error(key)
+    raise SettingError(key, f"there is no such setting; there are {', '.join(prefix + name for name in _READERS)}")
+
+
+def _value(key: str, prefix: str, value: Any) -> Any:
+    """What a setting's value means."""
+    if isinstance(value, (list, tuple)):
+        raise SettingError(key, "given twice")
+    try:
+        return _READERS[key.removeprefix(prefix)](value)
+    except ValueError as error:
+        raise SettingError(key, str(error)) from None
+
+
+def _protection_error(key: str) -> SettingError:
+    return SettingError(key, "this version of poolhouse sends reports neither signed nor encrypted; remove it")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"expected a text, not {value!r}")
+    return value
+
+
+def _host(value: Any) -> str:
+    host = _text(value).strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        host.encode("idna")  # What getaddrinfo will do with it.
+    except UnicodeError:
+        host = ""
+    if not host or any(character.isspace() or character in "/[]@\0" for character in host):
+        raise ValueError(f"expected a host name or an address, not {value!r}")
+    return host
+
+
+def _port(value: Any) -> int:
+    port = _number(int, value)
+    if port is None or not 1 <= port <= 65535:
+        raise ValueError(f"expected a port from 1 to 65535, not {value!r}")
+    return int(port)
+
+
+def _interval(value: Any) -> float:
+    seconds = _number(float, value)
+    if seconds is None or not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
+        raise ValueError(f"expected seconds from {SHORTEST_INTERVAL:g} to {LONGEST_INTERVAL:g}, not {value!r}")
+    return seconds
+
+
+def _number(number_type: type[int] | type[float], value: Any) -> float | None:
+    """The number that a text or a number means; ``None`` if it means none."""
+    try:
+        number = number_type(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if isinstance(value, bool) or (not isinstance(value, str) and number != value) else number
+
+
+def _detail(value: Any) -> Detail:
+    match value:
+        case "full":
+            return "full"
+        case "plain":
+            return "plain"
+        case _:
+            raise ValueError(f"expected full or plain, not {value!r}")
+
+
+#: Each setting, and what its value means.
+_READERS = {
+    "host": _host,
+    "port": _port,
+    "program_name": _text,
+    "report_host": _text,
+    "interval": _interval,
+    "detail": _detail,
+}
