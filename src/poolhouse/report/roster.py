@@ -1,0 +1,215 @@
+"""Which pools of a stream a report tells, and what they sum up to. No I/O, no clock, no thread.
+
+A pool that lives at a report is told under a key of its own, as long as one of `PLACES` places is free. Every
+other pool counts in the rest: those beyond the places, and those that came and went between two reports.
+
+The rules, for whoever receives the reports:
+
+* A key is never given twice, and everything told under it is cumulative and never falls. So the differences under
+  all keys, added up, are what all pools have done, whatever came, went or was lost on the way.
+* After its end a pool is told `FAREWELLS` times more, its counters final, so that its last work is known although
+  all but one of these reports are lost.
+* The rest is told in every report from the first in which there is one.
+
+The shell owes it: one caller at a time, and report numbers that rise by one.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import MARKS, REST, Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.report.source import Source
+from poolhouse.wire.report import Sums
+
+#: How many pools are told on their own at a time, each in a datagram of its own.
+PLACES = 64
+#: How many reports tell a pool that is gone.
+FAREWELLS = 5
+
+#: The neutral elements of the sums of limits and of counters.
+_NOTHING = Limits(0, 0, 0)
+_UNCOUNTED = Counters(*[None] * len(Counters._fields))
+
+
+class Failure(NamedTuple):
+    """A source that could not be read, told once until it can be read again."""
+
+    source: Source
+    error: Exception
+
+
+class Statement(NamedTuple):
+    """What a report says about the pools."""
+
+    sums: Sums
+    pools: tuple[PoolReading, ...]
+    failures: tuple[Failure, ...]
+
+
+class _Member:
+    """A pool on the roster, and what it said last."""
+
+    __slots__ = ("farewells", "has_failed", "key", "last", "source")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.key = REST
+        self.last = PoolReading(REST, name="", kind="", counters=_UNCOUNTED)
+        self.has_failed = False
+        #: How many reports still tell it; ``None`` while the pool lives.
+        self.farewells: int | None = None
+
+    def read(self, number: int) -> Failure | None:
+        """Bring `last` up to date; where the source fails, `last` stays what it was."""
+        is_gone = False
+        failure = None
+        try:
+            is_gone = self.source.is_gone()  # Asked first, so that the last reading has all that came before.
+            self.last = self.source.read(number)._replace(key=self.key, pools=1)
+            self.has_failed = False
+        except Exception as error:
+            failure = None if self.has_failed else Failure(self.source, error)
+            self.has_failed = True
+        if is_gone:
+            self.farewells = FAREWELLS
+            self.last = self.last._replace(pools=0, limits=_NOTHING, gauges=Gauges())
+        return failure
+
+
+class Roster:
+    """The pools of one stream, from a process's first report to its last."""
+
+    def __init__(self, places: int = PLACES) -> None:
+        self._places = places
+        self._next_key = REST + 1
+        self._told: list[_Member] = []
+        self._untold: list[_Member] = []
+        self._rest = _Rest()
+        #: What pools that are no longer told have done.
+        self._departed = _UNCOUNTED
+
+    def read(self, arrivals: Iterable[Source], number: int) -> Statement:
+        """Everything that report `number` says about the pools.
+
+        Args:
+            arrivals: Pools that are new since the report before.
+            number: The report's number, from 1; each report's is one higher than that of the one before.
+        """
+        self._dismiss()
+        new = [_Member(source) for source in arrivals]
+        living = [member for member in self._told + self._untold if member.farewells is None]
+        failures = [failure for member in living + new if (failure := member.read(number))]
+        for member in new:
+            self._place(member)
+        for member in [member for member in self._untold if member.farewells is not None]:
+            self._untold.remove(member)
+            self._rest.absorb(member.last)
+        pools = [member.last for member in self._told]
+        pools += self._rest.read([member.last for member in self._untold], number)
+        return Statement(self._sums(pools), tuple(pools), tuple(failures))
+
+    def _dismiss(self) -> None:
+        """Count the report that begins among the farewells; those who have had theirs leave."""
+        for member in self._told:
+            if member.farewells is not None:
+                member.farewells -= 1
+        for member in [member for member in self._told if member.farewells == 0]:
+            self._told.remove(member)
+            self._departed = _sum_counters([self._departed, member.last.counters])
+
+    def _place(self, member: _Member) -> None:
+        """Give a new pool a key if it lives and there is a place; else it counts in the rest."""
+        if member.farewells is None and len(self._told) < self._places:
+            member.key = self._next_key
+            self._next_key += 1
+            member.last = member.last._replace(key=member.key)
+            self._told.append(member)
+        else:
+            self._untold.append(member)
+
+    def _sums(self, pools: list[PoolReading]) -> Sums:
+        return Sums(
+            pools=sum(pool.pools for pool in pools),
+            gauges=_sum_gauges(pools),
+            limits=_sum_limits(pools),
+            counters=_sum_counters([self._departed, *(pool.counters for pool in pools)]),
+        )
+
+
+class _Rest:
+    """What all pools without a key of their own sum up to."""
+
+    def __init__(self) -> None:
+        #: The sum of those that are gone; empty as long as there is none.
+        self._gone: list[PoolReading] = []
+        self._peak = Mark()
+
+    def absorb(self, last: PoolReading) -> None:
+        """Add the last reading of a pool that is gone."""
+        self._gone = [_merged([*self._gone, last])]
+
+    def read(self, living: list[PoolReading], number: int) -> list[PoolReading]:
+        """The rest in report `number`; empty as long as there has never been one."""
+        readings = self._gone + living
+        if not readings:
+            return []
+        rest = _merged(readings)
+        # What was true at once within an interval is at most the sum of the pools' own marks in it.
+        marks = tuple(mark for mark in rest.marks if mark.interval > number - MARKS)
+        most = next((mark for mark in marks if mark.interval == number), Mark())
+        self._peak = Mark(number, *map(max, self._peak[1:], most[1:]))
+        return [rest._replace(marks=marks, peak=self._peak)]
+
+
+def _merged(readings: list[PoolReading]) -> PoolReading:
+    """Several pools as one, nameless: sums, merged histograms, and for each interval the sum of the marks."""
+    marks: dict[int, list[Mark]] = {}
+    for reading in readings:
+        for mark in reading.marks:
+            marks.setdefault(mark.interval, []).append(mark)
+    return PoolReading(
+        key=REST,
+        name="",
+        kind="",
+        pools=sum(reading.pools for reading in readings),
+        limits=_sum_limits(readings),
+        gauges=_sum_gauges(readings),
+        counters=_sum_counters([reading.counters for reading in readings]),
+        marks=tuple(_sum_marks(interval, marks[interval]) for interval in sorted(marks, reverse=True)[:MARKS]),
+        wait=_merged_histogram(reading.wait for reading in readings),
+        use=_merged_histogram(reading.use for reading in readings),
+        create=_merged_histogram(reading.create for reading in readings),
+        is_bound=any(reading.is_bound for reading in readings),
+    )
+
+
+def _sum_gauges(readings: list[PoolReading]) -> Gauges:
+    return Gauges(*(sum(column) for column in zip(*(reading.gauges for reading in readings), strict=True)))
+
+
+def _sum_limits(readings: list[PoolReading]) -> Limits:
+    """The sums; ``None`` where one of the pools has no limit."""
+    columns = zip(_NOTHING, *(reading.limits for reading in readings), strict=True)
+    return Limits(*(None if None in column else sum(filter(None, column)) for column in columns))
+
+
+def _sum_counters(all_counters: list[Counters]) -> Counters:
+    """The sums of what is known; ``None`` where nothing is."""
+    known = ([count for count in column if count is not None] for column in zip(*all_counters, strict=True))
+    return Counters(*(sum(column) if column else None for column in known))
+
+
+def _sum_marks(interval: int, marks: list[Mark]) -> Mark:
+    return Mark(interval, *(sum(column) for column in list(zip(*marks, strict=True))[1:]))
+
+
+def _merged_histogram(histograms: Iterable[Histogram | None]) -> Histogram | None:
+    """A new histogram of them all; ``None`` where there is none."""
+    known = [histogram for histogram in histograms if histogram is not None]
+    if not known:
+        return None
+    merged = known[0].copy()
+    for histogram in known[1:]:
+        merged.add(histogram)
+    return merged
