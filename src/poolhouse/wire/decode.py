@@ -6,7 +6,7 @@ that are there, and every part is at least four bytes long, so that no input can
 Source: collectd 5.12 ``src/network.c`` ``parse_packet`` and what it calls.
 """
 
-from struct import Struct
+from struct import unpack_from
 
 from poolhouse.errors import PacketError
 from poolhouse.wire.cdtime import from_cdtime
@@ -31,12 +31,12 @@ from poolhouse.wire.parts import (
     TYPE_INSTANCE,
     VALUES,
 )
-from poolhouse.wire.values import Identifier, Notification, Value, ValueList
+from poolhouse.wire.values import Identifier, Notification, ValueList
 
 _NAMES = frozenset((HOST, PLUGIN, PLUGIN_INSTANCE, TYPE, TYPE_INSTANCE))
 _NUMBERS = frozenset((TIME, TIME_HR, INTERVAL, INTERVAL_HR, SEVERITY))
 #: Everything is big-endian but gauges.
-_VALUE = {COUNTER: Struct(">Q"), GAUGE: Struct("<d"), DERIVE: Struct(">q"), ABSOLUTE: Struct(">Q")}
+_CODES = {COUNTER: (">", "Q"), GAUGE: ("<", "d"), DERIVE: (">", "q"), ABSOLUTE: (">", "Q")}
 
 
 def decode_packet(packet: bytes) -> list[ValueList | Notification]:
@@ -52,14 +52,21 @@ def decode_packet(packet: bytes) -> list[ValueList | Notification]:
     found: list[ValueList | Notification] = []
     names: dict[int, str] = dict.fromkeys(_NAMES, "")
     time = interval = severity = None
+    header = HEADER.unpack_from
     at, end = 0, len(packet)
     while at < end:
-        kind, following = part_at(packet, at)
+        left = end - at
+        if left < HEADER.size:
+            raise PacketError(f"{left} bytes left, too few for a part", at)
+        kind, length = header(packet, at)
+        if not HEADER.size <= length <= left:
+            raise PacketError(f"part 0x{kind:04x} of length {length} where {left} bytes are left", at)
+        following = at + length
         if kind in _NAMES:
             names[kind] = _string(packet, at, following, NAME_BYTES)
         elif kind in _NUMBERS:
-            if following - at != 12:
-                raise PacketError(f"number part of {following - at} bytes, not 12", at)
+            if length != 12:
+                raise PacketError(f"number part of {length} bytes, not 12", at)
             number = int.from_bytes(packet[at + 4 : following])
             if kind == TIME:
                 time = float(number)
@@ -72,30 +79,15 @@ def decode_packet(packet: bytes) -> list[ValueList | Notification]:
             else:
                 severity = number
         elif kind == VALUES:
-            values = _values(packet, at, following)
+            kinds, values = _values(packet, at, following)
             if time and names[HOST] and names[PLUGIN] and names[TYPE]:
-                found.append(ValueList(_identifier(names), time, interval, values))
+                found.append(ValueList(_identifier(names), time, interval, kinds, values))
         elif kind == MESSAGE:
             message = _string(packet, at, following, MESSAGE_BYTES)
             if time and severity:
                 found.append(Notification(_identifier(names), time, severity, message))
         at = following
     return found
-
-
-def part_at(packet: bytes, at: int) -> tuple[int, int]:
-    """The kind of the part that begins at `at`, and where the next one begins.
-
-    Raises:
-        PacketError: If the part's length is less than its header or more than what is left.
-    """
-    left = len(packet) - at
-    if left < HEADER.size:
-        raise PacketError(f"{left} bytes left, too few for a part", at)
-    kind, length = HEADER.unpack_from(packet, at)
-    if not HEADER.size <= length <= left:
-        raise PacketError(f"part 0x{kind:04x} of length {length} where {left} bytes are left", at)
-    return kind, at + length
 
 
 def _identifier(names: dict[int, str]) -> Identifier:
@@ -111,16 +103,25 @@ def _string(packet: bytes, at: int, following: int, limit: int) -> str:
     return packet[at + 4 : packet.index(0, at + 4)].decode("utf-8", "backslashreplace")
 
 
-def _values(packet: bytes, at: int, following: int) -> tuple[Value, ...]:
+def _values(packet: bytes, at: int, following: int) -> tuple[bytes, tuple[float, ...]]:
+    """The kinds, and the values, of a values part."""
     length = following - at
     count = int.from_bytes(packet[at + 4 : at + 6]) if length >= 6 else 0
     if not count or length != 6 + 9 * count:
         raise PacketError(f"values part of {length} bytes for {count} values", at)
-    kinds = packet[at + 6 : at + 6 + count]
+    first = at + 6 + count
+    kinds = packet[at + 6 : first]
+    kind = kinds[0]
     if max(kinds) > ABSOLUTE:
         raise PacketError(f"value of unknown kind {max(kinds)}", at)
-    first = at + 6 + count
-    return tuple(
-        Value(kind, _VALUE[kind].unpack_from(packet, value_at)[0])
-        for kind, value_at in zip(kinds, range(first, following, 8), strict=True)
-    )
+    if kinds.count(kind) == count:
+        order, code = _CODES[kind]
+        return kinds, unpack_from(f"{order}{count}{code}", packet, first)
+    places = range(first, following, 8)
+    return kinds, tuple([_one_value(kind, packet, place) for kind, place in zip(kinds, places, strict=True)])
+
+
+def _one_value(kind: int, packet: bytes, at: int) -> float:
+    order, code = _CODES[kind]
+    value: float = unpack_from(order + code, packet, at)[0]
+    return value

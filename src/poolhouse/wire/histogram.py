@@ -12,6 +12,7 @@ them all: 1.3–4 µs a histogram, where variable-length numbers take 5–58 µs
 from functools import cache
 from itertools import groupby
 from struct import Struct
+from typing import NamedTuple
 
 from poolhouse.errors import PacketError
 from poolhouse.meter.histogram import SCALE, Histogram, bucket_count
@@ -40,14 +41,25 @@ def encode_histogram(histogram: Histogram) -> bytes:
             histogram.scale, min(histogram.zero, _TOP), min(histogram.sum_ns, _TOP), min(histogram.max_ns, _TOP)
         )
     ]
-    for width, first, length in _runs(counts):
+    for width, first, length in _split(counts):
         pieces.append(_RUN.pack(width, first, length))
         pieces.append(_counts(width, length).pack(*counts[first : first + length]))
     return b"".join(pieces)
 
 
-def decode_histogram(data: bytes) -> Histogram:
-    """The histogram that `data` tells.
+class Runs(NamedTuple):
+    """A histogram whose counts are still bytes: see `Histogram` for the fields."""
+
+    scale: int
+    zero: int
+    sum_ns: int
+    max_ns: int
+    #: Width of a count in bytes, the first bucket, and the counts, big-endian.
+    runs: tuple[tuple[int, int, bytes], ...]
+
+
+def histogram_runs(data: bytes) -> Runs:
+    """What `data` tells, its counts still bytes.
 
     Raises:
         PacketError: If the bytes are not a histogram; ``offset`` counts from the histogram's first byte.
@@ -58,25 +70,35 @@ def decode_histogram(data: bytes) -> Histogram:
     scale, zero, sum_ns, max_ns = _HEAD.unpack_from(data)
     if not COARSEST_SCALE <= scale <= SCALE:
         raise PacketError(f"histogram of scale {scale}", 0)
-    histogram = Histogram(scale)
-    histogram.zero, histogram.sum_ns, histogram.max_ns = zero, sum_ns, max_ns
-    counts, buckets = histogram.counts, bucket_count(scale)
+    buckets = bucket_count(scale)
+    runs = []
     at = _HEAD.size
     while at < end:
-        if end - at < _RUN.size:
-            raise PacketError("run cut short", at)
-        width, first, length = _RUN.unpack_from(data, at)
-        if width not in _CODES or not length or first + length > buckets:
-            raise PacketError(f"run of {length} counts of {width} bytes from bucket {first} of {buckets}", at)
+        width, first, length = data[at : at + _RUN.size].ljust(_RUN.size, b"\0")
         following = at + _RUN.size + width * length
-        if following > end:
-            raise PacketError("run cut short", at)
-        counts[first : first + length] = _counts(width, length).unpack_from(data, at + _RUN.size)
+        if width not in _CODES or not length or first + length > buckets or following > end:
+            raise PacketError(f"run of {length} counts of {width} bytes from bucket {first} of {buckets}", at)
+        runs.append((width, first, data[at + _RUN.size : following]))
         at = following
+    return Runs(scale, zero, sum_ns, max_ns, tuple(runs))
+
+
+def decode_histogram(data: bytes) -> Histogram:
+    """The histogram that `data` tells.
+
+    Raises:
+        PacketError: As `histogram_runs`.
+    """
+    scale, zero, sum_ns, max_ns, runs = histogram_runs(data)
+    histogram = Histogram(scale)
+    histogram.zero, histogram.sum_ns, histogram.max_ns = zero, sum_ns, max_ns
+    for width, first, counts in runs:
+        length = len(counts) // width
+        histogram.counts[first : first + length] = _counts(width, length).unpack(counts)
     return histogram
 
 
-def _runs(counts: list[int]) -> list[tuple[int, int, int]]:
+def _split(counts: list[int]) -> list[tuple[int, int, int]]:
     """Width, first bucket and length of each run; neighbours are one run where that takes no more bytes."""
     runs: list[tuple[int, int, int]] = []
     at = 0

@@ -41,6 +41,7 @@ from poolhouse.wire.values import Notification, ValueList
 
 #: Up to here, a double holds every whole number.
 _LARGEST_GAUGE = 2**53
+_PRIVATE_BYTES = PRIVATE.to_bytes(2)
 _VERSION_BYTE = bytes([VERSION])
 _PLUGIN = b"sqlalchemy\0"
 _EARLIER_TYPES = (POOL_TYPE.decode(), TOTALS_TYPE.decode())
@@ -142,6 +143,43 @@ def decode_message(datagram: bytes) -> ReportDatagram | EarlierDatagram | list[V
     Raises:
         PacketError: If it is malformed, or if it is an earlier list with values that cannot be summed.
     """
+    if _PRIVATE_BYTES in datagram:
+        parts = _places(datagram)
+        private = parts.get(PRIVATE)
+        if private is not None and datagram[private[0] + 4 : private[0] + 5] == _VERSION_BYTE:
+            plugin_at, plugin_end = parts.get(PLUGIN, (0, 0))
+            if datagram[plugin_at + 4 : plugin_end] == _PLUGIN:
+                return _report(datagram, parts, *private)
+    found = decode_packet(datagram)
+    if len(found) == 1 and isinstance(only := found[0], ValueList):
+        return earlier_datagram(only) or found
+    return found
+
+
+def earlier_datagram(told: ValueList) -> EarlierDatagram | None:
+    """The sums of one earlier list, ``None`` if it is another; values that have no name yet are left unread.
+
+    Raises:
+        PacketError: If it is an earlier list with values that cannot be summed.
+    """
+    host, plugin, program, kind, token = told.identifier
+    if plugin != "sqlalchemy" or kind not in _EARLIER_TYPES:
+        return None
+    if not program or not token:
+        raise PacketError(f"{kind} without a program or a token", 0)
+    if told.interval is None or told.interval <= 0:
+        raise PacketError(f"{kind} without an interval", 0)
+    sums: PoolSums | Counters
+    if kind == _EARLIER_TYPES[0]:
+        sums = PoolSums(*_gauges(told))
+    else:
+        checkouts, invalidated, connects, disconnects, *further = _derives(told)
+        sums = Counters(checkouts, connects, disconnects, invalidated, *further)
+    return EarlierDatagram(host, program, token, told.time, told.interval, sums)
+
+
+def _places(datagram: bytes) -> dict[int, tuple[int, int]]:
+    """Where the last part of each kind begins and ends; empty if the parts do not fill the datagram."""
     header = HEADER.unpack_from
     parts: dict[int, tuple[int, int]] = {}
     at, end = 0, len(datagram)
@@ -151,17 +189,7 @@ def decode_message(datagram: bytes) -> ReportDatagram | EarlierDatagram | list[V
             break
         parts[kind] = at, at + length
         at += length
-    private = parts.get(PRIVATE)
-    if private is not None and at == end and datagram[private[0] + 4 : private[0] + 5] == _VERSION_BYTE:
-        plugin_at, plugin_end = parts.get(PLUGIN, (0, 0))
-        if datagram[plugin_at + 4 : plugin_end] == _PLUGIN:
-            return _report(datagram, parts, *private)
-    found = decode_packet(datagram)
-    if len(found) == 1 and isinstance(only := found[0], ValueList):
-        identifier = only.identifier
-        if identifier.plugin == "sqlalchemy" and identifier.type in _EARLIER_TYPES:
-            return _earlier(only)
-    return found
+    return parts if at == end else {}
 
 
 def _report(datagram: bytes, parts: dict[int, tuple[int, int]], at: int, end: int) -> ReportDatagram:
@@ -252,22 +280,6 @@ def _histogram(data: bytes) -> Histogram | None:
     return decode_histogram(data) if data else None
 
 
-def _earlier(told: ValueList) -> EarlierDatagram:
-    """The sums of one earlier list; values beyond those that have a name are left unread."""
-    host, _, program, kind, token = told.identifier
-    if not program or not token:
-        raise PacketError(f"{kind} without a program or a token", 0)
-    if told.interval is None or told.interval <= 0:
-        raise PacketError(f"{kind} without an interval", 0)
-    sums: PoolSums | Counters
-    if kind == _EARLIER_TYPES[0]:
-        sums = PoolSums(*_gauges(told))
-    else:
-        checkouts, invalidated, connects, disconnects, *further = _derives(told)
-        sums = Counters(checkouts, connects, disconnects, invalidated, *further)
-    return EarlierDatagram(host, program, token, told.time, told.interval, sums)
-
-
 def _gauges(told: ValueList) -> list[Any]:
     """Whole numbers; ``None`` for a NaN beyond the earlier client's own five."""
     gauges: list[int | None] = []
@@ -294,11 +306,11 @@ def _derives(told: ValueList) -> list[int | None]:
     return derives + [None] * (len(Counters._fields) - len(derives))
 
 
-def _known(told: ValueList, kind: int, least: int, most: int) -> list[int | float]:
+def _known(told: ValueList, kind: int, least: int, most: int) -> tuple[float, ...]:
     """The values that have a meaning, after a look at their number and kind."""
-    if len(told.values) < least:
-        raise PacketError(f"{len(told.values)} values in {told.identifier.type}, not {least}", 0)
     known = told.values[:most]
-    if any(value.kind != kind for value in known):
+    if len(known) < least:
+        raise PacketError(f"{len(known)} values in {told.identifier.type}, not {least}", 0)
+    if told.kinds.count(kind, 0, most) != len(known):
         raise PacketError(f"values of another kind in {told.identifier.type}", 0)
-    return [value.value for value in known]
+    return known

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from poolhouse.wire.parts import ABSOLUTE, COUNTER, DERIVE, GAUGE
 
-__all__ = ["ABSOLUTE", "COUNTER", "DERIVE", "GAUGE", "Identifier", "Notification", "Value", "ValueList"]
+__all__ = ["ABSOLUTE", "COUNTER", "DERIVE", "GAUGE", "Identifier", "Notification", "ValueList"]
 
 
 class Identifier(NamedTuple):
@@ -27,14 +27,6 @@ class Identifier(NamedTuple):
         return f"{self.host}/{plugin}/{kind}"
 
 
-class Value(NamedTuple):
-    """One value and how its bytes are meant: `COUNTER`, `GAUGE`, `DERIVE` or `ABSOLUTE`."""
-
-    kind: int
-    #: A float, possibly NaN, for a gauge; otherwise a whole number of 64 bits, signed for `DERIVE` only.
-    value: int | float
-
-
 class ValueList(NamedTuple):
     """The values of one identifier at one time."""
 
@@ -43,7 +35,10 @@ class ValueList(NamedTuple):
     time: float
     #: Seconds between two of them; ``None`` if the sender did not say.
     interval: float | None
-    values: tuple[Value, ...]
+    #: How each value is meant: `COUNTER`, `GAUGE`, `DERIVE` or `ABSOLUTE`, a byte each.
+    kinds: bytes
+    #: A float, possibly NaN, for a gauge; otherwise a whole number of 64 bits, signed for `DERIVE` only.
+    values: tuple[float, ...]
 
 
 class Notification(NamedTuple):

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from poolhouse.errors import PacketError
 from poolhouse.meter.histogram import Histogram, bucket_count
 from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
-from poolhouse.wire.decode import part_at
 from poolhouse.wire.message import EarlierDatagram, PoolSums, ReportDatagram, decode_message
 from poolhouse.wire.names import ascii_name, utf8_name
 from poolhouse.wire.parts import PAYLOAD_BYTES, PRIVATE
 from poolhouse.wire.report import HEAD, POOL, Report, Sums, encode_report
+from support.wire_parts import parts_of
 from support.wire_strategies import names, plain_names, reports
 
 
@@ -220,16 +220,6 @@ def test_a_later_version_of_the_private_part_leaves_the_earlier_list():
     message = decode_message(later)
     assert isinstance(message, EarlierDatagram)
     assert message.sums == PoolSums(1, 4, 3, 1, 8, 2, 15, 5, 0)
-
-
-def parts_of(datagram: bytes) -> list[tuple[int, int]]:
-    """Kind and offset of each part."""
-    at, parts = 0, []
-    while at < len(datagram):
-        kind, following = part_at(datagram, at)
-        parts.append((kind, at))
-        at = following
-    return parts
 
 
 @pytest.mark.parametrize("told", [WORST, report(pool()), report()])
