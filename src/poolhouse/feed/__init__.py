@@ -1,1 +1,1 @@
-"""From an aggregator to a console: subscriptions and frames."""
+"""From a daemon to its consoles: what they say to each other on UDP 25828, and the console's end of it."""

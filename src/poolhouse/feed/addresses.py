@@ -1,0 +1,59 @@
+"""Addresses as people write them."""
+
+from ipaddress import ip_address
+
+from poolhouse.errors import SettingError
+
+LARGEST_PORT = 65535
+
+
+def parse_address(text: str, default_port: int, setting: str) -> tuple[str, int]:
+    """Host and port of ``host``, ``host:port``, ``::1``, ``[::1]`` or ``[::1]:port``.
+
+    Args:
+        text: What was written. Without a host, as in ``:25827``, it is every address of this machine.
+        default_port: The port where none is written.
+        setting: What the user calls it.
+
+    Raises:
+        SettingError: If it is no address.
+
+    >>> parse_address("web1:25827", 1, "reports"), parse_address("::1", 25828, "consoles")
+    (('web1', 25827), ('::1', 25828))
+    """
+    text = text.strip()
+    if is_ipv6(text):
+        return text, default_port
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(default_port)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if not is_ipv6(host):
+            raise SettingError(setting, f"{text!r}: {host!r} is no IPv6 address")
+    elif ":" in host:
+        raise SettingError(setting, f"{text!r} is no host:port; write an IPv6 address as [::1]:{default_port}")
+    if not (port.isascii() and port.isdigit()) or int(port) > LARGEST_PORT:
+        raise SettingError(setting, f"{text!r}: {port!r} is no port")
+    return host or "0.0.0.0", int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """Host and port in one word.
+
+    >>> format_address("web1", 25828), format_address("::1", 25828)
+    ('web1:25828', '[::1]:25828')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether this is an IPv6 address, with or without a scope (``fe80::1%eth0``).
+
+    >>> is_ipv6("::1"), is_ipv6("web1:25828")
+    (True, False)
+    """
+    try:
+        return ip_address(text.partition("%")[0]).version == 6
+    except ValueError:
+        return False

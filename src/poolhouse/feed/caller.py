@@ -1,0 +1,201 @@
+"""Data from a server that this console asks: every address of its name is asked, the first to answer is kept."""
+
+import os
+import socket
+from contextlib import suppress
+from math import inf
+from typing import NamedTuple
+
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.link import Link, Phase
+from poolhouse.feed.protocol.datagrams import NONCE_BYTES, Reason
+from poolhouse.feed.protocol.frame import Server
+from poolhouse.feed.protocol.subscription import PERIOD, Subscription
+from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE, connected, lookup
+from poolhouse.fleet.snapshot import Snapshot
+
+#: After this many times a server's patience without a word, its name is looked up anew.
+LOST_PATIENCE = 3
+DENIALS = {
+    Reason.ADDRESS: "this machine's address must be allowed there (--allow, or allow in collectd.conf)",
+    Reason.FULL: "it serves as many consoles as it may",
+}
+
+
+class _Line(NamedTuple):
+    """A conversation and its socket."""
+
+    sock: socket.socket
+    subscription: Subscription
+
+    def is_heard(self) -> bool:
+        """Whether the server answers, and serves us."""
+        one = self.subscription
+        return one.heard is not None and one.refusal is None and one.denied is None
+
+
+class Caller:
+    """Asks a server for its snapshots, for as long as it takes. Times are monotonic seconds."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._program: str | None = None
+        self._lines: list[_Line] = []
+        self._opened_at = 0.0
+        self._next_open = -inf
+        self._tries = 0
+        #: Why there is no line.
+        self._phase_without_lines: Phase = "connecting"
+        self._error: str | None = None
+        #: What is remembered of the server when it is lost.
+        self._heard_at: float | None = None
+        self._server: Server | None = None
+        self._patience = 0.0
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """What to wait for; others after each `step` and `receive`."""
+        return [line.sock for line in self._lines]
+
+    @property
+    def next_due(self) -> float:
+        """When `step` has something to do."""
+        return min([self._next_open, *(line.subscription.next_due for line in self._lines)])
+
+    def ask(self, program: str | None, now: float) -> None:
+        """Want the processes of this program too."""
+        self._program = program
+        for line in self._lines:
+            line.subscription.ask(program, now)
+
+    def retry(self, now: float) -> None:
+        """Look the name up and ask now, unless the server answers anyway."""
+        if not any(line.is_heard() for line in self._lines):
+            self._next_open = now
+
+    def step(self, now: float) -> None:
+        """Say what is due."""
+        if now >= self._next_open:
+            self._open(now)
+        for line in self._lines:
+            for datagram in line.subscription.due(now):
+                try:
+                    line.sock.send(datagram)
+                except BlockingIOError:
+                    pass  # Said again in five seconds.
+                except OSError as error:
+                    line.subscription.refuse(_words(error))
+        self._plan(now)
+
+    def receive(self, sock: socket.socket, now: float) -> Snapshot | None:
+        """Read what has come; the newest snapshot that it completes."""
+        line = next(line for line in self._lines if line.sock is sock)
+        newest: Snapshot | None = None
+        try:
+            for _ in range(READ_AT_ONCE):
+                newest = line.subscription.receive(sock.recv(LARGEST_DATAGRAM), now) or newest
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            line.subscription.refuse(_words(error))
+        if line.is_heard():
+            self._keep(line)
+        return newest
+
+    def summed(self, now: float, wall_time: float) -> Snapshot | None:
+        """What value lists tell, where the server sends those."""
+        told = (line.subscription.summed(now, wall_time) for line in self._lines)
+        return next((snapshot for snapshot in told if snapshot is not None), None)
+
+    def link(self) -> Link:
+        """The way to the server, as it is."""
+        phase, error = self._judge()
+        server = self._server
+        return Link(
+            phase=phase,
+            address=format_address(self._host, self._port),
+            server=server and server.name,
+            reports=server.reports[0] if server and server.reports else None,
+            tries=self._tries + sum(line.subscription.tries for line in self._lines[:1]),
+            next_try=None if phase == "connected" else self.next_due,
+            error=error,
+            heard_at=self._heard_at,
+            patience=self._patience,
+        )
+
+    def close(self) -> None:
+        """Say goodbye."""
+        while self._lines:
+            line = self._lines.pop()
+            _hang_up(line)
+
+    def _open(self, now: float) -> None:
+        """A conversation with every address that the name has now."""
+        self._tries += max((line.subscription.tries for line in self._lines), default=0)
+        self.close()
+        self._opened_at, self._next_open = now, now + PERIOD
+        try:
+            endpoints = lookup(self._host, self._port)
+        except (OSError, UnicodeError) as error:
+            self._tries += 1
+            self._phase_without_lines, self._error = "unresolved", _words(error)
+            return
+        for endpoint in endpoints:
+            try:
+                sock = connected(endpoint)
+            except OSError as error:
+                self._phase_without_lines, self._error = "refused", _words(error)
+            else:
+                subscription = Subscription(os.urandom(NONCE_BYTES), now, self._program)
+                self._lines.append(_Line(sock, subscription))
+
+    def _plan(self, now: float) -> None:
+        """When the name is to be looked up next."""
+        if not self._lines:
+            return  # `_open` has planned it.
+        heard = max(self._opened_at, *(line.subscription.heard or 0.0 for line in self._lines))
+        patience = max(line.subscription.patience for line in self._lines)
+        if all(line.subscription.refusal is not None for line in self._lines):
+            self._next_open = min(self._next_open, now + PERIOD)
+        elif now - heard > LOST_PATIENCE * patience:
+            self._next_open = now
+        else:
+            self._next_open = inf
+
+    def _keep(self, line: _Line) -> None:
+        """One address answers: the others are asked no more."""
+        for other in self._lines:
+            if other is not line:
+                _hang_up(other)
+        self._lines = [line]
+        self._tries = 0
+        self._heard_at = line.subscription.heard
+        self._server = line.subscription.server
+        self._patience = line.subscription.patience
+
+    def _judge(self) -> tuple[Phase, str | None]:
+        """Phase and error of the link."""
+        if not self._lines:
+            return self._phase_without_lines, self._error
+        if any(line.is_heard() for line in self._lines):
+            return "connected", None
+        for line in self._lines:
+            if line.subscription.denied is not None:
+                return "refused", DENIALS[line.subscription.denied]
+        refusals = [line.subscription.refusal for line in self._lines]
+        if all(refusals):
+            return "refused", refusals[0]
+        return "connecting", None
+
+
+def _hang_up(line: _Line) -> None:
+    if (bye := line.subscription.bye()) is not None:
+        with suppress(OSError):
+            line.sock.send(bye)
+    line.sock.close()
+
+
+def _words(error: Exception) -> str:
+    """The system's words for an error, without its number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,184 @@
+"""The console's end of the feed: a thread that keeps asking, or listening, and tells what it hears."""
+
+import select
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Literal, Protocol
+
+from poolhouse.clock import Clock, SystemClock
+from poolhouse.errors import SettingError
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.caller import Caller
+from poolhouse.feed.link import Link
+from poolhouse.feed.listener import Listener
+from poolhouse.feed.sockets import LOOPBACK_HOSTS, bind_all, claim_loopback
+from poolhouse.fleet.snapshot import Snapshot
+
+#: ``auto``: listen where the host is this machine and the port is free, else connect.
+Mode = Literal["auto", "listen", "connect"]
+#: Seconds between two snapshots made from value lists.
+TICK = 1.0
+#: Seconds that `FeedClient.close` waits for the thread, which may be looking a name up.
+CLOSE_TIMEOUT = 1.0
+LOCAL_NAMES = {"localhost", *LOOPBACK_HOSTS}
+
+
+class _Source(Protocol):
+    """What `Caller` and `Listener` have in common; see there."""
+
+    @property
+    def sockets(self) -> list[socket.socket]: ...
+    @property
+    def next_due(self) -> float: ...
+    def ask(self, program: str | None, now: float) -> None: ...
+    def retry(self, now: float) -> None: ...
+    def step(self, now: float) -> None: ...
+    def receive(self, sock: socket.socket, now: float) -> Snapshot | None: ...
+    def summed(self, now: float, wall_time: float) -> Snapshot | None: ...
+    def link(self) -> Link: ...
+    def close(self) -> None: ...
+
+
+class FeedClient:
+    """Snapshots from a daemon, through two callbacks that a thread of its own calls.
+
+    Call `start` once, then `ask` and `retry` as you like, then `close`. They may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        mode: Mode = "auto",
+        *,
+        on_snapshot: Callable[[Snapshot], None],
+        on_link: Callable[[Link], None],
+        clock: Clock | None = None,
+    ) -> None:
+        """Prepare; nothing is sent or bound before `start`.
+
+        Args:
+            host: The daemon's name or address; in mode ``listen`` the address to listen on, where both loopback
+                addresses stand for each other.
+            port: UDP port.
+            mode: See `Mode`.
+            on_snapshot: Is given each snapshot, about one a second.
+            on_link: Is given the link whenever it has changed.
+            clock: `SystemClock` if ``None``.
+        """
+        self._host = host
+        self._port = port
+        self._mode = mode
+        self._on_snapshot = on_snapshot
+        self._on_link = on_link
+        self._clock = clock or SystemClock()
+        self._commands: SimpleQueue[Callable[[_Source, float], None] | None] = SimpleQueue()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._thread = Thread(target=self._run, name="poolhouse-feed", daemon=True)
+        self._source: _Source = Caller(host, port)
+        self._link = self._source.link()
+
+    @property
+    def link(self) -> Link:
+        """The link as it was told last."""
+        return self._link
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            SettingError: In mode ``listen``, if the port cannot be bound.
+        """
+        if self._mode == "listen":
+            self._source = Listener(self._bind(), self._host, self._port, self._clock.monotonic())
+        self._thread.start()
+
+    def ask(self, program: str | None) -> None:
+        """Want the processes of this program in the snapshots too; ``None``: of none."""
+        self._command(lambda source, now: source.ask(program, now))
+
+    def retry(self) -> None:
+        """Try now, if the server does not answer."""
+        self._command(lambda source, now: source.retry(now))
+
+    def close(self) -> None:
+        """Say goodbye to the server and end the thread; returns within a second or so."""
+        self._command(None)
+        if self._thread.ident is None:
+            self._end()
+        elif self._thread.is_alive():
+            self._thread.join(CLOSE_TIMEOUT)
+
+    def _command(self, command: Callable[[_Source, float], None] | None) -> None:
+        self._commands.put(command)
+        with suppress(OSError):  # Full: the thread is awake. Closed: it has ended.
+            self._wake_writer.send(b"\0")
+
+    def _bind(self) -> list[socket.socket]:
+        hosts = LOOPBACK_HOSTS if self._host in LOCAL_NAMES else (self._host,)
+        try:
+            return bind_all(hosts, self._port)
+        except OSError as error:
+            address = format_address(self._host, self._port)
+            raise SettingError("port", f"cannot listen on UDP {address}: {error.strerror}") from error
+
+    def _run(self) -> None:
+        if self._mode == "auto" and (sockets := claim_loopback(self._host, self._port)) is not None:
+            self._source = Listener(sockets, self._host, self._port, self._clock.monotonic())
+        self._link = self._source.link()
+        self._on_link(self._link)
+        try:
+            next_tick = self._clock.monotonic()
+            while self._obey():
+                now = self._clock.monotonic()
+                self._source.step(now)
+                if now >= next_tick:
+                    next_tick = now + TICK
+                    self._tell(self._source.summed(now, self._clock.wall_time()))
+                self._tell(None)
+                self._wait(max(0.0, min(next_tick, self._source.next_due) - now))
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._source.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    def _obey(self) -> bool:
+        """Carry out what other threads have asked for; False if that is to end."""
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except Empty:
+                return True
+            if command is None:
+                return False
+            command(self._source, self._clock.monotonic())
+
+    def _wait(self, timeout: float) -> None:
+        """Wait for datagrams and commands, and read the datagrams."""
+        sockets = {sock.fileno(): sock for sock in self._source.sockets}
+        poll = select.poll()
+        for descriptor in (*sockets, self._wake_reader.fileno()):
+            poll.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(timeout * 1000)]
+        now = self._clock.monotonic()
+        for descriptor in ready:
+            if descriptor not in sockets:
+                self._wake_reader.recv(4096)
+            elif sockets[descriptor] in self._source.sockets:  # Another that answered may have replaced it.
+                self._tell(self._source.receive(sockets[descriptor], now))
+
+    def _tell(self, snapshot: Snapshot | None) -> None:
+        link = self._source.link()
+        if link != self._link:
+            self._link = link
+            self._on_link(link)
+        if snapshot is not None:
+            self._on_snapshot(snapshot)

@@ -1,0 +1,67 @@
+"""Data that a server pushes to this console: collectd's value lists, as the directive ``monitor`` sends them."""
+
+import socket
+from math import inf
+
+from poolhouse.errors import PacketError
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.link import Link
+from poolhouse.feed.protocol.values import DEFAULT_INTERVAL, PartialFleet
+from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE, close_all
+from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.wire.message import decode_message
+from poolhouse.wire.values import ValueList
+
+
+class Listener:
+    """Takes what comes to sockets that are bound already. Times are monotonic seconds."""
+
+    next_due = inf
+
+    def __init__(self, sockets: list[socket.socket], host: str, port: int, now: float) -> None:
+        self.sockets = sockets
+        self._address = format_address(host, port)
+        self._values = PartialFleet(now)
+        self._heard_at: float | None = None
+        self._interval = DEFAULT_INTERVAL
+
+    def ask(self, program: str | None, now: float) -> None:
+        """Who is pushed to cannot ask."""
+
+    def retry(self, now: float) -> None:
+        """There is nothing to try."""
+
+    def step(self, now: float) -> None:
+        """There is nothing to say."""
+
+    def receive(self, sock: socket.socket, now: float) -> Snapshot | None:
+        """Read what has come; it shows in `summed`."""
+        try:
+            for _ in range(READ_AT_ONCE):
+                self._take(sock.recv(LARGEST_DATAGRAM), now)
+        except OSError:
+            pass  # All is read.
+        return None
+
+    def summed(self, now: float, wall_time: float) -> Snapshot | None:
+        """What the value lists tell, once there were any."""
+        return None if self._heard_at is None else self._values.snapshot(now, wall_time)
+
+    def link(self) -> Link:
+        """The state of the way here."""
+        patience = 2.5 * self._interval + 1.0
+        return Link("listening", self._address, heard_at=self._heard_at, patience=patience)
+
+    def close(self) -> None:
+        """Give the port back."""
+        close_all(self.sockets)
+
+    def _take(self, datagram: bytes, now: float) -> None:
+        try:
+            message = decode_message(datagram)
+        except PacketError:
+            return
+        for values in message if isinstance(message, list) else []:
+            if isinstance(values, ValueList) and self._values.receive(values, now):
+                self._heard_at = now
+                self._interval = values.interval or self._interval

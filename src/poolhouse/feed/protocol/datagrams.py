@@ -1,0 +1,173 @@
+"""The datagrams of the feed, one class each, to bytes and back.
+
+Every datagram of ours is ``magic(4) version(1) kind(1) nonce(8)`` and then, big-endian:
+
+========  =========  =====================================================================================
+kind      direction  what follows
+========  =========  =====================================================================================
+1 Ask     to server  cookie(16), zeros if none was given yet; length(1) and UTF-8 name of the program whose
+                     processes are wanted too, length 0 for none
+2 Cookie  to console cookie(16): say it in the next Ask
+3 Chunk   to console frame(4) part(2) parts(2), then at most `CHUNK_BYTES` bytes of the frame
+4 Denied  to console reason(1), see `Reason`
+5 Bye     to server  cookie(16)
+========  =========  =====================================================================================
+
+The nonce is the console's; the server repeats it, so that a third party that cannot read along cannot answer in
+the server's place. Whoever does not know this form ignores it: the earlier plugin answers ``HELO`` only, four
+bytes exactly.
+"""
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from poolhouse.errors import PacketError
+
+#: What a console of the earlier system sends, and all of it.
+HELO = b"HELO"
+MAGIC = b"PHCF"
+VERSION = 1
+NONCE_BYTES = 8
+COOKIE_BYTES = 16
+NO_COOKIE = bytes(COOKIE_BYTES)
+
+_HEAD = struct.Struct(f"!4sBB{NONCE_BYTES}s")
+_CHUNK = struct.Struct("!IHH")
+#: As collectd's own sender: fits every path that carries its datagrams.
+DATAGRAM_BYTES = 1346
+CHUNK_BYTES = DATAGRAM_BYTES - _HEAD.size - _CHUNK.size
+#: The longest name of a program, in UTF-8 bytes.
+PROGRAM_BYTES = 255
+
+
+class Reason(IntEnum):
+    """Why a server does not serve a console."""
+
+    #: The console's address is in none of the allowed networks.
+    ADDRESS = 1
+    #: The server serves as many consoles as it may.
+    FULL = 2
+
+
+class Ask(NamedTuple):
+    """Send me the snapshots, for the next 30 seconds."""
+
+    nonce: bytes
+    cookie: bytes = NO_COOKIE
+    #: The program whose processes are wanted too.
+    program: str | None = None
+
+
+class Cookie(NamedTuple):
+    """Prove that you receive what is sent to your address: say this cookie in the next `Ask`."""
+
+    nonce: bytes
+    cookie: bytes
+
+
+class Chunk(NamedTuple):
+    """One piece of a frame."""
+
+    nonce: bytes
+    frame: int
+    #: Which part of the frame, from 0, and of how many.
+    part: int
+    parts: int
+    payload: bytes
+
+
+class Denied(NamedTuple):
+    """You are not served."""
+
+    nonce: bytes
+    reason: Reason
+
+
+class Bye(NamedTuple):
+    """Send me nothing more."""
+
+    nonce: bytes
+    cookie: bytes
+
+
+_KINDS: tuple[type[Ask | Cookie | Chunk | Denied | Bye], ...] = (Ask, Cookie, Chunk, Denied, Bye)
+
+
+def encode_datagram(message: Ask | Cookie | Chunk | Denied | Bye) -> bytes:
+    """The bytes of one datagram; a program's name beyond `PROGRAM_BYTES` is cut."""
+    match message:
+        case Ask(_, cookie, program):
+            name = (program or "").encode("utf-8", "replace")[:PROGRAM_BYTES]
+            body = cookie + bytes([len(name)]) + name
+        case Cookie(_, cookie) | Bye(_, cookie):
+            body = cookie
+        case Chunk(_, frame, part, parts, payload):
+            body = _CHUNK.pack(frame, part, parts) + payload
+        case Denied(_, reason):
+            body = bytes([reason])
+    return _HEAD.pack(MAGIC, VERSION, _KINDS.index(type(message)) + 1, message.nonce) + body
+
+
+def is_ours(datagram: bytes) -> bool:
+    """Whether a datagram claims to be one of these."""
+    return datagram.startswith(MAGIC)
+
+
+def decode_datagram(datagram: bytes) -> Ask | Cookie | Chunk | Denied | Bye:
+    """What one datagram says.
+
+    Raises:
+        PacketError: If it is none of ours, of another version, or malformed.
+    """
+    if len(datagram) < _HEAD.size:
+        raise PacketError(f"{len(datagram)} bytes, less than a header", 0)
+    magic, version, kind, nonce = _HEAD.unpack_from(datagram)
+    if magic != MAGIC:
+        raise PacketError("not a datagram of the feed", 0)
+    if version != VERSION:
+        raise PacketError(f"version {version} of the feed; this is version {VERSION}", 4)
+    body = datagram[_HEAD.size :]
+    match kind:
+        case 1:
+            return _ask(nonce, body)
+        case 2:
+            return Cookie(nonce, _cookie(body))
+        case 3:
+            return _chunk(nonce, body)
+        case 4:
+            return Denied(nonce, _reason(body))
+        case 5:
+            return Bye(nonce, _cookie(body))
+        case _:
+            raise PacketError(f"unknown kind {kind}", 5)
+
+
+def _ask(nonce: bytes, body: bytes) -> Ask:
+    cookie, rest = body[:COOKIE_BYTES], body[COOKIE_BYTES:]
+    if not rest or len(rest) != 1 + rest[0]:
+        raise PacketError("a program's name of the wrong length", _HEAD.size + COOKIE_BYTES)
+    return Ask(nonce, cookie, rest[1:].decode("utf-8", "replace") or None)
+
+
+def _cookie(body: bytes) -> bytes:
+    if len(body) != COOKIE_BYTES:
+        raise PacketError(f"a cookie of {len(body)} bytes", _HEAD.size)
+    return body
+
+
+def _chunk(nonce: bytes, body: bytes) -> Chunk:
+    if len(body) < _CHUNK.size or len(body) > _CHUNK.size + CHUNK_BYTES:
+        raise PacketError(f"a chunk of {len(body)} bytes", _HEAD.size)
+    frame, part, parts = _CHUNK.unpack_from(body)
+    if part >= parts:
+        raise PacketError(f"part {part} of {parts}", _HEAD.size)
+    return Chunk(nonce, frame, part, parts, body[_CHUNK.size :])
+
+
+def _reason(body: bytes) -> Reason:
+    try:
+        (reason,) = body
+        return Reason(reason)
+    except ValueError:
+        raise PacketError("a reason that is none", _HEAD.size) from None

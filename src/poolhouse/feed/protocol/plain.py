@@ -1,0 +1,178 @@
+"""Typed values to what JSON can carry and back, led by their type annotations.
+
+A named tuple or a dataclass becomes the list of its fields in order; a field that a newer sender appends is not
+read, one that an older sender does not know keeps its default. A `Histogram` becomes
+``[scale, zero, sum_ns, max_ns, first, counts…]`` without the empty buckets at either end. A number that is not
+finite is not known: ``None``.
+
+What is read back is checked against the annotation, so that whatever a peer sends, a reader gets either values
+of the promised types or a `PacketError`.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from poolhouse.errors import PacketError
+from poolhouse.meter.histogram import Histogram, bucket_count
+
+#: Whole numbers beyond this are nobody's count, and could not be shown.
+LARGEST = 1 << 63
+_SCALES = range(-1, 4)
+
+Converter = Callable[[Any], Any]
+
+
+@cache
+def encoder(kind: Any) -> Converter:
+    """A function from values of the annotated type `kind` to JSON's lists, numbers, texts and ``None``."""
+    if kind is float:
+        return _encode_float
+    if kind is Histogram:
+        return _encode_histogram
+    if kind in (int, str, bool):
+        return _same
+    if optional := _optional(kind):
+        inner = encoder(optional)
+        return lambda value: None if value is None else inner(value)
+    if element := _element(kind):
+        return _encode_each(encoder(element))
+    if get_origin(kind) is tuple:
+        return _encode_row([encoder(one) for one in get_args(kind)])
+    inners = [(name, encoder(hint)) for name, hint, _ in _fields(kind)]
+    return lambda value: [inner(getattr(value, name)) for name, inner in inners]
+
+
+@cache
+def decoder(kind: Any) -> Converter:
+    """The way back; the function raises `PacketError` for what is no such value."""
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    if optional := _optional(kind):
+        inner = decoder(optional)
+        return lambda value: None if value is None else inner(value)
+    if element := _element(kind):
+        return _decode_each(decoder(element))
+    if get_origin(kind) is tuple:
+        parts = [decoder(one) for one in get_args(kind)]
+        return _decode_row(parts, len(parts), lambda *items: items)
+    known = _fields(kind)
+    return _decode_row([decoder(hint) for _, hint, _ in known], sum(needed for _, _, needed in known), kind)
+
+
+def _optional(kind: Any) -> Any:
+    """X of ``X | None``."""
+    if get_origin(kind) not in (UnionType, Union):
+        return None
+    (inner,) = (one for one in get_args(kind) if one is not NoneType)
+    return inner
+
+
+def _element(kind: Any) -> Any:
+    """X of ``tuple[X, ...]``."""
+    arguments = get_args(kind)
+    return arguments[0] if get_origin(kind) is tuple and arguments[-1] is Ellipsis else None
+
+
+def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
+    """Name, annotation, and whether it is needed for lack of a default, of each field."""
+    hints = get_type_hints(kind)
+    if is_dataclass(kind):
+        return [(one.name, hints[one.name], one.default is MISSING) for one in fields(kind)]
+    return [(name, hints[name], name not in kind._field_defaults) for name in kind._fields]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _encode_float(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _encode_histogram(histogram: Histogram) -> list[int]:
+    counts = histogram.counts
+    used = [index for index, count in enumerate(counts) if count]
+    first, end = (used[0], used[-1] + 1) if used else (0, 0)
+    head = [histogram.scale, histogram.zero, histogram.sum_ns, histogram.max_ns, first]
+    return head + counts[first:end]
+
+
+def _encode_each(inner: Converter) -> Converter:
+    return lambda values: [inner(value) for value in values]
+
+
+def _encode_row(inners: list[Converter]) -> Converter:
+    return lambda values: [inner(value) for inner, value in zip(inners, values, strict=True)]
+
+
+def _decode_each(inner: Converter) -> Converter:
+    return lambda values: tuple(inner(value) for value in _list(values))
+
+
+def _decode_row(inners: list[Converter], needed: int, make: Callable[..., Any]) -> Converter:
+    def decode(values: Any) -> Any:
+        items = _list(values)
+        if len(items) < needed:
+            raise PacketError(f"{len(items)} fields where {needed} belong", 0)
+        return make(*(inner(item) for inner, item in zip(inners, items, strict=False)))
+
+    return decode
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise PacketError(f"{type(value).__name__} where a list belongs", 0)
+    return value
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or not -LARGEST <= value < LARGEST:
+        raise PacketError(f"{value!r:.40} where a whole number belongs", 0)
+    return value
+
+
+def _float(value: Any) -> float:
+    if type(value) is not float:
+        return float(_integer(value))
+    if not isfinite(value):
+        raise PacketError(f"{value!r} where a number belongs", 0)
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise PacketError(f"{value!r:.40} where a text belongs", 0)
+    return value.encode("utf-8", "replace").decode()  # A lone surrogate could not be printed.
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise PacketError(f"{value!r:.40} where true or false belongs", 0)
+    return value
+
+
+def _histogram(value: Any) -> Histogram:
+    numbers = [_integer(item) for item in _list(value)]
+    if len(numbers) < 5 or numbers[0] not in _SCALES or min(numbers[1:]) < 0:
+        raise PacketError("a histogram that is none", 0)
+    scale, zero, sum_ns, max_ns, first = numbers[:5]
+    counts, size = numbers[5:], bucket_count(scale)
+    if first + len(counts) > size:
+        raise PacketError(f"a histogram with bucket {first + len(counts)} of {size}", 0)
+    histogram = Histogram(scale)
+    histogram.zero, histogram.sum_ns, histogram.max_ns = zero, sum_ns, max_ns
+    histogram.counts[first : first + len(counts)] = counts
+    return histogram
+
+
+_SCALARS: dict[Any, Converter] = {
+    int: _integer,
+    float: _float,
+    str: _text,
+    bool: _truth,
+    Histogram: _histogram,
+}

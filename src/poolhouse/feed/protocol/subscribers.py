@@ -1,0 +1,196 @@
+"""The server's side: who is to be sent what.
+
+A console of the earlier system says ``HELO``; whoever says it is sent value lists for 30 seconds. That word
+proves nothing: a datagram with a forged source address makes the server send to a victim. It is therefore answered
+only for loopback and the networks that the operator names.
+
+Our own `Ask` is answered with a cookie first, shorter than the `Ask` itself, and served only when it comes back
+with that cookie: a forger never sees it. The cookie is a keyed digest of the address and the minute, as in DTLS
+and QUIC, so that asking makes the server remember nothing.
+
+The shell owes: `handle` for every datagram, in one thread; what it returns goes back to the same address, from the
+address the datagram was sent to (`via` helps to remember which).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from poolhouse.errors import PacketError, SettingError
+from poolhouse.feed.protocol.datagrams import (
+    COOKIE_BYTES,
+    HELO,
+    Ask,
+    Bye,
+    Cookie,
+    Denied,
+    Reason,
+    decode_datagram,
+    encode_datagram,
+)
+
+Network = IPv4Network | IPv6Network
+#: As `socket.recvfrom` gives it: host, port, and for IPv6 flow and scope.
+Address = tuple[str, int] | tuple[str, int, int, int]
+
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+#: Seconds for which a console is served after it last asked.
+LIFETIME = 30.0
+#: Seconds for which a cookie is good, at least; at most twice as long.
+COOKIE_PERIOD = 60.0
+
+
+def parse_network(text: str, setting: str = "allow") -> Network:
+    """The network that a setting names: ``10.0.0.0/8``, ``fd00::/8``, or one address.
+
+    Raises:
+        SettingError: If it names none. ``setting`` is what the user calls it.
+    """
+    try:
+        return ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise SettingError(setting, f"{text!r} is no network; write 10.0.0.0/8, fd00::/8 or an address") from None
+
+
+@dataclass(slots=True)
+class Subscriber:
+    """One console that is being served."""
+
+    address: Address
+    #: What the shell gave `Subscribers.handle`.
+    via: Hashable
+    #: Monotonic seconds.
+    expires: float
+    #: ``None`` for a console of the earlier system, which is sent value lists.
+    nonce: bytes | None = None
+    #: The program whose processes are wanted too.
+    program: str | None = None
+
+
+class Subscribers:
+    """Every console that is being served, bounded; not safe for threads.
+
+    Attributes:
+        refused: Datagrams that were not served: malformed, from elsewhere, or beyond the bound.
+    """
+
+    def __init__(self, secret: bytes, networks: Iterable[Network] = (), limit: int = 64) -> None:
+        """Begin with no console.
+
+        Args:
+            secret: At least 16 random bytes, for cookies; new at each start.
+            networks: Where consoles may be, besides `LOOPBACK`.
+            limit: How many consoles are served at once.
+        """
+        self.refused = 0
+        self._secret = secret
+        self._networks = (*LOOPBACK, *networks)
+        self._limit = limit
+        self._subscribers: dict[tuple[Hashable, Address], Subscriber] = {}
+        self._newcomers: dict[tuple[Hashable, Address], Subscriber] = {}
+
+    def handle(self, datagram: bytes, address: Address, now: float, via: Hashable = None) -> bytes | None:
+        """Take one datagram of a console.
+
+        Args:
+            datagram: As it came.
+            address: Where it came from.
+            now: Monotonic seconds.
+            via: Whatever lets the shell answer from the address that was asked; comes back in `Subscriber`.
+
+        Returns:
+            What to send back at once, never longer than the datagram; ``None`` for nothing.
+        """
+        if datagram == HELO:
+            self._helo(address, now, via)
+            return None
+        try:
+            message = decode_datagram(datagram)
+        except PacketError:
+            self.refused += 1
+            return None
+        match message:
+            case Ask():
+                answer = self._ask(message, address, now, via)
+                return None if answer is None else encode_datagram(answer)
+            case Bye(_, cookie) if self._is_valid(cookie, address, now):
+                self._forget((via, address))
+            case _:
+                self.refused += 1
+        return None
+
+    def consoles(self, now: float) -> list[Subscriber]:
+        """Those to be served now, of both kinds; who has not asked for 30 seconds is forgotten."""
+        for key, subscriber in list(self._subscribers.items()):
+            if subscriber.expires <= now:
+                self._forget(key)
+        return list(self._subscribers.values())
+
+    def newcomers(self, now: float) -> list[Subscriber]:
+        """Those of `consoles` that began, or changed their program, since this was called last."""
+        living = self.consoles(now)
+        newcomers = [one for one in living if (one.via, one.address) in self._newcomers]
+        self._newcomers.clear()
+        return newcomers
+
+    def _helo(self, address: Address, now: float, via: Hashable) -> None:
+        known = self._subscribers.get((via, address))
+        if known is not None and known.nonce is not None and known.expires > now:
+            return  # It says both words until it hears our answer; ours is better.
+        if not self._is_allowed(address) or not self._has_room((via, address), now):
+            self.refused += 1
+            return
+        self._serve(Subscriber(address, via, now + LIFETIME))
+
+    def _ask(self, ask: Ask, address: Address, now: float, via: Hashable) -> Cookie | Denied | None:
+        if not self._is_allowed(address):
+            self.refused += 1
+            return Denied(ask.nonce, Reason.ADDRESS)
+        if not self._is_valid(ask.cookie, address, now):
+            return Cookie(ask.nonce, self._cookie(address, int(now // COOKIE_PERIOD)))
+        if not self._has_room((via, address), now):
+            self.refused += 1
+            return Denied(ask.nonce, Reason.FULL)
+        self._serve(Subscriber(address, via, now + LIFETIME, ask.nonce, ask.program))
+        return None
+
+    def _serve(self, subscriber: Subscriber) -> None:
+        key = (subscriber.via, subscriber.address)
+        known = self._subscribers.get(key)
+        if known is None or (known.nonce, known.program) != (subscriber.nonce, subscriber.program):
+            self._newcomers[key] = subscriber
+        self._subscribers[key] = subscriber
+
+    def _forget(self, key: tuple[Hashable, Address]) -> None:
+        self._subscribers.pop(key, None)
+        self._newcomers.pop(key, None)
+
+    def _has_room(self, key: tuple[Hashable, Address], now: float) -> bool:
+        return (
+            key in self._subscribers
+            or len(self._subscribers) < self._limit
+            or len(self.consoles(now)) < self._limit
+        )
+
+    def _is_allowed(self, address: Address) -> bool:
+        host = _host(address)
+        return host is not None and any(host in network for network in self._networks)
+
+    def _is_valid(self, cookie: bytes, address: Address, now: float) -> bool:
+        period = int(now // COOKIE_PERIOD)
+        return any(hmac.compare_digest(cookie, self._cookie(address, one)) for one in (period, period - 1))
+
+    def _cookie(self, address: Address, period: int) -> bytes:
+        said = f"{_host(address)} {address[1]} {period}".encode()
+        return hmac.new(self._secret, said, hashlib.sha256).digest()[:COOKIE_BYTES]
+
+
+def _host(address: Address) -> IPv4Address | IPv6Address | None:
+    """The address as a number: an IPv4 address that came through an IPv6 socket is an IPv4 address."""
+    try:
+        host = ip_address(address[0].partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(host, "ipv4_mapped", None) or host

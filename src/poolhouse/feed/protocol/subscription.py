@@ -1,0 +1,154 @@
+"""A console's side of one conversation: what it says when, and what it makes of the answers.
+
+It says ``HELO`` and our own `Ask` until one of ours is answered, and from then on ours only: a server that knows
+our form sends whole snapshots, an earlier one sends value lists. If ours is not answered any more (another server
+took its place), it says both again.
+
+The shell owes: what `due` returns is sent, at `next_due` at the latest; every datagram goes to `receive`, and
+`refuse` is told of a refusal. Times are monotonic seconds.
+"""
+
+from poolhouse.errors import PacketError
+from poolhouse.feed.protocol.chunks import Reassembly
+from poolhouse.feed.protocol.datagrams import (
+    HELO,
+    MAGIC,
+    NO_COOKIE,
+    Ask,
+    Bye,
+    Chunk,
+    Cookie,
+    Denied,
+    Reason,
+    decode_datagram,
+    encode_datagram,
+)
+from poolhouse.feed.protocol.frame import Frame, Server, decode_frame
+from poolhouse.feed.protocol.values import DEFAULT_INTERVAL, PartialFleet
+from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.wire.message import decode_message
+from poolhouse.wire.values import ValueList
+
+#: Seconds between two of our words.
+PERIOD = 5.0
+#: Seconds after which an answer to our own word counts no more.
+ANSWER_LIFETIME = 3 * PERIOD
+
+
+class Subscription:
+    """One conversation with one address of a server.
+
+    Attributes:
+        tries: How often it has asked since something was heard last.
+        heard: When the server was heard last; ``None`` if never.
+        refusal: Why nothing gets there, in a few words; ``None`` if nothing says so.
+        denied: Why the server does not serve us, if it says so.
+        server: Who serves us; ``None`` for an earlier server, and until the first snapshot.
+        malformed: Datagrams that could not be read.
+    """
+
+    def __init__(self, nonce: bytes, now: float, program: str | None = None) -> None:
+        """Begin at `now`; `nonce` is 8 random bytes, `program` the one whose processes are wanted too."""
+        self.tries = 0
+        self.heard: float | None = None
+        self.refusal: str | None = None
+        self.denied: Reason | None = None
+        self.server: Server | None = None
+        self.malformed = 0
+        self.next_due = now
+        self._nonce = nonce
+        self._program = program
+        self._cookie = NO_COOKIE
+        self._answered: float | None = None
+        self._frames = Reassembly()
+        self._values = PartialFleet(now)
+        self._interval = DEFAULT_INTERVAL
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that are normal with this server."""
+        return 2.5 * (self._interval if self.server is None else self.server.interval) + 1.0
+
+    def ask(self, program: str | None, now: float) -> None:
+        """Want the processes of another program, or of none."""
+        if program != self._program:
+            self._program, self.next_due = program, now
+
+    def due(self, now: float) -> list[bytes]:
+        """What to send now; empty before `next_due`."""
+        if now < self.next_due:
+            return []
+        self.next_due = now + PERIOD
+        self.tries += 1
+        ask = encode_datagram(Ask(self._nonce, self._cookie, self._program))
+        return [ask] if self._is_answered(now) else [HELO, ask]
+
+    def bye(self) -> bytes | None:
+        """What to send when nothing more is wanted; ``None`` where nobody would understand."""
+        return None if self._cookie == NO_COOKIE else encode_datagram(Bye(self._nonce, self._cookie))
+
+    def refuse(self, why: str) -> None:
+        """Nothing gets there: nobody listens at the address, or there is no way to it."""
+        self.refusal = why
+
+    def receive(self, datagram: bytes, now: float) -> Snapshot | None:
+        """Take one datagram of the server; the snapshot that it completes, if it does.
+
+        Malformed datagrams, and those of another conversation, are counted and ignored.
+        """
+        try:
+            if datagram.startswith(MAGIC):
+                return self._receive_ours(datagram, now)
+            self._receive_values(datagram, now)
+        except PacketError:
+            self.malformed += 1
+        return None
+
+    def summed(self, now: float, wall_time: float) -> Snapshot | None:
+        """What an earlier server's value lists tell; ``None`` if it was never heard, or sends snapshots."""
+        if self.heard is None or self.server is not None or self._is_answered(now):
+            return None
+        return self._values.snapshot(now, wall_time)
+
+    def _receive_ours(self, datagram: bytes, now: float) -> Snapshot | None:
+        message = decode_datagram(datagram)
+        if message.nonce != self._nonce:
+            raise PacketError("another console's nonce", 6)
+        match message:
+            case Cookie(_, cookie):
+                self._hear(now)
+                self._answered = now
+                if cookie != self._cookie:
+                    self._cookie, self.next_due = cookie, now
+            case Denied(_, reason):
+                self._hear(now)
+                self.denied = reason
+            case Chunk():
+                self._hear(now)
+                self._answered = now
+                if (content := self._frames.add(message)) is not None:
+                    return self._take(decode_frame(content))
+            case _:
+                raise PacketError("what only a console says", 5)
+        return None
+
+    def _take(self, frame: Frame) -> Snapshot:
+        self.server = frame.server
+        return frame.snapshot
+
+    def _receive_values(self, datagram: bytes, now: float) -> None:
+        message = decode_message(datagram)
+        if not isinstance(message, list):
+            raise PacketError("a report, where values belong", 0)
+        for values in message:
+            if isinstance(values, ValueList) and self._values.receive(values, now):
+                self._hear(now)
+                self._interval = values.interval or self._interval
+        if not self._is_answered(now):
+            self.server = None
+
+    def _hear(self, now: float) -> None:
+        self.heard, self.tries, self.refusal, self.denied = now, 0, None, None
+
+    def _is_answered(self, now: float) -> bool:
+        return self._answered is not None and now - self._answered < ANSWER_LIFETIME

@@ -1,0 +1,234 @@
+"""A fleet as far as collectd's value lists tell it.
+
+What an earlier server, or ours towards a console of the earlier kind, sends of a program on a host, or of a host,
+are thirteen or more values of plugin ``sqlalchemy``: ``count-checkedout``, ``derive-checkouts`` and so on, each in
+a datagram of its own. This module sums them to the same `Snapshot` that our own form carries whole; what is not
+sent stays ``None``.
+
+Three rules. The values of one moment come one after the other: they count together once the sender has paused, so
+that no half of them is taken for a maximum. Rates are differences by the receiver's clock; a total that falls (a
+restarted server) begins anew and gives no rate. Whoever is silent for five intervals is gone.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any
+
+from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot, Totals
+from poolhouse.wire.names import utf8_name
+from poolhouse.wire.values import ValueList
+
+PLUGIN = "sqlalchemy"
+#: The plugin instance that sums a host's programs.
+HOST = "host"
+
+#: Type instances of type ``count``, and the field of `Row` that each is. ``connections`` is not here because a row
+#: sums it from its parts.
+GAUGES = {
+    "numprocs": "processes",
+    "numpools": "pools",
+    "checkedin": "idle",
+    "checkedout": "used",
+    "detached": "detached",
+    "waiting": "waiting",
+    "max": "max_open",
+    "maxidle": "max_idle",
+    "minidle": "min_idle",
+}
+#: Type instances of type ``derive``, and the field of `Totals` and `Rates` that each is.
+COUNTERS = {name.replace("_", ""): name for name in Totals._fields}
+
+#: Seconds without a further value of a row after which its newest values count.
+SETTLED = 0.25
+#: Intervals of silence after which a row is stale, and after which it is gone.
+STALE_INTERVALS, GONE_INTERVALS = 2, 5
+#: Seconds that a sender may call its interval; what is beyond is taken for the nearer of the two.
+INTERVALS = (1.0, 3600.0)
+DEFAULT_INTERVAL = 10.0
+#: Rows of one program on one host, or of one host.
+MAX_SERIES = 10_000
+
+
+@dataclass(slots=True)
+class _Counter:
+    """A total as it was sent last, and what became of it."""
+
+    value: int
+    at: float
+    total: int
+    rate: float | None = None
+
+    def update(self, value: int, now: float, interval: float) -> None:
+        if value < self.value:
+            self.value, self.at, self.rate = value, now, None
+        elif now - self.at >= interval / 4:  # Nearer values, the second after a delay, would tell a wrong rate.
+            self.rate = (value - self.value) / (now - self.at)
+            self.total += value - self.value
+            self.value, self.at = value, now
+
+
+@dataclass(slots=True)
+class _Series:
+    """The values of one program on one host, or of one host."""
+
+    heard: float
+    interval: float
+    gauges: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, _Counter] = field(default_factory=dict)
+    #: What came since the sender paused last; ``None`` for a value that is not known any more.
+    incoming: dict[str, int | None] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        """Let the newest values count."""
+        for name, value in self.incoming.items():
+            if value is None:
+                self.gauges.pop(name, None)
+            else:
+                self.gauges[name] = value
+        self.incoming.clear()
+
+
+class PartialFleet:
+    """What value lists tell of a fleet; bounded, not safe for threads."""
+
+    def __init__(self, now: float) -> None:
+        """Begin with nothing known; `now` is monotonic seconds, as everywhere here."""
+        self._began = now
+        self._series: dict[tuple[str, str], _Series] = {}
+        self._peaks: dict[tuple[str, str], Peaks] = {}
+        self._received = 0
+        self._refused = 0
+        self._over_limit = 0
+
+    def receive(self, values: ValueList, now: float) -> bool:
+        """Take one value list; False if it is none of ours, or beyond the bound."""
+        self._received += 1
+        host, plugin, instance, kind, name = values.identifier
+        known = {"count": GAUGES, "derive": COUNTERS}.get(kind)
+        if plugin != PLUGIN or known is None or len(values.values) != 1 or not host or not instance:
+            self._refused += 1
+            return False
+        key = (_clean(host), _clean(instance))
+        interval = min(max(values.interval or DEFAULT_INTERVAL, INTERVALS[0]), INTERVALS[1])
+        series = self._series.get(key)
+        if series is None:
+            if len(self._series) >= MAX_SERIES:
+                self._refused += 1
+                self._over_limit += 1
+                return False
+            series = self._series[key] = _Series(now, interval)
+        if name in series.incoming or now - series.heard >= SETTLED:
+            series.settle()
+        series.heard, series.interval = now, interval
+        number = _whole(values.values[0])
+        if name not in known:
+            return True  # ``connections``, and whatever a later server adds.
+        if kind == "count":
+            series.incoming[name] = number
+        elif number is not None:
+            _count(series, name, number, now)
+        return True
+
+    def snapshot(self, now: float, wall_time: float) -> Snapshot:
+        """Everything that is known and not gone."""
+        for key, series in list(self._series.items()):
+            if now - series.heard >= GONE_INTERVALS * series.interval:
+                del self._series[key]
+            elif now - series.heard >= SETTLED:
+                series.settle()
+        programs, hosts = self._grouped()
+        rows = {("", ""): self._row("", [one for group in (hosts or programs).values() for one in group], now)}
+        rows |= {("program", name): self._row(name, group, now) for name, group in sorted(programs.items())}
+        rows |= {("host", name): self._row(name, group, now) for name, group in sorted(hosts.items())}
+        self._peaks = {key: _higher(self._peaks.get(key, Peaks()), row) for key, row in rows.items()}
+        told = {key: replace(row, peaks=self._peaks[key]) for key, row in rows.items()}
+        over_limit = (("rows", self._over_limit),) if self._over_limit else ()
+        return Snapshot(
+            wall_time=wall_time,
+            fleet=told["", ""],
+            programs=tuple(row for (kind, _), row in told.items() if kind == "program"),
+            hosts=tuple(row for (kind, _), row in told.items() if kind == "host"),
+            health=Health(self._received, self._refused, 0, 0, now - self._began, over_limit),
+        )
+
+    def _grouped(self) -> tuple[dict[str, list[_Series]], dict[str, list[_Series]]]:
+        """The series of each program and of each host."""
+        programs: dict[str, list[_Series]] = {}
+        hosts: dict[str, list[_Series]] = {}
+        for (host, instance), series in self._series.items():
+            if instance == HOST:
+                hosts.setdefault(host, []).append(series)
+            else:
+                programs.setdefault(_program(instance), []).append(series)
+        return programs, hosts
+
+    def _row(self, name: str, group: list[_Series], now: float) -> Row:
+        gauges: dict[str, Any] = {
+            field_name: _sum(series.gauges.get(sent) for series in group) for sent, field_name in GAUGES.items()
+        }
+        newest = max(group, key=lambda series: series.heard, default=None)
+        age = None if newest is None else now - newest.heard
+        return Row(
+            name=name,
+            **gauges,
+            totals=Totals(**_each_counter(group, lambda counter: counter.total)),
+            rates=Rates(**_each_counter(group, lambda counter: counter.rate)),
+            interval_checkouts=_sum(_interval_checkouts(series) for series in group),
+            age=age,
+            interval=None if newest is None else newest.interval,
+            is_stale=newest is not None and age is not None and age >= STALE_INTERVALS * newest.interval,
+        )
+
+
+def _count(series: _Series, name: str, number: int, now: float) -> None:
+    counter = series.counters.get(name)
+    if counter is None:
+        series.counters[name] = _Counter(number, now, number)
+    else:
+        counter.update(number, now, series.interval)
+
+
+def _interval_checkouts(series: _Series) -> int | None:
+    counter = series.counters.get("checkouts")
+    return None if counter is None or counter.rate is None else round(counter.rate * series.interval)
+
+
+def _each_counter(group: list[_Series], read: Callable[[_Counter], Any]) -> dict[str, Any]:
+    """What `read` says of each counter, summed over the group."""
+    return {
+        field_name: _sum(read(series.counters[sent]) for series in group if sent in series.counters)
+        for sent, field_name in COUNTERS.items()
+    }
+
+
+def _higher(peaks: Peaks, row: Row) -> Peaks:
+    """The maxima, this row's values included."""
+    seen = Peaks(row.processes, row.connections, row.used, row.waiting, None, row.interval_checkouts)
+    pairs = ([n for n in pair if n is not None] for pair in zip(peaks, seen, strict=True))
+    return Peaks(*(max(pair, default=None) for pair in pairs))
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    """The sum of those that are known; ``None`` if none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _whole(value: float) -> int | None:
+    """A count that makes sense, or ``None``: NaN is how collectd says that it does not know."""
+    return round(value) if isfinite(value) and 0 <= value < 1 << 63 else None
+
+
+def _program(instance: str) -> str:
+    """The program of a plugin instance: one called ``host`` is sent as ``host_``, ``host_`` as ``host__``.
+
+    >>> _program("host_"), _program("hosting_")
+    ('host', 'hosting_')
+    """
+    return instance[:-1] if instance.endswith("_") and instance.rstrip("_") == HOST else instance
+
+
+def _clean(name: str) -> str:
+    """A name that a terminal can be given."""
+    return utf8_name(name).decode()

@@ -1,0 +1,106 @@
+"""UDP sockets by name: every address of a host, IPv6 and IPv4."""
+
+import errno
+import socket
+from contextlib import ExitStack, suppress
+from typing import NamedTuple
+
+#: What a socket should be able to hold while its reader is busy; the kernel gives what it allows.
+RECEIVE_BUFFER_BYTES = 4 << 20
+#: Datagrams longer than this are none of the feed's.
+LARGEST_DATAGRAM = 2048
+#: Datagrams that are read before anything else is looked at: a flood must not stop the reader.
+READ_AT_ONCE = 256
+LOOPBACK_HOSTS = ("127.0.0.1", "::1")
+
+
+class Endpoint(NamedTuple):
+    """One address that a name stands for, as `socket.socket.bind` and ``connect`` take it."""
+
+    family: socket.AddressFamily
+    address: tuple[str, int] | tuple[str, int, int, int]
+
+
+def lookup(host: str, port: int) -> list[Endpoint]:
+    """Every UDP address of a host, each once; blocks while the name is looked up.
+
+    Raises:
+        OSError: If the name is not known (`socket.gaierror`).
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    return list(dict.fromkeys(Endpoint(family, address) for family, _, _, _, address in found))  # type: ignore[arg-type]
+
+
+def udp_socket(family: socket.AddressFamily) -> socket.socket:
+    """A socket that never blocks and holds as much as the kernel allows; IPv6 means IPv6 only."""
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return sock
+
+
+def connected(endpoint: Endpoint) -> socket.socket:
+    """A socket that sends to one address and receives from it only.
+
+    Raises:
+        OSError: If there is no way there.
+    """
+    with ExitStack() as stack:
+        sock = stack.enter_context(udp_socket(endpoint.family))
+        sock.connect(endpoint.address)
+        stack.pop_all()
+        return sock
+
+
+def bound(endpoint: Endpoint) -> socket.socket:
+    """A socket that receives at one address.
+
+    Raises:
+        OSError: If the address is taken, or is none of this machine's.
+    """
+    with ExitStack() as stack:
+        sock = stack.enter_context(udp_socket(endpoint.family))
+        sock.bind(endpoint.address)
+        stack.pop_all()
+        return sock
+
+
+def bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
+    """A socket for each address of each host, but for addresses of a family that this machine has not.
+
+    Raises:
+        OSError: If one is taken, or none can be bound.
+    """
+    with ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        missing: OSError | None = None
+        for endpoint in dict.fromkeys(one for host in hosts for one in lookup(host, port)):
+            try:
+                sockets.append(stack.enter_context(bound(endpoint)))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error
+        if not sockets and missing is not None:
+            raise missing
+        stack.pop_all()
+        return sockets
+
+
+def claim_loopback(host: str, port: int) -> list[socket.socket] | None:
+    """The loopback addresses' port, if `host` is this machine and nobody has the port there; else ``None``."""
+    try:
+        for endpoint in lookup(host, port):
+            bound(endpoint).close()
+        return bind_all(LOOPBACK_HOSTS, port)
+    except OSError:
+        return None
+
+
+def close_all(sockets: list[socket.socket]) -> None:
+    """Close them, whatever has become of them."""
+    for sock in sockets:
+        with suppress(OSError):
+            sock.close()

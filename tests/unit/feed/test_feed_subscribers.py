@@ -1,0 +1,209 @@
+"""Who is served, and that nobody is made to serve a victim."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhouse.errors import SettingError
+from poolhouse.feed.protocol.datagrams import (
+    HELO,
+    Ask,
+    Bye,
+    Cookie,
+    Denied,
+    Reason,
+    decode_datagram,
+    encode_datagram,
+)
+from poolhouse.feed.protocol.subscribers import LIFETIME, Subscribers, parse_network
+
+HERE = ("127.0.0.1", 40000)
+ELSEWHERE = ("192.0.2.7", 40000)
+NONCE = b"console1"
+SECRET = b"sixteen bytes or more"
+
+
+def ask(subscribers: Subscribers, *, address=HERE, nonce=NONCE, program=None, now=0.0, via=None) -> None:
+    """The whole handshake."""
+    answer = subscribers.handle(encode_datagram(Ask(nonce)), address, now, via)
+    assert answer is not None
+    cookie = decode_datagram(answer)
+    assert isinstance(cookie, Cookie)
+    assert subscribers.handle(encode_datagram(Ask(nonce, cookie.cookie, program)), address, now, via) is None
+
+
+def addresses(subscribers: Subscribers, now: float = 0.0) -> list[tuple[str, int]]:
+    return [one.address for one in subscribers.consoles(now)]
+
+
+def test_helo_is_served_for_thirty_seconds() -> None:
+    subscribers = Subscribers(SECRET)
+    assert subscribers.handle(HELO, HERE, 100.0) is None
+    (console,) = subscribers.consoles(100.0 + LIFETIME - 0.1)
+    assert (console.address, console.nonce) == (HERE, None)
+    assert subscribers.consoles(100.0 + LIFETIME) == []
+
+
+def test_saying_helo_again_prolongs_it() -> None:
+    subscribers = Subscribers(SECRET)
+    for now in (0.0, 20.0, 40.0):
+        subscribers.handle(HELO, HERE, now)
+    assert addresses(subscribers, 69.0) == [HERE]
+
+
+@pytest.mark.parametrize("datagram", [b"HELO\n", b"HEL", b"helo", b"HELOHELO", b""])
+def test_helo_is_four_bytes_exactly(datagram: bytes) -> None:
+    subscribers = Subscribers(SECRET)
+    assert subscribers.handle(datagram, HERE, 0.0) is None
+    assert subscribers.consoles(0.0) == []
+    assert subscribers.refused == 1
+
+
+def test_helo_from_elsewhere_is_not_served() -> None:
+    """Trap 39."""
+    subscribers = Subscribers(SECRET)
+    assert subscribers.handle(HELO, ELSEWHERE, 0.0) is None
+    assert subscribers.consoles(0.0) == []
+    assert subscribers.refused == 1
+
+
+def test_allowed_networks_are_served_and_loopback_stays_so() -> None:
+    subscribers = Subscribers(SECRET, [ip_network("192.0.2.0/24"), ip_network("fd00::/8")])
+    for address in (
+        ELSEWHERE,
+        HERE,
+        ("fd00::1", 1, 0, 0),
+        ("::1", 1, 0, 0),
+        ("10.0.0.1", 1),
+        ("fe80::1%eth0", 1, 0, 2),
+    ):
+        subscribers.handle(HELO, address, 0.0)
+    assert [host for host, *_ in addresses(subscribers)] == ["192.0.2.7", "127.0.0.1", "fd00::1", "::1"]
+
+
+def test_an_ipv4_address_that_comes_through_an_ipv6_socket_is_an_ipv4_address() -> None:
+    subscribers = Subscribers(SECRET)
+    subscribers.handle(HELO, ("::ffff:127.0.0.1", 1, 0, 0), 0.0)
+    subscribers.handle(HELO, ("::ffff:192.0.2.7", 1, 0, 0), 0.0)
+    assert [host for host, *_ in addresses(subscribers)] == ["::ffff:127.0.0.1"]
+
+
+def test_ours_is_served_only_when_the_cookie_comes_back() -> None:
+    """Trap 39."""
+    subscribers = Subscribers(SECRET)
+    word = encode_datagram(Ask(NONCE))
+    for _ in range(3):
+        answer = subscribers.handle(word, HERE, 0.0)
+        assert answer is not None
+        assert subscribers.consoles(0.0) == []
+    ask(subscribers, program="shop")
+    (console,) = subscribers.consoles(0.0)
+    assert (console.nonce, console.program) == (NONCE, "shop")
+
+
+def test_a_cookie_is_good_for_its_own_address_only() -> None:
+    """Trap 39."""
+    subscribers = Subscribers(SECRET)
+    answer = subscribers.handle(encode_datagram(Ask(NONCE)), HERE, 0.0)
+    assert answer is not None
+    stolen = decode_datagram(answer)
+    assert isinstance(stolen, Cookie)
+    for address in (("127.0.0.1", 40001), ("127.0.0.2", 40000)):
+        again = subscribers.handle(encode_datagram(Ask(NONCE, stolen.cookie)), address, 0.0)
+        assert again is not None
+    assert subscribers.consoles(0.0) == []
+
+
+def test_a_cookie_is_good_for_a_minute_at_least_and_for_two_at_most() -> None:
+    for age, is_good in ((60.0, True), (120.0, False)):
+        subscribers = Subscribers(SECRET)
+        answer = subscribers.handle(encode_datagram(Ask(NONCE)), HERE, 59.0)
+        assert answer is not None
+        cookie = decode_datagram(answer)
+        assert isinstance(cookie, Cookie)
+        subscribers.handle(encode_datagram(Ask(NONCE, cookie.cookie)), HERE, 59.0 + age)
+        assert bool(subscribers.consoles(59.0 + age)) is is_good
+
+
+@given(
+    st.binary(max_size=400)
+    | st.builds(Ask, st.binary(min_size=8, max_size=8), st.binary(min_size=16, max_size=16), st.text()).map(
+        encode_datagram
+    ),
+    st.sampled_from([HERE, ELSEWHERE, ("::1", 5, 0, 0), ("not an address", 5)]),
+)
+def test_no_answer_is_longer_than_what_was_sent(datagram: bytes, address: tuple) -> None:
+    """Trap 39."""
+    answer = Subscribers(SECRET).handle(datagram, address, 0.0)
+    assert len(answer or b"") <= len(datagram)
+
+
+def test_who_is_not_served_is_told_why() -> None:
+    subscribers = Subscribers(SECRET, limit=1)
+    answer = subscribers.handle(encode_datagram(Ask(NONCE)), ELSEWHERE, 0.0)
+    assert answer is not None
+    assert decode_datagram(answer) == Denied(NONCE, Reason.ADDRESS)
+    ask(subscribers)
+    cookie = decode_datagram(subscribers.handle(encode_datagram(Ask(NONCE)), ("127.0.0.1", 2), 0.0) or b"")
+    assert isinstance(cookie, Cookie)
+    answer = subscribers.handle(encode_datagram(Ask(NONCE, cookie.cookie)), ("127.0.0.1", 2), 0.0)
+    assert decode_datagram(answer or b"") == Denied(NONCE, Reason.FULL)
+    assert addresses(subscribers) == [HERE]
+
+
+def test_the_number_of_consoles_is_bounded_and_room_comes_back() -> None:
+    subscribers = Subscribers(SECRET, limit=3)
+    for port in range(1, 100):
+        subscribers.handle(HELO, ("127.0.0.1", port), 0.0)
+    assert [port for _, port in addresses(subscribers)] == [1, 2, 3]
+    assert subscribers.refused == 96
+    subscribers.handle(HELO, ("127.0.0.1", 50), LIFETIME)
+    assert [port for _, port in addresses(subscribers, LIFETIME)] == [50]
+
+
+def test_our_word_wins_over_helo_from_the_same_console() -> None:
+    subscribers = Subscribers(SECRET)
+    subscribers.handle(HELO, HERE, 0.0)
+    ask(subscribers)
+    subscribers.handle(HELO, HERE, 1.0)
+    (console,) = subscribers.consoles(1.0)
+    assert console.nonce == NONCE
+
+
+def test_the_way_back_belongs_to_the_console() -> None:
+    subscribers = Subscribers(SECRET)
+    subscribers.handle(HELO, HERE, 0.0, via="socket 1")
+    ask(subscribers, via="socket 2")
+    assert [(one.via, one.nonce) for one in subscribers.consoles(0.0)] == [("socket 1", None), ("socket 2", NONCE)]
+
+
+def test_newcomers_are_those_that_began_or_changed_their_program() -> None:
+    subscribers = Subscribers(SECRET)
+    subscribers.handle(HELO, ("127.0.0.1", 1), 0.0)
+    ask(subscribers)
+    assert [one.program for one in subscribers.newcomers(0.0)] == [None, None]
+    subscribers.handle(HELO, ("127.0.0.1", 1), 1.0)
+    ask(subscribers, now=1.0)
+    assert subscribers.newcomers(1.0) == []
+    ask(subscribers, program="shop", now=2.0)
+    assert [one.program for one in subscribers.newcomers(2.0)] == ["shop"]
+
+
+def test_bye_ends_it_but_not_from_somebody_else() -> None:
+    subscribers = Subscribers(SECRET)
+    ask(subscribers)
+    subscribers.handle(encode_datagram(Bye(NONCE, bytes(16))), HERE, 0.0)
+    assert addresses(subscribers) == [HERE]
+    cookie = decode_datagram(subscribers.handle(encode_datagram(Ask(NONCE)), HERE, 0.0) or b"")
+    assert isinstance(cookie, Cookie)
+    subscribers.handle(encode_datagram(Bye(NONCE, cookie.cookie)), HERE, 0.0)
+    assert addresses(subscribers) == []
+
+
+def test_a_network_that_is_none_is_named() -> None:
+    assert parse_network("10.1.2.3/8") == ip_network("10.0.0.0/8")
+    assert parse_network("192.0.2.1") == ip_network("192.0.2.1/32")
+    with pytest.raises(SettingError, match=r"allow: '10\.0\.0\.0/99' is no network"):
+        parse_network("10.0.0.0/99", "allow")
