@@ -54,7 +54,7 @@ class Runs(NamedTuple):
     zero: int
     sum_ns: int
     max_ns: int
-    #: Width of a count in bytes, the first bucket, and the counts, big-endian.
+    #: Width of a count in bytes, the first bucket, and the counts, big-endian; in the order of the buckets.
     runs: tuple[tuple[int, int, bytes], ...]
 
 
@@ -72,14 +72,14 @@ def histogram_runs(data: bytes) -> Runs:
         raise PacketError(f"histogram of scale {scale}", 0)
     buckets = bucket_count(scale)
     runs = []
-    at = _HEAD.size
+    at, free = _HEAD.size, 0
     while at < end:
         width, first, length = data[at : at + _RUN.size].ljust(_RUN.size, b"\0")
         following = at + _RUN.size + width * length
-        if width not in _CODES or not length or first + length > buckets or following > end:
+        if width not in _CODES or not length or first < free or first + length > buckets or following > end:
             raise PacketError(f"run of {length} counts of {width} bytes from bucket {first} of {buckets}", at)
         runs.append((width, first, data[at + _RUN.size : following]))
-        at = following
+        at, free = following, first + length
     return Runs(scale, zero, sum_ns, max_ns, tuple(runs))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf, nan
 
 import pytest
 from hypothesis import example, given
@@ -10,10 +11,13 @@ from hypothesis import strategies as st
 from poolhouse.errors import PacketError
 from poolhouse.meter.histogram import Histogram, bucket_count
 from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
-from poolhouse.wire.message import EarlierDatagram, PoolSums, ReportDatagram, decode_message
+from poolhouse.wire.decode import decode_packet
+from poolhouse.wire.encode import encode_alone, encode_packets
+from poolhouse.wire.message import EarlierDatagram, PoolSums, ReportDatagram, decode_message, earlier_datagram
 from poolhouse.wire.names import ascii_name, utf8_name
 from poolhouse.wire.parts import PAYLOAD_BYTES, PRIVATE
 from poolhouse.wire.report import HEAD, POOL, Report, Sums, encode_report
+from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 from support.wire_parts import parts_of
 from support.wire_strategies import names, plain_names, reports
 
@@ -283,3 +287,72 @@ def test_damaged_reports_raise_nothing_but_packet_errors(data: st.DataObject):
         message = decode_message(cut)
         if isinstance(message, ReportDatagram) and message.pool:
             message.pool.reading()
+
+
+SEED_POOL, SEED_TOTALS = (1.0, 2.0, 3.0, 0.0, 5.0), (10, 0, 3, 1)
+
+
+def earlier(
+    kind: str = "sqlalchemy_pool", value_kind: int = GAUGE, values: tuple[float, ...] = SEED_POOL
+) -> bytes:
+    """A datagram as the earlier client sends it."""
+    identifier = Identifier("web1", "sqlalchemy", "nova", kind, "4711:abcdef")
+    return encode_alone(ValueList(identifier, 1700000000.0, 2.0, bytes([value_kind] * len(values)), values))
+
+
+def test_the_earlier_clients_two_datagrams_are_understood():
+    assert decode_message(earlier()) == EarlierDatagram(
+        "web1", "nova", "4711:abcdef", 1700000000.0, 2.0, PoolSums(1, 2, 3, 0, 5)
+    )
+    message = decode_message(earlier("sqlalchemy_totals", DERIVE, SEED_TOTALS))
+    assert isinstance(message, EarlierDatagram)
+    assert message.sums == Counters(10, 3, 1, 0, *[None] * 6)
+
+
+def test_values_that_have_no_name_yet_are_left_unread():
+    message = decode_message(earlier(values=(*SEED_POOL, 1.0, nan, 3.0, 4.0, -1.0, nan)))
+    assert isinstance(message, EarlierDatagram)
+    assert message.sums == PoolSums(1, 2, 3, 0, 5, 1, None, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("datagram", "complaint"),
+    [
+        (earlier(values=(1.0, nan, 3.0, 0.0, 5.0)), "gauge nan"),
+        (earlier(values=(1.0, inf, 3.0, 0.0, 5.0)), "gauge inf"),
+        (earlier(values=(*SEED_POOL, inf)), "gauge inf"),
+        (earlier(values=(1.0, -1.0, 3.0, 0.0, 5.0)), "gauge -1"),
+        (earlier(values=(1.0, 1e300, 3.0, 0.0, 5.0)), "gauge 1e"),
+        (earlier(values=SEED_POOL[:4]), "4 values in sqlalchemy_pool, not 5"),
+        (earlier(value_kind=DERIVE, values=(1, 2, 3, 0, 5)), "another kind"),
+        (earlier("sqlalchemy_totals", DERIVE, (10, 0, -1, 1)), "count -1"),
+        (earlier("sqlalchemy_totals", DERIVE, (*SEED_TOTALS, -2)), "count -2"),
+        (earlier("sqlalchemy_totals", DERIVE, SEED_TOTALS[:3]), "3 values in sqlalchemy_totals, not 4"),
+        (earlier("sqlalchemy_totals", GAUGE, (10.0, 0.0, 3.0, 1.0)), "another kind"),
+        (earlier().replace(b"4711:abcdef", bytes(11)), "without a program or a token"),
+        (earlier().replace(bytes.fromhex("0007000c0000000000000002"), b""), "without an interval"),
+    ],
+)
+def test_sums_that_cannot_be_summed_are_refused(datagram: bytes, complaint: str):
+    """Traps 28, 29. NaN, infinite, negative, too few values or values of another kind never reach a sum."""
+    with pytest.raises(PacketError, match=complaint):
+        decode_message(datagram)
+
+
+def test_other_plugins_are_plain_values_whatever_their_parts():
+    first, _ = encode_report(report(pool()))
+    message = decode_message(first.replace(b"sqlalchemy\0", b"alchemysql\0"))
+    assert isinstance(message, list)
+    assert message[0].identifier.plugin == "alchemysql"
+
+
+def test_several_earlier_lists_in_one_packet_are_each_understood():
+    """Trap 36."""
+    told = [decode_packet(earlier())[0], decode_packet(earlier("sqlalchemy_totals", DERIVE, SEED_TOTALS))[0]]
+    (packet,) = encode_packets(told)
+    message = decode_message(packet)
+    assert isinstance(message, list)
+    assert [earlier_datagram(item) for item in message] == [
+        decode_message(earlier()),
+        decode_message(earlier("sqlalchemy_totals", DERIVE, SEED_TOTALS)),
+    ]
