@@ -1,0 +1,302 @@
+"""What one pool has done, measured from many threads without a lock.
+
+Who may do what:
+
+- *Any thread, task, finalizer or signal handler, at any time*: append to the four deques, call a `Tally`, raise a
+  `HighWater`, call `Meter.fold`. None of this waits for anybody, and nothing is lost. It rests on
+  single bytecode-free operations of CPython with a GIL (``deque.append``, ``deque.popleft``, ``next(count)``) and
+  on stores whose races are harmless, as said where they are; nothing is claimed for builds without one.
+- *One thread at a time* (the reporter's): `Meter.read`.
+- *A forked child, while it has one thread*: `Meter.reset`, which keeps the same deques, tallies and marks so that
+  whoever bound their methods may go on using them.
+
+The hot path is one append of whole nanoseconds a duration. Whoever sees a deque at `BATCH` folds: the durations
+go into histograms, 80 ns each. The lock of folding is a deque with one element: who pops it folds, who finds it
+empty leaves the work to the one who has it. That one takes what is there when it begins; what others append
+meanwhile stays for the next. A folder that is interrupted half-way (KeyboardInterrupt) gives the lock back and
+loses at most its batch.
+
+>>> meter = Meter()
+>>> meter.waits.append(2_000_000)
+>>> meter.used.reach(1)
+>>> reading = meter.read(1, lambda: Gauges(idle=1), Limits(), name="db/shop", kind="QueuePool")
+>>> reading.counters.checkouts, reading.marks[0].used, reading.gauges.used
+(1, 1, 0)
+"""
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import NamedTuple
+
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
+
+#: Whoever sees so many durations waiting in a deque folds them.
+BATCH = 2_048
+
+
+class Tally:
+    """A count that any thread may raise by calling `add`.
+
+    ``n += 1`` is three steps, between which another thread may run; taking the next number of an
+    ``itertools.count`` is one. Reading takes a number too, and subtracts the numbers that readings took.
+
+    >>> tally = Tally()
+    >>> tally.add(), tally.add(), tally.read(), tally.add(), tally.read()
+    (0, 1, 2, 3, 3)
+    """
+
+    __slots__ = ("_not_counted", "add")
+
+    def __init__(self) -> None:
+        #: Call it to count one more; what it returns means nothing.
+        self.add = count().__next__
+        self._not_counted = 0
+
+    def read(self) -> int:
+        """How often `add` was called; for the one reader only."""
+        value = self.add() - self._not_counted
+        self._not_counted += 1
+        return value
+
+    def reset(self) -> None:
+        """Start from zero again, with the same `add`."""
+        self._not_counted = self.add() + 1
+
+
+class HighWater:
+    """The largest value within one interval, and since the start.
+
+    Whoever makes the value rise, or is about to make it fall, looks at it and says so::
+
+        if value > mark.level:
+            mark.reach(value)
+
+    That is exact: of those who hold something at the moment of the maximum, the last to take (the first
+    to give back) sees at least that many. `level` is only a hint that spares calls: a store of it that loses a
+    race makes it too low, which costs a call and loses no value. `reach` stores it *before* the append and `close`
+    *after* emptying, so that a level is never higher than what will be found for the same interval.
+
+    >>> mark = HighWater()
+    >>> mark.reach(3)
+    >>> mark.close(1), mark.close(0), mark.close(0), mark.peak
+    (3, 1, 0, 3)
+    """
+
+    __slots__ = ("_at_start", "_reached", "level", "peak")
+
+    def __init__(self) -> None:
+        #: Values up to this one need not be told.
+        self.level = 0
+        #: The largest value of all closed intervals.
+        self.peak = 0
+        self._reached: deque[int] = deque()
+        self._at_start = 0
+
+    def reach(self, value: int) -> None:
+        """Say that the value has been as high as this."""
+        self.level = value
+        self._reached.append(value)
+
+    def close(self, now: int) -> int:
+        """End the interval with the value that is true now, and return its mark; for the one reader only."""
+        mark = max(self._at_start, now, *_drained(self._reached))
+        self.level = self._at_start = now
+        self.peak = max(self.peak, mark)
+        return mark
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._reached.clear()
+        self.level = self.peak = self._at_start = 0
+
+
+class _Folded(NamedTuple):
+    """What has been folded so far. A fold replaces it as a whole, so whoever reads it sees one moment."""
+
+    wait: Histogram
+    use: Histogram
+    create: Histogram
+    checkouts: int = 0
+    timeouts: int = 0
+    connects: int = 0
+
+
+class Meter:
+    """The counters, histograms and high-water marks of one pool. See the module for who may call what.
+
+    Attributes:
+        waits: How long each caller waited that got a connection, in nanoseconds; their number is the checkouts.
+        timeouts: How long each caller waited that got none in time; their number is the timeouts.
+        uses: How long each connection was out, from checkout to checkin.
+        creates: How long each successful connect took; their number is the connects.
+        used: High-water mark of connections in use.
+        waiting: High-water mark of callers waiting.
+        connections: High-water mark of open connections.
+        adopted: Connections that the pool held before it was measured, so that their ends can be counted.
+    """
+
+    __slots__ = (
+        "_disconnects",
+        "_folded",
+        "_lock",
+        "_marks",
+        "acquire_errors",
+        "adopted",
+        "commits",
+        "connect_errors",
+        "connections",
+        "creates",
+        "invalidated",
+        "rollbacks",
+        "timeouts",
+        "transactions",
+        "used",
+        "uses",
+        "waiting",
+        "waits",
+    )
+
+    def __init__(self) -> None:
+        self.waits: deque[int] = deque()
+        self.timeouts: deque[int] = deque()
+        self.uses: deque[int] = deque()
+        self.creates: deque[int] = deque()
+        self.used = HighWater()
+        self.waiting = HighWater()
+        self.connections = HighWater()
+        self.invalidated = Tally()
+        self.commits = Tally()
+        self.rollbacks = Tally()
+        self.transactions = Tally()
+        self.acquire_errors = Tally()
+        self.connect_errors = Tally()
+        self.adopted = Tally()
+        self._lock = deque([True])
+        self._folded = _Folded(Histogram(), Histogram(), Histogram())
+        self._marks: deque[Mark] = deque(maxlen=MARKS)
+        self._disconnects = 0
+
+    def fold(self) -> None:
+        """Move the durations into the histograms, unless somebody else is at it.
+
+        Call it when ``len(meter.waits) >= BATCH`` after an append; each use and each connect belongs to a wait, so
+        the other deques stay short with it. Where they do not belong together, look at those too.
+        """
+        try:
+            held = self._lock.pop()
+        except IndexError:
+            return
+        try:
+            # Copies, so that a reader keeps whole histograms: three copies are little beside a batch.
+            old = self._folded
+            wait, use, create = old.wait.copy(), old.use.copy(), old.create.copy()
+            waits, timeouts, creates = _drained(self.waits), _drained(self.timeouts), _drained(self.creates)
+            wait.record_all(waits)
+            wait.record_all(timeouts)
+            use.record_all(_drained(self.uses))
+            create.record_all(creates)
+            self._folded = _Folded(
+                wait,
+                use,
+                create,
+                old.checkouts + len(waits),
+                old.timeouts + len(timeouts),
+                old.connects + len(creates),
+            )
+        finally:
+            self._lock.append(held)
+
+    def read(
+        self,
+        number: int,
+        look: Callable[[], Gauges],
+        limits: Limits,
+        *,
+        name: str,
+        kind: str,
+        pools: int = 1,
+    ) -> PoolReading:
+        """Close the interval that report `number` tells, and return everything.
+
+        Args:
+            number: The report's number.
+            look: What the gauges are now. It is called after the counters were read: a connection that comes
+                meanwhile then makes the disconnects too low for one reading, never too high.
+            limits: What the pool may hold.
+            name: As in `PoolReading`.
+            kind: As in `PoolReading`.
+            pools: As in `PoolReading`.
+
+        Returns:
+            The reading, with key 0: whoever reports gives the key.
+
+        Should another thread be folding at this moment, its batch is in the next reading.
+        """
+        self.fold()
+        folded = self._folded
+        adopted = self.adopted.read()
+        gauges = look()
+        self._disconnects = max(self._disconnects, folded.connects + adopted - gauges.connections)
+        self._marks.appendleft(
+            Mark(
+                number,
+                self.used.close(gauges.used),
+                self.waiting.close(gauges.waiting),
+                self.connections.close(gauges.connections),
+            )
+        )
+        return PoolReading(
+            key=0,
+            name=name,
+            kind=kind,
+            pools=pools,
+            limits=limits,
+            gauges=gauges,
+            counters=Counters(
+                checkouts=folded.checkouts,
+                connects=folded.connects,
+                disconnects=self._disconnects,
+                invalidated=self.invalidated.read(),
+                commits=self.commits.read(),
+                rollbacks=self.rollbacks.read(),
+                transactions=self.transactions.read(),
+                timeouts=folded.timeouts,
+                acquire_errors=self.acquire_errors.read(),
+                connect_errors=self.connect_errors.read(),
+            ),
+            marks=tuple(self._marks),
+            peak=Mark(number, self.used.peak, self.waiting.peak, self.connections.peak),
+            wait=folded.wait,
+            use=folded.use,
+            create=folded.create,
+        )
+
+    def reset(self) -> None:
+        """Forget everything, as a forked child must: what was counted belongs to the parent."""
+        for durations in (self.waits, self.timeouts, self.uses, self.creates):
+            durations.clear()
+        for mark in (self.used, self.waiting, self.connections):
+            mark.reset()
+        for tally in (
+            self.invalidated,
+            self.commits,
+            self.rollbacks,
+            self.transactions,
+            self.acquire_errors,
+            self.connect_errors,
+            self.adopted,
+        ):
+            tally.reset()
+        # A thread of the parent may have had the lock when the process forked.
+        self._lock = deque([True])
+        self._folded = _Folded(Histogram(), Histogram(), Histogram())
+        self._marks.clear()
+        self._disconnects = 0
+
+
+def _drained(values: deque[int]) -> list[int]:
+    """Take what is in the deque now; what is appended meanwhile stays."""
+    take = values.popleft
+    return [take() for _ in range(len(values))]
