@@ -89,11 +89,11 @@ def _parts(item: ValueList | Notification, high_resolution: bool) -> tuple[dict[
     """What holds until it is changed, in the order of sending, and what makes a receiver act."""
     host, *names = (string_part(kind, utf8_name(name)) for kind, name in zip(_NAMES, item.identifier, strict=True))
     time = number_part(TIME_HR, to_cdtime(item.time)) if high_resolution else number_part(TIME, int(item.time))
-    parts = {HOST: host, TIME: time}
     if isinstance(item, Notification):
-        parts[SEVERITY] = number_part(SEVERITY, item.severity)
+        parts = {TIME: time, SEVERITY: number_part(SEVERITY, item.severity), HOST: host}
         payload = string_part(MESSAGE, utf8_name(item.message, MESSAGE_BYTES))
     else:
+        parts = {HOST: host, TIME: time}
         if item.interval is not None and high_resolution:
             parts[INTERVAL] = number_part(INTERVAL_HR, to_cdtime(item.interval))
         elif item.interval is not None:
