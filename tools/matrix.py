@@ -19,6 +19,8 @@ from setup import CONSTRAINTS, ROOT, VENV, create_venv, install
 #: The newest of each line that runs on Python 3.11; the first leg has the newest of all, from constraints.txt.
 SQLALCHEMY = ("1.4.54", "2.0.58")
 INTERPRETERS = ("3.12", "3.13")
+#: Random steps that the simulation of the pool takes here; `make check` takes the tests' own, smaller number.
+SIMULATION_STEPS = 1_000_000
 
 PURE_SUITES = ["tests/unit", "tests/simulation", "tests/contract"]
 SQLALCHEMY_SUITES = ["tests/unit/instrumentation", "tests/integration/test_sqlalchemy*.py"]
@@ -57,7 +59,8 @@ class Leg:
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.xml"
             command = [str(self.folder / "bin" / "python"), "-m", "pytest", "--quiet", f"--junitxml={report}"]
-            status = subprocess.run([*command, *self.arguments], cwd=ROOT).returncode
+            environment = os.environ | {"POOLHOUSE_SIMULATION_STEPS": str(SIMULATION_STEPS)}
+            status = subprocess.run([*command, *self.arguments], cwd=ROOT, env=environment).returncode
             if not report.exists():
                 return 0, 1
             suite = next(ET.parse(report).iter("testsuite"))
