@@ -89,15 +89,20 @@ class Roster:
         #: What pools that are no longer told have done.
         self._departed = _UNCOUNTED
 
+    @property
+    def sources(self) -> list[Source]:
+        """The pools on the roster."""
+        return [member.source for member in self._told + self._untold]
+
     def read(self, arrivals: Iterable[Source], number: int) -> Statement:
         """Everything that report `number` says about the pools.
 
         Args:
-            arrivals: Pools that are new since the report before.
+            arrivals: Pools that are new since the report before; those that are not are let pass.
             number: The report's number, from 1; each report's is one higher than that of the one before.
         """
         self._dismiss()
-        new = [_Member(source) for source in arrivals]
+        new = self._new(arrivals)
         living = [member for member in self._told + self._untold if member.farewells is None]
         failures = [failure for member in living + new if (failure := member.read(number))]
         for member in new:
@@ -108,6 +113,16 @@ class Roster:
         pools = [member.last for member in self._told]
         pools += self._rest.read([member.last for member in self._untold], number)
         return Statement(self._sums(pools), tuple(pools), tuple(failures))
+
+    def _new(self, arrivals: Iterable[Source]) -> list[_Member]:
+        """The arrivals that are not on the roster yet, each once."""
+        present = {id(source) for source in self.sources}
+        new = []
+        for source in arrivals:
+            if id(source) not in present:
+                present.add(id(source))
+                new.append(_Member(source))
+        return new
 
     def _dismiss(self) -> None:
         """Count the report that begins among the farewells; those who have had theirs leave."""

@@ -26,7 +26,7 @@ class Source(Protocol):
         ...
 
     def after_fork(self) -> None:
-        """This process is a new child: the stream has forgotten the pool.
+        """This process is a new child, and the stream has forgotten the pools that its parent had added.
 
         Counters and histograms start at zero, connections that were inherited are nobody's. The pool's first
         connect or checkout in the child adds it to its stream again.

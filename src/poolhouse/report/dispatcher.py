@@ -1,0 +1,217 @@
+"""What the reporter's thread does, turn by turn: which reports are due, and which name is looked up.
+
+What is guaranteed, whatever a resolver does: a lookup begins only when every report that is due and has an
+address has been sent; one lookup runs at a time; at most a tenth of the time goes into the same name
+(`poolhouse.report.route`). So what goes to one destination is late by at most the one lookup that runs for
+another, and nothing is lost by that, because reports are cumulative.
+"""
+
+from collections.abc import Callable
+from logging import DEBUG, ERROR, INFO, WARNING
+from math import inf
+from typing import NamedTuple
+
+from poolhouse.clock import Clock
+from poolhouse.report.destination import Destination
+from poolhouse.report.log import log
+from poolhouse.report.native import Lock
+from poolhouse.report.route import Address, Route, State
+from poolhouse.report.sender import Network, Sender
+from poolhouse.report.source import Source
+from poolhouse.report.stream import Identity, Stream
+
+
+class _Key(NamedTuple):
+    """What a receiver tells a process's streams apart by, and where they go."""
+
+    host: str
+    port: int
+    program_name: str
+    report_host: str
+
+
+class Dispatcher:
+    """All streams of a process.
+
+    Safe for threads, but for `begin`, which wants to be alone.
+
+    Args:
+        clock: Where time comes from.
+        network: Where reports go.
+        identity: The process's.
+        wake: Called when a stream has something to report at once; neither waits nor raises.
+    """
+
+    def __init__(self, clock: Clock, network: Network, identity: Identity, wake: Callable[[], None]) -> None:
+        self._clock = clock
+        self._network = network
+        self._wake = wake
+        #: Replaced, never changed, so that nobody iterates over what another thread inserts into.
+        self._streams: dict[_Key, Stream] = {}
+        self._begin(identity)
+
+    def _begin(self, identity: Identity) -> None:
+        self._identity = identity
+        #: Protects the making of streams.
+        self._making = Lock()
+        #: Protects rosters, routes and sockets: held while reports are made and sent, never during a lookup.
+        self._turn = Lock()
+        self._senders: dict[tuple[str, int], Sender] = {}
+        #: What the log said last of each destination.
+        self._told: dict[Sender, State] = {}
+        self._is_closed = False
+
+    def begin(self, identity: Identity) -> list[Source]:
+        """Begin anew in a forked child: no pool, no socket, no lock of before. What was reported until now."""
+        self._close_sockets()
+        self._begin(identity)
+        sources = [source for stream in self._streams.values() for source in stream.sources]
+        for key, stream in self._streams.items():
+            stream.begin(self._sender(key.host, key.port))
+        return sources
+
+    def stream(self, destination: Destination) -> Stream:
+        """The stream to a destination, the same one for the same host, port, program and reporting host."""
+        key = _Key(destination.host, destination.port, destination.program_name, destination.report_host)
+        with self._making:
+            stream = self._streams.get(key)
+            if stream is None:
+                stream = Stream(destination, self._sender(destination.host, destination.port), self._wake)
+                self._streams = {**self._streams, key: stream}
+        if stream.destination != destination:
+            log(
+                WARNING,
+                "%r reports to %s already, every %g s in %s detail; interval and detail stay so",
+                destination.program_name,
+                destination.address,
+                stream.destination.interval,
+                stream.destination.detail,
+            )
+        return stream
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a pool was used in this process."""
+        return bool(self._active())
+
+    @property
+    def has_unknown_address(self) -> bool:
+        """Whether a name that a report needs has never been looked up."""
+        return any(not stream.sender.route.was_looked_up for stream in self._active())
+
+    def turn(self) -> float:
+        """Send what is due, then look up at most one name; the seconds until there is something to do again."""
+        now = self._clock.monotonic()
+        with self._turn:
+            if self._is_closed:
+                return inf
+            for stream in self._active():
+                if stream.due <= now and stream.sender.route.was_looked_up:
+                    self._report(stream, goodbye=False)
+        self._tell()
+        senders = {stream.sender for stream in self._active()}
+        waiting_longest = min(senders, key=lambda sender: sender.route.lookup_due, default=None)
+        if waiting_longest is not None and waiting_longest.route.lookup_due <= now:
+            self._look_up(waiting_longest)
+            return 0.0
+        return max(0.0, self._next_due(senders) - self._clock.monotonic())
+
+    def look_up_unknown(self) -> None:
+        """Look up every name that a report needs and that has never been looked up."""
+        for sender in {stream.sender for stream in self._active()}:
+            if not sender.route.was_looked_up and sender.route.lookup_due < inf:
+                self._look_up(sender)
+
+    def report_all(self, goodbye: bool, timeout: float) -> bool:
+        """Report every stream now; true if all left. After a goodbye nothing more is sent.
+
+        Waits at most `timeout` seconds for reports under way.
+        """
+        if not self._turn.acquire(timeout):
+            return False
+        try:
+            left = [not self._is_closed and self._report(stream, goodbye) for stream in self._active()]
+            if goodbye:
+                self._is_closed = True
+                self._close_sockets()
+        finally:
+            self._turn.release()
+        self._tell()
+        return all(left)
+
+    def _active(self) -> list[Stream]:
+        """The streams whose pools were used in this process."""
+        return [stream for stream in self._streams.values() if stream.due < inf]
+
+    def _next_due(self, senders: set[Sender]) -> float:
+        lookups = [sender.route.lookup_due for sender in senders]
+        reports = [stream.due for stream in self._active() if stream.sender.route.was_looked_up]
+        return min([*lookups, *reports], default=inf)
+
+    def _report(self, stream: Stream, goodbye: bool) -> bool:
+        """Report one stream; what goes wrong with it is its own affair."""
+        try:
+            delivery = stream.report(self._identity, self._clock.monotonic(), self._clock.wall_time(), goodbye)
+        except Exception as error:
+            if not stream.has_failed:
+                log(ERROR, "%r cannot be reported", stream.destination.program_name, error=error)
+            stream.has_failed = True
+            return False
+        stream.has_failed = False
+        for failure in delivery.failures:
+            log(ERROR, "a pool cannot be read, its last numbers stay: %r", failure.source, error=failure.error)
+        return delivery.left
+
+    def _look_up(self, sender: Sender) -> None:
+        """Ask for a name's addresses, for as long as it takes."""
+        route = sender.route
+        with self._turn:
+            was_unresolved = route.state is State.UNRESOLVED
+            route.begin_lookup(self._clock.monotonic())
+        addresses: list[Address] = []
+        error: Exception = OSError("it has no address")
+        try:
+            addresses = self._network.look_up(route.host, route.port)
+        except Exception as raised:
+            error = raised
+        with self._turn:
+            if addresses:
+                route.found(addresses, self._clock.monotonic())
+            else:
+                route.not_found(error, self._clock.monotonic())
+            if was_unresolved and addresses:
+                for stream in self._active():
+                    if stream.sender is sender:
+                        stream.due = -inf  # It has been silent for too long already.
+        self._tell()
+
+    def _tell(self) -> None:
+        """Log what has changed about the destinations, each change once."""
+        for sender in list(self._senders.values()):
+            route, told = sender.route, self._told.get(sender, State.UNTRIED)
+            if route.state is told or route.state is State.UNTRIED:
+                continue
+            self._told[sender] = route.state
+            where = f"{route.host} port {route.port}"
+            match route.state:
+                case State.UNRESOLVED:
+                    log(
+                        WARNING,
+                        "no reports to %s: its name cannot be looked up (%s); trying on",
+                        where,
+                        route.error,
+                    )
+                case State.UNREACHED:
+                    log(WARNING, "no reports to %s: %s; trying on", where, route.error)
+                case State.REACHED:
+                    log(DEBUG if told is State.UNTRIED else INFO, "reports go to %s", where)
+
+    def _close_sockets(self) -> None:
+        for sender in self._senders.values():
+            sender.close()
+
+    def _sender(self, host: str, port: int) -> Sender:
+        sender = self._senders.get((host, port))
+        if sender is None:
+            sender = self._senders[host, port] = Sender(Route(host, port), self._network)
+        return sender

@@ -1,0 +1,106 @@
+"""Threads and locks of the operating system, also where gevent or eventlet has replaced Python's own.
+
+Monkey patching replaces functions in the built-in module ``_thread``. A second instance of that module, which
+nobody else ever sees, has the original ones, whether it is made before or after the patching.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.machinery import BuiltinImporter
+from importlib.util import module_from_spec
+from types import ModuleType
+
+#: Seconds between two looks at whether an ended thread has left the operating system's list.
+_GLANCE_S = 0.0002
+
+
+def _second_instance(name: str) -> ModuleType:
+    spec = BuiltinImporter.find_spec(name)
+    assert spec is not None, f"{name} is built in"
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_thread = _second_instance("_thread")
+
+
+class Lock:
+    """A lock that only one thread holds; never re-entrant."""
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+
+    def acquire(self, timeout: float = -1.0) -> bool:
+        """Take it; false if that was not possible within `timeout` seconds. Negative: wait for ever; 0: do not."""
+        if timeout == 0:
+            return bool(self._lock.acquire(False))
+        return bool(self._lock.acquire(True, min(timeout, _thread.TIMEOUT_MAX)))
+
+    def release(self) -> None:
+        """Give it back."""
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class Signal:
+    """Wakes one waiting thread; set before anybody waits, it lets the next one pass. Setting it never waits."""
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Let the waiting thread, or the next that waits, go on."""
+        with suppress(RuntimeError):  # It is set already.
+            self._lock.release()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for `set`, at most `timeout` seconds; true if it came."""
+        return bool(self._lock.acquire(True, min(max(timeout, 0.0), _thread.TIMEOUT_MAX)))
+
+
+class NativeThread:
+    """A running thread that nobody waits for at the interpreter's end.
+
+    Raises:
+        RuntimeError: If the operating system allows no further thread, or the interpreter is ending.
+    """
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self._native_id = 0
+        self._ended = Signal()
+        self._ident: int = _thread.start_new_thread(self._main, (run,))
+
+    def _main(self, run: Callable[[], None]) -> None:
+        self._native_id = _thread.get_native_id()
+        try:
+            run()
+        finally:
+            self._ended.set()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the operating system has this thread no more, at most `timeout` seconds; true if so.
+
+        Python 3.12 counts the operating system's threads before it warns of a fork, and one that has run its last
+        line is still there for some microseconds. Never waits within the thread itself.
+        """
+        if _thread.get_ident() == self._ident or not self._ended.wait(timeout):
+            return False
+        self._ended.set()  # For whoever asks next.
+        if not sys.platform.startswith("linux"):
+            return True
+        glance = Signal()
+        for _ in range(max(1, int(timeout / _GLANCE_S))):
+            if not os.path.exists(f"/proc/self/task/{self._native_id}"):
+                return True
+            glance.wait(_GLANCE_S)
+        return False

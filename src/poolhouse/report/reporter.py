@@ -1,0 +1,231 @@
+"""The one thread that reports all pools of this process; what it does when the process forks and when it ends.
+
+The thread starts with the first pool that is used. **Fork:** it ends before, so that it holds nothing that the
+child needs, and so that Python 3.12 has no thread of ours to warn of; it starts again in the parent at once, and
+in the child with the first pool that is used there. A thread that waits for a resolver cannot be ended: the fork
+waits `FORK_PATIENCE_S` for it and goes on without; the thread leaves when the resolver lets it. **End:** a goodbye
+within `END_PATIENCE_S`, after which nothing is sent.
+
+Nothing here raises into the application, except for a wrong URL given to `report_to`.
+"""
+
+import atexit
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from logging import ERROR
+
+from poolhouse.clock import Clock, SystemClock
+from poolhouse.report.destination import Destination
+from poolhouse.report.dispatcher import Dispatcher
+from poolhouse.report.log import log
+from poolhouse.report.native import Lock, NativeThread, Signal
+from poolhouse.report.sender import Network, UdpNetwork
+from poolhouse.report.stream import Identity, Stream
+
+#: Seconds that a fork waits at most for the thread to end.
+FORK_PATIENCE_S = 0.1
+#: Seconds that the process's end is delayed at most, and the part of them in which a lookup may end.
+END_PATIENCE_S = 0.2
+LOOKUP_PATIENCE_S = 0.15
+#: Seconds that the thread rests after an error that nobody foresaw.
+REST_S = 1.0
+#: Seconds between two looks at whether all names have been looked up.
+_GLANCE_S = 0.001
+#: Among multiprocessing's finalizers: after those that end its queues, pools and children.
+_EXIT_PRIORITY = -100
+
+
+class _Run:
+    """One life of the thread."""
+
+    def __init__(self, work: Callable[["_Run"], None]) -> None:
+        self.must_end = False
+        self.thread = NativeThread(lambda: work(self))
+
+
+class Reporter:
+    """The reports of one process.
+
+    Attributes:
+        default: What `report_to` was told; ``None`` without it.
+    """
+
+    def __init__(self, clock: Clock, network: Network) -> None:
+        self.default: Destination | None = None
+        self._clock = clock
+        self._dispatcher = Dispatcher(clock, network, _identity(clock), self.wake)
+        self._is_at_exit = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._signal = Signal()
+        #: Keeps two threads from starting the reporter's; nobody waits for it.
+        self._starting = Lock()
+        self._run: _Run | None = None
+        #: One item for every fork under way: no thread starts meanwhile. Counted so because a deque is atomic.
+        self._forks: deque[None] = deque()
+        self._has_ended = False
+        self._has_finalizer = False
+
+    def stream(self, destination: Destination) -> Stream:
+        """The stream to a destination; neither thread nor socket before a pool is added to it."""
+        return self._dispatcher.stream(destination)
+
+    def wake(self) -> None:
+        """Have the thread look at what is due, and start it where none runs. Never waits."""
+        if self._run is None:
+            self._start()
+        self._signal.set()
+
+    def flush(self, timeout: float, goodbye: bool) -> bool:
+        """As the function `flush`."""
+        if self._has_ended:
+            return False
+        deadline = self._clock.monotonic() + timeout
+        if goodbye:
+            self._has_ended = True
+            self._end_thread(min(timeout, LOOKUP_PATIENCE_S))
+        pause = Signal()
+        while self._dispatcher.has_unknown_address and self._clock.monotonic() < deadline and not goodbye:
+            pause.wait(_GLANCE_S)
+        return self._dispatcher.report_all(goodbye, max(0.0, deadline - self._clock.monotonic()))
+
+    def end(self) -> None:
+        """Say goodbye, once."""
+        self.flush(END_PATIENCE_S, goodbye=True)
+
+    def before_fork(self) -> None:
+        """End the thread until the fork is done."""
+        self._forks.append(None)
+        self._end_thread(FORK_PATIENCE_S)
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._forks.pop()
+        if self._dispatcher.is_active:
+            self.wake()
+
+    def after_fork_in_child(self) -> None:
+        """Be a process of its own, which has not used a pool yet."""
+        self._begin()
+        for source in self._dispatcher.begin(_identity(self._clock)):
+            try:
+                source.after_fork()
+            except Exception as error:
+                log(ERROR, "a pool cannot begin anew after a fork: %r", source, error=error)
+
+    def _start(self) -> None:
+        if not self._starting.acquire(timeout=0):
+            return  # Another thread starts it.
+        try:
+            if self._run is None and not self._forks and not self._has_ended:
+                self._run = _Run(self._work)
+                self._register_end()
+        except Exception as error:
+            log(ERROR, "no thread can be started, so no pool is reported", error=error)
+        finally:
+            self._starting.release()
+
+    def _register_end(self) -> None:
+        if not self._is_at_exit:
+            atexit.register(self.end)
+            self._is_at_exit = True
+        # The children that multiprocessing forks run its finalizers only, on Python 3.11 and 3.12.
+        finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
+        if finalize is not None and not self._has_finalizer:
+            finalize(None, self.end, exitpriority=_EXIT_PRIORITY)
+            self._has_finalizer = True
+
+    def _end_thread(self, timeout: float) -> None:
+        """Have the thread end, and wait for it; where it does not end in time, it will by itself."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.must_end = True
+            self._signal.set()
+            run.thread.join(timeout)
+
+    def _work(self, run: _Run) -> None:
+        """What the thread does."""
+        while not run.must_end:
+            try:
+                pause = self._dispatcher.turn()
+            except BaseException as error:  # Whatever it is: this thread is the only one there is.
+                log(ERROR, "the reports go on after an error", error=error)
+                pause = REST_S
+            if pause > 0:
+                self._signal.wait(pause)
+        if self._has_ended:
+            self._dispatcher.look_up_unknown()
+        self._signal.set()  # Whatever was set for a thread that has taken over is set again.
+
+
+def _identity(clock: Clock) -> Identity:
+    return Identity(f"{os.getpid()}:{os.urandom(3).hex()}", clock.monotonic())
+
+
+#: This process's reporter, under the only key there is.
+_reporters: dict[None, Reporter] = {}
+
+
+def _reporter() -> Reporter:
+    """This process's reporter; made at first use, without a lock that a fork could leave locked."""
+    reporter = _reporters.get(None)
+    if reporter is None:
+        made = Reporter(SystemClock(), UdpNetwork())
+        os.register_at_fork(
+            before=made.before_fork,
+            after_in_parent=made.after_fork_in_parent,
+            after_in_child=made.after_fork_in_child,
+        )
+        reporter = _reporters.setdefault(None, made)
+    return reporter
+
+
+def stream(destination: Destination) -> Stream:
+    """The stream of this process's reports to a destination.
+
+    The same for the same host, port, program's name and reporting host; interval and detail of the first one stay.
+    """
+    return _reporter().stream(destination)
+
+
+def default_destination() -> Destination:
+    """Where pools report whose settings name no destination.
+
+    What `report_to` was told; else what the environment variable ``POOLHOUSE_REPORT`` names; else localhost.
+
+    Raises:
+        SettingError: If the environment variable is wrong.
+    """
+    return _reporter().default or Destination.from_environment()
+
+
+def report_to(url: str) -> None:
+    """Have pools whose settings name no destination report to `url`, from the next one on that is made.
+
+    Args:
+        url: ``collectd://host:port/?program_name=…``; ``docs/reference/settings.md`` has all of it.
+
+    Raises:
+        SettingError: If the URL is wrong; it names the setting.
+    """
+    _reporter().default = Destination.from_url(url)
+
+
+def flush(timeout: float = 0.2, *, goodbye: bool = False) -> bool:
+    """Report all pools of this process now, in the calling thread.
+
+    For programs that end where Python cannot say goodbye, by ``os._exit`` for example:
+    ``poolhouse.flush(goodbye=True)``.
+
+    Args:
+        timeout: Seconds to wait at most, for names that were never looked up and for reports under way.
+        goodbye: Say that the process ends; nothing is reported after that.
+
+    Returns:
+        Whether all reports left, as far as UDP can tell; false too if the goodbye has been said before.
+    """
+    reporter = _reporters.get(None)
+    return reporter is None or reporter.flush(timeout, goodbye)

@@ -1,0 +1,116 @@
+"""The reports of one program of this process to one destination."""
+
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import NamedTuple
+
+from poolhouse.report.destination import Destination
+from poolhouse.report.roster import Failure, Roster
+from poolhouse.report.sender import Sender
+from poolhouse.report.source import Source
+from poolhouse.wire.report import Report, encode_report
+
+
+class Identity(NamedTuple):
+    """What all streams of a process have in common, until it forks."""
+
+    #: ``<pid>:<6 hex>``.
+    token: str
+    #: The monotonic time from which on its pools were measured.
+    began: float
+
+
+class Delivery(NamedTuple):
+    """What became of a report."""
+
+    #: Whether it left, and nothing is known to speak against its arrival.
+    left: bool
+    #: The pools that could not be read.
+    failures: tuple[Failure, ...]
+
+
+class Stream:
+    """Pools that are reported together, under one program's name.
+
+    Attributes:
+        destination: Where to, under which names, how often.
+        sender: How it gets there; streams to the same host and port share it.
+        due: The monotonic time of the next report; infinite as long as no pool was used in this process.
+        has_failed: Whether the last report could not even be made.
+    """
+
+    def __init__(self, destination: Destination, sender: Sender, wake: Callable[[], None]) -> None:
+        self.destination = destination
+        self._wake = wake
+        self.begin(sender)
+
+    def begin(self, sender: Sender) -> None:
+        """Begin anew: in a new process, whose pools have not been used yet."""
+        self.sender = sender
+        self.due = inf
+        self.has_failed = False
+        self._arrivals: deque[Source] = deque()
+        self._roster = Roster()
+        self._number = 0
+        self._sequence = 1
+
+    def add(self, source: Source) -> None:
+        """Report this pool from now on. To be called at its first connect or checkout in this process.
+
+        Never waits, locks or raises; the same pool may be added twice. The first report follows at once.
+        """
+        self._arrivals.append(source)
+        if self.due == inf:
+            self.due = -inf
+        self._wake()
+
+    @property
+    def sources(self) -> list[Source]:
+        """The pools that are reported; one that has just been added may stand there twice."""
+        return [*self._roster.sources, *self._arrivals]
+
+    def report(self, identity: Identity, now: float, wall_time: float, goodbye: bool) -> Delivery:
+        """Read the pools and send what they say.
+
+        Args:
+            identity: The process's.
+            now: Monotonic seconds.
+            wall_time: Seconds since the epoch.
+            goodbye: Whether this is the process's last report.
+        """
+        self._number += 1
+        self.due = _next_due(self.due, self.destination.interval, now)
+        arrivals = list(self._arrivals)
+        statement = self._roster.read(arrivals, self._number)
+        # Only now, so that whoever forks in between finds each pool in `sources`.
+        for _ in arrivals:
+            self._arrivals.popleft()
+        datagrams = encode_report(
+            Report(
+                host=self.destination.report_host,
+                program=self.destination.program_name,
+                token=identity.token,
+                number=self._number,
+                sequence=self._sequence,
+                uptime=now - identity.began,
+                wall_time=wall_time,
+                interval=self.destination.interval,
+                goodbye=goodbye,
+                sums=statement.sums,
+                pools=statement.pools,
+            ),
+            self.destination.detail,
+        )
+        # Numbers of datagrams that did not leave are not used again: to the receiver they are lost ones.
+        self._sequence += len(datagrams)
+        return Delivery(self.sender.send(datagrams), statement.failures)
+
+
+def _next_due(due: float, interval: float, now: float) -> float:
+    """One interval after the last report was due; from now where whole intervals were missed.
+
+    >>> _next_due(10.0, 2.0, 10.5), _next_due(10.0, 2.0, 17.0)
+    (12.0, 19.0)
+    """
+    return due + interval if due + interval > now else now + interval
