@@ -9,16 +9,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poolhouse.errors import PacketError
-from poolhouse.meter.histogram import Histogram, bucket_count
-from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import Counters, Limits
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_alone, encode_packets
 from poolhouse.wire.message import EarlierDatagram, PoolSums, ReportDatagram, decode_message, earlier_datagram
 from poolhouse.wire.names import ascii_name, utf8_name
 from poolhouse.wire.parts import PAYLOAD_BYTES, PRIVATE
-from poolhouse.wire.report import HEAD, POOL, Report, Sums, encode_report
+from poolhouse.wire.report import HEAD, POOL, Report, encode_report
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 from support.wire_parts import parts_of
+from support.wire_samples import WORST, full_histogram, pool, report
 from support.wire_strategies import names, plain_names, reports
 
 
@@ -26,64 +27,6 @@ def decoded(datagram: bytes) -> ReportDatagram:
     message = decode_message(datagram)
     assert isinstance(message, ReportDatagram)
     return message
-
-
-def full_histogram(scale: int = 3) -> Histogram:
-    histogram = Histogram(scale)
-    histogram.counts = [2**58 + i for i in range(bucket_count(scale))]
-    histogram.zero, histogram.sum_ns, histogram.max_ns = 2**63, 2**64 - 1, 2**63
-    return histogram
-
-
-def pool(**changes: object) -> PoolReading:
-    reading = PoolReading(
-        key=1,
-        name="db1:5432/nova",
-        kind="QueuePool",
-        limits=Limits(15, 5, 0),
-        gauges=Gauges(idle=3, used=4, detached=1, waiting=2),
-        counters=Counters(*range(100, 110)),
-        marks=(Mark(7, 5, 2, 8), Mark(6, 4, 0, 8)),
-        peak=Mark(7, 9, 3, 12),
-    )
-    return reading._replace(**changes)
-
-
-def report(*pools: PoolReading, **changes: object) -> Report:
-    value = Report(
-        host="web1",
-        program="nova",
-        token="4711:abcdef",
-        number=7,
-        sequence=13,
-        uptime=12.25,
-        wall_time=1700000000.5,
-        interval=2.0,
-        goodbye=False,
-        sums=Sums(1, Gauges(3, 4, 1, 2), Limits(15, 5, 0), Counters(*range(100, 110))),
-        pools=pools,
-    )
-    return value._replace(**changes)
-
-
-#: The longest of everything at once: names that are not ASCII at their bounds, all counts beyond 32 bits.
-WORST = report(
-    *[
-        pool(
-            name="é" * 200,
-            kind="ü" * 100,
-            marks=(Mark(*[2**40] * 4),) * 9,
-            wait=full_histogram(),
-            use=full_histogram(),
-            create=full_histogram(),
-        )
-    ]
-    * 3,
-    host="ß" * 200,
-    program="日本" * 100,
-    token="9" * 200,
-    wall_time=2.0**70,
-)
 
 
 @given(reports(plain_names))
