@@ -1,0 +1,140 @@
+"""A distribution of durations as bars over a logarithmic axis, with its quantiles marked."""
+
+from collections.abc import Iterator
+from math import ceil, log2
+
+from poolhouse.meter.histogram import ZERO_EXPONENT, Histogram
+from poolhouse.views.line import UNKNOWN, Line, Span, cells
+from poolhouse.views.units import duration, exact
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_MARKS = (("p99", 0.99), ("p90", 0.9), ("p50", 0.5))
+#: The axis spans at least a decade, so that a narrow distribution looks narrow.
+_LEAST_SPAN = log2(10)
+
+
+def quantiles(times: Histogram | None) -> Line:
+    """The three quantiles and the maximum, in words.
+
+    >>> from poolhouse.views.line import text_of
+    >>> times = Histogram(); times.record_all([2_000_000] * 90 + [300_000_000] * 10)
+    >>> text_of(quantiles(times))
+    'p50 2.0ms  p90 2.0ms  p99 300ms  max 300ms'
+    >>> text_of(quantiles(None))
+    'p50 –      p90 –      p99 –      max –'
+    """
+    longest = times.max_ns / 1e9 if times is not None and times.max_ns else None
+    values = [(name, times.quantile(q) if times is not None else None) for name, q in reversed(_MARKS)]
+    spans: list[Span] = []
+    for name, value in values:
+        spans += [Span(f"{name} ", "dim"), Span(f"{duration(value):<6} ")]
+    return (*spans, Span("max ", "dim"), Span(duration(longest)))
+
+
+def bars(times: Histogram | None, width: int, height: int) -> tuple[Line, ...]:
+    """The distribution: `height` lines of bars, the axis with its marks, and what the axis says.
+
+    A cell's bar shows how many durations fell in its part of the axis; any at all is shown.
+
+    >>> from poolhouse.views.line import text_of
+    >>> times = Histogram(); times.record_all([2_000_000] * 70 + [9_000_000] * 25 + [300_000_000] * 5)
+    >>> for line in bars(times, 44, 2): print(text_of(line).rstrip())
+    █
+    █           ▃▃                             ▂
+    ▲p50─────────▲p90───────────────────────p99▲
+                  10ms               100ms
+    """
+    if times is None or not times.count:
+        return ((Span("nothing recorded" if times is not None else UNKNOWN, "dim"),),)
+    low, high = _span(times)
+    density = _densities(times, low, high, width)
+    top = max(density)
+    eighths = [ceil(8 * height * value / top) if value else 0 for value in density]
+    lines = [
+        (Span("".join(_EIGHTHS[min(8, max(0, filled - 8 * row))] for filled in eighths), "accent"),)
+        for row in reversed(range(height))
+    ]
+    return (*lines, _axis(times, low, high, width), _scale(low, high, width))
+
+
+def summary(title: str, times: Histogram | None, since: str, width: int) -> tuple[Line, ...]:
+    """The headline of a distribution: its title, how many durations since when, and its quantiles.
+
+    Where `width` has no room for all of that, the quantiles stand on a line of their own.
+    """
+    number = exact(times.count) if times is not None else UNKNOWN
+    headline = (Span(f"{title}  ", "strong"), Span(f"{number} {since}", "dim"))
+    if width < 76:
+        return headline, quantiles(times)
+    return ((*headline, Span("  "), *quantiles(times)),)
+
+
+def _span(times: Histogram) -> tuple[float, float]:
+    """The ends of the axis, as base-2 logarithms of seconds."""
+    width = 2.0**-times.scale
+    filled = [index for index, count in enumerate(times.counts) if count > 0]
+    low = ZERO_EXPONENT + (filled[0] * width if filled else 0.0)
+    high = ZERO_EXPONENT + ((filled[-1] + 1) * width if filled else 0.0)
+    if times.zero:
+        low = ZERO_EXPONENT - width
+    missing = max(0.0, _LEAST_SPAN - (high - low)) / 2
+    return low - missing, high + missing
+
+
+def _densities(times: Histogram, low: float, high: float, width: int) -> list[float]:
+    """How many durations fell in each cell; a bucket wider than a cell is spread over its cells."""
+    density = [0.0] * width
+    bucket = 2.0**-times.scale
+    per_cell = (high - low) / width
+    counts = [(ZERO_EXPONENT + index * bucket, count) for index, count in enumerate(times.counts) if count > 0]
+    if times.zero:
+        counts.append((ZERO_EXPONENT - bucket, times.zero))
+    for begin, count in counts:
+        first = min(width - 1, int((begin - low) / per_cell))
+        last = min(width - 1, max(first, ceil((begin + bucket - low) / per_cell - 1e-9) - 1))
+        for cell in range(first, last + 1):
+            density[cell] += count / (last - first + 1)
+    return density
+
+
+def _axis(times: Histogram, low: float, high: float, width: int) -> Line:
+    """The axis with an arrow under each quantile; where names would collide, the higher one has it."""
+    axis = ["─"] * width
+    for name, q in _MARKS:
+        value = times.quantile(q)
+        if value is None:
+            continue
+        at = _cell(log2(value) if value > 0 else low, low, high, width)
+        if axis[at] == "─":
+            axis[at] = "▲"
+            for start in (at + 1, at - len(name)):
+                beside = slice(start, start + len(name))
+                if start >= 0 and axis[beside] == ["─"] * len(name):
+                    axis[beside] = name
+                    break
+    return (Span("".join(axis), "dim"),)
+
+
+def _scale(low: float, high: float, width: int) -> Line:
+    text = ""
+    for seconds, label in _ticks(low, high):
+        at = _cell(log2(seconds), low, high, width)
+        if (not text or at > cells(text)) and at + cells(label) <= width:
+            text += " " * (at - cells(text)) + label
+    return (Span(text, "dim"),)
+
+
+def _ticks(low: float, high: float) -> Iterator[tuple[float, str]]:
+    """The decades on the axis with their names, and 2 and 5 between them where there is but one or two."""
+    steps = (1, 2, 5) if high - low < 2.2 * _LEAST_SPAN else (1,)
+    for decade in range(-7, 4):
+        for step in steps:
+            seconds = step * 10.0**decade
+            if low <= log2(seconds) <= high:
+                unit, name = next(pair for pair in _UNITS if seconds >= 0.99 * pair[0])
+                yield seconds, f"{seconds / unit:.0f}{name}"
+
+
+def _cell(exponent: float, low: float, high: float, width: int) -> int:
+    return min(width - 1, max(0, int((exponent - low) / (high - low) * width)))

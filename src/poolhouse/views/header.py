@@ -1,0 +1,135 @@
+"""The three lines at the top of every page: of the whole fleet, or of one program."""
+
+from collections.abc import Sequence
+
+from poolhouse.fleet.snapshot import Health, Row, Snapshot
+from poolhouse.views.bars import quantiles
+from poolhouse.views.fleet_table import p99
+from poolhouse.views.history import Past
+from poolhouse.views.line import Line, Span, Tone, printable, spread, words
+from poolhouse.views.spark import meter, sparkline
+from poolhouse.views.standing import is_positive, reaches, tone_of
+from poolhouse.views.units import at_most, count, duration, elapsed, exact, rate, share
+
+#: From this width on a header has room for its long form.
+_WIDE = 100
+
+
+def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tuple[Line, Line, Line]:
+    """Three lines of `width` cells: who reports, how full the pools are, how fast and how long.
+
+    Args:
+        snapshot: What to sum up.
+        past: The fleet's past, for the sparklines.
+        width: Cells of the window; what does not fit is left out from the right.
+        status: What stands at the right of the first line: live, paused, silent.
+    """
+    fleet, health = snapshot.fleet, snapshot.health
+    cells = 12 if width < _WIDE else 24
+    peaks = fleet.peaks
+    first = [
+        words(Span("poolhouse", "strong")),
+        _counted(len(snapshot.hosts), "host"),
+        _counted(len(snapshot.programs), "program"),
+        _counted(fleet.processes, "proc", peaks.processes if width >= _WIDE else None),
+        _pools(fleet),
+    ]
+    second = [
+        _used(fleet, 16 if width < _WIDE else 40),
+        words("idle", exact(fleet.idle)),
+        _waiting(fleet, past, 5 if width < _WIDE else 12),
+        _timeouts(fleet),
+        words(
+            "max used", exact(peaks.used), "connections", exact(peaks.connections), "waiting", exact(peaks.waiting)
+        ),
+    ]
+    third = [
+        words("out/s", rate(fleet.rates.checkouts), _spark(past.checkouts_per_second, cells)),
+        words("wait p99", duration(p99(fleet.recent.wait))),
+        words("hold p99", duration(p99(fleet.recent.use))),
+        words("peak used", exact(fleet.interval_peaks.used)),
+        _lost(health),
+        *([words("refused", exact(health.refused))] if health.refused else []),
+        *(words("over limit:", printable(bound), exact(number)) for bound, number in health.over_limit),
+        words("received", exact(health.received)),
+        words("up", elapsed(health.uptime)),
+    ]
+    return spread(first, width, status), spread(second, width), spread(third, width)
+
+
+def program_header(snapshot: Snapshot, name: str, past: Past, width: int, status: Line) -> tuple[Line, Line, Line]:
+    """The same for one program: where it runs, its use and its waits over the last minutes."""
+    row = next((row for row in snapshot.programs if row.name == name), Row(name))
+    hosts = sorted({process.host for process in snapshot.processes if process.program == name})
+    cells = 12 if width < _WIDE else 30
+    first = [
+        words(Span(printable(name), "strong")),
+        _counted(row.processes, "proc"),
+        _pools(row),
+        _used(row, 0),
+        _waiting(row, Past(), 0),
+        _timeouts(row),
+        *([words("on", printable(" ".join(hosts)))] if hosts else []),
+    ]
+    past_used = (Span("used  "), Span(sparkline(past.used, cells, row.max_open), "accent"))
+    past_rate = (Span("out/s "), Span(sparkline(past.checkouts_per_second, cells), "accent"))
+    second = [
+        (*past_used, Span(f" {count(row.used):<5}")),
+        (Span("wait "), *quantiles(row.recent.wait)),
+        words("max used", exact(row.peaks.used), "waiting", exact(row.peaks.waiting)),
+    ]
+    third = [
+        (*past_rate, Span(f" {rate(row.rates.checkouts):<5}")),
+        (Span("hold "), *quantiles(row.recent.use)),
+        words("max connections", exact(row.peaks.connections), "processes", exact(row.peaks.processes)),
+    ]
+    return spread(first, width, status), spread(second, width), spread(third, width)
+
+
+def _counted(number: int | None, noun: str, most: int | None = None) -> Line:
+    """A number of things with their noun, and the most there ever were.
+
+    >>> from poolhouse.views.line import text_of
+    >>> text_of(_counted(1, "host")), text_of(_counted(49, "proc", 52)), text_of(_counted(None, "pool"))
+    ('1 host', '49 procs (max 52)', '– pools')
+    """
+    text = f"{exact(number)} {noun}{'' if number == 1 else 's'}"
+    return (Span(f"{text} (max {exact(most)})" if most is not None else text),)
+
+
+def _pools(row: Row) -> Line:
+    if is_positive(row.full_pools):
+        return (Span(f"{exact(row.full_pools)}/{exact(row.pools)} pools full !", "bad"),)
+    return _counted(row.pools, "pool")
+
+
+def _timeouts(row: Row) -> Line:
+    is_bad = is_positive(row.rates.timeouts)
+    return words("timeouts", Span(exact(row.totals.timeouts) + (" !" if is_bad else ""), tone_of(is_bad)))
+
+
+def _spark(values: Sequence[float | None], cells: int, tone: Tone = "accent") -> Span | None:
+    """The series, or nothing where there is none yet."""
+    return Span(sparkline(values, cells), tone) if values and cells else None
+
+
+def _used(row: Row, cells: int) -> Line:
+    is_bad = reaches(row.used, row.max_open)
+    text = at_most(f"{exact(row.used)}/{exact(row.max_open)}", row.is_bound)
+    bar = meter(row.used, row.max_open, cells, "bad" if is_bad else "good") if cells else ()
+    percentage = (Span(" " + share(row.used, row.max_open)),) if cells else ()
+    number = Span(f"{text} !" if is_bad else text, tone_of(is_bad))
+    return (*words("used", number), *((Span(" "), *bar) if bar else ()), *percentage)
+
+
+def _waiting(row: Row, past: Past, cells: int) -> Line:
+    is_bad = is_positive(row.waiting)
+    text = at_most(exact(row.waiting), row.is_bound and is_bad)
+    number = Span(f"{text} !" if is_bad else text, tone_of(is_bad))
+    return words("waiting", number, _spark(past.waiting, cells, "bad" if is_bad else "dim"))
+
+
+def _lost(health: Health) -> Line:
+    return words(
+        "lost", Span(share(health.lost, health.expected, 1), tone_of(health.lost * 100 > health.expected > 0))
+    )

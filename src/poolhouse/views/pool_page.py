@@ -1,0 +1,142 @@
+"""One pool: what it may hold, what it holds, what it has done, and its three distributions as bars."""
+
+from poolhouse.fleet.snapshot import PoolRow, Times
+from poolhouse.meter.reading import Counters, PoolReading
+from poolhouse.views.bars import bars, summary
+from poolhouse.views.line import UNKNOWN, Line, Span, beside, cut_line, left, printable, right, spread, words
+from poolhouse.views.pool_table import PoolEntry
+from poolhouse.views.spark import meter
+from poolhouse.views.standing import is_positive, tone_of
+from poolhouse.views.units import age, at_most, elapsed, exact, rate, share
+
+_COUNTERS = (
+    ("checkouts", "connects", "disconnects", "invalidated", "transactions"),
+    ("commits", "rollbacks", "timeouts", "acquire_errors", "connect_errors"),
+)
+#: Counters of which each one is a failure.
+_FAILURES = ("timeouts", "acquire_errors", "connect_errors")
+_TITLES = {"wait": "wait", "use": "hold", "create": "connect"}
+#: From this width on the distributions stand beside each other.
+_BESIDE = 150
+#: Bars are no higher than this, however high the window.
+_HIGHEST = 8
+
+
+def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line, Line]:
+    """Three lines: which pool of which process, how full it is, and what it may hold."""
+    process = entry.process
+    full = words(
+        "used",
+        Span(
+            at_most(f"{exact(entry.used)}/{exact(entry.max_open)}", entry.is_bound)
+            + (" !" if entry.is_full else ""),
+            tone_of(entry.is_full),
+        ),
+    )
+    is_waiting = is_positive(entry.waiting)
+    reading = entry.pool.reading if entry.pool else None
+    first = [
+        words(Span(printable(entry.name), "strong")),
+        words(printable(process.program)),
+        words("on", printable(process.host)),
+        words(printable(process.token)),
+        words(printable(entry.kind)),
+    ]
+    second = [
+        (*full, Span(" "), *meter(entry.used, entry.max_open, 20, "bad" if entry.is_full else "good")),
+        words("idle", exact(entry.idle)),
+        words("waiting", Span(exact(entry.waiting) + (" !" if is_waiting else ""), tone_of(is_waiting))),
+        words("detached", exact(reading.gauges.detached if reading else process.sums.detached)),
+        words(share(entry.used, entry.max_open)),
+    ]
+    third = [
+        *_limits(reading),
+        words("up", elapsed(process.uptime)),
+        words("reported", age(process.sums.age), "ago"),
+    ]
+    return spread(first, width, status), spread(second, width), spread(third, width)
+
+
+def pool_page(entry: PoolEntry, width: int, height: int) -> tuple[Line, ...]:
+    """Peaks, counters since the start and per second, and three distributions: in a wide window side by side."""
+    if entry.pool is None:
+        return ((), (Span("  This process tells its sums only: of its pools nothing more is known.", "dim"),))
+    reading = entry.pool.reading
+    facts = (*_peaks(reading), *_counters(entry.pool, width))
+    is_beside = width >= _BESIDE
+    # What is left for each distribution's bars, after its headline and its axis, with a blank line between blocks.
+    free = (height - len(facts) - 1 - 4) if is_beside else (height - len(facts) - 3 * (3 + 1)) // 3
+    gap: tuple[Line, ...] = ((),) if free > 0 else ()
+    blocks = _blocks(
+        entry.pool.recent, reading, (width - 8) // 3 if is_beside else width - 3, min(_HIGHEST, max(1, free))
+    )
+    if is_beside:
+        return (*facts, *gap, *beside(blocks, (width - 8) // 3))
+    return (*facts, *(line for block in blocks for line in (*gap, *block)))
+
+
+def _limits(reading: PoolReading | None) -> list[Line]:
+    if reading is None:
+        return []
+    limits = reading.limits
+    return [
+        words("max open", exact(limits.max_open)),
+        words("max idle", exact(limits.max_idle)),
+        words("min idle", exact(limits.min_idle)),
+    ]
+
+
+def _peaks(reading: PoolReading) -> tuple[Line, ...]:
+    last = reading.marks[0] if reading.marks else None
+    spans = [Span(" peaks", "strong")]
+    for name in ("used", "waiting", "connections"):
+        recent = exact(getattr(last, name)) if last else UNKNOWN
+        spans += [Span(f"  {name} "), Span(exact(getattr(reading.peak, name))), Span(f" ({recent})", "dim")]
+    return ((*spans, Span("   ever (last interval)", "dim")),)
+
+
+def _counters(pool: PoolRow, width: int) -> tuple[Line, ...]:
+    """The counters in two columns: name, since start, per second."""
+    column = min(52, (width - 4) // 2)
+    heading = (
+        Span(
+            " "
+            + "".join(
+                left(left("", 15) + right("since start", 12) + right("per s", 8), column) for _ in _COUNTERS
+            ),
+            "dim",
+        ),
+    )
+    lines: list[Line] = [heading]
+    for names in zip(*_COUNTERS, strict=True):
+        spans: list[Span] = [Span(" ")]
+        for name in names:
+            spans += _counter(name, pool, column)
+        lines.append(tuple(spans))
+    return tuple(cut_line(line, width) for line in lines)
+
+
+def _counter(name: str, pool: PoolRow, width: int) -> tuple[Span, Span]:
+    per_second = getattr(pool.rates, name)
+    is_bad = name in _FAILURES and is_positive(per_second)
+    text = right(exact(_since_start(pool.reading.counters, name)), 12) + right(rate(per_second), 8)
+    return Span(left(name.replace("_", " "), 15)), Span(
+        left(text + (" !" if is_bad else ""), width - 15), tone_of(is_bad)
+    )
+
+
+def _since_start(counters: Counters, name: str) -> int | None:
+    value: int | None = getattr(counters, name)
+    return value
+
+
+def _blocks(recent: Times, reading: PoolReading, width: int, height: int) -> list[list[Line]]:
+    """A headline and bars for each distribution: of the last minute, or since the start where that saw nothing."""
+    blocks: list[list[Line]] = []
+    for name, title in _TITLES.items():
+        times, since = getattr(recent, name), "in the last minute"
+        if times is None or not times.count:
+            times, since = getattr(reading, name), "since start"
+        lines = (*summary(title, times, since, width), *bars(times, width, height))
+        blocks.append([(Span(" "), *cut_line(line, width)) for line in lines])
+    return blocks

@@ -1,0 +1,200 @@
+"""The table of a program's page: its processes, with one line for each of their pools."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from poolhouse.fleet.snapshot import PoolRow, ProcessRow, Rates, Snapshot, Times
+from poolhouse.meter.reading import REST
+from poolhouse.views.column import Column, Sorting, Table
+from poolhouse.views.fleet_table import p99, summed, used_of_max
+from poolhouse.views.line import UNKNOWN
+from poolhouse.views.standing import is_positive, reaches, sign, tone_of
+from poolhouse.views.units import age, at_most, count, duration, elapsed, rate
+
+#: What tells a pool from others: host, process token, and the pool's key within its process.
+PoolKey = tuple[str, str, int]
+#: The key of the line of a process that told of no pool.
+NO_POOL = -1
+
+
+class PoolEntry(NamedTuple):
+    """One line: a process and one of its pools, or the process's sums where it told of none."""
+
+    process: ProcessRow
+    #: What there is of the pool itself; ``None`` where only the process's sums are known.
+    pool: PoolRow | None
+    key: PoolKey
+    name: str
+    kind: str
+    used: int | None
+    max_open: int | None
+    idle: int | None
+    waiting: int | None
+    is_bound: bool
+    peak: int | None
+    timeouts: int | None
+    errors: int | None
+    rates: Rates
+    recent: Times
+    is_full: bool
+
+
+def pool_entries(snapshot: Snapshot) -> list[PoolEntry]:
+    """Every pool of every process of the program that was asked for; a pool that is gone is left out."""
+    return [entry for process in snapshot.processes for entry in _entries(process)]
+
+
+def find_pool(snapshot: Snapshot, key: PoolKey) -> PoolEntry | None:
+    """The pool with this key; ``None`` if it is gone."""
+    processes = (process for process in snapshot.processes if (process.host, process.token) == key[:2])
+    return next((entry for process in processes for entry in _entries(process) if entry.key == key), None)
+
+
+def _entries(process: ProcessRow) -> list[PoolEntry]:
+    return [_of_pool(process, pool) for pool in process.pools if pool.reading.pools] or [_of_process(process)]
+
+
+def _of_pool(process: ProcessRow, pool: PoolRow) -> PoolEntry:
+    reading = pool.reading
+    gauges, counters = reading.gauges, reading.counters
+    return PoolEntry(
+        process=process,
+        pool=pool,
+        key=(process.host, process.token, reading.key),
+        name=f"{reading.pools} others" if reading.key == REST else reading.name or reading.kind,
+        kind=reading.kind,
+        used=gauges.used,
+        max_open=reading.limits.max_open,
+        idle=gauges.idle,
+        waiting=gauges.waiting,
+        is_bound=reading.is_bound,
+        peak=reading.marks[0].used if reading.marks else None,
+        timeouts=counters.timeouts,
+        errors=summed(counters.acquire_errors, counters.connect_errors),
+        rates=pool.rates,
+        recent=pool.recent,
+        is_full=reaches(gauges.used, reading.limits.max_open),
+    )
+
+
+def _of_process(process: ProcessRow) -> PoolEntry:
+    sums = process.sums
+    return PoolEntry(
+        process=process,
+        pool=None,
+        key=(process.host, process.token, NO_POOL),
+        name=UNKNOWN,
+        kind=UNKNOWN,
+        used=sums.used,
+        max_open=sums.max_open,
+        idle=sums.idle,
+        waiting=sums.waiting,
+        is_bound=sums.is_bound,
+        peak=sums.interval_peaks.used,
+        timeouts=sums.totals.timeouts,
+        errors=summed(sums.totals.acquire_errors, sums.totals.connect_errors),
+        rates=sums.rates,
+        recent=sums.recent,
+        is_full=bool(sums.full_pools) or reaches(sums.used, sums.max_open),
+    )
+
+
+def _name(
+    heading: str, meaning: str, text: Callable[[PoolEntry], str], width: int, widest: int
+) -> Column[PoolEntry]:
+    return Column(heading, meaning, text, text, width, widest)
+
+
+def _number(
+    heading: str,
+    meaning: str,
+    value: Callable[[PoolEntry], float | None],
+    text: Callable[[float | None], str] = count,
+    width: int = 5,
+) -> Column[PoolEntry]:
+    return Column(heading, meaning, lambda entry: text(value(entry)), value, max(width, len(heading)))
+
+
+POOL_TABLE: Table[PoolEntry] = Table(
+    (
+        _name("HOST", "The host of the process.", lambda entry: entry.process.host, 8, 24),
+        _name(
+            "PROCESS", "The process: its id, and a token of its own.", lambda entry: entry.process.token, 11, 18
+        ),
+        Column(
+            "POOL",
+            "The pool: server, port and database.",
+            lambda entry: entry.name,
+            lambda entry: entry.name,
+            width=13,
+            widest=40,
+            keeps_end=True,
+        ),
+        Column(
+            "USED/MAX",
+            "Connections in use, of those the pool may open; red with ! where that is all of them.",
+            lambda entry: used_of_max(entry.used, entry.max_open, entry.is_bound),
+            lambda entry: entry.used,
+            width=9,
+            tone=lambda entry: tone_of(entry.is_full),
+            has_sign=True,
+        ),
+        Column(
+            "WAIT",
+            "Callers that wait for a connection; red with ! where there is one.",
+            lambda entry: at_most(count(entry.waiting), entry.is_bound and is_positive(entry.waiting)),
+            lambda entry: entry.waiting,
+            width=6,
+            tone=lambda entry: tone_of(is_positive(entry.waiting)),
+            has_sign=True,
+        ),
+        _number("OUT/S", "Checkouts per second.", lambda entry: entry.rates.checkouts, rate),
+        _number(
+            "WAIT99",
+            "99 % of the callers of the last minute got a connection within this time.",
+            lambda entry: p99(entry.recent.wait),
+            duration,
+        ),
+        _number(
+            "HOLD99",
+            "99 % of the uses that ended in the last minute were no longer than this.",
+            lambda entry: p99(entry.recent.use),
+            duration,
+        ),
+        Column(
+            "AGE",
+            "Time since the last report; green while they come, red with ! after two intervals without one.",
+            lambda entry: age(entry.process.sums.age),
+            lambda entry: entry.process.sums.age,
+            width=5,
+            tone=lambda entry: "bad" if entry.process.sums.is_stale else "good",
+            has_sign=True,
+        ),
+        _number("IDLE", "Open connections that nobody uses.", lambda entry: entry.idle),
+        _number("PEAK", "The most connections in use at once within the last interval.", lambda entry: entry.peak),
+        _number("UP", "Time since the process or its fork began.", lambda entry: entry.process.uptime, elapsed, 6),
+        _number("CONN/S", "Connections opened per second.", lambda entry: entry.rates.connects, rate),
+        _number("COMMIT/S", "Commits per second.", lambda entry: entry.rates.commits, rate),
+        _number("ROLLB/S", "Rollbacks per second.", lambda entry: entry.rates.rollbacks, rate),
+        _number(
+            "TMOUTS",
+            "Callers that waited for a connection as long as they were allowed to, so far.",
+            lambda entry: entry.timeouts,
+        ),
+        _number(
+            "ERRORS",
+            "Callers that got another error, and connects that failed, so far.",
+            lambda entry: entry.errors,
+        ),
+        _number("LOST", "Datagrams of the process that never came.", lambda entry: entry.process.lost),
+        _name("KIND", "The pool's class.", lambda entry: entry.kind, 8, 26),
+    ),
+    sign=lambda entry: sign(
+        is_late=entry.process.sums.is_stale, is_bad=entry.is_full or is_positive(entry.waiting)
+    ),
+    key=lambda entry: entry.key,
+    sorting=Sorting("USED/MAX"),
+    essential=9,
+    is_late=lambda entry: entry.process.sums.is_stale,
+    fixed=3,
+)

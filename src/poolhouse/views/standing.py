@@ -1,0 +1,59 @@
+"""How a row stands: reporting, late, waiting, at its maximum. What signs and colours say."""
+
+from math import isfinite
+
+from poolhouse.fleet.snapshot import Row, Snapshot
+from poolhouse.views.line import Span, Tone
+
+
+def is_positive(number: float | None) -> bool:
+    """Whether there is something; nothing where it is not known.
+
+    >>> is_positive(2), is_positive(0), is_positive(None), is_positive(float("nan"))
+    (True, False, False, False)
+    """
+    return number is not None and isfinite(number) and number > 0
+
+
+def reaches(used: float | None, most: float | None) -> bool:
+    """Whether everything there may be is in use; no where there is no limit.
+
+    >>> reaches(10, 10), reaches(9, 10), reaches(10, None), reaches(0, 0)
+    (True, False, False, False)
+    """
+    return used is not None and most is not None and is_positive(most) and used >= most
+
+
+def is_full(row: Row) -> bool:
+    """Whether a pool of the row has every connection it may have in use."""
+    return is_positive(row.full_pools) or reaches(row.used, row.max_open)
+
+
+def is_saturated(snapshot: Snapshot) -> bool:
+    """Whether a pool is at its maximum and somebody waits for a connection."""
+    return any(is_full(row) and is_positive(row.waiting) for row in (*snapshot.programs, *snapshot.hosts))
+
+
+def tone_of(is_bad: bool) -> Tone:
+    """The tone of a number that is bad or not.
+
+    >>> tone_of(True), tone_of(False)
+    ('bad', 'plain')
+    """
+    return "bad" if is_bad else "plain"
+
+
+def sign(*, is_late: bool, is_bad: bool) -> Span:
+    """The sign at the beginning of a line: late, else bad, else reporting.
+
+    >>> [sign(is_late=late, is_bad=bad).text for late, bad in ((False, False), (False, True), (True, True))]
+    ['●', '!', '○']
+    """
+    if is_late:
+        return Span("○", "bad")
+    return Span("!", "bad") if is_bad else Span("●", "good")
+
+
+def row_sign(row: Row) -> Span:
+    """The sign of a program or a host."""
+    return sign(is_late=row.is_stale, is_bad=is_full(row) or is_positive(row.waiting))

@@ -1,0 +1,254 @@
+"""A fleet to look at, always the same: five programs on three hosts, one at its maximum, one late."""
+
+from dataclasses import replace
+
+from poolhouse.fleet.snapshot import (
+    Event,
+    Health,
+    Peaks,
+    PoolRow,
+    ProcessRow,
+    Rates,
+    Row,
+    Snapshot,
+    Times,
+    Totals,
+)
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
+
+#: 12:04:31 UTC.
+WALL_TIME = 1_700_049_871.0
+
+
+def times(*weighted_ms: tuple[float, int]) -> Histogram:
+    """A histogram of durations in milliseconds, each as often as its number says."""
+    histogram = Histogram()
+    histogram.record_all([int(ms * 1e6) for ms, number in weighted_ms for _ in range(number)])
+    return histogram
+
+
+def bell(middle_ms: float, number: int = 40, longest_ms: float | None = None) -> Histogram:
+    """A distribution with one hump around its middle and a tail."""
+    histogram = times(*((middle_ms * 2 ** (step / 4), max(1, number - step * step * 2)) for step in range(-6, 7)))
+    if longest_ms is not None:
+        histogram.add(times((longest_ms, 1)))
+    return histogram
+
+
+CHECKOUT = Row(
+    "checkout",
+    processes=12,
+    pools=12,
+    idle=0,
+    used=120,
+    detached=0,
+    waiting=12,
+    max_open=120,
+    max_idle=60,
+    min_idle=0,
+    full_pools=12,
+    totals=Totals(184_330, 212, 92, 3, 170_112, 812, 184_330, 3, 0, 1),
+    rates=Rates(410.2, 0.4, 0.1, 0.0, 398.0, 2.5, 410.0, 0.2, 0.0, 0.0),
+    interval_peaks=Peaks(12, 120, 120, 14, 120, 2_051),
+    peaks=Peaks(12, 120, 120, 17, 120, 2_460),
+    interval_checkouts=2_051,
+    recent=Times(bell(300, 300), bell(4, 900, 41_000), times((18, 24))),
+    since_start=Times(bell(300, 300), bell(4, 900, 41_000), times((18, 212))),
+    age=1.2,
+    interval=2.0,
+)
+CATALOG = Row(
+    "catalog",
+    processes=24,
+    pools=24,
+    idle=41,
+    used=61,
+    detached=0,
+    waiting=0,
+    max_open=240,
+    full_pools=0,
+    totals=Totals(1_220_400, 102, 0, 0, 1_100_000, 100, 1_220_400, 0, 0, 0),
+    rates=Rates(1220.0, 0.0, 0.0, 0.0, 1100.0, 0.1, 1220.0, 0.0, 0.0, 0.0),
+    interval_peaks=Peaks(24, 102, 88, 2, 104, 6_100),
+    peaks=Peaks(26, 110, 97, 9, 140, 7_002),
+    interval_checkouts=2_440,
+    recent=Times(bell(0.08), bell(4), None),
+    age=0.4,
+    interval=2.0,
+)
+BILLING = replace(
+    CATALOG,
+    name="billing",
+    processes=8,
+    pools=8,
+    idle=34,
+    used=30,
+    max_open=80,
+    rates=Rates(180.0, 0.0, 0.0, 0.0, 90.0, 0.0, 90.0, 0.0, 0.0, 0.0),
+    interval_peaks=Peaks(8, 64, 77, 0, 78, 900),
+    peaks=Peaks(8, 80, 80, 3, 80, 1_200),
+    interval_checkouts=360,
+    recent=Times(bell(0.4), bell(60), None),
+    age=2.1,
+)
+NIGHTLY = replace(
+    CATALOG,
+    name="nightly",
+    processes=4,
+    pools=8,
+    idle=11,
+    used=3,
+    max_open=20,
+    rates=Rates(28.0, 0.1, 0.1, 0.0, 9.0, 0.0, 9.0, 0.0, 0.0, 0.0),
+    interval_peaks=Peaks(4, 14, 4, 0, 5, 60),
+    peaks=Peaks(4, 20, 9, 0, 11, 100),
+    interval_checkouts=56,
+    recent=Times(bell(0.05), bell(21_000), None),
+    age=1.0,
+)
+MIGRATE = Row(
+    "migrate",
+    processes=1,
+    pools=1,
+    idle=10,
+    used=0,
+    detached=0,
+    waiting=0,
+    max_open=20,
+    full_pools=0,
+    totals=Totals(2_000, 10, 0, 0),
+    rates=Rates(2.0),
+    interval_peaks=Peaks(1, 10, 1),
+    peaks=Peaks(1, 10, 4),
+    recent=Times(),
+    age=9.0,
+    interval=2.0,
+    is_stale=True,
+)
+PROGRAMS = (BILLING, CATALOG, CHECKOUT, MIGRATE, NIGHTLY)
+
+FLEET = Row(
+    "",
+    processes=49,
+    pools=53,
+    idle=96,
+    used=214,
+    detached=0,
+    waiting=12,
+    max_open=480,
+    full_pools=12,
+    totals=Totals(1_500_000, 400, 100, 3, 1_300_000, 1_000, 1_400_000, 3, 0, 1),
+    rates=Rates(1840.2, 0.5, 0.2, 0.0, 1597.0, 2.6, 1729.0, 0.2, 0.0, 0.0),
+    interval_peaks=Peaks(49, 310, 301, 14, 327, 9_111),
+    peaks=Peaks(52, 320, 310, 17, 371, 10_400),
+    interval_checkouts=4_907,
+    recent=Times(bell(60, 300), bell(470, 900, 41_000), times((18, 24))),
+    age=0.4,
+    interval=2.0,
+)
+
+
+def _host(name: str, processes: int, used: int, maximum: int, waiting: int, age: float) -> Row:
+    return Row(
+        name,
+        processes=processes,
+        pools=processes,
+        idle=32,
+        used=used,
+        detached=0,
+        waiting=waiting,
+        max_open=maximum,
+        full_pools=4 if waiting else 0,
+        rates=Rates(613.4),
+        interval_peaks=Peaks(processes, 100, used + 9, waiting),
+        peaks=Peaks(processes + 1, 110, used + 12, waiting + 2),
+        interval_checkouts=1_600,
+        recent=Times(bell(60), bell(470), None),
+        age=age,
+        interval=2.0,
+    )
+
+
+HOSTS = (
+    _host("web1", 17, 84, 160, 12, 0.4),
+    _host("web2", 16, 70, 160, 0, 1.2),
+    _host("web3", 16, 60, 160, 0, 2.1),
+)
+
+
+def pool(key: int, used: int, waiting: int, name: str = "db1:5432/shop", maximum: int = 10) -> PoolRow:
+    """One pool of QueuePool's kind."""
+    return PoolRow(
+        PoolReading(
+            key,
+            name,
+            "QueuePool",
+            limits=Limits(maximum, 5, 0),
+            gauges=Gauges(max(0, maximum - used - 4), used, 0, waiting),
+            counters=Counters(12_330, 18, 8, 1, 11_800, 60, 12_330, 3, 0, 1),
+            marks=(Mark(9, used, waiting + 1, maximum), Mark(8, used - 1, waiting, maximum)),
+            peak=Mark(9, maximum, waiting + 4, maximum),
+            wait=bell(300, 300),
+            use=bell(4, 900, 41_000),
+            create=times((18, 18)),
+        ),
+        Rates(31.0, 0.0, 0.0, 0.0, 30.0, 0.1, 31.0, 0.2, 0.0, 0.0),
+        Times(bell(300, 120), bell(4, 400, 41_000), None),
+    )
+
+
+def process(host: str, token: str, *pools: PoolRow, age: float = 1.2, uptime: float = 8_040.0) -> ProcessRow:
+    """A process of checkout with its pools."""
+    sums = Row(
+        token,
+        processes=1,
+        pools=len(pools),
+        used=sum(p.reading.gauges.used for p in pools),
+        waiting=sum(p.reading.gauges.waiting for p in pools),
+        rates=Rates(31.0),
+        age=age,
+        interval=2.0,
+        is_stale=age > 4,
+    )
+    return ProcessRow(host, "checkout", token, sums, uptime, 0, pools)
+
+
+PROCESSES = (
+    process("web1", "4121:9f3a2c", pool(1, 10, 3)),
+    process("web1", "4122:0b11fe", pool(1, 10, 1), pool(2, 1, 0, "db2:5432/audit", 5)),
+    process("web2", "981:77ac01", pool(1, 10, 0), age=0.3),
+    process("web3", "20733:c0ffee", pool(1, 4, 0), age=9.0),
+)
+
+EVENTS = (
+    Event(WALL_TIME - 2, "waiting", "web1", "checkout", "4121:9f3a2c db1:5432/shop: 3 callers wait"),
+    Event(WALL_TIME - 5, "full", "web1", "checkout", "4121:9f3a2c db1:5432/shop: 10 of 10 in use"),
+    Event(WALL_TIME - 9, "silent", "web3", "migrate", "612:aa03d1 has not reported for 4 s"),
+    Event(WALL_TIME - 61, "goodbye", "web2", "nightly", "77:12fe90"),
+    Event(WALL_TIME - 70, "appeared", "web2", "nightly", "77:12fe90"),
+)
+
+SNAPSHOT = Snapshot(
+    WALL_TIME,
+    FLEET,
+    PROGRAMS,
+    HOSTS,
+    Health(received=48_212, refused=0, lost=3, expected=48_215, uptime=8_100.0),
+    EVENTS,
+)
+
+
+def with_processes(snapshot: Snapshot = SNAPSHOT) -> Snapshot:
+    """The same snapshot for a console that asked for checkout."""
+    return replace(snapshot, program="checkout", processes=PROCESSES)
+
+
+def moment(seconds: float, used: int, waiting: int, checkouts: float) -> Snapshot:
+    """The sample `seconds` later, with other totals of the fleet and of checkout."""
+
+    def changed(row: Row) -> Row:
+        return replace(row, used=used, waiting=waiting, rates=row.rates._replace(checkouts=checkouts))
+
+    programs = tuple(changed(row) if row.name == "checkout" else row for row in PROGRAMS)
+    return replace(SNAPSHOT, wall_time=WALL_TIME + seconds, fleet=changed(FLEET), programs=programs)

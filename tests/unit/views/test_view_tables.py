@@ -1,0 +1,153 @@
+"""How tables are sorted, filtered, laid out and judged."""
+
+from dataclasses import replace
+from itertools import pairwise
+from math import nan
+
+import pytest
+
+from poolhouse.fleet.snapshot import Health, Rates, Row, Snapshot
+from poolhouse.meter.reading import REST
+from poolhouse.views.column import Sheet, Sorting
+from poolhouse.views.fleet_table import fleet_table
+from poolhouse.views.line import cells, text_of
+from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, find_pool, pool_entries
+from poolhouse.views.standing import is_saturated
+from support.sample_fleet import CHECKOUT, FLEET, MIGRATE, PROGRAMS, SNAPSHOT, pool, process, with_processes
+
+TABLE = fleet_table("program")
+
+
+def names(rows) -> list[str]:
+    return [row.name for row in rows]
+
+
+def test_programs_are_sorted_by_use_unless_asked():
+    assert names(TABLE.arranged(PROGRAMS)) == ["checkout", "catalog", "billing", "nightly", "migrate"]
+
+
+def test_sorting_the_other_way_round_turns_the_rows():
+    backwards = TABLE.arranged(PROGRAMS, Sorting("USED/MAX", is_reversed=True))
+    assert names(backwards) == ["migrate", "nightly", "billing", "catalog", "checkout"]
+
+
+def test_names_are_sorted_from_a_to_z():
+    assert names(TABLE.arranged(PROGRAMS, Sorting("PROGRAM"))) == sorted(names(PROGRAMS))
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_what_is_not_known_comes_last_either_way(is_reversed):
+    rows = [Row("b", used=None), Row("a", used=nan), Row("c", used=1)]
+    assert names(TABLE.arranged(rows, Sorting("USED/MAX", is_reversed))) == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("column", TABLE.columns, ids=lambda column: column.heading)
+def test_every_column_can_be_sorted_by(column):
+    assert sorted(names(TABLE.arranged(PROGRAMS, Sorting(column.heading)))) == sorted(names(PROGRAMS))
+
+
+@pytest.mark.parametrize("column", POOL_TABLE.columns, ids=lambda column: column.heading)
+def test_every_column_of_pools_can_be_sorted_by(column):
+    entries = pool_entries(with_processes())
+    assert len(POOL_TABLE.arranged(entries, Sorting(column.heading))) == len(entries)
+
+
+def test_equal_rows_stand_by_name_so_that_they_stay_where_they_are():
+    rows = [Row(name, used=3) for name in "cab"]
+    assert names(TABLE.arranged(rows)) == ["a", "b", "c"]
+
+
+def test_the_filter_looks_at_names_whatever_their_case():
+    assert names(TABLE.arranged(PROGRAMS, containing="CAT")) == ["catalog"]
+    assert TABLE.arranged(PROGRAMS, containing="nowhere") == []
+    entries = POOL_TABLE.arranged(pool_entries(with_processes()), containing="audit")
+    assert [entry.name for entry in entries] == ["db2:5432/audit"]
+
+
+@pytest.mark.parametrize("width", range(20, 260, 7))
+def test_no_line_is_wider_than_the_window(width):
+    for table, rows in ((TABLE, PROGRAMS), (POOL_TABLE, pool_entries(with_processes()))):
+        sheet = Sheet(table, table.arranged(rows), width)
+        assert cells(text_of(sheet.heading())) <= width
+        assert all(cells(text_of(sheet.line(index))) <= width for index in range(len(sheet.rows)))
+
+
+def test_columns_are_dropped_from_the_right_as_the_window_narrows():
+    shown = [[column.heading for column, _ in Sheet(TABLE, PROGRAMS, width).placed] for width in range(30, 250)]
+    assert all(wider[: len(narrower)] == narrower for narrower, wider in pairwise(shown))
+    assert shown[-1] == [column.heading for column in TABLE.columns]
+
+
+def test_80_cells_have_room_for_what_one_wants_to_see_at_once():
+    sheet = Sheet(TABLE, PROGRAMS, 80)
+    headings = [column.heading for column, _ in sheet.placed][:10]
+    assert headings == ["PROGRAM", "PROCS", "USED/MAX", "PEAK", "IDLE", "WAIT", "OUT/S", "WAIT99", "HOLD99", "AGE"]
+
+
+def test_moving_brings_hidden_columns_into_sight_and_keeps_the_name():
+    sheet = Sheet(TABLE, PROGRAMS, 60, moved=12)
+    assert [column.heading for column, _ in sheet.placed][:2] == ["PROGRAM", "CONNMAX"]
+    assert text_of(sheet.heading()).startswith("  ◂PROGRAM")
+
+
+def test_a_heading_is_found_by_the_cell_that_was_clicked():
+    sheet = Sheet(TABLE, TABLE.arranged(PROGRAMS), 80)
+    heading = text_of(sheet.heading())
+    for name in ("PROGRAM", "PROCS", "OUT/S", "HOLD99"):
+        assert sheet.heading_at(heading.index(name)) == name
+    assert sheet.heading_at(0) is None
+
+
+def test_red_is_never_alone():
+    """Whatever is bad has a sign beside it, in the fleet's tables."""
+    for row in (CHECKOUT, MIGRATE, replace(CHECKOUT, is_stale=True)):
+        for column in TABLE.columns:
+            span = column.span(row)
+            assert span.tone != "bad" or span.text.endswith("!")
+
+
+def test_signs_tell_reporting_late_and_full():
+    assert [TABLE.sign(row).text for row in TABLE.arranged(PROGRAMS)] == ["!", "●", "●", "●", "○"]
+
+
+def test_an_upper_bound_says_so():
+    entry = pool_entries(with_processes())[0]
+    bound = entry._replace(is_bound=True)
+    assert POOL_TABLE.column("USED/MAX").span(bound).text == "≤10/10 !"
+    assert TABLE.column("PEAK≤").text(CHECKOUT) == "≤120"
+
+
+def test_a_process_without_pools_shows_its_sums():
+    snapshot = replace(with_processes(), processes=(process("web9", "7:abcdef"),))
+    (entry,) = pool_entries(snapshot)
+    assert (entry.name, entry.used, entry.key) == ("–", 0, ("web9", "7:abcdef", NO_POOL))
+
+
+def test_a_pool_that_is_gone_is_left_out_and_the_rest_is_named():
+    gone, others = pool(1, 0, 0), pool(REST, 3, 0)
+    gone = replace(gone, reading=gone.reading._replace(pools=0))
+    others = replace(others, reading=others.reading._replace(pools=70))
+    snapshot = replace(with_processes(), processes=(process("web1", "7:abcdef", gone, others),))
+    assert [entry.name for entry in pool_entries(snapshot)] == ["70 others"]
+    assert find_pool(snapshot, ("web1", "7:abcdef", 1)) is None
+
+
+def test_a_pool_at_its_maximum_with_somebody_waiting_is_saturated():
+    assert is_saturated(SNAPSHOT)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Row("full, nobody waits", used=10, max_open=10, full_pools=1, waiting=0),
+        Row("somebody waits for a connect", used=1, max_open=10, full_pools=0, waiting=1),
+        Row("nothing known"),
+    ],
+)
+def test_anything_less_is_not(row):
+    assert not is_saturated(Snapshot(0.0, FLEET, (row,), (), Health()))
+
+
+def test_rows_of_a_source_that_tells_no_full_pools_are_judged_by_their_sums():
+    row = Row("earlier", used=10, max_open=10, waiting=1, rates=Rates())
+    assert is_saturated(Snapshot(0.0, FLEET, (row,), (), Health()))
