@@ -1,0 +1,58 @@
+"""docs/reference/wire.md against the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import Counters, Limits
+from poolhouse.wire.message import ReportDatagram, decode_message
+from poolhouse.wire.parts import PRIVATE
+from poolhouse.wire.report import HEAD, POOL, Report, Sums, encode_report
+from support.wire_parts import parts_of
+from support.wire_samples import WORST, pool, report
+
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "wire.md"
+
+
+@pytest.fixture(scope="module")
+def reference() -> str:
+    return REFERENCE.read_text()
+
+
+def worked_report() -> Report:
+    """The report of the worked example."""
+    wait = Histogram()
+    wait.record_all([0, 3_000, 3_100, 250_000_000])
+    told = pool(limits=Limits(15, None, 0), counters=Counters(100, 10, 2, 0, 90, 8, 98, 1, 0, None), wait=wait)
+    return report(told, program="café", sums=Sums(1, told.gauges, told.limits, told.counters))
+
+
+def test_the_worked_example_is_what_is_sent(reference: str):
+    rows = re.findall(r"^\| (\d+) \| `([0-9a-f]+)` \|", reference.partition("## Worked example")[2], re.MULTILINE)
+    datagram = b""
+    for offset, data in rows:
+        assert int(offset) == len(datagram)
+        datagram += bytes.fromhex(data)
+    first, _ = encode_report(worked_report())
+    assert datagram == first
+    message = decode_message(datagram)
+    assert isinstance(message, ReportDatagram)
+    assert message.pool is not None
+    assert message.pool.reading() == worked_report().pools[0]
+
+
+def test_the_tables_offsets_follow_one_another(reference: str):
+    section = reference.partition("### The private part")[2].partition("### Histograms")[0]
+    rows = re.findall(r"^\| (\d+) \| (?:(\d+) × )?(\d+) \|", section, re.MULTILINE)
+    offset = 0
+    for at, times, size in rows:
+        assert int(at) == offset
+        offset += int(times or 1) * int(size)
+    assert offset == 4 + HEAD.size + POOL.size
+
+
+def test_the_limits_of_the_reference_are_true(reference: str):
+    longest = max(dict(parts_of(datagram))[PRIVATE] for datagram in encode_report(WORST))
+    assert f"at most {longest} bytes" in reference
