@@ -1,1 +1,1 @@
-"""The module names that existing collectd.conf files import; they hand over to poolhouse."""
+"""Module names that existing collectd.conf files import; behind them is `poolhouse.collectd_plugin`."""

@@ -1,0 +1,201 @@
+"""A ``<Module>`` block of collectd.conf, read into settings.
+
+Pure: what collectd hands over goes in, settings and the sentences about mistakes come out. A mistake spoils its
+own line only; the rest of the block applies. Directives are recognised in any case, as collectd's own are.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, TypeVar
+
+from poolhouse.errors import SettingError
+from poolhouse.feed.addresses import LARGEST_PORT, format_address
+from poolhouse.feed.protocol.subscribers import Network, parse_network
+
+#: Where the client reports to, and where the console listens, unless told otherwise.
+REPORT_PORT = 25827
+CONSOLE_PORT = 25828
+
+
+class Config(Protocol):
+    """A node of collectd's configuration: a line, or a block with lines inside."""
+
+    @property
+    def key(self) -> str:
+        """The line's first word."""
+        ...
+
+    @property
+    def values(self) -> "tuple[str | float | bool, ...]":
+        """The words after it; every number is a float."""
+        ...
+
+    @property
+    def children(self) -> "tuple[Config, ...]":
+        """The lines of a block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host name or IP address, and a UDP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As people write it, for example ``[::1]:25827``."""
+        return format_address(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What the server plugin's block says."""
+
+    #: Where to receive reports.
+    listen: tuple[Address, ...] = ()
+    loglevel: str = "info"
+    #: Which values to dispatch: all, or the earlier system's thirteen only.
+    values: Literal["all", "earlier"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnmonSettings:
+    """What the connmon plugin's block says."""
+
+    #: Where to push values to, whether or not somebody listens there.
+    monitor: tuple[Address, ...] = ()
+    #: Where to answer consoles that ask.
+    listen: tuple[Address, ...] = ()
+    #: Networks beyond loopback whose consoles are answered.
+    allow: tuple[Network, ...] = ()
+    loglevel: str = "info"
+
+
+#: collectd's names of levels and the usual ones, and the level that each stands for, most important first.
+LOG_LEVELS = {
+    "error": "error",
+    "err": "error",
+    "critical": "error",
+    "fatal": "error",
+    "warning": "warning",
+    "warn": "warning",
+    "notice": "notice",
+    "info": "info",
+    "debug": "debug",
+}
+
+Settings = TypeVar("Settings", ServerSettings, ConnmonSettings)
+Directive = Callable[[Settings, Config], Settings]
+
+
+def read_server(block: Config, before: ServerSettings = ServerSettings()) -> tuple[ServerSettings, list[str]]:
+    """The server plugin's settings, and a sentence about every mistake, which names its directive.
+
+    Args:
+        block: The ``<Module>`` block.
+        before: What an earlier block of the same plugin said.
+    """
+    return _read(block, before, _SERVER)
+
+
+def read_connmon(block: Config, before: ConnmonSettings = ConnmonSettings()) -> tuple[ConnmonSettings, list[str]]:
+    """The same as `read_server` for the connmon plugin."""
+    return _read(block, before, _CONNMON)
+
+
+def _read(
+    block: Config, settings: Settings, directives: "dict[str, Directive[Settings]]"
+) -> tuple[Settings, list[str]]:
+    mistakes = []
+    for line in block.children:
+        directive = directives.get(line.key.lower())
+        if directive is None:
+            mistakes.append(
+                f'"{line.key}" is not a directive: {_nearest(line.key, directives)}; the line was ignored'
+            )
+        elif line.children:
+            mistakes.append(f"{line.key}: is a line of its own, not a block; the block was ignored")
+        else:
+            try:
+                settings = directive(settings, line)
+            except SettingError as error:
+                mistakes.append(f"{error}; the line was ignored")
+    return settings, mistakes
+
+
+def _nearest(key: str, directives: "dict[str, Directive[Settings]]") -> str:
+    near = difflib.get_close_matches(key.lower(), directives, n=1)
+    return f'did you mean "{near[0]}"?' if near else f"there are {', '.join(directives)}"
+
+
+def _listen(settings: Settings, line: Config) -> Settings:
+    default = REPORT_PORT if isinstance(settings, ServerSettings) else CONSOLE_PORT
+    return replace(settings, listen=_with(settings.listen, _address(line, default)))
+
+
+def _monitor(settings: ConnmonSettings, line: Config) -> ConnmonSettings:
+    return replace(settings, monitor=_with(settings.monitor, _address(line, CONSOLE_PORT)))
+
+
+def _allow(settings: ConnmonSettings, line: Config) -> ConnmonSettings:
+    if not line.values:
+        raise SettingError(line.key, 'takes one or more networks, for example "10.0.0.0/8"')
+    return replace(
+        settings, allow=settings.allow + tuple(parse_network(str(word), line.key) for word in line.values)
+    )
+
+
+def _loglevel(settings: Settings, line: Config) -> Settings:
+    level = LOG_LEVELS.get(_only(line).lower())
+    if level is None:
+        raise SettingError(line.key, f'there is no level "{line.values[0]}": there are {", ".join(LOG_LEVELS)}')
+    return replace(settings, loglevel=level)
+
+
+def _values(settings: ServerSettings, line: Config) -> ServerSettings:
+    match _only(line).lower():
+        case "all":
+            return replace(settings, values="all")
+        case "earlier":
+            return replace(settings, values="earlier")
+        case _:
+            raise SettingError(line.key, f'takes "all" or "earlier", not "{line.values[0]}"')
+
+
+_SERVER: "dict[str, Directive[ServerSettings]]" = {"listen": _listen, "loglevel": _loglevel, "values": _values}
+_CONNMON: "dict[str, Directive[ConnmonSettings]]" = {
+    "monitor": _monitor,
+    "listen": _listen,
+    "allow": _allow,
+    "loglevel": _loglevel,
+}
+
+
+def _address(line: Config, default_port: int) -> Address:
+    """The host and port that a line's words tell; a missing port is the default one."""
+    if len(line.values) > 2:
+        raise SettingError(line.key, f"takes a host and a port, not {len(line.values)} words")
+    host, port = (*line.values, default_port)[:2]
+    if not isinstance(host, str) or not host.strip("[] "):
+        raise SettingError(line.key, f"{host!r} is not a host; put it in quotes")
+    try:
+        number = float(port)
+    except ValueError:
+        number = -1.0
+    if isinstance(port, bool) or not number.is_integer() or not 1 <= number <= LARGEST_PORT:
+        raise SettingError(line.key, f"{port!r} is not a port: a number from 1 to {LARGEST_PORT}")
+    return Address(host.strip("[] "), int(number))
+
+
+def _only(line: Config) -> str:
+    match line.values:
+        case (str(word),):
+            return word
+        case _:
+            raise SettingError(line.key, "takes one word in quotes")
+
+
+def _with(addresses: tuple[Address, ...], address: Address) -> tuple[Address, ...]:
+    return addresses if address in addresses else (*addresses, address)

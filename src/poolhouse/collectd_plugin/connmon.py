@@ -1,0 +1,121 @@
+"""The connmon plugin: what collectd writes of plugin ``sqlalchemy``, out to consoles.
+
+Consoles of the earlier kind, and whatever ``monitor`` names, are sent every value list at the moment that
+collectd writes it, whoever dispatched it. Our own consoles are sent snapshots: of the fleet of the server plugin
+in the same collectd, if it is loaded, together with what other collectds forward.
+"""
+
+import threading
+from collections.abc import Callable
+
+from poolhouse.clock import Clock
+from poolhouse.collectd_plugin.api import Collectd, DispatchedValues
+from poolhouse.collectd_plugin.combined import combined
+from poolhouse.collectd_plugin.config import CONSOLE_PORT, Address, Config, ConnmonSettings, read_connmon
+from poolhouse.collectd_plugin.consoles import Consoles
+from poolhouse.collectd_plugin.log import Log
+from poolhouse.collectd_plugin.monitors import Monitors
+from poolhouse.collectd_plugin.server import OWN, ServerPlugin
+from poolhouse.export.collectd import PLUGIN_NAME, console_datagram
+from poolhouse.feed.protocol.frame import Frame, Server
+from poolhouse.feed.protocol.values import PartialFleet
+from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
+
+#: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
+NAME = "sqlalchemy_collectd.connmon.plugin"
+#: Where it pushes to if its block says neither ``monitor`` nor ``listen``.
+DEFAULT_MONITOR = (Address("localhost", CONSOLE_PORT),)
+
+
+class ConnmonPlugin:
+    """Everything behind ``Import "sqlalchemy_collectd.connmon.plugin"``."""
+
+    def __init__(self, collectd: Collectd, server: Callable[[], ServerPlugin | None], clock: Clock) -> None:
+        """Prepare; nothing is bound and no thread runs before `start`.
+
+        Args:
+            collectd: The module of that name.
+            server: The server plugin in the same collectd, which may be imported after this one.
+            clock: Where time comes from.
+        """
+        self._collectd = collectd
+        self._server = server
+        self._clock = clock
+        self._log = Log(collectd, "poolhouse connmon", clock)
+        self._settings = ConnmonSettings()
+        self._consoles: Consoles | None = None
+        self._monitors: Monitors | None = None
+        # Held for whatever is done to the forwarded values: collectd writes in several threads.
+        self._lock = threading.Lock()
+        self._forwarded = PartialFleet(clock.monotonic())
+
+    def register(self) -> None:
+        """Let collectd call."""
+        self._collectd.register_config(self.configure, name=NAME)
+        self._collectd.register_init(self.start, name=NAME)
+        self._collectd.register_read(self.read, name=NAME)
+        self._collectd.register_write(self.write, name=NAME)
+        self._collectd.register_shutdown(self.stop, name=NAME)
+
+    def configure(self, block: Config) -> None:
+        """Take a ``<Module>`` block; each mistake in it is one line in the log."""
+        self._settings, mistakes = read_connmon(block, self._settings)
+        self._log.level = self._settings.loglevel
+        for mistake in mistakes:
+            self._log.error(mistake)
+
+    def start(self) -> None:
+        """Begin to push and to answer."""
+        listen, monitor = self._settings.listen, self._settings.monitor
+        if not listen and not monitor:
+            monitor = DEFAULT_MONITOR
+        for address in monitor:
+            self._log.info(f"pushing values to UDP {address}")
+        self._monitors = Monitors(monitor, self._log, self._clock)
+        self._consoles = Consoles(self._settings.allow, self._frame, self._log, self._clock)
+        self._consoles.open(listen)
+
+    def stop(self) -> None:
+        """Push and answer no more."""
+        if self._consoles is not None:
+            self._consoles.close()
+        if self._monitors is not None:
+            self._monitors.close()
+
+    def read(self) -> None:
+        """Try again what could not be bound or found; collectd calls this once an interval."""
+        if self._consoles is not None:
+            self._consoles.open(self._settings.listen)
+        if self._monitors is not None:
+            self._monitors.look_up()
+
+    def write(self, values: DispatchedValues) -> None:
+        """Take a value that collectd writes, whatever plugin it is from."""
+        if values.plugin != PLUGIN_NAME or self._consoles is None or self._monitors is None:
+            return
+        told = _value_list(values)
+        if not values.meta.get(OWN):
+            with self._lock:
+                self._forwarded.receive(told, self._clock.monotonic())
+        if (datagram := console_datagram(told)) is not None:
+            self._monitors.send(datagram)
+            self._consoles.push(datagram)
+            self._log.debug(f"pushed {str(told.identifier)!r} {told.values!r}")
+
+    def _frame(self, program: str | None) -> Frame:
+        """What a console is sent that asked for the processes of `program`, or for none."""
+        with self._lock:
+            forwarded = self._forwarded.snapshot(self._clock.monotonic(), self._clock.wall_time())
+        server = self._server()
+        if server is None:
+            return Frame(Server("collectd"), forwarded)
+        return Frame(Server("collectd", reports=server.reports), combined(server.snapshot(program), forwarded))
+
+
+def _value_list(values: DispatchedValues) -> ValueList:
+    """What collectd hands over, as the wire has it. Of plugin ``sqlalchemy`` only ``derive`` counts."""
+    identifier = Identifier(values.host, values.plugin, values.plugin_instance, values.type, values.type_instance)
+    kind = GAUGE if values.type == "count" else DERIVE
+    return ValueList(
+        identifier, values.time, values.interval, bytes([kind] * len(values.values)), tuple(values.values)
+    )

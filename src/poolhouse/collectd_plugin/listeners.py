@@ -1,0 +1,127 @@
+"""UDP sockets at several addresses, and the one thread that reads them all.
+
+What waits to be read waits in the kernel, in a buffer of fixed size for each socket: a flood costs datagrams,
+never memory. A queue and a second thread between socket and parser would lose more: both need the interpreter's
+lock, and the one that receives would wait up to 5 ms for it after every datagram.
+"""
+
+import errno
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+from poolhouse.collectd_plugin.config import Address
+from poolhouse.collectd_plugin.log import Log
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.sockets import Endpoint, lookup, udp_socket
+from poolhouse.feed.wayback import note_destinations
+
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class Listeners:
+    """The sockets of one plugin; safe for threads.
+
+    What cannot be bound is told of once, in one line, and tried again with each `open`.
+    """
+
+    def __init__(self, receive: Callable[[socket.socket], None], log: Log) -> None:
+        """Start the thread, with no socket yet.
+
+        Args:
+            receive: Given a socket in which something waits, in the listeners' thread; the socket never blocks.
+            log: Where to say what is bound and what is not.
+        """
+        self._receive = receive
+        self._log = log
+        # Held while sockets are opened or closed; never while something is received.
+        self._lock = threading.Lock()
+        self._bound: dict[Endpoint, socket.socket] = {}
+        self._failures: dict[Address, str] = {}
+        self._is_closed = False
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._run, name="poolhouse listeners", daemon=True)
+        self._thread.start()
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """Where it listens, as ``host:port``."""
+        with self._lock:
+            return tuple(format_address(*endpoint.address[:2]) for endpoint in self._bound)
+
+    def open(self, addresses: Sequence[Address]) -> None:
+        """Bind whatever of `addresses` is not bound yet."""
+        with self._lock:
+            for address in () if self._is_closed else addresses:
+                self._tell_locked(address, self._bind_locked(address, addresses))
+
+    def close(self) -> None:
+        """End the thread and close the sockets: nothing is received when this has returned."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        self._wake.send(b"\0")
+        self._thread.join()
+        self._selector.close()
+        for sock in (*self._bound.values(), self._wake, self._woken):
+            sock.close()
+
+    def _bind_locked(self, address: Address, addresses: Sequence[Address]) -> str | None:
+        """Why one of the socket addresses of `address` cannot be bound; ``None`` if all are."""
+        try:
+            endpoints = lookup(address.host, address.port)
+        except (OSError, UnicodeError) as error:  # Unknown; or with a label that no host name can have.
+            return str(error)
+        errors: list[OSError] = []
+        for endpoint in endpoints:
+            if endpoint not in self._bound:
+                try:
+                    sock = _bound(endpoint, both=Address("0.0.0.0", address.port) not in addresses)
+                except OSError as error:
+                    errors.append(error)
+                else:
+                    self._bound[endpoint] = sock
+                    self._log.info(f"listening on UDP {format_address(*endpoint.address[:2])}")
+                    # epoll(7) allows this while the thread waits in it.
+                    self._selector.register(sock, selectors.EVENT_READ)
+        if len(errors) < len(endpoints):
+            # "localhost" on a machine without IPv6 is no mistake.
+            errors = [error for error in errors if error.errno not in _NO_SUCH_ADDRESS]
+        return errors[0].strerror if errors else None
+
+    def _tell_locked(self, address: Address, failure: str | None) -> None:
+        if failure is None:
+            self._failures.pop(address, None)
+        elif self._failures.get(address) != failure:
+            self._failures[address] = failure
+            self._log.error(f"listen: cannot receive on UDP {address}: {failure}; trying again each interval")
+
+    def _run(self) -> None:
+        while True:
+            sockets = [key.fileobj for key, _ in self._selector.select()]
+            if self._is_closed:
+                return
+            for sock in sockets:
+                assert isinstance(sock, socket.socket)
+                try:
+                    self._receive(sock)
+                except Exception as error:  # The thread is all the ears there are.
+                    self._log.seldom("receive", f"bug: a datagram was lost to {error!r}")
+
+
+def _bound(endpoint: Endpoint, both: bool) -> socket.socket:
+    """A socket bound there that never blocks; ``::`` takes IPv4 too if it may have `both`."""
+    sock = udp_socket(endpoint.family)
+    try:
+        if both and endpoint.address[0] == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        note_destinations(sock)
+        sock.bind(endpoint.address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

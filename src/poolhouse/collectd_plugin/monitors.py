@@ -1,0 +1,69 @@
+"""Where ``monitor`` pushes values to, whether or not somebody listens there."""
+
+import contextlib
+import socket
+from collections.abc import Sequence
+
+from poolhouse.clock import Clock
+from poolhouse.collectd_plugin.config import Address
+from poolhouse.collectd_plugin.log import Log
+from poolhouse.feed.sockets import Endpoint, lookup, udp_socket
+
+#: Seconds after which a name is looked up again.
+LOOKUP_PERIOD = 60.0
+
+
+class Monitors:
+    """The targets of one plugin; `send` is safe for threads, the rest belongs to one at a time."""
+
+    def __init__(self, addresses: Sequence[Address], log: Log, clock: Clock) -> None:
+        """Look up the names.
+
+        Args:
+            addresses: What the ``monitor`` lines say.
+            log: Where to say which names cannot be found.
+            clock: Where time comes from.
+        """
+        self._addresses = addresses
+        self._log = log
+        self._clock = clock
+        self._endpoints: dict[Address, Endpoint] = {}
+        self._failures: dict[Address, str] = {}
+        self._sockets = {family: udp_socket(family) for family in (socket.AF_INET, socket.AF_INET6)}
+        self._looked_up = -LOOKUP_PERIOD
+        self.look_up()
+
+    def look_up(self) -> None:
+        """Find again what was not found, and every `LOOKUP_PERIOD` everything; waits for the answers."""
+        now = self._clock.monotonic()
+        is_due = now - self._looked_up >= LOOKUP_PERIOD
+        if is_due:
+            self._looked_up = now
+        for address in self._addresses:
+            if is_due or address in self._failures:
+                self._look_up(address)
+
+    def send(self, datagram: bytes) -> None:
+        """Send to every target without waiting; lost where nobody listens."""
+        for endpoint in list(self._endpoints.values()):
+            with contextlib.suppress(OSError):
+                self._sockets[endpoint.family].sendto(datagram, endpoint.address)
+
+    def close(self) -> None:
+        """Send no more."""
+        self._endpoints.clear()
+        for sock in self._sockets.values():
+            sock.close()
+
+    def _look_up(self, address: Address) -> None:
+        try:
+            endpoints = lookup(address.host, address.port)
+        except (OSError, UnicodeError) as error:  # Unknown; or with a label that no host name can have.
+            if self._failures.get(address) != str(error):
+                self._failures[address] = str(error)
+                self._log.error(f"monitor: {address} cannot be found: {error}; trying again each interval")
+        else:
+            self._failures.pop(address, None)
+            # The earlier console listens on IPv4 only, ours on both.
+            endpoints.sort(key=lambda endpoint: endpoint.family != socket.AF_INET)
+            self._endpoints[address] = endpoints[0]

@@ -1,0 +1,112 @@
+"""Rows of the fleet as collectd's values: the earlier system's thirteen names, and further ones in the same style.
+
+Every type used stands in the ``types.db`` that collectd brings along and carries one value:
+
+==================== ======= ============================================================================
+type                 kind    what it is used for
+==================== ======= ============================================================================
+``count``            GAUGE   what is true now: connections, pools, processes, callers
+``derive``           DERIVE  what has happened so far; never falls while the aggregator lives
+``duration``         GAUGE   quantiles of the last minute, in seconds
+``total_time_in_ms`` DERIVE  sums of all wait, use and create times
+==================== ======= ============================================================================
+"""
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Literal
+
+from poolhouse.fleet.snapshot import Row
+from poolhouse.wire.encode import encode_alone
+from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
+
+#: The plugin under which every value stands.
+PLUGIN_NAME = "sqlalchemy"
+#: The plugin instance of a host's sum.
+HOST_INSTANCE = "host"
+
+#: Type instances of ``count`` and the fields of `Row` they tell: the earlier system's, and all.
+EARLIER_COUNTS = {
+    "checkedin": "idle",
+    "checkedout": "used",
+    "connections": "connections",
+    "detached": "detached",
+    "numpools": "pools",
+    "numprocs": "processes",
+}
+COUNTS = EARLIER_COUNTS | {
+    "waiting": "waiting",
+    "max": "max_open",
+    "maxidle": "max_idle",
+    "minidle": "min_idle",
+}
+
+#: Type instances of ``derive`` and the fields of `Totals` they tell: the earlier system's, and all.
+EARLIER_DERIVES = {
+    "checkouts": "checkouts",
+    "connects": "connects",
+    "disconnects": "disconnects",
+    "invalidated": "invalidated",
+    "commits": "commits",
+    "rollbacks": "rollbacks",
+    "transactions": "transactions",
+}
+DERIVES = EARLIER_DERIVES | {
+    "timeouts": "timeouts",
+    "acquireerrors": "acquire_errors",
+    "connecterrors": "connect_errors",
+}
+
+#: Fields of `Times`, each told as three quantiles and one sum.
+TIMES = ("wait", "use", "create")
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+#: The largest DERIVE; collectd's Python interface raises where a number does not fit.
+MAX_DERIVE = (1 << 63) - 1
+
+
+def value_lists(
+    host: str, plugin_instance: str, row: Row, wall_time: float, which: Literal["all", "earlier"] = "all"
+) -> Iterator[ValueList]:
+    """The values of one row, those left out that the row does not know; the interval is for collectd to fill in.
+
+    Args:
+        host: The host that the row is of.
+        plugin_instance: `poolhouse.fleet.names.plugin_instance` of a program, or `HOST_INSTANCE`.
+        row: Its sums.
+        wall_time: Seconds since the epoch.
+        which: ``"earlier"`` for the thirteen of the earlier system only: its connmon plugin fails at the
+            types ``duration`` and ``total_time_in_ms`` when they are forwarded to it.
+    """
+    for kind, type_name, type_instance, value in _known_values(row, which):
+        identifier = Identifier(host, PLUGIN_NAME, plugin_instance, type_name, type_instance)
+        yield ValueList(identifier, wall_time, None, bytes([kind]), (value,))
+
+
+def _known_values(row: Row, which: str) -> Iterator[tuple[int, str, str, int | float]]:
+    for name, field in (EARLIER_COUNTS if which == "earlier" else COUNTS).items():
+        if (count := getattr(row, field)) is not None:
+            yield GAUGE, "count", name, float(count)
+    for name, field in (EARLIER_DERIVES if which == "earlier" else DERIVES).items():
+        if (total := getattr(row.totals, field)) is not None:
+            yield DERIVE, "derive", name, min(total, MAX_DERIVE)
+    for name in TIMES if which == "all" else ():
+        recent, since_start = getattr(row.recent, name), getattr(row.since_start, name)
+        for suffix, q in QUANTILES.items():
+            if recent is not None and (seconds := recent.quantile(q)) is not None:
+                yield GAUGE, "duration", f"{name}-{suffix}", seconds
+        if since_start is not None:
+            yield DERIVE, "total_time_in_ms", name, min(since_start.sum_ns // 1_000_000, MAX_DERIVE)
+
+
+def console_datagram(values: ValueList) -> bytes | None:
+    """The value list as the earlier console takes it; ``None`` if it would not take it.
+
+    It takes the types ``count`` and ``derive`` with one value each, one list a datagram. Whatever else it is sent
+    it prints over its own screen, and a gauge that is not a number ends it.
+    """
+    match values:
+        case ValueList(Identifier(type="count" | "derive"), values=(value,)) if isfinite(value):
+            return encode_alone(values)
+        case _:
+            return None

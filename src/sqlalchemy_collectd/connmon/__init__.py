@@ -1,0 +1,1 @@
+"""The connmon plugin's place."""
