@@ -1,0 +1,99 @@
+"""Programs that gevent or eventlet has patched: the reporter stays a thread of the operating system."""
+
+import pytest
+
+from support.programs import finish, start
+from support.receiver import Receiver
+from support.waiting import wait_until
+
+GEVENT = "from gevent import monkey; monkey.patch_all()"
+# eventlet 0.41 warns at its import that it is no longer developed.
+EVENTLET = """
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import eventlet
+    eventlet.monkey_patch()
+"""
+IMPORT = "import poolhouse.report.reporter"
+#: eventlet warns of every fork, whatever else runs.
+OPTIONS = ("-W", "error", "-W", "ignore:Using fork:DeprecationWarning")
+
+
+@pytest.mark.parametrize("lines", [[GEVENT, IMPORT], [IMPORT, GEVENT], [EVENTLET, IMPORT], [IMPORT, EVENTLET]])
+def test_reports_go_on_while_the_hub_is_busy(lines: list[str]) -> None:
+    """Whether the patching comes before poolhouse or after it, and without a warning."""
+    with Receiver() as receiver:
+        program = start(
+            "\n".join(lines)
+            + """
+import sys, time
+from support.counted_pool import CountedPool
+CountedPool(sys.argv[1]).use()
+print("busy", flush=True)
+line = []
+# No greenlet but this one ever runs: the hub has no turn. A thread of the system reads the input.
+from poolhouse.report.native import NativeThread
+import _io
+NativeThread(lambda: line.append(_io.open(0, closefd=False).readline()))
+while not line:
+    pass
+""",
+            receiver.url(interval=0.1),
+        )
+        assert program.stdout is not None
+        assert program.stdout.readline() == "busy\n"
+        heard = len(receiver.receive())
+        wait_until(lambda: len(receiver.receive()) >= heard + 10)
+        assert finish(program) == ""
+        assert receiver.goodbyes() == set(receiver.tokens())
+
+
+@pytest.mark.parametrize("patch", [GEVENT, EVENTLET])
+def test_greenlets_fork_flush_and_end_as_others_do(patch: str) -> None:
+    with Receiver() as receiver:
+        program = start(
+            patch
+            + """
+import os, sys, threading
+from support.counted_pool import CountedPool
+import poolhouse
+pool = CountedPool(sys.argv[1])
+greenlets = [threading.Thread(target=pool.use) for _ in range(10)]
+for greenlet in greenlets: greenlet.start()
+for greenlet in greenlets: greenlet.join()
+assert poolhouse.flush()
+if (pid := os.fork()) == 0:
+    pool.use(3)
+    assert poolhouse.flush(goodbye=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+""",
+            receiver.url(interval=3600),
+            options=OPTIONS,
+        )
+        finish(program)
+        assert [receiver.checkouts(token) for token in receiver.tokens()] == [10, 3]
+        assert receiver.goodbyes() == set(receiver.tokens())
+
+
+@pytest.mark.parametrize("patch", [GEVENT, EVENTLET])
+def test_what_the_thread_logs_is_logged_in_patched_programs_too(patch: str) -> None:
+    with Receiver() as receiver:
+        url = receiver.url(interval=0.1)
+        receiver.close()
+        program = start(
+            patch
+            + """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+from support.counted_pool import CountedPool
+CountedPool(sys.argv[1]).use()
+sys.stdin.read()
+""",
+            url,
+        )
+        assert program.stdout is not None
+        line = program.stdout.readline()
+        assert line.startswith(f"poolhouse.report WARNING no reports to 127.0.0.1 port {receiver.port}: ")
+        assert finish(program) == ""

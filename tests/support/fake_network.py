@@ -1,0 +1,92 @@
+"""A network, a resolver and a clock that a test moves by hand, for the reporter."""
+
+from collections import deque
+
+from poolhouse.report.route import Address
+
+
+class HandClock:
+    """A `poolhouse.clock.Clock` that stands still unless it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return int(self.now * 1e9)
+
+    def wall_time(self) -> float:
+        return 1.7e9 + self.now
+
+
+class FakeSocket:
+    """A connected UDP socket of `FakeNetwork`."""
+
+    def __init__(self, network: "FakeNetwork", address: Address) -> None:
+        self.network = network
+        self.host: str = address.sockaddr[0]
+        self.refused_at: deque[float] = deque()
+        self.is_closed = False
+
+    def send(self, datagram: bytes) -> None:
+        assert not self.is_closed
+        if self.network.is_full:
+            raise BlockingIOError
+        if self.host in self.network.refusing:
+            self.refused_at.append(self.network.clock.now)
+        else:
+            self.network.arrived.append((self.network.clock.now, self.host, datagram))
+
+    def pending_error(self) -> OSError | None:
+        if not self.refused_at or (self.network.is_far and self.network.clock.now == self.refused_at[0]):
+            return None
+        self.refused_at.clear()
+        return ConnectionRefusedError(111, "Connection refused")
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class FakeNetwork:
+    """A `poolhouse.report.sender.Network`.
+
+    Attributes:
+        names: What each host resolves to; a host that is missing is unknown.
+        lookup_s: How long the lookup of a host takes, in seconds of the clock; 0 if missing.
+        lookups: When each lookup began, and whose.
+        refusing: Hosts (addresses) where nobody listens.
+        unreachable: Hosts that no socket can be opened to.
+        is_far: Whether a refusal takes some time to come back.
+        is_full: Whether the socket's buffer has no room.
+        arrived: When, where and what arrived.
+    """
+
+    def __init__(self, clock: HandClock) -> None:
+        self.clock = clock
+        self.names: dict[str, list[str]] = {}
+        self.lookup_s: dict[str, float] = {}
+        self.lookups: list[tuple[float, str]] = []
+        self.refusing: set[str] = set()
+        self.unreachable: set[str] = set()
+        self.is_far = False
+        self.is_full = False
+        self.sockets: list[FakeSocket] = []
+        self.arrived: list[tuple[float, str, bytes]] = []
+
+    def look_up(self, host: str, port: int) -> list[Address]:
+        self.lookups.append((self.clock.now, host))
+        self.clock.now += self.lookup_s.get(host, 0.0)
+        if host not in self.names:
+            raise OSError(-2, "Name or service not known")
+        return [
+            Address(10, (name, port, 0, 0)) if ":" in name else Address(2, (name, port))
+            for name in self.names[host]
+        ]
+
+    def open(self, address: Address) -> FakeSocket:
+        if address.sockaddr[0] in self.unreachable:
+            raise OSError(101, "Network is unreachable")
+        self.sockets.append(FakeSocket(self, address))
+        return self.sockets[-1]

@@ -1,0 +1,286 @@
+"""The reporter's turns, in a time that a test moves by hand."""
+
+import logging
+from collections.abc import Callable
+from math import inf
+
+import pytest
+
+from poolhouse.meter.reading import Counters, PoolReading
+from poolhouse.report.destination import Destination
+from poolhouse.report.dispatcher import Dispatcher
+from poolhouse.report.stream import Identity
+from poolhouse.wire.message import ReportDatagram, decode_message
+from support.fake_network import FakeNetwork, HandClock
+
+
+class Pool:
+    def __init__(self) -> None:
+        self.checkouts = 1
+        self.error: BaseException | None = None
+        self.forks = 0
+
+    def is_gone(self) -> bool:
+        return False
+
+    def read(self, number: int) -> PoolReading:
+        if self.error is not None:
+            raise self.error
+        return PoolReading(0, "db", "QueuePool", counters=Counters(checkouts=self.checkouts))
+
+    def after_fork(self) -> None:
+        self.forks += 1
+
+
+class World:
+    """A dispatcher, its time and its network."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.network = FakeNetwork(self.clock)
+        self.network.names = {"web1": ["192.0.2.1"], "web2": ["192.0.2.2"]}
+        self.wakes = 0
+        self.dispatcher = Dispatcher(self.clock, self.network, Identity("1:abcdef", self.clock.now), self.wake)
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def use(self, host: str = "web1", program: str = "nova", interval: float = 2.0) -> Pool:
+        pool = Pool()
+        self.dispatcher.stream(Destination(host, 25827, program, "here", interval)).add(pool)
+        return pool
+
+    def live(self, seconds: float) -> None:
+        """Let the reporter's thread do its turns for so long."""
+        until = self.clock.now + seconds
+        while (pause := self.dispatcher.turn()) + self.clock.now <= until:
+            self.clock.now += pause
+        self.clock.now = max(self.clock.now, until)
+
+    def reports(self, host: str) -> list[tuple[float, ReportDatagram]]:
+        """When which report arrived at a host: each report's first datagram."""
+        all_of_it = [
+            (now, decode_message(datagram)) for now, where, datagram in self.network.arrived if where == host
+        ]
+        return [
+            (now, report) for now, report in all_of_it if isinstance(report, ReportDatagram) and report.place == 0
+        ]
+
+    def times(self, host: str) -> list[float]:
+        return [now - 1000.0 for now, _ in self.reports(host)]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_without_a_pool_there_is_nothing_to_do(world: World) -> None:
+    world.dispatcher.stream(Destination())
+    assert world.dispatcher.turn() == inf
+    assert not world.dispatcher.is_active
+    assert world.wakes == 0
+
+
+def test_the_first_report_goes_at_once_and_the_others_every_interval(world: World) -> None:
+    world.use(interval=2.0)
+    world.use(host="web2", interval=5.0)
+    assert world.wakes == 2
+    world.live(10)
+    assert world.times("192.0.2.1") == [0, 2, 4, 6, 8, 10]
+    assert world.times("192.0.2.2") == [0, 5, 10]
+
+
+def test_numbers_begin_at_one_and_uptime_at_the_process(world: World) -> None:
+    world.clock.now += 7
+    world.use()
+    world.live(2)
+    (_, first), (_, second) = world.reports("192.0.2.1")
+    assert (first.number, first.sequence, first.uptime) == (1, 1, 7.0)
+    assert (second.number, second.sequence, second.uptime) == (2, 3, 9.0)
+
+
+def test_a_destination_is_one_stream_however_often_it_is_named(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.use()
+    world.use()
+    assert caplog.records == []
+    world.use(interval=7.0)
+    assert "'nova' reports to web1:25827 already, every 2 s in full detail" in caplog.text
+    world.live(2)
+    (_, report) = world.reports("192.0.2.1")[-1]
+    assert report.datagrams == 3
+
+
+def test_the_same_pool_added_by_two_threads_at_once_is_one_pool(world: World) -> None:
+    pool = world.use()
+    world.dispatcher.stream(Destination("web1", 25827, "nova", "here")).add(pool)
+    world.live(2)
+    assert {report.pool.key for _, report in world.reports("192.0.2.1") if report.pool} == {1}
+
+
+def test_a_slow_lookup_delays_the_others_by_itself_once_and_takes_a_tenth_of_the_time(world: World) -> None:
+    """Trap 19: and nothing that is due waits for a lookup that could come after it."""
+    world.use("web1")
+    world.live(10)
+    world.network.lookup_s["slow"] = 30.0
+    world.use("slow")
+    world.live(3000)
+    gaps = [b - a for a, b in zip(world.times("192.0.2.1"), world.times("192.0.2.1")[1:], strict=False)]
+    assert max(gaps) <= 30.0 + 2.0
+    assert sum(gap > 2.0 for gap in gaps) <= 3000 / (30 * 10) + 1
+    for began, host in world.network.lookups:
+        if host == "slow":  # web1's report that was due had left before the lookup began.
+            assert any(began - 2.0 < 1000.0 + time <= began for time in world.times("192.0.2.1"))
+
+
+def test_two_slow_names_are_not_looked_up_in_a_row_while_a_report_is_due(world: World) -> None:
+    world.use("web1")
+    world.live(1)
+    for name in ("slow1", "slow2", "slow3"):
+        world.network.lookup_s[name] = 10.0
+        world.use(name)
+    world.live(60)
+    gaps = [b - a for a, b in zip(world.times("192.0.2.1"), world.times("192.0.2.1")[1:], strict=False)]
+    assert max(gaps) <= 10.0 + 2.0
+
+
+def test_a_name_that_becomes_known_is_reported_to_at_once_whatever_the_interval(world: World) -> None:
+    world.use("web3", interval=3600)
+    world.live(10)
+    world.network.names["web3"] = ["192.0.2.3"]
+    world.live(30)
+    assert len(world.times("192.0.2.3")) == 1
+
+
+def test_what_happened_while_nobody_could_be_reached_is_told_afterwards(world: World) -> None:
+    pool = world.use("web3")
+    world.live(20)
+    pool.checkouts = 50
+    world.network.names["web3"] = ["192.0.2.3"]
+    world.live(30)
+    (_, first), *_ = world.reports("192.0.2.3")
+    assert first.pool is not None
+    assert first.pool.counters.checkouts == 50
+    assert first.number > 5  # Reports were made, and their intervals closed, all the while.
+
+
+def test_each_change_of_a_destination_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "poolhouse.report")
+    world.use("web3")
+    world.live(60)
+    world.network.names["web3"] = ["192.0.2.3"]
+    world.live(60)
+    world.network.refusing = {"192.0.2.3"}
+    world.live(60)
+    world.network.refusing = set()
+    world.live(60)
+    unknown = "its name cannot be looked up ([Errno -2] Name or service not known)"
+    go = "reports go to web3 port 25827"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", f"no reports to web3 port 25827: {unknown}; trying on"),
+        ("INFO", go),
+        ("WARNING", "no reports to web3 port 25827: [Errno 111] Connection refused; trying on"),
+        ("INFO", go),
+    ]
+
+
+def test_a_destination_that_is_simply_there_is_worth_no_line(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "poolhouse.report")
+    world.use()
+    world.live(60)
+    assert caplog.records == []
+
+
+def test_a_pool_that_cannot_be_read_is_logged_once_and_the_others_are_reported(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Traps 13 and 18."""
+    sound, broken = world.use(), world.use()
+    broken.error = RuntimeError("boom")
+    world.live(10)
+    sound.checkouts = 9
+    world.live(10)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "a pool cannot be read, its last numbers stay"
+    ]
+    (_, report) = world.reports("192.0.2.1")[-1]
+    assert report.pool is not None
+    assert report.pool.counters.checkouts == 9
+
+
+def test_a_stream_that_cannot_be_reported_is_logged_once_and_the_others_are_reported(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap 13."""
+    world.use(program="broken")
+    world.use(program="sound")
+    broken = world.dispatcher.stream(Destination("web1", 25827, "broken", "here"))
+    monkeypatch.setattr(broken, "_roster", None)
+    world.live(10)
+    assert [record.getMessage() for record in caplog.records] == ["'broken' cannot be reported"]
+    assert {report.program for _, report in world.reports("192.0.2.1")} == {"sound"}
+    assert world.times("192.0.2.1") == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_clock_that_slept_does_not_make_up_for_missed_reports(world: World) -> None:
+    world.use()
+    world.live(1)
+    world.clock.now += 3600
+    world.live(4)
+    assert len(world.times("192.0.2.1")) == 1 + 3
+
+
+def test_after_the_goodbye_nothing_is_sent(world: World) -> None:
+    world.use()
+    world.live(3)
+    assert world.dispatcher.report_all(goodbye=True, timeout=0)
+    world.use("web2")
+    assert world.dispatcher.turn() == inf
+    assert not world.dispatcher.report_all(goodbye=True, timeout=0)
+    assert [report.goodbye for _, report in world.reports("192.0.2.1")] == [False, False, True]
+    assert world.times("192.0.2.2") == []
+    assert all(socket.is_closed for socket in world.network.sockets)
+
+
+def test_the_goodbye_looks_nothing_up(world: World) -> None:
+    world.use("web1")
+    assert not world.dispatcher.report_all(goodbye=True, timeout=0)
+    assert world.network.lookups == []
+
+
+def test_a_child_begins_anew_and_its_pools_are_told(world: World) -> None:
+    """Traps 11 and 12."""
+    pool = world.use()
+    world.live(3)
+    late = world.use()  # Added, and not reported yet, when the process forks.
+    for source in world.dispatcher.begin(Identity("2:fedcba", world.clock.now)):
+        source.after_fork()
+    assert (pool.forks, late.forks) == (1, 1)
+    assert all(socket.is_closed for socket in world.network.sockets)
+    assert world.dispatcher.turn() == inf
+    world.network.arrived.clear()
+    world.dispatcher.stream(Destination("web1", 25827, "nova", "here")).add(pool)
+    world.live(0)
+    ((_, report),) = world.reports("192.0.2.1")
+    assert (report.token, report.number, report.sequence, report.uptime) == ("2:fedcba", 1, 1, 0.0)
+
+
+def test_a_log_handler_that_raises_stops_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trap 13."""
+
+    def broken(record: logging.LogRecord) -> bool:
+        raise RuntimeError("a filter of the application")
+
+    logger = logging.getLogger("poolhouse.report")
+    add: Callable[[Callable[[logging.LogRecord], bool]], None] = logger.addFilter
+    add(broken)
+    try:
+        world.use().error = RuntimeError("boom")
+        world.live(4)
+    finally:
+        logger.removeFilter(broken)
+    assert world.times("192.0.2.1") == [0, 2, 4]
