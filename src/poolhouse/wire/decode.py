@@ -12,9 +12,6 @@ from poolhouse.errors import PacketError
 from poolhouse.wire.cdtime import from_cdtime
 from poolhouse.wire.parts import (
     ABSOLUTE,
-    COUNTER,
-    DERIVE,
-    GAUGE,
     HEADER,
     HOST,
     INTERVAL,
@@ -29,14 +26,13 @@ from poolhouse.wire.parts import (
     TIME_HR,
     TYPE,
     TYPE_INSTANCE,
+    VALUE_CODES,
     VALUES,
 )
 from poolhouse.wire.values import Identifier, Notification, ValueList
 
 _NAMES = frozenset((HOST, PLUGIN, PLUGIN_INSTANCE, TYPE, TYPE_INSTANCE))
 _NUMBERS = frozenset((TIME, TIME_HR, INTERVAL, INTERVAL_HR, SEVERITY))
-#: Everything is big-endian but gauges.
-_CODES = {COUNTER: (">", "Q"), GAUGE: ("<", "d"), DERIVE: (">", "q"), ABSOLUTE: (">", "Q")}
 
 
 def decode_packet(packet: bytes) -> list[ValueList | Notification]:
@@ -115,13 +111,13 @@ def _values(packet: bytes, at: int, following: int) -> tuple[bytes, tuple[float,
     if max(kinds) > ABSOLUTE:
         raise PacketError(f"value of unknown kind {max(kinds)}", at)
     if kinds.count(kind) == count:
-        order, code = _CODES[kind]
+        order, code = VALUE_CODES[kind]
         return kinds, unpack_from(f"{order}{count}{code}", packet, first)
     places = range(first, following, 8)
     return kinds, tuple([_one_value(kind, packet, place) for kind, place in zip(kinds, places, strict=True)])
 
 
 def _one_value(kind: int, packet: bytes, at: int) -> float:
-    order, code = _CODES[kind]
+    order, code = VALUE_CODES[kind]
     value: float = unpack_from(order + code, packet, at)[0]
     return value

@@ -8,9 +8,6 @@ from struct import pack
 from poolhouse.wire.cdtime import to_cdtime
 from poolhouse.wire.names import ascii_name, utf8_name
 from poolhouse.wire.parts import (
-    ABSOLUTE,
-    COUNTER,
-    DERIVE,
     GAUGE,
     HOST,
     INTERVAL,
@@ -25,6 +22,7 @@ from poolhouse.wire.parts import (
     TIME_HR,
     TYPE,
     TYPE_INSTANCE,
+    VALUE_CODES,
     number_part,
     string_part,
     values_part,
@@ -34,7 +32,6 @@ from poolhouse.wire.values import Notification, ValueList
 _NAMES = (HOST, PLUGIN, PLUGIN_INSTANCE, TYPE, TYPE_INSTANCE)
 #: What a receiver starts every packet with.
 _START = {kind: string_part(kind, b"") for kind in _NAMES}
-_CODES = {COUNTER: ">Q", GAUGE: "<d", DERIVE: ">q", ABSOLUTE: ">Q"}
 #: As collectd sends it, whatever the platform's own bytes of NaN are.
 _NAN = bytes.fromhex("000000000000f87f")
 
@@ -72,6 +69,8 @@ def encode_packets(told: Iterable[ValueList | Notification], *, high_resolution:
 
 def encode_alone(told: ValueList) -> bytes:
     """A packet of one value list with all eight parts, in ASCII and whole seconds: what the oldest peers read.
+
+    Where the interval is not known it says one second.
 
     Raises:
         ValueError: If a value does not fit its kind.
@@ -118,9 +117,9 @@ def _values(told: ValueList) -> bytes:
 
 
 def _value(kind: int, value: float) -> bytes:
-    if value != value:
+    if kind == GAUGE and value != value:
         return _NAN
     try:
-        return pack(_CODES[kind], value)
+        return pack("".join(VALUE_CODES[kind]), value)
     except struct_error as error:
         raise ValueError(f"{value!r} does not fit a value of kind {kind}: {error}") from None

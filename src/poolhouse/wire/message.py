@@ -1,7 +1,7 @@
 """A datagram that an aggregator received: a report of ours, an earlier client's sums, or plain collectd values.
 
 Made for speed on our own datagrams: one look at each part's header, two calls of `struct`, and the histograms
-stay bytes until `decode_histogram` is asked for them. All three raise `PacketError` and nothing else.
+stay bytes until `RawPool.reading` or `decode_histogram` is asked for them.
 """
 
 from math import inf
@@ -228,19 +228,16 @@ def _report(datagram: bytes, parts: dict[int, tuple[int, int]], at: int, end: in
         pool = None if numbers is None else _pool(datagram, numbers, cursor, flags & IS_BOUND != 0)
     except UnicodeDecodeError as error:
         raise PacketError(f"name that is not text: {error}", at) from None
-    return ReportDatagram(
-        host, program, token, number, sequence, place, datagrams, uptime, wall_time, interval,
-        flags & GOODBYE != 0, pool,
-    )  # fmt: skip
+    goodbye = flags & GOODBYE != 0
+    told_when = (uptime, wall_time, interval)
+    return ReportDatagram(host, program, token, number, sequence, place, datagrams, *told_when, goodbye, pool)
 
 
 def _name(datagram: bytes, parts: dict[int, tuple[int, int]], kind: int) -> str:
-    """The name in the string part of this kind."""
-    if kind not in parts:
-        raise PacketError(f"no part 0x{kind:04x} beside the private one", 0)
-    at, end = parts[kind]
-    if end - at < 5 or end - at - 5 > NAME_BYTES or datagram[end - 1]:
-        raise PacketError("string too long, or without its closing NUL", at)
+    """The name in the string part of this kind, which is needed."""
+    at, end = parts.get(kind, (0, 0))
+    if not 0 < end - at - 5 <= NAME_BYTES or datagram[end - 1]:
+        raise PacketError(f"no name in part 0x{kind:04x}, or one that is too long or has no closing NUL", at)
     return datagram[at + 4 : end - 1].decode()
 
 

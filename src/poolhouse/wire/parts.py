@@ -25,6 +25,8 @@ PRIVATE = 0x7A01
 
 #: Kinds of values, as the bytes that announce them.
 COUNTER, GAUGE, DERIVE, ABSOLUTE = range(4)
+#: The order of bytes and the code of each kind, for `struct`: only gauges are little-endian.
+VALUE_CODES = {COUNTER: (">", "Q"), GAUGE: ("<", "d"), DERIVE: (">", "q"), ABSOLUTE: (">", "Q")}
 
 #: The most bytes of parts in a datagram: collectd's own sender keeps 106 of its 1,452 free for a signature.
 PAYLOAD_BYTES = 1346
@@ -35,6 +37,7 @@ MESSAGE_BYTES = 255
 
 HEADER = Struct(">HH")
 NUMBER = Struct(">HHQ")
+_LARGEST_NUMBER = (1 << 64) - 1
 #: A values part up to its first kind: kind, length, number of values.
 VALUES_HEADER = Struct(">HHH")
 
@@ -49,12 +52,12 @@ def string_part(kind: int, text: bytes) -> bytes:
 
 
 def number_part(kind: int, number: int) -> bytes:
-    r"""A part that holds an unsigned number of 64 bits.
+    r"""A part that holds an unsigned number of 64 bits; what does not fit is clamped.
 
     >>> number_part(INTERVAL, 10)
     b'\x00\x07\x00\x0c\x00\x00\x00\x00\x00\x00\x00\n'
     """
-    return NUMBER.pack(kind, 12, number)
+    return NUMBER.pack(kind, 12, min(max(number, 0), _LARGEST_NUMBER))
 
 
 def values_part(kinds: bytes, values: bytes) -> bytes:

@@ -101,10 +101,10 @@ class Report(NamedTuple):
 
 
 def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> list[bytes]:
-    """The report's datagrams, at least two, of at most `PAYLOAD_BYTES` each; never raises.
+    """The report's datagrams, at least two, of at most `PAYLOAD_BYTES` each.
 
     Names are cut and numbers clamped to what fits. Histograms that make a datagram too long are told at a coarser
-    scale, which is exact.
+    scale, which is exact. Nothing is raised as long as the report's times are finite.
 
     Args:
         report: What to tell. Its datagrams are numbered ``sequence``, ``sequence + 1``, …
@@ -116,25 +116,24 @@ def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> 
     count = max(2, len(report.pools))
     names = [b"" if name.isascii() else utf8_name(name, UTF8_BYTES) for name in (report.host, report.program)]
     datagrams = []
-    for index in range(count):
-        earlier = totals_list if index else pool_list
-        pool = report.pools[index] if index < len(report.pools) else None
+    for place in range(count):
+        earlier = totals_list if place else pool_list
+        pool = report.pools[place] if place < len(report.pools) else None
         head = HEAD.pack(
             VERSION,
             GOODBYE * report.goodbye + (HAS_POOL + IS_BOUND * pool.is_bound if pool else 0),
-            index & 0xFFFF,
+            place & 0xFFFF,
             count & 0xFFFF,
-            (report.sequence + index) & 0xFFFFFFFF,
+            (report.sequence + place) & 0xFFFFFFFF,
             report.number & 0xFFFFFFFF,
             report.uptime,
             report.wall_time,
             report.interval,
             *map(len, names),
         )
-        rest = b"".join(names)
-        room = PAYLOAD_BYTES - len(earlier) - HEADER.size - len(head) - len(rest)
-        fixed, variable = _pool(pool, room) if pool else (b"", b"")
-        payload = head + fixed + rest + variable
+        room = PAYLOAD_BYTES - len(earlier) - HEADER.size - len(head) - sum(map(len, names))
+        numbers, strings = _pool(pool, room) if pool else (b"", b"")
+        payload = b"".join((head, numbers, *names, strings))
         datagrams.append(earlier + HEADER.pack(PRIVATE, HEADER.size + len(payload)) + payload)
     return datagrams
 
@@ -152,8 +151,8 @@ def _earlier_lists(report: Report) -> tuple[bytes, bytes]:
         + string_part(PLUGIN, b"sqlalchemy")
         + string_part(PLUGIN_INSTANCE, ascii_name(report.program))
         + string_part(TYPE_INSTANCE, ascii_name(report.token, TOKEN_BYTES))
-        + number_part(TIME, _clamped(int(report.wall_time), UNKNOWN_COUNT))
-        + number_part(INTERVAL, max(1, _clamped(ceil(report.interval), UNKNOWN_LIMIT)))
+        + number_part(TIME, int(report.wall_time))
+        + number_part(INTERVAL, max(1, ceil(report.interval)))
     )
     pool_part = values_part(bytes([GAUGE] * 9), _GAUGES.pack(*pool_values, *limits))
     top = (1 << 63) - 1
@@ -194,15 +193,13 @@ def _fitted(histograms: tuple[Histogram | None, ...], room: int) -> list[bytes]:
     encoded = [b"" if histogram is None else encode_histogram(histogram) for histogram in histograms]
     coarse = list(histograms)
     while sum(map(len, encoded)) > room:
-        finer = [i for i, histogram in enumerate(coarse) if histogram and histogram.scale > COARSEST_SCALE]
+        finer = {i: told for i, told in enumerate(coarse) if told and told.scale > COARSEST_SCALE}
         if not finer:
             break
         longest = max(finer, key=lambda i: len(encoded[i]))
-        histogram = coarse[longest]
-        assert histogram is not None
-        coarse[longest] = histogram = histogram.copy()
-        histogram.downscale(histogram.scale - 1)
-        encoded[longest] = encode_histogram(histogram)
+        coarse[longest] = coarser = finer[longest].copy()
+        coarser.downscale(coarser.scale - 1)
+        encoded[longest] = encode_histogram(coarser)
     return encoded
 
 

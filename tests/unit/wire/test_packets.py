@@ -153,7 +153,8 @@ def test_intervals_below_a_second_are_one_where_seconds_are_whole():
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"), [(COUNTER, -1), (DERIVE, 2**63), (ABSOLUTE, 0.5), (COUNTER, 2**64), (DERIVE, inf)]
+    ("kind", "value"),
+    [(COUNTER, -1), (DERIVE, nan), (DERIVE, 2**63), (ABSOLUTE, 0.5), (COUNTER, 2**64), (DERIVE, inf)],
 )
 def test_a_value_that_does_not_fit_its_kind_is_refused(kind: int, value: float):
     with pytest.raises(ValueError, match="does not fit"):

@@ -15,7 +15,7 @@ from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_alone, encode_packets
 from poolhouse.wire.message import EarlierDatagram, PoolSums, ReportDatagram, decode_message, earlier_datagram
 from poolhouse.wire.names import ascii_name, utf8_name
-from poolhouse.wire.parts import PAYLOAD_BYTES, PRIVATE
+from poolhouse.wire.parts import HEADER, HOST, PAYLOAD_BYTES, PLUGIN_INSTANCE, PRIVATE, TYPE_INSTANCE, string_part
 from poolhouse.wire.report import HEAD, POOL, Report, encode_report
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 from support.wire_parts import parts_of
@@ -217,6 +217,27 @@ def test_what_cannot_be_true_in_a_private_part_is_refused(change: Change, compla
     at = first.index(b"\x7a\x01")
     with pytest.raises(ValueError, match=complaint):
         decode_message(change(first, at))
+
+
+def test_a_private_part_cut_anywhere_is_refused():
+    for datagram in encode_report(report(pool(wait=full_histogram(-1), use=full_histogram(-1)), host="bürö")):
+        at = dict(parts_of(datagram))[PRIVATE]
+        for end in range(at + 5, len(datagram)):
+            cut = datagram[:at] + HEADER.pack(PRIVATE, end - at) + datagram[at + 4 : end]
+            with pytest.raises(PacketError) as caught:
+                decode_message(cut)
+            assert caught.value.offset == at
+
+
+@pytest.mark.parametrize("kind", [HOST, PLUGIN_INSTANCE, TYPE_INSTANCE])
+def test_a_private_part_without_a_name_beside_it_is_refused(kind: int):
+    first, _ = encode_report(report(pool()))
+    places = [at for _, at in parts_of(first)] + [len(first)]
+    at = dict(parts_of(first))[kind]
+    end = places[places.index(at) + 1]
+    for instead in (b"", string_part(kind, b""), string_part(kind, b"x" * 128), first[at : end - 1] + b"x"):
+        with pytest.raises(PacketError, match=f"no name in part 0x{kind:04x}"):
+            decode_message(first[:at] + instead + first[end:])
 
 
 @given(st.data())
