@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench stress picture environment services clean
+.PHONY: help demo test check fix bench fuzz environment services clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ fix: environment ## format the code and mend what ruff can mend
 
 bench: environment ## print costs as ratios against peers measured in the same run
 	@$(BIN)/python tools/bench.py
+
+fuzz: environment ## throw bytes at the decoders for a minute, from a fresh seed
+	@$(BIN)/python fuzz/fuzz_wire.py 60
 
 clean: ## remove the virtual environments and caches
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
