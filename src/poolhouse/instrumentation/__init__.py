@@ -1,1 +1,62 @@
-"""From somebody else's pool to a meter."""
+"""From somebody else's pool to a meter.
+
+>>> from sqlalchemy import create_engine
+>>> engine = create_engine("sqlite://")
+>>> instrument(engine, host="collectd.example", program_name="shop")
+"""
+
+from typing import TYPE_CHECKING
+
+from poolhouse.report import reporter
+from poolhouse.report.destination import Destination
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ["instrument"]
+
+
+def instrument(
+    engine: "Engine | AsyncEngine",
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    program_name: str | None = None,
+    report_host: str | None = None,
+    interval: float | None = None,
+    detail: str | None = None,
+) -> None:
+    """Measure and report the pool of an engine, as ``?plugin=collectd`` in its URL would.
+
+    Without settings, reports go where ``poolhouse.report_to()`` or the environment variable ``POOLHOUSE_REPORT``
+    says, else to port 25827 of this machine. An engine whose pool is measured already goes on as it is.
+
+    Args:
+        engine: An engine of SQLAlchemy, sync or asyncio, used or not.
+        host: Where the aggregator listens: a name, an IPv4 or an IPv6 address.
+        port: Its UDP port.
+        program_name: The name under which processes are summed; the script's name by default.
+        report_host: The name of this machine; ``socket.gethostname()`` by default.
+        interval: Seconds between two reports; 2 by default.
+        detail: ``full``, or ``plain`` for servers of the earlier sqlalchemy-collectd.
+
+    Raises:
+        SettingError: If a setting is wrong; it names it.
+        TypeError: If this is no engine of SQLAlchemy 1.4 or later.
+    """
+    # Here, because an application that only names us need not have SQLAlchemy.
+    from poolhouse.instrumentation.engines import root_engine
+    from poolhouse.instrumentation.watch import watch
+
+    given = {
+        "host": host,
+        "port": port,
+        "program_name": program_name,
+        "report_host": report_host,
+        "interval": interval,
+        "detail": detail,
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
+    destination = Destination.from_settings(settings, prefix="") if settings else reporter.default_destination()
+    watch(root_engine(engine), reporter.stream(destination))

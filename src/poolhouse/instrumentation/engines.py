@@ -1,0 +1,85 @@
+"""What an engine and its pool say of themselves: name, limits, and the connections a pool holds already."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.pool import Pool
+
+from poolhouse.meter.reading import Limits
+
+
+def root_engine(engine: Any) -> Engine:
+    """The engine that owns the pool: of an asyncio engine the sync one, of an option engine the original.
+
+    Raises:
+        TypeError: If this is no engine.
+    """
+    engine = getattr(engine, "sync_engine", engine)
+    while (proxied := getattr(engine, "_proxied", None)) is not None:
+        engine = proxied
+    if not isinstance(engine, Engine):
+        raise TypeError(f"expected an engine of SQLAlchemy, not {type(engine).__name__}")
+    return engine
+
+
+def pool_name(url: URL) -> str:
+    """``server.address:server.port/db.namespace``, less what the URL does not say; the backend if it says nothing.
+
+    Source: OpenTelemetry, ``db.client.connection.pool.name``. Never a user, a password or a driver's argument.
+
+    >>> from sqlalchemy import make_url
+    >>> pool_name(make_url("postgresql://ann:secret@db.example:5432/shop?sslmode=require"))
+    'db.example:5432/shop'
+    >>> pool_name(make_url("mysql://[::1]/shop")), pool_name(make_url("sqlite:///shop.db"))
+    ('[::1]/shop', 'shop.db')
+    >>> pool_name(make_url("mssql+pyodbc://?odbc_connect=secret"))
+    'mssql'
+    """
+    address = url.host or ""
+    if ":" in address:
+        address = f"[{address}]"
+    if address and url.port is not None:
+        address = f"{address}:{url.port}"
+    return "/".join(part for part in (address, url.database) if part) or str(url.get_backend_name())
+
+
+def pool_limits(pools: Iterable[Pool]) -> Limits:
+    """What these pools may hold together. No pool of SQLAlchemy opens connections before they are needed."""
+    known = [_limits(pool) for pool in pools]
+    return Limits(_sum(limit.max_open for limit in known), _sum(limit.max_idle for limit in known), 0)
+
+
+def _limits(pool: Pool) -> Limits:
+    size, overflow = getattr(pool, "size", None), getattr(pool, "_max_overflow", None)
+    # Only those with a queue have both; of a SingletonThreadPool the size is a number.
+    if not callable(size) or not isinstance(overflow, int):
+        return Limits()
+    kept = size()
+    if not isinstance(kept, int):
+        return Limits()
+    return Limits(kept + overflow if kept and overflow >= 0 else None, kept or None)
+
+
+def _sum(limits: Iterable[int | None]) -> int | None:
+    known = list(limits)
+    numbers = [limit for limit in known if limit is not None]
+    return sum(numbers) if numbers and len(numbers) == len(known) else None
+
+
+def held_records(pool: Pool) -> Iterator[Any]:
+    """The connection records that a pool holds now, those of a queue only while they are idle.
+
+    No pool has a public way to tell them. Where a version of SQLAlchemy keeps them elsewhere, none are found, and
+    connections that are older than the measuring are not in the gauges until they are checked out.
+    """
+    queue = getattr(pool, "_pool", None)
+    adapted = getattr(queue, "__dict__", {}).get("_queue")  # An asyncio.Queue, made when first used.
+    held = [
+        *list(getattr(queue, "queue", ())),  # QueuePool
+        *list(getattr(adapted, "_queue", ())),  # AsyncAdaptedQueuePool
+        *list(getattr(pool, "_all_conns", ())),  # SingletonThreadPool
+        getattr(pool, "_conn", None),  # AssertionPool; of a SingletonThreadPool it is something else
+        pool.__dict__.get("connection"),  # StaticPool
+    ]
+    return (record for record in held if hasattr(record, "dbapi_connection") and hasattr(record, "in_use"))

@@ -1,0 +1,34 @@
+"""What keeps errors of ours out of the application: they are logged, once a kind, and nothing else."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec
+
+logger = logging.getLogger("poolhouse.instrumentation")
+
+#: The kinds that were logged in this process.
+_logged: set[str] = set()
+
+
+def report(kind: str) -> None:
+    """Log the exception that is being handled, the first time one of this kind occurs in this process."""
+    if kind not in _logged:
+        _logged.add(kind)
+        logger.exception("measuring a pool failed in %s; the pool works on, its figures may be wrong", kind)
+
+
+P = ParamSpec("P")
+
+
+def guarded(function: Callable[P, None]) -> Callable[P, None]:
+    """The same function, but an exception in it is reported and goes no further."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except Exception:
+            report(function.__name__)
+
+    return run

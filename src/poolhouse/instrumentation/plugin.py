@@ -1,0 +1,75 @@
+"""The SQLAlchemy plugin ``collectd``: ``?plugin=collectd`` in a URL, or ``plugins=["collectd"]``.
+
+Its settings stand in the URL (``collectd_host=…``) or among the keywords of ``create_engine``; of two, the keyword
+counts. All are taken out, so that the driver gets its own arguments only. Without any, reports go where those of
+``poolhouse.instrument(engine)`` go.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy.engine import CreateEnginePlugin, Engine
+from sqlalchemy.exc import ArgumentError
+
+from poolhouse.errors import SettingError
+from poolhouse.instrumentation import installation
+from poolhouse.instrumentation.guard import guarded
+from poolhouse.report import reporter
+from poolhouse.report.destination import Destination
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL  # Versions that are too old, and are told so, have it elsewhere.
+
+_PREFIX = "collectd_"
+
+#: The oldest version whose connection records can be looked at (``dbapi_connection``).
+OLDEST = (1, 4, 24)
+
+
+class CollectdPlugin(CreateEnginePlugin):
+    """Measures the pool of the engine that is being created, and reports it to an aggregator.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: If a setting is wrong or unknown; it names the setting. If SQLAlchemy is too
+            old; it names the version that is needed.
+    """
+
+    def __init__(self, url: "URL", kwargs: dict[str, Any]) -> None:
+        _require_version(sqlalchemy.__version__)
+        installation.warn_once()
+        settings: dict[str, Any] = {key: value for key, value in url.query.items() if key.startswith(_PREFIX)}
+        for key in [key for key in kwargs if key.startswith(_PREFIX)]:
+            settings[key] = kwargs.pop(key)
+        try:
+            self._destination = Destination.from_settings(settings) if settings else reporter.default_destination()
+        except SettingError as error:
+            raise ArgumentError(str(error)) from None
+
+    def update_url(self, url: "URL") -> "URL":
+        """The URL without our settings."""
+        return url.difference_update_query([key for key in url.query if key.startswith(_PREFIX)])
+
+    def engine_created(self, engine: Engine) -> None:
+        """Begin to measure; an engine whose pool is measured already goes on as it is."""
+        _watch(engine, self._destination)
+
+
+@guarded
+def _watch(engine: Engine, destination: Destination) -> None:
+    from poolhouse.instrumentation.watch import watch
+
+    watch(engine, reporter.stream(destination))
+
+
+def _require_version(version: str) -> None:
+    """Refuse a SQLAlchemy that is too old.
+
+    >>> _require_version("2.1.0b1")
+    >>> _require_version("1.3.24")
+    Traceback (most recent call last):
+    sqlalchemy.exc.ArgumentError: poolhouse needs SQLAlchemy 1.4.24 or later, and this is 1.3.24
+    """
+    numbers = [int("".join(filter(str.isdigit, part[:2])) or 0) for part in version.split(".")[:3]]
+    if tuple(numbers) < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        raise ArgumentError(f"poolhouse needs SQLAlchemy {needed} or later, and this is {version}")

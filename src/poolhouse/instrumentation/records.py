@@ -1,0 +1,137 @@
+"""The connections of one pool, looked at instead of counted.
+
+SQLAlchemy's events do not add up: some ends have none, some come twice, some for connections that never were. So
+nothing is added or taken away when one fires. The records of the pool are kept, weakly, and when somebody
+wants to know they are looked at: no ``dbapi_connection`` is closed, ``in_use`` is used, else idle.
+"""
+
+import weakref
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+#: A connection record of SQLAlchemy, ``_ConnectionRecord`` or ``ConnectionPoolEntry``.
+Record = Any
+
+
+class Look(NamedTuple):
+    """What a look at the records found, in connections."""
+
+    idle: int
+    used: int
+    detached: int
+
+
+class LiveSet:
+    """A set of what is alive: it keeps nothing alive, and any thread may call anything at any time.
+
+    Weak references that remove themselves, as in ``weakref.WeakSet``. But that is iterated in many steps; a set of
+    references is copied in one, which no other thread can come between.
+    """
+
+    def __init__(self) -> None:
+        self._references: set[weakref.ref[Any]] = set()
+
+    def add(self, item: Any) -> None:
+        """Have it in the set for as long as it lives."""
+        self._references.add(weakref.ref(item, self._references.discard))
+
+    def discard(self, item: Any) -> None:
+        """Have it in the set no more."""
+        self._references.discard(weakref.ref(item))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._references.clear()
+
+    def __contains__(self, item: Any) -> bool:
+        return weakref.ref(item) in self._references
+
+    def __bool__(self) -> bool:
+        return bool(self._references)
+
+    def __iter__(self) -> Iterator[Any]:
+        """What is alive now."""
+        return iter([item for reference in self._references.copy() if (item := reference()) is not None])
+
+
+class Records(LiveSet):
+    """The connection records of a pool, and its detached connections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._detached: set[Detached] = set()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self._detached.clear()
+
+    def detach(self, connection: Any, fairy_ref: "weakref.ref[Any] | None") -> None:
+        """A connection has left its record for good.
+
+        Args:
+            connection: The DBAPI connection.
+            fairy_ref: Refers to the proxy that the application has; ``None`` if it is not known.
+        """
+        self._detached.add(Detached(connection, fairy_ref))
+
+    def close_detached(self, connection: Any) -> None:
+        """A detached connection is being closed."""
+        for detached in self._detached.copy():
+            if detached.is_of(connection):
+                self._detached.discard(detached)
+
+    def look(self) -> Look:
+        """What is true now.
+
+        Records come first: what is detached meanwhile is then seen twice rather than never, and a connection
+        that nobody saw would count as closed.
+        """
+        idle = used = 0
+        for record in self:
+            if record.dbapi_connection is not None:
+                if record.in_use:
+                    used += 1
+                else:
+                    idle += 1
+        for detached in self._detached.copy():
+            if not detached.is_open():
+                self._detached.discard(detached)
+        return Look(idle, used, len(self._detached))
+
+
+class Detached:
+    """One detached connection.
+
+    Its end has an event only if it is closed in order. So it is open as long as the proxy that the application has
+    lives and has not let go of it; where the proxy is gone, as long as somebody keeps the driver's connection
+    itself alive. (``sqlite3`` and the asyncio adapters allow no weak references: there the proxy alone counts.)
+    """
+
+    __slots__ = ("_connection_ref", "_fairy_ref")
+
+    def __init__(self, connection: Any, fairy_ref: "weakref.ref[Any] | None") -> None:
+        self._fairy_ref = fairy_ref
+        self._connection_ref = _weak(connection) or _weak(getattr(connection, "driver_connection", None))
+
+    def is_open(self) -> bool:
+        """Whether the connection is still open."""
+        fairy = None if self._fairy_ref is None else self._fairy_ref()
+        if fairy is not None:
+            return fairy.dbapi_connection is not None
+        return self._connection_ref is not None and self._connection_ref() is not None
+
+    def is_of(self, connection: Any) -> bool:
+        """Whether this is that DBAPI connection."""
+        fairy = None if self._fairy_ref is None else self._fairy_ref()
+        if fairy is not None and fairy.dbapi_connection is connection:
+            return True
+        mine = None if self._connection_ref is None else self._connection_ref()
+        return mine is not None and mine in (connection, getattr(connection, "driver_connection", None))
+
+
+def _weak(value: Any) -> "weakref.ref[Any] | None":
+    try:
+        return None if value is None else weakref.ref(value)
+    except TypeError:
+        return None

@@ -1,0 +1,336 @@
+"""Measuring the pool of a SQLAlchemy engine.
+
+What is measured where:
+
+- Gauges: the connection records are looked at when a report is made (`records`).
+- Waits, checkouts, timeouts, errors, callers waiting: a wrapper of ``pool.connect``, through which every way to a
+  connection goes, in threads and in greenlets. ``dispose()`` makes a new pool, which is wrapped in its turn.
+- Uses: from that wrapper's end to a wrapper of ``pool._return_conn``, or to the event ``detach``. (The event
+  ``checkin`` comes at the same moment; its dispatch costs three times as much as all that is done there.)
+- Connects and how long they took: the event ``connect``. Failed ones: a wrapper of the pool's creator, since the
+  one event for them does not come where the application connects for itself (``creator=``).
+- Transactions: events of the engine.
+
+Nothing here raises into the application, waits, or keeps an engine, a pool or an idle connection alive.
+"""
+
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import Pool
+
+from poolhouse.instrumentation.engines import held_records, pool_limits, pool_name
+from poolhouse.instrumentation.guard import guarded, report
+from poolhouse.instrumentation.records import LiveSet, Record, Records
+from poolhouse.meter.meter import BATCH, HighWater, Meter, Tally
+from poolhouse.meter.reading import Gauges, PoolReading
+from poolhouse.report.source import Source
+
+
+class Stream(Protocol):
+    """Where pools are reported: ``poolhouse.report.stream.Stream``."""
+
+    def add(self, source: Source, /) -> None:
+        """Report this pool from now on."""
+        ...
+
+
+#: A caller that is served within this time did not wait, and does not make a mark of callers waiting.
+NO_WAIT_NS = 100_000
+
+#: Who watches a pool; several engines may share one.
+_watches: "weakref.WeakKeyDictionary[Pool, PoolWatch]" = weakref.WeakKeyDictionary()
+
+
+def watch(engine: Engine, stream: Stream) -> None:
+    """Measure an engine and its pool, and report them in `stream` from their first use on.
+
+    An engine whose pool is watched already reports where the pool does.
+    """
+    found = _watches.get(engine.pool)
+    if found is None:
+        found = PoolWatch(pool_name(engine.url), type(engine.pool).__name__, stream)
+        found.listen_to_pool(engine.pool)
+    found.listen_to_engine(engine)
+
+
+class PoolWatch:
+    """One pool of one or more engines, and the pools that replace it. It is a `Source` of reports."""
+
+    def __init__(self, name: str, kind: str, stream: Stream) -> None:
+        self._name = name
+        self._kind = kind
+        self._stream = stream
+        self._meter = Meter()
+        self._engines = LiveSet()
+        self._records = Records()
+        #: One item for each caller that is in ``pool.connect``.
+        self._waiting: deque[None] = deque()
+        #: The records that are checked out. Their number is what is used: its mark costs no look.
+        self._leases: dict[Record, Lease] = {}
+        #: Leases that had ended without an event when the pool was read last.
+        self._suspects: dict[Record, Lease] = {}
+        #: In a forked child, the records whose connections belong to the parent, and the leases of these.
+        self._inherited = LiveSet()
+        self._lent: dict[Record, Lease] = {}
+        self._is_reported = False
+        #: Whether checkouts have nothing else to see to: the pool is reported, and nothing is inherited.
+        self._is_settled = False
+
+    # What the reporter asks.
+
+    def is_gone(self) -> bool:
+        """Whether the engines have been collected."""
+        return not self._engines
+
+    def read(self, number: int) -> PoolReading:
+        """What is true of the pool now."""
+        self._end_lost_leases()
+        limits = pool_limits({engine.pool for engine in self._engines})
+        return self._meter.read(number, self._look, limits, name=self._name, kind=self._kind)
+
+    def after_fork(self) -> None:
+        """Start from nothing: what was counted, and what is open, belongs to the parent."""
+        held = [record for engine in self._engines for record in held_records(engine.pool)]
+        for record in (*self._records, *held):
+            if record.dbapi_connection is not None:
+                self._inherited.add(record)
+        self._records.clear()
+        for mutable in (self._waiting, self._leases, self._suspects, self._lent):
+            mutable.clear()
+        self._meter.reset()
+        self._is_reported = self._is_settled = False
+
+    def _look(self) -> Gauges:
+        if self.is_gone():
+            return Gauges()
+        return Gauges(*self._records.look(), len(self._waiting))
+
+    def _end_lost_leases(self) -> None:
+        """Forget leases whose end had no event, because a listener of somebody else raised before ours.
+
+        A lease may be about to get its event now, but not still at the next reading.
+        """
+        suspects = {record: lease for record, lease in self._leases.copy().items() if not record.in_use}
+        for record, lease in suspects.items():
+            if self._suspects.get(record) is lease and self._leases.get(record) is lease:
+                self._leases.pop(record, None)
+        self._suspects = suspects
+
+    # Where the figures come from.
+
+    def listen_to_engine(self, engine: Engine) -> None:
+        """Count the engine's transactions, and follow it to the pools it will have. Idempotent."""
+        if engine in self._engines:
+            return
+        self._engines.add(engine)
+        meter = self._meter
+        for kind, tally in (
+            ("begin", meter.transactions),
+            ("commit", meter.commits),
+            ("rollback", meter.rollbacks),
+        ):
+            event.listen(engine, kind, _counter(tally))
+            event.listen(engine, f"{kind}_twophase", _counter(tally))
+        event.listen(engine, "engine_disposed", self._engine_disposed)
+
+    def listen_to_pool(self, pool: Pool) -> None:
+        """Measure this pool. The pools that replace it inherit the listeners, and need `_wrap` only."""
+        # Ours come first, so that they hear of connections that a listener of the application refuses.
+        for kind, listener in (
+            ("connect", self._connected),
+            ("detach", self._detached),
+            ("close_detached", self._detached_closed),
+            ("invalidate", self._invalidated),
+            ("soft_invalidate", self._invalidated),
+        ):
+            event.listen(pool, kind, listener, insert=True)
+        for record in held_records(pool):
+            self._adopt(record)
+        self._wrap(pool)
+
+    @guarded
+    def _engine_disposed(self, engine: Engine) -> None:
+        if engine.pool not in _watches:
+            self._wrap(engine.pool)
+
+    def _wrap(self, pool: Pool) -> None:
+        _watches[pool] = self
+        # Instance attributes, because nothing else reaches pools that exist already.
+        attributes: Any = vars(pool)
+        attributes["connect"] = self._measuring_connect(pool.connect)
+        attributes["_return_conn"] = self._measuring_return(pool._return_conn)
+        attributes["_invoke_creator"] = self._counting_failures(pool._invoke_creator)
+
+    def _measuring_connect(self, connect: Callable[[], Any]) -> Callable[[], Any]:
+        """The pool's `connect`, measured. This is the hot path: everything is bound, nothing is called twice."""
+        meter, waiting, leases = self._meter, self._waiting, self._leases
+        used, waits = meter.used, meter.waits
+        enter, leave, lease = waiting.append, waiting.pop, leases.setdefault
+        now, waited, reach = time.monotonic_ns, waits.append, used.reach
+
+        def measured_connect() -> Any:
+            began = now()
+            enter(None)
+            try:
+                fairy = connect()
+                ended = now()
+                if ended - began > NO_WAIT_NS:
+                    self._has_waited()
+            except BaseException as error:
+                self._not_acquired(error, began)
+                raise
+            finally:
+                leave()
+            try:
+                waited(ended - began)
+                record = fairy._connection_record
+                # A nested checkout of a SingletonThreadPool gets the proxy that its thread has: one lease.
+                if self._is_settled:
+                    lease(record, (ended, record.fairy_ref))
+                    if len(leases) > used.level:
+                        reach(len(leases))
+                else:
+                    self._settle(record, (ended, record.fairy_ref))
+                if len(waits) >= BATCH:
+                    meter.fold()
+            except Exception:
+                report("checkout")
+            return fairy
+
+        return measured_connect
+
+    def _measuring_return(self, give_back: Callable[[Record], None]) -> Callable[[Record], None]:
+        """The pool's way back for a record, measured: the second half of the hot path."""
+        end_lease, now, was_used = self._leases.pop, time.monotonic_ns, self._meter.uses.append
+
+        def measured_return(record: Record) -> None:
+            try:
+                lease = end_lease(record, None)
+                if lease is not None:
+                    was_used(now() - lease[0])
+                else:
+                    self._returned_without_lease(record)
+            except Exception:
+                report("checkin")
+            finally:
+                give_back(record)
+
+        return measured_return
+
+    def _counting_failures(self, create: Callable[[Record], Any]) -> Callable[[Record], Any]:
+        """The pool's creator, its failures counted; being cancelled is no failure of the database."""
+        failed = self._meter.connect_errors.add
+
+        def counting_creator(record: Record) -> Any:
+            try:
+                return create(record)
+            except Exception:
+                failed()
+                raise
+
+        return counting_creator
+
+    def _settle(self, record: Record, lease: "Lease") -> None:
+        """A checkout as long as there is more to it than a lease: see `_is_settled`."""
+        if record in self._inherited:
+            self._lent.setdefault(record, lease)
+        else:
+            self._leases.setdefault(record, lease)
+            _tell(self._meter.used, len(self._leases))
+        self._be_reported()
+        self._is_settled = not self._inherited
+
+    @guarded
+    def _has_waited(self) -> None:
+        """A caller leaves that did wait. It is among those waiting still: see `HighWater`."""
+        _tell(self._meter.waiting, len(self._waiting))
+
+    @guarded
+    def _not_acquired(self, error: BaseException, began: int) -> None:
+        waited = time.monotonic_ns() - began
+        if waited > NO_WAIT_NS:
+            self._has_waited()
+        if isinstance(error, PoolTimeoutError):
+            self._meter.timeouts.append(waited)
+        else:
+            # Cancelled callers among them: asyncio.timeout() and gevent.Timeout end waits in this way.
+            self._meter.acquire_errors.add()
+        self._be_reported()
+
+    @guarded
+    def _connected(self, connection: Any, record: Record) -> None:
+        # First the count, then what makes it visible: a connection that is seen was counted.
+        self._meter.creates.append(int((time.time() - record.starttime) * 1e9))
+        self._inherited.discard(record)
+        self._records.add(record)
+        _tell(self._meter.connections, sum(self._records.look()))
+
+    def _returned_without_lease(self, record: Record) -> None:
+        """A record comes back that has no lease.
+
+        It was checked out before the pool was measured, or its connection is inherited, or it never was checked
+        out: a failed checkout gives back too.
+        """
+        lease = self._lent.pop(record, None)
+        if lease is not None:
+            self._meter.uses.append(time.monotonic_ns() - lease[0])
+        elif record not in self._inherited:
+            self._adopt(record)
+
+    @guarded
+    def _detached(self, connection: Any, record: Record) -> None:
+        lease = self._leases.pop(record, None)
+        if record.in_use:
+            # The record went back before this event, and somebody else has it already.
+            self._leases.setdefault(record, (time.monotonic_ns(), record.fairy_ref))
+        if lease is None:
+            lease = self._lent.pop(record, None)
+        if lease is not None:
+            self._meter.uses.append(time.monotonic_ns() - lease[0])
+        if record not in self._inherited:
+            self._records.detach(connection, lease and lease[1])
+
+    @guarded
+    def _detached_closed(self, connection: Any) -> None:
+        self._records.close_detached(connection)
+
+    @guarded
+    def _invalidated(self, connection: Any, record: Record, error: BaseException | None) -> None:
+        self._meter.invalidated.add()
+
+    def _adopt(self, record: Record) -> None:
+        """Look at a record whose connect was not seen, unless it is known or empty."""
+        if record.dbapi_connection is not None and record not in self._records:
+            self._meter.adopted.add()
+            self._records.add(record)
+
+    def _be_reported(self) -> None:
+        if not self._is_reported:
+            self._is_reported = True
+            self._stream.add(self)
+
+
+#: Since when a record is checked out, in nanoseconds, and a reference to the proxy that the application got.
+Lease = tuple[int, Any]
+
+
+def _tell(mark: HighWater, value: int) -> None:
+    if value > mark.level:
+        mark.reach(value)
+
+
+def _counter(tally: Tally) -> Callable[..., None]:
+    """A listener that counts. SQLAlchemy looks at its signature, and takes no builtin."""
+    count = tally.add
+
+    def listener(connection: Any, xid: Any = None) -> None:
+        count()
+
+    return listener
