@@ -1,1 +1,1 @@
-"""connmond, the aggregator that needs no collectd."""
+"""connmond: the aggregator that needs no collectd."""

@@ -14,7 +14,7 @@ from poolhouse.feed.addresses import format_address
 from poolhouse.feed.caller import Caller
 from poolhouse.feed.link import Link
 from poolhouse.feed.listener import Listener
-from poolhouse.feed.sockets import LOOPBACK_HOSTS, bind_all, claim_loopback
+from poolhouse.feed.sockets import bind_all, claim_loopback
 from poolhouse.fleet.snapshot import Snapshot
 
 #: ``auto``: listen where the host is this machine and the port is free, else connect.
@@ -23,7 +23,6 @@ Mode = Literal["auto", "listen", "connect"]
 TICK = 1.0
 #: Seconds that `FeedClient.close` waits for the thread, which may be looking a name up.
 CLOSE_TIMEOUT = 1.0
-LOCAL_NAMES = {"localhost", *LOOPBACK_HOSTS}
 
 
 class _Source(Protocol):
@@ -61,8 +60,8 @@ class FeedClient:
         """Prepare; nothing is sent or bound before `start`.
 
         Args:
-            host: The daemon's name or address; in mode ``listen`` the address to listen on, where both loopback
-                addresses stand for each other.
+            host: The daemon's name or address; in mode ``listen`` what to listen on, where ``localhost`` is both
+                loopback addresses.
             port: UDP port.
             mode: See `Mode`.
             on_snapshot: Is given each snapshot, about one a second.
@@ -120,9 +119,8 @@ class FeedClient:
             self._wake_writer.send(b"\0")
 
     def _bind(self) -> list[socket.socket]:
-        hosts = LOOPBACK_HOSTS if self._host in LOCAL_NAMES else (self._host,)
         try:
-            return bind_all(hosts, self._port)
+            return bind_all(self._host, self._port)
         except OSError as error:
             address = format_address(self._host, self._port)
             raise SettingError("port", f"cannot listen on UDP {address}: {error.strerror}") from error

@@ -5,13 +5,16 @@ import socket
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
-#: What a socket should be able to hold while its reader is busy; the kernel gives what it allows.
-RECEIVE_BUFFER_BYTES = 4 << 20
+#: What a socket should be able to hold while its reader is busy.
+RECEIVE_BUFFER_BYTES = 8 << 20
+#: Gives root that much; others get at most the system's ``net.core.rmem_max``. From Linux's headers.
+SO_RCVBUFFORCE = 33
 #: Datagrams longer than this are none of the feed's.
 LARGEST_DATAGRAM = 2048
 #: Datagrams that are read before anything else is looked at: a flood must not stop the reader.
 READ_AT_ONCE = 256
-LOOPBACK_HOSTS = ("127.0.0.1", "::1")
+#: Both of them, even where the resolver knows one only.
+LOOPBACK = {"localhost": ("127.0.0.1", "::1")}
 
 
 class Endpoint(NamedTuple):
@@ -35,7 +38,10 @@ def udp_socket(family: socket.AddressFamily) -> socket.socket:
     """A socket that never blocks and holds as much as the kernel allows; IPv6 means IPv6 only."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setblocking(False)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return sock
@@ -67,8 +73,8 @@ def bound(endpoint: Endpoint) -> socket.socket:
         return sock
 
 
-def bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
-    """A socket for each address of each host, but for addresses of a family that this machine has not.
+def bind_all(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of a host, but for addresses of a family that this machine has not.
 
     Raises:
         OSError: If one is taken, or none can be bound.
@@ -76,7 +82,7 @@ def bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
     with ExitStack() as stack:
         sockets: list[socket.socket] = []
         missing: OSError | None = None
-        for endpoint in dict.fromkeys(one for host in hosts for one in lookup(host, port)):
+        for endpoint in dict.fromkeys(one for name in LOOPBACK.get(host, (host,)) for one in lookup(name, port)):
             try:
                 sockets.append(stack.enter_context(bound(endpoint)))
             except OSError as error:
@@ -94,7 +100,7 @@ def claim_loopback(host: str, port: int) -> list[socket.socket] | None:
     try:
         for endpoint in lookup(host, port):
             bound(endpoint).close()
-        return bind_all(LOOPBACK_HOSTS, port)
+        return bind_all("localhost", port)
     except OSError:
         return None
 

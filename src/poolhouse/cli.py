@@ -1,0 +1,51 @@
+"""The commands that are installed: ``poolhouse``, ``connmon`` and ``connmond``.
+
+What a command needs beyond the standard library is imported when it runs: one that misses it says what to install.
+"""
+
+import argparse
+import sys
+from typing import NoReturn
+
+
+def connmond() -> None:
+    """The daemon."""
+    try:
+        from poolhouse.daemon.command import app
+    except ModuleNotFoundError as error:
+        _say_what_is_missing("connmond", error, "daemon")
+    app(prog_name="connmond")
+
+
+def connmon() -> None:
+    """The console."""
+    try:
+        from poolhouse.console.command import connmon
+    except ModuleNotFoundError as error:
+        _say_what_is_missing("connmon", error, "console")
+    connmon(prog_name="connmon")
+
+
+def poolhouse() -> None:
+    """What runs in the application's own environment, with the standard library only."""
+    from poolhouse.doctor.command import add_arguments, examine
+    from poolhouse.feed.product import product
+
+    parser = argparse.ArgumentParser(
+        prog="poolhouse", description="Database connection pools, and their live view."
+    )
+    parser.add_argument("--version", action="version", version=product("poolhouse"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    doctor = commands.add_parser("doctor", help="why do I see nothing?")
+    add_arguments(doctor)
+    doctor.set_defaults(run=examine)
+    arguments = parser.parse_args()
+    sys.exit(arguments.run(arguments))
+
+
+def _say_what_is_missing(command: str, error: ModuleNotFoundError, extra: str) -> NoReturn:
+    """One sentence and status 1; a module of ours that is missing is a broken installation, and not that."""
+    missing = (error.name or "poolhouse").partition(".")[0]
+    if missing == "poolhouse":
+        raise error
+    sys.exit(f"{command} needs {missing}: pip install 'poolhouse[{extra}]'")

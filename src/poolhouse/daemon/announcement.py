@@ -1,0 +1,79 @@
+"""What connmond says of itself."""
+
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+from urllib.parse import urlencode
+
+from poolhouse.daemon.settings import CONSOLES_PORT, REPORTS_PORT
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.product import product
+from poolhouse.feed.protocol.subscribers import Network
+from poolhouse.fleet.snapshot import Health
+
+Bound = tuple[str, int]
+
+
+def announcement(reports: Sequence[Bound], consoles: Sequence[Bound], allow: Sequence[Network]) -> str:
+    """Where it listens, and what a program and a console must say to reach it."""
+    served = ", ".join(["this machine", *map(str, allow)])
+    return "\n".join(
+        (
+            product("connmond"),
+            f"  reports   UDP {_list(reports)}",
+            f"  consoles  UDP {_list(consoles)}  (serves {served})",
+            f"A program reports here with  {program_words(reports[0])}  in its SQLAlchemy URL.",
+            f"Watch with  {console_words(consoles[0])}",
+        )
+    )
+
+
+def program_words(reports: Bound) -> str:
+    """What a program adds to its database URL.
+
+    >>> program_words(("127.0.0.1", 25827)), program_words(("::1", 9))
+    ('?plugin=collectd', '?plugin=collectd&collectd_host=%3A%3A1&collectd_port=9')
+    """
+    host, port = _reachable(reports[0]), reports[1]
+    settings = {"plugin": "collectd"}
+    if host != "127.0.0.1":
+        settings["collectd_host"] = host
+    if port != REPORTS_PORT:
+        settings["collectd_port"] = str(port)
+    return "?" + urlencode(settings)
+
+
+def console_words(consoles: Bound) -> str:
+    """What a person types to see the fleet.
+
+    >>> console_words(("127.0.0.1", 25828)), console_words(("::1", 9))
+    ('connmon', 'connmon --host ::1 --port 9')
+    """
+    host, port = _reachable(consoles[0]), consoles[1]
+    words = ["connmon"]
+    if host != "127.0.0.1":
+        words += ["--host", host]
+    if port != CONSOLES_PORT:
+        words += ["--port", str(port)]
+    return " ".join(words)
+
+
+def farewell(health: Health, refused_consoles: int) -> str:
+    """What it has counted, when it ends."""
+    refused = f"{health.refused:,} refused"
+    limits = ", ".join(f"{name} {count:,}" for name, count in health.over_limit)
+    if limits:
+        refused += f" (over a limit: {limits})"
+    return (
+        f"connmond ends after {health.uptime:,.0f} s: {health.received:,} datagrams received, {refused}, "
+        f"{health.lost:,} of {health.expected:,} lost; {refused_consoles:,} refused from consoles"
+    )
+
+
+def _list(bound: Sequence[Bound]) -> str:
+    return ", ".join(format_address(*one) for one in bound)
+
+
+def _reachable(host: str) -> str:
+    """Every address of this machine is reached under its name."""
+    return socket.gethostname() if ip_address(host.partition("%")[0]).is_unspecified else host

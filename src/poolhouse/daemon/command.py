@@ -1,0 +1,70 @@
+"""The command ``connmond``."""
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+
+from poolhouse.daemon.server import Daemon
+from poolhouse.daemon.settings import CONSOLES_PORT, REPORTS_PORT, Settings, parse_settings
+from poolhouse.errors import SettingError
+from poolhouse.feed.product import product
+
+app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(product("connmond"))
+        raise typer.Exit
+
+
+@app.command()
+def connmond(
+    reports: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]", help=f"Receive reports here. Repeatable; port {REPORTS_PORT} if none is named."
+        ),
+    ] = None,
+    consoles: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]", help=f"Serve consoles here. Repeatable; port {CONSOLES_PORT} if none is named."
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK", help="Serve consoles of this network too, such as 10.0.0.0/8. Repeatable."
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Receive the reports of database connection pools and show them to consoles (connmon).
+
+    Without options it serves this machine only.
+    """
+    try:
+        settings = parse_settings(reports or [], consoles or [], allow or [])
+    except SettingError as error:
+        typer.echo(f"connmond: {error}", err=True)
+        raise typer.Exit(2) from None
+    try:
+        asyncio.run(_serve(settings))
+    except SettingError as error:
+        typer.echo(f"connmond: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _serve(settings: Settings) -> None:
+    end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end.set)
+    with Daemon(settings) as daemon:
+        typer.echo(daemon.announcement())
+        await daemon.run(end)
+        typer.echo(daemon.farewell())

@@ -1,0 +1,35 @@
+"""The sockets that connmond listens on."""
+
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from poolhouse.errors import SettingError
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.sockets import bind_all
+from poolhouse.feed.wayback import note_destinations
+
+
+def open_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitStack) -> list[socket.socket]:
+    """A socket for each address of each host; `stack` closes them.
+
+    Raises:
+        SettingError: If one cannot be bound; it names the option, the address and the reason.
+    """
+    sockets: list[socket.socket] = []
+    for host, port in addresses:
+        try:
+            bound = bind_all(host, port)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise SettingError(option, f"cannot listen on UDP {format_address(host, port)}: {reason}") from error
+        for sock in bound:
+            stack.enter_context(sock)
+            note_destinations(sock)
+        sockets += bound
+    return sockets
+
+
+def bound_to(sockets: Sequence[socket.socket]) -> list[tuple[str, int]]:
+    """Address and port of each."""
+    return [sock.getsockname()[:2] for sock in sockets]

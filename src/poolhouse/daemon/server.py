@@ -1,0 +1,106 @@
+"""connmond's one loop: reports come in, consoles are served, once a second what is over is forgotten."""
+
+import asyncio
+import os
+import socket
+from contextlib import ExitStack
+from typing import Self
+
+from poolhouse.clock import Clock, SystemClock
+from poolhouse.daemon.announcement import announcement, farewell
+from poolhouse.daemon.consoles import Consoles
+from poolhouse.daemon.ports import bound_to, open_ports
+from poolhouse.daemon.settings import Settings
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.product import product
+from poolhouse.feed.protocol.frame import Server
+from poolhouse.feed.protocol.subscribers import Subscribers
+from poolhouse.feed.wayback import waiting_datagrams
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.limits import FleetLimits
+
+#: Seconds between two snapshots to every console.
+INTERVAL = 1.0
+#: Seconds between two snapshots to those that asked for another program: asking cannot make the daemon busy.
+NEWCOMERS_INTERVAL = 0.2
+
+
+class Daemon:
+    """A context manager: entering binds the sockets, leaving closes them; `run` in between."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._stack = ExitStack()
+        self._fleet = Fleet(FleetLimits(), self._clock.monotonic())
+        self._subscribers = Subscribers(os.urandom(32), settings.allow)
+        self._newcomers_due = 0.0
+
+    def __enter__(self) -> Self:
+        """Bind.
+
+        Raises:
+            SettingError: If an address cannot be bound.
+        """
+        with self._stack:
+            self._reports = open_ports(self._settings.reports, "--reports", self._stack)
+            self._ports = open_ports(self._settings.consoles, "--consoles", self._stack)
+            self._stack = self._stack.pop_all()
+        addresses = tuple(format_address(*one) for one in bound_to(self._reports))
+        self._consoles = Consoles(self._fleet, Server(product("connmond"), INTERVAL, addresses))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close every socket."""
+        self._stack.close()
+
+    def announcement(self) -> str:
+        """Where it listens, and what a program and a console must say to reach it."""
+        return announcement(bound_to(self._reports), bound_to(self._ports), self._settings.allow)
+
+    def farewell(self) -> str:
+        """What it has counted."""
+        return farewell(self._fleet.health(self._clock.monotonic()), self._subscribers.refused)
+
+    async def run(self, end: asyncio.Event) -> None:
+        """Receive and serve until `end` is set."""
+        loop = asyncio.get_running_loop()
+        for sock in self._reports:
+            loop.add_reader(sock, self._receive_reports, sock)
+        for sock in self._ports:
+            loop.add_reader(sock, self._receive_from_consoles, sock)
+        try:
+            while not end.is_set():
+                self._tick()
+                await _wait(end, INTERVAL)
+        finally:
+            for sock in (*self._reports, *self._ports):
+                loop.remove_reader(sock)
+
+    def _receive_reports(self, sock: socket.socket) -> None:
+        now, wall_time = self._clock.monotonic(), self._clock.wall_time()
+        for datagram in waiting_datagrams(sock):
+            self._fleet.receive(datagram.content, now, wall_time)
+
+    def _receive_from_consoles(self, sock: socket.socket) -> None:
+        now = self._clock.monotonic()
+        for content, sender, via in waiting_datagrams(sock):
+            if (answer := self._subscribers.handle(content, sender, now, via)) is not None:
+                via.send(answer, sender)
+        if now >= self._newcomers_due:
+            self._newcomers_due = now + NEWCOMERS_INTERVAL
+            ours = [one for one in self._subscribers.newcomers(now) if one.nonce is not None]
+            self._consoles.serve(ours, now, self._clock.wall_time())
+
+    def _tick(self) -> None:
+        now = self._clock.monotonic()
+        self._fleet.expire(now)
+        self._consoles.serve(self._subscribers.consoles(now), now, self._clock.wall_time())
+
+
+async def _wait(end: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await end.wait()
+    except TimeoutError:
+        pass

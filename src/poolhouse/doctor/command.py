@@ -1,0 +1,73 @@
+"""The command ``poolhouse doctor``."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from poolhouse.clock import SystemClock
+from poolhouse.doctor.address import destination_of
+from poolhouse.doctor.environment import look_at_environment
+from poolhouse.doctor.finding import STATUS, Finding, Verdict
+from poolhouse.doctor.probe import probe
+from poolhouse.errors import SettingError
+from poolhouse.report.destination import Destination
+
+CONSOLES_PORT = 25828
+DESCRIPTION = """\
+Why do I see nothing? Looks at what is installed, looks up where reports go, sends one, and asks whether
+it arrived. Run it with the application's own Python, on the application's machine.
+"""
+EPILOG = """\
+status  0  everything is fine and the report was seen
+        1  something is wrong
+        2  the arguments are wrong
+        3  nothing is wrong, but whether the report arrived cannot be confirmed from here
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `examine` takes."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "url",
+        nargs="?",
+        metavar="URL",
+        help="a database URL with plugin=collectd, or collectd://host:port/ (default: POOLHOUSE_REPORT)",
+    )
+    parser.add_argument(
+        "--consoles",
+        type=int,
+        default=CONSOLES_PORT,
+        metavar="PORT",
+        help="the aggregator's port for consoles (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=12.0,
+        metavar="SECONDS",
+        help="how long to wait for the report to be seen (default: %(default)g; collectd tells every 10)",
+    )
+
+
+def examine(arguments: argparse.Namespace) -> int:
+    """Print what is found, one finding after the other; the exit status."""
+    try:
+        destination = destination_of(arguments.url)
+    except SettingError as error:
+        sys.stderr.write(f"poolhouse doctor: {error}\n")
+        return 2
+    worst = Verdict.FINE
+    for finding in _findings(destination, arguments.consoles, arguments.timeout):
+        sys.stdout.write(f"{finding}\n")
+        sys.stdout.flush()
+        worst = max(worst, finding.verdict)
+    return STATUS[worst]
+
+
+def _findings(destination: Destination, consoles_port: int, timeout: float) -> Iterator[Finding]:
+    yield from look_at_environment()
+    text = f"UDP {destination.address}, as host {destination.report_host}"
+    yield Finding(Verdict.FINE, "destination", text)
+    yield from probe(destination, consoles_port, timeout, SystemClock())

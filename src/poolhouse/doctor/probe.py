@@ -1,0 +1,178 @@
+"""A real report to where the application reports to, and a look at whether it arrived."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from poolhouse.clock import Clock
+from poolhouse.doctor.finding import Finding, Verdict
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.client import FeedClient
+from poolhouse.feed.link import Link
+from poolhouse.feed.sockets import Endpoint, connected, lookup
+from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.report.destination import Destination
+from poolhouse.wire.report import Report, Sums, encode_report
+
+#: The program that the report is of: it is seen beside the application's, and never in its sums.
+PROGRAM = "poolhouse-doctor"
+#: Seconds between two reports, and for which a refusal is waited for.
+INTERVAL = 1.0
+REFUSAL_TIME = 0.5
+#: Seconds after which a console port that has not said anything is taken to be silent.
+SILENCE = 3.0
+
+
+def probe(destination: Destination, consoles_port: int, timeout: float, clock: Clock) -> Iterator[Finding]:
+    """Look the name up, send reports, and ask the aggregator's console port whether they arrived.
+
+    Args:
+        destination: Where the application reports to.
+        consoles_port: The port of the same host that consoles ask.
+        timeout: Seconds to wait for the report to be seen.
+        clock: Where time comes from.
+    """
+    try:
+        found = lookup(destination.host, destination.port)
+    except (OSError, UnicodeError) as error:
+        yield Finding(Verdict.WRONG, "name", f"{destination.host} cannot be looked up: {error}")
+        return
+    # The order in which reports try them.
+    endpoints = sorted(found, key=lambda endpoint: endpoint.family == socket.AF_INET6)
+    addresses = ", ".join(str(endpoint.address[0]) for endpoint in endpoints)
+    yield Finding(Verdict.FINE, "name", f"{destination.host} is {addresses}")
+    yield from _send(endpoints, destination, consoles_port, timeout, clock)
+
+
+class _Sender:
+    """Reports of a process that has no pools."""
+
+    def __init__(self, sock: socket.socket, destination: Destination, clock: Clock) -> None:
+        self.token = f"{os.getpid()}:{os.urandom(3).hex()}"
+        self._sock = sock
+        self._destination = destination
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._number = 0
+        self._sequence = 0
+
+    def send(self, goodbye: bool = False) -> None:
+        """One report.
+
+        Raises:
+            OSError: If the address refuses, or cannot be reached.
+        """
+        self._number += 1
+        datagrams = encode_report(
+            Report(
+                host=self._destination.report_host,
+                program=PROGRAM,
+                token=self.token,
+                number=self._number,
+                sequence=self._sequence,
+                uptime=self._clock.monotonic() - self._began,
+                wall_time=self._clock.wall_time(),
+                interval=INTERVAL,
+                goodbye=goodbye,
+                sums=Sums(),
+                pools=(),
+            ),
+            self._destination.detail,
+        )
+        self._sequence += len(datagrams)
+        for datagram in datagrams:
+            self._sock.send(datagram)
+
+
+def _send(
+    endpoints: Sequence[Endpoint], destination: Destination, consoles_port: int, timeout: float, clock: Clock
+) -> Iterator[Finding]:
+    refusals: list[str] = []
+    for endpoint in endpoints:
+        address = format_address(*endpoint.address[:2])
+        try:
+            with connected(endpoint) as sock:
+                sender = _Sender(sock, destination, clock)
+                sender.send()
+                _wait_for_refusal(sock)
+                yield _confirm(sender, destination, consoles_port, timeout, clock)
+                return
+        except ConnectionRefusedError:
+            refusals.append(f"{address} refuses: nobody listens there")
+        except OSError as error:
+            refusals.append(f"{address}: {error.strerror}")
+    remedy = "Start connmond there, or collectd with the plugin; or correct collectd_host and collectd_port."
+    yield Finding(Verdict.WRONG, "report", f"UDP {'; '.join(refusals)}.\n{remedy}")
+
+
+def _wait_for_refusal(sock: socket.socket) -> None:
+    """Return if none comes.
+
+    Raises:
+        OSError: If one comes.
+    """
+    sock.settimeout(REFUSAL_TIME)
+    with suppress(TimeoutError):
+        sock.recv(1)
+
+
+def _confirm(
+    sender: _Sender, destination: Destination, consoles_port: int, timeout: float, clock: Clock
+) -> Finding:
+    """Go on reporting until the aggregator shows it, or it is clear that it will not.
+
+    Raises:
+        OSError: If a later report is refused.
+    """
+    seen = threading.Event()
+
+    def look(snapshot: Snapshot) -> None:
+        if _shows(snapshot, sender.token):
+            seen.set()
+
+    client = FeedClient(destination.host, consoles_port, "connect", on_snapshot=look, on_link=lambda _: None)
+    client.ask(PROGRAM)
+    client.start()
+    began = clock.monotonic()
+    try:
+        while not seen.wait(INTERVAL):
+            sender.send()
+            waited = clock.monotonic() - began
+            if waited > timeout or _is_hopeless(client.link, waited):
+                break
+    finally:
+        with suppress(OSError):
+            sender.send(goodbye=True)
+        client.close()
+    return _judge(seen.is_set(), client.link, destination)
+
+
+def _shows(snapshot: Snapshot, token: str) -> bool:
+    """Whether our process is there; value lists tell of a program only that it has one."""
+    if any(process.token == token for process in snapshot.processes):
+        return True
+    return snapshot.program is None and any(row.name == PROGRAM and row.processes for row in snapshot.programs)
+
+
+def _is_hopeless(link: Link, waited: float) -> bool:
+    return link.phase in ("refused", "unresolved") or (link.heard_at is None and waited > SILENCE)
+
+
+def _judge(is_seen: bool, link: Link, destination: Destination) -> Finding:
+    server = link.server or "the aggregator"
+    if is_seen:
+        return Finding(Verdict.FINE, "report", f"seen: {server} at {link.address} shows it")
+    if link.server is not None:
+        text = f"sent to UDP {destination.address}, but {server} at {link.address} does not show it"
+        if link.reports is not None:
+            text += f".\nIt receives reports on UDP {link.reports}."
+        return Finding(Verdict.WRONG, "report", text)
+    why = link.error or ("no answer" if link.heard_at is None else "it has not sent the program yet")
+    text = (
+        f"sent to UDP {destination.address} and not refused, which is all that UDP says.\n"
+        f"Whether it arrived is not to be confirmed from here (consoles at {link.address}: {why}).\n"
+        f"Where the aggregator runs, connmon shows the program {PROGRAM} while this runs."
+    )
+    return Finding(Verdict.UNKNOWN, "report", text)

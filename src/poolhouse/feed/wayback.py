@@ -1,0 +1,83 @@
+"""Answering a datagram from the address it was sent to.
+
+A console's socket is connected and takes nothing from elsewhere, but a socket bound to every address of a machine
+with several would answer from whichever the route prefers. The kernel tells where a datagram came to, and takes
+the same note with the answer.
+
+Source: ``ip(7)`` IP_PKTINFO, ``ipv6(7)`` IPV6_PKTINFO.
+"""
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from poolhouse.feed.protocol.subscribers import Address
+
+#: The longest datagram that is read whole; ours and collectd's have at most 1,452 bytes.
+DATAGRAM_BYTES = 4096
+#: Datagrams that are read in one go, at most.
+BATCH = 64
+
+#: As ``sendmsg`` takes it.
+Ancillary = tuple[tuple[int, int, bytes], ...]
+
+# From Linux's headers: the module socket of Python 3.11 does not name them.
+_IP_PKTINFO = 8
+_IPV6_RECVPKTINFO = 49
+_IPV6_PKTINFO = 50
+#: Interface, the address it came to, the address in its header.
+_IPV4_NOTE = struct.Struct("=i4s4s")
+#: The address it came to, interface.
+_IPV6_NOTE = struct.Struct("=16sI")
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_IPV6_NOTE.size)
+
+
+class Via(NamedTuple):
+    """The way back to a sender."""
+
+    socket: socket.socket
+    source: Ancillary
+
+    def send(self, datagram: bytes, address: Address) -> None:
+        """Send without waiting; lost if the kernel has no room for it or no way there."""
+        with contextlib.suppress(OSError):
+            self.socket.sendmsg([datagram], self.source, 0, address)
+
+
+class Datagram(NamedTuple):
+    """What came, from whom, and the way back."""
+
+    content: bytes
+    sender: Address
+    via: Via
+
+
+def note_destinations(sock: socket.socket) -> None:
+    """Let the kernel tell of each datagram where it came to."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def waiting_datagrams(sock: socket.socket) -> Iterator[Datagram]:
+    """What waits in a socket that never blocks, at most `BATCH` datagrams."""
+    for _ in range(BATCH):
+        try:
+            content, ancillary, _, sender = sock.recvmsg(DATAGRAM_BYTES, _ANCILLARY_BYTES)
+        except OSError:  # Nothing waits, or the kernel passes on that an answer reached nobody.
+            return
+        yield Datagram(content, sender, Via(sock, _source(ancillary)))
+
+
+def _source(ancillary: Sequence[tuple[int, int, bytes]]) -> Ancillary:
+    for level, kind, note in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            _, source, _ = _IPV4_NOTE.unpack(note)
+            return ((level, kind, _IPV4_NOTE.pack(0, source, bytes(4))),)
+        if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO):
+            source, _ = _IPV6_NOTE.unpack(note)
+            return ((level, kind, _IPV6_NOTE.pack(source, 0)),)
+    return ()

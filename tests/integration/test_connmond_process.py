@@ -1,0 +1,213 @@
+"""connmond as a process: what it says, receives, serves and survives."""
+
+import random
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from poolhouse.feed.protocol.datagrams import HELO
+from poolhouse.feed.sockets import Endpoint, lookup
+from poolhouse.wire.decode import decode_packet
+from poolhouse.wire.values import ValueList
+from support.connmond import COMMAND, Connmond, Watcher, program
+from support.reports import Reporting, report, send
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_it_says_where_it_listens_and_what_reaches_it() -> None:
+    with Connmond() as daemon:
+        version, reports, consoles, for_programs, for_people = daemon.announcement.splitlines()
+    assert version.startswith("connmond ")
+    assert reports == f"  reports   UDP 127.0.0.1:{daemon.reports}"
+    assert consoles == f"  consoles  UDP 127.0.0.1:{daemon.consoles}  (serves this machine)"
+    assert f"?plugin=collectd&collectd_port={daemon.reports}" in for_programs
+    assert for_people == f"Watch with  connmon --port {daemon.consoles}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_and_it_says_what_it_counted(number: int) -> None:
+    with Connmond() as daemon, Watcher(daemon.consoles) as watcher:
+        send([*report("shop"), b"not a report"], daemon.reports)
+        watcher.wait_for(lambda snapshot: snapshot.health.received == 3)
+        status, output, errors = daemon.end(number)
+    assert (status, errors) == (0, "")
+    assert "3 datagrams received, 1 refused, 0 of 2 lost" in output
+
+
+def test_a_report_is_shown_with_its_processes_and_pools() -> None:
+    with Connmond() as daemon, Watcher(daemon.consoles, program="shop") as watcher:
+        send(report("shop", used=3, idle=2, waiting=1, checkouts=40), daemon.reports)
+        snapshot = watcher.wait_for(lambda snapshot: snapshot.processes)
+        row = program(snapshot, "shop")
+        assert row is not None
+        assert (row.processes, row.used, row.idle, row.waiting, row.totals.checkouts) == (1, 3, 2, 1, 40)
+        (process,) = snapshot.processes
+        assert (process.host, process.token) == ("web1", "1:abcdef")
+        assert process.pools[0].reading.name == "db1:5432/shop"
+        assert [row.name for row in snapshot.hosts] == ["web1"]
+        assert watcher.client.link.server == daemon.announcement.splitlines()[0]
+        assert watcher.client.link.reports == f"127.0.0.1:{daemon.reports}"
+
+
+def test_another_program_is_shown_when_it_is_asked_for() -> None:
+    with Connmond() as daemon, Watcher(daemon.consoles, program="shop") as watcher:
+        send(report("shop"), daemon.reports)
+        send(report("nightly", token="2:abcdef"), daemon.reports)
+        watcher.wait_for(lambda snapshot: [one.token for one in snapshot.processes] == ["1:abcdef"])
+        watcher.client.ask("nightly")
+        watcher.wait_for(lambda snapshot: [one.token for one in snapshot.processes] == ["2:abcdef"])
+        watcher.client.ask(None)
+        watcher.wait_for(lambda snapshot: snapshot.program is None)
+
+
+def test_a_console_of_the_earlier_system_gets_value_lists_it_can_read() -> None:
+    """One value list a datagram, types count and derive, one value each, all eight parts, ASCII."""
+    with Connmond() as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as console:
+        send(report("shop", used=3, idle=2, checkouts=40), daemon.reports)
+        send(report("host", used=1, token="2:abcdef"), daemon.reports)
+        console.connect(("127.0.0.1", daemon.consoles))
+        console.settimeout(30)
+        console.send(HELO)
+        told: dict[str, float] = {}
+        while not {"web1/sqlalchemy-shop/derive-transactions", "web1/sqlalchemy-host_/derive-commits"} <= set(
+            told
+        ):
+            (values,) = decode_packet(console.recv(2048))
+            assert isinstance(values, ValueList)
+            assert values.interval == 1.0
+            assert values.identifier.type in ("count", "derive")
+            (told[str(values.identifier)],) = values.values
+    shop = {name.rpartition("/")[2]: value for name, value in told.items() if "/sqlalchemy-shop/" in name}
+    expected = {"count-checkedout": 3.0, "count-checkedin": 2.0, "count-connections": 5.0, "count-numprocs": 1.0}
+    assert expected.items() <= shop.items()
+    assert shop["derive-checkouts"] == 40
+    assert told["web1/sqlalchemy-host/count-checkedout"] == 4.0
+
+
+def test_both_families_are_served_by_default_names() -> None:
+    with Connmond(host="::1") as daemon:
+        assert f"UDP [::1]:{daemon.reports}" in daemon.announcement
+        with Watcher(daemon.consoles, host="::1") as watcher:
+            send(report("shop", used=3), daemon.reports, "::1")
+            watcher.wait_for(lambda snapshot: (row := program(snapshot, "shop")) and row.used == 3)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_console_asks_every_address_of_a_name_and_keeps_the_one_that_answers(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(name: str, port: int) -> list[Endpoint]:
+        assert name == "web1"
+        return [*lookup("::1", port), *lookup("127.0.0.1", port)]
+
+    monkeypatch.setattr("poolhouse.feed.caller.lookup", both)
+    with Connmond(host=host) as daemon, Watcher(daemon.consoles, host="web1") as watcher:
+        watcher.wait_for(lambda snapshot: snapshot.health.received == 0)
+        assert watcher.client.link.phase == "connected"
+
+
+def test_several_addresses_may_be_named() -> None:
+    with Connmond("--reports", "[::1]:0", "--reports", "127.0.0.2:0", "--allow", "192.0.2.0/24") as daemon:
+        pass
+    first, second = daemon.announcement.splitlines()[1:3]
+    assert first.count(", ") == 2
+    assert "[::1]:" in first
+    assert "127.0.0.2:" in first
+    assert second.endswith("(serves this machine, 192.0.2.0/24)")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_it_answers_from_the_address_it_was_asked_at(host: str) -> None:
+    """A connected socket takes nothing from another address: the route back would prefer 127.0.0.1."""
+    asked = "127.0.0.2" if host == "0.0.0.0" else "::1"
+    with Connmond(host=host) as daemon, Watcher(daemon.consoles, host=asked) as watcher:
+        send(report("shop", used=3), daemon.reports, asked)
+        watcher.wait_for(lambda snapshot: program(snapshot, "shop"))
+
+
+@pytest.mark.parametrize("option", ["--reports", "--consoles"])
+def test_a_taken_port_is_one_sentence_and_status_1(option: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        result = run("--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", option, f"127.0.0.1:{port}")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == f"connmond: {option}: cannot listen on UDP 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--reports", "127.0.0.1:x"], "--reports: '127.0.0.1:x': 'x' is no port"),
+        (["--allow", "10.0.0.0/99"], "--allow: '10.0.0.0/99' is no network"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_status_2(options: list[str], words: str) -> None:
+    result = run(*options)
+    assert result.returncode == 2
+    assert words in result.stderr
+
+
+def test_it_tells_its_version() -> None:
+    result = run("--version")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("connmond ")
+
+
+def test_garbage_and_a_flood_are_counted_and_survived() -> None:
+    """Traps 22, 23, 37 and 44, from outside."""
+    luck = random.Random(1)
+    first, second = report("shop", used=3)
+    garbage = [
+        bytes(4),
+        b"",
+        b"\x7a\x01\x00\x00" * 300,
+        HELO,
+        *(first[:length] for length in range(len(first))),
+        *(luck.randbytes(luck.randrange(1500)) for _ in range(2000)),
+    ]
+    with Connmond() as daemon, Watcher(daemon.consoles) as watcher:
+        for port in (daemon.reports, daemon.consoles):
+            for at in range(0, len(garbage), 50):
+                send(garbage[at : at + 50], port)
+        send([first, second], daemon.reports)
+        snapshot = watcher.wait_for(lambda snapshot: (row := program(snapshot, "shop")) and row.used == 3)
+        assert [row.name for row in snapshot.programs] == ["shop"]
+        assert snapshot.health.refused > 0
+        status, output, errors = daemon.end()
+    assert (status, errors) == (0, "")
+    assert "refused from consoles" in output
+
+
+def test_a_daemon_that_was_killed_and_started_again_is_found_again() -> None:
+    with Connmond() as first, Watcher(first.consoles) as watcher, Reporting("shop", first.reports, used=3):
+        before = watcher.wait_for(lambda snapshot: program(snapshot, "shop")).wall_time
+        first.end(signal.SIGKILL)
+        link = watcher.wait_for_phase("refused")
+        assert (link.error, link.server) == ("Connection refused", first.announcement.splitlines()[0])
+        with Connmond(reports=first.reports, consoles=first.consoles):
+            watcher.client.retry()
+            after = watcher.wait_for(lambda one: one.wall_time > before and program(one, "shop"))
+            assert after.health.uptime < after.wall_time - before
+            assert watcher.client.link.phase == "connected"
+
+
+def test_without_its_extra_it_says_what_to_install() -> None:
+    blocked = "import sys; sys.modules['typer'] = None; from poolhouse.cli import {0}; {0}()"
+    for command, extra in (("connmond", "daemon"), ("connmon", "console")):
+        result = subprocess.run(
+            [sys.executable, "-c", blocked.format(command)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr == f"{command} needs typer: pip install 'poolhouse[{extra}]'\n"

@@ -1,0 +1,149 @@
+"""``poolhouse doctor`` as a process, in the situations that it is for."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import poolhouse
+from support.connmond import Connmond
+
+COMMAND = (sys.executable, "-c", "from poolhouse.cli import poolhouse; poolhouse()", "doctor")
+
+
+def examine(
+    *arguments: str, command: tuple[str, ...] = COMMAND, **environment: str
+) -> tuple[int, dict[str, str], str]:
+    """Status, findings by subject (each with its sign), and what went to the error output."""
+    result = subprocess.run(
+        [*command, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "POOLHOUSE_REPORT": "", **environment},
+    )
+    findings: dict[str, str] = {}
+    for line in result.stdout.splitlines():
+        sign, subject, text = line[:6].strip(), line[7:19].strip(), line[20:]
+        if subject:
+            last = subject
+            findings[last] = f"{sign} {text}"
+        else:
+            findings[last] += f"\n{text}"
+    return result.returncode, findings, result.stderr
+
+
+@pytest.fixture
+def mute_port():
+    """A port where something listens that never answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def test_a_report_that_arrives_is_seen() -> None:
+    with Connmond() as daemon:
+        url = f"sqlite:///x.db?plugin=collectd&collectd_host=127.0.0.1&collectd_port={daemon.reports}"
+        status, findings, errors = examine(url, "--consoles", str(daemon.consoles))
+    assert (status, errors) == (0, "")
+    assert findings["plugin"].startswith("ok plugin=collectd loads poolhouse.")
+    assert findings["module"].startswith("ok sqlalchemy_collectd is ")
+    assert findings["name"] == "ok 127.0.0.1 is 127.0.0.1"
+    version = daemon.announcement.splitlines()[0]
+    assert findings["report"] == f"ok seen: {version} at 127.0.0.1:{daemon.consoles} shows it"
+
+
+def test_the_environment_s_destination_is_examined_where_no_url_is_given() -> None:
+    with Connmond() as daemon:
+        url = f"collectd://127.0.0.1:{daemon.reports}/?report_host=web7&detail=plain"
+        status, findings, _ = examine("--consoles", str(daemon.consoles), POOLHOUSE_REPORT=url)
+    assert status == 0
+    assert findings["destination"] == f"ok UDP 127.0.0.1:{daemon.reports}, as host web7"
+
+
+def test_a_port_where_nobody_listens_refuses(free_port: int) -> None:
+    status, findings, _ = examine(f"collectd://127.0.0.1:{free_port}/")
+    assert status == 1
+    assert findings["report"].startswith(f"WRONG UDP 127.0.0.1:{free_port} refuses: nobody listens there.")
+
+
+def test_a_name_that_is_not_known_is_told() -> None:
+    status, findings, _ = examine("collectd://no-such-host.invalid/")
+    assert status == 1
+    assert findings["name"].startswith("WRONG no-such-host.invalid cannot be looked up: ")
+    assert "report" not in findings
+
+
+def test_a_report_that_nothing_confirms_is_neither_fine_nor_wrong(mute_port: int, free_port: int) -> None:
+    status, findings, _ = examine(f"collectd://127.0.0.1:{mute_port}/", "--consoles", str(free_port))
+    assert status == 3
+    assert findings["report"].startswith(f"? sent to UDP 127.0.0.1:{mute_port} and not refused")
+    assert "Connection refused" in findings["report"]
+
+
+def test_an_aggregator_that_does_not_show_it_is_named(mute_port: int) -> None:
+    with Connmond() as daemon:
+        options = ("--consoles", str(daemon.consoles), "--timeout", "2")
+        status, findings, _ = examine(f"collectd://127.0.0.1:{mute_port}/", *options)
+    assert status == 1
+    assert f"at 127.0.0.1:{daemon.consoles} does not show it" in findings["report"]
+    assert f"It receives reports on UDP 127.0.0.1:{daemon.reports}." in findings["report"]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:///x.db", "the URL does not say plugin=collectd"),
+        ("shop", "the URL does not say plugin=collectd"),
+        ("sqlite:///x.db?plugin=collectd&collectd_prot=1", "collectd_prot: "),
+        ("sqlite:///x.db?plugin=collectd&collectd_port=abc", "collectd_port: "),
+        ("collectd://web1:abc/", "port: "),
+    ],
+)
+def test_a_wrong_url_is_one_sentence_and_status_2(url: str, words: str) -> None:
+    status, findings, errors = examine(url)
+    assert (status, findings) == (2, {})
+    assert errors.startswith("poolhouse doctor: ")
+    assert words in errors
+
+
+def test_the_earlier_distribution_beside_ours_is_told_with_the_remedy(tmp_path: Path, free_port: int) -> None:
+    metadata = tmp_path / "sqlalchemy_collectd-0.0.8.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: sqlalchemy-collectd\nVersion: 0.0.8\n")
+    (metadata / "entry_points.txt").write_text(
+        "[sqlalchemy.plugins]\ncollectd = sqlalchemy_collectd.client:Plugin\n"
+    )
+    status, findings, _ = examine(f"collectd://127.0.0.1:{free_port}/", PYTHONPATH=str(tmp_path))
+    assert status == 1
+    assert findings["plugin"].startswith("WRONG plugin=collectd loads sqlalchemy_collectd.client:Plugin")
+    assert "pip uninstall sqlalchemy-collectd" in findings["plugin"]
+    assert "pip install --force-reinstall --no-deps poolhouse" in findings["plugin"]
+
+
+def test_it_needs_nothing_but_the_standard_library() -> None:
+    source = str(Path(poolhouse.__file__).parents[1])
+    start = f"import sys; sys.path.insert(0, {source!r}); from poolhouse.cli import poolhouse; poolhouse()"
+    with Connmond() as daemon:
+        status, findings, errors = examine(
+            f"collectd://127.0.0.1:{daemon.reports}/",
+            "--consoles",
+            str(daemon.consoles),
+            command=(sys.executable, "-S", "-c", start, "doctor"),
+        )
+    assert (status, errors) == (1, "")
+    assert findings["plugin"] == "WRONG no installed package has a plugin collectd: pip install poolhouse"
+    assert findings["SQLAlchemy"].startswith("? not installed here")
+    assert findings["report"].startswith("ok seen: ")

@@ -1,0 +1,85 @@
+"""A real connmond on free ports, and a console that remembers what it is shown."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import IO
+
+from poolhouse.feed.client import FeedClient, Mode
+from poolhouse.feed.link import Link
+from poolhouse.fleet.snapshot import Row, Snapshot
+from support.waiting import wait_until
+
+COMMAND = (sys.executable, "-m", "poolhouse.daemon")
+
+
+class Connmond(AbstractContextManager["Connmond"]):
+    """Runs until the context is left.
+
+    Attributes:
+        announcement: What it says at its start.
+        reports, consoles: The ports that it listens on.
+    """
+
+    def __init__(self, *options: str, host: str = "127.0.0.1", reports: int = 0, consoles: int = 0) -> None:
+        where = f"[{host}]" if ":" in host else host
+        command = [*COMMAND, "--reports", f"{where}:{reports}", "--consoles", f"{where}:{consoles}", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self._output: IO[str] = self.process.stdout
+        self.announcement = "".join(self._output.readline() for _ in range(5))
+        self.reports, self.consoles = map(int, re.findall(r"UDP \S+:(\d+)", self.announcement))
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        """Its status, and what it wrote to its output after the announcement and to its error output."""
+        os.kill(self.process.pid, number)
+        output, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, output, errors
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+class Watcher(AbstractContextManager["Watcher"]):
+    """A console without a window.
+
+    Attributes:
+        snapshots, links: All that was told, oldest first.
+    """
+
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", mode: Mode = "connect", program: str | None = None
+    ) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.links: list[Link] = []
+        self.client = FeedClient(host, port, mode, on_snapshot=self.snapshots.append, on_link=self.links.append)
+        self.client.ask(program)
+        self.client.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def wait_for(self, is_right: Callable[[Snapshot], object], what: str = "") -> Snapshot:
+        """The first snapshot from now on that is right; an older newest one counts too."""
+        begin = max(0, len(self.snapshots) - 1)
+
+        def found() -> Snapshot | None:
+            return next((one for one in self.snapshots[begin:] if is_right(one)), None)
+
+        return wait_until(found, what=what or "a snapshot that is right") or self.snapshots[-1]
+
+    def wait_for_phase(self, phase: str) -> Link:
+        """The link, once it is in this phase."""
+        wait_until(lambda: self.client.link.phase == phase, what=f"{phase}: {self.client.link}")
+        return self.client.link
+
+
+def program(snapshot: Snapshot, name: str) -> Row | None:
+    """The program's row, if there is one."""
+    return next((row for row in snapshot.programs if row.name == name), None)

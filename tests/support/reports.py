@@ -1,0 +1,55 @@
+"""Reports of processes that exist only as datagrams."""
+
+import socket
+import threading
+import time
+from contextlib import AbstractContextManager
+from itertools import count
+from typing import Any
+
+from poolhouse.meter.reading import Counters, Gauges, PoolReading
+from poolhouse.wire.report import Report, Sums, encode_report
+
+
+def report(
+    program: str, *, host: str = "web1", token: str = "1:abcdef", number: int = 1, **changes: Any
+) -> list[bytes]:
+    """A process with one pool: the fields of `Gauges` and `Counters` by their names, everything else 0.
+
+    It is younger than any aggregator, so that what it has counted counts in full.
+    """
+    gauges = Gauges(**{name: changes.pop(name) for name in Gauges._fields if name in changes})
+    counters = Counters(**{name: changes.pop(name) for name in Counters._fields if name in changes})
+    pool = PoolReading(1, "db1:5432/shop", "QueuePool", gauges=gauges, counters=counters)
+    fields: dict[str, Any] = {"uptime": 0.0, "wall_time": time.time(), "interval": 1.0, "goodbye": False} | changes
+    sums = Sums(1, gauges, counters=counters)
+    return encode_report(
+        Report(host, program, token, number, sequence=1 + 2 * (number - 1), sums=sums, pools=(pool,), **fields)
+    )
+
+
+def send(datagrams: list[bytes], port: int, host: str = "127.0.0.1") -> None:
+    """To an aggregator's port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        for datagram in datagrams:
+            sock.sendto(datagram, (host, port))
+
+
+class Reporting(AbstractContextManager["Reporting"]):
+    """A process that reports every quarter of a second, until the context is left."""
+
+    def __init__(self, program: str, port: int, **changes: Any) -> None:
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(program, port, changes))
+        self._thread.start()
+
+    def _run(self, program: str, port: int, changes: dict[str, Any]) -> None:
+        for number in count(1):
+            send(report(program, number=number, **changes), port)
+            if self._end.wait(0.25):
+                return
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
