@@ -229,6 +229,15 @@ def test_a_private_part_cut_anywhere_is_refused():
             assert caught.value.offset == at
 
 
+@pytest.mark.parametrize("length", [0, 3, 5])
+def test_a_malformed_part_behind_a_report_is_refused_where_it_begins(length: int):
+    """Trap 22."""
+    first, _ = encode_report(report(pool()))
+    with pytest.raises(PacketError) as caught:
+        decode_message(first + HEADER.pack(PRIVATE, length))
+    assert caught.value.offset == len(first)
+
+
 @pytest.mark.parametrize("kind", [HOST, PLUGIN_INSTANCE, TYPE_INSTANCE])
 def test_a_private_part_without_a_name_beside_it_is_refused(kind: int):
     first, _ = encode_report(report(pool()))
