@@ -46,14 +46,15 @@ class Dispatcher:
         self._clock = clock
         self._network = network
         self._wake = wake
-        #: Replaced, never changed, so that nobody iterates over what another thread inserts into.
+        #: Any thread, and any signal handler, may insert; without a lock, because inserting is atomic. So whoever
+        #: iterates, iterates over a copy. The same holds for the senders.
         self._streams: dict[_Key, Stream] = {}
+        #: Destinations whose interval or detail is another one's: the log said so.
+        self._differing: set[Destination] = set()
         self._begin(identity)
 
     def _begin(self, identity: Identity) -> None:
         self._identity = identity
-        #: Protects the making of streams.
-        self._making = Lock()
         #: Protects rosters, routes and sockets: held while reports are made and sent, never during a lookup.
         self._turn = Lock()
         self._senders: dict[tuple[str, int], Sender] = {}
@@ -65,20 +66,20 @@ class Dispatcher:
         """Begin anew in a forked child: no pool, no socket, no lock of before. What was reported until now."""
         self._close_sockets()
         self._begin(identity)
-        sources = [source for stream in self._streams.values() for source in stream.sources]
-        for key, stream in self._streams.items():
+        sources = [source for stream in self._streams.copy().values() for source in stream.sources]
+        for key, stream in self._streams.copy().items():
             stream.begin(self._sender(key.host, key.port))
         return sources
 
     def stream(self, destination: Destination) -> Stream:
         """The stream to a destination, the same one for the same host, port, program and reporting host."""
         key = _Key(destination.host, destination.port, destination.program_name, destination.report_host)
-        with self._making:
-            stream = self._streams.get(key)
-            if stream is None:
-                stream = Stream(destination, self._sender(destination.host, destination.port), self._wake)
-                self._streams = {**self._streams, key: stream}
-        if stream.destination != destination:
+        stream = self._streams.get(key)
+        if stream is None:
+            made = Stream(destination, self._sender(destination.host, destination.port), self._wake)
+            stream = self._streams.setdefault(key, made)
+        if stream.destination != destination and destination not in self._differing:
+            self._differing.add(destination)
             log(
                 WARNING,
                 "%r reports to %s already, every %g s in %s detail; interval and detail stay so",
@@ -141,7 +142,7 @@ class Dispatcher:
 
     def _active(self) -> list[Stream]:
         """The streams whose pools were used in this process."""
-        return [stream for stream in self._streams.values() if stream.due < inf]
+        return [stream for stream in self._streams.copy().values() if stream.due < inf]
 
     def _next_due(self, senders: set[Sender]) -> float:
         lookups = [sender.route.lookup_due for sender in senders]
@@ -187,7 +188,7 @@ class Dispatcher:
 
     def _tell(self) -> None:
         """Log what has changed about the destinations, each change once."""
-        for sender in list(self._senders.values()):
+        for sender in self._senders.copy().values():
             route, told = sender.route, self._told.get(sender, State.UNTRIED)
             if route.state is told or route.state is State.UNTRIED:
                 continue
@@ -207,11 +208,10 @@ class Dispatcher:
                     log(DEBUG if told is State.UNTRIED else INFO, "reports go to %s", where)
 
     def _close_sockets(self) -> None:
-        for sender in self._senders.values():
+        for sender in self._senders.copy().values():
             sender.close()
 
     def _sender(self, host: str, port: int) -> Sender:
-        sender = self._senders.get((host, port))
-        if sender is None:
-            sender = self._senders[host, port] = Sender(Route(host, port), self._network)
-        return sender
+        return self._senders.get((host, port)) or self._senders.setdefault(
+            (host, port), Sender(Route(host, port), self._network)
+        )

@@ -67,6 +67,7 @@ class Reporter:
         #: One item for every fork under way: no thread starts meanwhile. Counted so because a deque is atomic.
         self._forks: deque[None] = deque()
         self._has_ended = False
+        self._has_failed = False
         self._has_finalizer = False
 
     def stream(self, destination: Destination) -> Stream:
@@ -124,7 +125,9 @@ class Reporter:
                 self._run = _Run(self._work)
                 self._register_end()
         except Exception as error:
-            log(ERROR, "no thread can be started, so no pool is reported", error=error)
+            if not self._has_failed:
+                log(ERROR, "no thread can be started: pools are reported when the process ends", error=error)
+            self._has_failed = True
         finally:
             self._starting.release()
 

@@ -2,8 +2,8 @@
 
 A name is looked up at first use, again while there is trouble, and now and then; never for every report. A lookup
 may take as long as the resolver's patience, in the only thread that reports: so the next one for the same name
-waits until at most a tenth of the time goes into lookups. A failed lookup leaves the addresses that were known in
-use.
+waits until at most a tenth of the time goes into lookups, a hundredth where there is no trouble. A failed lookup
+leaves the addresses that were known in use.
 
 IPv4 comes first where a name has both, since servers of the earlier system listen there only; what refuses gives
 way to the next address.
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 #: Seconds from a lookup to the next one without trouble; in trouble, doubling from the first to the second.
 REFRESH_S = 300.0
 FIRST_RETRY_S, LAST_RETRY_S = 2.0, 16.0
-#: A name is looked up again when so many times the last lookup's duration have passed.
-PATIENCE = 9.0
+#: A name is looked up again when so many times the last lookup's duration have passed, in trouble and without.
+PATIENCE, REFRESH_PATIENCE = 9.0, 99.0
 
 
 class Address(NamedTuple):
@@ -108,9 +108,9 @@ class Route:
 
     def _end_lookup(self, now: float) -> None:
         assert self._began is not None, "a lookup ends that has begun"
-        patience = PATIENCE * (now - self._began)
-        self._retry_due = now + max(self._retry_s, patience)
+        duration = now - self._began
+        self._retry_due = now + max(self._retry_s, PATIENCE * duration)
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
-        self._refresh_due = now + max(REFRESH_S, patience)
+        self._refresh_due = now + max(REFRESH_S, REFRESH_PATIENCE * duration)
         self._began = None
         self.was_looked_up = True
