@@ -1,7 +1,7 @@
 """A program that forks processes which use SQLAlchemy in known numbers, and tell what truly happened.
 
-Run as ``python -m support.workload URL``; `Workload` is the test's end of it. What a process did to the database is
-counted at the database driver, not by anything of ours.
+Run as ``python -m support.workload URL``; `Workload` is the test's end of it. What a process did to the database
+is counted at the database driver, not by anything of ours.
 """
 
 import json
@@ -12,7 +12,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from support.programs import PYTHONPATH
@@ -129,11 +128,9 @@ class Workload:
         )
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.process.communicate()
-        if error is None:
+        if kind is None:
             assert self.process.returncode == 0
 
     def fork(self) -> int:
@@ -198,7 +195,8 @@ def main(url: str) -> None:
             answer = {"number": len(children) - 1}
         else:
             answer = obey(command, *children[command["number"]])
-        print(json.dumps(answer), flush=True)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
     for _, sock in children:
         sock.close()  # Whoever still lives reads an end, and exits.
     for pid, _ in children:
