@@ -6,15 +6,51 @@ has overwritten the other's modules, removing it deletes them, and SQLAlchemy ma
 
 import logging
 from collections.abc import Iterable
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, distributions, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
 
 logger = logging.getLogger("poolhouse.instrumentation")
 
+OURS = "poolhouse"
 EARLIER = "sqlalchemy-collectd"
 #: What puts it right: the first takes our modules away too, the second brings them back.
 COMMANDS = ("pip uninstall sqlalchemy-collectd", "pip install --force-reinstall --no-deps poolhouse")
 
 _told: list[bool] = []
+
+
+class Installation(NamedTuple):
+    """Whose code answers to the names that users type, in this interpreter."""
+
+    #: The distribution and version whose plugin ``?plugin=collectd`` loads; ``None`` if there is none.
+    plugin: str | None
+    #: The distribution whose ``sqlalchemy_collectd.server.plugin`` is imported; ``None`` if there is none.
+    module: str | None
+    #: The version of SQLAlchemy that is installed.
+    sqlalchemy: str | None
+    #: What to do where sqlalchemy-collectd is in the way.
+    advice: str | None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether both names lead to poolhouse."""
+        return self.module == OURS and self.plugin is not None and self.plugin.split()[0] == OURS
+
+
+def look() -> Installation:
+    """What is installed in this interpreter; imports nothing of it."""
+    found = [entry for entry in entry_points(group="sqlalchemy.plugins") if entry.name == "collectd"]
+    # SQLAlchemy takes the first of a name.
+    plugin = found[0].dist if found else None
+    earlier = earlier_version()
+    return Installation(
+        plugin=f"{plugin.metadata['Name']} {plugin.version}" if plugin is not None else None,
+        module=_module_owner(),
+        sqlalchemy=_version("sqlalchemy"),
+        advice=None if earlier is None else advice(earlier),
+    )
 
 
 def earlier_version(installed: Iterable[Distribution] | None = None) -> str | None:
@@ -23,12 +59,7 @@ def earlier_version(installed: Iterable[Distribution] | None = None) -> str | No
     Args:
         installed: Distributions to look through; by default those of this interpreter.
     """
-    for distribution in distributions(name=EARLIER) if installed is None else installed:
-        # A folder that a broken removal left behind has no metadata.
-        name = distribution.metadata["Name"] if distribution.metadata else None
-        if name and name.lower().replace("_", "-").replace(".", "-") == EARLIER:
-            return distribution.version
-    return None
+    return _version(EARLIER, installed)
 
 
 def advice(version: str) -> str:
@@ -55,3 +86,22 @@ def warn_once() -> None:
         return
     if version is not None:
         logger.warning("%s", advice(version))
+
+
+def _version(name: str, installed: Iterable[Distribution] | None = None) -> str | None:
+    for distribution in distributions(name=name) if installed is None else installed:
+        # Its folder may be what a broken removal left behind, without metadata.
+        found = distribution.metadata["Name"] if distribution.metadata else None
+        if found and found.lower().replace("_", "-").replace(".", "-") == name:
+            return distribution.version
+    return None
+
+
+def _module_owner() -> str | None:
+    """Whose ``sqlalchemy_collectd.server.plugin`` would be imported: ours hands over to poolhouse."""
+    spec = find_spec("sqlalchemy_collectd")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        module = Path(folder, "server", "plugin.py")
+        if module.is_file():
+            return OURS if OURS in module.read_text("utf-8", "replace") else EARLIER
+    return None

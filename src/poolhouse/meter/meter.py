@@ -2,10 +2,10 @@
 
 Who may do what:
 
-- *Any thread, task, finalizer or signal handler, at any time*: append to the four deques, call a `Tally`, raise a
-  `HighWater`, call `Meter.fold`. None of this waits for anybody, and nothing is lost. It rests on
-  single bytecode-free operations of CPython with a GIL (``deque.append``, ``deque.popleft``, ``next(count)``) and
-  on stores whose races are harmless, as said where they are; nothing is claimed for builds without one.
+- *Any thread, task, finalizer or signal handler, at any time*: append to the four deques, call a `Tally`, raise
+  a `HighWater`, call `Meter.fold` or `Meter.totals`. None of this waits for anybody, and nothing is lost. It rests
+  on calls that CPython with a GIL does in one step (``deque.append``, ``deque.popleft``, ``next(count)``) and on
+  stores whose races are harmless, as said where they are; nothing is claimed for builds without one.
 - *One thread at a time* (the reporter's): `Meter.read`.
 - *A forked child, while it has one thread*: `Meter.reset`, which keeps the same deques, tallies and marks so that
   whoever bound their methods may go on using them.
@@ -112,8 +112,11 @@ class HighWater:
         self.level = self.peak = self._at_start = 0
 
 
-class _Folded(NamedTuple):
-    """What has been folded so far. A fold replaces it as a whole, so whoever reads it sees one moment."""
+class Folded(NamedTuple):
+    """What has been folded so far. A fold replaces it as a whole, so whoever reads it sees one moment.
+
+    The histograms are not changed any more, and not to be changed by who reads them.
+    """
 
     wait: Histogram
     use: Histogram
@@ -174,7 +177,7 @@ class Meter:
         self.connect_errors = Tally()
         self.adopted = Tally()
         self._lock = deque([True])
-        self._folded = _Folded(Histogram(), Histogram(), Histogram())
+        self._folded = Folded(Histogram(), Histogram(), Histogram())
         self._marks: deque[Mark] = deque(maxlen=MARKS)
         self._disconnects = 0
 
@@ -197,7 +200,7 @@ class Meter:
             wait.record_all(timeouts)
             use.record_all(_drained(self.uses))
             create.record_all(creates)
-            self._folded = _Folded(
+            self._folded = Folded(
                 wait,
                 use,
                 create,
@@ -207,6 +210,11 @@ class Meter:
             )
         finally:
             self._lock.append(held)
+
+    def totals(self) -> Folded:
+        """Everything that was measured so far, without closing an interval; any thread may call it."""
+        self.fold()
+        return self._folded
 
     def read(
         self,
@@ -234,8 +242,7 @@ class Meter:
 
         Should another thread be folding at this moment, its batch is in the next reading.
         """
-        self.fold()
-        folded = self._folded
+        folded = self.totals()
         adopted = self.adopted.read()
         gauges = look()
         self._disconnects = max(self._disconnects, folded.connects + adopted - gauges.connections)
@@ -291,7 +298,7 @@ class Meter:
             tally.reset()
         # A thread of the parent may have had the lock when the process forked.
         self._lock = deque([True])
-        self._folded = _Folded(Histogram(), Histogram(), Histogram())
+        self._folded = Folded(Histogram(), Histogram(), Histogram())
         self._marks.clear()
         self._disconnects = 0
 
