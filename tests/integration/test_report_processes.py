@@ -238,6 +238,31 @@ if __name__ == "__main__":
         assert {report.program for report in receiver.reports} == {"nova.py"}
 
 
+def test_workers_of_pools_and_executors_say_goodbye() -> None:
+    with Receiver() as receiver:
+        run(
+            """
+            import multiprocessing, sys
+            from concurrent.futures import ProcessPoolExecutor
+            from support.counted_pool import CountedPool
+            db = CountedPool(sys.argv[1])
+            def work(times):
+                db.use(times)
+            context = multiprocessing.get_context("fork")
+            with ProcessPoolExecutor(2, mp_context=context) as executor:
+                list(executor.map(work, [1] * 20))
+            with context.Pool(2) as pool:
+                pool.map(work, [100] * 20)
+                pool.close()
+                pool.join()
+            """,
+            receiver.url(interval=NEVER),
+            options=FORK_OPTIONS,
+        )
+        assert sum(receiver.checkouts(token) for token in receiver.tokens()) == 2020
+        assert receiver.goodbyes() == set(receiver.tokens())
+
+
 def test_a_process_that_ends_by_os_exit_can_flush() -> None:
     with Receiver() as receiver:
         run(
