@@ -30,7 +30,8 @@ def times(*weighted_ms: tuple[float, int]) -> Histogram:
 
 def bell(middle_ms: float, number: int = 40, longest_ms: float | None = None) -> Histogram:
     """A distribution with one hump around its middle and a tail."""
-    histogram = times(*((middle_ms * 2 ** (step / 4), max(1, number - step * step * 2)) for step in range(-6, 7)))
+    steps = range(-18, 19)
+    histogram = times(*((middle_ms * 2 ** (step / 8), round(number / 2 ** (step * step / 60))) for step in steps))
     if longest_ms is not None:
         histogram.add(times((longest_ms, 1)))
     return histogram
@@ -195,6 +196,7 @@ def pool(key: int, used: int, waiting: int, name: str = "db1:5432/shop", maximum
         ),
         Rates(31.0, 0.0, 0.0, 0.0, 30.0, 0.1, 31.0, 0.2, 0.0, 0.0),
         Times(bell(300, 120), bell(4, 400, 41_000), None),
+        interval_mark=Mark(9, used, waiting + 1, maximum),
     )
 
 

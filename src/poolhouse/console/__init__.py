@@ -1,1 +1,25 @@
 """connmon, the live view in a terminal."""
+
+from poolhouse.console.feed import FeedFactory
+from poolhouse.feed.addresses import format_address
+from poolhouse.feed.client import FeedClient, Mode
+
+
+def feed_of(host: str, port: int, mode: Mode = "auto") -> FeedFactory:
+    """What makes the feed of a daemon, or of what a collectd pushes to this port; `mode` as in `FeedClient`."""
+    return lambda on_snapshot, on_link: FeedClient(host, port, mode, on_snapshot=on_snapshot, on_link=on_link)
+
+
+def run(host: str, port: int, mode: Mode = "auto", seconds: float | None = None) -> None:
+    """Show the console until the person quits, or for so many seconds.
+
+    Raises:
+        SettingError: In mode ``listen``, if the port cannot be bound.
+        ModuleNotFoundError: Without textual.
+    """
+    from poolhouse.console.app import ConsoleApp
+
+    app = ConsoleApp(feed_of(host, port, mode), format_address(host, port), seconds=seconds)
+    app.run()
+    if app.failure is not None:
+        raise app.failure

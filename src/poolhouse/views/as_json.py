@@ -120,10 +120,14 @@ def _times(times: Times) -> dict[str, Any]:
 
 
 def _distribution(name: str, times: Histogram | None) -> dict[str, Any]:
-    return {
-        **{f"{name}_{quantile}": times.quantile(q) if times is not None else None for quantile, q in _QUANTILES},
-        f"{name}_max": times.max_ns / 1e9 if times is not None and times.max_ns else None,
-    }
+    longest = times.max_ns / 1e9 if times is not None and times.max_ns else None
+    return {**{f"{name}_{quantile}": _nanoseconds(times, q) for quantile, q in _QUANTILES}, f"{name}_max": longest}
+
+
+def _nanoseconds(times: Histogram | None, q: float) -> float | None:
+    """A quantile in seconds, to the nanosecond: more digits than that mean nothing."""
+    seconds = times.quantile(q) if times is not None else None
+    return round(seconds, 9) if seconds is not None else None
 
 
 def _event(event: Event) -> dict[str, Any]:

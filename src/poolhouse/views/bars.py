@@ -41,7 +41,7 @@ def bars(times: Histogram | None, width: int, height: int) -> tuple[Line, ...]:
     >>> times = Histogram(); times.record_all([2_000_000] * 70 + [9_000_000] * 25 + [300_000_000] * 5)
     >>> for line in bars(times, 44, 2): print(text_of(line).rstrip())
     █
-    █           ▃▃                             ▂
+    █           ▃▄                             ▂
     ▲p50─────────▲p90───────────────────────p99▲
                   10ms               100ms
     """
@@ -65,7 +65,7 @@ def summary(title: str, times: Histogram | None, since: str, width: int) -> tupl
     """
     number = exact(times.count) if times is not None else UNKNOWN
     headline = (Span(f"{title}  ", "strong"), Span(f"{number} {since}", "dim"))
-    if width < 76:
+    if width < 75:
         return headline, quantiles(times)
     return ((*headline, Span("  "), *quantiles(times)),)
 
@@ -83,18 +83,23 @@ def _span(times: Histogram) -> tuple[float, float]:
 
 
 def _densities(times: Histogram, low: float, high: float, width: int) -> list[float]:
-    """How many durations fell in each cell; a bucket wider than a cell is spread over its cells."""
+    """How many durations fell in each cell; a bucket's are spread evenly over the part of the axis it covers.
+
+    Whole buckets would not do: cells that hold now one of them and now two make a comb of a smooth distribution.
+    """
     density = [0.0] * width
-    bucket = 2.0**-times.scale
     per_cell = (high - low) / width
+    bucket = 2.0**-times.scale
     counts = [(ZERO_EXPONENT + index * bucket, count) for index, count in enumerate(times.counts) if count > 0]
     if times.zero:
         counts.append((ZERO_EXPONENT - bucket, times.zero))
-    for begin, count in counts:
-        first = min(width - 1, int((begin - low) / per_cell))
-        last = min(width - 1, max(first, ceil((begin + bucket - low) / per_cell - 1e-9) - 1))
-        for cell in range(first, last + 1):
-            density[cell] += count / (last - first + 1)
+    for exponent, count in counts:
+        begin, end = (exponent - low) / per_cell, (exponent + bucket - low) / per_cell
+        for cell in range(int(begin), min(width, ceil(end))):
+            overlap = min(end, cell + 1) - max(begin, cell)
+            # Rounding leaves slivers in the next cell, which would show as durations where there were none.
+            if overlap > 1e-6:
+                density[cell] += count * overlap / (end - begin)
     return density
 
 

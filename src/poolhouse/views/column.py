@@ -187,16 +187,20 @@ class Sheet(Generic[R]):
     def heading(self) -> Line:
         """The line of headings; ``▾`` or ``▴`` stands beside what the rows are sorted by, ``▸`` where more is."""
         sorting = self.sorting or self.table.sorting
-        spans = [Span(" " * (self._margin - 1) + ("◂" if self.moved else " "), "dim")]
-        for index, (column, width) in enumerate(self.placed):
+        spans = [Span(" " * (self._margin - 1), "dim")]
+        before = "◂" if self.moved else " "
+        for column, width in self.placed:
             is_sorted = column.heading == sorting.heading
-            arrow = ("▴" if sorting.is_reversed != column.is_name else "▾") if is_sorted else ""
-            text = column.heading + ("  " if column.has_sign and not is_sorted else "")
+            text = column.heading
             if is_sorted:
-                text = f"{arrow}{column.heading}" if not column.is_name else f"{column.heading}{arrow}"
-                text += " " if column.has_sign and cells(text) < width else ""
-            aligned = left(text, width) if column.is_name else right(text, width)
-            spans.append(Span((" " if index else "") + aligned, "strong" if is_sorted else "dim"))
+                arrow = "▴" if sorting.is_reversed != column.is_name else "▾"
+                text = f"{text}{arrow}" if column.is_name else f"{arrow}{text}"
+            if column.has_sign:
+                text += "  "
+            # An arrow may stand in the cell between two columns.
+            aligned = before + left(text, width) if column.is_name else right(text, width + 1)
+            spans.append(Span(aligned, "strong" if is_sorted else "dim"))
+            before = " "
         if self.hidden > 0 and (room := self.width - sum(cells(span.text) for span in spans)) >= 1:
             spans.append(Span(right("▸", room), "dim"))
         return cut_line(tuple(spans), self.width)

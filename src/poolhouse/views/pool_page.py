@@ -3,7 +3,7 @@
 from poolhouse.fleet.snapshot import PoolRow, Times
 from poolhouse.meter.reading import Counters, PoolReading
 from poolhouse.views.bars import bars, summary
-from poolhouse.views.line import UNKNOWN, Line, Span, beside, cut_line, left, printable, right, spread, words
+from poolhouse.views.line import Line, Span, beside, cut_line, left, printable, right, spread, words
 from poolhouse.views.pool_table import PoolEntry
 from poolhouse.views.spark import meter
 from poolhouse.views.standing import is_positive, tone_of
@@ -62,17 +62,17 @@ def pool_page(entry: PoolEntry, width: int, height: int) -> tuple[Line, ...]:
     if entry.pool is None:
         return ((), (Span("  This process tells its sums only: of its pools nothing more is known.", "dim"),))
     reading = entry.pool.reading
-    facts = (*_peaks(reading), *_counters(entry.pool, width))
-    is_beside = width >= _BESIDE
-    # What is left for each distribution's bars, after its headline and its axis, with a blank line between blocks.
-    free = (height - len(facts) - 1 - 4) if is_beside else (height - len(facts) - 3 * (3 + 1)) // 3
-    gap: tuple[Line, ...] = ((),) if free > 0 else ()
-    blocks = _blocks(
-        entry.pool.recent, reading, (width - 8) // 3 if is_beside else width - 3, min(_HIGHEST, max(1, free))
-    )
-    if is_beside:
-        return (*facts, *gap, *beside(blocks, (width - 8) // 3))
-    return (*facts, *(line for block in blocks for line in (*gap, *block)))
+    facts = (_peaks(entry.pool), *_counters(entry.pool, width))
+    # What is left for bars, beside the distributions' headlines, axes, and the blank lines between.
+    if width >= _BESIDE:
+        column = (width - 2 - 2 * 3) // 3
+        free = height - len(facts) - 5
+        lines = [(), *beside(_blocks(entry.pool.recent, reading, column, free), column)]
+    else:
+        free = (height - len(facts) - 3 * 4) // 3
+        blocks = _blocks(entry.pool.recent, reading, width - 2, free)
+        lines = [line for block in blocks for line in (*([()] if free > 0 else []), *block)]
+    return (*facts, *((Span(" "), *line) if line else line for line in lines))
 
 
 def _limits(reading: PoolReading | None) -> list[Line]:
@@ -86,13 +86,17 @@ def _limits(reading: PoolReading | None) -> list[Line]:
     ]
 
 
-def _peaks(reading: PoolReading) -> tuple[Line, ...]:
-    last = reading.marks[0] if reading.marks else None
+def _peaks(pool: PoolRow) -> Line:
+    ever, last = pool.reading.peak, pool.interval_mark
+    pairs = (
+        ("used", ever.used, last.used),
+        ("waiting", ever.waiting, last.waiting),
+        ("connections", ever.connections, last.connections),
+    )
     spans = [Span(" peaks", "strong")]
-    for name in ("used", "waiting", "connections"):
-        recent = exact(getattr(last, name)) if last else UNKNOWN
-        spans += [Span(f"  {name} "), Span(exact(getattr(reading.peak, name))), Span(f" ({recent})", "dim")]
-    return ((*spans, Span("   ever (last interval)", "dim")),)
+    for name, most, recent in pairs:
+        spans += [Span(f"  {name} {exact(most)}"), Span(f" ({exact(recent)})", "dim")]
+    return (*spans, Span("   ever (last interval)", "dim"))
 
 
 def _counters(pool: PoolRow, width: int) -> tuple[Line, ...]:
@@ -130,13 +134,13 @@ def _since_start(counters: Counters, name: str) -> int | None:
     return value
 
 
-def _blocks(recent: Times, reading: PoolReading, width: int, height: int) -> list[list[Line]]:
+def _blocks(recent: Times, reading: PoolReading, width: int, free: int) -> list[list[Line]]:
     """A headline and bars for each distribution: of the last minute, or since the start where that saw nothing."""
+    height = min(_HIGHEST, max(1, free))
     blocks: list[list[Line]] = []
     for name, title in _TITLES.items():
         times, since = getattr(recent, name), "in the last minute"
         if times is None or not times.count:
             times, since = getattr(reading, name), "since start"
-        lines = (*summary(title, times, since, width), *bars(times, width, height))
-        blocks.append([(Span(" "), *cut_line(line, width)) for line in lines])
+        blocks.append([*summary(title, times, since, width), *bars(times, width, height)])
     return blocks

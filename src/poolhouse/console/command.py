@@ -1,0 +1,143 @@
+"""The command ``connmon``."""
+
+import os
+import shutil
+import sys
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from poolhouse.clock import SystemClock
+from poolhouse.console import feed_of, run
+from poolhouse.console.once import wait_for_snapshot, why_nothing
+from poolhouse.errors import SettingError
+from poolhouse.feed.addresses import format_address, parse_address
+from poolhouse.feed.client import Mode
+from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.views import plain
+from poolhouse.views.as_json import json_text
+from poolhouse.views.line import Line, Tone
+from poolhouse.views.standing import is_saturated
+
+#: UDP port on which consoles are served, and to which collectd's plugin pushes.
+CONSOLE_PORT = 25828
+#: Cells of a line where there is no terminal to ask.
+_PLAIN_WIDTH = 100
+#: Exit statuses beside 0.
+NOTHING_CAME, SATURATED = 1, 3
+
+_STYLES: dict[Tone, dict[str, Any]] = {
+    "plain": {},
+    "strong": {"bold": True},
+    "dim": {"dim": True},
+    "accent": {"fg": "cyan"},
+    "good": {"fg": "green"},
+    "bad": {"fg": "red", "bold": True},
+}
+
+connmon = typer.Typer(
+    add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+class Way(StrEnum):
+    """How the console comes by its data, where it is not to choose itself."""
+
+    listen = "listen"
+    connect = "connect"
+
+
+class Failure(StrEnum):
+    """What ``--fail-on`` knows."""
+
+    saturated = "saturated"
+
+
+@connmon.command()
+def main(
+    way: Annotated[
+        Way | None,
+        typer.Argument(
+            metavar="listen|connect",
+            help="listen: only bind the port, for what collectd's plugin pushes (monitor). connect: only connect. "
+            "Without either: bind where the host is this machine and the port is free, else connect.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Where connmond or collectd is.")] = "localhost",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="UDP port.")] = CONSOLE_PORT,
+    once: Annotated[bool, typer.Option("--once", help="Print the programs as plain text, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, and end.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long --once and --json wait; then status 1.")
+    ] = 20.0,
+    fail_on: Annotated[
+        Failure | None,
+        typer.Option(help="With --once or --json: status 3 when a pool is at its maximum and somebody waits."),
+    ] = None,
+) -> None:
+    """Watch the database connection pools of a fleet, live.
+
+    In the window, ? explains every column and key.
+    """
+    mode: Mode = "auto" if way is None else way.value
+    try:
+        host, port = parse_address(host, port, "--host")
+        if once or as_json:
+            _print_once(host, port, mode, timeout, as_json=as_json, fail_on=fail_on)
+        elif fail_on is not None:
+            raise typer.BadParameter("only with --once or --json", param_hint="--fail-on")
+        else:
+            _show_window(host, port, mode)
+    except SettingError as error:
+        _fail(str(error))
+
+
+def _print_once(
+    host: str, port: int, mode: Mode, timeout: float, *, as_json: bool, fail_on: Failure | None
+) -> None:
+    outcome = wait_for_snapshot(feed_of(host, port, mode), format_address(host, port), timeout, SystemClock())
+    if outcome.snapshot is None:
+        _fail(why_nothing(outcome.link, timeout))
+    _print(json_text(outcome.snapshot) if as_json else _table(outcome.snapshot))
+    if fail_on is Failure.saturated and is_saturated(outcome.snapshot):
+        raise typer.Exit(SATURATED)
+
+
+def _table(snapshot: Snapshot) -> str:
+    width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns
+    return "".join(f"{_styled(line).rstrip()}\n" for line in plain.lines(snapshot, width))
+
+
+def _styled(line: Line) -> str:
+    return "".join(
+        typer.style(span.text, **_STYLES[span.tone]) if span.tone != "plain" else span.text for span in line
+    )
+
+
+def _print(text: str) -> None:
+    """Write to the standard output: colours only to a terminal, and what it cannot encode as ``?``."""
+    encoding = sys.stdout.encoding or "utf-8"
+    text = text.encode(encoding, "replace").decode(encoding)
+    typer.echo(text, nl=False, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _show_window(host: str, port: int, mode: Mode) -> None:
+    if not _has_terminal():
+        _fail("the window needs a terminal; --once and --json do without")
+    try:
+        run(host, port, mode)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("textual", "rich"):
+            raise
+        _fail(f"the window needs {error.name}: pip install 'poolhouse[console]'; --once and --json do without")
+
+
+def _has_terminal() -> bool:
+    """Whether a window can be drawn (Textual does so on the standard error) and keys can be read."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"connmon: {sentence}", err=True)
+    raise typer.Exit(NOTHING_CAME)

@@ -1,0 +1,41 @@
+"""Every key of the console, once: the application binds them, and the legend explains them."""
+
+from typing import NamedTuple
+
+
+class Key(NamedTuple):
+    """A key, or several with the same effect."""
+
+    #: As Textual names them, separated by commas.
+    keys: str
+    #: The application's action.
+    action: str
+    #: As the legend shows them.
+    shown: str
+    #: What it does, for the legend.
+    meaning: str
+
+
+KEYS = (
+    Key("p", "go('programs')", "p", "all programs"),
+    Key("h", "go('hosts')", "h", "all hosts"),
+    Key("e", "go('events')", "e", "events: what appeared, fell silent, or reached its maximum"),
+    Key("up,k", "row(-1)", "↑ k", "the row above"),
+    Key("down,j", "row(1)", "↓ j", "the row below"),
+    Key("pageup", "screenful(-1)", "PgUp", "a window's height up"),
+    Key("pagedown", "screenful(1)", "PgDn", "a window's height down"),
+    Key("home,g", "first", "Home g", "the first row"),
+    Key("end,G", "last", "End G", "the last row"),
+    Key("left", "move(-1)", "←", "columns further left"),
+    Key("right", "move(1)", "→", "columns further right"),
+    Key("enter", "open", "↵", "open the program or the pool in this row"),
+    Key("escape,backspace", "back", "esc", "back to the page before; on the first one, forget the filter"),
+    Key("slash", "filter", "/", "show only rows whose names contain a text"),
+    Key("s", "sort(1)", "s", "sort by the next column"),
+    Key("S", "sort(-1)", "S", "sort by the column before"),
+    Key("i", "reverse", "i", "sort the other way round"),
+    Key("space", "pause", "space", "hold the window still, or go on"),
+    Key("r", "retry", "r", "try to connect now"),
+    Key("question_mark", "explain", "?", "this legend"),
+    Key("q,ctrl+c", "quit", "q", "quit"),
+)

@@ -1,0 +1,117 @@
+"""What the window says about the way to its data: live or not, what is wrong, and what to do about it."""
+
+from datetime import tzinfo
+
+from poolhouse.feed.link import Link
+from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.views.line import Line, Span, words
+from poolhouse.views.units import time_of_day
+
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+#: Where programs report unless told otherwise.
+_REPORTS_PORT = "25827"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def status(link: Link, snapshot: Snapshot | None, now: float, *, is_paused: bool, zone: tzinfo | None) -> Line:
+    """The right end of the first line: how fresh the window is, and the time of what it shows."""
+    time = time_of_day(snapshot.wall_time, zone) if snapshot is not None else None
+    if is_paused:
+        return words(Span("‖ paused", "accent"), time)
+    if link.phase in ("refused", "unresolved"):
+        return words(Span("! no connection", "bad"), time)
+    if link.is_silent(now):
+        return words(Span("! silent", "bad"), time)
+    if link.phase == "connecting":
+        return words(Span("… connecting", "dim"), time)
+    return words(Span("● live", "good"), time)
+
+
+def is_fresh(link: Link, now: float) -> bool:
+    """Whether what came last still is what is; the table is drawn dim where it is not."""
+    return link.phase in ("connected", "listening") and not link.is_silent(now)
+
+
+def trouble(link: Link, snapshot: Snapshot, now: float, zone: tzinfo | None) -> Line | None:
+    """Why the table is not of now, in one line; ``None`` where it is."""
+    since = f"the table below is from {time_of_day(snapshot.wall_time, zone)}."
+    if link.phase in ("refused", "unresolved"):
+        return (Span(f" {_refusal(link)}, {_next_try(link, now)}; {since}", "bad"),)
+    if link.heard_at is not None and link.is_silent(now):
+        return (Span(f" no report for {now - link.heard_at:.0f} s from {link.address}: {since}", "bad"),)
+    if link.phase == "connecting":
+        return (Span(f" connecting to {link.address} again: {since}", "bad"),)
+    return None
+
+
+def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line, ...]:
+    """What stands in the window's middle while there is no table: what is going on, and what to do."""
+    if link.phase in ("refused", "unresolved"):
+        hint = (
+            "Is connmond or the connmon plugin running there?" if link.phase == "refused" else "Is the name right?"
+        )
+        return (Span(f"{_refusal(link)}.", "bad"),), (Span(hint),), (Span(_next_try(link, now), "dim"),)
+    if link.phase == "connecting":
+        spinner = _SPINNER[int(now * 10) % len(_SPINNER)]
+        tries = f"  try {link.tries}" if link.tries > 1 else ""
+        return ((Span(f"{spinner} ", "accent"), Span(f"connecting to {link.address} …"), Span(tries, "dim")),)
+    if link.heard_at is not None and link.is_silent(now):
+        return ((Span(f"! no word from {link.address} for {now - link.heard_at:.0f} s.", "bad"),),)
+    if link.phase == "listening" and snapshot is None:
+        return (
+            (Span(f"listening on {link.address}. Nothing has been pushed here yet."),),
+            (Span("collectd pushes where its connmon plugin's configuration says", "dim"),),
+            (Span(f"  monitor {_as_directive(link.address)}", "accent"),),
+            (Span("connmond needs this port itself: start it first, or say", "dim"),),
+            (Span("  connmon connect", "accent"),),
+        )
+    server = f" ({link.server})" if link.server else ""
+    host, port = _reports_to(link)
+    port_option = f"&collectd_port={port}" if port != _REPORTS_PORT else ""
+    return (
+        (Span(f"connected to {link.address}{server}."),),
+        (Span("No program has reported yet. Point one at it by its URL:"),),
+        (Span(f"  ?plugin=collectd&collectd_host={host}{port_option}", "accent"),),
+    )
+
+
+def too_small(width: int, height: int, least: tuple[int, int]) -> tuple[Line, ...]:
+    """What a window says in which nothing else has room."""
+    return ((Span(f"window too small: {least[0]}×{least[1]} needed, {width}×{height} here"),),)
+
+
+def no_processes(link: Link, program: str) -> Line:
+    """What a program's page says before its processes have come, or where none can come."""
+    if link.server is None:
+        return (Span(f" {link.address} tells sums only: the processes of {program} are not known here.", "dim"),)
+    return (Span(f" asking {link.address} for the processes of {program} …", "dim"),)
+
+
+def _refusal(link: Link) -> str:
+    if link.phase == "unresolved":
+        return f"{link.address}: {link.error or 'the name is not known'}"
+    if link.error and "refuse" not in link.error.lower():
+        return f"{link.address}: {link.error.rstrip('.')}"
+    return f"{link.address} refuses the connection"
+
+
+def _next_try(link: Link, now: float) -> str:
+    return "r tries now" if link.next_try is None else f"next try in {max(0.0, link.next_try - now):.0f} s, r now"
+
+
+def _split(address: str) -> tuple[str, str]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), port
+
+
+def _as_directive(address: str) -> str:
+    host, port = _split(address)
+    return f'"{host}" {port}'
+
+
+def _reports_to(link: Link) -> tuple[str, str]:
+    """Host and port for a URL; a server that listens everywhere is called as the console calls it."""
+    host, port = _split(link.reports or f":{_REPORTS_PORT}")
+    if not host or host in ("0.0.0.0", "::"):
+        host = _split(link.address)[0]
+    return ("localhost" if host in _LOOPBACK else host), port

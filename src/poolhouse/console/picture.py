@@ -1,0 +1,148 @@
+"""The window's contents as lines, from the session alone: what the widgets paint."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from poolhouse.console.notices import is_fresh, no_processes, nothing_yet, status, too_small, trouble
+from poolhouse.console.session import Session
+from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.views.column import Sheet
+from poolhouse.views.header import fleet_header, program_header
+from poolhouse.views.legend import legend
+from poolhouse.views.line import Line, Span, cells, cut_line, printable, spread
+from poolhouse.views.pool_page import pool_header, pool_page
+
+#: The smallest window in which a table can be read.
+LEAST_SIZE = (60, 10)
+#: Lines above the body: three of the header, and a rule.
+HEAD_LINES = 4
+
+_PAGES = (("programs", "p"), ("hosts", "h"), ("events", "e"))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The window at one instant.
+
+    Attributes:
+        head: The first `HEAD_LINES` lines; none where a notice fills the window.
+        sheet: The page's table, where it has one.
+        lines: What stands in place of a table: a page of text, or a notice.
+        foot: The last line: what the keys do.
+        is_notice: Whether the lines stand in the window's middle.
+        is_dim: Whether the body is of an earlier time.
+    """
+
+    head: tuple[Line, ...]
+    sheet: Sheet[Any] | None
+    lines: tuple[Line, ...]
+    foot: Line
+    is_notice: bool = False
+    is_dim: bool = False
+
+
+def picture(
+    session: Session,
+    width: int,
+    height: int,
+    now: float,
+    zone: tzinfo | None,
+    keys: Sequence[tuple[str, str]],
+) -> Picture:
+    """What the window shows.
+
+    Args:
+        session: What has come, and what was chosen.
+        width: Cells of the window.
+        height: Its lines.
+        now: Monotonic seconds, for everything that counts up or down.
+        zone: Where times of the day are told for; ``None`` is where this machine is.
+        keys: Every key with what it does, for the legend.
+    """
+    if width < LEAST_SIZE[0] or height < LEAST_SIZE[1]:
+        return Picture((), None, too_small(width, height, LEAST_SIZE), (), is_notice=True)
+    foot = _foot(session, width)
+    if session.place.page == "legend":
+        return Picture((), None, legend(session.tables, keys, width), foot)
+    snapshot, link = session.snapshot, session.link
+    if snapshot is None or not (snapshot.programs or snapshot.hosts):
+        state = status(link, snapshot, now, is_paused=session.is_paused, zone=zone)
+        title = spread([(Span("poolhouse", "strong"),)], width, state)
+        return Picture((title,), None, nothing_yet(link, snapshot, now), foot, is_notice=True)
+    warning = trouble(link, snapshot, now, zone)
+    is_dim = not is_fresh(link, now)
+    sheet, lines = _body(session, snapshot, width, height)
+    head = _head(session, snapshot, width, status(link, snapshot, now, is_paused=session.is_paused, zone=zone))
+    rule = cut_line(warning, width) if warning is not None else _rule(session, sheet, width, height)
+    return Picture((*head, rule), sheet, lines, foot, is_dim=is_dim)
+
+
+def body_height(height: int) -> int:
+    """Lines of the window between its head and its foot."""
+    return height - HEAD_LINES - 1
+
+
+def _head(session: Session, snapshot: Snapshot, width: int, state: Line) -> tuple[Line, Line, Line]:
+    program = session.place.program
+    if (entry := session.pool()) is not None:
+        return pool_header(entry, width, state)
+    if program is not None:
+        return program_header(snapshot, program, session.history.of("program", program), width, state)
+    return fleet_header(snapshot, session.history.of("fleet"), width, state)
+
+
+def _body(
+    session: Session, snapshot: Snapshot, width: int, height: int
+) -> tuple[Sheet[Any] | None, tuple[Line, ...]]:
+    place = session.place
+    if place.page == "pool":
+        entry = session.pool()
+        if entry is None:
+            return None, ((), (Span("  This pool is gone. esc leads back.", "dim"),))
+        return None, pool_page(entry, width, body_height(height))
+    if place.page == "program" and not session.has_processes():
+        return None, ((), no_processes(session.link, place.program or ""))
+    if place.page == "events" and not snapshot.events:
+        return None, ((), (Span("  Nothing has happened yet, or the source does not tell events.", "dim"),))
+    return session.sheet(width), ()
+
+
+def _rule(session: Session, sheet: Sheet[Any] | None, width: int, height: int) -> Line:
+    """The line under the header; at its right the filter, and how many rows there are if not all are in sight."""
+    if sheet is None:
+        return (Span("─" * width, "dim"),)
+    containing, total = session.arrangement.containing, session.row_count()
+    label = ""
+    if containing:
+        label = f" {len(sheet.rows)} of {total} contain “{printable(containing)}” (esc clears) "
+    elif len(sheet.rows) > body_height(height) - 1:
+        label = f" {total:,} rows "
+    return (
+        Span("─" * max(0, width - cells(label) - 2), "dim"),
+        *cut_line((Span(label, "accent"),), width),
+        Span("──", "dim"),
+    )
+
+
+def _foot(session: Session, width: int) -> Line:
+    page = session.place.page
+    spans: list[Span] = []
+    for name, key in _PAGES:
+        rest = Span(f"{name[1:]} ", "strong" if name == page else "plain")
+        spans += [Span("[", "dim"), Span(key, "accent"), Span("]", "dim"), rest]
+    spans[-1] = Span(spans[-1].text.rstrip(), spans[-1].tone)
+    hints: list[tuple[str, str]] = []
+    if page in ("program", "pool", "legend"):
+        hints.append(("esc", "back"))
+    hints.append(("?", "help"))
+    if page in ("pool", "legend"):
+        hints.append(("↑↓", "scroll"))
+    if page in ("programs", "program"):
+        hints.append(("↵", "open"))
+    if session.table is not None:
+        hints += [("/", "filter"), ("s", "sort")]
+    hints.append(("space", "go on" if session.is_paused else "pause"))
+    fields = [tuple(spans), *((Span(key, "accent"), Span(f" {what}")) for key, what in hints)]
+    return spread(fields, width, end=(Span("q", "accent"),))

@@ -1,0 +1,132 @@
+"""A table: its heading stays, its rows scroll, and one of them is under the cursor.
+
+Only the rows in sight are made into text, so that ten thousand rows are as quick to draw as ten.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+from textual.events import Click
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from poolhouse.console.paint import CURSOR, strip
+from poolhouse.views.column import Sheet
+from poolhouse.views.line import dimmed
+
+
+class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
+    """Draws a `Sheet` and moves a cursor over it.
+
+    The cursor follows its row wherever sorting and new snapshots put it; on the first row it stays on the first.
+    """
+
+    class Opened(Message):
+        """The person wants to see more of a row."""
+
+        def __init__(self, key: Hashable) -> None:
+            self.key = key
+            super().__init__()
+
+    class HeadingClicked(Message):
+        """The person wants to sort by a column."""
+
+        def __init__(self, heading: str) -> None:
+            self.heading = heading
+            super().__init__()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sheet: Sheet[Any] | None = None
+        self._is_dim = False
+        self._cursor = 0
+        self._key: Hashable | None = None
+
+    def show(self, sheet: Sheet[Any], *, is_dim: bool) -> None:
+        """Draw this sheet from now on."""
+        if sheet is self._sheet and is_dim == self._is_dim:
+            return
+        is_other_table = self._sheet is None or sheet.table is not self._sheet.table
+        self._sheet, self._is_dim = sheet, is_dim
+        if is_other_table:
+            self._key = None
+        self.virtual_size = Size(sheet.width, len(sheet.rows) + 1)
+        self._place_cursor(self._index_of_key())
+        self.refresh()
+
+    def move(self, rows: int) -> None:
+        """Move the cursor down, or up where negative, as far as there are rows."""
+        self._place_cursor(self._cursor + rows)
+
+    def move_screenfuls(self, number: int) -> None:
+        """Move the cursor by the rows that are in sight at once."""
+        self.move(number * self._rows_in_sight)
+
+    def move_to_end(self) -> None:
+        """Move the cursor to the last row."""
+        self._place_cursor(len(self._sheet.rows) - 1 if self._sheet else 0)
+
+    def move_to_start(self) -> None:
+        """Move the cursor to the first row."""
+        self._place_cursor(0)
+
+    def open(self) -> None:
+        """Ask for more of the row under the cursor."""
+        if self._sheet is not None and self._sheet.rows:
+            self.post_message(self.Opened(self._sheet.table.key(self._sheet.rows[self._cursor])))
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the window, for Textual's compositor."""
+        sheet, width = self._sheet, self.size.width
+        if sheet is None:
+            return Strip.blank(width)
+        if y == 0:
+            return strip(sheet.heading(), width)
+        index = round(self.scroll_y) + y - 1
+        if index >= len(sheet.rows):
+            return Strip.blank(width)
+        line = sheet.line(index)
+        if index == self._cursor:
+            return strip(line, width, CURSOR)
+        return strip(dimmed(line) if self._is_dim else line, width)
+
+    def on_click(self, event: Click) -> None:
+        """Sort by a heading, or take the cursor to a row; a second click opens it."""
+        if self._sheet is None:
+            return
+        if event.y == 0:
+            if (heading := self._sheet.heading_at(event.x)) is not None:
+                self.post_message(self.HeadingClicked(heading))
+            return
+        index = round(self.scroll_y) + event.y - 1
+        if index < len(self._sheet.rows):
+            self._place_cursor(index)
+            if event.chain == 2:
+                self.open()
+
+    @property
+    def _rows_in_sight(self) -> int:
+        return max(1, self.size.height - 1)
+
+    def _index_of_key(self) -> int:
+        assert self._sheet is not None
+        if self._key is None:
+            return 0
+        key_of = self._sheet.table.key
+        # A row that is gone leaves the cursor where it was.
+        return next(
+            (index for index, row in enumerate(self._sheet.rows) if key_of(row) == self._key), self._cursor
+        )
+
+    def _place_cursor(self, index: int) -> None:
+        rows = self._sheet.rows if self._sheet is not None else ()
+        self._cursor = max(0, min(index, len(rows) - 1))
+        self._key = self._sheet.table.key(rows[self._cursor]) if self._sheet is not None and self._cursor else None
+        top, in_sight = round(self.scroll_y), self._rows_in_sight
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False)
+        elif self._cursor >= top + in_sight:
+            self.scroll_to(y=self._cursor - in_sight + 1, animate=False)
+        self.refresh()

@@ -1,0 +1,194 @@
+"""The command line: what is printed, and the exit statuses."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from poolhouse.console import command
+from poolhouse.errors import SettingError
+from poolhouse.feed.link import Link
+from poolhouse.fleet.snapshot import Health, Row, Snapshot
+from support.console import LIVE
+from support.sample_fleet import SNAPSHOT
+
+EMPTY = Snapshot(SNAPSHOT.wall_time, Row(""), (), (), Health())
+CALM = replace(SNAPSHOT, programs=SNAPSHOT.programs[:2], hosts=())
+
+
+class PreparedFeed:
+    """A feed that says what it has to say at its start."""
+
+    items: tuple[Snapshot | Link | Exception, ...] = ()
+
+    def __init__(self, on_snapshot: Callable[[Snapshot], None], on_link: Callable[[Link], None]) -> None:
+        self._on_snapshot, self._on_link = on_snapshot, on_link
+        self.is_closed = False
+
+    def start(self) -> None:
+        for item in self.items:
+            if isinstance(item, Exception):
+                raise item
+            (self._on_link if isinstance(item, Link) else self._on_snapshot)(item)
+
+    def ask(self, program: str | None) -> None: ...
+
+    def retry(self) -> None: ...
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def connmon(monkeypatch):
+    """Runs the command against a feed that has these items."""
+    asked: list[tuple[str, int, str]] = []
+
+    def run(*arguments: str, items: tuple[Snapshot | Link | Exception, ...] = (LIVE, SNAPSHOT), **options):
+        feed = type("Feed", (PreparedFeed,), {"items": items})
+        monkeypatch.setattr(command, "feed_of", lambda *address: asked.append(address) or feed)
+        return CliRunner().invoke(command.connmon, arguments, **options)
+
+    run.asked = asked
+    return run
+
+
+def test_once_prints_the_programs_and_ends_with_0(connmon):
+    result = connmon("--once")
+    assert result.exit_code == 0
+    assert "\n ! checkout    12   120/120 !" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_once_is_as_wide_as_the_terminal(connmon):
+    narrow = connmon("--once", env={"COLUMNS": "60"}).stdout
+    wide = connmon("--once", env={"COLUMNS": "200"}).stdout
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert "CONNMAX" in wide
+    assert "CONNMAX" not in narrow
+
+
+@pytest.mark.parametrize(("no_color", "is_coloured"), [(None, True), ("1", False)])
+def test_a_terminal_gets_colours_unless_it_wants_none(connmon, no_color, is_coloured):
+    result = connmon("--once", color=True, env={"NO_COLOR": no_color})
+    assert ("\x1b[31m" in result.stdout) is is_coloured
+
+
+def test_a_terminal_of_another_encoding_gets_what_it_can_show(connmon, monkeypatch):
+    result = CliRunner(charset="latin-1")
+    monkeypatch.setattr(command, "feed_of", lambda *_: type("Feed", (PreparedFeed,), {"items": (LIVE, SNAPSHOT)}))
+    assert b"? migrate" in result.invoke(command.connmon, ["--once"]).stdout_bytes
+
+
+def test_json_is_the_whole_snapshot(connmon):
+    result = connmon("--json")
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    assert [program["name"] for program in printed["programs"]] == [row.name for row in SNAPSHOT.programs]
+    assert printed["programs"][2]["wait_seconds_p99"] > 1
+
+
+@pytest.mark.parametrize("form", ["--once", "--json"])
+def test_saturation_fails_only_who_asks_for_it(connmon, form):
+    assert connmon(form).exit_code == 0
+    assert connmon(form, "--fail-on", "saturated").exit_code == 3
+    assert connmon(form, "--fail-on", "saturated", items=(LIVE, CALM)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("items", "reason"),
+    [
+        ((), "it does not answer"),
+        ((LIVE, EMPTY), "it answers, but no program has reported to it"),
+        ((Link("refused", "web1:25828", error="Connection refused."),), "Connection refused"),
+        ((Link("unresolved", "web1:25828"),), "the name is not known"),
+        ((Link("listening", "web1:25828"),), "nothing was pushed here"),
+    ],
+)
+@pytest.mark.parametrize("form", ["--once", "--json"])
+def test_when_nothing_comes_in_time_the_status_is_1_with_the_reason(connmon, form, items, reason):
+    result = connmon(form, "--host", "web1", "--timeout", "0.05", items=items)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == f"connmon: nothing came from web1:25828 within 0.05 s: {reason}\n"
+
+
+def test_a_source_that_sends_value_by_value_is_given_a_second_snapshot(connmon):
+    first = replace(SNAPSHOT, programs=SNAPSHOT.programs[:1])
+    listening = Link("listening", "localhost:25828")
+    assert "checkout" in connmon("--once", items=(listening, first, SNAPSHOT)).stdout
+    only = connmon("--once", "--timeout", "0.05", items=(listening, first))
+    assert (only.exit_code, "billing" in only.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        ((), ("localhost", 25828, "auto")),
+        (("listen",), ("localhost", 25828, "listen")),
+        (("connect", "--port", "1"), ("localhost", 1, "connect")),
+        (("--port", "1", "connect"), ("localhost", 1, "connect")),
+        (("--host", "web1"), ("web1", 25828, "auto")),
+        (("--host", "web1:7"), ("web1", 7, "auto")),
+        (("--host", "::1", "--port", "7"), ("::1", 7, "auto")),
+    ],
+)
+def test_where_the_data_comes_from(connmon, arguments, address):
+    assert connmon(*arguments, "--once").exit_code == 0
+    assert connmon.asked == [address]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--port", "0"),
+        ("--port", "65536"),
+        ("--port", "abc"),
+        ("--timeout", "-1"),
+        ("elsewhere",),
+        ("--fail-on", "fire", "--once"),
+        ("--fail-on", "saturated"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_status_2(connmon, arguments):
+    assert connmon(*arguments).exit_code == 2
+
+
+def test_a_port_that_cannot_be_bound_is_a_sentence(connmon):
+    error = SettingError("port", "cannot listen on UDP [::1]:25828: Address already in use")
+    result = connmon("listen", "--once", items=(error,))
+    assert (result.exit_code, result.stderr) == (1, f"connmon: {error}\n")
+
+
+def test_an_address_that_is_none_is_a_sentence(connmon):
+    result = connmon("--once", "--host", "web1:x")
+    assert result.exit_code == 1
+    assert result.stderr == "connmon: --host: 'web1:x': 'x' is no port\n"
+
+
+def test_without_a_terminal_the_window_says_what_does_without(connmon):
+    result = connmon()
+    assert result.exit_code == 1
+    assert result.stderr == "connmon: the window needs a terminal; --once and --json do without\n"
+
+
+@pytest.fixture
+def without_textual(monkeypatch):
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] == "textual" or name == "poolhouse.console.app"
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "textual", None)
+
+
+@pytest.mark.usefixtures("without_textual")
+def test_without_textual_once_and_json_work_and_the_window_says_what_to_install(connmon, monkeypatch):
+    assert connmon("--once").exit_code == 0
+    assert connmon("--json").exit_code == 0
+    monkeypatch.setattr(command, "_has_terminal", lambda: True)
+    result = connmon()
+    assert result.exit_code == 1
+    assert "pip install 'poolhouse[console]'" in result.stderr
