@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from poolhouse.meter.histogram import Histogram
-from poolhouse.meter.reading import PoolReading
+from poolhouse.meter.reading import Mark, PoolReading
+
+NO_MARK = Mark()
 
 
 class Totals(NamedTuple):
@@ -127,6 +129,17 @@ class PoolRow:
     reading: PoolReading
     rates: Rates
     recent: Times
+    #: The largest values since the report before the newest that came: of one interval, or of several if reports
+    #: were lost.
+    interval_mark: Mark = NO_MARK
+
+
+class HostProgram(NamedTuple):
+    """One program on one host."""
+
+    host: str
+    program: str
+    sums: Row
 
 
 class Health(NamedTuple):
@@ -148,8 +161,8 @@ class Event(NamedTuple):
     """Something worth a line: a process appeared, fell silent, a pool reached its maximum."""
 
     wall_time: float
-    #: One of ``appeared``, ``goodbye``, ``silent``, ``full``, ``waiting``, ``timeouts``, ``connect errors``,
-    #: ``lost``.
+    #: One of ``appeared``, ``goodbye``, ``silent``, ``returned``, ``full``, ``waiting``, ``timeouts``,
+    #: ``connect errors``, ``lost``.
     kind: str
     host: str
     program: str

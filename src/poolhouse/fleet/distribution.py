@@ -1,0 +1,104 @@
+"""Histograms as vectors, so that the difference of two reports is added to four sums in microseconds.
+
+What a pool tells stays the bytes that came; equal bytes are known to say nothing new without being read.
+"""
+
+from typing import NamedTuple
+
+from poolhouse.errors import PacketError
+from poolhouse.fleet.lanes import LANE_BYTES, LARGEST, Layout
+from poolhouse.meter.histogram import BUCKETS, SCALE, Histogram, bucket_count
+from poolhouse.wire.histogram import histogram_runs
+
+#: The zero bucket, then the buckets at the finest scale; a coarser histogram leaves the upper ones empty.
+_LAYOUT = Layout(1 + BUCKETS)
+_BYTES = LANE_BYTES * (1 + BUCKETS)
+
+
+class Distribution(NamedTuple):
+    """A histogram that only adds; see `Histogram` for scale, sum and maximum."""
+
+    scale: int
+    #: The zero bucket in the lowest lane, then the buckets.
+    counts: int
+    sum_ns: int
+    max_ns: int
+
+    def plus(self, other: "Distribution") -> "Distribution":
+        """The sum of both, at the coarser scale."""
+        scale, counts, sum_ns, max_ns = self
+        more = other.counts
+        if scale != other.scale:
+            scale = min(scale, other.scale)
+            counts, more = _downscaled(self, scale), _downscaled(other, scale)
+        return Distribution(scale, counts + more, sum_ns + other.sum_ns, max(max_ns, other.max_ns))
+
+    def since(self, earlier: "Distribution") -> "Distribution | None":
+        """What came after an earlier reading; ``None`` if a count fell, so that this is a new beginning."""
+        scale, counts, sum_ns, max_ns = self
+        before = earlier.counts
+        if scale != earlier.scale:
+            scale = min(scale, earlier.scale)
+            counts, before = _downscaled(self, scale), _downscaled(earlier, scale)
+        rise = _LAYOUT.rise_of_all(counts, before)
+        if rise is None or sum_ns < earlier.sum_ns:
+            return None
+        return Distribution(scale, rise, sum_ns - earlier.sum_ns, max_ns)
+
+    def latest(self, earlier: "Distribution") -> Histogram:
+        """What came after an earlier state of the same sum; the longest duration is known only if it grew."""
+        grown = self.since(earlier) or NOTHING
+        return grown._replace(max_ns=self.max_ns if self.max_ns > earlier.max_ns else 0).histogram()
+
+    def histogram(self) -> Histogram:
+        """The same as a histogram of its own."""
+        histogram = Histogram(self.scale)
+        histogram.zero, *counts = _LAYOUT.unpack(self.counts)
+        histogram.counts = counts[: bucket_count(self.scale)]
+        histogram.sum_ns = self.sum_ns
+        histogram.max_ns = self.max_ns
+        return histogram
+
+
+#: No durations yet.
+NOTHING = Distribution(SCALE, 0, 0, 0)
+
+#: Of wait, use and create times.
+Distributions = tuple[Distribution, Distribution, Distribution]
+NO_DISTRIBUTIONS: Distributions = (NOTHING, NOTHING, NOTHING)
+
+
+def read(data: bytes) -> Distribution:
+    """The distribution that a histogram's bytes tell; empty bytes tell nothing.
+
+    Raises:
+        PacketError: If the bytes are not a histogram, or a count is beyond what can be summed.
+    """
+    if not data:
+        return NOTHING
+    scale, zero, sum_ns, max_ns, runs = histogram_runs(data)
+    lanes = bytearray(_BYTES)
+    is_large = zero > LARGEST
+    for width, first, numbers in runs:
+        at = LANE_BYTES * (first + 1)
+        end = at + LANE_BYTES * (len(numbers) // width)
+        if width == 1:
+            lanes[at:end:LANE_BYTES] = numbers
+            continue
+        # From big-endian numbers to little-endian lanes, a byte of all of them at a time.
+        for byte in range(width):
+            lanes[at + byte : end : LANE_BYTES] = numbers[width - 1 - byte :: width]
+        is_large |= width == LANE_BYTES
+    counts = int.from_bytes(lanes, "little") + zero
+    if is_large and (zero > LARGEST or not _LAYOUT.is_small(counts)):
+        raise PacketError("a histogram with a count beyond 2**48", 0)
+    return Distribution(scale, counts, sum_ns, max_ns)
+
+
+def _downscaled(distribution: Distribution, scale: int) -> int:
+    if distribution.scale == scale:
+        return distribution.counts
+    histogram = distribution.histogram()
+    histogram.downscale(scale)
+    empty = [0] * (BUCKETS - len(histogram.counts))
+    return _LAYOUT.pack((histogram.zero, *histogram.counts, *empty))

@@ -1,0 +1,88 @@
+"""The sums of one process as the earlier client, or ours at ``detail=plain``, tells them."""
+
+from math import inf
+
+from poolhouse.errors import PacketError
+from poolhouse.fleet.lanes import LANE
+from poolhouse.fleet.pool import Counted
+from poolhouse.fleet.vectors import CHECKOUTS_SHIFT, COUNTS, counts_vector, gauges_vector
+from poolhouse.meter.reading import Counters, Gauges, Limits
+from poolhouse.wire.message import EarlierDatagram, PoolSums
+
+#: These datagrams carry no number, only the sender's clock in whole seconds. One that is older than the last by up
+#: to this many seconds came late; it waits no longer than this, so that a clock set back cannot silence a sender.
+LATE_SECONDS = 10.0
+
+
+class _Order:
+    """Tells datagrams that came late from clocks that were set back."""
+
+    __slots__ = ("_sent", "_taken_at")
+
+    def __init__(self) -> None:
+        self._sent = -inf
+        self._taken_at = -inf
+
+    def is_next(self, wall_time: float, now: float) -> bool:
+        """Whether a datagram of the sender's `wall_time` is to be taken."""
+        if 0 < self._sent - wall_time <= LATE_SECONDS and now - self._taken_at < LATE_SECONDS:
+            return False
+        self._sent = wall_time
+        self._taken_at = now
+        return True
+
+
+class EarlierSums(Counted):
+    """Gauges and counters of a whole process, which come in two kinds of datagrams.
+
+    Attributes:
+        gauges: The vector of the process's gauges; 0 while it adds nothing.
+    """
+
+    __slots__ = ("_counts_order", "_gauges_order", "_is_counted", "gauges")
+
+    def __init__(self) -> None:
+        super().__init__(0, 0)
+        self.gauges = 0
+        self._is_counted = False
+        self._counts_order = _Order()
+        self._gauges_order = _Order()
+
+    def take_gauges(self, message: EarlierDatagram, sums: PoolSums, now: float) -> None:
+        """Take newer gauges."""
+        if not self._gauges_order.is_next(message.wall_time, now):
+            return
+        gauges = Gauges(sums.idle, sums.used, sums.detached, sums.waiting or 0)
+        limits = Limits(sums.max_open, sums.max_idle, sums.min_idle)
+        checkouts = self.gauges >> CHECKOUTS_SHIFT & LANE
+        self.gauges = gauges_vector(sums.pools, gauges, limits, 0, checkouts, is_full=False, is_bound=False)
+
+    def take_counts(self, message: EarlierDatagram, counters: Counters, is_base: bool, now: float) -> int:
+        """Take newer counters; return the vector of what they add.
+
+        Args:
+            message: The datagram that told them.
+            counters: The counters.
+            is_base: Whether the first ones are where counting begins, instead of counting themselves.
+            now: The aggregator's time.
+
+        Raises:
+            PacketError: If a counter is too large to be summed.
+        """
+        counts, told = counts_vector(counters)
+        if not COUNTS.is_small(counts):
+            raise PacketError("a counter beyond 2**48", 0)
+        if not self._counts_order.is_next(message.wall_time, now):
+            return 0
+        if not self._is_counted:
+            self._is_counted = True
+            self.told = told
+            self.counts = counts if is_base else 0
+        rise = self.rise(counts, told)
+        self.note(now, message.interval)
+        self.gauges += ((rise & LANE) - (self.gauges >> CHECKOUTS_SHIFT & LANE)) << CHECKOUTS_SHIFT
+        return rise
+
+    def forget_trails(self) -> None:
+        """Keep what counts only."""
+        self._trail = ()

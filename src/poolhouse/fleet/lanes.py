@@ -1,0 +1,79 @@
+"""Vectors of whole numbers, each vector one int: number ``i`` stands in bits ``64 * i`` to ``64 * i + 63``.
+
+CPython adds two long ints at memory speed, so the sums of twenty gauges change by one addition, and those of a
+histogram's 240 buckets in 0.3 µs where a loop takes 10. A vector is immutable: keeping an old one is keeping a
+reference. What makes this exact is one rule: a number that enters a vector is at most `LARGEST`, which leaves
+room for 2**15 of them in a sum before it reaches the lane's highest bit. (That many processes of that many
+events each are beyond any fleet; forged numbers could disturb their neighbours, and break nothing.)
+"""
+
+from collections.abc import Iterable
+from struct import Struct
+
+LANE_BITS = 64
+LANE_BYTES = LANE_BITS // 8
+LANE = (1 << LANE_BITS) - 1
+#: The largest number that may enter a vector: 2.8e14 events in one process.
+LARGEST = (1 << 48) - 1
+
+
+class Layout:
+    """How many lanes the vectors of one kind have, and what can be done with them."""
+
+    __slots__ = ("_bytes", "_high", "_struct", "_too_large", "mask")
+
+    def __init__(self, lanes: int) -> None:
+        self._struct = Struct(f"<{lanes}Q")
+        self._bytes = lanes * LANE_BYTES
+        ones = sum(1 << (LANE_BITS * lane) for lane in range(lanes))
+        #: The highest bit of every lane.
+        self._high = ones << (LANE_BITS - 1)
+        self._too_large = ones * (LANE - LARGEST)
+        #: All bits of all lanes.
+        self.mask = (1 << (LANE_BITS * lanes)) - 1
+
+    def pack(self, numbers: Iterable[int]) -> int:
+        """The vector of these numbers, one for each lane, each less than 2**64.
+
+        >>> Layout(2).pack((5, 1)) == 5 + (1 << 64)
+        True
+        """
+        return int.from_bytes(self._struct.pack(*numbers), "little")
+
+    def unpack(self, vector: int) -> tuple[int, ...]:
+        """The vector's numbers.
+
+        >>> Layout(2).unpack(5 + (1 << 64))
+        (5, 1)
+        """
+        return self._struct.unpack((vector & self.mask).to_bytes(self._bytes, "little"))
+
+    def is_small(self, vector: int) -> bool:
+        """Whether every number is at most `LARGEST`."""
+        return not vector & self._too_large
+
+    def rise(self, new: int, old: int) -> int:
+        """By how much each number rose; 0 for one that fell.
+
+        >>> Layout(2).unpack(Layout(2).rise(7 + (1 << 64), 5 + (3 << 64)))
+        (2, 0)
+        """
+        difference = self.rise_of_all(new, old)
+        if difference is not None:
+            return difference
+        return self.pack(max(0, n - o) for n, o in zip(self.unpack(new), self.unpack(old), strict=True))
+
+    def rise_of_all(self, new: int, old: int) -> int | None:
+        """By how much each number rose; ``None`` if one fell.
+
+        A number that falls borrows from the lane above and leaves its own highest bit set, which no difference of
+        numbers that rise does.
+        """
+        difference = new - old
+        return None if difference < 0 or difference & self._high else difference
+
+    def larger(self, one: int, other: int) -> int:
+        """The larger of the two numbers in each lane."""
+        if self.rise_of_all(one, other) is not None:
+            return one
+        return self.pack(map(max, self.unpack(one), self.unpack(other)))

@@ -1,0 +1,25 @@
+"""The bounds of a fleet: no sender can make the aggregator grow beyond them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLimits:
+    """What a `Fleet` holds at most; what is beyond is refused and counted under the bound's name."""
+
+    hosts: int = 1_000
+    programs: int = 1_000
+    #: Living processes; a process under two program names counts twice.
+    processes: int = 20_000
+    #: Pools of one process.
+    pools: int = 80
+    #: Silent processes whose counters are remembered, and as many programs and hosts; the oldest is forgotten.
+    remembered: int = 20_000
+    #: Characters of a host's, program's or token's name.
+    name_length: int = 128
+    #: The newest events that are kept.
+    events: int = 200
+    #: Seconds for which what has gone is remembered.
+    memory: float = 86_400.0
+    #: Seconds for which a program or host without processes is shown with gauges 0, if five intervals are less.
+    linger: float = 0.0

@@ -1,0 +1,36 @@
+"""Names from the network, made safe for terminals, file names and collectd's identifiers."""
+
+#: C0 and C1 control characters and line separators; then what separates the parts of a path.
+_CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), "_")
+_UNSAFE = {**_CONTROL, ord("/"): "_"}
+
+
+def clean_name(name: str) -> str:
+    r"""A host's, program's or token's name with ``_`` for control characters, ``/`` and a leading dot.
+
+    >>> clean_name("a/b\n"), clean_name("..")
+    ('a_b_', '_.')
+    """
+    cleaned = name.translate(_UNSAFE)
+    if cleaned.startswith("."):
+        return "_" + cleaned[1:]
+    # Thousands of processes keep theirs: the same object where nothing was changed.
+    return name if cleaned == name else cleaned
+
+
+def clean_text(text: str) -> str:
+    r"""Text for people, such as a pool's name, with ``_`` for control characters.
+
+    >>> clean_text("db1:5432/shop\x1b")
+    'db1:5432/shop_'
+    """
+    return text.translate(_CONTROL)
+
+
+def plugin_instance(program: str) -> str:
+    """The program's name in collectd, where ``host`` is the host's own sum.
+
+    >>> plugin_instance("nova"), plugin_instance("host"), plugin_instance("host_")
+    ('nova', 'host_', 'host__')
+    """
+    return program + "_" if program.rstrip("_") == "host" else program

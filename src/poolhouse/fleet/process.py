@@ -1,0 +1,345 @@
+"""One process under one program name: what it told last, and what is new in what it tells next.
+
+A reading is cumulative, so a datagram that is lost, late or repeated does no harm: a pool takes only what is newer
+than what it has, by the report's number, and passes on the difference.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from math import inf
+from typing import TypeAlias
+
+from poolhouse.fleet import rows
+from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions
+from poolhouse.fleet.earlier import EarlierSums
+from poolhouse.fleet.lanes import LANE, LANE_BITS
+from poolhouse.fleet.pool import Pool
+from poolhouse.fleet.sequence import Sequence
+from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow
+from poolhouse.fleet.sums import Sums
+from poolhouse.fleet.vectors import FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
+from poolhouse.meter.reading import MARKS, Mark
+from poolhouse.wire.message import EarlierDatagram, PoolSums, RawPool, ReportDatagram
+
+#: An interval outside these bounds, in seconds, is taken for the nearer one.
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 300.0
+
+#: Called with the process, the kind of an event and its text.
+Tell: TypeAlias = Callable[["Process", str, str], None]
+
+
+class State(Enum):
+    """Whether a process is with us."""
+
+    LIVING = auto()
+    #: Not heard of for five intervals; it may return.
+    SILENT = auto()
+    #: It said goodbye; what still comes of it was sent before.
+    ENDED = auto()
+
+
+LIVING, SILENT, ENDED = State.LIVING, State.SILENT, State.ENDED
+
+
+class Process:
+    """State of one process, and the rows that it adds to.
+
+    Attributes:
+        key: Host, program and token as they stand in its datagrams.
+        token: The token for people.
+        rows: The sums of its program on its host, its program, its host, and the fleet.
+        state: Whether it is with us.
+        heard_at: When its newest report came.
+        interval: Seconds between its reports.
+        born: When it began, by the aggregator's clock; -inf where it does not tell.
+        deadline: When to look whether it has fallen silent, or can be forgotten.
+    """
+
+    __slots__ = (
+        "_base_until",
+        "_earlier",
+        "_knows",
+        "_number",
+        "_places",
+        "_pools",
+        "_told",
+        "_totals",
+        "_uptime",
+        "born",
+        "deadline",
+        "heard_at",
+        "interval",
+        "key",
+        "rows",
+        "sequence",
+        "state",
+        "token",
+    )
+
+    def __init__(
+        self, key: tuple[str, str, str], token: str, rows: tuple[Sums, Sums, Sums, Sums], is_base: bool, now: float
+    ) -> None:
+        """Begin without a reading.
+
+        Args:
+            key: Host, program and token.
+            token: The token for people.
+            rows: The sums it adds to.
+            is_base: Whether what it tells first is where counting begins, instead of counting itself.
+            now: The aggregator's time.
+        """
+        self.key = key
+        self.token = token
+        self.rows = rows
+        self.state = LIVING
+        self.heard_at = now
+        self.interval = 1.0
+        self.born = -inf
+        self.deadline: float | None = None
+        self.sequence: Sequence | None = None
+        #: A pool first told in a report after this one is new, and counts in full.
+        self._base_until: float = inf if is_base else -1
+        #: Which datagrams of report `_number` came, a bit for each; kept only while that matters.
+        self._places = 0
+        self._number = -1
+        self._uptime: float | None = None
+        self._totals = 0
+        self._knows = 0
+        self._told = 0
+        self._pools: dict[int, Pool] = {}
+        self._earlier: EarlierSums | None = None
+
+    @property
+    def gauges(self) -> int:
+        """Vector of what all its pools hold; 0 while it is not living."""
+        gauges = sum(pool.gauges for pool in self._pools.values())
+        return gauges + self._earlier.gauges if self._earlier else gauges
+
+    @property
+    def lost(self) -> int:
+        """Datagrams that never came."""
+        return self.sequence.lost if self.sequence else 0
+
+    def is_newer(self, message: ReportDatagram) -> bool:
+        """Whether the datagram is of a newer report than all that came."""
+        return message.number > self._number
+
+    def report(
+        self, message: ReportDatagram, datagram: bytes, most_pools: int, now: float, tell: Tell
+    ) -> str | None:
+        """Take one datagram of a report.
+
+        Args:
+            message: The datagram, decoded.
+            datagram: Its bytes, kept for those who ask for the pool.
+            most_pools: How many pools are held.
+            now: The aggregator's time.
+            tell: Called with events.
+
+        Returns:
+            The name of the bound that kept its pool out, or ``None``.
+
+        Raises:
+            PacketError: If its pool cannot be summed.
+        """
+        if self._earlier is not None:
+            self._drop_earlier(now)
+        if message.number >= self._number:
+            self.heard_at = now
+            if message.number > self._number:
+                self._begin_report(message, now)
+        raw = message.pool
+        refused = None
+        if raw is not None:
+            pool = self._pools.get(raw.key)
+            if pool is not None:
+                if message.number > pool.number:
+                    self._take(pool, message, raw, datagram, now, tell)
+            # What is so late may be of a pool that is over and forgotten.
+            elif message.number >= self._number - MARKS:
+                if self._has_room(most_pools):
+                    pool = Pool(message, raw, message.number <= self._base_until)
+                    self._take(pool, message, raw, datagram, now, tell)
+                    self._pools[raw.key] = pool
+                else:
+                    refused = "pools"
+        if self._base_until == inf:
+            self._note_place(message)
+        return refused
+
+    def earlier(self, message: EarlierDatagram, now: float, tell: Tell) -> None:
+        """Take one earlier list; ignored from a process that tells its pools one by one.
+
+        Raises:
+            PacketError: If it cannot be summed.
+        """
+        if self._number >= 0:
+            return
+        sums = self._earlier
+        if sums is None:
+            sums = self._earlier = EarlierSums()
+        before, counts = sums.gauges, 0
+        if isinstance(message.sums, PoolSums):
+            sums.take_gauges(message, message.sums, now)
+            waiting = Knows.WAITING if message.sums.waiting is not None else 0
+            self._learn(Knows.SUMS | Knows.UNMARKED | waiting, 0)
+        else:
+            counts = sums.take_counts(message, message.sums, self._base_until == inf, now)
+            self._learn(Knows.UNMARKED | Knows.CHECKOUTS, sums.told)
+        self.heard_at = now
+        self.interval = _bounded(message.interval)
+        if self.state is not LIVING:
+            sums.gauges = 0
+        self._add(sums.gauges - before, counts, NO_DISTRIBUTIONS, now)
+        if counts >> TROUBLE_SHIFT:
+            self._tell_trouble(counts, tell)
+
+    def leave(self, state: State) -> None:
+        """It is not with us any more: its gauges are 0, its counters stay."""
+        self.state = state
+        for pool in self._pools.values():
+            pool.gauges = 0
+            pool.forget_trails()
+        if self._earlier is not None:
+            self._earlier.gauges = 0
+            self._earlier.forget_trails()
+
+    def learn_anew(self) -> None:
+        """Tell its rows what it knows, for rows that are new."""
+        for row in self.rows:
+            row.learn(self._knows, self._told)
+
+    def row(self, now: float) -> ProcessRow:
+        """The row that faces read, with those of its pools."""
+        pools = self._pool_rows(now)
+        recent, older, whole = NO_DISTRIBUTIONS, NO_DISTRIBUTIONS, NO_DISTRIBUTIONS
+        for pool in self._pools.values():
+            newer, before = pool.recent(now)
+            recent, older, whole = _sum(recent, newer), _sum(older, before), _sum(whole, newer)
+        sources = [*self._pools.values(), *([self._earlier] if self._earlier else [])]
+        age = now - self.heard_at
+        sums = rows.row(
+            self.token,
+            self.gauges + ONE_PROCESS,
+            self._knows,
+            age,
+            self.interval,
+            totals=rows.totals(self._totals, self._told),
+            rates=rows.summed_rates([source.rates() for source in sources]),
+            interval_peaks=_peaks([pool.interval_mark for pool in pools]),
+            peaks=_peaks([pool.reading.peak for pool in pools]),
+            recent=rows.recent_times(recent, older, self._knows),
+            since_start=rows.times(whole, self._knows),
+        )
+        uptime = None if self._uptime is None else self._uptime + age
+        return ProcessRow(*self.rows[0].key, self.token, sums, uptime, self.lost, pools)
+
+    def _begin_report(self, message: ReportDatagram, now: float) -> None:
+        self._number = message.number
+        self._places = 0
+        self._uptime = message.uptime
+        self.interval = _bounded(message.interval)
+        oldest = message.number - MARKS
+        for key in [key for key, pool in self._pools.items() if pool.number < oldest]:
+            self._withdraw(key, now)
+        if message.pool is None:
+            # Nothing else of this datagram tells the rows that they were heard of.
+            self._add(0, 0, NO_DISTRIBUTIONS, now)
+
+    def _withdraw(self, key: int, now: float) -> None:
+        """A pool is told no longer: it adds nothing, and is forgotten if it is over."""
+        pool = self._pools[key]
+        if pool.is_over:
+            del self._pools[key]
+        if pool.gauges:
+            self._add(-pool.gauges, 0, NO_DISTRIBUTIONS, now)
+            pool.gauges = 0
+
+    def _has_room(self, most: int) -> bool:
+        """Whether one more pool may come, in place of one that is told no longer if need be."""
+        if len(self._pools) >= most:
+            untold = next((key for key, pool in self._pools.items() if not pool.gauges), None)
+            if untold is None:
+                return False
+            del self._pools[untold]
+        return True
+
+    def _note_place(self, message: ReportDatagram) -> None:
+        """Once every datagram of one report came, all pools that were there before are known."""
+        if message.number == self._number:
+            self._places |= 1 << message.place
+            if self._places == (1 << message.datagrams) - 1:
+                self._base_until = message.number
+
+    def _take(
+        self, pool: Pool, message: ReportDatagram, raw: RawPool, datagram: bytes, now: float, tell: Tell
+    ) -> None:
+        before = pool.gauges
+        counts, grown = pool.take(message, raw, datagram, now)
+        after = pool.gauges
+        self._learn(
+            Knows.SUMS
+            | Knows.WAITING
+            | Knows.POOLS
+            | (pool.told & 1) * Knows.CHECKOUTS
+            | (raw.wait != b"") * Knows.WAIT_TIMES
+            | (raw.use != b"") * Knows.USE_TIMES
+            | (raw.create != b"") * Knows.CREATE_TIMES,
+            pool.told,
+        )
+        if self.state is not LIVING:
+            pool.gauges = after = 0
+        self._add(after - before, counts, grown, now)
+        if after >> FULL_SHIFT & 1 and not before >> FULL_SHIFT & 1:
+            tell(self, "full", f"{raw.gauges.used} of {raw.limits.max_open} in use")
+        if after >> WAITING_SHIFT & LANE and not before >> WAITING_SHIFT & LANE:
+            tell(self, "waiting", f"{raw.gauges.waiting} waiting for a connection")
+        if counts >> TROUBLE_SHIFT:
+            self._tell_trouble(counts, tell)
+
+    def _add(self, gauges: int, counts: int, grown: Distributions, now: float) -> None:
+        self._totals += counts
+        interval = self.interval
+        for row in self.rows:
+            row.add(gauges, counts, grown, now, interval)
+
+    def _learn(self, knows: int, told: int) -> None:
+        if knows & ~self._knows or told & ~self._told:
+            self._knows |= knows
+            self._told |= told
+            self.learn_anew()
+
+    def _tell_trouble(self, counts: int, tell: Tell) -> None:
+        timeouts, _, connect_errors = (counts >> TROUBLE_SHIFT + lane * LANE_BITS & LANE for lane in range(3))
+        if timeouts:
+            tell(self, "timeouts", f"{timeouts} waited in vain")
+        if connect_errors:
+            tell(self, "connect errors", f"{connect_errors} connects failed")
+
+    def _drop_earlier(self, now: float) -> None:
+        """It tells its pools one by one now: what its lists counted stays counted, and the pools begin there."""
+        assert self._earlier is not None
+        self._add(-self._earlier.gauges, 0, NO_DISTRIBUTIONS, now)
+        self._earlier = None
+        self._base_until = inf
+
+    def _pool_rows(self, now: float) -> tuple[PoolRow, ...]:
+        found = (pool.row(now, self._knows) for pool in self._pools.values() if pool.gauges)
+        return tuple(sorted((row for row in found if row is not None), key=lambda row: row.reading.key))
+
+
+def _bounded(interval: float) -> float:
+    return min(max(SHORTEST_INTERVAL, interval), LONGEST_INTERVAL)
+
+
+def _sum(one: Distributions, other: Distributions) -> Distributions:
+    wait, use, create = (a.plus(b) for a, b in zip(one, other, strict=True))
+    return wait, use, create
+
+
+def _peaks(marks: list[Mark]) -> Peaks:
+    """A process's peaks: its pool's marks, and where it has several, only the bound that their sum is."""
+    bound = sum(mark.used for mark in marks)
+    if len(marks) != 1:
+        return Peaks(1, used_bound=bound)
+    return Peaks(1, marks[0].connections, marks[0].used, marks[0].waiting, bound)

@@ -1,0 +1,104 @@
+"""From vectors to the rows that faces read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from poolhouse.fleet.distribution import Distributions
+from poolhouse.fleet.snapshot import Peaks, Rates, Row, Times, Totals
+from poolhouse.fleet.vectors import COUNTS, GAUGES, Knows
+
+#: A report that comes a little early still closes the interval before it.
+INTERVAL_SHARE = 0.9
+#: After so many intervals without a report a row is stale, and what has no process is gone.
+STALE_INTERVALS = 2
+GONE_INTERVALS = 5
+
+
+def row(name: str, vector: int, knows: int, age: float, interval: float, **more: Any) -> Row:
+    """The row of these gauges; what no source ever told is ``None``.
+
+    Args:
+        name: The row's name.
+        vector: The gauges (`vectors.GAUGES`).
+        knows: What the row's sources tell.
+        age: Seconds since the newest report.
+        interval: Seconds between reports.
+        more: Further fields of `Row`.
+    """
+    (
+        processes, _, used, waiting, _, checkouts, idle, detached, pools,
+        max_open, max_idle, min_idle, full_pools, no_max_open, no_max_idle, no_min_idle, bounds,
+    ) = GAUGES.unpack(vector)  # fmt: skip
+    has_sums = bool(knows & Knows.SUMS)
+    return Row(
+        name,
+        processes,
+        pools if has_sums else None,
+        idle if has_sums else None,
+        used if has_sums else None,
+        detached if has_sums else None,
+        waiting if knows & Knows.WAITING else None,
+        max_open if has_sums and not no_max_open else None,
+        max_idle if has_sums and not no_max_idle else None,
+        min_idle if has_sums and not no_min_idle else None,
+        full_pools if knows & Knows.POOLS else None,
+        bounds > 0,
+        interval_checkouts=checkouts if knows & Knows.CHECKOUTS else None,
+        age=age,
+        interval=interval,
+        is_stale=age >= STALE_INTERVALS * interval,
+        **more,
+    )
+
+
+def peaks(lanes: Sequence[int], knows: int) -> Peaks:
+    """The largest sums (`vectors.PEAKS`), as far as the sources tell them."""
+    processes, connections, used, waiting, bound, checkouts = lanes
+    has_sums = bool(knows & Knows.SUMS)
+    return Peaks(
+        processes,
+        connections if has_sums else None,
+        used if has_sums else None,
+        waiting if knows & Knows.WAITING else None,
+        bound if knows & Knows.POOLS and not knows & Knows.UNMARKED else None,
+        checkouts if knows & Knows.CHECKOUTS else None,
+    )
+
+
+def totals(vector: int, told: int) -> Totals:
+    """The counts (`vectors.COUNTS`) that any source tells: `told` has a bit for each of them."""
+    return Totals(*(count if told >> place & 1 else None for place, count in enumerate(COUNTS.unpack(vector))))
+
+
+def rates(newer: int, older: int, seconds: float, told: int) -> Rates:
+    """Counts a second between two readings; all ``None`` where no time passed between them."""
+    if seconds <= 0:
+        return Rates()
+    grown = COUNTS.unpack(COUNTS.rise(newer, older))
+    return Rates(*(count / seconds if told >> place & 1 else None for place, count in enumerate(grown)))
+
+
+def times(distributions: Distributions, knows: int) -> Times:
+    """The durations that any source tells."""
+    wait, use, create = distributions
+    return Times(
+        wait.histogram() if knows & Knows.WAIT_TIMES else None,
+        use.histogram() if knows & Knows.USE_TIMES else None,
+        create.histogram() if knows & Knows.CREATE_TIMES else None,
+    )
+
+
+def recent_times(newer: Distributions, older: Distributions, knows: int) -> Times:
+    """The durations that came between two states."""
+    wait, use, create = (now.latest(then) for now, then in zip(newer, older, strict=True))
+    return Times(
+        wait if knows & Knows.WAIT_TIMES else None,
+        use if knows & Knows.USE_TIMES else None,
+        create if knows & Knows.CREATE_TIMES else None,
+    )
+
+
+def summed_rates(several: list[Rates]) -> Rates:
+    """The sum of rates; ``None`` where nobody knows."""
+    columns = ([rate for rate in column if rate is not None] for column in zip(*several, strict=True))
+    return Rates(*(sum(column) if column else None for column in columns))

@@ -1,0 +1,60 @@
+"""Which of a process's numbered datagrams came, and how many were lost on the way."""
+
+#: A datagram counts as lost once this many newer ones were expected: what is merely late is not lost.
+REORDER_WINDOW = 16
+#: A step beyond this is not a loss that anybody could have sent, but a new numbering.
+LARGEST_STEP = 1 << 20
+
+_ALL_CAME = (1 << REORDER_WINDOW) - 1
+
+
+class Sequence:
+    """Counts the datagrams of one process, from a first one that is expected.
+
+    Attributes:
+        expected: How many there should have been.
+        lost: How many of them never came.
+    """
+
+    __slots__ = ("_came", "_first", "_newest", "expected", "lost")
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._newest = first - 1
+        #: One bit for each of the last numbers, the newest lowest; those before the first count as come.
+        self._came = _ALL_CAME
+        self.expected = 0
+        self.lost = 0
+
+    def is_new(self, number: int) -> bool:
+        """Take note of a datagram; False if it is known to have come before."""
+        step = number - self._newest
+        if step <= 0:
+            return number < self._first or self._is_new_behind(-step)
+        self._newest = number
+        if step > LARGEST_STEP:
+            self.settle()
+            self._first = number
+            self.expected += 1
+            return True
+        self.expected += step
+        came = (self._came << step) | 1
+        self._came = came & _ALL_CAME
+        if came >> REORDER_WINDOW != (1 << step) - 1:
+            self.lost += step - (came >> REORDER_WINDOW).bit_count()
+        return True
+
+    def settle(self) -> None:
+        """What has not come yet is lost; should it come after all, it is new."""
+        self.lost += REORDER_WINDOW - self._came.bit_count()
+        self._came = _ALL_CAME
+        self._first = self._newest + 1
+
+    def _is_new_behind(self, behind: int) -> bool:
+        if behind >= REORDER_WINDOW:
+            # Too late to be told from a repetition; its report's number tells whether it says anything new.
+            return True
+        bit = 1 << behind
+        is_new = not self._came & bit
+        self._came |= bit
+        return is_new

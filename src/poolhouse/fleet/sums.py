@@ -1,0 +1,155 @@
+"""One row's sums, kept incrementally: of a program, a host, a program on a host, or the whole fleet."""
+
+from math import inf
+
+from poolhouse.fleet import rows
+from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions
+from poolhouse.fleet.lanes import LANE
+from poolhouse.fleet.snapshot import Row
+from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
+from poolhouse.fleet.vectors import PEAKS
+
+#: Rates are over so many intervals.
+RATE_INTERVALS = 5
+#: The last minute begins at a point of a trail: between 45 and 60 seconds ago.
+TIMES_STEP = 15.0
+TIMES_POINTS = 5
+
+
+class Sums:
+    """What all processes of a row sum up to, living ones' gauges and everybody's counters.
+
+    Attributes:
+        key: Its host and its program, empty where it sums all of them.
+        gauges: Vector of what the living processes hold.
+        totals: Vector of what was counted since the row was first heard of; never falls.
+        times: The durations counted since then.
+        interval: The longest interval that a process told lately, in seconds.
+        deadline: When the row is given up, while it has no processes.
+    """
+
+    __slots__ = (
+        "_before",
+        "_largest",
+        "_rate_trail",
+        "_times_trail",
+        "_told",
+        "_turn_at",
+        "_window",
+        "deadline",
+        "gauges",
+        "heard_at",
+        "interval",
+        "key",
+        "knows",
+        "times",
+        "totals",
+    )
+
+    def __init__(self, key: tuple[str, str], now: float, interval: float) -> None:
+        self.key = key
+        self.gauges = 0
+        self.totals = 0
+        self.times = NO_DISTRIBUTIONS
+        self.knows = 0
+        self.heard_at = now
+        self.interval = interval
+        self.deadline: float | None = None
+        #: A bit for each counter that was ever told.
+        self._told = 0
+        #: The largest sums of the interval that goes on, of the one before, and of all before.
+        self._window = self._before = self._largest = 0
+        #: When the interval that goes on ends: the first report opens the next one.
+        self._turn_at = -inf
+        self._rate_trail: Trail[int] = ()
+        self._times_trail: Trail[Distributions] = ()
+
+    @property
+    def processes(self) -> int:
+        """Living processes."""
+        return self.gauges & LANE
+
+    def add(self, gauges: int, totals: int, grown: Distributions, now: float, interval: float) -> None:
+        """Take in by how much the sums of a process that reported changed.
+
+        Args:
+            gauges: The vector by which its gauges changed, negative where they fell.
+            totals: The vector of what it counted newly.
+            grown: The durations it told newly.
+            now: The aggregator's time.
+            interval: Seconds between its reports.
+        """
+        self.heard_at = now
+        if interval > self.interval:
+            self.interval = interval
+        if gauges:
+            self.gauges += gauges
+            self._window = PEAKS.larger(self._window, self.gauges & PEAKS.mask)
+        if totals:
+            self.totals += totals
+        if grown is not NO_DISTRIBUTIONS:
+            self._add_times(grown, now)
+        if now >= self._turn_at:
+            self._turn(now, interval)
+
+    def join(self, gauges: int) -> None:
+        """A process came, with these gauges."""
+        self.gauges += gauges
+        self._window = PEAKS.larger(self._window, self.gauges & PEAKS.mask)
+
+    def leave(self, gauges: int) -> None:
+        """A process left, with its gauges."""
+        self.gauges -= gauges
+
+    def learn(self, knows: int, told: int) -> None:
+        """A source tells these things, and these counters (a bit for each)."""
+        self.knows |= knows
+        self._told |= told
+
+    def forget_trails(self) -> None:
+        """Keep what counts and nothing of the last minutes, for a row that is remembered only."""
+        self._rate_trail = ()
+        self._times_trail = ()
+
+    def row(self, now: float) -> Row:
+        """The row as the faces read it."""
+        # Nobody reported for an interval: the rates fall to 0 instead of staying what they were.
+        if now - self._turn_at > self.interval:
+            self._turn(now, self.interval)
+        window = PEAKS.larger(self._before, self._window)
+        minute_ago = value_since(self._times_trail, now - RECENT, self.times)
+        (oldest, older), (newest, newer) = self._rate_trail[0], self._rate_trail[-1]
+        host, program = self.key
+        return rows.row(
+            program or host,
+            self.gauges,
+            self.knows,
+            now - self.heard_at,
+            self.interval,
+            totals=rows.totals(self.totals, self._told),
+            rates=rows.rates(newer, older, newest - oldest, self._told),
+            interval_peaks=rows.peaks(PEAKS.unpack(window), self.knows),
+            peaks=rows.peaks(PEAKS.unpack(PEAKS.larger(self._largest, window)), self.knows),
+            recent=rows.recent_times(self.times, minute_ago, self.knows),
+            since_start=rows.times(self.times, self.knows),
+        )
+
+    def _add_times(self, grown: Distributions, now: float) -> None:
+        times = self.times
+        self._times_trail = extended(self._times_trail, now, times, TIMES_STEP, TIMES_POINTS)
+        wait, use, create = times
+        more_wait, more_use, more_create = grown
+        self.times = (
+            wait.plus(more_wait) if more_wait is not NOTHING else wait,
+            use.plus(more_use) if more_use is not NOTHING else use,
+            create.plus(more_create) if more_create is not NOTHING else create,
+        )
+
+    def _turn(self, now: float, interval: float) -> None:
+        """An interval ends."""
+        self._largest = PEAKS.larger(self._largest, self._window)
+        self._before = self._window
+        self._window = self.gauges & PEAKS.mask
+        self._turn_at = now + rows.INTERVAL_SHARE * interval
+        self.interval = interval
+        self._rate_trail = extended(self._rate_trail, now, self.totals, 0.0, RATE_INTERVALS + 1)

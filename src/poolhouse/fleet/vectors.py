@@ -1,0 +1,100 @@
+"""What a process tells of itself as vectors (`poolhouse.fleet.lanes`), lane by lane.
+
+Gauges of a pool, a process, a program, a host and the fleet have the same lanes: a sum is an addition, a process
+that leaves is a subtraction.
+"""
+
+from poolhouse.fleet.lanes import LANE_BITS, Layout
+from poolhouse.fleet.snapshot import Totals
+from poolhouse.meter.reading import Counters, Gauges, Limits
+
+#: The first lanes are those whose largest sum is kept, in the order of `Peaks`: processes, connections, used,
+#: waiting, the sum of the pools' own marks, checkouts of each process's last interval.
+PEAKS = Layout(6)
+#: Then idle, detached, pools, the three limits, pools at their limit; then how many sources have no limit of
+#: each kind, or tell upper bounds.
+GAUGES = Layout(17)
+#: `Totals`, lane by lane.
+COUNTS = Layout(len(Totals._fields))
+
+#: One process, in the lane of processes.
+ONE_PROCESS = 1
+WAITING_SHIFT = 3 * LANE_BITS
+CHECKOUTS_SHIFT = 5 * LANE_BITS
+FULL_SHIFT = 12 * LANE_BITS
+#: From here up in a vector of counts: timeouts, acquire errors, connect errors.
+TROUBLE_SHIFT = 7 * LANE_BITS
+#: Every counter is told.
+ALL_TOLD = (1 << len(Totals._fields)) - 1
+
+
+class Knows:
+    """Bits: what at least one source of a row has told so far; the rest is not known rather than 0.
+
+    Plain ints, because an ``IntFlag`` costs half a microsecond an operation.
+    """
+
+    SUMS = 1
+    WAITING = 2
+    #: Each pool on its own, so that its limit can be compared with its use.
+    POOLS = 4
+    #: A source that tells no marks: the sum of the others' marks bounds nothing.
+    UNMARKED = 8
+    CHECKOUTS = 16
+    WAIT_TIMES = 32
+    USE_TIMES = 64
+    CREATE_TIMES = 128
+
+
+def gauges_vector(
+    pools: int, gauges: Gauges, limits: Limits, mark: int, checkouts: int, is_full: bool, is_bound: bool
+) -> int:
+    """The vector of one source.
+
+    Args:
+        pools: Living pools; with 0 of them the limits are those of nothing.
+        gauges: What is open, in use and waited for.
+        limits: What may be open.
+        mark: The most connections in use since the source's report before.
+        checkouts: Checkouts since then, for one interval.
+        is_full: Whether this is one pool with every connection it may have in use.
+        is_bound: Whether `gauges` are upper bounds.
+    """
+    idle, used, detached, waiting = gauges
+    max_open, max_idle, min_idle = limits if pools else (0, 0, 0)
+    return GAUGES.pack(
+        (
+            0,
+            idle + used + detached,
+            used,
+            waiting,
+            mark,
+            checkouts,
+            idle,
+            detached,
+            pools,
+            max_open or 0,
+            max_idle or 0,
+            min_idle or 0,
+            is_full,
+            max_open is None,
+            max_idle is None,
+            min_idle is None,
+            is_bound,
+        )
+    )
+
+
+def counts_vector(counters: Counters) -> tuple[int, int]:
+    """The vector of what is told, and a bit for each counter that is."""
+    if None not in counters:
+        return COUNTS.pack(counters), ALL_TOLD  # type: ignore[arg-type]
+    told = sum(1 << place for place, count in enumerate(counters) if count is not None)
+    return COUNTS.pack(count or 0 for count in counters), told
+
+
+def lanes_of(told: int) -> int:
+    """All bits of the lanes of the counters that are told."""
+    return sum(
+        ((1 << LANE_BITS) - 1) << (LANE_BITS * place) for place in range(told.bit_length()) if told >> place & 1
+    )
