@@ -10,6 +10,8 @@ import pytest
 from poolhouse.clock import SystemClock
 from poolhouse.collectd_plugin.server import ServerPlugin
 from poolhouse.meter.reading import Gauges
+from poolhouse.wire.decode import decode_packet
+from poolhouse.wire.encode import encode_packets
 from support.collectd import free_port, send, udp_socket
 from support.crafted import CraftedProcess
 from support.fake_collectd import FakeCollectd, block
@@ -181,6 +183,42 @@ def test_malformed_datagrams_are_one_line_a_minute_and_cost_nothing_else():
         (line,) = running.collectd.logged("warning")
         assert f"{len(broken)} of {len(broken) + len(whole)} datagrams refused so far" in line
         assert running.collectd.logged("error") == []
+
+
+def packed(datagrams):
+    """The value lists of an earlier client's datagrams in one packet, as collectd's network plugin sends them."""
+    lists = [told for datagram in datagrams for told in decode_packet(datagram)]
+    (packet,) = encode_packets(lists)
+    return packet
+
+
+def test_a_standard_packet_of_several_lists_with_precise_time_counts_whole():
+    """Trap 36."""
+    process = CraftedProcess("nova")
+    with Running() as running:
+        # What an earlier client says first is the baseline, right after the server's start.
+        running.receive(packed(process.report("plain", checkouts=5)))
+        process.gauges = Gauges(used=2)
+        running.receive(packed(process.report("plain", checkouts=8)))
+        values = running.read()
+    assert values["web1/sqlalchemy-nova/count-checkedout"] == 2
+    assert values["web1/sqlalchemy-nova/derive-checkouts"] == 3
+
+
+def test_reading_while_receiving_loses_nothing():
+    """Trap 32: programs and processes come while collectd's thread reads them."""
+    with Running() as running:
+        sender = threading.Thread(
+            target=lambda: [
+                send(CraftedProcess(f"p{number % 50}", token=f"{number}:a").report(checkouts=1), running.port)
+                for number in range(1000)
+            ]
+        )
+        sender.start()
+        while running.read().get("web1/sqlalchemy-host/derive-checkouts", 0) < 1000:
+            assert running.collectd.logged("warning") == []
+        sender.join()
+        assert running.read()["web1/sqlalchemy-host/count-numprocs"] == 1000
 
 
 def test_debug_shows_each_message_received():

@@ -333,6 +333,18 @@ def test_it_is_found_where_pip_install_target_puts_it_on_collectds_own_path(tmp_
         prefix=("unshare", "--mount", "sh", "-c", over, "collectd"),
     )
     run_with(daemon, port)
+    (metadata,) = installed.glob("poolhouse-*.dist-info/METADATA")
+    assert_needs_nothing_and_shadows_nothing(installed, metadata.read_text())
+
+
+def assert_needs_nothing_and_shadows_nothing(installed: Path, metadata: str) -> None:
+    """Trap 41: no dependency, no module ``collectd`` in the way of collectd's own, a real version."""
+    required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:")]
+    assert all("extra ==" in line for line in required)
+    assert {path.name for path in installed.iterdir() if path.is_dir() and "dist-info" not in path.name} <= {
+        "poolhouse", "sqlalchemy_collectd", "bin"
+    }  # fmt: skip
+    assert "\nVersion: 0.0.0\n" not in metadata
 
 
 def test_it_is_found_in_a_virtual_environment_through_module_path(tmp_path):

@@ -114,6 +114,15 @@ def test_its_client_and_ours_are_one_sum_on_our_server(tmp_path, earlier_client)
         daemon.wait_for_values(of("nova", counts) | of("host", counts))
 
 
+def test_where_it_is_installed_beside_ours_one_line_says_what_to_do(tmp_path, earlier):
+    port = free_port()
+    beside = f'ModulePath "{earlier}"\nModulePath "{SOURCES}"\n'
+    block = server_block(f'listen "127.0.0.1" {port}') + connmon_block(f'monitor "127.0.0.1" {port}')
+    with Collectd(tmp_path, beside + block) as daemon:
+        daemon.wait_for_log('run "pip uninstall sqlalchemy-collectd" and then "pip install --force-reinstall')
+        assert daemon.log().count("is installed beside poolhouse") == 1
+
+
 def test_its_connmon_plugin_shows_what_our_server_forwards_as_values_earlier(tmp_path, earlier):
     """It fails at types beyond ``count`` and ``derive``: the directive ``values "earlier"`` is for it."""
     reports, network = free_port(), free_port()

@@ -13,16 +13,20 @@ from poolhouse.collectd_plugin.api import Collectd, DispatchedValues
 from poolhouse.collectd_plugin.combined import combined
 from poolhouse.collectd_plugin.config import CONSOLE_PORT, Address, Config, ConnmonSettings, read_connmon
 from poolhouse.collectd_plugin.consoles import Consoles
+from poolhouse.collectd_plugin.earlier import warn_of_earlier
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.monitors import Monitors
 from poolhouse.collectd_plugin.server import OWN, ServerPlugin
 from poolhouse.export.collectd import PLUGIN_NAME, console_datagram
+from poolhouse.feed.product import product
 from poolhouse.feed.protocol.frame import Frame, Server
 from poolhouse.feed.protocol.values import PartialFleet
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
 #: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
 NAME = "sqlalchemy_collectd.connmon.plugin"
+#: How it introduces itself to consoles.
+PRODUCT = "collectd connmon plugin"
 #: Where it pushes to if its block says neither ``monitor`` nor ``listen``.
 DEFAULT_MONITOR = (Address("localhost", CONSOLE_PORT),)
 
@@ -66,6 +70,8 @@ class ConnmonPlugin:
 
     def start(self) -> None:
         """Begin to push and to answer."""
+        if self._server() is None:
+            warn_of_earlier(self._log)
         listen, monitor = self._settings.listen, self._settings.monitor
         if not listen and not monitor:
             monitor = DEFAULT_MONITOR
@@ -108,8 +114,9 @@ class ConnmonPlugin:
             forwarded = self._forwarded.snapshot(self._clock.monotonic(), self._clock.wall_time())
         server = self._server()
         if server is None:
-            return Frame(Server("collectd"), forwarded)
-        return Frame(Server("collectd", reports=server.reports), combined(server.snapshot(program), forwarded))
+            return Frame(Server(product(PRODUCT)), forwarded)
+        told = Server(product(PRODUCT), reports=server.reports)
+        return Frame(told, combined(server.snapshot(program), forwarded))
 
 
 def _value_list(values: DispatchedValues) -> ValueList:
