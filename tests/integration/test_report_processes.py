@@ -398,3 +398,30 @@ def test_the_environment_and_report_to_name_the_default_destination() -> None:
         env={"POOLHOUSE_REPORT": "collectd://[::1]:5/"},
     )
     assert output == "[::1]:5\nweb2:7\n"
+
+
+def test_where_no_thread_can_be_started_the_application_goes_on_and_the_next_pool_tries_again() -> None:
+    with Receiver() as receiver:
+        output = run(
+            """
+            import logging, sys
+            logging.basicConfig(stream=sys.stdout, format="%(message)s")
+            from poolhouse.report import native
+            start_new_thread = native._thread.start_new_thread
+            def refuse(*_):
+                raise RuntimeError("can't start new thread")
+            native._thread.start_new_thread = refuse
+            from support.counted_pool import CountedPool
+            for _ in range(3):
+                CountedPool(sys.argv[1]).use(2)
+            native._thread.start_new_thread = start_new_thread
+            CountedPool(sys.argv[1]).use(2)
+            """,
+            receiver.url(interval=NEVER),
+        )
+        assert (
+            output.splitlines()[0] == "no thread can be started, so no pool is reported until the next one is used"
+        )
+        assert output.count("no thread") == 1
+        (token,) = receiver.tokens()
+        assert receiver.checkouts(token) == 8

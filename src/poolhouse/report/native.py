@@ -12,8 +12,8 @@ from importlib.machinery import BuiltinImporter
 from importlib.util import module_from_spec
 from types import ModuleType
 
-#: Seconds between two looks at whether an ended thread has left the operating system's list.
-_GLANCE_S = 0.0002
+#: How often to look whether an ended thread has left the operating system's list, and the seconds in between.
+_GLANCES, _GLANCE_S = 50, 0.0002
 
 
 def _second_instance(name: str) -> ModuleType:
@@ -88,7 +88,9 @@ class NativeThread:
             self._ended.set()
 
     def join(self, timeout: float) -> bool:
-        """Wait until the operating system has this thread no more, at most `timeout` seconds; true if so.
+        """Wait until the operating system has this thread no more; true if so.
+
+        Waits at most `timeout` seconds for its last line, and then some milliseconds.
 
         Python 3.12 counts the operating system's threads before it warns of a fork, and one that has run its last
         line is still there for some microseconds. Never waits within the thread itself.
@@ -99,7 +101,7 @@ class NativeThread:
         if not sys.platform.startswith("linux"):
             return True
         glance = Signal()
-        for _ in range(max(1, int(timeout / _GLANCE_S))):
+        for _ in range(_GLANCES):
             if not os.path.exists(f"/proc/self/task/{self._native_id}"):
                 return True
             glance.wait(_GLANCE_S)

@@ -14,6 +14,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from logging import ERROR
 
 from poolhouse.clock import Clock, SystemClock
@@ -88,9 +89,8 @@ class Reporter:
         if goodbye:
             self._has_ended = True
             self._end_thread(min(timeout, LOOKUP_PATIENCE_S))
-        pause = Signal()
-        while self._dispatcher.has_unknown_address and self._clock.monotonic() < deadline and not goodbye:
-            pause.wait(_GLANCE_S)
+        else:
+            self._wait_for_addresses(deadline)
         return self._dispatcher.report_all(goodbye, max(0.0, deadline - self._clock.monotonic()))
 
     def end(self) -> None:
@@ -104,7 +104,8 @@ class Reporter:
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        self._forks.pop()
+        with suppress(IndexError):  # The fork began before there was a reporter.
+            self._forks.pop()
         if self._dispatcher.is_active:
             self.wake()
 
@@ -117,16 +118,26 @@ class Reporter:
             except Exception as error:
                 log(ERROR, "a pool cannot begin anew after a fork: %r", source, error=error)
 
+    def _wait_for_addresses(self, deadline: float) -> None:
+        """Let the thread end the lookups that have never been made."""
+        pause = Signal()
+        while self._dispatcher.has_unknown_address and self._clock.monotonic() < deadline:
+            pause.wait(_GLANCE_S)
+
     def _start(self) -> None:
         if not self._starting.acquire(timeout=0):
             return  # Another thread starts it.
         try:
             if self._run is None and not self._forks and not self._has_ended:
-                self._run = _Run(self._work)
                 self._register_end()
+                self._run = _Run(self._work)
         except Exception as error:
             if not self._has_failed:
-                log(ERROR, "no thread can be started: pools are reported when the process ends", error=error)
+                log(
+                    ERROR,
+                    "no thread can be started, so no pool is reported until the next one is used",
+                    error=error,
+                )
             self._has_failed = True
         finally:
             self._starting.release()

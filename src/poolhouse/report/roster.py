@@ -107,9 +107,8 @@ class Roster:
         failures = [failure for member in living + new if (failure := member.read(number))]
         for member in new:
             self._place(member)
-        for member in [member for member in self._untold if member.farewells is not None]:
-            self._untold.remove(member)
-            self._rest.absorb(member.last)
+        self._rest.absorb([member.last for member in self._untold if member.farewells is not None])
+        self._untold = [member for member in self._untold if member.farewells is None]
         pools = [member.last for member in self._told]
         pools += self._rest.read([member.last for member in self._untold], number)
         return Statement(self._sums(pools), tuple(pools), tuple(failures))
@@ -160,9 +159,10 @@ class _Rest:
         self._gone: list[PoolReading] = []
         self._peak = Mark()
 
-    def absorb(self, last: PoolReading) -> None:
-        """Add the last reading of a pool that is gone."""
-        self._gone = [_merged([*self._gone, last])]
+    def absorb(self, last: list[PoolReading]) -> None:
+        """Add the last readings of pools that are gone."""
+        if last:
+            self._gone = [_merged(self._gone + last)]
 
     def read(self, living: list[PoolReading], number: int) -> list[PoolReading]:
         """The rest in report `number`; empty as long as there has never been one."""
