@@ -1,0 +1,96 @@
+"""The command ``python -m poolhouse.demo``, which ``make demo`` runs."""
+
+import argparse
+import re
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from poolhouse.demo.family import Family
+from poolhouse.demo.programs import PROGRAMS
+from poolhouse.feed.client import FeedClient
+from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.views.plain import text
+
+#: Seconds between two tables where there is no terminal.
+TABLE_INTERVAL = 5.0
+TABLE_WIDTH = 100
+HOST = "127.0.0.1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start the fleet and show it until the person leaves, or for the given time; the exit status."""
+    parser = argparse.ArgumentParser(prog="poolhouse demo", description="A small live fleet, and the console.")
+    parser.add_argument("--seconds", type=float, help="end by itself after this time")
+    seconds: float | None = parser.parse_args(arguments).seconds
+    # Ends as Ctrl-C does: every `with` below is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), _fleet() as (reports, consoles):
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            from poolhouse.console import run
+
+            run(HOST, consoles, mode="connect", seconds=seconds)
+        else:
+            _say(f"{len(PROGRAMS)} programs report to {HOST}:{reports}; a table every {TABLE_INTERVAL:g} seconds")
+            _print_tables(consoles, seconds)
+    return 0
+
+
+@contextmanager
+def _fleet() -> Generator[tuple[int, int]]:
+    """A daemon and every program; the ports of reports and consoles."""
+    with tempfile.TemporaryDirectory(prefix="poolhouse-demo-") as name:
+        errors = Path(name) / "errors.log"
+        try:
+            # The programs end before the daemon, so that it hears their goodbyes.
+            with Family(errors) as daemons, Family(errors) as programs:
+                any_port = f"{HOST}:0"
+                daemon = daemons.start("poolhouse.daemon", "--reports", any_port, "--consoles", any_port)
+                reports, consoles = _port(daemon, "reports"), _port(daemon, "consoles")
+                for program, settings in PROGRAMS.items():
+                    for host in settings.hosts:
+                        programs.start("poolhouse.demo.worker", program, host, name, str(reports))
+                yield reports, consoles
+        finally:
+            sys.stderr.write(errors.read_text())
+
+
+def _port(announcement: IO[str], what: str) -> int:
+    """The port that the daemon announces for something."""
+    for line in announcement:
+        if found := re.match(rf"  {what} +UDP {HOST}:(\d+)", line):
+            return int(found[1])
+    sys.exit("poolhouse demo: connmond did not start")
+
+
+def _say(words: str) -> None:
+    sys.stdout.write(words.rstrip("\n") + "\n\n")
+    sys.stdout.flush()
+
+
+def _print_tables(consoles: int, seconds: float | None) -> None:
+    """Print the table every few seconds, until the time is over."""
+    newest: list[Snapshot] = []
+    came = threading.Event()
+
+    def keep(snapshot: Snapshot) -> None:
+        newest[:] = [snapshot]
+        came.set()
+
+    client = FeedClient(HOST, consoles, "connect", on_snapshot=keep, on_link=lambda link: None)
+    client.start()
+    try:
+        end = None if seconds is None else time.monotonic() + seconds
+        while end is None or time.monotonic() < end:
+            left = TABLE_INTERVAL if end is None else min(TABLE_INTERVAL, end - time.monotonic())
+            time.sleep(max(0.0, left))
+            if came.is_set():
+                _say(text(newest[0], TABLE_WIDTH))
+    finally:
+        client.close()

@@ -1,0 +1,79 @@
+"""Child processes that never outlive their parent, however it ends."""
+
+import ctypes
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO
+
+#: From Linux's ``sys/prctl.h``: the signal that the kernel sends when the parent has died.
+PR_SET_PDEATHSIG = 1
+#: Seconds that children are given to end when they are asked to.
+END_TIMEOUT = 5.0
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent process dies; call it at once in the child.
+
+    Args:
+        parent: The parent's process id, taken before the child began: it may have died since.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class Family(AbstractContextManager["Family"]):
+    """The children of this process; leaving the context ends them all.
+
+    Start them from the main thread: the kernel takes the end of the thread that started a child for its parent's.
+    """
+
+    def __init__(self, log: Path) -> None:
+        """No child yet; what children write to their standard error is added to the file `log`."""
+        self._children: list[subprocess.Popen[str]] = []
+        self._log = log.open("a")
+
+    def start(self, module: str, *arguments: str) -> IO[str]:
+        """Run a module as a child; its standard output."""
+        command = [sys.executable, "-m", __spec__.name, str(os.getpid()), module, *arguments]
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            process_group=0,  # A terminal's Ctrl-C is for the parent, which decides what ends when.
+        )
+        self._children.append(child)
+        assert child.stdout is not None
+        return child.stdout
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children:
+            child.terminate()
+        for child in self._children:
+            try:
+                child.wait(END_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+        self._log.close()
+
+
+def _run_as_child() -> None:
+    """``python -m poolhouse.demo.family PARENT MODULE ARGUMENTS…``: the module as a child of that parent."""
+    parent, module = int(sys.argv[1]), sys.argv[2]
+    die_with_parent(parent)
+    sys.argv = sys.argv[2:]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _run_as_child()

@@ -1,0 +1,42 @@
+"""The programs of the demo's fleet: who runs where, with which pool, and what it does with it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: ``steady``: each thread works and thinks. ``leaking``: now and then a connection is kept for a while that nobody
+#: needs. ``forking``: the process forks a child every few seconds that works for a while and ends.
+Habit = Literal["steady", "leaking", "forking"]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program; times are seconds, and means of what is drawn at random."""
+
+    #: One process for each entry, on the host that it says it runs on.
+    hosts: tuple[str, ...]
+    threads: int
+    #: Connections kept, and how many more may be open for a while.
+    pool_size: int
+    max_overflow: int
+    #: How long a connection is held, and how long a thread waits before it wants one again.
+    hold: float
+    think: float
+    #: How long a thread waits for a connection before it gives up.
+    timeout: float = 30.0
+    habit: Habit = "steady"
+
+
+PROGRAMS = {
+    "catalog": Program(
+        ("web1", "web1", "web2", "web2"), threads=4, pool_size=5, max_overflow=5, hold=0.01, think=0.1
+    ),
+    # Slow: what it holds is more than its pool has, so that some of its threads always wait.
+    "checkout": Program(
+        ("web1", "web2"), threads=10, pool_size=3, max_overflow=2, hold=0.3, think=0.2, timeout=1.0
+    ),
+    "billing": Program(
+        ("batch1",), threads=3, pool_size=5, max_overflow=0, hold=0.05, think=0.3, timeout=5.0, habit="leaking"
+    ),
+    "nightly": Program(("batch1",), threads=2, pool_size=2, max_overflow=1, hold=4.0, think=2.0),
+    "mailer": Program(("batch1",), threads=2, pool_size=2, max_overflow=0, hold=0.05, think=0.2, habit="forking"),
+}

@@ -1,0 +1,137 @@
+"""One process of one program of the demo: threads that check connections out, query, hold them and give them back.
+
+``python -m poolhouse.demo.worker PROGRAM HOST FOLDER PORT``
+"""
+
+import os
+import random
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlencode
+
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+
+from poolhouse.demo.family import die_with_parent
+from poolhouse.demo.programs import PROGRAMS, Program
+
+#: Seconds between two leaks and how long each lasts; between two forks and how long each child works.
+LEAK_EVERY, LEAK_FOR = 12.0, 15.0
+FORK_EVERY, FORK_FOR = 4.0, 6.0
+
+ORDERS = text("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, amount INTEGER)")
+WRITE = text("INSERT INTO orders (amount) VALUES (:amount)")
+READ = text("SELECT count(*), sum(amount) FROM (SELECT amount FROM orders ORDER BY id DESC LIMIT 200)")
+WRITE_SHARE = 0.1
+
+
+def engine_of(name: str, host: str, folder: Path, port: int) -> Engine:
+    """An engine as any application makes one: what reports is in the URL."""
+    program = PROGRAMS[name]
+    settings = {
+        "plugin": "collectd",
+        "collectd_host": "127.0.0.1",
+        "collectd_port": port,
+        "collectd_program_name": name,
+        "collectd_report_host": host,
+        "collectd_interval": 1,
+        "check_same_thread": "false",
+    }
+    return create_engine(
+        f"sqlite:///{folder / name}.db?{urlencode(settings)}",
+        poolclass=QueuePool,
+        pool_size=program.pool_size,
+        max_overflow=program.max_overflow,
+        pool_timeout=program.timeout,
+    )
+
+
+def work(engine: Engine, program: Program, end: threading.Event) -> None:
+    """Until the end: think, check a connection out, query, hold it, give it back."""
+    while not end.wait(random.expovariate(1 / program.think)):
+        try:
+            with engine.connect() as connection:
+                query(connection)
+                end.wait(random.expovariate(1 / program.hold))
+        except PoolTimeout:
+            continue  # It shows as a timeout; a real program would answer with an error.
+
+
+def query(connection: Connection) -> None:
+    """One read; now and then a write before it, committed at once so that nobody waits for SQLite's lock."""
+    if random.random() < WRITE_SHARE:
+        connection.execute(WRITE, {"amount": random.randrange(100)})
+        connection.commit()
+    connection.execute(READ).one()
+
+
+def work_in_threads(engine: Engine, program: Program, end: threading.Event) -> None:
+    """Every thread of the program, until the end."""
+    threads = [threading.Thread(target=work, args=(engine, program, end)) for _ in range(program.threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def leak(engine: Engine, end: threading.Event) -> None:
+    """Now and then check a connection out and forget it for a while."""
+    while not end.wait(LEAK_EVERY):
+        threading.Thread(target=_forget_one, args=(engine, end)).start()
+
+
+def _forget_one(engine: Engine, end: threading.Event) -> None:
+    with suppress(PoolTimeout), engine.connect() as connection:
+        query(connection)
+        end.wait(LEAK_FOR)
+
+
+def fork(engine: Engine, program: Program, end: threading.Event) -> None:
+    """Fork a child every few seconds; end with all of them ended.
+
+    This process has no threads of its own, as one that forks should not.
+    """
+    children: set[int] = set()
+    parent = os.getpid()
+    while not end.is_set():
+        with engine.connect() as connection:
+            query(connection)
+        if (child := os.fork()) == 0:
+            die_with_parent(parent)
+            engine.dispose(close=False)  # As SQLAlchemy says: the parent's connections are the parent's.
+            alarm = threading.Timer(FORK_FOR, end.set)
+            alarm.start()
+            work_in_threads(engine, program, end)
+            alarm.cancel()
+            return
+        children.add(child)
+        end.wait(FORK_EVERY)
+        children -= {child for child in children if os.waitpid(child, os.WNOHANG)[0] == child}
+    for child in children:
+        os.kill(child, signal.SIGTERM)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def main(name: str, host: str, folder: Path, port: int) -> None:
+    """Run one process of a program until SIGTERM."""
+    program = PROGRAMS[name]
+    end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: end.set())
+    engine = engine_of(name, host, folder, port)
+    with engine.begin() as connection:
+        connection.execute(ORDERS)
+    if program.habit == "forking":
+        fork(engine, program, end)
+        return
+    if program.habit == "leaking":
+        threading.Thread(target=leak, args=(engine, end)).start()
+    work_in_threads(engine, program, end)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))

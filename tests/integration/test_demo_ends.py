@@ -1,0 +1,127 @@
+"""The demo as a process: it shows a real fleet, nobody in it fails, and nothing of it is left however it ends."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from poolhouse.demo.programs import PROGRAMS
+from support.waiting import wait_until
+
+COMMAND = (sys.executable, "-m", "poolhouse.demo")
+
+
+def processes_of(session: int) -> list[str]:
+    """The command lines of the living processes of a session, each of which the demo or its descendants began."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, its_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            command = (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue  # It has ended meanwhile.
+        if int(its_session) == session and state != "Z":
+            found.append(command)
+    return found
+
+
+@contextmanager
+def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo without a terminal, in a session and with a folder for temporary files of its own."""
+    process = subprocess.Popen(
+        [*COMMAND, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_for_table(process: subprocess.Popen[str]) -> None:
+    """Until a table with every program was printed, so that every process runs."""
+    assert process.stdout is not None
+    missing = set(PROGRAMS)
+    while missing:
+        line = process.stdout.readline()
+        assert line, "it ended"
+        missing -= {name for name in missing if re.search(rf"\b{name}\b", line)}
+
+
+def test_it_ends_by_itself_with_status_0_and_has_shown_every_program(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "9") as process:
+        output, errors = process.communicate(timeout=90)
+        assert (process.returncode, errors) == (0, "")
+        assert processes_of(process.pid) == []
+    tables = output.split(" poolhouse ")[1:]
+    assert len(tables) >= 2
+    rows = {name: re.search(rf"{name} +(\d+) ", tables[-1]) for name in PROGRAMS}
+    for name, settings in PROGRAMS.items():
+        row = rows[name]
+        assert row is not None, tables[-1]
+        assert int(row[1]) >= len(settings.hosts)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_leaves_nothing(number: int, tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        wait_for_table(process)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # As a terminal's Ctrl-C, which reaches the whole group.
+        else:
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+        assert processes_of(process.pid) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_process_survives_when_it_is_killed(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        wait_for_table(process)
+        assert len(processes_of(process.pid)) > len(PROGRAMS)
+        process.kill()
+        process.wait()
+        wait_until(lambda: not processes_of(process.pid), what="no process of the demo's session")
+
+
+def test_in_a_terminal_it_shows_the_console_and_puts_the_screen_back(tmp_path: Path) -> None:
+    terminal, inside = os.openpty()
+    termios.tcsetwinsize(inside, (30, 100))
+    process = subprocess.Popen(
+        [*COMMAND, "--seconds", "8"],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path), "TERM": "xterm-256color"},
+    )
+    os.close(inside)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more.
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    os.close(terminal)
+    assert process.wait(60) == 0
+    assert processes_of(process.pid) == []
+    for name in PROGRAMS:
+        assert name.encode() in shown
+    enter, leave = b"\x1b[?1049h", b"\x1b[?1049l"
+    assert enter in shown
+    assert leave in shown[shown.rindex(enter) :]
