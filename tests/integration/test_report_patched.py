@@ -20,7 +20,11 @@ IMPORT = "import poolhouse.report.reporter"
 OPTIONS = ("-W", "error", "-W", "ignore:Using fork:DeprecationWarning")
 
 
-@pytest.mark.parametrize("lines", [[GEVENT, IMPORT], [IMPORT, GEVENT], [EVENTLET, IMPORT], [IMPORT, EVENTLET]])
+@pytest.mark.parametrize(
+    "lines",
+    [[GEVENT, IMPORT], [IMPORT, GEVENT], [EVENTLET, IMPORT], [IMPORT, EVENTLET]],
+    ids=["gevent-first", "gevent-later", "eventlet-first", "eventlet-later"],
+)
 def test_reports_go_on_while_the_hub_is_busy(lines: list[str]) -> None:
     """Whether the patching comes before poolhouse or after it, and without a warning."""
     with Receiver() as receiver:
@@ -49,7 +53,7 @@ while not line:
         assert receiver.goodbyes() == set(receiver.tokens())
 
 
-@pytest.mark.parametrize("patch", [GEVENT, EVENTLET])
+@pytest.mark.parametrize("patch", [GEVENT, EVENTLET], ids=["gevent", "eventlet"])
 def test_greenlets_fork_flush_and_end_as_others_do(patch: str) -> None:
     with Receiver() as receiver:
         program = start(
@@ -77,7 +81,7 @@ os.waitpid(pid, 0)
         assert receiver.goodbyes() == set(receiver.tokens())
 
 
-@pytest.mark.parametrize("patch", [GEVENT, EVENTLET])
+@pytest.mark.parametrize("patch", [GEVENT, EVENTLET], ids=["gevent", "eventlet"])
 def test_what_the_thread_logs_is_logged_in_patched_programs_too(patch: str) -> None:
     with Receiver() as receiver:
         url = receiver.url(interval=0.1)

@@ -15,15 +15,28 @@ from support.programs import PYTHONPATH
 from support.receiver import Receiver
 from support.waiting import wait_until
 
+#: A pool that counts, and SQLAlchemy's: each with a function that uses it n times.
+COUNTED = """
+from support.counted_pool import CountedPool
+use = CountedPool(os.environ["POOLHOUSE_REPORT"]).use
+"""
+SQLALCHEMY = """
+import poolhouse, sqlalchemy
+engine = sqlalchemy.create_engine("sqlite:///db.sqlite")
+poolhouse.instrument(engine)
+def use(times):
+    for _ in range(times):
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT 1")
+"""
+
 WSGI = """
 import os
-from support.counted_pool import CountedPool
-
-pool = CountedPool(os.environ["REPORT"])
+{pool}
 {at_import}
 
 def app(environ, start_response):
-    pool.use()
+    use(1)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
 """
@@ -32,7 +45,7 @@ ASGI = """
 import os, poolhouse
 from support.counted_pool import CountedPool
 
-pool = CountedPool(os.environ["REPORT"])
+pool = CountedPool(os.environ["POOLHOUSE_REPORT"])
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -56,7 +69,7 @@ def server(folder: Path, url: str, *command: str) -> Iterator[Callable[[], str]]
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": PYTHONPATH, "REPORT": url},
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, "POOLHOUSE_REPORT": url},
             stdout=log,
             stderr=log,
         )
@@ -87,10 +100,16 @@ def server(folder: Path, url: str, *command: str) -> Iterator[Callable[[], str]]
         assert "Traceback" not in log.read()
 
 
-@pytest.mark.parametrize("preload", [(), ("--preload",)])
-@pytest.mark.parametrize("at_import", ["", "pool.use(100)"])
-def test_every_worker_of_gunicorn_is_a_process(preload: tuple[str, ...], at_import: str, tmp_path: Path) -> None:
-    (tmp_path / "site_app.py").write_text(WSGI.format(at_import=at_import))
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+@pytest.mark.parametrize(
+    ("pool", "at_import"),
+    [(COUNTED, ""), (COUNTED, "use(100)"), (SQLALCHEMY, ""), (SQLALCHEMY, "use(100)")],
+    ids=["counted", "counted-at-import", "sqlalchemy", "sqlalchemy-at-import"],
+)
+def test_every_worker_of_gunicorn_is_a_process(
+    preload: tuple[str, ...], pool: str, at_import: str, tmp_path: Path
+) -> None:
+    (tmp_path / "site_app.py").write_text(WSGI.format(pool=pool, at_import=at_import))
     with Receiver() as receiver:
         command = ("gunicorn", "site_app:app", "--workers=2", f"--bind=unix:{tmp_path}/http.sock", *preload)
         with server(tmp_path, receiver.url(interval=3600), *command) as ask:
