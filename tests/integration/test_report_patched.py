@@ -89,15 +89,53 @@ def test_what_the_thread_logs_is_logged_in_patched_programs_too(patch: str) -> N
         program = start(
             patch
             + """
-import logging, sys
-logging.basicConfig(stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+import logging, sys, time
+logged = []
+class Handler(logging.Handler):
+    def emit(self, record):
+        logged.append(record)
+        print(record.name, record.levelname, record.getMessage(), flush=True)
+logging.getLogger().addHandler(Handler())
 from support.counted_pool import CountedPool
 CountedPool(sys.argv[1]).use()
-sys.stdin.read()
+while not logged:
+    time.sleep(0.01)
 """,
             url,
         )
-        assert program.stdout is not None
-        line = program.stdout.readline()
+        line = finish(program)
         assert line.startswith(f"poolhouse.report WARNING no reports to 127.0.0.1 port {receiver.port}: ")
-        assert finish(program) == ""
+
+
+@pytest.mark.parametrize("patch", ["", GEVENT, EVENTLET], ids=["threads", "gevent", "eventlet"])
+def test_a_thread_that_logs_holds_up_no_greenlet_that_logs(patch: str) -> None:
+    """A greenlet and a native thread that meet at one of logging's locks would wait for each other for ever."""
+    program = start(
+        patch
+        + """
+import logging, threading, time
+logged = []
+class Handler(logging.Handler):
+    def emit(self, record):
+        time.sleep(0)  # As one that writes to a socket: others run while the handler's lock is held.
+        logged.append(record.getMessage())
+logging.basicConfig(handlers=[Handler()], level=logging.INFO)
+from poolhouse.report.log import log, notice_hub
+from poolhouse.report.native import NativeThread
+notice_hub()
+def thread():
+    for _ in range(500):
+        log(logging.WARNING, "thread")
+def greenlet():
+    for _ in range(500):
+        logging.info("greenlet")
+        time.sleep(0)
+greenlets = [threading.Thread(target=greenlet) for _ in range(3)]
+NativeThread(thread)
+for each in greenlets: each.start()
+for each in greenlets: each.join()
+from support.waiting import wait_until
+wait_until(lambda: (logged.count("thread"), logged.count("greenlet")) == (500, 1500))
+""",
+    )
+    assert finish(program) == ""

@@ -1,12 +1,68 @@
-"""The logger ``poolhouse.report``, for whom even a broken log handler is no reason to raise."""
+"""The logger ``poolhouse.report``, which can neither raise into anybody nor hold anybody up.
+
+Where gevent or eventlet has patched the program, the locks of `logging` are for greenlets: a thread of the
+operating system that meets a greenlet at one of them hangs, and the program with it. There the application's own
+hub is given what our thread has to say, and a greenlet says it when the hub has time.
+"""
 
 import logging
+import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+from poolhouse.report.native import thread_id
 
 _logger = logging.getLogger("poolhouse.report")
 
 
+class _Hub(NamedTuple):
+    """A hub of greenlets: the thread that it runs in, and how other threads have it spawn a greenlet."""
+
+    thread: int
+    spawn: Callable[[Callable[[], None]], object]
+
+
+#: Hubs that were seen, at most one: the first.
+_hubs: list[_Hub] = []
+
+
+def notice_hub() -> None:
+    """Look whether the calling thread of the application has a hub of greenlets. Never raises."""
+    if not _hubs:
+        with suppress(Exception):
+            spawn = _hub_of_gevent() or _hub_of_eventlet()
+            if spawn is not None:
+                _hubs.append(_Hub(thread_id(), spawn))
+
+
 def log(level: int, message: str, *arguments: object, error: BaseException | None = None) -> None:
     """Log a message, with the traceback of `error`; never raises."""
+    say = partial(_say, level, message, arguments, error)
+    with suppress(Exception):
+        if _hubs and _hubs[0].thread != thread_id():
+            _hubs[0].spawn(say)
+        else:
+            say()
+
+
+def _say(level: int, message: str, arguments: tuple[object, ...], error: BaseException | None) -> None:
     with suppress(Exception):  # What a handler of the application raises, nobody is left to be told.
         _logger.log(level, message, *arguments, exc_info=error)
+
+
+def _hub_of_gevent() -> Callable[[Callable[[], None]], object] | None:
+    gevent: Any = sys.modules.get("gevent")
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if gevent is None or monkey is None or not monkey.is_module_patched("threading"):
+        return None
+    return partial(gevent.get_hub().loop.run_callback_threadsafe, gevent.spawn)
+
+
+def _hub_of_eventlet() -> Callable[[Callable[[], None]], object] | None:
+    eventlet: Any = sys.modules.get("eventlet")
+    if eventlet is None or not eventlet.patcher.is_monkey_patched("thread"):
+        return None
+    # It appends to a list, which is atomic; the hub looks there when it next wakes.
+    return partial(eventlet.hubs.get_hub().schedule_call_global, 0, eventlet.spawn_n)

@@ -28,6 +28,11 @@ def _second_instance(name: str) -> ModuleType:
 _thread = _second_instance("_thread")
 
 
+def thread_id() -> int:
+    """Which thread of the operating system this is, whatever greenlet runs in it."""
+    return int(_thread.get_ident())
+
+
 class Lock:
     """A lock that only one thread holds; never re-entrant."""
 
@@ -95,7 +100,7 @@ class NativeThread:
         Python 3.12 counts the operating system's threads before it warns of a fork, and one that has run its last
         line is still there for some microseconds. Never waits within the thread itself.
         """
-        if _thread.get_ident() == self._ident or not self._ended.wait(timeout):
+        if thread_id() == self._ident or not self._ended.wait(timeout):
             return False
         self._ended.set()  # For whoever asks next.
         if not sys.platform.startswith("linux"):

@@ -20,7 +20,7 @@ from logging import ERROR
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.report.destination import Destination
 from poolhouse.report.dispatcher import Dispatcher
-from poolhouse.report.log import log
+from poolhouse.report.log import log, notice_hub
 from poolhouse.report.native import Lock, NativeThread, Signal
 from poolhouse.report.sender import Network, UdpNetwork
 from poolhouse.report.stream import Identity, Stream
@@ -78,6 +78,7 @@ class Reporter:
     def wake(self) -> None:
         """Have the thread look at what is due, and start it where none runs. Never waits."""
         if self._run is None:
+            notice_hub()
             self._start()
         self._signal.set()
 
