@@ -4,7 +4,7 @@ Runs on a bare Debian 12: Python 3.11's standard library only, no pip, no packag
 installed by root; anybody else is told in one sentence what to install.
 
     python3 tools/setup.py environment     .venv with poolhouse, its extras and the tools
-    python3 tools/setup.py services        collectd and what the tests need beside it
+    python3 tools/setup.py services        collectd, MariaDB and what the tests need beside them
 """
 
 import hashlib
@@ -27,6 +27,7 @@ SERVICES = {
     "/usr/lib/collectd/python.so": "collectd-core",
     "/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0": "libpython3.11",
     "/usr/sbin/ip": "iproute2",
+    "/usr/sbin/mariadbd": "mariadb-server-core",
 }
 
 #: dpkg asks this program whether it may start a service; 101 means no.
@@ -94,11 +95,11 @@ def install(folder: Path, constraints: Path, what: list[str]) -> None:
 
 
 def services() -> None:
-    """Install collectd and its Python without starting a service, now or at the next boot."""
+    """Install collectd, its Python and MariaDB without starting a service, now or at the next boot."""
     missing = sorted({package for path, package in SERVICES.items() if not located(path)})
     if not missing:
         return
-    apt_install(missing, "the tests on a real collectd")
+    apt_install(missing, "the tests on real servers")
     if "collectd-core" in missing:
         run(["update-rc.d", "collectd", "disable"])
 
