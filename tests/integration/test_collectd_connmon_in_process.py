@@ -8,12 +8,12 @@ from interop.helo_peer import HeloPeer, shown
 from poolhouse.clock import SystemClock
 from poolhouse.collectd_plugin.connmon import ConnmonPlugin
 from poolhouse.collectd_plugin.server import ServerPlugin
-from poolhouse.feed.client import FeedClient
 from poolhouse.feed.protocol.datagrams import HELO
 from poolhouse.meter.reading import Gauges
 from support.collectd import Namespace, free_port, send, udp_socket
 from support.crafted import CraftedProcess
 from support.fake_collectd import FakeCollectd, FakeValues, block
+from support.feed_console import feed_console
 from support.waiting import wait_until
 
 
@@ -55,25 +55,26 @@ def reporting_server(*processes):
         plugin.stop()
 
 
-@contextlib.contextmanager
-def console(port, host="127.0.0.1", program=None):
-    """Our own console's client; yields the snapshots and links it was given, newest last."""
-    snapshots, links = [], []
-    client = FeedClient(host, port, "connect", on_snapshot=snapshots.append, on_link=links.append)
-    client.start()
-    client.ask(program)
-    try:
-        yield snapshots, links
-    finally:
-        client.close()
-
-
 def test_monitor_pushes_every_value_in_the_form_of_the_earlier_console():
     with udp_socket() as monitor, Running(("monitor", "127.0.0.1", monitor.getsockname()[1])) as running:
         running.write()
         assert shown(monitor.recv(2000)) == ("web1/sqlalchemy-nova/count-checkedout", 1_700_000_000, 1, 5.0)
         running.write(kind="derive", instance="checkouts", value=77)
         assert shown(monitor.recv(2000)) == ("web1/sqlalchemy-nova/derive-checkouts", 1_700_000_000, 1, 77)
+
+
+def test_names_that_are_no_text_reach_consoles_escaped():
+    """Trap 43: collectd hands over names that are not UTF-8 as bytes."""
+    port = free_port()
+    with (
+        udp_socket() as monitor,
+        Running(("monitor", "127.0.0.1", monitor.getsockname()[1]), ("listen", "127.0.0.1", port)) as running,
+        feed_console(port) as (snapshots, _),
+    ):
+        running.write(b"n\xffva", host=b"w\xffb1")
+        assert shown(monitor.recv(2000)).name == "w\\xffb1/sqlalchemy-n\\xffva/count-checkedout"
+        snapshot = wait_until(lambda: [one for one in snapshots if one.programs])[-1]
+    assert snapshot.programs[0].name == "n\\xffva"
 
 
 def test_monitor_pushes_neither_other_types_nor_other_plugins():
@@ -150,7 +151,7 @@ def test_our_console_is_sent_the_whole_snapshot_of_the_server_beside():
     process.waits.record_all([250_000_000])
     port = free_port()
     with reporting_server(process) as server, Running(("listen", "127.0.0.1", port), server=server):
-        with console(port, program="nova") as (snapshots, links):
+        with feed_console(port, program="nova") as (snapshots, links):
             snapshot = wait_until(lambda: [one for one in snapshots if one.processes])[-1]
             link = wait_until(lambda: [one for one in links if one.server])[-1]
         assert snapshot.programs[0].used == 3
@@ -165,7 +166,7 @@ def test_our_console_is_sent_forwarded_values_where_there_is_no_server():
     with Running(("listen", "::1", port)) as running:
         running.write(value=5.0)
         running.write("host", value=5.0)
-        with console(port, "::1") as (snapshots, _):
+        with feed_console(port, "::1") as (snapshots, _):
             snapshot = wait_until(lambda: [one for one in snapshots if one.programs])[-1]
     assert [(row.name, row.used, row.idle) for row in snapshot.programs] == [("nova", 5, None)]
     assert [(row.name, row.used) for row in snapshot.hosts] == [("web1", 5)]
@@ -181,7 +182,7 @@ def test_forwarded_values_and_the_servers_own_are_one_picture_and_nothing_is_cou
         running.write(value=3.0, meta={"poolhouse:own": True})
         running.write(value=4.0, host="far1")
         running.write("host", value=4.0, host="far1")
-        with console(port) as (snapshots, _):
+        with feed_console(port) as (snapshots, _):
             snapshot = wait_until(lambda: [one for one in snapshots if len(one.hosts) == 2])[-1]
     assert [(row.name, row.used) for row in snapshot.programs] == [("nova", 7)]
     assert [(row.name, row.used) for row in snapshot.hosts] == [("far1", 4), ("web1", 3)]

@@ -8,7 +8,9 @@ import threading
 import pytest
 
 from poolhouse.clock import SystemClock
+from poolhouse.collectd_plugin import listeners
 from poolhouse.collectd_plugin.server import ServerPlugin
+from poolhouse.feed.sockets import lookup
 from poolhouse.meter.reading import Gauges
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_packets
@@ -252,6 +254,22 @@ def test_a_taken_port_is_one_line_and_tried_again_with_each_read():
     with running:
         running.receive(*CraftedProcess("nova").report(checkouts=5))
         assert running.read()["web1/sqlalchemy-nova/derive-checkouts"] == 5
+
+
+def test_what_is_bound_is_not_looked_up_again(monkeypatch):
+    """Trap 19, on this side: a name server is not asked once an interval."""
+    asked = []
+
+    def counted(host, port):
+        asked.append(host)
+        return lookup(host, port)
+
+    monkeypatch.setattr(listeners, "lookup", counted)
+    with Running(("listen", "no-such-host.invalid")) as running:
+        for _ in range(3):
+            running.read()
+    assert asked.count("127.0.0.1") == 1
+    assert asked.count("no-such-host.invalid") == 4
 
 
 def test_a_name_that_cannot_be_found_is_one_line_and_the_other_sockets_work():

@@ -23,6 +23,7 @@ from support.collectd import (
     udp_socket,
 )
 from support.crafted import CraftedProcess
+from support.feed_console import feed_console
 from support.waiting import wait_until
 
 PROJECT = SOURCES.parent
@@ -135,6 +136,28 @@ def test_both_plugins_together_show_a_console_what_the_server_sums(tmp_path):
         })  # fmt: skip
 
 
+def test_our_console_sees_wait_times_and_processes_through_collectd(tmp_path):
+    reports, consoles = free_port(), free_port()
+    python = server_block(f'listen "127.0.0.1" {reports}') + connmon_block(f'listen "127.0.0.1" {consoles}')
+    process = CraftedProcess("nova", gauges=Gauges(used=3))
+    process.waits.record_all([250_000_000])
+    with Collectd(tmp_path, python), feed_console(consoles, program="nova") as (snapshots, links):
+        send(process.report(checkouts=9), reports)
+        snapshot = wait_until(lambda: [one for one in snapshots if one.processes])[-1]
+        assert snapshot.programs[0].since_start.wait.quantile(0.5) == pytest.approx(0.25, rel=0.044)
+        assert snapshot.processes[0].token == process.token
+        assert links[-1].reports == f"127.0.0.1:{reports}"
+
+
+def test_a_monitor_of_ours_fills_our_console(tmp_path):
+    reports, consoles = free_port(), free_port()
+    python = server_block(f'listen "127.0.0.1" {reports}') + connmon_block(f'monitor "localhost" {consoles}')
+    with Collectd(tmp_path, python), feed_console(consoles, mode="listen") as (snapshots, _):
+        send(CraftedProcess("nova", gauges=Gauges(used=3, waiting=2)).report(checkouts=9), reports)
+        rows = wait_until(lambda: [row for one in snapshots for row in one.programs if row.used == 3])
+        assert (rows[-1].name, rows[-1].waiting, rows[-1].max_open) == ("nova", 2, 15)
+
+
 def test_the_order_of_the_two_plugins_in_the_file_does_not_matter(tmp_path):
     reports, consoles = free_port(), free_port()
     python = connmon_block(f'listen "127.0.0.1" {consoles}') + server_block(f'listen "127.0.0.1" {reports}')
@@ -201,6 +224,24 @@ def test_a_taken_port_is_one_line_and_the_plugin_listens_once_it_is_free(tmp_pat
             send(CraftedProcess("nova").report(checkouts=5), port)
             daemon.wait_for_values({"web1/sqlalchemy-nova/derive-checkouts": 5})
             assert daemon.log().count("cannot receive") == 1
+
+
+def test_a_program_that_has_gone_is_written_with_zeros_for_five_of_collectds_intervals(tmp_path):
+    """Even where a process's own five intervals are shorter than one of collectd's."""
+    port = free_port()
+    process = CraftedProcess("nova", gauges=Gauges(used=3), interval=0.1)
+    with Collectd(tmp_path, server_block(f'listen "127.0.0.1" {port}'), interval=0.6) as daemon:
+        send(process.report(), port)
+        daemon.wait_for_values({"web1/sqlalchemy-nova/count-checkedout": 3})
+        send(process.report(goodbye=True), port)
+        daemon.wait_for_values({"web1/sqlalchemy-nova/count-checkedout": 0})
+        # Another program shows that collectd goes on reading when the zeros have ended.
+        other = CraftedProcess("glance", token="2:b", interval=60.0)
+        send(other.report(), port)
+        wait_until(lambda: len(daemon.written().get("web1/sqlalchemy-glance/count-numprocs", ())) > 8)
+        values = daemon.written()["web1/sqlalchemy-nova/count-checkedout"]
+        # One more or less: the first zero comes soon after the goodbye, or an interval later.
+        assert 4 <= values.count(0) <= 6
 
 
 def test_nothing_reported_yet_is_no_reason_to_be_suspended(tmp_path):

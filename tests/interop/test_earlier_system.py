@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from interop.helo_peer import shown
-from poolhouse.feed.client import FeedClient
 from poolhouse.meter.reading import Gauges
 from support.collectd import (
     SOURCES,
@@ -21,6 +20,7 @@ from support.collectd import (
     udp_socket,
 )
 from support.crafted import CraftedProcess
+from support.feed_console import feed_console
 from support.waiting import wait_until
 from support.workload import Workload, summed
 
@@ -152,19 +152,17 @@ def test_its_connmon_plugin_shows_what_our_server_forwards_as_values_earlier(tmp
 def test_what_its_monitor_pushes_fills_our_console(tmp_path, earlier, earlier_client):
     reports, consoles = free_port(), free_port()
     python = server_block(f'listen "127.0.0.1" {reports}') + connmon_block(f'monitor "127.0.0.1" {consoles}')
-    snapshots = []
-    client = FeedClient("127.0.0.1", consoles, "listen", on_snapshot=snapshots.append, on_link=lambda _: None)
-    client.start()
-    try:
-        with Collectd(tmp_path, python, sources=earlier), earlier_client(tmp_path, reports, "nova") as nova:
-            nova.work(nova.fork(), together=3, hold=2)
+    with (
+        feed_console(consoles, mode="listen") as (snapshots, _),
+        Collectd(tmp_path, python, sources=earlier),
+        earlier_client(tmp_path, reports, "nova") as nova,
+    ):
+        nova.work(nova.fork(), together=3, hold=2)
 
-            def filled():
-                rows = [row for one in snapshots for row in one.programs if (row.used, row.idle) == (2, 1)]
-                return rows and rows[-1]
+        def filled():
+            rows = [row for one in snapshots for row in one.programs if (row.used, row.idle) == (2, 1)]
+            return rows and rows[-1]
 
-            row = wait_until(filled)
-            assert (row.name, row.processes, row.pools, row.connections) == ("nova", 1, 1, 3)
-            assert row.waiting is None  # What it does not send is not known, and not 0.
-    finally:
-        client.close()
+        row = wait_until(filled)
+        assert (row.name, row.processes, row.pools, row.connections) == ("nova", 1, 1, 3)
+        assert row.waiting is None  # What it does not send is not known, and not 0.

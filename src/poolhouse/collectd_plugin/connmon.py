@@ -121,8 +121,14 @@ class ConnmonPlugin:
 
 def _value_list(values: DispatchedValues) -> ValueList:
     """What collectd hands over, as the wire has it. Of plugin ``sqlalchemy`` only ``derive`` counts."""
-    identifier = Identifier(values.host, values.plugin, values.plugin_instance, values.type, values.type_instance)
+    names = (values.host, values.plugin, values.plugin_instance, values.type, values.type_instance)
+    identifier = Identifier(*map(_text, names))
     kind = GAUGE if values.type == "count" else DERIVE
     return ValueList(
         identifier, values.time, values.interval, bytes([kind] * len(values.values)), tuple(values.values)
     )
+
+
+def _text(name: str | bytes) -> str:
+    """A name as collectd hands it over: as bytes if it is no UTF-8."""
+    return name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")

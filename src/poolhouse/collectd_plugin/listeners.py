@@ -21,7 +21,7 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Listeners:
-    """The sockets of one plugin; safe for threads.
+    """The sockets of one plugin.
 
     What cannot be bound is told of once, in one line, and tried again with each `open`.
     """
@@ -38,6 +38,7 @@ class Listeners:
         # Held while sockets are opened or closed; never while something is received.
         self._lock = threading.Lock()
         self._bound: dict[Endpoint, socket.socket] = {}
+        self._opened: set[Address] = set()
         self._failures: dict[Address, str] = {}
         self._is_closed = False
         self._selector = selectors.DefaultSelector()
@@ -53,10 +54,13 @@ class Listeners:
             return tuple(format_address(*endpoint.address[:2]) for endpoint in self._bound)
 
     def open(self, addresses: Sequence[Address]) -> None:
-        """Bind whatever of `addresses` is not bound yet."""
-        with self._lock:
-            for address in () if self._is_closed else addresses:
-                self._tell_locked(address, self._bind_locked(address, addresses))
+        """Bind whatever of `addresses` is not bound yet; waits for the name server where there are names.
+
+        Safe to be called by one thread at a time.
+        """
+        for address in addresses:
+            if address not in self._opened:
+                self._note(address, self._open(address, addresses))
 
     def close(self) -> None:
         """End the thread and close the sockets: nothing is received when this has returned."""
@@ -70,7 +74,7 @@ class Listeners:
         for sock in (*self._bound.values(), self._wake, self._woken):
             sock.close()
 
-    def _bind_locked(self, address: Address, addresses: Sequence[Address]) -> str | None:
+    def _open(self, address: Address, addresses: Sequence[Address]) -> str | None:
         """Why one of the socket addresses of `address` cannot be bound; ``None`` if all are."""
         try:
             endpoints = lookup(address.host, address.port)
@@ -78,24 +82,28 @@ class Listeners:
             return str(error)
         errors: list[OSError] = []
         for endpoint in endpoints:
-            if endpoint not in self._bound:
-                try:
-                    sock = _bound(endpoint, both=Address("0.0.0.0", address.port) not in addresses)
-                except OSError as error:
-                    errors.append(error)
-                else:
-                    self._bound[endpoint] = sock
-                    self._log.info(f"listening on UDP {format_address(*endpoint.address[:2])}")
-                    # epoll(7) allows this while the thread waits in it.
-                    self._selector.register(sock, selectors.EVENT_READ)
+            try:
+                self._bind(endpoint, both=Address("0.0.0.0", address.port) not in addresses)
+            except OSError as error:
+                errors.append(error)
         if len(errors) < len(endpoints):
             # "localhost" on a machine without IPv6 is no mistake.
             errors = [error for error in errors if error.errno not in _NO_SUCH_ADDRESS]
-        return errors[0].strerror if errors else None
+        return errors[0].strerror or str(errors[0]) if errors else None
 
-    def _tell_locked(self, address: Address, failure: str | None) -> None:
+    def _bind(self, endpoint: Endpoint, both: bool) -> None:
+        with self._lock:
+            if endpoint in self._bound or self._is_closed:
+                return
+            sock = self._bound[endpoint] = _bound_socket(endpoint, both)
+            # epoll(7) allows this while the thread waits in it.
+            self._selector.register(sock, selectors.EVENT_READ)
+        self._log.info(f"listening on UDP {format_address(*endpoint.address[:2])}")
+
+    def _note(self, address: Address, failure: str | None) -> None:
+        """Remember how it went; one line for a failure that is new."""
         if failure is None:
-            self._failures.pop(address, None)
+            self._opened.add(address)
         elif self._failures.get(address) != failure:
             self._failures[address] = failure
             self._log.error(f"listen: cannot receive on UDP {address}: {failure}; trying again each interval")
@@ -113,7 +121,7 @@ class Listeners:
                     self._log.seldom("receive", f"bug: a datagram was lost to {error!r}")
 
 
-def _bound(endpoint: Endpoint, both: bool) -> socket.socket:
+def _bound_socket(endpoint: Endpoint, both: bool) -> socket.socket:
     """A socket bound there that never blocks; ``::`` takes IPv4 too if it may have `both`."""
     sock = udp_socket(endpoint.family)
     try:

@@ -29,6 +29,8 @@ NAME = "sqlalchemy_collectd.server.plugin"
 DEFAULT_LISTEN = (Address("localhost", REPORT_PORT),)
 #: What marks values as this plugin's own for the connmon plugin beside it. Stays inside this collectd.
 OWN = "poolhouse:own"
+#: For so many of collectd's intervals a program or host without processes is told with gauges 0.
+LINGER_INTERVALS = 5
 #: The longest datagram that is read whole; ours and collectd's have at most 1,452 bytes.
 DATAGRAM_BYTES = 4096
 #: Datagrams that are read before the fleet is locked for them.
@@ -53,6 +55,8 @@ class ServerPlugin:
         # Held for whatever is done to the fleet; nothing that may wait is done while it is held.
         self._lock = threading.Lock()
         self._fleet = Fleet(FleetLimits(), clock.monotonic())
+        #: When collectd read last, by the monotonic clock: it does not tell its interval.
+        self._read_at = clock.monotonic()
         self._refused = 0
 
     def register(self) -> None:
@@ -86,8 +90,10 @@ class ServerPlugin:
             return
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()
         with self._lock:
+            self._fleet.set_linger(LINGER_INTERVALS * (now - self._read_at))
             programs, hosts = self._fleet.host_programs(now), self._fleet.hosts(now)
             health = self._fleet.health(now)
+        self._read_at = now
         rows = [(host, plugin_instance(program), row) for host, program, row in programs]
         rows += [(row.name, HOST_INSTANCE, row) for row in hosts]
         for host, instance, row in rows:

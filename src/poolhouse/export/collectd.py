@@ -105,8 +105,11 @@ def console_datagram(values: ValueList) -> bytes | None:
     It takes the types ``count`` and ``derive`` with one value each, one list a datagram. Whatever else it is sent
     it prints over its own screen, and a gauge that is not a number ends it.
     """
-    match values:
-        case ValueList(Identifier(type="count" | "derive"), values=(value,)) if isfinite(value):
-            return encode_alone(values)
-        case _:
-            return None
+    if values.identifier.type not in ("count", "derive") or len(values.values) != 1:
+        return None
+    if not isfinite(values.values[0]):
+        return None
+    try:
+        return encode_alone(values)
+    except ValueError:  # A types.db of the user's own may give these types values of another kind.
+        return None

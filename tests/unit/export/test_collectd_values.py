@@ -144,6 +144,11 @@ def test_a_console_is_not_sent_what_is_no_number(value):
     assert console_datagram(told) is None
 
 
+def test_a_console_is_not_sent_a_value_of_another_kind_than_its_types():
+    told = ValueList(Identifier("h", "sqlalchemy", "p", "derive", "x"), 1.0, 1.0, bytes([DERIVE]), (1.5,))
+    assert console_datagram(told) is None
+
+
 def test_a_console_is_not_sent_lists_of_several_values():
     told = ValueList(Identifier("h", "sqlalchemy", "p", "count", "x"), 1.0, 1.0, bytes([GAUGE] * 2), (1.0, 2.0))
     assert console_datagram(told) is None
