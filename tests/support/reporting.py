@@ -100,7 +100,12 @@ class ModelProcess:
             len(living),
             Gauges(*map(sum, zip(*(pool.gauges for pool in self.pools), strict=True))),
             Limits(*limits),
-            Counters(*map(sum, zip(*(pool.counters for pool in self.pools), strict=True))),
+            Counters(
+                *(
+                    sum(n or 0 for n in column)
+                    for column in zip(*(pool.counters for pool in self.pools), strict=True)
+                )
+            ),
         )
 
     def report(self, now: float, goodbye: bool = False, detail: str = "full") -> list[bytes]:

@@ -5,7 +5,7 @@ from math import inf
 from poolhouse.errors import PacketError
 from poolhouse.fleet.lanes import LANE
 from poolhouse.fleet.pool import Counted
-from poolhouse.fleet.vectors import CHECKOUTS_SHIFT, COUNTS, counts_vector, gauges_vector
+from poolhouse.fleet.vectors import CHECKOUTS_SHIFT, COUNTS, GAUGES, counts_vector, gauges_vector
 from poolhouse.meter.reading import Counters, Gauges, Limits
 from poolhouse.wire.message import EarlierDatagram, PoolSums
 
@@ -49,13 +49,19 @@ class EarlierSums(Counted):
         self._gauges_order = _Order()
 
     def take_gauges(self, message: EarlierDatagram, sums: PoolSums, now: float) -> None:
-        """Take newer gauges."""
-        if not self._gauges_order.is_next(message.wall_time, now):
-            return
+        """Take newer gauges.
+
+        Raises:
+            PacketError: If a gauge is too large to be summed.
+        """
         gauges = Gauges(sums.idle, sums.used, sums.detached, sums.waiting or 0)
         limits = Limits(sums.max_open, sums.max_idle, sums.min_idle)
         checkouts = self.gauges >> CHECKOUTS_SHIFT & LANE
-        self.gauges = gauges_vector(sums.pools, gauges, limits, 0, checkouts, is_full=False, is_bound=False)
+        vector = gauges_vector(sums.pools, gauges, limits, 0, checkouts, is_full=False, is_bound=False)
+        if not GAUGES.is_small(vector):
+            raise PacketError("a gauge beyond 2**48", 0)
+        if self._gauges_order.is_next(message.wall_time, now):
+            self.gauges = vector
 
     def take_counts(self, message: EarlierDatagram, counters: Counters, is_base: bool, now: float) -> int:
         """Take newer counters; return the vector of what they add.

@@ -19,7 +19,7 @@ from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.events import EventLog
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import clean_name
-from poolhouse.fleet.process import ENDED, LIVING, SILENT, Process, State
+from poolhouse.fleet.process import ENDED, LIVING, SILENT, Process, State, bounded
 from poolhouse.fleet.rows import GONE_INTERVALS
 from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.snapshot import Health, HostProgram, ProcessRow, Row, Snapshot
@@ -34,6 +34,9 @@ from poolhouse.wire.values import ValueList
 EARLIER_GRACE = 10.0
 #: How long datagrams may be under way after their process's goodbye, in seconds.
 ENDED_MEMORY = 60.0
+#: By how much the birth of a process that returns may seem later than before, in seconds: its clock runs
+#: differently from ours, and its datagrams take their time.
+BIRTH_ERROR = 60.0
 
 
 class OverLimit(Exception):
@@ -104,6 +107,14 @@ class Fleet:
             self._refused += 1
             return str(error)
         return None
+
+    def set_linger(self, seconds: float) -> None:
+        """Show rows without processes for so long, if five of their intervals are less.
+
+        For those who look seldom, so that they too see gauges 0 before the row is gone.
+        """
+        for table in (self._programs, self._hosts, self._host_programs):
+            table.linger = seconds
 
     def expire(self, now: float) -> None:
         """Let go whoever was silent for too long; at least once a second, if no snapshot is taken so often."""
@@ -221,7 +232,7 @@ class Fleet:
 
     def _count_lost(self, process: Process, lost: int) -> None:
         self._lost += lost
-        self._tell(process, "lost", f"{lost} datagrams of {process.token} never came")
+        self._tell(process, "lost", f"{lost} datagrams of {process.token}")
 
     def _admit(self, key: tuple[str, str, str], interval: float, is_base: bool, now: float) -> Process:
         """Make room for a process that was not heard of, or raise `OverLimit`."""
@@ -232,11 +243,12 @@ class Fleet:
             raise self._over_limit("name_length")
         if len(self._processes) - len(self._gone) >= self._limits.processes:
             raise self._over_limit("processes")
+        interval = bounded(interval)
         rows = self._rows(host, program, interval, now)
         if (host, program) == key[:2]:
             # The names of thousands of processes: one object each instead of thousands.
             key = (*rows[0].key, token)
-        process = Process(key, token, rows, is_base, now)
+        process = Process(key, token, rows, is_base, now, interval)
         self._processes[key] = process
         self._join(process, now)
         self._tell(process, "appeared", token)
@@ -314,7 +326,7 @@ class Fleet:
         process.deadline = None
         self._settle(process)
         if process.state is SILENT:
-            self._horizon = max(self._horizon, process.born)
+            self._horizon = max(self._horizon, process.born + BIRTH_ERROR)
 
     def _over_limit(self, bound: str) -> OverLimit:
         self._count_over(bound)

@@ -21,5 +21,3 @@ class FleetLimits:
     events: int = 200
     #: Seconds for which what has gone is remembered.
     memory: float = 86_400.0
-    #: Seconds for which a program or host without processes is shown with gauges 0, if five intervals are less.
-    linger: float = 0.0

@@ -77,7 +77,13 @@ class Process:
     )
 
     def __init__(
-        self, key: tuple[str, str, str], token: str, rows: tuple[Sums, Sums, Sums, Sums], is_base: bool, now: float
+        self,
+        key: tuple[str, str, str],
+        token: str,
+        rows: tuple[Sums, Sums, Sums, Sums],
+        is_base: bool,
+        now: float,
+        interval: float,
     ) -> None:
         """Begin without a reading.
 
@@ -87,13 +93,14 @@ class Process:
             rows: The sums it adds to.
             is_base: Whether what it tells first is where counting begins, instead of counting itself.
             now: The aggregator's time.
+            interval: Seconds between its reports.
         """
         self.key = key
         self.token = token
         self.rows = rows
         self.state = LIVING
         self.heard_at = now
-        self.interval = 1.0
+        self.interval = interval
         self.born = -inf
         self.deadline: float | None = None
         self.sequence: Sequence | None = None
@@ -187,7 +194,7 @@ class Process:
             counts = sums.take_counts(message, message.sums, self._base_until == inf, now)
             self._learn(Knows.UNMARKED | Knows.CHECKOUTS, sums.told)
         self.heard_at = now
-        self.interval = _bounded(message.interval)
+        self.interval = bounded(message.interval)
         if self.state is not LIVING:
             sums.gauges = 0
         self._add(sums.gauges - before, counts, NO_DISTRIBUTIONS, now)
@@ -238,7 +245,7 @@ class Process:
         self._number = message.number
         self._places = 0
         self._uptime = message.uptime
-        self.interval = _bounded(message.interval)
+        self.interval = bounded(message.interval)
         oldest = message.number - MARKS
         for key in [key for key, pool in self._pools.items() if pool.number < oldest]:
             self._withdraw(key, now)
@@ -328,7 +335,8 @@ class Process:
         return tuple(sorted((row for row in found if row is not None), key=lambda row: row.reading.key))
 
 
-def _bounded(interval: float) -> float:
+def bounded(interval: float) -> float:
+    """The interval, or the bound that it is beyond."""
     return min(max(SHORTEST_INTERVAL, interval), LONGEST_INTERVAL)
 
 

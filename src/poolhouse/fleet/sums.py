@@ -5,7 +5,7 @@ from math import inf
 from poolhouse.fleet import rows
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions
 from poolhouse.fleet.lanes import LANE
-from poolhouse.fleet.snapshot import Row
+from poolhouse.fleet.snapshot import Rates, Row
 from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
 from poolhouse.fleet.vectors import PEAKS
 
@@ -113,12 +113,11 @@ class Sums:
 
     def row(self, now: float) -> Row:
         """The row as the faces read it."""
-        # Nobody reported for an interval: the rates fall to 0 instead of staying what they were.
+        # Nobody reported for an interval: its peaks are those of what is left.
         if now - self._turn_at > self.interval:
             self._turn(now, self.interval)
         window = PEAKS.larger(self._before, self._window)
         minute_ago = value_since(self._times_trail, now - RECENT, self.times)
-        (oldest, older), (newest, newer) = self._rate_trail[0], self._rate_trail[-1]
         host, program = self.key
         return rows.row(
             program or host,
@@ -127,7 +126,7 @@ class Sums:
             now - self.heard_at,
             self.interval,
             totals=rows.totals(self.totals, self._told),
-            rates=rows.rates(newer, older, newest - oldest, self._told),
+            rates=self._rates(now),
             interval_peaks=rows.peaks(PEAKS.unpack(window), self.knows),
             peaks=rows.peaks(PEAKS.unpack(PEAKS.larger(self._largest, window)), self.knows),
             recent=rows.recent_times(self.times, minute_ago, self.knows),
@@ -144,6 +143,16 @@ class Sums:
             use.plus(more_use) if more_use is not NOTHING else use,
             create.plus(more_create) if more_create is not NOTHING else create,
         )
+
+    def _rates(self, now: float) -> Rates:
+        """From report to report, so that the time since the last blurs nothing; until now, if none comes."""
+        newest, newer = self._rate_trail[-1]
+        if now - self.heard_at >= rows.STALE_INTERVALS * self.interval:
+            newest, newer = now, self.totals
+        begin = newest - (RATE_INTERVALS + 1) * self.interval
+        nothing = newest - self.interval, newer
+        oldest, older = next((point for point in self._rate_trail if point[0] >= begin), nothing)
+        return rows.rates(newer, older, newest - oldest, self._told)
 
     def _turn(self, now: float, interval: float) -> None:
         """An interval ends."""

@@ -16,6 +16,7 @@ class Table:
 
     Attributes:
         shown: Rows that have processes, or had some a little while ago.
+        linger: Seconds for which a row without processes is shown, if five intervals are less.
         forgotten: How many rows were forgotten because others had to be remembered.
     """
 
@@ -23,6 +24,7 @@ class Table:
         self._most = most
         self._limits = limits
         self.shown: dict[Key, Sums] = {}
+        self.linger = 0.0
         self.forgotten = 0
         #: With the time until which each is remembered, the oldest first.
         self._remembered: OrderedDict[Key, tuple[float, Sums]] = OrderedDict()
@@ -42,7 +44,7 @@ class Table:
 
     def vacate(self, row: Sums, now: float) -> None:
         """The row's last process left: it is shown for five intervals with gauges 0."""
-        self._vacant.set(row, now + max(GONE_INTERVALS * row.interval, self._limits.linger))
+        self._vacant.set(row, now + max(GONE_INTERVALS * row.interval, self.linger))
 
     def expire(self, now: float) -> None:
         """Take vacant rows out of sight, and forget what is too old."""
