@@ -1,4 +1,4 @@
-"""The logger ``poolhouse.report``, which can neither raise into anybody nor hold anybody up.
+"""Logging, by default to ``poolhouse.report``, that can neither raise into anybody nor hold anybody up.
 
 Where gevent or eventlet has patched the program, the locks of `logging` are for greenlets: a thread of the
 operating system that meets a greenlet at one of them hangs, and the program with it. There the application's own
@@ -37,9 +37,15 @@ def notice_hub() -> None:
                 _hubs.append(_Hub(thread_id(), spawn))
 
 
-def log(level: int, message: str, *arguments: object, error: BaseException | None = None) -> None:
+def log(
+    level: int,
+    message: str,
+    *arguments: object,
+    error: BaseException | None = None,
+    logger: logging.Logger = _logger,
+) -> None:
     """Log a message, with the traceback of `error`; never raises."""
-    say = partial(_say, level, message, arguments, error)
+    say = partial(_say, logger, level, message, arguments, error)
     with suppress(Exception):
         if _hubs and _hubs[0].thread != thread_id():
             _hubs[0].spawn(say)
@@ -47,9 +53,11 @@ def log(level: int, message: str, *arguments: object, error: BaseException | Non
             say()
 
 
-def _say(level: int, message: str, arguments: tuple[object, ...], error: BaseException | None) -> None:
+def _say(
+    logger: logging.Logger, level: int, message: str, arguments: tuple[object, ...], error: BaseException | None
+) -> None:
     with suppress(Exception):  # What a handler of the application raises, nobody is left to be told.
-        _logger.log(level, message, *arguments, exc_info=error)
+        logger.log(level, message, *arguments, exc_info=error)
 
 
 def _hub_of_gevent() -> Callable[[Callable[[], None]], object] | None:
