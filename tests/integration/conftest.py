@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from support.mariadb import MariaDB, mariadb_server
 from support.postgres import Postgres, postgres_server
 

@@ -57,8 +57,16 @@ class MariaDB:
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
     def _command(self) -> list[str]:
-        return [_SERVER, "--no-defaults", f"--datadir={self._data}", "--skip-log-bin", "--aria-log-file-size=8M",
-                "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M", "--innodb-flush-method=nosync"]  # fmt: skip
+        return [
+            _SERVER,
+            "--no-defaults",
+            f"--datadir={self._data}",
+            "--skip-log-bin",
+            "--aria-log-file-size=8M",
+            "--innodb-buffer-pool-size=16M",
+            "--innodb-log-file-size=4M",
+            "--innodb-flush-method=nosync",
+        ]
 
     def __enter__(self) -> Self:
         self.start()

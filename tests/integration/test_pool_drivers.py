@@ -1,0 +1,232 @@
+"""What the end of a checkout does to a transaction, for each driver: the rows of docs/reference/drivers.md."""
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import psycopg
+import psycopg2
+import pymysql
+import pytest
+
+from poolhouse.pool import AsyncConnectionPool, ConnectionPool
+from poolhouse.pool.drivers.aiosqlite import AiosqliteDriver
+from poolhouse.pool.drivers.asyncpg import AsyncpgDriver
+from support.mariadb import MariaDB
+from support.postgres import Postgres
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "drivers.md"
+ENDS = ("block ends", "block ends by an exception", "`putconn`")
+
+#: A module of which the pool knows nothing but PEP 249.
+unknown = ModuleType("unknown")
+unknown.connect = sqlite3.connect  # type: ignore[attr-defined]
+unknown.OperationalError = sqlite3.OperationalError  # type: ignore[attr-defined]
+
+
+class Row(NamedTuple):
+    """One row of the table, for one way to end."""
+
+    driver: str
+    statements: tuple[str, ...]
+    end: str
+    is_kept: bool
+
+
+def rows() -> list[Row]:
+    """The table of the page."""
+    lines = PAGE.read_text().splitlines()
+    start = lines.index("| driver | statements | block ends | block ends by an exception | `putconn` |") + 2
+    found = []
+    for line in lines[start:]:
+        if not line:
+            break
+        driver, statements, *outcomes = (cell.strip() for cell in line.strip("|").split("|"))
+        wanted = tuple(statement.strip("` ") for statement in statements.split(","))
+        found += [
+            Row(driver, wanted, end, {"kept": True, "undone": False}[o])
+            for end, o in zip(ENDS, outcomes, strict=True)
+        ]
+    return found
+
+
+class Servers(NamedTuple):
+    """What a trial may connect to."""
+
+    postgres: Postgres
+    mariadb: MariaDB
+    file: Path
+
+
+def _maria(servers: Servers) -> dict[str, Any]:
+    server = servers.mariadb
+    return {"host": "127.0.0.1", "port": server.port, "user": server.user, "database": server.database}
+
+
+def _psycopg(servers: Servers, pool: Callable[..., Any] = ConnectionPool, **kwargs: Any) -> Any:
+    return pool(servers.postgres.conninfo, kwargs=kwargs, min_size=1, open=False)
+
+
+def _psycopg2(servers: Servers, configure: Any = None) -> Any:
+    return ConnectionPool(servers.postgres.conninfo, driver=psycopg2, configure=configure, min_size=1, open=False)
+
+
+def _sqlite(servers: Servers, module: ModuleType = sqlite3, **kwargs: Any) -> Any:
+    kwargs |= {"check_same_thread": False}
+    return ConnectionPool(str(servers.file), driver=module, kwargs=kwargs, min_size=1, open=False)
+
+
+def _pymysql(servers: Servers, **kwargs: Any) -> Any:
+    return ConnectionPool(driver=pymysql, kwargs=_maria(servers) | kwargs, min_size=1, open=False)
+
+
+def _asyncpg(servers: Servers) -> Any:
+    return AsyncConnectionPool(servers.postgres.url, driver=AsyncpgDriver(), min_size=1, open=False)
+
+
+def _aiosqlite(servers: Servers, **kwargs: Any) -> Any:
+    return AsyncConnectionPool(str(servers.file), driver=AiosqliteDriver(), kwargs=kwargs, min_size=1, open=False)
+
+
+def _autocommit(conn: Any) -> None:
+    conn.autocommit = True
+
+
+POOLS: dict[str, Callable[[Servers], Any]] = {
+    "psycopg": _psycopg,
+    "psycopg, `autocommit=True`": partial(_psycopg, autocommit=True),
+    "psycopg, asyncio": partial(_psycopg, pool=AsyncConnectionPool),
+    "sqlite3": _sqlite,
+    "sqlite3, `isolation_level=None`": partial(_sqlite, isolation_level=None),
+    "PyMySQL": _pymysql,
+    "PyMySQL, `autocommit=True`": partial(_pymysql, autocommit=True),
+    "psycopg2": _psycopg2,
+    "psycopg2, autocommit in `configure`": partial(_psycopg2, configure=_autocommit),
+    "another DB-API module": partial(_sqlite, module=unknown),
+    "asyncpg": _asyncpg,
+    "aiosqlite": _aiosqlite,
+    "aiosqlite, `isolation_level=None`": partial(_aiosqlite, isolation_level=None),
+}
+
+#: The words of the table as SQL; each end of each row works in a table of its own.
+SQL = {"INSERT": "insert into {table} values (1)", "CREATE TABLE": "create table {table}_more (a int)"}
+
+
+_numbers = itertools.count(1)
+
+
+class Give(Exception):
+    """What ends a block."""
+
+
+def _execute(conn: Any, sql: str) -> None:
+    cursor = conn.cursor()
+    cursor.execute(sql)
+    cursor.close()
+
+
+def _client(pool: Any, row: Row, table: str) -> None:
+    statements = [SQL.get(word, word).format(table=table) for word in row.statements]
+    if row.end == "`putconn`":
+        conn = pool.getconn()
+        for sql in statements:
+            _execute(conn, sql)
+        pool.putconn(conn)
+        return
+    with pool.connection() as conn:
+        for sql in statements:
+            _execute(conn, sql)
+        if row.end == "block ends by an exception":
+            raise Give
+
+
+async def _async_execute(conn: Any, statement: str, table: str) -> None:
+    if statement == "transaction().start()":
+        await conn.transaction().start()
+    else:
+        await conn.execute(SQL.get(statement, statement).format(table=table))
+
+
+async def _async_client(pool: Any, row: Row, table: str) -> None:
+    if row.end == "`putconn`":
+        conn = await pool.getconn()
+        for statement in row.statements:
+            await _async_execute(conn, statement, table)
+        await pool.putconn(conn)
+        return
+    async with pool.connection() as conn:
+        for statement in row.statements:
+            await _async_execute(conn, statement, table)
+        if row.end == "block ends by an exception":
+            raise Give
+
+
+async def _async_trial(pool: Any, row: Row, table: str) -> None:
+    async with pool:
+        try:
+            await _async_client(pool, row, table)
+        except Give:
+            assert row.end == "block ends by an exception"
+
+
+def _observer(driver: str, servers: Servers) -> Any:
+    if driver.startswith("PyMySQL"):
+        return pymysql.connect(**_maria(servers), autocommit=True)
+    if driver.startswith(("sqlite3", "aiosqlite", "another")):
+        return sqlite3.connect(servers.file, isolation_level=None)
+    return psycopg.connect(servers.postgres.conninfo, autocommit=True)
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row.driver} {'+'.join(row.statements)} {row.end}")
+def test_what_becomes_of_a_transaction_is_what_the_page_says(
+    row: Row, postgres: Postgres, mariadb: MariaDB, tmp_path: Path
+) -> None:
+    servers = Servers(postgres, mariadb, tmp_path / "file.db")
+    table = f"trial_{next(_numbers)}"
+    observer = _observer(row.driver, servers)
+    try:
+        _execute(observer, f"create table {table} (a int)")
+        pool = POOLS[row.driver](servers)
+        if isinstance(pool, AsyncConnectionPool):
+            asyncio.run(_async_trial(pool, row, table))
+        else:
+            with pool:
+                try:
+                    _client(pool, row, table)
+                except Give:
+                    assert row.end == "block ends by an exception"
+        cursor = observer.cursor()
+        cursor.execute(f"select count(*) from {table}")
+        assert bool(cursor.fetchone()[0]) == row.is_kept
+    finally:
+        observer.close()
+
+
+def test_every_driver_of_the_page_is_tried() -> None:
+    assert {row.driver for row in rows()} == set(POOLS)
+
+
+def test_a_transaction_that_asyncpg_was_left_in_is_not_the_next_clients(postgres: Postgres) -> None:
+    """asyncpg remembers who began a transaction in `Connection._top_xact`; this pins that name."""
+
+    async def main() -> None:
+        pool = AsyncConnectionPool(postgres.url, driver=AsyncpgDriver(), min_size=1, open=False)
+        async with pool:
+            async with pool.connection() as conn:
+                await conn.transaction().start()
+                assert conn._top_xact is not None
+            async with pool.connection() as again:
+                assert again is conn
+                with pytest.raises(Give):
+                    async with again.transaction():
+                        await again.execute("create table of_the_next_client (a int)")
+                        raise Give
+                # Had its transaction been taken for an inner one, this would fail: there is no savepoint.
+                assert await again.fetchval("select to_regclass('of_the_next_client')") is None
+
+    asyncio.run(main())
