@@ -1,6 +1,7 @@
 """The command ``connmond``."""
 
 import asyncio
+import gc
 import signal
 from typing import Annotated
 
@@ -60,7 +61,17 @@ def connmond(
         raise typer.Exit(1) from None
 
 
+def _collect_garbage_seldom() -> None:
+    """A large fleet is many objects that live long: looking through them for garbage is a part of the work.
+
+    10,000 processes: 37 µs a datagram with Python's thresholds, 33 with these, 30 without any collection.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
 async def _serve(settings: Settings) -> None:
+    _collect_garbage_seldom()
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end.set)

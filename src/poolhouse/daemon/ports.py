@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from poolhouse.errors import SettingError
 from poolhouse.feed.addresses import format_address
 from poolhouse.feed.sockets import bind_all
-from poolhouse.feed.wayback import note_destinations
 
 
 def open_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitStack) -> list[socket.socket]:
@@ -23,10 +22,7 @@ def open_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitSta
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SettingError(option, f"cannot listen on UDP {format_address(host, port)}: {reason}") from error
-        for sock in bound:
-            stack.enter_context(sock)
-            note_destinations(sock)
-        sockets += bound
+        sockets += map(stack.enter_context, bound)
     return sockets
 
 

@@ -15,7 +15,7 @@ from poolhouse.feed.addresses import format_address
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.frame import Server
 from poolhouse.feed.protocol.subscribers import Subscribers
-from poolhouse.feed.wayback import waiting_datagrams
+from poolhouse.feed.wayback import BATCH, DATAGRAM_BYTES, note_destinations, waiting_datagrams
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 
@@ -46,6 +46,8 @@ class Daemon:
             self._reports = open_ports(self._settings.reports, "--reports", self._stack)
             self._ports = open_ports(self._settings.consoles, "--consoles", self._stack)
             self._stack = self._stack.pop_all()
+        for sock in self._ports:
+            note_destinations(sock)
         addresses = tuple(format_address(*one) for one in bound_to(self._reports))
         self._consoles = Consoles(self._fleet, Server(product("connmond"), INTERVAL, addresses))
         return self
@@ -70,17 +72,23 @@ class Daemon:
         for sock in self._ports:
             loop.add_reader(sock, self._receive_from_consoles, sock)
         try:
+            due = self._clock.monotonic()
             while not end.is_set():
                 self._tick()
-                await _wait(end, INTERVAL)
+                due = max(due + INTERVAL, self._clock.monotonic())
+                await _wait(end, due - self._clock.monotonic())
         finally:
             for sock in (*self._reports, *self._ports):
                 loop.remove_reader(sock)
 
     def _receive_reports(self, sock: socket.socket) -> None:
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()
-        for datagram in waiting_datagrams(sock):
-            self._fleet.receive(datagram.content, now, wall_time)
+        for _ in range(BATCH):
+            try:
+                datagram = sock.recv(DATAGRAM_BYTES)
+            except BlockingIOError:
+                return
+            self._fleet.receive(datagram, now, wall_time)
 
     def _receive_from_consoles(self, sock: socket.socket) -> None:
         now = self._clock.monotonic()
