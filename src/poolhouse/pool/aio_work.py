@@ -1,0 +1,161 @@
+"""The twin of `sync_work` for asyncio; callbacks may be plain functions or coroutine functions."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any
+
+from poolhouse.errors import PoolError
+from poolhouse.pool.base import STATUS, describe, logger
+from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
+from poolhouse.pool.drivers.protocol import AsyncDriver
+from poolhouse.pool.hooks import PoolHooks, tell
+from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
+
+
+async def _result(value: Any) -> Any:
+    """What a callback returned, awaited if need be."""
+    return await value if isawaitable(value) else value
+
+
+class AsyncWork:
+    """See `Work`."""
+
+    def __init__(
+        self,
+        name: str,
+        driver: AsyncDriver,
+        now: Callable[[], int],
+        hooks: PoolHooks,
+        conninfo: Any,
+        kwargs: Any,
+        configure: Callable[[Any], Any] | None,
+        check: Callable[[Any], Any] | None,
+        reset: Callable[[Any], Any] | None,
+        reconnect_failed: Callable[[], Awaitable[object]],
+        log_failed_connect: Callable[..., None],
+    ) -> None:
+        """See `Work`."""
+        self.core: PoolCore
+        self._name = name
+        self._driver = driver
+        self._now = now
+        self._hooks = hooks
+        self._conninfo = conninfo
+        self._kwargs = kwargs
+        self._configure = configure
+        self._check = check
+        self._reset = reset
+        self._reconnect_failed = reconnect_failed
+        self._log_failed_connect = log_failed_connect
+
+    async def perform(self, job: Job) -> None:
+        """See `Work.perform`."""
+        try:
+            if isinstance(job, Connect):
+                await self._connect(job)
+            elif isinstance(job, Return):
+                await self.restore(job)
+            elif isinstance(job, Probe):
+                self.core.probed(job.slot, await self.is_alive(job.slot.conn), self._now())
+            elif isinstance(job, Close):
+                await self.close(job)
+            else:
+                await self._reconnect_failed()
+        except Exception:
+            logger.exception("pool %r: unexpected; going on", self._name)
+
+    async def connection(self, timeout: float | None) -> Any:
+        """See `Work.connection`."""
+        conninfo = await _result(self._conninfo()) if callable(self._conninfo) else self._conninfo
+        kwargs = await _result(self._kwargs()) if callable(self._kwargs) else self._kwargs
+        conn = await self._driver.connect(conninfo, kwargs or {}, timeout)
+        if self._configure is not None:
+            try:
+                await _result(self._configure(conn))
+                if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
+                    raise PoolError(
+                        f"connection left in status {STATUS[status]} by configure function "
+                        f"{self._configure}: discarded"
+                    )
+            except BaseException:
+                await self._driver.close(conn)
+                raise
+        return conn
+
+    async def _connect(self, job: Connect) -> None:
+        began = self._now()
+        try:
+            conn = await self.connection(None)
+        except BaseException as error:
+            is_loud = self.core.connect_failed(job.slot, error, self._now())
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            self._log_failed_connect(error, is_loud=is_loud)
+            return
+        now = self._now()
+        close = self.core.connected(job.slot, conn, now - began, now)
+        tell(self._hooks.connected, conn, (now - began) / 1e9)
+        if close is not None:
+            await self.close(close)
+
+    async def restore(self, job: Return) -> None:
+        """See `Work.restore`."""
+        is_good = False
+        try:
+            is_good = await self._is_restored(job.slot.conn, job)
+        finally:
+            self.core.returned(job.slot, is_good, self._now())
+
+    async def _is_restored(self, conn: Any, job: Return) -> bool:
+        try:
+            if self._driver.marks_connections:
+                conn._pool = None
+            status = self._driver.status(conn)
+            if status in (ACTIVE, BROKEN):
+                return False
+            if job.roll_back and status != IDLE:
+                if not job.is_expected:
+                    logger.warning("rolling back returned connection: %s", conn)
+                await self._driver.rollback(conn)
+            if self._reset is not None:
+                await _result(self._reset(conn))
+            if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
+                logger.warning(
+                    "connection left in status %s by reset function %s: discarded", STATUS[status], self._reset
+                )
+                return False
+        except Exception as error:
+            logger.warning("error resetting connection: %s", describe(error))
+            return False
+        return True
+
+    async def examine(self, conn: Any, *, with_check: bool) -> None:
+        """Raise if the connection is dead; leave it idle if it is not."""
+        if with_check and self._check is not None:
+            await _result(self._check(conn))
+        else:
+            await self._driver.probe(conn)
+        if (status := self._driver.status(conn)) == BROKEN:
+            raise ConnectionError("the connection is closed")
+        if status != IDLE:
+            await self._driver.rollback(conn)
+
+    async def is_alive(self, conn: Any) -> bool:
+        """See `Work.is_alive`."""
+        try:
+            await self._driver.probe(conn)
+        except Exception as error:
+            logger.warning("discarding broken connection: %s: %s", conn, describe(error))
+            return False
+        return True
+
+    async def close(self, job: Close) -> None:
+        """See `Work.close`."""
+        try:
+            if self._driver.marks_connections:
+                job.conn._pool = None
+            await self._driver.close(job.conn)
+        except Exception as error:
+            logger.warning("error closing connection: %s", describe(error))
+        tell(self._hooks.closed, job.conn, job.reason)

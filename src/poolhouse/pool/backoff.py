@@ -1,0 +1,80 @@
+"""When to connect again after a failure, and when to speak of it.
+
+All times are monotonic nanoseconds. Nothing here reads a clock or draws a number: both come in as arguments.
+"""
+
+from collections.abc import Callable
+
+from poolhouse.pool.options import SECOND
+
+#: The pause after the first failed attempt; it doubles with each further one.
+FIRST_PAUSE = 1 * SECOND
+#: While a client waits: the pause between two probes of a server that is down, give or take a fifth.
+PROBE_PAUSE = 80 * SECOND // 1000
+
+
+class Outage:
+    """The time from the first failed attempt to connect to the next successful one.
+
+    Attributes:
+        started_at: When the series of attempts began that `reconnect_timeout` bounds.
+        failed_at: When the last attempt failed.
+        error: What the last attempt raised.
+    """
+
+    __slots__ = (
+        "_jitter",
+        "_loud_at",
+        "_pause",
+        "_probe_pause",
+        "_random",
+        "_waited",
+        "error",
+        "failed_at",
+        "started_at",
+    )
+
+    def __init__(self, now: int, error: BaseException, random: Callable[[], float]) -> None:
+        self._random = random
+        self.started_at = self._loud_at = now
+        self._waited = FIRST_PAUSE
+        self._restart_pauses()
+        self._record(now, error)
+
+    def fail(self, now: int, error: BaseException) -> bool:
+        """Record a further failed attempt.
+
+        Returns:
+            Whether it deserves a WARNING: the first does, then the next after 1 s, 2 s, 4 s, …
+        """
+        self._record(now, error)
+        if now < self._loud_at + self._waited:
+            return False
+        self._loud_at, self._waited = now, self._waited * 2
+        return True
+
+    def pause(self) -> None:
+        """Double the pause: called for an attempt that failed with nobody waiting."""
+        self._pause *= 2
+
+    def restart(self, now: int) -> None:
+        """Begin a new series of attempts, after `reconnect_timeout`."""
+        self.started_at = now
+        self._restart_pauses()
+
+    def next_attempt_at(self, is_somebody_waiting: bool) -> int:
+        """When the next attempt is due."""
+        pause = self._pause * self._jitter
+        if is_somebody_waiting:
+            pause = min(pause, self._probe_pause)
+        return self.failed_at + int(pause)
+
+    def _record(self, now: int, error: BaseException) -> None:
+        self.failed_at = now
+        self.error = error
+        # Drawn once an attempt, so that asking for the deadline twice gives the same answer.
+        self._jitter = 0.9 + 0.2 * self._random()
+        self._probe_pause = PROBE_PAUSE * (0.8 + 0.4 * self._random())
+
+    def _restart_pauses(self) -> None:
+        self._pause = FIRST_PAUSE

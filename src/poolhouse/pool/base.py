@@ -1,0 +1,385 @@
+"""What the pools for threads and for asyncio have in common: settings, figures, errors, words."""
+
+import logging
+import random
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from functools import cache
+from itertools import count
+from types import FrameType
+from typing import Any, NamedTuple
+
+from poolhouse.clock import Clock
+from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests
+from poolhouse.meter.meter import Meter
+from poolhouse.meter.reading import Gauges, PoolReading
+from poolhouse.pool.core import HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
+from poolhouse.pool.drivers import driver_for
+from poolhouse.pool.drivers.sockets import is_quiet
+from poolhouse.pool.holders import Holder, site_of
+from poolhouse.pool.hooks import PoolHooks, tell
+from poolhouse.pool.options import Order, PoolOptions, Shrink, size_limits
+from poolhouse.pool.slot import Lease
+from poolhouse.pool.stats import Reader
+
+logger = logging.getLogger("poolhouse.pool")
+
+#: Names of the states of a connection (`core.IDLE` and so on), for messages.
+STATUS = ("IDLE", "ACTIVE", "INTRANS", "INERROR", "UNKNOWN")
+
+_numbers = count(1)
+#: Every pool that is alive, for reporting and for the children of a fork.
+live_pools: "weakref.WeakSet[BasePool]" = weakref.WeakSet()
+#: Connections that a child inherited: neither used nor closed (closing would end the parent's session), but kept
+#: from being collected, which would close them too.
+_inherited: list[Any] = []
+
+
+class Errors(NamedTuple):
+    """The pool's exceptions for one driver."""
+
+    closed: type[PoolClosed]
+    timeout: type[PoolTimeout]
+    too_many: type[TooManyRequests]
+
+
+@cache
+def errors_for(base: type[Exception] | None) -> Errors:
+    """The pool's exceptions, also caught by ``except base``."""
+    if base is None:
+        return Errors(PoolClosed, PoolTimeout, TooManyRequests)
+
+    def also(error: type[Any]) -> Any:
+        return type(error.__name__, (error, base), {"__doc__": error.__doc__, "__module__": error.__module__})
+
+    return Errors(also(PoolClosed), also(PoolTimeout), also(TooManyRequests))
+
+
+class BasePool:
+    """What every pool has. Not to be used directly."""
+
+    # Looked at in every checkout: slots are faster than what would be the far end of a long dictionary.
+    __slots__ = ("__dict__", "__weakref__", "_core", "_marks", "_now", "_status")
+
+    #: Null pools keep no connection that nobody waits for, and clients connect by themselves.
+    _is_null = False
+    #: Where asyncio's pools differ.
+    _is_async = False
+
+    def __init__(
+        self,
+        conninfo: Any,
+        *,
+        connection_class: type[Any] | None,
+        driver: Any,
+        kwargs: Any,
+        min_size: int,
+        max_size: int | None,
+        check: Any,
+        reset: Any,
+        configure: Any,
+        name: str | None,
+        close_returns: bool,
+        timeout: float,
+        max_waiting: int,
+        max_lifetime: float,
+        max_idle: float,
+        reconnect_timeout: float,
+        reconnect_failed: Any,
+        num_workers: int,
+        check_idle: float | None,
+        idle_order: Order,
+        shrink: Shrink,
+        hold_warning: float | None,
+        hooks: PoolHooks | None,
+        clock: Clock,
+    ) -> None:
+        min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
+        self.conninfo = conninfo
+        self.kwargs = kwargs
+        self.name = name or f"pool-{next(_numbers)}"
+        self.timeout = timeout
+        #: Read by psycopg (from 3.3 on): whether ``conn.close()`` gives the connection back to its pool.
+        self.close_returns = close_returns
+        self.hooks = hooks or PoolHooks()
+        self._configure = configure
+        self._check = check
+        self._reset = reset
+        self._reconnect_failed = reconnect_failed
+        self._driver: Any = driver_for(driver, connection_class, is_async=self._is_async)
+        self._marks: bool = self._driver.marks_connections
+        if close_returns and not self._marks:
+            raise ValueError(
+                "close_returns needs a driver that asks the pool when a connection is closed: psycopg"
+            )
+        self._errors = errors_for(self._driver.error_base)
+        self._clock = clock
+        self._now: Callable[[], int] = clock.monotonic_ns
+        self._status: Callable[[Any], int] = self._driver.status
+        self.meter = Meter()
+        self._options = PoolOptions(
+            min_size=min_size,
+            max_size=max_size,
+            timeout=timeout,
+            max_waiting=max_waiting,
+            max_lifetime=max_lifetime,
+            max_idle=max_idle,
+            reconnect_timeout=reconnect_timeout,
+            num_workers=num_workers,
+            idle_order=idle_order,
+            shrink=shrink,
+            check_idle=check_idle,
+            hold_warning=hold_warning,
+            has_check=check is not None,
+            has_reset=reset is not None,
+            is_watched=self.hooks.acquired is not None or self.hooks.released is not None,
+            max_kept=0 if self._is_null else None,
+            connect_in_caller=self._is_null,
+        )
+        self._core = self._new_core()
+        self._reader = Reader()
+        #: The connections that this process, a child, found in the pool when it was forked off.
+        self._parents: set[int] = set()
+        self._opens_itself = False
+        live_pools.add(self)
+
+    def _new_core(self) -> PoolCore:
+        return PoolCore(self._options, self.meter, random.random)
+
+    # -- What can be read ---------------------------------------------------------------------------------------
+
+    @property
+    def min_size(self) -> int:
+        """The smallest size of the pool; `resize` changes it."""
+        return self._core.min_size
+
+    @property
+    def max_size(self) -> int:
+        """The largest size of the pool; `resize` changes it. 0, in a null pool, means no limit."""
+        return self._core.max_size
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool is closed, or not open yet."""
+        return not self._core.is_open and not self._opens_itself
+
+    def holders(self) -> tuple[Holder, ...]:
+        """Which lines of code have connections now, the oldest checkout first."""
+        return self._core.holders(self._now())
+
+    def get_stats(self) -> dict[str, int]:
+        """The pool's figures since its start, or since `pop_stats`; counters that are 0 are left out."""
+        return self._reader.since_pop(self._counters()) | self._figures()
+
+    def pop_stats(self) -> dict[str, int]:
+        """`get_stats`, after which the counters begin at 0. What is less than a millisecond is kept."""
+        return self._reader.pop(self._counters()) | self._figures()
+
+    def _counters(self) -> dict[str, int]:
+        counts, totals = self._core.counts, self.meter.totals()
+        return {
+            "requests_num": totals.checkouts + counts.requests_unserved,
+            "requests_queued": counts.requests_queued,
+            "requests_wait_ns": counts.requests_wait_ns,
+            "requests_errors": counts.requests_errors,
+            "usage_ns": totals.use.sum_ns,
+            "returns_bad": counts.returns_bad,
+            "connections_num": counts.connections_num,
+            "connections_ns": totals.create.sum_ns,
+            "connections_errors": counts.connections_errors,
+            "connections_lost": counts.connections_lost,
+        }
+
+    def _figures(self) -> dict[str, int]:
+        core = self._core
+        return {
+            "pool_min": core.min_size,
+            "pool_max": core.max_size,
+            "pool_size": core.size,
+            "pool_available": core.free,
+            "requests_waiting": len(core.waiters),
+        }
+
+    def is_gone(self) -> bool:
+        """Whether the pool has been closed: part of `poolhouse.report.source.Source`."""
+        return self._core.was_closed
+
+    def read(self, number: int) -> PoolReading:
+        """What the pool has done, closing the interval of report `number`: see `Source`."""
+        gone = self._core.was_closed
+        reading = self.meter.read(
+            number,
+            Gauges if gone else self._core.gauges,
+            self._core.limits(),
+            name=self.name,
+            kind=type(self).__name__,
+        )
+        self._core.interval_closed(reading.marks[0])
+        return reading
+
+    def __repr__(self) -> str:
+        """A picture of the state, for example ``<ConnectionPool 'pool-1': 2 used, 1 idle, 0 waiting, max 4>``."""
+        core = self._core
+        state = "" if core.is_open else " (closed)" if core.was_closed else " (not open)"
+        connecting = f", {len(core.connecting)} connecting" if core.connecting else ""
+        return (
+            f"<{type(self).__name__} {self.name!r}{state}: {core.used} used, {core.free} idle{connecting}, "
+            f"{len(core.waiters)} waiting, max {core.max_size or 'unlimited'}>"
+        )
+
+    # -- Errors and words ---------------------------------------------------------------------------------------
+
+    def _refused(self, refusal: Refusal, waiter: Waiter) -> Exception:
+        """The exception for a request that was refused."""
+        if refusal is Refusal.NOT_OPEN:
+            return self._errors.closed(f"the pool {self.name!r} is not open yet")
+        if refusal is Refusal.CLOSED:
+            return self._errors.closed(f"the pool {self.name!r} is already closed")
+        if refusal is Refusal.FULL:
+            waiting = self._options.max_waiting
+            return self._errors.too_many(f"the pool {self.name!r} has already {waiting} requests waiting")
+        return self._timed_out(waiter)
+
+    def _timed_out(self, waiter: Waiter) -> PoolTimeout:
+        """The exception for a client whose time is over: what is known of the reason."""
+        core, now = self._core, self._now()
+        waited = max(0, now - waiter.since) / 1e9
+        tell(self.hooks.timed_out, waited)
+        size, used, holders = core.size, core.used, core.holders(now)
+        text = [f"no connection after {waited:.2f} s: {used} of {core.max_size or size} in use"]
+        if core.connecting:
+            text[0] += f", {len(core.connecting)} connecting"
+        text[0] += f", {len(core.waiters)} waiting"
+        if holders:
+            oldest = holders[0]
+            plural = "s" if oldest.connections != 1 else ""
+            text.append(
+                f"oldest held {oldest.oldest_s:.1f} s by {oldest.site} ({oldest.connections} connection{plural})"
+            )
+        if core.connect_error is not None:
+            text.append(f"last connect error: {describe(core.connect_error)}")
+        error = self._errors.timeout(
+            "; ".join(text),
+            waited=waited,
+            size=size,
+            max_size=core.max_size,
+            in_use=used,
+            waiting=len(core.waiters),
+            holders=holders,
+            connect_error=core.connect_error,
+        )
+        error.__cause__ = core.connect_error
+        return error
+
+    def _incomplete(self, timeout: float, cause: BaseException | None) -> PoolTimeout:
+        """The exception for a pool that does not fill."""
+        reason = "" if cause is None else f"; last connect error: {describe(cause)}"
+        return self._errors.timeout(
+            f"pool initialization incomplete after {timeout} sec{reason}",
+            size=self._core.size,
+            max_size=self._core.max_size,
+            connect_error=cause,
+        )
+
+    def _is_quiet(self, conn: Any) -> bool:
+        """Whether a look at the socket gives no reason to ask the server."""
+        try:
+            descriptor = self._driver.fileno(conn)
+            return descriptor is None or is_quiet(descriptor)
+        except Exception:  # Of any driver, which may not even have a socket any more.
+            return False
+
+    def _is_held(self, conn: Any, token: object) -> bool:
+        """Whether the checkout that `token` marks (a stamp, or a waiter) still has the connection."""
+        lease = self._core.leases.get(id(conn))
+        return lease is not None and (lease[1] is token or lease[4] is token)
+
+    def _foreign(self, conn: Any) -> ValueError:
+        """The exception for a connection that cannot be returned to this pool."""
+        owner = getattr(conn, "_pool", None)
+        whence = f"it comes from pool {owner.name!r}" if owner is not None else "it doesn't come from any pool"
+        return ValueError(f"can't return connection to pool {self.name!r}, {whence}: {conn}")
+
+    def _is_parents(self, conn: Any) -> bool:
+        """Whether the connection was inherited through a fork; says so once for each return."""
+        if id(conn) not in self._parents:
+            return False
+        logger.warning(
+            "pool %r: %s was taken before this process was forked; it belongs to the parent and is left alone",
+            self.name,
+            conn,
+        )
+        return True
+
+    def _tell(self, notice: HeldLong | ReturnedAfterAll) -> None:
+        """Log that a connection is held for long, or was."""
+        lease, held = notice
+        if isinstance(notice, HeldLong):
+            logger.warning(
+                "pool %r: a connection has been held for %.1f s by %s%s",
+                self.name,
+                held / 1e9,
+                _site_of(lease),
+                _where_now(lease),
+            )
+        else:
+            logger.warning(
+                "pool %r: the connection held by %s was returned after all, after %.1f s",
+                self.name,
+                _site_of(lease),
+                held / 1e9,
+            )
+
+    def _log_failed_connect(self, error: BaseException, *, is_loud: bool) -> None:
+        level = logging.WARNING if is_loud else logging.DEBUG
+        logger.log(level, "error connecting in %r: %s", self.name, describe(error))
+
+    # -- Fork ---------------------------------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """Nothing is left to do in a child of a fork: `_heal` has done it. Part of `Source`."""
+
+    def _heal(self) -> None:
+        """Begin anew in a child: what was inherited is the parent's; the pool opens itself at its first use."""
+        old = self._core
+        self._opens_itself = self._opens_itself or old.is_open
+        conns = [slot.conn for slot in list(old.slots.values())]
+        _inherited.extend(conns)
+        self._parents.update(map(id, conns))
+        self.meter.reset()
+        self._core = self._new_core()
+        self._core.min_size, self._core.max_size = old.min_size, old.max_size
+        self._core.was_closed = old.was_closed
+        self._reader = Reader()
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line that is never empty.
+
+    >>> describe(TimeoutError()), describe(OSError("no route"))
+    ('TimeoutError', 'OSError: no route')
+    """
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _site_of(lease: Lease) -> str:
+    return site_of(lease[2], lease[3]) if lease[2] is not None else "the pool"
+
+
+def _where_now(lease: Lease) -> str:
+    """Where the holder's thread or task is now, if that can be told."""
+    holder = lease[4].holder if lease[4] is not None else None
+    frame: FrameType | None = None
+    if isinstance(holder, int):
+        frame = sys._current_frames().get(holder)
+        what = next((thread.name for thread in threading.enumerate() if thread.ident == holder), "a thread")
+    elif holder is not None and (stack := holder.get_stack(limit=1)):
+        frame, what = stack[0], holder.get_name()
+    if frame is None:
+        return ""
+    summary = traceback.extract_stack(frame, limit=1)[0]
+    return f"; {what} is now at {summary.filename}:{summary.lineno} in {summary.name}"

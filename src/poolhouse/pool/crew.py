@@ -1,0 +1,237 @@
+"""The threads of a pool: one that keeps time, and workers that come when there is work and go when there is none.
+
+The crew never refers to its pool, so that a forgotten pool can be collected; the pool's finalizer dismisses
+the crew. The keeper never works: whatever hangs, deadlines are kept.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
+from typing import Any
+
+from poolhouse.clock import Clock
+from poolhouse.pool.core import FULL, Notice, PoolCore, Waiter
+from poolhouse.pool.jobs import Job, Lane
+from poolhouse.pool.threads import Parker, Threads
+
+logger = logging.getLogger("poolhouse.pool")
+
+#: How long a worker without work stays, in seconds.
+LINGER = 2.0
+
+
+class Turn:
+    """``with turn as core``: one critical section on the core, and what it brings about, after the lock is gone.
+
+    Attributes:
+        lost: Checkouts of which a finalizer found that nobody will end them: connection, and stamp or waiter. A
+            finalizer may run inside the critical section, so it only appends here and never waits for the lock.
+    """
+
+    __slots__ = ("_clock", "_core", "_lock", "_plan", "_tell", "lost")
+
+    def __init__(
+        self,
+        core: PoolCore,
+        clock: Clock,
+        plan: Callable[[], list[Callable[[], None]]],
+        tell: Callable[[Any], None],
+    ) -> None:
+        self._core = core
+        self._clock = clock
+        #: Held for a few microseconds at a time, by whoever changes the core other than by `take` and `give`.
+        self._lock = Lock()
+        self._plan = plan
+        self._tell = tell
+        self.lost: deque[tuple[Any, object]] = deque()
+
+    def __enter__(self) -> PoolCore:
+        self._lock.acquire()
+        if self.lost:
+            self._reclaim_locked()
+        return self._core
+
+    def __exit__(self, *exception: object) -> None:
+        core = self._core
+        woken: list[Waiter] = core.woken
+        if woken:
+            core.woken = []
+        calls = self._plan()
+        self._lock.release()
+        for waiter in woken:
+            waiter.wake()
+        for call in calls:
+            call()
+        while core.notices:
+            self._tell(core.notices.popleft())
+
+    def _reclaim_locked(self) -> None:
+        core = self._core
+        while self.lost:
+            conn, token = self.lost.popleft()
+            lease = core.leases.get(id(conn))
+            if lease is not None and (lease[1] is token or lease[4] is token):
+                core.interrupted_give(conn, lease, self._clock.monotonic_ns())
+
+
+class Crew:
+    """Keeper and workers of one pool."""
+
+    def __init__(
+        self,
+        name: str,
+        core: PoolCore,
+        clock: Clock,
+        threads: Threads,
+        perform: Callable[[Job], None],
+        abort: Callable[[Any], None],
+        tell: Callable[[Any], None],
+    ) -> None:
+        """A crew that has not begun.
+
+        Args:
+            name: The pool's, for the threads' names.
+            core: The pool's.
+            clock: Real or virtual.
+            threads: Real or virtual.
+            perform: Does a job and answers it; logs what goes wrong and raises nothing.
+            abort: The driver's.
+            tell: Logs a notice of the core.
+        """
+        self.turn = Turn(core, clock, self._plan_locked, self._notice)
+        self._tell = tell
+        self._name = name
+        self._core = core
+        self._clock = clock
+        self._threads = threads
+        self._perform = perform
+        self._abort = abort
+        self._workers = dict.fromkeys(Lane, 0)
+        self._resting: dict[Lane, list[Parker]] = {lane: [] for lane in Lane}
+        self._keeper: Parker | None = None
+        self._keeper_wakes_at: float = 0.0
+        self._guards: dict[object, tuple[int, Any]] = {}
+        self._is_dismissed = False
+        #: Woken when the pool is full, and whenever a worker has run out of work.
+        self.watchers: list[Parker] = []
+
+    # -- For the pool -------------------------------------------------------------------------------------------
+
+    def guard(self, key: object, conn: Any, deadline: int) -> None:
+        """Abort whatever call on `conn` is not over (`unguard`) at `deadline`, in monotonic nanoseconds."""
+        self._guards[key] = (deadline, conn)
+        if deadline < self._keeper_wakes_at:
+            self._wake_keeper()
+
+    def unguard(self, key: object) -> None:
+        """The call is over."""
+        self._guards.pop(key, None)
+
+    def dismiss(self) -> None:
+        """Let all threads end when they have done what they are doing. May be called from a finalizer."""
+        self._is_dismissed = True
+        self._wake_keeper()
+        for lane in Lane:
+            for parker in self._resting[lane].copy():
+                parker.unpark()
+
+    def is_busy(self) -> bool:
+        """Whether there are threads besides those that rest."""
+        return any(self._workers[lane] > len(self._resting[lane]) for lane in Lane)
+
+    def _notice(self, notice: Notice) -> None:
+        if notice is FULL:
+            self.wake_watchers()
+        else:
+            self._tell(notice)
+
+    def wake_watchers(self) -> None:
+        """Let those look who wait for the pool to be full, or for the workers to be done."""
+        for watcher in self.watchers.copy():
+            watcher.unpark()
+
+    # -- The keeper ---------------------------------------------------------------------------------------------
+
+    def _wake_keeper(self) -> None:
+        if self._keeper is not None:
+            self._keeper.unpark()
+
+    def _keep(self) -> None:
+        """Keep time: tick, abort what is overdue, sleep until something else is due."""
+        keeper = self._keeper
+        assert keeper is not None, "the keeper's place is made before its thread"
+        while not self._is_dismissed:
+            try:
+                now = self._clock.monotonic_ns()
+                for key, (deadline, conn) in list(self._guards.items()):
+                    if deadline <= now and self._guards.pop(key, None) is not None:
+                        self._abort(conn)
+                with self.turn as core:
+                    core.tick(now)
+                    core.has_new_deadline = False
+                    due = [deadline for deadline, _ in list(self._guards.values())]
+                    if (deadline_of_core := core.next_deadline(now)) is not None:
+                        due.append(deadline_of_core)
+                    self._keeper_wakes_at = min(due, default=float("inf"))
+            except Exception:
+                logger.exception("pool %r: unexpected; going on", self._name)
+                self._keeper_wakes_at = self._clock.monotonic_ns() + 1e9
+            pause = (self._keeper_wakes_at - self._clock.monotonic_ns()) / 1e9
+            keeper.park(None if pause == float("inf") else pause)
+
+    # -- Workers ------------------------------------------------------------------------------------------------
+
+    def _plan_locked(self) -> list[Callable[[], None]]:
+        """Whom to wake or start, for what is to be done; to be called when the lock is gone."""
+        calls: list[Callable[[], None]] = []
+        if self._is_dismissed:
+            return calls
+        core, now = self._core, self._clock.monotonic_ns()
+        for lane in Lane:
+            if not core.has_job(lane, now):
+                continue
+            if self._resting[lane]:
+                calls.append(self._resting[lane].pop().unpark)
+            elif self._workers[lane] < core.options.num_workers:
+                self._workers[lane] += 1
+                calls.append(partial(self._start, partial(self._work, lane), lane.value))
+        if not core.is_open:
+            return calls
+        if self._keeper is None:
+            self._keeper = self._threads.parker()
+            calls.append(partial(self._start, self._keep, "keeper"))
+        elif (
+            core.has_new_deadline
+            and (deadline := core.next_deadline(now)) is not None
+            and deadline < self._keeper_wakes_at
+        ):
+            self._keeper_wakes_at = deadline
+            calls.append(self._keeper.unpark)
+        return calls
+
+    def _start(self, target: Callable[[], None], role: str) -> None:
+        self._threads.start(target, f"{self._name}-{role}")
+
+    def _work(self, lane: Lane) -> None:
+        """Do jobs of one lane until there has been none for a while."""
+        parker = self._threads.parker()
+        resting = self._resting[lane]
+        while True:
+            with self.turn as core:
+                job = core.next_job(lane, self._clock.monotonic_ns())
+                if job is None:
+                    resting.append(parker)
+            if job is not None:
+                self._perform(job)
+                continue
+            self.wake_watchers()
+            if not self._is_dismissed and parker.park(LINGER):
+                continue
+            with self.turn:
+                if parker not in resting:
+                    continue  # There is work for this thread after all.
+                resting.remove(parker)
+                self._workers[lane] -= 1
+            return

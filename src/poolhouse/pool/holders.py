@@ -1,0 +1,49 @@
+"""Who holds connections: leases grouped by the line of code that took them, resolved only when shown."""
+
+from collections.abc import Iterable
+from types import CodeType
+from typing import NamedTuple
+
+from poolhouse.pool.slot import Lease
+
+
+class Holder(NamedTuple):
+    """One call site that has connections checked out."""
+
+    #: For example ``app/views.py:88 in checkout_cart``.
+    site: str
+    #: How many connections it holds now.
+    connections: int
+    #: For how long it has held the oldest of them, in seconds.
+    oldest_s: float
+    #: The sum over its connections, in seconds.
+    total_s: float
+
+
+def site_of(code: CodeType, instruction: int) -> str:
+    """The call site in words: the last two parts of the file's path, line and function.
+
+    >>> site_of(compile("pass", "/srv/app/views.py", "exec"), 0)
+    'app/views.py:1 in <module>'
+    """
+    lines = [entry[0] for entry in code.co_positions()]
+    line = lines[instruction // 2] if 0 <= instruction // 2 < len(lines) else None
+    path = "/".join(code.co_filename.replace("\\", "/").split("/")[-2:])
+    return f"{path}:{line or code.co_firstlineno} in {code.co_qualname}"
+
+
+def holders_of(leases: Iterable[Lease], now: int) -> tuple[Holder, ...]:
+    """The holders among `leases`, the one with the oldest lease first."""
+    grouped: dict[tuple[CodeType, int], list[int]] = {}
+    for _slot, since, code, instruction, _waiter in leases:
+        if code is not None:
+            grouped.setdefault((code, instruction), []).append(now - since)
+    return tuple(
+        sorted(
+            (
+                Holder(site_of(*site), len(ages), max(ages) / 1e9, sum(ages) / 1e9)
+                for site, ages in grouped.items()
+            ),
+            key=lambda holder: -holder.oldest_s,
+        )
+    )

@@ -1,0 +1,41 @@
+"""What an application can be told of as it happens."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from poolhouse.pool.jobs import Reason
+
+logger = logging.getLogger("poolhouse.pool")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolHooks:
+    """Callables for the events of a pool; each may be left out. Durations are seconds.
+
+    They are called outside the pool's lock, in the thread or event loop in which the event happens, and must not
+    block. What they raise is logged and ignored. `acquired` and `released` take every checkout off the fast path.
+
+    Attributes:
+        connected: ``(conn, took)``: a connection was made and configured.
+        acquired: ``(conn, waited, size, idle)``: a client got a connection.
+        released: ``(conn, used)``: a client gave one back.
+        timed_out: ``(waited)``: a client got none in time.
+        closed: ``(conn, reason)``: a connection was closed; see `poolhouse.pool.jobs.Reason`.
+    """
+
+    connected: Callable[[Any, float], object] | None = None
+    acquired: Callable[[Any, float, int, int], object] | None = None
+    released: Callable[[Any, float], object] | None = None
+    timed_out: Callable[[float], object] | None = None
+    closed: Callable[[Any, Reason], object] | None = None
+
+
+def tell(hook: Callable[..., object] | None, *event: object) -> None:
+    """Call a hook if there is one; whatever it raises is logged and ends here."""
+    if hook is not None:
+        try:
+            hook(*event)
+        except Exception:
+            logger.exception("the event hook %r failed", hook)

@@ -1,0 +1,83 @@
+"""What the core asks its shell to do outside the lock, as plain values.
+
+A job that owns a slot must be answered: `Connect` by `PoolCore.connected` or `connect_failed`, `Return` by
+`PoolCore.returned`, `Probe` by `PoolCore.probed`. `Close` and `ReconnectFailed` need no answer.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+from poolhouse.pool.slot import Slot
+
+
+class Lane(Enum):
+    """Jobs of different lanes never wait for each other."""
+
+    #: Whatever needs an answer of the server to a new request: `num_workers` at a time.
+    CONNECT = "connect"
+    #: Rolling back, resetting and closing what was returned: a return never stands behind a connect.
+    RETURN = "return"
+
+
+class Reason(Enum):
+    """Why a connection was closed."""
+
+    #: Its `max_lifetime` has passed.
+    EXPIRED = "expired"
+    #: It was returned in a state in which it cannot be used again.
+    BROKEN = "broken"
+    #: It was found dead when it was looked at or checked, or its check did not end in time.
+    LOST = "lost"
+    #: The `reset` callback, or rolling back, failed.
+    RESET_FAILED = "reset failed"
+    #: The pool is larger than it needs to be.
+    SHRUNK = "shrunk"
+    #: `drain` was called since it was connected.
+    DRAINED = "drained"
+    #: The pool was closed.
+    CLOSED = "pool closed"
+    #: A null pool keeps nothing.
+    NOT_KEPT = "not kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Make a new connection and configure it."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Make a returned connection fit for the next client: roll back if `roll_back`, then call `reset`.
+
+    Rolling back deserves a warning unless it `is_expected`: the client forgot to end its transaction.
+    """
+
+    slot: Slot
+    roll_back: bool
+    is_expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the server whether an idle connection still answers."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a connection that has left the pool."""
+
+    conn: Any  # Any: the connection of any driver.
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectFailed:
+    """Tell the application, by its `reconnect_failed` callback, that `reconnect_timeout` has passed."""
+
+
+Job: TypeAlias = Connect | Return | Probe | Close | ReconnectFailed

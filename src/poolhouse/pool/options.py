@@ -1,0 +1,121 @@
+"""What a pool can be told, with defaults and limits. No callbacks: those belong to the shells."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+#: One second in the core's unit of time.
+SECOND = 1_000_000_000
+
+#: What stands for a duration without end: 292 years.
+FOREVER = 2**63
+
+Order: TypeAlias = Literal["fifo", "lifo"]
+Shrink: TypeAlias = Literal["one", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """The numbers and policies of one pool; every duration in seconds.
+
+    Attributes:
+        min_size: How many connections the pool keeps open even if nobody needs them.
+        max_size: How many it opens at most; 0 for no limit, which only pools may have in which clients connect.
+        timeout: How long a client waits for a connection unless it says otherwise.
+        max_waiting: How many clients may wait; the next gets `TooManyRequests`. 0 for no limit.
+        max_lifetime: How long a connection lives, less a random share of up to 10 %.
+        max_idle: How often a pool larger than `min_size` looks whether it needs all its connections.
+        reconnect_timeout: After how long without success `reconnect_failed` is called.
+        num_workers: How many connections are made at the same time.
+        idle_order: Which idle connection is taken: the longest (``fifo``) or the shortest (``lifo``) idle one.
+        shrink: Each `max_idle`, close ``one`` superfluous connection, or ``all`` that were not needed.
+        check_idle: With a `check` callback: only check connections that were idle for at least so long. ``None``
+            to check at every checkout.
+        hold_warning: Warn of a connection that is held for longer; ``None`` for never.
+        has_check: There is a `check` callback.
+        has_reset: There is a `reset` callback.
+        is_watched: Something must be told of every checkout and return (event hooks).
+        max_kept: How many free connections are kept although nobody waits: ``None`` for all, 0 in null pools.
+        look_after: A connection that was idle for longer is looked at before it is served; ``None`` for never.
+        connect_in_caller: The client connects by itself, in its own thread or task, when there is room.
+    """
+
+    min_size: int = 4
+    max_size: int = 4
+    timeout: float = 30.0
+    max_waiting: int = 0
+    max_lifetime: float = 3600.0
+    max_idle: float = 600.0
+    reconnect_timeout: float = 300.0
+    num_workers: int = 3
+    idle_order: Order = "fifo"
+    shrink: Shrink = "one"
+    check_idle: float | None = None
+    hold_warning: float | None = None
+    has_check: bool = False
+    has_reset: bool = False
+    is_watched: bool = False
+    max_kept: int | None = None
+    look_after: float | None = 0.5
+    connect_in_caller: bool = False
+
+    def __post_init__(self) -> None:
+        check_sizes(self.min_size, self.max_size, is_null=self.connect_in_caller)
+        if self.num_workers < 1:
+            raise ValueError("num_workers must be at least 1")
+        if self.max_waiting < 0:
+            raise ValueError("max_waiting cannot be negative; 0 means no limit")
+        if self.idle_order not in ("fifo", "lifo"):
+            raise ValueError(f"idle_order must be 'fifo' or 'lifo', not {self.idle_order!r}")
+        if self.shrink not in ("one", "all"):
+            raise ValueError(f"shrink must be 'one' or 'all', not {self.shrink!r}")
+        for name in ("max_lifetime", "max_idle", "reconnect_timeout"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} cannot be negative: {getattr(self, name)!r}")
+        if self.check_idle is not None and not self.check_idle >= 0:
+            raise ValueError(f"check_idle cannot be negative: {self.check_idle!r}")
+        if self.check_idle is not None and not self.has_check:
+            raise ValueError(
+                "check_idle needs a check callback, for example check=ConnectionPool.check_connection"
+            )
+        if self.hold_warning is not None and not self.hold_warning > 0:
+            raise ValueError(f"hold_warning must be more than 0 seconds: {self.hold_warning!r}")
+
+
+def nanoseconds(seconds: float | None) -> int:
+    """A duration in the core's unit; ``None`` and infinity are `FOREVER`.
+
+    >>> nanoseconds(0.5), nanoseconds(None) == nanoseconds(float("inf")) == FOREVER
+    (500000000, True)
+    """
+    return FOREVER if seconds is None else int(min(seconds * SECOND, FOREVER))
+
+
+def size_limits(min_size: int, max_size: int | None, *, is_null: bool) -> tuple[int, int]:
+    """`min_size` and `max_size` as the pool takes them, with ``None`` for the latter made a number.
+
+    >>> size_limits(4, None, is_null=False), size_limits(0, None, is_null=True)
+    ((4, 4), (0, 0))
+
+    Raises:
+        ValueError: If they cannot be.
+    """
+    if max_size is None:
+        max_size = min_size
+    check_sizes(min_size, max_size, is_null=is_null)
+    return min_size, max_size
+
+
+def check_sizes(min_size: int, max_size: int, *, is_null: bool) -> None:
+    """Refuse sizes that cannot be.
+
+    Raises:
+        ValueError: With the sentence that psycopg_pool's users know.
+    """
+    if is_null and min_size:
+        raise ValueError("null pools must have min_size = 0")
+    if min_size < 0:
+        raise ValueError("min_size cannot be negative")
+    if max_size < min_size:
+        raise ValueError("max_size must be greater or equal than min_size")
+    if not is_null and max_size == 0:
+        raise ValueError("if min_size is 0 max_size must be greater than 0")

@@ -1,0 +1,94 @@
+"""A slot: one place for one connection, the states it can be in, and who owns it.
+
+Which state a slot is in is never written down on the fast path: it follows from three containers of the core
+(`PoolCore.state_of`). `TRANSITIONS` is the law that the simulation checks after every step.
+"""
+
+from enum import Enum
+from types import CodeType
+from typing import Any, TypeAlias
+
+
+class State(Enum):
+    """Where a slot is."""
+
+    #: Somebody is connecting for it; there is no connection yet.
+    CONNECTING = "connecting"
+    #: Its connection is free to be taken.
+    IDLE = "idle"
+    #: A client has it.
+    LEASED = "leased"
+    #: The pool itself works on it: rolls back, resets, or probes.
+    WORKING = "working"
+    #: It has left the pool; the end.
+    CLOSED = "closed"
+
+
+#: From each state, the states that one step may lead to.
+TRANSITIONS: dict[State, frozenset[State]] = {
+    # A new connection goes to whoever waits, else it is idle; one that comes too late (the pool was closed) goes.
+    State.CONNECTING: frozenset({State.IDLE, State.LEASED, State.CLOSED}),
+    # Taken; claimed for a probe or after an interrupted call; expired, shrunk, drained.
+    State.IDLE: frozenset({State.LEASED, State.WORKING, State.CLOSED}),
+    # Returned to nobody, to the next waiter (leased to leased), to be reset, or unfit to be used again.
+    State.LEASED: frozenset({State.IDLE, State.LEASED, State.WORKING, State.CLOSED}),
+    # Good again, good and wanted by a waiter, or not good.
+    State.WORKING: frozenset({State.IDLE, State.LEASED, State.CLOSED}),
+    State.CLOSED: frozenset(),
+}
+
+
+class Slot:
+    """One connection of a pool and what the pool knows about it.
+
+    Only the owner of the slot's lease writes to it. It never lets go of its connection, so that `key` is unique
+    as long as anybody can reach the slot: a stale hint to a closed slot cannot mean another connection.
+
+    Attributes:
+        key: ``id(conn)``; 0 while connecting.
+        conn: The connection; ``None`` while connecting.
+        generation: The pool's generation when it was connected; `PoolCore.drain` makes it stale.
+        connected_at: When it was connected, in monotonic nanoseconds.
+        expires_at: When its lifetime ends; it has a random share of up to 10 % taken off.
+        retire_at: From when on the fast path does not take it back: shortly before `expires_at`; 0 for never.
+        fit_until: Until when it may be handed out without being looked at; 0 if it must be looked at in any case.
+        idle_since: When it was returned or connected.
+        proven_at: When it was last known to answer.
+        is_closed: It has left the pool.
+    """
+
+    __slots__ = (
+        "conn",
+        "connected_at",
+        "expires_at",
+        "fit_until",
+        "generation",
+        "idle_since",
+        "is_closed",
+        "key",
+        "proven_at",
+        "retire_at",
+    )
+
+    def __init__(self, generation: int) -> None:
+        self.key = 0
+        self.conn: Any = None  # Any: the pool serves the connections of any driver.
+        self.generation = generation
+        self.connected_at = 0
+        self.expires_at = 0
+        self.retire_at = 0
+        self.fit_until = 0
+        self.idle_since = 0
+        self.proven_at = 0
+        self.is_closed = False
+
+    def __repr__(self) -> str:
+        """For tests and debuggers."""
+        return f"<Slot {self.conn!r} generation {self.generation}{' closed' if self.is_closed else ''}>"
+
+
+#: Who owns a slot: the slot, since when (monotonic nanoseconds), the code object and instruction of the call
+#: site, and the waiter through which it was handed over (``None`` on the fast path). A code of ``None`` says that
+#: the pool itself works on it. A plain tuple: making one costs a tenth of a NamedTuple, and its identity tells
+#: one lease from all others.
+Lease: TypeAlias = tuple[Slot, int, CodeType | None, int, Any]

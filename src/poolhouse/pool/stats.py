@@ -1,0 +1,76 @@
+"""The figures of `get_stats`: counted exactly, in nanoseconds, and made whole milliseconds only when read."""
+
+from collections.abc import Mapping
+
+#: Counters that are milliseconds to the reader and nanoseconds here.
+_MILLISECONDS = {
+    "usage_ns": "usage_ms",
+    "requests_wait_ns": "requests_wait_ms",
+    "connections_ns": "connections_ms",
+}
+_NS_PER_MS = 1_000_000
+
+
+class Counts:
+    """What happened in the slow calls of a pool; the fast path counts in the meter."""
+
+    __slots__ = (
+        "connections_errors",
+        "connections_lost",
+        "connections_num",
+        "requests_errors",
+        "requests_queued",
+        "requests_unserved",
+        "requests_wait_ns",
+        "returns_bad",
+    )
+
+    def __init__(self) -> None:
+        self.requests_queued = 0
+        self.requests_wait_ns = 0
+        self.requests_errors = 0
+        #: Requests that ended without a connection, for whatever reason.
+        self.requests_unserved = 0
+        self.returns_bad = 0
+        self.connections_num = 0
+        self.connections_errors = 0
+        self.connections_lost = 0
+
+
+class Reader:
+    """Counters as the user reads them: since the start, or since he last popped them."""
+
+    def __init__(self) -> None:
+        self._popped: dict[str, int] = {}
+
+    def since_pop(self, counters: Mapping[str, int]) -> dict[str, int]:
+        """The counters less what was popped; those that are 0 are left out.
+
+        Args:
+            counters: Cumulative values; names that end in ``_ns`` become milliseconds.
+
+        >>> reader = Reader()
+        >>> reader.pop({"usage_ns": 1_500_000})
+        {'usage_ms': 1}
+        >>> reader.since_pop({"usage_ns": 2_600_000})  # the half millisecond that pop left counts
+        {'usage_ms': 1}
+        """
+        read: dict[str, int] = {}
+        for name, value in counters.items():
+            since = value - self._popped.get(name, 0)
+            if name in _MILLISECONDS:
+                name, since = _MILLISECONDS[name], since // _NS_PER_MS
+            if since:
+                read[name] = since
+        return read
+
+    def pop(self, counters: Mapping[str, int]) -> dict[str, int]:
+        """`since_pop`, after which counting begins anew; less than a millisecond is kept for the next time."""
+        read = self.since_pop(counters)
+        for name, value in counters.items():
+            shown = _MILLISECONDS.get(name)
+            if shown is None:
+                self._popped[name] = value
+            else:
+                self._popped[name] = self._popped.get(name, 0) + read.get(shown, 0) * _NS_PER_MS
+        return read

@@ -1,0 +1,170 @@
+"""What the threads of a pool do: connect, check, roll back and reset, close. No decisions; they are the core's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from poolhouse.clock import Clock
+from poolhouse.errors import PoolError
+from poolhouse.pool.base import STATUS, describe, logger
+from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD
+from poolhouse.pool.crew import Turn
+from poolhouse.pool.drivers.protocol import Driver
+from poolhouse.pool.hooks import PoolHooks, tell
+from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
+from poolhouse.pool.slot import Slot
+
+
+class Work:
+    """How the jobs of one pool are done. It does not refer to the pool: see `Crew`."""
+
+    def __init__(
+        self,
+        name: str,
+        driver: Driver,
+        clock: Clock,
+        hooks: PoolHooks,
+        conninfo: str | Callable[[], str],
+        kwargs: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None,
+        configure: Callable[[Any], object] | None,
+        check: Callable[[Any], object] | None,
+        reset: Callable[[Any], object] | None,
+        reconnect_failed: Callable[[], object],
+        log_failed_connect: Callable[..., None],
+    ) -> None:
+        """See the pool's parameters; `reconnect_failed` calls the user's with the pool, if there still is one."""
+        self.turn: Turn
+        self._name = name
+        self._driver = driver
+        self._clock = clock
+        self._hooks = hooks
+        self._conninfo = conninfo
+        self._kwargs = kwargs
+        self._configure = configure
+        self._check = check
+        self._reset = reset
+        self._reconnect_failed = reconnect_failed
+        self._log_failed_connect = log_failed_connect
+
+    def perform(self, job: Job) -> None:
+        """Do a job and tell the core; raises nothing."""
+        try:
+            if isinstance(job, Connect):
+                self._connect(job.slot)
+            elif isinstance(job, Return):
+                self.restore(job)
+            elif isinstance(job, Probe):
+                self._probe(job.slot)
+            elif isinstance(job, Close):
+                self.close(job)
+            else:
+                self._reconnect_failed()
+        except SystemExit:
+            # What reconnect_failed raises to end the program ends the thread in which it runs; a worker goes on.
+            logger.warning("pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name)
+        except BaseException:
+            logger.exception("pool %r: unexpected; going on", self._name)
+
+    def connection(self, timeout: float | None) -> Any:
+        """A new connection, configured and idle."""
+        conninfo = self._conninfo() if callable(self._conninfo) else self._conninfo
+        kwargs = self._kwargs() if callable(self._kwargs) else self._kwargs
+        conn = self._driver.connect(conninfo, kwargs or {}, timeout)
+        if self._configure is not None:
+            try:
+                self._configure(conn)
+                if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
+                    raise PoolError(
+                        f"connection left in status {STATUS[status]} by configure function "
+                        f"{self._configure}: discarded"
+                    )
+            except BaseException:
+                self._driver.close(conn)
+                raise
+        return conn
+
+    def _connect(self, slot: Slot) -> None:
+        began = self._clock.monotonic_ns()
+        try:
+            conn = self.connection(None)
+        except BaseException as error:
+            with self.turn as core:
+                is_loud = core.connect_failed(slot, error, self._clock.monotonic_ns())
+            self._log_failed_connect(error, is_loud=is_loud)
+            return
+        now = self._clock.monotonic_ns()
+        with self.turn as core:
+            job = core.connected(slot, conn, now - began, now)
+        tell(self._hooks.connected, conn, (now - began) / 1e9)
+        if job is not None:
+            self.close(job)
+
+    def restore(self, job: Return) -> None:
+        """Make a returned connection fit for the next client."""
+        conn = job.slot.conn
+        is_good = False
+        try:
+            is_good = self._is_restored(conn, job)
+        finally:
+            with self.turn as core:
+                core.returned(job.slot, is_good, self._clock.monotonic_ns())
+
+    def _is_restored(self, conn: Any, job: Return) -> bool:
+        try:
+            if self._driver.marks_connections:
+                conn._pool = None
+            status = self._driver.status(conn)
+            if status in (ACTIVE, BROKEN):
+                return False
+            if job.roll_back and status != IDLE:
+                if not job.is_expected:
+                    logger.warning("rolling back returned connection: %s", conn)
+                self._driver.rollback(conn)
+            if self._reset is not None:
+                self._reset(conn)
+            if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
+                logger.warning(
+                    "connection left in status %s by reset function %s: discarded", STATUS[status], self._reset
+                )
+                return False
+        except Exception as error:
+            logger.warning("error resetting connection: %s", describe(error))
+            return False
+        return True
+
+    def _probe(self, slot: Slot) -> None:
+        is_alive = False
+        try:
+            is_alive = self.is_alive(slot.conn)
+        finally:
+            with self.turn as core:
+                core.probed(slot, is_alive, self._clock.monotonic_ns())
+
+    def examine(self, conn: Any, *, with_check: bool) -> None:
+        """Raise if the connection is dead; leave it idle if it is not."""
+        if with_check and self._check is not None:
+            self._check(conn)
+        else:
+            self._driver.probe(conn)
+        if (status := self._driver.status(conn)) == BROKEN:
+            raise ConnectionError("the connection is closed")
+        if status != IDLE:
+            self._driver.rollback(conn)
+
+    def is_alive(self, conn: Any) -> bool:
+        """Whether the server answers through an idle connection; one that is dead is named in the log."""
+        try:
+            self._driver.probe(conn)
+        except Exception as error:
+            logger.warning("discarding broken connection: %s: %s", conn, describe(error))
+            return False
+        return True
+
+    def close(self, job: Close) -> None:
+        """Close a connection that has left the pool."""
+        try:
+            if self._driver.marks_connections:
+                job.conn._pool = None
+            self._driver.close(job.conn)
+        except Exception as error:
+            logger.warning("error closing connection: %s", describe(error))
+        tell(self._hooks.closed, job.conn, job.reason)

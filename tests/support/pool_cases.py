@@ -1,0 +1,726 @@
+"""What every pool does: cases for `support.pool_shells.Shell`. Timeless ones are psycopg_pool's behaviour too."""
+
+import logging
+
+import psycopg
+import pytest
+
+from support.pool_shells import Case, Shell
+
+TIMELESS: list[Case] = []
+TIMED: list[Case] = []
+
+# The oracle's own log is not under test.
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+
+
+def timeless(case: Case) -> Case:
+    """A case in which nothing depends on how long anything takes: ours and psycopg_pool agree."""
+    TIMELESS.append(case)
+    return case
+
+
+def timed(case: Case) -> Case:
+    """A case about durations, or one in which ours is meant to differ: ours only."""
+    TIMED.append(case)
+    return case
+
+
+def _stats(pool: object, *names: str) -> list[int]:
+    stats = pool.get_stats()
+    return [stats.get(name, 0) for name in names]
+
+
+# -- Life cycle -----------------------------------------------------------------------------------------------
+
+
+@timeless
+async def an_opened_pool_has_min_size_connections(s: Shell) -> None:
+    pool = await s.opened(min_size=2)
+    assert _stats(pool, "pool_min", "pool_max", "pool_size", "pool_available") == [2, 2, 2, 2]
+    assert (pool.min_size, pool.max_size, pool.closed) == (2, 2, False)
+
+
+@timeless
+async def a_pool_that_is_not_open_refuses(s: Shell) -> None:
+    pool = s.pool(name="mine")
+    assert pool.closed
+    with pytest.raises(psycopg.OperationalError, match="the pool 'mine' is not open yet"):
+        await s.call(pool.getconn)
+
+
+@timeless
+async def a_closed_pool_refuses_for_good(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    await s.call(pool.close)
+    await s.call(pool.close)
+    assert pool.closed
+    for method in (pool.getconn, pool.wait):
+        with pytest.raises(psycopg.OperationalError, match="is already closed"):
+            await s.call(method)
+    with pytest.raises(psycopg.OperationalError, match="cannot be reused"):
+        await s.call(pool.open)
+
+
+@timeless
+async def opening_twice_does_nothing(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    await s.call(pool.open)
+    await s.settle()
+    assert len(s.made) == 1
+
+
+@timeless
+async def closing_closes_what_is_idle_and_later_what_is_out(s: Shell) -> None:
+    pool = await s.opened(min_size=2)
+    conn = await s.call(pool.getconn)
+    await s.call(pool.close)
+    await s.settle()
+    assert [made.closed for made in s.made if made is not conn] == [True]
+    assert not conn.closed
+    await s.call(pool.putconn, conn)
+    assert conn.closed
+
+
+@timeless
+async def closing_refuses_those_who_wait(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    client = s.spawn(s.call(pool.getconn, timeout=10.0))
+    await s.settle()
+    await s.call(pool.close)
+    with pytest.raises(psycopg.OperationalError, match="closed"):
+        await client.result()
+    await s.call(pool.putconn, conn)
+
+
+@timeless
+async def names_are_given_or_numbered(s: Shell) -> None:
+    assert s.pool(name="mine").name == "mine"
+    assert s.pool().name.startswith("pool-")
+
+
+# -- Arguments ------------------------------------------------------------------------------------------------
+
+
+@timeless
+async def impossible_sizes_are_refused(s: Shell) -> None:
+    for parameters, text in [
+        ({"min_size": -1}, "min_size cannot be negative"),
+        ({"min_size": 4, "max_size": 2}, "max_size must be greater or equal than min_size"),
+        ({"min_size": 0}, "if min_size is 0 max_size must be greater than 0"),
+        ({"num_workers": 0}, "num_workers must be at least 1"),
+        ({"kind": "null", "min_size": 1}, "null pools must have min_size = 0"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            s.pool(**parameters)
+
+
+@timeless
+async def connections_are_made_with_conninfo_and_kwargs(s: Shell) -> None:
+    await s.opened(conninfo="dbname=shop", kwargs={"autocommit": True}, min_size=1)
+    assert (s.made[0].conninfo, s.made[0].kwargs) == ("dbname=shop", {"autocommit": True})
+
+
+@timeless
+async def conninfo_and_kwargs_may_be_callables(s: Shell) -> None:
+    await s.opened(conninfo=lambda: "dbname=shop", kwargs=lambda: {"a": 1}, min_size=1)
+    assert (s.made[0].conninfo, s.made[0].kwargs) == ("dbname=shop", {"a": 1})
+
+
+# -- Getting and giving back ----------------------------------------------------------------------------------
+
+
+@timeless
+async def a_connection_knows_its_pool_while_it_is_out(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    assert conn._pool is pool
+    await s.call(pool.putconn, conn)
+    assert conn._pool is None
+
+
+@timeless
+async def a_connection_can_be_given_back_once_only(s: Shell) -> None:
+    pool = await s.opened(min_size=1, name="mine")
+    conn = await s.call(pool.getconn)
+    await s.call(pool.putconn, conn)
+    with pytest.raises(ValueError, match="can't return connection to pool 'mine', it doesn't come from any pool"):
+        await s.call(pool.putconn, conn)
+
+
+@timeless
+async def another_pools_connection_is_refused(s: Shell) -> None:
+    pool, other = await s.opened(min_size=1, name="mine"), await s.opened(min_size=1, name="other")
+    conn = await s.call(other.getconn)
+    with pytest.raises(ValueError, match="can't return connection to pool 'mine', it comes from pool 'other'"):
+        await s.call(pool.putconn, conn)
+    await s.call(other.putconn, conn)
+
+
+@timeless
+async def idle_connections_are_taken_in_turn(s: Shell) -> None:
+    pool = await s.opened(min_size=3)
+    taken = [await s.use(pool) for _ in range(6)]
+    assert taken[:3] == taken[3:]
+    assert len(set(taken)) == 3
+
+
+@timeless
+async def those_who_wait_are_served_in_order(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    served: list[int] = []
+
+    async def client(number: int) -> None:
+        mine = await s.call(pool.getconn, timeout=10.0)
+        served.append(number)
+        await s.call(pool.putconn, mine)
+
+    clients = []
+    for number in range(5):
+        clients.append(s.spawn(client(number)))
+        await s.settle()
+    assert _stats(pool, "requests_waiting") == [5]
+    await s.call(pool.putconn, conn)
+    for each in clients:
+        await each.result()
+    assert served == [0, 1, 2, 3, 4]
+    assert _stats(pool, "requests_waiting", "requests_queued") == [0, 5]
+
+
+@timeless
+async def no_more_may_wait_than_max_waiting(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_waiting=1, name="mine")
+    conn = await s.call(pool.getconn)
+    client = s.spawn(s.call(pool.getconn, timeout=10.0))
+    await s.settle()
+    with pytest.raises(psycopg.OperationalError, match="the pool 'mine' has already 1 requests waiting"):
+        await s.call(pool.getconn)
+    await s.call(pool.putconn, conn)
+    assert await client.result() is conn
+    await s.call(pool.putconn, conn)
+    assert _stats(pool, "requests_errors") == [1]
+
+
+@timeless
+async def a_client_that_waits_too_long_is_told(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    with pytest.raises(psycopg.OperationalError, match=r"0\.05|incomplete"):
+        await s.call(pool.getconn, timeout=0.05)
+    await s.call(pool.putconn, conn)
+    assert _stats(pool, "requests_errors", "requests_queued", "requests_num") == [1, 1, 2]
+
+
+# -- Transactions ---------------------------------------------------------------------------------------------
+
+
+@timeless
+async def the_end_of_a_block_commits(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.use(pool, lambda conn: conn.begin())
+    assert "commit" in conn.calls
+    assert conn.pgconn.transaction_status == 0
+
+
+@timeless
+async def an_exception_in_a_block_rolls_back_and_goes_on(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+
+    def fail(conn: object) -> None:
+        conn.begin()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await s.use(pool, fail)
+    assert "rollback" in s.made[0].calls
+    assert _stats(pool, "pool_available", "returns_bad") == [1, 0]
+
+
+@timeless
+async def what_comes_back_in_a_transaction_is_rolled_back(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    conn.begin()
+    await s.call(pool.putconn, conn)
+    await s.settle()
+    assert conn.calls == ["rollback"]
+    assert _stats(pool, "pool_available", "returns_bad") == [1, 0]
+
+
+@timeless
+async def what_comes_back_closed_is_replaced(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    await s.call(conn.close)
+    await s.call(pool.putconn, conn)
+    await s.settle()
+    assert _stats(pool, "pool_size", "pool_available", "returns_bad", "connections_num") == [1, 1, 1, 2]
+
+
+@timeless
+async def what_comes_back_in_the_middle_of_a_command_is_closed(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    conn.pgconn.transaction_status = 1
+    await s.call(pool.putconn, conn)
+    await s.settle()
+    assert conn.closed
+    assert _stats(pool, "pool_available", "returns_bad") == [1, 1]
+
+
+# -- Callbacks ------------------------------------------------------------------------------------------------
+
+
+@timeless
+async def new_connections_are_configured(s: Shell) -> None:
+    await s.opened(min_size=2, configure=s.callback(lambda conn: conn.calls.append("configure")))
+    assert [conn.calls for conn in s.made] == [["configure"], ["configure"]]
+
+
+@timeless
+async def a_connection_that_configure_leaves_in_a_transaction_is_not_used(s: Shell) -> None:
+    pool = s.pool(min_size=1, configure=s.callback(lambda conn: conn.begin()))
+    await s.call(pool.open)
+    await s.settle()
+    assert _stats(pool, "pool_available") == [0]
+    assert all(conn.closed for conn in s.made) or not s.is_ours
+
+
+@timeless
+async def returned_connections_are_reset(s: Shell) -> None:
+    states: list[int] = []
+
+    def reset(conn: object) -> None:
+        states.append(conn.pgconn.transaction_status)
+
+    pool = await s.opened(min_size=1, reset=s.callback(reset))
+    conn = await s.call(pool.getconn)
+    conn.begin()
+    await s.call(pool.putconn, conn)
+    await s.settle()
+    assert states == [0]
+    assert _stats(pool, "pool_available") == [1]
+
+
+@timeless
+async def a_connection_that_reset_fails_on_is_replaced(s: Shell) -> None:
+    def reset(conn: object) -> None:
+        raise ValueError("no")
+
+    pool = await s.opened(min_size=1, reset=s.callback(reset))
+    conn = await s.use(pool)
+    await s.settle()
+    assert conn.closed
+    assert _stats(pool, "pool_available", "returns_bad", "connections_num") == [1, 1, 2]
+
+
+@timeless
+async def connections_are_checked_before_they_are_served(s: Shell) -> None:
+    pool = await s.opened(min_size=1, check=s.callback(lambda conn: conn.calls.append("check")))
+    conn = await s.call(pool.getconn)
+    assert conn.calls == ["check"]
+    await s.call(pool.putconn, conn)
+
+
+@timeless
+async def what_fails_its_check_is_not_served(s: Shell) -> None:
+    pool = await s.opened(min_size=1, check=s.callback(lambda conn: conn._end("check")))
+    s.made[0].is_dead = True
+    conn = await s.call(pool.getconn, timeout=5.0)
+    assert conn.number == 2
+    assert s.made[0].closed
+    await s.call(pool.putconn, conn)
+
+
+@timeless
+async def check_connection_asks_the_server(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    await s.call(pool.check_connection, conn)
+    assert conn.calls == ["execute"]
+    conn.is_dead = True
+    with pytest.raises(OSError, match="unexpectedly"):
+        await s.call(pool.check_connection, conn)
+    await s.call(pool.putconn, conn)
+
+
+# -- Upkeep ---------------------------------------------------------------------------------------------------
+
+
+@timeless
+async def check_replaces_what_is_dead(s: Shell) -> None:
+    pool = await s.opened(min_size=3)
+    s.made[1].is_dead = True
+    await s.call(pool.check)
+    await s.settle()
+    assert [conn.closed for conn in s.made] == [False, True, False, False]
+    assert _stats(pool, "pool_available", "connections_lost") == [3, 1]
+
+
+@timeless
+async def drain_replaces_all_connections_the_ones_that_are_out_later(s: Shell) -> None:
+    pool = await s.opened(min_size=2)
+    conn = await s.call(pool.getconn)
+    await s.call(pool.drain)
+    await s.settle()
+    assert [made.closed for made in s.made[:2]] == [made is not conn for made in s.made[:2]]
+    await s.call(pool.putconn, conn)
+    await s.settle()
+    assert [made.closed for made in s.made] == [True, True, False, False]
+    assert _stats(pool, "pool_available") == [2]
+
+
+@timeless
+async def a_pool_grows_while_clients_wait(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_size=3)
+    conns = [await s.call(pool.getconn, timeout=5.0) for _ in range(3)]
+    assert len(set(conns)) == 3
+    with pytest.raises(psycopg.OperationalError):
+        await s.call(pool.getconn, timeout=0.05)
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    assert _stats(pool, "pool_size") == [3]
+
+
+@timeless
+async def resize_raises_and_checks_the_limits(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    await s.call(pool.resize, 2, 4)
+    await s.settle()
+    assert (pool.min_size, pool.max_size) == (2, 4)
+    assert _stats(pool, "pool_available") == [2]
+    with pytest.raises(ValueError, match="max_size must be greater"):
+        await s.call(pool.resize, 4, 2)
+
+
+@timeless
+async def pop_stats_begins_anew(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    await s.use(pool)
+    assert pool.pop_stats()["requests_num"] == 1
+    assert "requests_num" not in pool.get_stats()
+    await s.use(pool)
+    assert pool.get_stats()["requests_num"] == 1
+
+
+@timeless
+async def with_close_returns_closing_gives_back(s: Shell) -> None:
+    pool = await s.opened(min_size=1, close_returns=True)
+    conn = await s.call(pool.getconn)
+    await s.call(conn.close)
+    await s.settle()
+    assert not conn.closed
+    assert _stats(pool, "pool_available") == [1]
+
+
+# -- Null pools -----------------------------------------------------------------------------------------------
+
+
+@timeless
+async def a_null_pool_makes_nothing_beforehand_and_keeps_nothing(s: Shell) -> None:
+    pool = await s.opened("null")
+    assert _stats(pool, "pool_min", "pool_max", "pool_size") == [0, 0, 0]
+    first = await s.use(pool)
+    assert first.closed
+    second = await s.use(pool)
+    assert second is not first
+    assert _stats(pool, "pool_size", "connections_num") == [0, 2]
+
+
+@timeless
+async def a_null_pools_client_that_waits_gets_the_others_connection(s: Shell) -> None:
+    pool = await s.opened("null", max_size=1, reset=s.callback(lambda conn: conn.calls.append("reset")))
+    conn = await s.call(pool.getconn)
+    client = s.spawn(s.call(pool.getconn, timeout=10.0))
+    await s.settle()
+    await s.call(pool.putconn, conn)
+    assert await client.result() is conn
+    assert conn.calls == ["reset"]
+    await s.call(pool.putconn, conn)
+    await s.settle()
+    assert conn.calls == ["reset", "close"]
+
+
+@timeless
+async def a_null_pools_client_is_told_what_connecting_failed_with(s: Shell) -> None:
+    pool = await s.opened("null", max_size=1)
+    s.connection_class.is_down = True
+    with pytest.raises(OSError, match="connection refused"):
+        await s.call(pool.getconn)
+    s.connection_class.is_down = False
+    conn = await s.call(pool.getconn)
+    await s.call(pool.putconn, conn)
+    assert _stats(pool, "connections_errors", "connections_num") == [1, 2]
+
+
+@timeless
+async def waiting_for_a_null_pool_makes_one_connection(s: Shell) -> None:
+    pool = await s.opened("null")
+    await s.call(pool.wait)
+    await s.settle()
+    assert [conn.closed for conn in s.made] == [True]
+    assert _stats(pool, "connections_num", "pool_size") == [1, 0]
+
+
+@timeless
+async def a_null_pool_is_resized_to_a_max_only(s: Shell) -> None:
+    pool = await s.opened("null", max_size=1)
+    await s.call(pool.resize, 0, 3)
+    assert pool.max_size == 3
+    with pytest.raises(ValueError, match="null pools must have min_size = 0"):
+        await s.call(pool.resize, 1)
+
+
+# -- What depends on time, and what ours does otherwise -------------------------------------------------------
+
+
+@timed
+async def with_a_timeout_of_zero_an_idle_connection_or_nothing(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn, timeout=0)
+    with pytest.raises(psycopg.OperationalError, match=r"no connection after 0\.00 s: 1 of 1 in use"):
+        await s.call(pool.getconn, timeout=0)
+    await s.call(pool.putconn, conn)
+    assert _stats(pool, "requests_errors", "requests_queued") == [1, 0]
+
+
+@timed
+async def clients_that_gave_up_are_not_counted_as_waiting(s: Shell) -> None:
+    # Trap 50.
+    pool = await s.opened(min_size=1, max_waiting=1)
+    conn = await s.call(pool.getconn)
+    for _ in range(3):
+        with pytest.raises(psycopg.OperationalError, match="no connection after"):
+            await s.call(pool.getconn, timeout=0.1)
+    assert _stats(pool, "requests_waiting", "requests_wait_ms") == [0, 300]
+    await s.call(pool.putconn, conn)
+
+
+@timed
+async def times_are_summed_exactly(s: Shell) -> None:
+    # Trap 49.
+    pool = await s.opened(min_size=1)
+    for _ in range(1000):
+        conn = await s.call(pool.getconn)
+        await s.sleep(0.0004)
+        await s.call(pool.putconn, conn)
+    assert 400 <= pool.pop_stats()["usage_ms"] <= 401
+    assert "usage_ms" not in pool.get_stats()
+
+
+@timed
+async def wait_says_what_connecting_failed_with(s: Shell) -> None:
+    s.connection_class.is_down = True
+    pool = s.pool(min_size=1)
+    await s.call(pool.open)
+    with pytest.raises(psycopg.OperationalError, match=r"incomplete after 0\.5 sec") as caught:
+        await s.call(pool.wait, timeout=0.5)
+    assert "connection refused" in str(caught.value.__cause__)
+    assert pool.closed
+
+
+@timed
+async def an_empty_pool_connects_for_all_who_wait_num_workers_at_a_time(s: Shell) -> None:
+    # Trap 51: 20 clients and 50 ms a connect; three at a time take seven connect times.
+    s.connection_class.connect_s = 0.05
+    pool = s.pool(min_size=0, max_size=20)
+    await s.call(pool.open)
+    began = s.clock.monotonic()
+    clients = [s.spawn(s.call(pool.getconn)) for _ in range(20)]
+    conns = [await client.result() for client in clients]
+    assert len(set(conns)) == 20
+    took = s.clock.monotonic() - began
+    assert took <= 7 * 0.05 * 1.1, took
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+
+
+@timed
+async def a_spike_of_short_holds_grows_the_pool_little(s: Shell) -> None:
+    s.connection_class.connect_s = 0.15
+    pool = await s.opened(min_size=5, max_size=20)
+
+    async def client() -> None:
+        conn = await s.call(pool.getconn)
+        await s.sleep(0.002)
+        await s.call(pool.putconn, conn)
+
+    clients = [s.spawn(client()) for _ in range(50)]
+    for each in clients:
+        await each.result()
+    await s.sleep(1.0)
+    assert len(s.made) <= 7
+
+
+@timed
+async def a_pool_shrinks_by_one_each_max_idle_down_to_min_size(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_size=4, max_idle=10.0)
+    conns = [await s.call(pool.getconn) for _ in range(4)]
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    sizes = []
+    for _ in range(6):
+        await s.sleep(10.0)
+        sizes += _stats(pool, "pool_size")
+    assert sizes == [4, 3, 2, 1, 1, 1]
+
+
+@timed
+async def with_shrink_all_every_connection_that_was_not_needed_goes(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_size=4, max_idle=10.0, shrink="all")
+    conns = [await s.call(pool.getconn) for _ in range(4)]
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    await s.sleep(25.0)
+    assert _stats(pool, "pool_size") == [1]
+
+
+@timed
+async def a_quiet_pool_serves_nothing_that_has_expired(s: Shell) -> None:
+    # Trap 55.
+    pool = await s.opened(min_size=2, max_lifetime=60.0)
+    old = list(s.made)
+    await s.sleep(61.0)
+    assert all(conn.closed for conn in old)
+    assert _stats(pool, "pool_available") == [2]
+    assert await s.use(pool) not in old
+
+
+@timed
+async def lifetimes_differ_by_up_to_a_tenth(s: Shell) -> None:
+    pool = await s.opened(min_size=20, max_lifetime=100.0)
+    await s.sleep(89.0)
+    assert not any(conn.closed for conn in s.made)
+    await s.sleep(6.0)
+    assert 0 < sum(conn.closed for conn in s.made) < 20
+    await s.sleep(6.0)
+    assert sum(conn.closed for conn in s.made) >= 20
+    assert _stats(pool, "pool_available") == [20]
+
+
+@timed
+async def a_week_passes(s: Shell) -> None:
+    pool = await s.opened(min_size=2, max_size=4, max_lifetime=3600.0)
+    for _ in range(7):
+        await s.sleep(24 * 3600.0)
+        await s.use(pool)
+    assert _stats(pool, "pool_available") == [2]
+    assert 2 * 168 <= len(s.made) <= 2 * 168 / 0.9 + 2
+
+
+@timed
+async def a_pool_recovers_when_the_server_does_while_a_client_waits(s: Shell) -> None:
+    # Traps 53 and 54: no ladder, whatever the length of the outage.
+    pool = await s.opened(min_size=3, check=s.callback(lambda conn: conn._end("check")), timeout=2000.0)
+    s.connection_class.is_down = True
+    for conn in s.made:
+        conn.is_dead = True
+    client = s.spawn(s.call(pool.getconn))
+    await s.sleep(1000.0)
+    s.connection_class.is_down = False
+    up = s.clock.monotonic()
+    conn = await client.result()
+    assert s.clock.monotonic() - up <= 0.15
+    attempts = _stats(pool, "connections_errors")[0]
+    assert 1000 / 0.096 <= attempts <= 1000 / 0.064, "exactly one probe each 80 ms, give or take a fifth"
+    await s.call(pool.putconn, conn)
+    await s.sleep(0.01)
+    assert _stats(pool, "pool_available", "connections_lost") == [3, 3]
+
+
+@timed
+async def with_nobody_waiting_attempts_grow_rarer(s: Shell) -> None:
+    s.connection_class.is_down = True
+    pool = s.pool(min_size=1, reconnect_timeout=100_000.0)
+    await s.call(pool.open)
+    await s.sleep(1000.0)
+    assert 8 <= _stats(pool, "connections_errors")[0] <= 12
+
+
+@timed
+async def reconnect_failed_is_called_once_each_reconnect_timeout(s: Shell) -> None:
+    called: list[object] = []
+    s.connection_class.is_down = True
+
+    def failed(pool: object) -> None:
+        called.append(pool)
+        raise RuntimeError("what it raises kills no worker")
+
+    pool = s.pool(min_size=3, reconnect_timeout=30.0, reconnect_failed=s.callback(failed))
+    await s.call(pool.open)
+    await s.sleep(70.0)
+    assert called == [pool] * len(called)
+    assert 1 <= len(called) <= 2
+    s.connection_class.is_down = False
+    await s.sleep(40.0)
+    assert _stats(pool, "pool_available") == [3]
+
+
+@timed
+async def one_dead_connection_makes_its_sisters_be_probed(s: Shell) -> None:
+    pool = await s.opened(min_size=4, check=s.callback(lambda conn: conn._end("check")), check_idle=1.0)
+    s.made[0].is_dead = s.made[2].is_dead = True
+    await s.sleep(2.0)
+    conn = await s.call(pool.getconn)
+    await s.settle()
+    assert conn in s.made[1::2]
+    assert [conn.closed for conn in s.made[:4]] == [True, False, True, False]
+    assert _stats(pool, "connections_lost", "pool_size") == [2, 4]
+    await s.call(pool.putconn, conn)
+
+
+@timed
+async def a_timeout_says_who_has_the_connections(s: Shell) -> None:
+    # Trap 58.
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    await s.sleep(41.2)
+    with pytest.raises(psycopg.OperationalError) as caught:
+        await s.call(pool.getconn, timeout=0.5)
+    assert str(caught.value).startswith(
+        "no connection after 0.50 s: 1 of 1 in use, 0 waiting; oldest held 41.7 s by "
+    )
+    error = caught.value
+    assert (error.in_use, error.size, error.holders[0].connections) == (1, 1, 1)
+    await s.call(pool.putconn, conn)
+
+
+@timed
+async def long_holds_are_warned_of_and_their_end_is_told(s: Shell) -> None:
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger = logging.getLogger("poolhouse.pool")
+    logger.addHandler(handler)
+    try:
+        pool = await s.opened(min_size=1, hold_warning=5.0, name="mine")
+        conn = await s.call(pool.getconn)
+        await s.sleep(20.0)
+        await s.call(pool.putconn, conn)
+    finally:
+        logger.removeHandler(handler)
+    assert len(records) == 2
+    assert "held for 5.0 s by " in records[0]
+    assert "is now at" in records[0]
+    assert "returned after all, after 20.0 s" in records[1]
+
+
+@timed
+async def the_lifo_order_leaves_the_longest_idle_alone(s: Shell) -> None:
+    pool = await s.opened(min_size=3, idle_order="lifo")
+    assert len({await s.use(pool) for _ in range(6)}) == 1
+
+
+@timed
+async def a_reset_does_not_stand_behind_a_connect(s: Shell) -> None:
+    # Trap 52.
+    pool = await s.opened(min_size=1, max_size=2, num_workers=1, reset=s.callback(lambda conn: None))
+    conn = await s.call(pool.getconn)
+    s.connection_class.connect_s = 3600.0
+    client = s.spawn(s.call(pool.getconn))
+    await s.settle()
+    await s.call(pool.putconn, conn)
+    assert await client.result() is conn
+    await s.call(pool.putconn, conn)

@@ -1,0 +1,323 @@
+"""A pool core, its clients, workers and time, driven by random steps; what must hold is checked after each."""
+
+import random
+import sys
+from collections import Counter
+from typing import Any
+
+from poolhouse.meter.meter import Meter
+from poolhouse.pool.core import BROKEN, IDLE, IN_TRANSACTION, PoolCore, Vet, Waiter
+from poolhouse.pool.jobs import Close, Connect, Job, Lane, Probe, Return
+from poolhouse.pool.options import SECOND, PoolOptions
+from poolhouse.pool.slot import TRANSITIONS, Slot, State
+
+CODE = sys._getframe().f_code
+
+
+class Conn:
+    """A connection that knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+
+class World:
+    """One core, and everybody who uses it, in one thread."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.meter = Meter()
+        self.core = PoolCore(self._options(), self.meter, self.random.random)
+        self.now = 10**12
+        self.held: list[Any] = []
+        self.queued: list[Waiter] = []
+        self.vetting: list[Waiter] = []
+        self.behind: list[Slot] = []
+        self.running: list[Job] = []
+        self.known: dict[Slot, State] = {}
+        self.is_down = False
+        self.steps: Counter[str] = Counter()
+        self.open()
+
+    def _options(self) -> PoolOptions:
+        pick = self.random.choice
+        is_null = self.random.random() < 0.15
+        is_caller = self.random.random() < 0.1
+        min_size = 0 if is_null or is_caller else pick([0, 1, 2, 3])
+        return PoolOptions(
+            min_size=min_size,
+            max_size=pick([0, 1, 3]) if is_null else max(1, min_size + pick([0, 0, 1, 3])),
+            max_waiting=pick([0, 0, 2]),
+            max_lifetime=pick([3600.0, 20.0, 0.5]),
+            max_idle=pick([600.0, 5.0]),
+            reconnect_timeout=pick([300.0, 4.0]),
+            num_workers=pick([1, 3]),
+            idle_order=pick(["fifo", "lifo"]),
+            shrink=pick(["one", "all"]),
+            has_check=self.random.random() < 0.3,
+            has_reset=self.random.random() < 0.2,
+            hold_warning=pick([None, None, 3.0]),
+            max_kept=0 if is_null else pick([None, None, 1]),
+            connect_in_caller=is_null or is_caller,
+        )
+
+    def open(self) -> None:
+        self.core.open(self.now)
+
+    # -- Steps ------------------------------------------------------------------------------------------------
+
+    STEPS = (
+        ("fast_take", 20),
+        ("fast_give", 20),
+        ("request", 14),
+        ("finish_vetting", 16),
+        ("put", 12),
+        ("time_out", 3),
+        ("abandon", 2),
+        ("begin_job", 16),
+        ("finish_job", 16),
+        ("pass_time", 10),
+        ("drain", 0.3),
+        ("resize", 0.5),
+        ("check", 0.5),
+        ("interrupt_take", 0.5),
+        ("interrupt_give", 0.5),
+        ("server", 0.5),
+        ("close", 0.15),
+    )
+    NAMES = tuple(name for name, _ in STEPS)
+    WEIGHTS = tuple(weight for _, weight in STEPS)
+
+    def step(self) -> None:
+        name = self.random.choices(self.NAMES, self.WEIGHTS)[0]
+        self.steps[name] += 1
+        getattr(self, name)()
+        self.settle()
+        self.verify()
+
+    def fast_take(self) -> None:
+        conn = self.core.take(self.now + 0, CODE, 0)
+        if conn is not None:
+            self.hold(conn)
+
+    def fast_give(self) -> None:
+        if self.held:
+            conn = self.random.choice(self.held)
+            if self.core.give(id(conn), self.core.leases[id(conn)], self.now):
+                self.held.remove(conn)
+                if self.core.attention:
+                    self.core.attend(self.now)
+
+    def request(self) -> None:
+        waiter = Waiter(lambda: None, CODE, 0, 1, self.now)
+        is_answered = self.core.request(waiter, self.now, may_wait=self.random.random() < 0.9)
+        self.place(waiter, is_answered)
+
+    def place(self, waiter: Waiter, is_answered: bool) -> None:
+        if not is_answered:
+            self.queued.append(waiter)
+        elif waiter.slot is not None:
+            self.vetting.append(waiter)
+
+    def finish_vetting(self) -> None:
+        if not self.vetting:
+            return
+        waiter = self.vetting.pop(self.random.randrange(len(self.vetting)))
+        slot = waiter.slot
+        assert slot is not None
+        if slot.conn is None:
+            self.finish_connect(slot, waiter)
+            return
+        if self.core.vet(slot, self.now) is Vet.NOTHING or self.random.random() < 0.6:
+            self.core.proven(slot, self.now)
+            self.core.accept(waiter, self.now)
+            self.hold(slot.conn)
+        elif self.random.random() < 0.3:
+            self.behind.append(self.core.take_over(waiter, self.now))
+        else:
+            self.core.found_dead(waiter, OSError("dead"), self.now)
+            is_answered = self.core.request(waiter, self.now, is_first=True)
+            self.place(waiter, is_answered)
+
+    def put(self) -> None:
+        if self.held:
+            conn = self.held.pop(self.random.randrange(len(self.held)))
+            status = self.random.choice([IDLE, IDLE, IN_TRANSACTION, BROKEN])
+            job = self.core.put(conn, status, self.now)
+            if isinstance(job, Close):
+                job.conn.is_closed = True
+            elif job is not None:
+                self.core.post(job)
+
+    def time_out(self) -> None:
+        if self.queued:
+            waiter = self.random.choice(self.queued)
+            if self.core.time_out(waiter, self.now):
+                self.queued.remove(waiter)
+
+    def abandon(self) -> None:
+        for waiters in (self.queued, self.vetting):
+            if waiters and self.random.random() < 0.5:
+                waiter = waiters.pop(self.random.randrange(len(waiters)))
+                self.core.abandon(waiter, self.now)
+
+    def begin_job(self) -> None:
+        lane = self.random.choice(list(Lane))
+        if sum(isinstance(job, (Connect, Probe)) for job in self.running) >= self.core.options.num_workers:
+            lane = Lane.RETURN
+        has_job = self.core.has_job(lane, self.now)
+        job = self.core.next_job(lane, self.now)
+        assert (job is not None) == has_job
+        if job is not None:
+            self.running.append(job)
+
+    def finish_job(self) -> None:
+        if self.behind:
+            self.core.probed(self.behind.pop(), self.random.random() < 0.5, self.now)
+        if not self.running:
+            return
+        job = self.running.pop(self.random.randrange(len(self.running)))
+        if isinstance(job, Connect):
+            self.finish_connect(job.slot, None)
+        elif isinstance(job, Return):
+            self.core.returned(job.slot, self.random.random() < 0.9, self.now)
+        elif isinstance(job, Probe):
+            self.core.probed(job.slot, self.random.random() < 0.7, self.now)
+        elif isinstance(job, Close):
+            assert not job.conn.is_closed, "closed twice"
+            job.conn.is_closed = True
+
+    def finish_connect(self, slot: Slot, waiter: Waiter | None) -> None:
+        if self.is_down or self.random.random() < 0.05:
+            if waiter is not None:
+                waiter.slot = None
+            self.core.connect_failed(slot, OSError("down"), self.now)
+            return
+        conn = Conn()
+        close = self.core.connected(slot, conn, self.random.randrange(10**9), self.now, waiter)
+        if close is not None:
+            conn.is_closed = True
+        elif waiter is not None:
+            self.core.accept(waiter, self.now)
+            self.hold(conn)
+
+    def pass_time(self) -> None:
+        self.now += int(self.random.choice([0.0001, 0.05, 0.6, 2.0, 30.0]) * SECOND)
+        deadline = self.core.next_deadline(self.now)
+        self.core.tick(self.now)
+        assert deadline is None or deadline > 0
+
+    def drain(self) -> None:
+        self.core.drain(self.now)
+
+    def resize(self) -> None:
+        if not self.core.options.connect_in_caller:
+            min_size = self.random.choice([0, 1, 3])
+            self.core.resize(min_size, max(1, min_size + self.random.choice([0, 2])), self.now)
+
+    def check(self) -> None:
+        slot = self.core.claim_for_check(set(), self.now)
+        if slot is not None:
+            self.behind.append(slot)
+
+    def interrupt_take(self) -> None:
+        """An exception between popping a hint and the return of `take`, at one of three points."""
+        if self.core.attention or not self.core.idle:
+            return
+        stamp = self.now + 0
+        point = self.random.randrange(3)
+        slot = self.core.idle.popleft()
+        if point >= 1:
+            lease = (slot, stamp, CODE, 0, None)
+            if self.core.leases.setdefault(slot.key, lease) is not lease:
+                return
+        self.core.interrupted_take(stamp, self.now)
+
+    def interrupt_give(self) -> None:
+        if not self.held:
+            return
+        conn = self.held.pop()
+        lease = self.core.leases[id(conn)]
+        if self.random.random() < 0.5:
+            self.core.leases.pop(id(conn))
+        self.core.interrupted_give(conn, lease, self.now)
+
+    def server(self) -> None:
+        self.is_down = not self.is_down
+
+    def close(self) -> None:
+        self.core.close(self.now)
+
+    def hold(self, conn: Conn) -> None:
+        assert conn not in self.held, "one connection for two clients"
+        assert not conn.is_closed, "a closed connection was served"
+        self.held.append(conn)
+
+    def settle(self) -> None:
+        """What a shell does after each call."""
+        woken, self.core.woken = self.core.woken, []
+        for waiter in woken:
+            self.queued.remove(waiter)
+            assert (waiter.slot is None) != (waiter.refusal is None)
+            if waiter.slot is not None:
+                self.vetting.append(waiter)
+        self.core.notices.clear()
+
+    # -- What must hold ---------------------------------------------------------------------------------------
+
+    def verify(self) -> None:
+        core = self.core
+        states = {slot: core.state_of(slot) for slot in [*core.slots.values(), *core.connecting]}
+        for slot, state in self.known.items():
+            now = states.get(slot, State.CLOSED)
+            # A step may be two transitions (returned and taken at once, probed and expired): each pair of them.
+            assert (
+                now is state
+                or now in TRANSITIONS[state]
+                or any(now in TRANSITIONS[via] for via in TRANSITIONS[state])
+            ), f"{slot} went from {state} to {now}"
+        self.known = states
+        counted = Counter(states.values())
+        assert counted[State.LEASED] == core.used
+        assert counted[State.IDLE] == core.free
+        assert counted[State.WORKING] == len(core.working)
+        assert core.size == core.used + core.free + len(core.working) + len(core.connecting)
+        assert {slot for slot, state in states.items() if state is State.WORKING} == core.working
+        assert set(core.leases) <= set(core.slots)
+        hints = set(core.idle)
+        for slot, state in states.items():
+            if state is State.IDLE:
+                assert slot in hints, "a free slot that nobody will find"
+        leased = {id(conn) for conn in self.held}
+        leased |= {w.slot.key for w in self.vetting if w.slot is not None and w.slot.conn is not None}
+        assert leased == {key for key, lease in core.leases.items() if lease[2] is not None}
+        assert not (core.waiters and counted[State.IDLE]), "a client waits beside a free connection"
+        assert list(core.waiters) == [w for w in core.waiters if w in self.queued]
+        assert len(core.waiters) == len(self.queued)
+        if not core.is_open:
+            assert not core.waiters
+            assert not counted[State.IDLE]
+        if core.max_size and core.size > core.max_size:
+            assert not counted[State.IDLE], "too large, and yet something is free"
+        owned = [job.slot for job in self.running if isinstance(job, (Connect, Return, Probe))] + self.behind
+        assert len(owned) == len(set(owned)), "two workers on one connection"
+        for slot, state in states.items():
+            if state is State.IDLE:
+                assert slot.generation == core.generation, "drained, and yet free"
+        unproven = {slot for slot in core.slots.values() if slot.proven_at < core._suspect_before}
+        assert core.suspects == unproven
+        assert not any(states[slot] is State.IDLE for slot in unproven), "suspect, and nobody probes it"
+        if not core.attention:
+            assert not core.waiters
+            assert core.is_open
+            assert not unproven
+            assert not core.max_size or core.size <= core.max_size
+            assert all(slot.generation == core.generation for slot in core.slots.values())
+
+
+def run(seed: int, steps: int) -> World:
+    """A world after `steps` steps."""
+    world = World(seed)
+    for _ in range(steps):
+        world.step()
+    return world
