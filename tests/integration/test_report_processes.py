@@ -425,3 +425,32 @@ def test_where_no_thread_can_be_started_the_application_goes_on_and_the_next_poo
         assert output.count("no thread") == 1
         (token,) = receiver.tokens()
         assert receiver.checkouts(token) == 8
+
+
+def test_a_pool_that_cannot_begin_anew_in_a_child_keeps_no_other_from_it() -> None:
+    with Receiver() as receiver:
+        output = run(
+            """
+            import logging, os, sys
+            logging.basicConfig(stream=sys.stdout, format="%(message)s")
+            import poolhouse
+            from support.counted_pool import CountedPool
+            class Stubborn(CountedPool):
+                def after_fork(self):
+                    if hasattr(self, "pid"):
+                        raise RuntimeError("boom")
+                    super().after_fork()
+            pools = [Stubborn(sys.argv[1]), CountedPool(sys.argv[1])]
+            for pool in pools:
+                pool.use(5)
+            if (pid := os.fork()) == 0:
+                pools[1].use(2)
+                poolhouse.flush(goodbye=True)
+                os._exit(0)
+            os.waitpid(pid, 0)
+            """,
+            receiver.url(interval=NEVER),
+            options=FORK_OPTIONS,
+        )
+        assert output.startswith("a pool cannot begin anew after a fork: <__main__.Stubborn object")
+        assert sorted(receiver.checkouts(token) for token in receiver.tokens()) == [2, 10]

@@ -72,15 +72,17 @@ class Destination:
         Raises:
             SettingError: If the URL is malformed, or for what `from_settings` raises it.
         """
+        # None of these errors repeats the URL: somebody may have put a password there.
         try:
             parts = urlsplit(url)
+        except ValueError:
+            raise SettingError("host", "expected a host name or an address, IPv6 in brackets") from None
+        try:
             port = parts.port
-        except ValueError as error:
-            raise SettingError("port" if "port" in str(error).lower() else "host", str(error)) from None
+        except ValueError:
+            raise SettingError("port", "expected a port from 1 to 65535") from None
         if parts.scheme != "collectd":
-            raise SettingError(
-                "url", f"expected collectd://host:port/?program_name=…, not {parts.scheme or 'no'}://"
-            )
+            raise SettingError("url", "expected collectd://host:port/?program_name=…")
         if parts.username is not None:
             raise _protection_error("username")
         if parts.path not in ("", "/") or parts.fragment:

@@ -133,6 +133,8 @@ def test_a_url_names_everything_else_in_its_query_percent_encoded_or_not() -> No
         ("collectd://h/?collectd_port=1", "collectd_port"),
         ("collectd://h/?password=hunter2", "password"),
         ("collectd://me:hunter2@h/", "username"),
+        ("collectd://me:hunter2/", "port"),
+        ("hunter2:me@h/", "url"),
         ("collectd://h/path", "url"),
         ("collectd://h/#fragment", "url"),
         ("http://h/", "url"),
