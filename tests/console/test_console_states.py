@@ -162,8 +162,7 @@ def test_no_number_ends_the_window(number, size):
         health=Health(1, 2, 3, 0, number),
     )
     assert "odd" in shown(LIVE, snapshot, size=size)
-    for keys in (["h"], ["e"], ["s", "s", "s", "i"], ["down", "enter"]):
-        assert shown(LIVE, snapshot, *keys, size=size)
+    assert "● " in shown(LIVE, snapshot, "h", "e", "p", "s", "s", "s", "i", "down", "enter", "p", size=size)
 
 
 def test_totals_that_fall_show_no_negative_rate_in_the_window():

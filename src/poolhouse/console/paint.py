@@ -17,11 +17,15 @@ STYLES: dict[Tone, Style] = {
     "good": Style(color="green"),
     "bad": Style(color="red", bold=True),
 }
-#: The row under the cursor: its signs say what its colours would.
+#: The row under the cursor, where only what is bad keeps a colour of its own.
 CURSOR = Style(color="black", bgcolor="cyan")
+_BAD_UNDER_CURSOR = Style(color="white", bgcolor="red", bold=True)
 
 
-def strip(line: Line, width: int, style: Style | None = None) -> Strip:
-    """The line as exactly `width` cells; in one style if there is one, else each span in its tone's."""
-    segments = [Segment(span.text, style or STYLES[span.tone]) for span in line]
-    return Strip(segments).adjust_cell_length(width, style)
+def strip(line: Line, width: int, *, is_under_cursor: bool = False) -> Strip:
+    """The line as exactly `width` cells, each span in the style of its tone."""
+    if not is_under_cursor:
+        return Strip([Segment(span.text, STYLES[span.tone]) for span in line]).adjust_cell_length(width)
+    styles = (_BAD_UNDER_CURSOR if span.tone == "bad" else CURSOR for span in line)
+    segments = [Segment(span.text, style) for span, style in zip(line, styles, strict=True)]
+    return Strip(segments).adjust_cell_length(width, CURSOR)

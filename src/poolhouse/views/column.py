@@ -220,7 +220,9 @@ class Sheet(Generic[R]):
         spans = [Span(" "), self.table.sign(row), Span(" " * (self._margin - 2))]
         for position, (column, width) in enumerate(self.placed):
             text, tone = column.span(row)
-            spans.append(Span((" " if position else "") + _aligned(column, text, width), tone))
+            if position:
+                spans.append(Span(" "))
+            spans.append(Span(_aligned(column, text, width), tone))
         line = cut_line(tuple(spans), self.width)
         return dimmed(line) if self.table.is_late(row) else line
 

@@ -48,8 +48,8 @@ def _trend(kind: str, history: History) -> tuple[Column[Row]]:
     return (
         Column(
             "TREND",
-            "Connections in use over the last minute; the full height is the largest number of them.",
-            lambda row: sparkline(history.of(kind, row.name).used[-60:], _TREND_CELLS),
+            "Connections in use over the last minute; the full height is the pools' maximum, where there is one.",
+            lambda row: sparkline(history.of(kind, row.name).used[-60:], _TREND_CELLS, row.max_open),
             lambda row: row.used,
             width=_TREND_CELLS,
             tone=lambda _: "accent",

@@ -25,7 +25,6 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
         status: What stands at the right of the first line: live, paused, silent.
     """
     fleet, health = snapshot.fleet, snapshot.health
-    cells = 12 if width < _WIDE else 24
     peaks = fleet.peaks
     first = [
         words(Span("poolhouse", "strong")),
@@ -35,16 +34,16 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
         _pools(fleet),
     ]
     second = [
-        _used(fleet, 16 if width < _WIDE else 40),
+        _used(fleet, min(40, width // 5)),
         words("idle", exact(fleet.idle)),
-        _waiting(fleet, past, 5 if width < _WIDE else 12),
+        _waiting(fleet, past, min(12, width // 16)),
         _timeouts(fleet),
         words(
             "max used", exact(peaks.used), "connections", exact(peaks.connections), "waiting", exact(peaks.waiting)
         ),
     ]
     third = [
-        words("out/s", rate(fleet.rates.checkouts), _spark(past.checkouts_per_second, cells)),
+        words("out/s", rate(fleet.rates.checkouts), _spark(past.checkouts_per_second, min(24, width // 7))),
         words("wait p99", duration(p99(fleet.recent.wait))),
         words("hold p99", duration(p99(fleet.recent.use))),
         words("peak used", exact(fleet.interval_peaks.used)),

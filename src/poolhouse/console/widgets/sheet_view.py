@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from poolhouse.console.paint import CURSOR, strip
+from poolhouse.console.paint import strip
 from poolhouse.views.column import Sheet
 from poolhouse.views.line import dimmed
 
@@ -87,10 +87,8 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
         index = round(self.scroll_y) + y - 1
         if index >= len(sheet.rows):
             return Strip.blank(width)
-        line = sheet.line(index)
-        if index == self._cursor:
-            return strip(line, width, CURSOR)
-        return strip(dimmed(line) if self._is_dim else line, width)
+        line = dimmed(sheet.line(index)) if self._is_dim else sheet.line(index)
+        return strip(line, width, is_under_cursor=index == self._cursor)
 
     def on_click(self, event: Click) -> None:
         """Sort by a heading, or take the cursor to a row; a second click opens it."""
