@@ -1,5 +1,7 @@
 """Programs that gevent or eventlet has patched: the reporter stays a thread of the operating system."""
 
+from pathlib import Path
+
 import pytest
 
 from support.programs import finish, start
@@ -79,6 +81,35 @@ os.waitpid(pid, 0)
         finish(program)
         assert [receiver.checkouts(token) for token in receiver.tokens()] == [10, 3]
         assert receiver.goodbyes() == set(receiver.tokens())
+
+
+@pytest.mark.parametrize("patch", [GEVENT, EVENTLET], ids=["gevent", "eventlet"])
+def test_sqlalchemy_used_by_greenlets_is_reported(patch: str, tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        program = start(
+            patch
+            + """
+import sys, threading
+import sqlalchemy
+url = f"sqlite:///{sys.argv[2]}?plugin=collectd&collectd_port={sys.argv[1]}"
+engine = sqlalchemy.create_engine(url, collectd_host="127.0.0.1", collectd_interval=0.1)
+def work():
+    for _ in range(50):
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT 1")
+greenlets = [threading.Thread(target=work) for _ in range(4)]
+for greenlet in greenlets: greenlet.start()
+for greenlet in greenlets: greenlet.join()
+engine.dispose()
+""",
+            str(receiver.port),
+            str(tmp_path / "nova.sqlite"),
+        )
+        finish(program)
+        (token,) = receiver.tokens()
+        (pool,) = receiver.pools(token).values()
+        assert (pool.counters.checkouts, pool.counters.commits) == (200, 200)
+        assert receiver.of(token)[-1].goodbye
 
 
 @pytest.mark.parametrize("patch", [GEVENT, EVENTLET], ids=["gevent", "eventlet"])

@@ -58,8 +58,8 @@ class Stream:
     def add(self, source: Source) -> None:
         """Report this pool from now on. To be called at its first connect or checkout in this process.
 
-        Never waits, locks or raises; the same pool may be added twice. The stream's first report follows at once; a
-        pool that is added later is told in the next one.
+        Never waits, locks or raises; the same pool may be added twice. The stream's first report follows at
+        once; a pool that is added later is told in the next one.
         """
         self._arrivals.append(source)
         if self.due == inf:
