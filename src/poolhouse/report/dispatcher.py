@@ -100,6 +100,11 @@ class Dispatcher:
         """Whether a name that a report needs has never been looked up."""
         return any(not stream.sender.route.was_looked_up for stream in self._active())
 
+    @property
+    def is_looking_up(self) -> bool:
+        """Whether a lookup is under way."""
+        return any(sender.route.lookup_due == inf for sender in self._senders.copy().values())
+
     def turn(self) -> float:
         """Send what is due, then look up at most one name; the seconds until there is something to do again."""
         now = self._clock.monotonic()

@@ -25,8 +25,10 @@ from poolhouse.report.native import Lock, NativeThread, Signal
 from poolhouse.report.sender import Network, UdpNetwork
 from poolhouse.report.stream import Identity, Stream
 
-#: Seconds that a fork waits at most for the thread to end.
+#: Seconds that a fork waits at most for the thread to end: while it waits for a resolver, and while nothing but a
+#: busy machine can keep it from ending.
 FORK_PATIENCE_S = 0.1
+BUSY_PATIENCE_S = 1.0
 #: Seconds that the process's end is delayed at most, and the part of them in which a lookup may end.
 END_PATIENCE_S = 0.2
 LOOKUP_PATIENCE_S = 0.15
@@ -89,7 +91,8 @@ class Reporter:
         deadline = self._clock.monotonic() + timeout
         if goodbye:
             self._has_ended = True
-            self._end_thread(min(timeout, LOOKUP_PATIENCE_S))
+            if (run := self._dismiss_thread()) is not None:
+                run.thread.join(min(timeout, LOOKUP_PATIENCE_S))
         else:
             self._wait_for_addresses(deadline)
         return self._dispatcher.report_all(goodbye, max(0.0, deadline - self._clock.monotonic()))
@@ -101,7 +104,9 @@ class Reporter:
     def before_fork(self) -> None:
         """End the thread until the fork is done."""
         self._forks.append(None)
-        self._end_thread(FORK_PATIENCE_S)
+        run = self._dismiss_thread()
+        if run is not None and not run.thread.join(FORK_PATIENCE_S) and not self._dispatcher.is_looking_up:
+            run.thread.join(BUSY_PATIENCE_S)
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -153,13 +158,13 @@ class Reporter:
             finalize(None, self.end, exitpriority=_EXIT_PRIORITY)
             self._has_finalizer = True
 
-    def _end_thread(self, timeout: float) -> None:
-        """Have the thread end, and wait for it; where it does not end in time, it will by itself."""
+    def _dismiss_thread(self) -> _Run | None:
+        """Have the thread end, as soon as it can; what is ending then, or ``None`` if none ran."""
         run, self._run = self._run, None
         if run is not None:
             run.must_end = True
             self._signal.set()
-            run.thread.join(timeout)
+        return run
 
     def _work(self, run: _Run) -> None:
         """What the thread does."""
