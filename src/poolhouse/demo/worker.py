@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import threading
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlencode
@@ -100,7 +101,11 @@ def fork(engine: Engine, program: Program, end: threading.Event) -> None:
     while not end.is_set():
         with engine.connect() as connection:
             query(connection)
-        if (child := os.fork()) == 0:
+        with warnings.catch_warnings():
+            # Python 3.13 warns of every thread, that of the reports included, which holds no lock during a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
             die_with_parent(parent)
             engine.dispose(close=False)  # As SQLAlchemy says: the parent's connections are the parent's.
             alarm = threading.Timer(FORK_FOR, end.set)
