@@ -1,5 +1,6 @@
 """Both plugins with real sockets and threads, and a module ``collectd`` that only keeps what it is told."""
 
+import math
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from poolhouse.feed.sockets import lookup
 from poolhouse.meter.reading import Gauges
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_packets
+from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 from support.collectd import free_port, send, udp_socket
 from support.crafted import CraftedProcess
 from support.fake_collectd import FakeCollectd, block
@@ -205,6 +207,37 @@ def test_a_standard_packet_of_several_lists_with_precise_time_counts_whole():
         values = running.read()
     assert values["web1/sqlalchemy-nova/count-checkedout"] == 2
     assert values["web1/sqlalchemy-nova/derive-checkouts"] == 3
+
+
+def earlier_list(kind, kinds, *values, plugin="sqlalchemy"):
+    """One list as an earlier client, or whoever pretends to be one, sends it."""
+    identifier = Identifier("web1", plugin, "nova", kind, "9:bad")
+    return encode_packets([ValueList(identifier, 1.7e9, 1.0, bytes(kinds), values)])[0]
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        earlier_list("sqlalchemy_pool", [GAUGE] * 5, 1.0, math.nan, 0.0, 0.0, 0.0),
+        earlier_list("sqlalchemy_pool", [GAUGE] * 5, 1.0, math.inf, 0.0, 0.0, 0.0),
+        earlier_list("sqlalchemy_pool", [GAUGE] * 5, 1.0, -5.0, 0.0, 0.0, 0.0),
+        earlier_list("sqlalchemy_pool", [GAUGE] * 2, 1.0, 5.0),
+        earlier_list("sqlalchemy_pool", [DERIVE] * 5, 1, 5, 0, 0, 0),
+        earlier_list("sqlalchemy_totals", [DERIVE] * 4, -5, 0, 0, 0),
+        earlier_list("sqlalchemy_totals", [DERIVE] * 1, 5),
+        earlier_list("sqlalchemy_totals", [GAUGE] * 4, 5.0, 0.0, 0.0, 0.0),
+        earlier_list("sqlalchemy_pool", [GAUGE] * 5, 1.0, 5.0, 0.0, 0.0, 0.0, plugin="cpu"),
+        earlier_list("count", [GAUGE], 5.0, plugin="cpu"),
+    ],
+)
+def test_values_that_make_no_sense_and_foreign_plugins_are_refused_whole(datagram):
+    """Traps 28, 29, 30."""
+    with Running() as running:
+        running.receive(*CraftedProcess("nova", gauges=Gauges(used=3)).report(checkouts=5))
+        expected = running.read()
+        running.receive(datagram)
+        assert running.read() == expected
+        assert running.plugin.snapshot().health.refused == 1
 
 
 def test_reading_while_receiving_loses_nothing():

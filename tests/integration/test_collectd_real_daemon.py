@@ -73,7 +73,7 @@ def test_the_seeds_configuration_loads_verbatim_and_writes_the_seeds_names(tmp_p
         send(CraftedProcess("nova", "hostname", "2:b").report(checkouts=4), 25827)
         daemon.wait_for_values({"hostname/sqlalchemy-host/derive-checkouts": 7})
         for instance in ("host", "neutron", "nova"):
-            assert names_of(daemon, f"hostname/sqlalchemy-{instance}") >= SEED_NAMES
+            wait_until(lambda row=f"hostname/sqlalchemy-{instance}": names_of(daemon, row) >= SEED_NAMES)
         assert shown(monitor.recv(2000)).name.startswith("hostname/sqlalchemy-")
 
 
@@ -229,7 +229,7 @@ def test_a_taken_port_is_one_line_and_the_plugin_listens_once_it_is_free(tmp_pat
 def test_a_program_that_has_gone_is_written_with_zeros_for_five_of_collectds_intervals(tmp_path):
     """Even where a process's own five intervals are shorter than one of collectd's."""
     port = free_port()
-    process = CraftedProcess("nova", gauges=Gauges(used=3), interval=0.1)
+    process = CraftedProcess("nova", gauges=Gauges(used=3), interval=0.3)
     with Collectd(tmp_path, server_block(f'listen "127.0.0.1" {port}'), interval=0.6) as daemon:
         send(process.report(), port)
         daemon.wait_for_values({"web1/sqlalchemy-nova/count-checkedout": 3})

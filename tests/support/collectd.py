@@ -202,14 +202,16 @@ class Collectd:
 
     def written(self) -> dict[str, list[float]]:
         """All values it wrote so far, oldest first, by ``host/plugin-instance/type-instance``."""
-        series: dict[str, list[float]] = {}
+        series: dict[str, list[tuple[float, float]]] = {}
         root = self.folder / "csv"
         # A file a day: "count-checkedin-2024-02-29".
         for path in sorted(root.glob("*/*/*")):
             name = str(path.relative_to(root))[: -len("-2024-02-29")]
             lines = path.read_text().splitlines()[1:]
-            series.setdefault(name, []).extend(float(line.split(",")[1]) for line in lines)
-        return series
+            pairs = (line.partition(",") for line in lines)
+            series.setdefault(name, []).extend((float(epoch), float(value)) for epoch, _, value in pairs)
+        # collectd writes in several threads, of which one may overtake another.
+        return {name: [value for _, value in sorted(pairs)] for name, pairs in series.items()}
 
     def newest(self) -> dict[str, float]:
         """The newest value of every series."""
