@@ -1,24 +1,9 @@
-"""A network, a resolver and a clock that a test moves by hand, for the reporter."""
+"""A network and its resolver, in virtual time, for the reporter."""
 
 from collections import deque
 
 from poolhouse.report.route import Address
-
-
-class HandClock:
-    """A `poolhouse.clock.Clock` that stands still unless it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def monotonic_ns(self) -> int:
-        return int(self.now * 1e9)
-
-    def wall_time(self) -> float:
-        return 1.7e9 + self.now
+from poolhouse.testing.clock import VirtualClock
 
 
 class FakeSocket:
@@ -35,12 +20,12 @@ class FakeSocket:
         if self.network.is_full:
             raise BlockingIOError
         if self.host in self.network.refusing:
-            self.refused_at.append(self.network.clock.now)
+            self.refused_at.append(self.network.clock.monotonic())
         else:
-            self.network.arrived.append((self.network.clock.now, self.host, datagram))
+            self.network.arrived.append((self.network.clock.monotonic(), self.host, datagram))
 
     def pending_error(self) -> OSError | None:
-        if not self.refused_at or (self.network.is_far and self.network.clock.now == self.refused_at[0]):
+        if not self.refused_at or (self.network.is_far and self.network.clock.monotonic() == self.refused_at[0]):
             return None
         self.refused_at.clear()
         return ConnectionRefusedError(111, "Connection refused")
@@ -63,7 +48,7 @@ class FakeNetwork:
         arrived: When, where and what arrived.
     """
 
-    def __init__(self, clock: HandClock) -> None:
+    def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self.names: dict[str, list[str]] = {}
         self.lookup_s: dict[str, float] = {}
@@ -76,8 +61,8 @@ class FakeNetwork:
         self.arrived: list[tuple[float, str, bytes]] = []
 
     def look_up(self, host: str, port: int) -> list[Address]:
-        self.lookups.append((self.clock.now, host))
-        self.clock.now += self.lookup_s.get(host, 0.0)
+        self.lookups.append((self.clock.monotonic(), host))
+        self.clock.advance(self.lookup_s.get(host, 0.0))
         if host not in self.names:
             raise OSError(-2, "Name or service not known")
         return [

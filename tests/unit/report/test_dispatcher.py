@@ -10,8 +10,9 @@ from poolhouse.meter.reading import Counters, PoolReading
 from poolhouse.report.destination import Destination
 from poolhouse.report.dispatcher import Dispatcher
 from poolhouse.report.stream import Identity
+from poolhouse.testing.clock import VirtualClock
 from poolhouse.wire.message import ReportDatagram, decode_message
-from support.fake_network import FakeNetwork, HandClock
+from support.fake_network import FakeNetwork
 
 
 class Pool:
@@ -36,11 +37,13 @@ class World:
     """A dispatcher, its time and its network."""
 
     def __init__(self) -> None:
-        self.clock = HandClock()
+        self.clock = VirtualClock()
         self.network = FakeNetwork(self.clock)
         self.network.names = {"web1": ["192.0.2.1"], "web2": ["192.0.2.2"]}
         self.wakes = 0
-        self.dispatcher = Dispatcher(self.clock, self.network, Identity("1:abcdef", self.clock.now), self.wake)
+        self.dispatcher = Dispatcher(
+            self.clock, self.network, Identity("1:abcdef", self.clock.monotonic()), self.wake
+        )
 
     def wake(self) -> None:
         self.wakes += 1
@@ -52,10 +55,10 @@ class World:
 
     def live(self, seconds: float) -> None:
         """Let the reporter's thread do its turns for so long."""
-        until = self.clock.now + seconds
-        while (pause := self.dispatcher.turn()) + self.clock.now <= until:
-            self.clock.now += pause
-        self.clock.now = max(self.clock.now, until)
+        until = self.clock.monotonic() + seconds
+        while (pause := self.dispatcher.turn()) + self.clock.monotonic() <= until:
+            self.clock.advance(pause)
+        self.clock.advance(until - self.clock.monotonic())
 
     def reports(self, host: str) -> list[tuple[float, ReportDatagram]]:
         """When which report arrived at a host: each report's first datagram."""
@@ -67,7 +70,7 @@ class World:
         ]
 
     def times(self, host: str) -> list[float]:
-        return [now - 1000.0 for now, _ in self.reports(host)]
+        return [now - self.began for now, _ in self.reports(host)]
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_the_first_report_goes_at_once_and_the_others_every_interval(world: Worl
 
 
 def test_numbers_begin_at_one_and_uptime_at_the_process(world: World) -> None:
-    world.clock.now += 7
+    world.clock.advance(7)
     world.use()
     world.live(2)
     (_, first), (_, second) = world.reports("192.0.2.1")
@@ -132,7 +135,7 @@ def test_a_slow_lookup_delays_the_others_by_itself_once_and_takes_a_tenth_of_the
     assert sum(gap > 2.0 for gap in gaps) <= 3000 / (30 * 10) + 1
     for began, host in world.network.lookups:
         if host == "slow":  # web1's report that was due had left before the lookup began.
-            assert any(began - 2.0 < 1000.0 + time <= began for time in world.times("192.0.2.1"))
+            assert any(began - 2.0 < world.began + time <= began for time in world.times("192.0.2.1"))
 
 
 def test_two_slow_names_are_not_looked_up_in_a_row_while_a_report_is_due(world: World) -> None:
@@ -229,7 +232,7 @@ def test_a_stream_that_cannot_be_reported_is_logged_once_and_the_others_are_repo
 def test_a_clock_that_slept_does_not_make_up_for_missed_reports(world: World) -> None:
     world.use()
     world.live(1)
-    world.clock.now += 3600
+    world.clock.advance(3600)
     world.live(4)
     assert len(world.times("192.0.2.1")) == 1 + 3
 
@@ -257,7 +260,7 @@ def test_a_child_begins_anew_and_its_pools_are_told(world: World) -> None:
     pool = world.use()
     world.live(3)
     late = world.use()  # Added, and not reported yet, when the process forks.
-    for source in world.dispatcher.begin(Identity("2:fedcba", world.clock.now)):
+    for source in world.dispatcher.begin(Identity("2:fedcba", world.clock.monotonic())):
         source.after_fork()
     assert (pool.forks, late.forks) == (1, 1)
     assert all(socket.is_closed for socket in world.network.sockets)

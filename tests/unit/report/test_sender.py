@@ -2,14 +2,15 @@ import pytest
 
 from poolhouse.report.route import Route, State
 from poolhouse.report.sender import Sender
-from support.fake_network import FakeNetwork, HandClock
+from poolhouse.testing.clock import VirtualClock
+from support.fake_network import FakeNetwork
 
 REPORT = [b"first", b"second"]
 
 
 @pytest.fixture
 def network() -> FakeNetwork:
-    return FakeNetwork(HandClock())
+    return FakeNetwork(VirtualClock())
 
 
 def sender(network: FakeNetwork, *addresses: str) -> Sender:
@@ -57,7 +58,7 @@ def test_a_refusal_from_afar_moves_the_next_report_to_the_next_address(network: 
     web1 = sender(network, "192.0.2.1", "2001:db8::1")
     assert web1.send(REPORT)  # Nothing is known to speak against it yet.
     assert web1.route.state is State.UNTRIED
-    network.clock.now += 2
+    network.clock.advance(2)
     assert web1.send(REPORT)
     assert web1.route.state is State.UNREACHED
     assert arrived(network) == [("2001:db8::1", b"first"), ("2001:db8::1", b"second")]
@@ -71,7 +72,7 @@ def test_a_destination_that_refuses_from_afar_stays_in_trouble_between_the_refus
     for _ in range(5):
         web1.send(REPORT)
         states.append(web1.route.state)
-        network.clock.now += 2
+        network.clock.advance(2)
     assert states == [State.UNTRIED, *[State.UNREACHED] * 4]
 
 
