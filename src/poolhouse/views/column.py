@@ -124,6 +124,24 @@ def _aligned(column: Column[Any], text: str, width: int) -> str:
     return left(text, width) if column.is_name else right(text, width)
 
 
+def _fitting(
+    columns: Sequence[Column[Any]], wanted: list[int], room: int, essential: int, fixed: int
+) -> list[int]:
+    """The widths of those columns that fit, from the left, each with a cell between it and the next."""
+    widths: list[int] = []
+    for column, want in zip(columns, wanted, strict=True):
+        if len(widths) == essential:
+            room = _widen(widths, wanted, room)
+        width = min(column.width, want) if len(widths) < essential else want
+        if len(widths) >= fixed and width + 1 > room:
+            break
+        widths.append(width)
+        room -= width + 1
+    if len(widths) <= essential:
+        _widen(widths, wanted, room)
+    return widths
+
+
 def _widen(widths: list[int], wanted: list[int], room: int) -> int:
     """Give columns what they want as far as the room goes, in order; return what is left of it."""
     for index, width in enumerate(widths):
@@ -165,18 +183,11 @@ class Sheet(Generic[R]):
         table = self.table
         columns = (*table.columns[: table.fixed], *table.columns[table.fixed + self.moved :])
         wanted = [self._wanted(column) for column in columns]
-        widths: list[int] = []
         room = self.width - self._margin + 1
-        for column, want in zip(columns, wanted, strict=True):
-            if len(widths) == table.essential:
-                room = _widen(widths, wanted, room)
-            width = min(column.width, want) if len(widths) < table.essential else want
-            if len(widths) >= table.fixed and width + 1 > room:
-                break
-            widths.append(width)
-            room -= width + 1
-        if len(widths) <= table.essential:
-            _widen(widths, wanted, room)
+        widths = _fitting(columns, wanted, room, table.essential, table.fixed)
+        if len(widths) < len(columns):
+            # One cell for the arrow that says so.
+            widths = _fitting(columns, wanted, room - 1, table.essential, table.fixed)
         return tuple(map(_Placed, columns, widths))
 
     @property

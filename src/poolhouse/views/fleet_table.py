@@ -152,6 +152,13 @@ _FURTHER_ROW_COLUMNS: tuple[Column[Row], ...] = (
         lambda row: row.interval_peaks.connections,
     ),
     _number("CONNMAX", "The most connections ever open at once.", lambda row: row.peaks.connections),
+    Column(
+        "PEAK≤",
+        "The sum of the pools' own peaks in the last interval: the true peak is at most this.",
+        lambda row: at_most(count(row.interval_peaks.used_bound), True),
+        lambda row: row.interval_peaks.used_bound,
+        width=6,
+    ),
     _number("USEDMAX", "The most connections ever in use at once.", lambda row: row.peaks.used),
     _number("PROCMAX", "The most processes ever reporting at once.", lambda row: row.peaks.processes),
     _number("OUTINT", "Checkouts in the last interval.", lambda row: row.interval_checkouts),
@@ -180,12 +187,5 @@ _FURTHER_ROW_COLUMNS: tuple[Column[Row], ...] = (
     _number("DISC/S", "Connections closed per second.", lambda row: row.rates.disconnects, rate),
     _number("INVAL/S", "Connections invalidated per second.", lambda row: row.rates.invalidated, rate),
     _number("DETACHED", "Connections taken out of their pool and still open.", lambda row: row.detached),
-    Column(
-        "PEAK≤",
-        "The sum of the pools' own peaks in the last interval: the true peak is at most this.",
-        lambda row: at_most(count(row.interval_peaks.used_bound), True),
-        lambda row: row.interval_peaks.used_bound,
-        width=6,
-    ),
     _number("WAITMAX", "The most callers ever waiting at once.", lambda row: row.peaks.waiting),
 )

@@ -35,7 +35,7 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
     ]
     second = [
         _used(fleet, min(40, width // 5)),
-        words("idle", exact(fleet.idle)),
+        words("idle", f"{exact(fleet.idle):<{len(exact(fleet.max_open))}}"),
         _waiting(fleet, past, min(12, width // 16)),
         _timeouts(fleet),
         words(
@@ -43,10 +43,10 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
         ),
     ]
     third = [
-        words("out/s", rate(fleet.rates.checkouts), _spark(past.checkouts_per_second, min(24, width // 7))),
-        words("wait p99", duration(p99(fleet.recent.wait))),
-        words("hold p99", duration(p99(fleet.recent.use))),
-        words("peak used", exact(fleet.interval_peaks.used)),
+        _rate(fleet, past, min(24, width // 7)),
+        words("wait p99", f"{duration(p99(fleet.recent.wait)):<5}"),
+        words("hold p99", f"{duration(p99(fleet.recent.use)):<5}"),
+        _peak(fleet),
         _lost(health),
         *([words("refused", exact(health.refused))] if health.refused else []),
         *(words("over limit:", printable(bound), exact(number)) for bound, number in health.over_limit),
@@ -96,6 +96,13 @@ def _counted(number: int | None, noun: str, most: int | None = None) -> Line:
     return (Span(f"{text} (max {exact(most)})" if most is not None else text),)
 
 
+def _peak(row: Row) -> Line:
+    """The largest sum seen within the last interval; after ``≤`` the most it may have been."""
+    seen, bound = row.interval_peaks.used, row.interval_peaks.used_bound
+    is_open = seen is not None and bound is not None and bound > seen
+    return words("peak used", exact(seen), f"≤ {exact(bound)}" if is_open else None)
+
+
 def _pools(row: Row) -> Line:
     if is_positive(row.full_pools):
         return (Span(f"{exact(row.full_pools)}/{exact(row.pools)} pools full !", "bad"),)
@@ -114,21 +121,25 @@ def _spark(values: Sequence[float | None], cells: int, tone: Tone = "accent") ->
 
 def _used(row: Row, cells: int) -> Line:
     is_bad = reaches(row.used, row.max_open)
-    text = at_most(f"{exact(row.used)}/{exact(row.max_open)}", row.is_bound)
+    most = exact(row.max_open)
+    text = at_most(f"{exact(row.used):>{len(most)}}/{most}", row.is_bound)
     bar = meter(row.used, row.max_open, cells, "bad" if is_bad else "good") if cells else ()
-    percentage = (Span(" " + share(row.used, row.max_open)),) if cells else ()
+    percentage = (Span(f" {share(row.used, row.max_open):>4}"),) if cells else ()
     number = Span(f"{text} !" if is_bad else text, tone_of(is_bad))
     return (*words("used", number), *((Span(" "), *bar) if bar else ()), *percentage)
+
+
+def _rate(row: Row, past: Past, cells: int) -> Line:
+    return words("out/s", f"{rate(row.rates.checkouts):<5}", _spark(past.checkouts_per_second, cells))
 
 
 def _waiting(row: Row, past: Past, cells: int) -> Line:
     is_bad = is_positive(row.waiting)
     text = at_most(exact(row.waiting), row.is_bound and is_bad)
-    number = Span(f"{text} !" if is_bad else text, tone_of(is_bad))
+    number = Span(f"{text} !" if is_bad else f"{text}  ", tone_of(is_bad))
     return words("waiting", number, _spark(past.waiting, cells, "bad" if is_bad else "dim"))
 
 
 def _lost(health: Health) -> Line:
-    return words(
-        "lost", Span(share(health.lost, health.expected, 1), tone_of(health.lost * 100 > health.expected > 0))
-    )
+    is_bad = health.lost * 100 > health.expected
+    return words("lost", Span(share(health.lost, health.expected, 1) + (" !" if is_bad else ""), tone_of(is_bad)))

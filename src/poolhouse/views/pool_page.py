@@ -3,7 +3,7 @@
 from poolhouse.fleet.snapshot import PoolRow, Times
 from poolhouse.meter.reading import Counters, PoolReading
 from poolhouse.views.bars import bars, summary
-from poolhouse.views.line import Line, Span, beside, cut_line, left, printable, right, spread, words
+from poolhouse.views.line import Line, Span, beside, cut_beginning, cut_line, left, printable, right, spread, words
 from poolhouse.views.pool_table import PoolEntry
 from poolhouse.views.spark import meter
 from poolhouse.views.standing import is_positive, tone_of
@@ -36,7 +36,7 @@ def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line,
     is_waiting = is_positive(entry.waiting)
     reading = entry.pool.reading if entry.pool else None
     first = [
-        words(Span(printable(entry.name), "strong")),
+        words(Span(cut_beginning(printable(entry.name), width // 3), "strong")),
         words(printable(process.program)),
         words("on", printable(process.host)),
         words(printable(process.token)),

@@ -135,7 +135,7 @@ POOL_TABLE: Table[PoolEntry] = Table(
             "Connections in use, of those the pool may open; red with ! where that is all of them.",
             lambda entry: used_of_max(entry.used, entry.max_open, entry.is_bound),
             lambda entry: entry.used,
-            width=9,
+            width=10,
             tone=lambda entry: tone_of(entry.is_full),
             has_sign=True,
         ),

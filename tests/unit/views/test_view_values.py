@@ -80,7 +80,7 @@ def test_totals_that_fall_show_no_negative_rate():
 def test_a_row_of_which_nothing_is_known_is_all_dashes():
     text = plain.text(Snapshot(WALL_TIME, Row(""), (Row("mute"),), (), Health()), 80)
     line = text.splitlines()[-1]
-    assert line.split() == ["●", "mute", *["–"] * 10]
+    assert line.split() == ["●", "mute", *["–"] * 9]
 
 
 @given(st.text(), st.integers(0, 30))
