@@ -41,9 +41,8 @@ class World:
         self.network = FakeNetwork(self.clock)
         self.network.names = {"web1": ["192.0.2.1"], "web2": ["192.0.2.2"]}
         self.wakes = 0
-        self.dispatcher = Dispatcher(
-            self.clock, self.network, Identity("1:abcdef", self.clock.monotonic()), self.wake
-        )
+        self.began = self.clock.monotonic()
+        self.dispatcher = Dispatcher(self.clock, self.network, Identity("1:abcdef", self.began), self.wake)
 
     def wake(self) -> None:
         self.wakes += 1
