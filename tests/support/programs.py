@@ -17,9 +17,9 @@ PYTHONPATH = os.pathsep.join(map(str, (SOURCES, TESTS)))
 def start(
     code: str, *arguments: str, options: tuple[str, ...] = ("-W", "error"), env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start a Python program; its standard streams are pipes."""
+    """Start a Python program; its standard streams are pipes, and no failed test leaves it running for long."""
     return subprocess.Popen(
-        [sys.executable, *options, "-c", dedent(code), *arguments],
+        [sys.executable, *options, "-c", f"__import__('signal').alarm(120)\n{dedent(code)}", *arguments],
         env={**os.environ, "PYTHONPATH": PYTHONPATH, **(env or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
