@@ -1,5 +1,6 @@
 """Our plugins inside Debian's collectd: what it writes, and what it says, under good and bad circumstances."""
 
+import json
 import random
 import re
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from interop.helo_peer import HeloPeer, shown
+from interop.helo_peer import HeloPeer
 from poolhouse.meter.reading import Gauges
 from support.collectd import (
     SOURCES,
@@ -28,27 +29,8 @@ from support.waiting import wait_until
 
 PROJECT = SOURCES.parent
 
-#: The seed's two modules, word for word, but for the lines that load the python plugin itself.
-SEED_BLOCKS = """\
-                Import "sqlalchemy_collectd.server.plugin"
-        
-                <Module "sqlalchemy_collectd.server.plugin">
-                    # ipv4 only for the moment
-                    listen "0.0.0.0" 25827
-        
-                    # set to "debug" to show messages received
-                    loglevel "info"
-        
-                </Module>
-        
-                Import "sqlalchemy_collectd.connmon.plugin"
-                <Module "sqlalchemy_collectd.connmon.plugin">
-                    monitor "localhost" 25828
-        
-                    # set to "debug" to show messaging
-                    #loglevel "debug"
-                </Module>
-"""  # noqa: W293
+#: The three configurations of the earlier system's documentation, word for word.
+SEED_CONFIGURATIONS = Path(__file__).parents[1] / "support" / "seed_conf"
 
 SEED_NAMES = {
     *(f"count-{name}" for name in ("checkedin", "checkedout", "connections", "detached", "numpools", "numprocs")),
@@ -61,12 +43,14 @@ def names_of(daemon: Collectd, row: str) -> set[str]:
     return {name.removeprefix(f"{row}/") for name in daemon.newest() if name.startswith(f"{row}/")}
 
 
-def test_the_seeds_configuration_loads_verbatim_and_writes_the_seeds_names(tmp_path):
+@pytest.mark.parametrize("name", ["server", "module_path", "connmon"])
+def test_the_seeds_configurations_load_verbatim_and_write_the_seeds_names(tmp_path, name):
+    seed = (SEED_CONFIGURATIONS / f"{name}.conf").read_text()
+    more = f'LoadPlugin python\n<Plugin python>\nModulePath "{SOURCES}"\n</Plugin>\n{seed}'
     with (
         Namespace() as namespace,
-        Collectd(tmp_path, SEED_BLOCKS, prefix=namespace.prefix) as daemon,
+        Collectd(tmp_path, "", more=more, prefix=namespace.prefix) as daemon,
         namespace.entered(),
-        udp_socket(port=25828) as monitor,
     ):
         daemon.wait_for_log("listening on UDP 0.0.0.0:25827")
         send(CraftedProcess("neutron", "hostname").report(checkouts=3), 25827)
@@ -74,7 +58,23 @@ def test_the_seeds_configuration_loads_verbatim_and_writes_the_seeds_names(tmp_p
         daemon.wait_for_values({"hostname/sqlalchemy-host/derive-checkouts": 7})
         for instance in ("host", "neutron", "nova"):
             wait_until(lambda row=f"hostname/sqlalchemy-{instance}": names_of(daemon, row) >= SEED_NAMES)
-        assert shown(monitor.recv(2000)).name.startswith("hostname/sqlalchemy-")
+
+
+def test_the_seeds_connmon_command_shows_what_its_configuration_pushes(tmp_path):
+    seed = (SEED_CONFIGURATIONS / "connmon.conf").read_text()
+    more = f'LoadPlugin python\n<Plugin python>\nModulePath "{SOURCES}"\n</Plugin>\n{seed}'
+    connmon = [sys.executable, "-m", "poolhouse.console", "--port", "25828", "--once", "--json", "--timeout", "30"]
+    with (
+        Namespace() as namespace,
+        Collectd(tmp_path, "", more=more, prefix=namespace.prefix),
+        namespace.entered(),
+    ):
+        process = CraftedProcess("nova", "hostname", gauges=Gauges(used=3), interval=60.0)
+        send(process.report(checkouts=3), 25827)
+        done = subprocess.run(connmon, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert [(row["name"], row["used_connections"]) for row in shown["programs"]] == [("nova", 3)]
 
 
 def test_values_are_what_the_reports_say_and_follow_them(tmp_path):
