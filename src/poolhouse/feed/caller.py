@@ -117,7 +117,7 @@ class Caller:
             address=format_address(self._host, self._port),
             server=server and server.name,
             reports=server.reports[0] if server and server.reports else None,
-            tries=self._tries + sum(line.subscription.tries for line in self._lines[:1]),
+            tries=self._tries + max((line.subscription.tries for line in self._lines), default=0),
             next_try=None if phase == "connected" else self.next_due,
             error=error,
             heard_at=self._heard_at,

@@ -7,7 +7,7 @@ from poolhouse.errors import PacketError
 from poolhouse.feed.addresses import format_address
 from poolhouse.feed.link import Link
 from poolhouse.feed.protocol.values import DEFAULT_INTERVAL, PartialFleet
-from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE, close_all
+from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.wire.message import decode_message
 from poolhouse.wire.values import ValueList
@@ -54,7 +54,8 @@ class Listener:
 
     def close(self) -> None:
         """Give the port back."""
-        close_all(self.sockets)
+        for sock in self.sockets:
+            sock.close()
 
     def _take(self, datagram: bytes, now: float) -> None:
         try:

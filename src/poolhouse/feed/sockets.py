@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import NamedTuple
 
 #: What a socket should be able to hold while its reader is busy.
@@ -103,10 +103,3 @@ def claim_loopback(host: str, port: int) -> list[socket.socket] | None:
         return bind_all("localhost", port)
     except OSError:
         return None
-
-
-def close_all(sockets: list[socket.socket]) -> None:
-    """Close them, whatever has become of them."""
-    for sock in sockets:
-        with suppress(OSError):
-            sock.close()

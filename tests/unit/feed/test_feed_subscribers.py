@@ -163,6 +163,15 @@ def test_the_number_of_consoles_is_bounded_and_room_comes_back() -> None:
     assert [port for _, port in addresses(subscribers, LIFETIME)] == [50]
 
 
+def test_forged_helo_cannot_take_the_place_of_our_consoles() -> None:
+    """Trap 39."""
+    subscribers = Subscribers(SECRET, limit=3)
+    for port in range(1, 100):
+        subscribers.handle(HELO, ("127.0.0.1", port), 0.0)
+    ask(subscribers)
+    assert [one.nonce for one in subscribers.consoles(0.0)] == [None, None, None, NONCE]
+
+
 def test_our_word_wins_over_helo_from_the_same_console() -> None:
     subscribers = Subscribers(SECRET)
     subscribers.handle(HELO, HERE, 0.0)

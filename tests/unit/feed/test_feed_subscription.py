@@ -123,7 +123,6 @@ def test_a_server_that_knows_ours_is_not_summed_from_value_lists_as_well() -> No
 def test_frames_for_another_console_are_ignored() -> None:
     subscription = Subscription(b"another1", 0.0)
     assert [subscription.receive(one, 0.0) for one in frame_datagrams()] == [None]
-    assert subscription.malformed == 1
     assert subscription.heard is None
 
 
@@ -137,7 +136,7 @@ def test_a_denial_is_remembered_until_the_server_serves() -> None:
 
 
 @pytest.mark.parametrize("datagram", [bytes(4), b"\0\6\0\0", b"\x7a\1\0\3", HELO, b"PHCF", b""])
-def test_malformed_datagrams_are_counted_and_ignored(datagram: bytes) -> None:
+def test_malformed_datagrams_are_ignored(datagram: bytes) -> None:
     """Trap 44: a part of length 0 hung the earlier console."""
     subscription = Subscription(NONCE, 0.0)
     assert subscription.receive(datagram, 0.0) is None

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolhouse.export.collectd import console_datagram, value_lists
 from poolhouse.feed.protocol.values import PartialFleet
-from poolhouse.fleet.snapshot import Peaks, Rates, Row, Snapshot
+from poolhouse.fleet.snapshot import Peaks, Rates, Row, Snapshot, Totals
+from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
 
@@ -224,3 +226,30 @@ def test_an_absurd_interval_is_bounded(interval: float | None, gone: float) -> N
     fleet.receive(values("web1", "shop", "count", "checkedout", 1.0, interval=interval), 0.0)
     assert fleet.snapshot(gone - 0.1, 1.7e9).programs != ()
     assert fleet.snapshot(gone, 1.7e9).programs == ()
+
+
+def test_what_our_servers_send_to_the_earlier_console_is_understood_whole() -> None:
+    totals = Totals(*range(100, 100 + len(Totals._fields)))
+    sent = Row(
+        "shop", 2, 3, idle=4, used=5, detached=6, waiting=7, max_open=8, max_idle=9, min_idle=1, totals=totals
+    )
+    fleet = PartialFleet(0.0)
+    for told in value_lists("web1", "shop", sent, 1.7e9):
+        if (datagram := console_datagram(told)) is not None:
+            (received,) = decode_packet(datagram)
+            assert isinstance(received, ValueList)
+            assert fleet.receive(received, 0.0)
+    row = program(look(fleet, 0.0))
+    gauges = (
+        "processes",
+        "pools",
+        "idle",
+        "used",
+        "detached",
+        "waiting",
+        "max_open",
+        "max_idle",
+        "min_idle",
+        "totals",
+    )
+    assert [getattr(row, name) for name in gauges] == [getattr(sent, name) for name in gauges]

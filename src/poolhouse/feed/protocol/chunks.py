@@ -38,14 +38,9 @@ def datagrams(chunks: list[bytes], nonce: bytes, frame: int) -> Iterator[bytes]:
 
 
 class Reassembly:
-    """Frames from chunks, in whatever order they come; bounded.
-
-    Attributes:
-        dropped: Frames that began and will never be whole.
-    """
+    """Frames from chunks, in whatever order they come; bounded."""
 
     def __init__(self) -> None:
-        self.dropped = 0
         self._pending: dict[int, dict[int, bytes]] = {}
 
     def __len__(self) -> int:
@@ -75,7 +70,6 @@ class Reassembly:
 
     def _drop_oldest(self) -> None:
         del self._pending[next(iter(self._pending))]
-        self.dropped += 1
 
 
 def unpack(packed: bytes) -> bytes:

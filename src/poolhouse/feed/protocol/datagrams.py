@@ -109,11 +109,6 @@ def encode_datagram(message: Ask | Cookie | Chunk | Denied | Bye) -> bytes:
     return _HEAD.pack(MAGIC, VERSION, _KINDS.index(type(message)) + 1, message.nonce) + body
 
 
-def is_ours(datagram: bytes) -> bool:
-    """Whether a datagram claims to be one of these."""
-    return datagram.startswith(MAGIC)
-
-
 def decode_datagram(datagram: bytes) -> Ask | Cookie | Chunk | Denied | Bye:
     """What one datagram says.
 

@@ -19,8 +19,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from poolhouse.errors import PacketError
 from poolhouse.meter.histogram import Histogram, bucket_count
 
-#: Whole numbers beyond this are nobody's count, and could not be shown.
-LARGEST = 1 << 63
+#: Whole numbers beyond this are nobody's count. (A large fleet's nanoseconds pass 2**63 within a day.)
+LARGEST = 1 << 100
 _SCALES = range(-1, 4)
 
 Converter = Callable[[Any], Any]

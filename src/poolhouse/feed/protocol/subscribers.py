@@ -82,14 +82,15 @@ class Subscribers:
         Args:
             secret: At least 16 random bytes, for cookies; new at each start.
             networks: Where consoles may be, besides `LOOPBACK`.
-            limit: How many consoles are served at once.
+            limit: How many consoles of each kind are served at once: forged ``HELO`` of an allowed network cannot
+                take the place of those that have proved their address.
         """
         self.refused = 0
         self._secret = secret
         self._networks = (*LOOPBACK, *networks)
         self._limit = limit
         self._subscribers: dict[tuple[Hashable, Address], Subscriber] = {}
-        self._newcomers: dict[tuple[Hashable, Address], Subscriber] = {}
+        self._newcomers: set[tuple[Hashable, Address]] = set()
 
     def handle(self, datagram: bytes, address: Address, now: float, via: Hashable = None) -> bytes | None:
         """Take one datagram of a console.
@@ -139,10 +140,11 @@ class Subscribers:
         known = self._subscribers.get((via, address))
         if known is not None and known.nonce is not None and known.expires > now:
             return  # It says both words until it hears our answer; ours is better.
-        if not self._is_allowed(address) or not self._has_room((via, address), now):
+        subscriber = Subscriber(address, via, now + LIFETIME)
+        if self._is_allowed(address) and self._has_room(subscriber, now):
+            self._serve(subscriber)
+        else:
             self.refused += 1
-            return
-        self._serve(Subscriber(address, via, now + LIFETIME))
 
     def _ask(self, ask: Ask, address: Address, now: float, via: Hashable) -> Cookie | Denied | None:
         if not self._is_allowed(address):
@@ -150,29 +152,28 @@ class Subscribers:
             return Denied(ask.nonce, Reason.ADDRESS)
         if not self._is_valid(ask.cookie, address, now):
             return Cookie(ask.nonce, self._cookie(address, int(now // COOKIE_PERIOD)))
-        if not self._has_room((via, address), now):
+        subscriber = Subscriber(address, via, now + LIFETIME, ask.nonce, ask.program)
+        if not self._has_room(subscriber, now):
             self.refused += 1
             return Denied(ask.nonce, Reason.FULL)
-        self._serve(Subscriber(address, via, now + LIFETIME, ask.nonce, ask.program))
+        self._serve(subscriber)
         return None
 
     def _serve(self, subscriber: Subscriber) -> None:
         key = (subscriber.via, subscriber.address)
         known = self._subscribers.get(key)
         if known is None or (known.nonce, known.program) != (subscriber.nonce, subscriber.program):
-            self._newcomers[key] = subscriber
+            self._newcomers.add(key)
         self._subscribers[key] = subscriber
 
     def _forget(self, key: tuple[Hashable, Address]) -> None:
         self._subscribers.pop(key, None)
-        self._newcomers.pop(key, None)
+        self._newcomers.discard(key)
 
-    def _has_room(self, key: tuple[Hashable, Address], now: float) -> bool:
-        return (
-            key in self._subscribers
-            or len(self._subscribers) < self._limit
-            or len(self.consoles(now)) < self._limit
-        )
+    def _has_room(self, subscriber: Subscriber, now: float) -> bool:
+        is_earlier = subscriber.nonce is None
+        others = [one for one in self.consoles(now) if (one.nonce is None) is is_earlier]
+        return len(others) < self._limit or any(one.address == subscriber.address for one in others)
 
     def _is_allowed(self, address: Address) -> bool:
         host = _host(address)

@@ -8,6 +8,8 @@ The shell owes: what `due` returns is sent, at `next_due` at the latest; every d
 `refuse` is told of a refusal. Times are monotonic seconds.
 """
 
+from contextlib import suppress
+
 from poolhouse.errors import PacketError
 from poolhouse.feed.protocol.chunks import Reassembly
 from poolhouse.feed.protocol.datagrams import (
@@ -44,7 +46,6 @@ class Subscription:
         refusal: Why nothing gets there, in a few words; ``None`` if nothing says so.
         denied: Why the server does not serve us, if it says so.
         server: Who serves us; ``None`` for an earlier server, and until the first snapshot.
-        malformed: Datagrams that could not be read.
     """
 
     def __init__(self, nonce: bytes, now: float, program: str | None = None) -> None:
@@ -54,7 +55,6 @@ class Subscription:
         self.refusal: str | None = None
         self.denied: Reason | None = None
         self.server: Server | None = None
-        self.malformed = 0
         self.next_due = now
         self._nonce = nonce
         self._program = program
@@ -94,14 +94,12 @@ class Subscription:
     def receive(self, datagram: bytes, now: float) -> Snapshot | None:
         """Take one datagram of the server; the snapshot that it completes, if it does.
 
-        Malformed datagrams, and those of another conversation, are counted and ignored.
+        Malformed datagrams, and those of another conversation, are ignored.
         """
-        try:
+        with suppress(PacketError):
             if datagram.startswith(MAGIC):
                 return self._receive_ours(datagram, now)
             self._receive_values(datagram, now)
-        except PacketError:
-            self.malformed += 1
         return None
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
