@@ -77,9 +77,6 @@ class FakeCollectd:
     def warning(self, line: str) -> None:
         self.lines.append(("warning", line))
 
-    def notice(self, line: str) -> None:
-        self.lines.append(("notice", line))
-
     def info(self, line: str) -> None:
         self.lines.append(("info", line))
 

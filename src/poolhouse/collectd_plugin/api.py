@@ -42,7 +42,6 @@ class Collectd(Protocol):
 
     error: Callable[[str], None]
     warning: Callable[[str], None]
-    notice: Callable[[str], None]
     info: Callable[[str], None]
 
     def register_config(self, callback: Callable[[Config], None], *, name: str) -> object:

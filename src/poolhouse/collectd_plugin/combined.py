@@ -24,7 +24,7 @@ def combined(reported: Snapshot, forwarded: Snapshot) -> Snapshot:
         return reported
     return replace(
         reported,
-        fleet=_sum(reported.fleet, forwarded.fleet),
+        fleet=_sum(reported.fleet, forwarded.fleet) if reported.programs else forwarded.fleet,
         programs=_joined(reported.programs, forwarded.programs),
         hosts=_joined(reported.hosts, forwarded.hosts),
     )

@@ -15,7 +15,7 @@ _LEVELS = ("error", "warning", "notice", "info", "debug")
 
 
 class Log:
-    """The log of one plugin; safe for threads.
+    """The log of one plugin, for several threads: what two say at once may be a line more, never a line less.
 
     Attributes:
         level: The least important level that is written, one of ``error warning notice info debug``.
@@ -44,10 +44,6 @@ class Log:
     def warning(self, text: str) -> None:
         """Something is not as it should be."""
         self._write("warning", self._collectd.warning, text)
-
-    def notice(self, text: str) -> None:
-        """Something is as it should be again."""
-        self._write("notice", self._collectd.notice, text)
 
     def info(self, text: str) -> None:
         """What was done."""

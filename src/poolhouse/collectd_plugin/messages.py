@@ -10,7 +10,7 @@ def describe(datagram: bytes) -> str:
     r"""What a datagram says, or why it says nothing; whatever comes from it is quoted.
 
     >>> describe(b"\0\0\0\0")
-    'refused: part shorter than its header (at byte 0)'
+    'refused: part 0x0000 of length 0 where 4 bytes are left (at byte 0)'
     """
     try:
         message = decode_message(datagram)

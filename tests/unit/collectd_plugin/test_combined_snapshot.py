@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from poolhouse.collectd_plugin.combined import combined
 from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot, Times, Totals
 from poolhouse.meter.histogram import Histogram
@@ -30,6 +32,12 @@ def forwarded_row(name: str) -> Row:
 def test_without_anything_forwarded_the_reported_picture_stays_as_it_is():
     reported = snapshot(reported_row(""), reported_row("nova"))
     assert combined(reported, snapshot(Row(""))) is reported
+
+
+def test_without_anything_reported_the_fleet_is_what_is_forwarded_and_its_limits_are_known():
+    forwarded = replace(forwarded_row(""), max_open=10)
+    both = combined(snapshot(Row("", processes=0)), snapshot(forwarded, forwarded_row("nova")))
+    assert both.fleet == forwarded
 
 
 def test_rows_of_one_name_are_added_and_others_stand_side_by_side():
