@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
-from poolhouse.feed.protocol.datagrams import HELO
+from poolhouse.feed.protocol.datagrams import DATAGRAM_BYTES, HELO
+from poolhouse.feed.protocol.frame import Frame, Server, encode_frame
 from poolhouse.feed.sockets import Endpoint, lookup
+from poolhouse.meter.histogram import Histogram
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.values import ValueList
 from support.connmond import COMMAND, Connmond, Watcher, program
@@ -64,6 +66,26 @@ def test_another_program_is_shown_when_it_is_asked_for() -> None:
         watcher.wait_for(lambda snapshot: [one.token for one in snapshot.processes] == ["2:abcdef"])
         watcher.client.ask(None)
         watcher.wait_for(lambda snapshot: snapshot.program is None)
+
+
+def test_a_program_of_many_processes_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot of more datagrams than the console's socket can hold, sent so slowly that it need not."""
+    usual = 212_992  # net.core.rmem_default
+    monkeypatch.setattr("poolhouse.feed.sockets.RECEIVE_BUFFER_BYTES", usual // 2)  # Linux doubles it.
+    processes = 1200
+    luck = random.Random(1)
+    with Connmond() as daemon, Watcher(daemon.consoles, program="shop") as watcher:
+        for number in range(processes):
+            wait, use = Histogram(), Histogram()
+            for histogram in (wait, use):
+                histogram.record_all(int(luck.lognormvariate(16, 2)) for _ in range(100))
+            datagrams = report("shop", token=f"{number}:abcdef", wait=wait, use=use, interval=60.0)
+            send(datagrams, daemon.reports)
+        snapshot = watcher.wait_for(lambda snapshot: len(snapshot.processes) == processes)
+        uses = [process.pools[0].reading.use for process in snapshot.processes]
+        assert [use.count for use in uses if use is not None] == [100] * processes
+        frame = Frame(Server("connmond"), snapshot)
+        assert len(encode_frame(frame)) * DATAGRAM_BYTES > usual
 
 
 def test_a_console_of_the_earlier_system_gets_value_lists_it_can_read() -> None:
@@ -139,7 +161,10 @@ def test_a_taken_port_is_one_sentence_and_status_1(option: str) -> None:
         result = run("--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", option, f"127.0.0.1:{port}")
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr == f"connmond: {option}: cannot listen on UDP 127.0.0.1:{port}: Address already in use\n"
+    assert result.stderr == (
+        f"connmond: {option}: cannot listen on UDP 127.0.0.1:{port}: Address already in use, "
+        "perhaps by another connmond, collectd's plugin, or a connmon that listens\n"
+    )
 
 
 @pytest.mark.parametrize(

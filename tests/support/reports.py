@@ -16,11 +16,14 @@ def report(
 ) -> list[bytes]:
     """A process with one pool: the fields of `Gauges` and `Counters` by their names, everything else 0.
 
+    ``wait``, ``use`` and ``create`` are histograms; whatever else is named is a field of `Report`.
+
     It is younger than any aggregator, so that what it has counted counts in full.
     """
     gauges = Gauges(**{name: changes.pop(name) for name in Gauges._fields if name in changes})
     counters = Counters(**{name: changes.pop(name) for name in Counters._fields if name in changes})
-    pool = PoolReading(1, "db1:5432/shop", "QueuePool", gauges=gauges, counters=counters)
+    times = {name: changes.pop(name) for name in ("wait", "use", "create") if name in changes}
+    pool = PoolReading(1, "db1:5432/shop", "QueuePool", gauges=gauges, counters=counters, **times)
     fields: dict[str, Any] = {"uptime": 0.0, "wall_time": time.time(), "interval": 1.0, "goodbye": False} | changes
     sums = Sums(1, gauges, counters=counters)
     return encode_report(

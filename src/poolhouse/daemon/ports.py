@@ -1,5 +1,6 @@
 """The sockets that connmond listens on."""
 
+import errno
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,6 +22,8 @@ def open_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitSta
             bound = bind_all(host, port)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
+                reason += ", perhaps by another connmond, collectd's plugin, or a connmon that listens"
             raise SettingError(option, f"cannot listen on UDP {format_address(host, port)}: {reason}") from error
         sockets += map(stack.enter_context, bound)
     return sockets
