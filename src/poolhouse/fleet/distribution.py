@@ -3,6 +3,8 @@
 What a pool tells stays the bytes that came; equal bytes are known to say nothing new without being read.
 """
 
+from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from poolhouse.errors import PacketError
@@ -13,6 +15,8 @@ from poolhouse.wire.histogram import histogram_runs
 #: The zero bucket, then the buckets at the finest scale; a coarser histogram leaves the upper ones empty.
 _LAYOUT = Layout(1 + BUCKETS)
 _BYTES = LANE_BYTES * (1 + BUCKETS)
+#: Type codes of arrays, and the largest number each holds.
+_CODES = tuple((code, (1 << 8 * array(code).itemsize) - 1) for code in "BHIQ")
 
 
 class Distribution(NamedTuple):
@@ -50,6 +54,13 @@ class Distribution(NamedTuple):
         grown = self.since(earlier) or NOTHING
         return grown._replace(max_ns=self.max_ns if self.max_ns > earlier.max_ns else 0).histogram()
 
+    def kept(self) -> "Kept":
+        """The same in a fraction of the memory, for a row that remembers a few of them."""
+        numbers = _LAYOUT.unpack(self.counts)
+        largest = max(numbers)
+        code = next(code for code, most in _CODES if largest <= most)
+        return Kept(self.scale, array(code, numbers[: last_used(numbers)]), self.sum_ns, self.max_ns)
+
     def histogram(self) -> Histogram:
         """The same as a histogram of its own."""
         histogram = Histogram(self.scale)
@@ -58,6 +69,20 @@ class Distribution(NamedTuple):
         histogram.sum_ns = self.sum_ns
         histogram.max_ns = self.max_ns
         return histogram
+
+
+class Kept(NamedTuple):
+    """A `Distribution` at rest: its counts as narrow as they can be, up to the last that is not 0."""
+
+    scale: int
+    counts: "array[int]"
+    sum_ns: int
+    max_ns: int
+
+    def distribution(self) -> Distribution:
+        """The same, ready to be summed."""
+        empty = [0] * (1 + BUCKETS - len(self.counts))
+        return Distribution(self.scale, _LAYOUT.pack((*self.counts, *empty)), self.sum_ns, self.max_ns)
 
 
 #: No durations yet.
@@ -93,6 +118,15 @@ def read(data: bytes) -> Distribution:
     if is_large and (zero > LARGEST or not _LAYOUT.is_small(counts)):
         raise PacketError("a histogram with a count beyond 2**48", 0)
     return Distribution(scale, counts, sum_ns, max_ns)
+
+
+def last_used(numbers: Sequence[int]) -> int:
+    """How many numbers there are up to the last that is not 0.
+
+    >>> last_used((0, 3, 0, 0)), last_used((0, 0))
+    (2, 0)
+    """
+    return next((len(numbers) - place for place, number in enumerate(reversed(numbers)) if number), 0)
 
 
 def _downscaled(distribution: Distribution, scale: int) -> int:

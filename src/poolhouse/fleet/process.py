@@ -22,7 +22,7 @@ from poolhouse.meter.reading import MARKS, Mark
 from poolhouse.wire.message import EarlierDatagram, PoolSums, RawPool, ReportDatagram
 
 #: An interval outside these bounds, in seconds, is taken for the nearer one.
-SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 300.0
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 3600.0
 
 #: Called with the process, the kind of an event and its text.
 Tell: TypeAlias = Callable[["Process", str, str], None]

@@ -3,7 +3,7 @@
 from math import inf
 
 from poolhouse.fleet import rows
-from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions
+from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept
 from poolhouse.fleet.lanes import LANE
 from poolhouse.fleet.snapshot import Rates, Row
 from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
@@ -62,7 +62,7 @@ class Sums:
         #: When the interval that goes on ends: the first report opens the next one.
         self._turn_at = -inf
         self._rate_trail: Trail[int] = ()
-        self._times_trail: Trail[Distributions] = ()
+        self._times_trail: Trail[tuple[Kept, Kept, Kept]] = ()
 
     @property
     def processes(self) -> int:
@@ -117,7 +117,7 @@ class Sums:
         if now - self._turn_at > self.interval:
             self._turn(now, self.interval)
         window = PEAKS.larger(self._before, self._window)
-        minute_ago = value_since(self._times_trail, now - RECENT, self.times)
+        minute_ago = self._times_at(now - RECENT)
         host, program = self.key
         return rows.row(
             program or host,
@@ -134,15 +134,23 @@ class Sums:
         )
 
     def _add_times(self, grown: Distributions, now: float) -> None:
-        times = self.times
-        self._times_trail = extended(self._times_trail, now, times, TIMES_STEP, TIMES_POINTS)
-        wait, use, create = times
+        wait, use, create = self.times
+        if not self._times_trail or now - self._times_trail[-1][0] >= TIMES_STEP:
+            kept = wait.kept(), use.kept(), create.kept()
+            self._times_trail = extended(self._times_trail, now, kept, TIMES_STEP, TIMES_POINTS)
         more_wait, more_use, more_create = grown
         self.times = (
             wait.plus(more_wait) if more_wait is not NOTHING else wait,
             use.plus(more_use) if more_use is not NOTHING else use,
             create.plus(more_create) if more_create is not NOTHING else create,
         )
+
+    def _times_at(self, instant: float) -> Distributions:
+        kept = value_since(self._times_trail, instant, None)
+        if kept is None:
+            return self.times
+        wait, use, create = kept
+        return wait.distribution(), use.distribution(), create.distribution()
 
     def _rates(self, now: float) -> Rates:
         """From report to report, so that the time since the last blurs nothing; until now, if none comes."""

@@ -6,6 +6,7 @@ A trail is a plain tuple, because there is one for each pool of ten thousand pro
 from typing import TypeAlias, TypeVar
 
 Value = TypeVar("Value")
+Default = TypeVar("Default")
 #: Instants and values, oldest first.
 Trail: TypeAlias = tuple[tuple[float, Value], ...]
 
@@ -24,6 +25,6 @@ def extended(trail: Trail[Value], now: float, value: Value, step: float, length:
     return (*trail[1 - length :], (now, value)) if length > 1 else ((now, value),)
 
 
-def value_since(trail: Trail[Value], instant: float, otherwise: Value) -> Value:
+def value_since(trail: Trail[Value], instant: float, otherwise: Default) -> Value | Default:
     """The value at the oldest point that is not before `instant`, or `otherwise` where there is none."""
     return next((value for at, value in trail if at >= instant), otherwise)

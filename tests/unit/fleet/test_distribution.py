@@ -72,3 +72,20 @@ def test_a_count_beyond_what_can_be_summed_is_refused(place):
     histogram.zero = 1 << 48
     with pytest.raises(PacketError, match="beyond"):
         read(encode_histogram(histogram))
+
+
+@given(DURATIONS, SCALES, st.sampled_from([1, 200, 70_000, 2**33]))
+def test_what_is_kept_is_the_same_in_less_memory(durations, scale, times):
+    histogram = histogram_of(durations, scale)
+    histogram.counts = [count * times for count in histogram.counts]
+    distribution = read(encode_histogram(histogram))
+    assert distribution.kept().distribution() == distribution
+    assert (
+        len(distribution.kept().counts) * distribution.kept().counts.itemsize
+        <= distribution.counts.bit_length() / 8 + 8
+    )
+
+
+def test_sums_beyond_what_a_lane_holds_are_kept_without_an_error():
+    huge = NOTHING._replace(counts=(1 << 64 * 300) - 1)
+    assert huge.kept().distribution().histogram().counts[0] == (1 << 64) - 1

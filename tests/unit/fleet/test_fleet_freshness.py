@@ -136,7 +136,7 @@ def test_an_interval_beyond_reason_is_bounded(aggregator):
     aggregator.report(busy_process(interval=1e9), busy_process("2:bbbbbb", interval=1e-9, host="web2"))
     aggregator.now += 0.3
     assert [aggregator.host(name).processes for name in ("web1", "web2")] == [1, 0]
-    aggregator.now += 5 * 300
+    aggregator.now += 5 * 3600
     assert aggregator.host().processes == 0
 
 
