@@ -10,6 +10,7 @@ import pytest
 from poolhouse.errors import SettingError
 from poolhouse.feed.client import FeedClient
 from poolhouse.feed.protocol.datagrams import HELO, MAGIC, Ask, Denied, Reason, decode_datagram, encode_datagram
+from poolhouse.feed.sockets import claim_loopback
 from support.connmond import Connmond, Watcher, program
 from support.feed_bytes import value_datagram
 from support.waiting import wait_until
@@ -156,6 +157,11 @@ def test_what_is_pushed_to_the_free_port_is_shown(target: str, free_port: int) -
 def test_where_the_port_is_taken_it_connects() -> None:
     with Connmond() as daemon, Watcher(daemon.consoles, host="localhost", mode="auto") as watcher:
         watcher.wait_for_phase("connected")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_where_the_host_is_another_machine_it_does_not_listen(host: str, free_port: int) -> None:
+    assert claim_loopback(host, free_port) is None
 
 
 def test_listening_only_on_a_taken_port_is_told_at_once() -> None:

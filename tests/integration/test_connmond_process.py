@@ -1,10 +1,14 @@
 """connmond as a process: what it says, receives, serves and survives."""
 
 import random
+import re
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -180,10 +184,29 @@ def test_a_wrong_option_is_one_sentence_and_status_2(options: list[str], words: 
     assert words in result.stderr
 
 
-def test_it_tells_its_version() -> None:
-    result = run("--version")
+def test_a_name_that_is_not_known_is_one_sentence_and_status_1() -> None:
+    result = run("--reports", "no-such-host.invalid:9", "--consoles", "127.0.0.1:0")
+    assert result.returncode == 1
+    assert result.stderr.startswith("connmond: --reports: cannot listen on UDP no-such-host.invalid:9: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["connmond", "--version"], rf"connmond {version('poolhouse')}\n"),
+        (["connmond", "--help"], r"(?s)Usage: connmond .*--reports .*--consoles .*--allow "),
+        (["poolhouse", "--version"], rf"poolhouse {version('poolhouse')}\n"),
+        (["poolhouse", "doctor", "--help"], r"(?s)usage: poolhouse doctor .*status  0 "),
+        (["connmon", "--help"], r"(?s)Usage: connmon .*--once"),
+    ],
+)
+def test_every_installed_command_runs(command: list[str], words: str) -> None:
+    """Trap 48: the earlier console's documented command line does not run."""
+    script = Path(sysconfig.get_path("scripts"), command[0])
+    result = subprocess.run([script, *command[1:]], capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("connmond ")
+    assert re.match(words, result.stdout.lstrip())
 
 
 def test_garbage_and_a_flood_are_counted_and_survived() -> None:

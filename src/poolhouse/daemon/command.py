@@ -12,7 +12,12 @@ from poolhouse.daemon.settings import CONSOLES_PORT, REPORTS_PORT, Settings, par
 from poolhouse.errors import SettingError
 from poolhouse.feed.product import product
 
-app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # What goes wrong is read in a service's log.
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _print_version(wanted: bool) -> None:
