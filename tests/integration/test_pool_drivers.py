@@ -9,14 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import aiosqlite
+import asyncpg
 import psycopg
 import psycopg2
 import pymysql
 import pytest
 
 from poolhouse.pool import AsyncConnectionPool, ConnectionPool
-from poolhouse.pool.drivers.aiosqlite import AiosqliteDriver
-from poolhouse.pool.drivers.asyncpg import AsyncpgDriver
 from support.mariadb import MariaDB
 from support.postgres import Postgres
 
@@ -86,11 +86,11 @@ def _pymysql(servers: Servers, **kwargs: Any) -> Any:
 
 
 def _asyncpg(servers: Servers) -> Any:
-    return AsyncConnectionPool(servers.postgres.url, driver=AsyncpgDriver(), min_size=1, open=False)
+    return AsyncConnectionPool(servers.postgres.url, driver=asyncpg, min_size=1, open=False)
 
 
 def _aiosqlite(servers: Servers, **kwargs: Any) -> Any:
-    return AsyncConnectionPool(str(servers.file), driver=AiosqliteDriver(), kwargs=kwargs, min_size=1, open=False)
+    return AsyncConnectionPool(str(servers.file), driver=aiosqlite, kwargs=kwargs, min_size=1, open=False)
 
 
 def _autocommit(conn: Any) -> None:
@@ -215,7 +215,7 @@ def test_a_transaction_that_asyncpg_was_left_in_is_not_the_next_clients(postgres
     """asyncpg remembers who began a transaction in `Connection._top_xact`; this pins that name."""
 
     async def main() -> None:
-        pool = AsyncConnectionPool(postgres.url, driver=AsyncpgDriver(), min_size=1, open=False)
+        pool = AsyncConnectionPool(postgres.url, driver=asyncpg, min_size=1, open=False)
         async with pool:
             async with pool.connection() as conn:
                 await conn.transaction().start()

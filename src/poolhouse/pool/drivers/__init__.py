@@ -1,35 +1,73 @@
 """What differs between databases' drivers, and which driver serves a pool."""
 
+from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+#: What every driver has: the attributes of `poolhouse.pool.drivers.protocol.Driver`.
+_METHODS = (
+    "connect",
+    "status",
+    "commit",
+    "rollback",
+    "probe",
+    "close",
+    "fileno",
+    "abort",
+    "error_base",
+    "marks_connections",
+)
+
+
+#: The argument of ``connect`` that takes a class of connections.
+_CLASS_ARGUMENT = {"asyncpg": "connection_class", "psycopg2": "connection_factory", "sqlite3": "factory"}
+_FOR_ASYNCIO = ("aiosqlite", "asyncpg")
 
 
 def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: bool) -> Any:
     """The driver that a pool uses.
 
     Args:
-        driver: The pool's argument: ``None``, a DB-API 2.0 module, or a `Driver` (`AsyncDriver` for asyncio).
-        connection_class: The pool's argument; it decides if `driver` is ``None``; psycopg's by default.
+        driver: The pool's argument: ``None``, a module, or a `Driver` (`AsyncDriver` for asyncio).
+        connection_class: The pool's argument; if `driver` is ``None``, its base decides; psycopg's by default.
         is_async: Whether the pool is one for asyncio.
 
     Raises:
         TypeError: If there is no such driver.
     """
-    if driver is None or (isinstance(driver, ModuleType) and driver.__name__ == "psycopg"):
+    if driver is not None and not isinstance(driver, ModuleType):
+        return _checked(driver)
+    module = import_module(_package_of(connection_class)) if driver is None else driver
+    name = module.__name__
+    if name == "psycopg":
         return _psycopg(connection_class, is_async=is_async)
-    if isinstance(driver, ModuleType):
-        if is_async:
-            raise TypeError(
-                f"the module {driver.__name__} is not known as a driver for asyncio; pass an AsyncDriver"
-            )
-        from poolhouse.pool.drivers.dbapi import DbapiDriver
+    if (name in _FOR_ASYNCIO) != is_async:
+        here, there = ("asyncio", "threads") if is_async else ("threads", "asyncio")
+        raise TypeError(f"{name} is a driver for {there}, and this is a pool for {here}")
+    more = {_CLASS_ARGUMENT[name]: connection_class} if connection_class and name in _CLASS_ARGUMENT else {}
+    # Imported at first use: a pool over one driver needs no other.
+    if name == "asyncpg":
+        from poolhouse.pool.drivers.asyncpg import AsyncpgDriver
 
-        return DbapiDriver(driver)
-    missing = [
-        name
-        for name in ("connect", "status", "commit", "rollback", "probe", "close", "fileno", "abort", "error_base")
-        if not hasattr(driver, name)
-    ]
+        return AsyncpgDriver(more)
+    if name == "aiosqlite":
+        from poolhouse.pool.drivers.aiosqlite import AiosqliteDriver
+
+        return AiosqliteDriver()
+    from poolhouse.pool.drivers.dbapi import DbapiDriver
+
+    return DbapiDriver(module, more)
+
+
+def _package_of(connection_class: type[Any] | None) -> str:
+    """The package that a class of connections is derived from; psycopg if none is known."""
+    bases = () if connection_class is None else connection_class.__mro__
+    packages = (base.__module__.partition(".")[0] for base in bases)
+    return next((name for name in packages if name in _FOR_ASYNCIO or name in _CLASS_ARGUMENT), "psycopg")
+
+
+def _checked(driver: Any) -> Any:
+    missing = [name for name in _METHODS if not hasattr(driver, name)]
     if missing:
         raise TypeError(
             f"driver must be a module or have the methods of a Driver; {driver!r} lacks {missing[0]!r}"
@@ -38,7 +76,6 @@ def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: boo
 
 
 def _psycopg(connection_class: type[Any] | None, *, is_async: bool) -> Any:
-    # Imported at first use: a pool over another driver needs no psycopg.
     import psycopg
 
     from poolhouse.pool.drivers.psycopg import AsyncPsycopgDriver, PsycopgDriver

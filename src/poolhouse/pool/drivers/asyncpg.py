@@ -17,16 +17,19 @@ _CLOSE_TIMEOUT = 2.0
 
 
 class AsyncpgDriver:
-    """Connections of ``asyncpg.connect``, whose `connection_class` is one of the pool's `kwargs`."""
+    """Connections of ``asyncpg.connect``."""
 
     error_base: ClassVar[type[Exception] | None] = None
     marks_connections: ClassVar[bool] = False
 
+    def __init__(self, defaults: Mapping[str, Any] | None = None) -> None:
+        """A driver that connects with these arguments, unless the pool's `kwargs` say otherwise."""
+        self._defaults: dict[str, Any] = {} if defaults is None else dict(defaults)
+
     async def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
         """``asyncpg.connect(conninfo, **kwargs)``; see `Driver.connect`."""
-        if timeout is not None:
-            kwargs = {"timeout": timeout, **kwargs}
-        return await asyncpg.connect(conninfo or None, **kwargs)
+        limit: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        return await asyncpg.connect(conninfo or None, **(limit | self._defaults | dict(kwargs)))
 
     def status(self, conn: Conn) -> int:
         """See `Driver.status`. A transaction that has failed counts as one that is open."""
@@ -50,8 +53,8 @@ class AsyncpgDriver:
             conn._top_xact = None
 
     async def probe(self, conn: Conn) -> None:
-        """See `Driver.probe`. An empty query is neither planned nor logged."""
-        await conn.execute("")
+        """See `Driver.probe`. Not an empty query: asyncpg does not understand the answer to one."""
+        await conn.execute("SELECT 1")
 
     async def close(self, conn: Conn) -> None:
         """See `Driver.close`; a server that does not answer is left without its answer."""

@@ -20,14 +20,18 @@ class DbapiDriver:
 
     marks_connections = False
 
-    def __init__(self, module: ModuleType | Any, probe_query: str = "SELECT 1") -> None:
+    def __init__(
+        self, module: ModuleType | Any, defaults: Mapping[str, Any] | None = None, probe_query: str = "SELECT 1"
+    ) -> None:
         """A driver for `module`.
 
         Args:
             module: What has ``connect`` and, as PEP 249 demands, ``OperationalError``.
+            defaults: Arguments of ``connect``, unless the pool's `kwargs` say otherwise.
             probe_query: What `probe` sends, and of which it fetches the answer.
         """
         self._module = module
+        self._defaults: dict[str, Any] = {} if defaults is None else dict(defaults)
         self._probe_query = probe_query
         self.error_base: type[Exception] | None = getattr(module, "OperationalError", None)
         self.status: Callable[[Conn], int] = _STATUS.get(module.__name__.partition(".")[0], _unknown_status)
@@ -37,7 +41,7 @@ class DbapiDriver:
 
         The time limit is the driver's own, in `kwargs`: DB-API 2.0 knows none.
         """
-        return self._module.connect(conninfo, **kwargs) if conninfo else self._module.connect(**kwargs)
+        return self._module.connect(*((conninfo,) if conninfo else ()), **(self._defaults | dict(kwargs)))
 
     def commit(self, conn: Conn) -> None:
         """See `Driver.commit`."""
@@ -88,7 +92,10 @@ def _unknown_status(conn: Conn) -> int:
 
 def _sqlite3_status(conn: Conn) -> int:
     try:
-        return IN_TRANSACTION if conn.in_transaction else IDLE
+        if not conn.in_transaction:
+            return IDLE
+        # With `autocommit=False` (Python 3.12) there always is one, at least an empty one.
+        return UNTOLD if getattr(conn, "autocommit", None) is False else IN_TRANSACTION
     except Exception:  # sqlite3.ProgrammingError: closed
         return BROKEN
 
