@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from poolhouse.console.app import ConsoleApp
 from poolhouse.console.keys import KEYS
 from poolhouse.console.paint import CURSOR
+from poolhouse.console.widgets.sheet_view import SheetView
 from poolhouse.fleet.snapshot import Snapshot
 from support.console import LIVE, HandClock, HandFeed, screen_lines, screen_text, settle
 from support.sample_fleet import PROGRAMS, SNAPSHOT, WALL_TIME, with_processes
@@ -227,6 +228,39 @@ def test_every_row_can_be_reached_when_there_are_more_than_lines():
         assert window.under_cursor == "p00036"
 
     in_window(scenario, snapshot=many(10_000))
+
+
+def test_who_has_scrolled_away_with_the_wheel_is_not_brought_back():
+    async def scenario(window: Window) -> None:
+        view = window.app.query_one(SheetView)
+        view.scroll_to(y=500, animate=False)
+        await window.send(replace(many(1_000), wall_time=WALL_TIME + 1))
+        assert window.rows[0] == "p00500"
+        await window.press("down")
+        assert window.under_cursor == "p00001"
+
+    in_window(scenario, snapshot=many(1_000))
+
+
+def test_the_legend_over_a_program_leaves_its_processes_there():
+    async def scenario(window: Window) -> None:
+        await window.press("enter", "question_mark")
+        assert window.feed.asked == ["checkout"]
+        await window.send(with_processes())
+        await window.press("escape")
+        assert "4121:9f3a2c" in window.text
+
+    in_window(scenario)
+
+
+def test_every_page_of_text_begins_at_its_first_line():
+    async def scenario(window: Window) -> None:
+        await window.press("enter")
+        await window.send(with_processes())
+        await window.press("enter", "question_mark", "end", "escape")
+        assert "peaks" in window.text
+
+    in_window(scenario)
 
 
 def test_only_lines_in_sight_are_made(monkeypatch):

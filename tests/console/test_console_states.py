@@ -91,7 +91,7 @@ def test_connected_without_a_program_it_says_what_url_a_program_needs(reports, u
 
 def test_a_listener_says_what_collectd_must_be_told():
     text = shown(Link("listening", "localhost:25828"))
-    assert "listening on localhost:25828. Nothing has been pushed here yet." in text
+    assert "listening on localhost:25828: nothing is being pushed here." in text
     assert 'monitor "localhost" 25828' in text
 
 

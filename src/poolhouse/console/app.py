@@ -67,10 +67,10 @@ class ConsoleApp(App[None]):
         self._asked: str | None = None
         #: Why the feed could not begin, once the application has ended for that.
         self.failure: SettingError | None = None
-        self._head = Bar(id="head")
+        self._head = Bar()
         self._sheet_view = SheetView()
         self._lines_view = LinesView()
-        self._foot = Bar(id="foot")
+        self._foot = Bar()
         self._filter_line = FilterLine()
 
     def compose(self) -> ComposeResult:
@@ -128,7 +128,7 @@ class ConsoleApp(App[None]):
         if shown.sheet is not None:
             self._sheet_view.show(shown.sheet, is_dim=shown.is_dim)
         else:
-            self._lines_view.show(shown.lines, is_notice=shown.is_notice, is_dim=shown.is_dim)
+            self._lines_view.show(shown.lines, self.session.place, is_notice=shown.is_notice, is_dim=shown.is_dim)
         self._foot.display = bool(shown.foot) and not self._filter_line.display
         self._foot.show((shown.foot,) if shown.foot else ())
 

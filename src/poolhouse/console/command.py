@@ -25,7 +25,7 @@ CONSOLE_PORT = 25828
 #: Cells of a line where there is no terminal to ask.
 _PLAIN_WIDTH = 100
 #: Exit statuses beside 0.
-NOTHING_CAME, SATURATED = 1, 3
+FAILED, SATURATED = 1, 3
 
 _STYLES: dict[Tone, dict[str, Any]] = {
     "plain": {},
@@ -106,7 +106,7 @@ def _print_once(
 
 def _table(snapshot: Snapshot) -> str:
     width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns
-    return "".join(f"{_styled(line).rstrip()}\n" for line in plain.lines(snapshot, width))
+    return "".join(f"{_styled(line)}\n" for line in plain.lines(snapshot, width))
 
 
 def _styled(line: Line) -> str:
@@ -140,4 +140,4 @@ def _has_terminal() -> bool:
 
 def _fail(sentence: str) -> NoReturn:
     typer.echo(f"connmon: {sentence}", err=True)
-    raise typer.Exit(NOTHING_CAME)
+    raise typer.Exit(FAILED)

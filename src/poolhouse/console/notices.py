@@ -44,7 +44,7 @@ def trouble(link: Link, snapshot: Snapshot, now: float, zone: tzinfo | None) -> 
     return None
 
 
-def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line, ...]:
+def nothing_yet(link: Link, now: float) -> tuple[Line, ...]:
     """What stands in the window's middle while there is no table: what is going on, and what to do."""
     if link.phase in ("refused", "unresolved"):
         hint = (
@@ -57,9 +57,9 @@ def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line
         return ((Span(f"{spinner} ", "accent"), Span(f"connecting to {link.address} …"), Span(tries, "dim")),)
     if link.heard_at is not None and link.is_silent(now):
         return ((Span(f"! no word from {link.address} for {now - link.heard_at:.0f} s.", "bad"),),)
-    if link.phase == "listening" and snapshot is None:
+    if link.phase == "listening":
         return (
-            (Span(f"listening on {link.address}. Nothing has been pushed here yet."),),
+            (Span(f"listening on {link.address}: nothing is being pushed here."),),
             (Span("collectd pushes where its connmon plugin's configuration says", "dim"),),
             (Span(f"  monitor {_as_directive(link.address)}", "accent"),),
             (Span("connmond needs this port itself: start it first, or say", "dim"),),

@@ -70,7 +70,7 @@ def picture(
     if snapshot is None or not (snapshot.programs or snapshot.hosts):
         state = status(link, snapshot, now, is_paused=session.is_paused, zone=zone)
         title = spread([(Span("poolhouse", "strong"),)], width, state)
-        return Picture((title,), None, nothing_yet(link, snapshot, now), foot, is_notice=True)
+        return Picture((title,), None, nothing_yet(link, now), foot, is_notice=True)
     warning = trouble(link, snapshot, now, zone)
     is_dim = not is_fresh(link, now)
     sheet, lines = _body(session, snapshot, width, height)

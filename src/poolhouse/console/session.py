@@ -108,7 +108,8 @@ class Session:
         if self.place.page == "legend":
             self.back()
         else:
-            self._places.append(Place("legend"))
+            # What one comes back to is still asked for meanwhile.
+            self._places.append(self.place._replace(page="legend"))
 
     def open(self, key: Any) -> None:
         """Open the row with this key: a program's page, or a pool's."""

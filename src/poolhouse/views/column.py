@@ -5,7 +5,7 @@ dropped from the right. The face asks for a `Sheet` and draws those of its lines
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -13,6 +13,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from poolhouse.views.line import Line, Span, Tone, cells, cut_beginning, cut_line, dimmed, left, printable, right
 
 R = TypeVar("R")
+
+#: Cells before the first column: a blank, the row's sign, a blank.
+_MARGIN = 3
 
 
 def _plain(_: Any) -> Tone:
@@ -97,7 +100,6 @@ class Table(Generic[R]):
         """The rows whose names contain the text, whatever its case, sorted; equal ones by name."""
         names = [column.text for column in self.columns if column.is_name]
         wanted = containing.casefold()
-        # One key for each row and one pass of sorting: 10,000 rows are sorted in some 20 ms.
         kept = [(tuple(name(row).casefold() for name in names), row) for row in rows]
         if wanted:
             kept = [pair for pair in kept if wanted in "\n".join(pair[0])]
@@ -175,7 +177,6 @@ class Sheet(Generic[R]):
     width: int
     moved: int = 0
     sorting: Sorting | None = None
-    _margin: int = field(default=3, repr=False)
 
     @cached_property
     def placed(self) -> tuple[_Placed, ...]:
@@ -183,7 +184,7 @@ class Sheet(Generic[R]):
         table = self.table
         columns = (*table.columns[: table.fixed], *table.columns[table.fixed + self.moved :])
         wanted = [self._wanted(column) for column in columns]
-        room = self.width - self._margin + 1
+        room = self.width - _MARGIN + 1
         widths = _fitting(columns, wanted, room, table.essential, table.fixed)
         if len(widths) < len(columns):
             # One cell for the arrow that says so.
@@ -198,7 +199,7 @@ class Sheet(Generic[R]):
     def heading(self) -> Line:
         """The line of headings; ``▾`` or ``▴`` stands beside what the rows are sorted by, ``▸`` where more is."""
         sorting = self.sorting or self.table.sorting
-        spans = [Span(" " * (self._margin - 1), "dim")]
+        spans = [Span(" " * (_MARGIN - 1), "dim")]
         before = "◂" if self.moved else " "
         for column, width in self.placed:
             is_sorted = column.heading == sorting.heading
@@ -218,17 +219,17 @@ class Sheet(Generic[R]):
 
     def heading_at(self, cell: int) -> str | None:
         """The heading of the column in which this cell of a line is."""
-        end = self._margin
+        end = _MARGIN
         for column, width in self.placed:
             end += width + 1
-            if self._margin <= cell < end:
+            if _MARGIN <= cell < end:
                 return column.heading
         return None
 
     def line(self, index: int) -> Line:
         """One row: its sign, then its columns."""
         row = self.rows[index]
-        spans = [Span(" "), self.table.sign(row), Span(" " * (self._margin - 2))]
+        spans = [Span(" "), self.table.sign(row), Span(" ")]
         for position, (column, width) in enumerate(self.placed):
             text, tone = column.span(row)
             if position:

@@ -115,6 +115,20 @@ def cut_line(line: Line, width: int) -> Line:
     return tuple(kept)
 
 
+def stripped(line: Line) -> Line:
+    """The line without blanks at its end.
+
+    >>> stripped((Span("used 3  "), Span("  ", "bad"), Span("")))
+    (Span(text='used 3', tone='plain'),)
+    """
+    while line:
+        *before, last = line
+        if text := last.text.rstrip(" "):
+            return (*before, Span(text, last.tone))
+        line = tuple(before)
+    return ()
+
+
 def spread(fields: Sequence[Line], width: int, end: Line = (), gap: int = 2) -> Line:
     """One line of `width` cells: the first fields that fit, from the left, and `end` at the right.
 

@@ -7,7 +7,7 @@ from poolhouse.views.column import Sheet
 from poolhouse.views.fleet_table import fleet_table
 from poolhouse.views.header import fleet_header
 from poolhouse.views.history import Past
-from poolhouse.views.line import Line, Span, text_of
+from poolhouse.views.line import Line, Span, stripped, text_of
 from poolhouse.views.units import time_of_day
 
 
@@ -16,14 +16,11 @@ def lines(snapshot: Snapshot, width: int, zone: tzinfo | None = None) -> tuple[L
     status = (Span(time_of_day(snapshot.wall_time, zone)),)
     table = fleet_table("program")
     sheet = Sheet(table, table.arranged(snapshot.programs), width)
-    return (
-        *fleet_header(snapshot, Past(), width, status),
-        (),
-        sheet.heading(),
-        *map(sheet.line, range(len(sheet.rows))),
-    )
+    head = fleet_header(snapshot, Past(), width, status)
+    rows = map(sheet.line, range(len(sheet.rows)))
+    return tuple(map(stripped, (*head, (), sheet.heading(), *rows)))
 
 
 def text(snapshot: Snapshot, width: int = 80, zone: tzinfo | None = None) -> str:
     """The same without tones, a line each."""
-    return "\n".join(text_of(line).rstrip() for line in lines(snapshot, width, zone)) + "\n"
+    return "\n".join(text_of(line) for line in lines(snapshot, width, zone)) + "\n"

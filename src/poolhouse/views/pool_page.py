@@ -1,7 +1,7 @@
 """One pool: what it may hold, what it holds, what it has done, and its three distributions as bars."""
 
 from poolhouse.fleet.snapshot import PoolRow, Times
-from poolhouse.meter.reading import Counters, PoolReading
+from poolhouse.meter.reading import PoolReading
 from poolhouse.views.bars import bars, summary
 from poolhouse.views.line import Line, Span, beside, cut_beginning, cut_line, left, printable, right, spread, words
 from poolhouse.views.pool_table import PoolEntry
@@ -13,6 +13,7 @@ _COUNTERS = (
     ("checkouts", "connects", "disconnects", "invalidated", "transactions"),
     ("commits", "rollbacks", "timeouts", "acquire_errors", "connect_errors"),
 )
+_NAME_CELLS = 15
 #: Counters of which each one is a failure.
 _FAILURES = ("timeouts", "acquire_errors", "connect_errors")
 _TITLES = {"wait": "wait", "use": "hold", "create": "connect"}
@@ -25,14 +26,10 @@ _HIGHEST = 8
 def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line, Line]:
     """Three lines: which pool of which process, how full it is, and what it may hold."""
     process = entry.process
-    full = words(
-        "used",
-        Span(
-            at_most(f"{exact(entry.used)}/{exact(entry.max_open)}", entry.is_bound)
-            + (" !" if entry.is_full else ""),
-            tone_of(entry.is_full),
-        ),
-    )
+    tone = tone_of(entry.is_full)
+    used = at_most(f"{exact(entry.used)}/{exact(entry.max_open)}", entry.is_bound)
+    bar = meter(entry.used, entry.max_open, 20, "bad" if entry.is_full else "good")
+    full = words("used", Span(f"{used} !" if entry.is_full else used, tone))
     is_waiting = is_positive(entry.waiting)
     reading = entry.pool.reading if entry.pool else None
     first = [
@@ -43,11 +40,10 @@ def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line,
         words(printable(entry.kind)),
     ]
     second = [
-        (*full, Span(" "), *meter(entry.used, entry.max_open, 20, "bad" if entry.is_full else "good")),
+        (*full, Span(" "), *bar, Span(f" {share(entry.used, entry.max_open)}")),
         words("idle", exact(entry.idle)),
         words("waiting", Span(exact(entry.waiting) + (" !" if is_waiting else ""), tone_of(is_waiting))),
         words("detached", exact(reading.gauges.detached if reading else process.sums.detached)),
-        words(share(entry.used, entry.max_open)),
     ]
     third = [
         *_limits(reading),
@@ -102,36 +98,20 @@ def _peaks(pool: PoolRow) -> Line:
 def _counters(pool: PoolRow, width: int) -> tuple[Line, ...]:
     """The counters in two columns: name, since start, per second."""
     column = min(52, (width - 4) // 2)
-    heading = (
-        Span(
-            " "
-            + "".join(
-                left(left("", 15) + right("since start", 12) + right("per s", 8), column) for _ in _COUNTERS
-            ),
-            "dim",
-        ),
+    heading = left(right("since start", _NAME_CELLS + 12) + right("per s", 8), column)
+    rows = (
+        [span for name in names for span in _counter(name, pool, column)] for names in zip(*_COUNTERS, strict=True)
     )
-    lines: list[Line] = [heading]
-    for names in zip(*_COUNTERS, strict=True):
-        spans: list[Span] = [Span(" ")]
-        for name in names:
-            spans += _counter(name, pool, column)
-        lines.append(tuple(spans))
+    lines = ((Span(" "), Span(heading * len(_COUNTERS), "dim")), *((Span(" "), *row) for row in rows))
     return tuple(cut_line(line, width) for line in lines)
 
 
-def _counter(name: str, pool: PoolRow, width: int) -> tuple[Span, Span]:
-    per_second = getattr(pool.rates, name)
+def _counter(name: str, pool: PoolRow, width: int) -> Line:
+    since_start, per_second = getattr(pool.reading.counters, name), getattr(pool.rates, name)
     is_bad = name in _FAILURES and is_positive(per_second)
-    text = right(exact(_since_start(pool.reading.counters, name)), 12) + right(rate(per_second), 8)
-    return Span(left(name.replace("_", " "), 15)), Span(
-        left(text + (" !" if is_bad else ""), width - 15), tone_of(is_bad)
-    )
-
-
-def _since_start(counters: Counters, name: str) -> int | None:
-    value: int | None = getattr(counters, name)
-    return value
+    numbers = right(exact(since_start), 12) + right(rate(per_second), 8) + (" !" if is_bad else "")
+    title = Span(left(name.replace("_", " "), _NAME_CELLS))
+    return title, Span(left(numbers, width - _NAME_CELLS), tone_of(is_bad))
 
 
 def _blocks(recent: Times, reading: PoolReading, width: int, free: int) -> list[list[Line]]:

@@ -10,8 +10,8 @@ from poolhouse.views.line import Line
 class Bar(Widget):
     """Lines over the window's whole width; as high as there are lines."""
 
-    def __init__(self, id: str) -> None:  # noqa: A002  # Textual's name for it
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._lines: tuple[Line, ...] = ()
 
     def show(self, lines: tuple[Line, ...]) -> None:

@@ -1,5 +1,7 @@
 """A page of text that scrolls, or a notice in the window's middle."""
 
+from collections.abc import Hashable
+
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -15,10 +17,21 @@ class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__()
         self._lines: tuple[Line, ...] = ()
         self._is_notice = False
+        self._subject: Hashable = None
 
-    def show(self, lines: tuple[Line, ...], *, is_notice: bool, is_dim: bool) -> None:
-        """Draw these lines from now on: from the top, or as a notice in the middle."""
+    def show(self, lines: tuple[Line, ...], subject: Hashable, *, is_notice: bool, is_dim: bool) -> None:
+        """Draw these lines from now on.
+
+        Args:
+            lines: What to draw.
+            subject: What they are about; another subject begins at its first line.
+            is_notice: Whether they stand in the window's middle.
+            is_dim: Whether they are of an earlier time.
+        """
         lines = tuple(map(dimmed, lines)) if is_dim else lines
+        if subject != self._subject:
+            self._subject = subject
+            self.move_to_start()
         if lines == self._lines and is_notice == self._is_notice:
             return
         self._lines, self._is_notice = lines, is_notice

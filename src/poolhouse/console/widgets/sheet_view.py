@@ -52,9 +52,10 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
         self._sheet, self._is_dim = sheet, is_dim
         if is_other_table:
             self._key = None
+        was_in_sight = self._first_in_sight <= self._cursor < self._first_in_sight + self._rows_in_sight
         self.virtual_size = Size(sheet.width, len(sheet.rows) + 1)
-        self._place_cursor(self._index_of_key())
-        self.refresh()
+        # Who has scrolled away with the mouse is not brought back by the next snapshot.
+        self._place_cursor(self._index_of_key(), is_followed=was_in_sight)
 
     def move(self, rows: int) -> None:
         """Move the cursor down, or up where negative, as far as there are rows."""
@@ -84,7 +85,7 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
             return Strip.blank(width)
         if y == 0:
             return strip(sheet.heading(), width)
-        index = round(self.scroll_y) + y - 1
+        index = self._first_in_sight + y - 1
         if index >= len(sheet.rows):
             return Strip.blank(width)
         line = dimmed(sheet.line(index)) if self._is_dim else sheet.line(index)
@@ -98,11 +99,15 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
             if (heading := self._sheet.heading_at(event.x)) is not None:
                 self.post_message(self.HeadingClicked(heading))
             return
-        index = round(self.scroll_y) + event.y - 1
+        index = self._first_in_sight + event.y - 1
         if index < len(self._sheet.rows):
             self._place_cursor(index)
             if event.chain == 2:
                 self.open()
+
+    @property
+    def _first_in_sight(self) -> int:
+        return round(self.scroll_y)
 
     @property
     def _rows_in_sight(self) -> int:
@@ -118,13 +123,13 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
             (index for index, row in enumerate(self._sheet.rows) if key_of(row) == self._key), self._cursor
         )
 
-    def _place_cursor(self, index: int) -> None:
+    def _place_cursor(self, index: int, *, is_followed: bool = True) -> None:
         rows = self._sheet.rows if self._sheet is not None else ()
         self._cursor = max(0, min(index, len(rows) - 1))
         self._key = self._sheet.table.key(rows[self._cursor]) if self._sheet is not None and self._cursor else None
-        top, in_sight = round(self.scroll_y), self._rows_in_sight
-        if self._cursor < top:
+        last = self._first_in_sight + self._rows_in_sight - 1
+        if is_followed and self._cursor < self._first_in_sight:
             self.scroll_to(y=self._cursor, animate=False)
-        elif self._cursor >= top + in_sight:
-            self.scroll_to(y=self._cursor - in_sight + 1, animate=False)
+        elif is_followed and self._cursor > last:
+            self.scroll_to(y=self._cursor - self._rows_in_sight + 1, animate=False)
         self.refresh()
