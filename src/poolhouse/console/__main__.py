@@ -1,6 +1,6 @@
 """``python -m poolhouse.console`` is ``connmon``."""
 
-from poolhouse.cli import connmon
+from poolhouse.console.command import connmon
 
 if __name__ == "__main__":
-    connmon()
+    connmon(prog_name="connmon")
