@@ -1,8 +1,7 @@
 """UDP sockets at several addresses, and the one thread that reads them all.
 
 What waits to be read waits in the kernel, in a buffer of fixed size for each socket: a flood costs datagrams,
-never memory. A queue and a second thread between socket and parser would lose more: both need the interpreter's
-lock, and the one that receives would wait up to 5 ms for it after every datagram.
+never memory.
 """
 
 import errno
