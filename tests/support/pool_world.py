@@ -143,11 +143,11 @@ class World:
         if self.held:
             conn = self.held.pop(self.random.randrange(len(self.held)))
             status = self.random.choice([IDLE, IDLE, IN_TRANSACTION, BROKEN])
-            job = self.core.put(conn, status, self.now)
+            job = self.core.put(conn, status, self.now, is_inline=self.random.random() < 0.3)
             if isinstance(job, Close):
                 job.conn.is_closed = True
             elif job is not None:
-                self.core.post(job)
+                self.running.append(job)
 
     def time_out(self) -> None:
         if self.queued:
@@ -301,6 +301,7 @@ class World:
             assert not counted[State.IDLE], "too large, and yet something is free"
         owned = [job.slot for job in self.running if isinstance(job, (Connect, Return, Probe))] + self.behind
         assert len(owned) == len(set(owned)), "two workers on one connection"
+        assert core.worked_on == {slot for slot in owned if slot in core.working}
         for slot, state in states.items():
             if state is State.IDLE:
                 assert slot.generation == core.generation, "drained, and yet free"

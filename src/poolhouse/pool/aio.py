@@ -16,7 +16,7 @@ from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.base import BasePool, describe, logger
 from poolhouse.pool.core import BROKEN, FULL, PoolCore, Vet, Waiter
 from poolhouse.pool.hooks import PoolHooks, tell
-from poolhouse.pool.jobs import Close, Lane, Reason
+from poolhouse.pool.jobs import Close, Lane, Reason, Return
 from poolhouse.pool.options import SECOND, Order, Shrink, size_limits
 from poolhouse.pool.slot import Slot
 
@@ -251,7 +251,6 @@ class AsyncConnectionPool(BasePool, Generic[ACT]):
                 core = self._core
                 tell(self.hooks.acquired, conn, (self._now() - now) / 1e9, core.size, core.free)
             if checkout is not None:
-                checkout._token = waiter
                 checkout._conn = conn
             return conn
         except BaseException:
@@ -377,27 +376,24 @@ class AsyncConnectionPool(BasePool, Generic[ACT]):
             return
         if self._loop is not None and get_running_loop() is not self._loop:
             raise self._wrong_loop()
-        job = self._put(conn)
+        job = self._put(conn, is_inline=self._reset_inline)
         if isinstance(job, Close) and job.reason not in (Reason.NOT_KEPT, Reason.CLOSED):
             self._core.post(job)
             self._settle()
         elif isinstance(job, Close):
             await self._shielded(self._work.close(job))
-        elif job is not None and self._reset_inline:
+        elif job is not None:
             await self._shielded(self._work.restore(job))
             self._settle()
-        elif job is not None:
-            self._core.post(job)
-            self._settle()
 
-    def _put(self, conn: Any, *, is_expected: bool = False) -> Any:
+    def _put(self, conn: Any, *, is_expected: bool = False, is_inline: bool = False) -> Close | Return | None:
         """Give the connection to the core; what is left to do."""
         now, lease = self._now(), self._core.leases.get(id(conn))
         status = self._status(conn)
         if self._marks and lease is not None:
             conn._pool = None
         try:
-            job = self._core.put(conn, status, now, is_expected=is_expected)
+            job = self._core.put(conn, status, now, is_expected=is_expected, is_inline=is_inline)
         except KeyError:
             raise self._foreign(conn) from None
         self._settle()
@@ -409,7 +405,8 @@ class AsyncConnectionPool(BasePool, Generic[ACT]):
 
     def _put_behind(self, conn: Any) -> None:
         """Give the connection back without waiting: its client was cancelled, or has an error to raise."""
-        if (job := self._put(conn, is_expected=True)) is not None:
+        job = self._put(conn, is_expected=True)
+        if isinstance(job, Close):
             self._core.post(job)
             self._settle()
 

@@ -22,7 +22,7 @@ from poolhouse.pool.drivers.sockets import is_quiet
 from poolhouse.pool.holders import Holder, site_of
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.options import Order, PoolOptions, Shrink, size_limits
-from poolhouse.pool.slot import Lease
+from poolhouse.pool.slot import Lease, is_of_call
 from poolhouse.pool.stats import Reader
 
 logger = logging.getLogger("poolhouse.pool")
@@ -293,9 +293,9 @@ class BasePool:
             return False
 
     def _is_held(self, conn: Any, token: object) -> bool:
-        """Whether the checkout that `token` marks (a stamp, or a waiter) still has the connection."""
+        """Whether the checkout that the stamp `token` marks still has the connection."""
         lease = self._core.leases.get(id(conn))
-        return lease is not None and (lease[1] is token or lease[4] is token)
+        return lease is not None and is_of_call(lease, token)
 
     def _foreign(self, conn: Any) -> ValueError:
         """The exception for a connection that cannot be returned to this pool."""

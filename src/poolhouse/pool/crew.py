@@ -8,13 +8,17 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from threading import Lock
-from typing import Any
+from threading import RLock
+from typing import Any, ParamSpec, TypeVar
 
 from poolhouse.clock import Clock
 from poolhouse.pool.core import FULL, Notice, PoolCore, Waiter
 from poolhouse.pool.jobs import Job, Lane
+from poolhouse.pool.slot import is_of_call
 from poolhouse.pool.threads import Parker, Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger = logging.getLogger("poolhouse.pool")
 
@@ -23,11 +27,14 @@ LINGER = 2.0
 
 
 class Turn:
-    """``with turn as core``: one critical section on the core, and what it brings about, after the lock is gone.
+    """``turn(core.request, waiter, now)``: one call of the core under the lock, and then what it brings about.
+
+    An exception (KeyboardInterrupt) may strike anywhere in here: the lock is released, and
+    whoever was to be woken is.
 
     Attributes:
-        lost: Checkouts of which a finalizer found that nobody will end them: connection, and stamp or waiter. A
-            finalizer may run inside the critical section, so it only appends here and never waits for the lock.
+        lost: Checkouts of which a finalizer found that nobody will end them: connection and stamp. A finalizer may
+            run inside the critical section, so it only appends here and never waits for the lock.
     """
 
     __slots__ = ("_clock", "_core", "_lock", "_plan", "_tell", "lost")
@@ -42,37 +49,50 @@ class Turn:
         self._core = core
         self._clock = clock
         #: Held for a few microseconds at a time, by whoever changes the core other than by `take` and `give`.
-        self._lock = Lock()
+        #: It is never taken twice; an RLock because that knows who has it.
+        self._lock = RLock()
         self._plan = plan
         self._tell = tell
         self.lost: deque[tuple[Any, object]] = deque()
 
-    def __enter__(self) -> PoolCore:
-        self._lock.acquire()
-        if self.lost:
-            self._reclaim_locked()
-        return self._core
-
-    def __exit__(self, *exception: object) -> None:
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `call`, a method of the core, returns."""
         core = self._core
         woken: list[Waiter] = core.woken
-        if woken:
-            core.woken = []
-        calls = self._plan()
-        self._lock.release()
-        for waiter in woken:
-            waiter.wake()
-        for call in calls:
-            call()
-        while core.notices:
-            self._tell(core.notices.popleft())
+        calls: list[Callable[[], None]] = []
+        try:
+            with self._lock:
+                if self.lost:
+                    self._reclaim_locked()
+                result = call(*args, **kwargs)
+                woken = core.woken
+                if woken:
+                    core.woken = []
+                calls = self._plan()
+            for waiter in woken:
+                waiter.wake()
+            for each in calls:
+                each()
+            while core.notices:
+                self._tell(core.notices.popleft())
+        except BaseException:
+            # Between the body of `with` and the release an exception finds the lock still held. What was begun
+            # is done again from the start: to wake, and to call, twice does no harm.
+            if self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+                self._lock.release()
+            for waiter in woken:
+                waiter.wake()
+            for each in calls:
+                each()
+            raise
+        return result
 
     def _reclaim_locked(self) -> None:
         core = self._core
         while self.lost:
             conn, token = self.lost.popleft()
             lease = core.leases.get(id(conn))
-            if lease is not None and (lease[1] is token or lease[4] is token):
+            if lease is not None and is_of_call(lease, token):
                 core.interrupted_give(conn, lease, self._clock.monotonic_ns())
 
 
@@ -108,7 +128,8 @@ class Crew:
         self._threads = threads
         self._perform = perform
         self._abort = abort
-        self._workers = dict.fromkeys(Lane, 0)
+        #: The workers, by a token each: to start, or to leave, twice changes nothing.
+        self._workers: dict[Lane, set[object]] = {lane: set() for lane in Lane}
         self._resting: dict[Lane, list[Parker]] = {lane: [] for lane in Lane}
         self._keeper: Parker | None = None
         self._keeper_wakes_at: float = 0.0
@@ -139,7 +160,7 @@ class Crew:
 
     def is_busy(self) -> bool:
         """Whether there are threads besides those that rest."""
-        return any(self._workers[lane] > len(self._resting[lane]) for lane in Lane)
+        return any(len(self._workers[lane]) > len(self._resting[lane]) for lane in Lane)
 
     def _notice(self, notice: Notice) -> None:
         if notice is FULL:
@@ -168,18 +189,20 @@ class Crew:
                 for key, (deadline, conn) in list(self._guards.items()):
                     if deadline <= now and self._guards.pop(key, None) is not None:
                         self._abort(conn)
-                with self.turn as core:
-                    core.tick(now)
-                    core.has_new_deadline = False
-                    due = [deadline for deadline, _ in list(self._guards.values())]
-                    if (deadline_of_core := core.next_deadline(now)) is not None:
-                        due.append(deadline_of_core)
-                    self._keeper_wakes_at = min(due, default=float("inf"))
+                self.turn(self._tick_locked, now)
             except Exception:
                 logger.exception("pool %r: unexpected; going on", self._name)
                 self._keeper_wakes_at = self._clock.monotonic_ns() + 1e9
             pause = (self._keeper_wakes_at - self._clock.monotonic_ns()) / 1e9
             keeper.park(None if pause == float("inf") else pause)
+
+    def _tick_locked(self, now: int) -> None:
+        self._core.tick(now)
+        self._core.has_new_deadline = False
+        due = [deadline for deadline, _ in list(self._guards.values())]
+        if (deadline := self._core.next_deadline(now)) is not None:
+            due.append(deadline)
+        self._keeper_wakes_at = min(due, default=float("inf"))
 
     # -- Workers ------------------------------------------------------------------------------------------------
 
@@ -194,9 +217,10 @@ class Crew:
                 continue
             if self._resting[lane]:
                 calls.append(self._resting[lane].pop().unpark)
-            elif self._workers[lane] < core.options.num_workers:
-                self._workers[lane] += 1
-                calls.append(partial(self._start, partial(self._work, lane), lane.value))
+            elif len(self._workers[lane]) < core.options.num_workers:
+                token = object()
+                self._workers[lane].add(token)
+                calls.append(partial(self._start, partial(self._work, lane, token), lane.value))
         if not core.is_open:
             return calls
         if self._keeper is None:
@@ -214,24 +238,30 @@ class Crew:
     def _start(self, target: Callable[[], None], role: str) -> None:
         self._threads.start(target, f"{self._name}-{role}")
 
-    def _work(self, lane: Lane) -> None:
+    def _work(self, lane: Lane, token: object) -> None:
         """Do jobs of one lane until there has been none for a while."""
         parker = self._threads.parker()
-        resting = self._resting[lane]
         while True:
-            with self.turn as core:
-                job = core.next_job(lane, self._clock.monotonic_ns())
-                if job is None:
-                    resting.append(parker)
+            job = self.turn(self._next_job_locked, lane, parker)
             if job is not None:
                 self._perform(job)
                 continue
             self.wake_watchers()
             if not self._is_dismissed and parker.park(LINGER):
                 continue
-            with self.turn:
-                if parker not in resting:
-                    continue  # There is work for this thread after all.
-                resting.remove(parker)
-                self._workers[lane] -= 1
-            return
+            if self.turn(self._has_left_locked, lane, parker, token):
+                return
+
+    def _next_job_locked(self, lane: Lane, parker: Parker) -> Job | None:
+        job = self._core.next_job(lane, self._clock.monotonic_ns())
+        if job is None:
+            self._resting[lane].append(parker)
+        return job
+
+    def _has_left_locked(self, lane: Lane, parker: Parker, token: object) -> bool:
+        """Whether the worker may go: not if it was called for while it decided to."""
+        if parker not in self._resting[lane]:
+            return False
+        self._resting[lane].remove(parker)
+        self._workers[lane].discard(token)
+        return True

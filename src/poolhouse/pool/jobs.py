@@ -1,4 +1,4 @@
-"""What the core asks its shell to do outside the lock, as plain values.
+"""What the core asks its shell to do, or to tell, outside the lock, as plain values.
 
 A job that owns a slot must be answered: `Connect` by `PoolCore.connected` or `connect_failed`, `Return` by
 `PoolCore.returned`, `Probe` by `PoolCore.probed`. `Close` and `ReconnectFailed` need no answer.
@@ -6,9 +6,9 @@ A job that owns a slot must be answered: `Connect` by `PoolCore.connected` or `c
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from poolhouse.pool.slot import Slot
+from poolhouse.pool.slot import Lease, Slot
 
 
 class Lane(Enum):
@@ -81,3 +81,23 @@ class ReconnectFailed:
 
 
 Job: TypeAlias = Connect | Return | Probe | Close | ReconnectFailed
+
+
+class HeldLong(NamedTuple):
+    """A client has had a connection for longer than `hold_warning`."""
+
+    lease: Lease
+    held: int
+
+
+class ReturnedAfterAll(NamedTuple):
+    """A connection of which `HeldLong` told has come back."""
+
+    lease: Lease
+    held: int
+
+
+#: The pool has its `min_size` connections for the first time since it was opened.
+FULL = "full"
+
+Notice: TypeAlias = HeldLong | ReturnedAfterAll | str

@@ -92,3 +92,8 @@ class Slot:
 #: the pool itself works on it. A plain tuple: making one costs a tenth of a NamedTuple, and its identity tells
 #: one lease from all others.
 Lease: TypeAlias = tuple[Slot, int, CodeType | None, int, Any]
+
+
+def is_of_call(lease: Lease, stamp: object) -> bool:
+    """Whether a lease belongs to the call that began at `stamp`: that very object, by which path ever it came."""
+    return lease[1] is stamp or (lease[4] is not None and lease[4].since is stamp)

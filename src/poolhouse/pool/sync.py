@@ -83,8 +83,11 @@ class Checkout(Generic[CT]):
     def __del__(self) -> None:
         # Only where an exception struck between the end of the block and the first instruction of `__exit__`, or
         # the block was never left. A finalizer may run anywhere: it leaves word; the next slow call acts on it.
-        if self._conn is not None:
-            self._pool._crew.turn.lost.append((self._conn, self._token))
+        try:
+            if self._conn is not None:
+                self._pool._crew.turn.lost.append((self._conn, self._token))
+        except AttributeError:
+            return  # It struck while the context was made.
 
 
 class ConnectionPool(BasePool, Generic[CT]):
@@ -194,6 +197,7 @@ class ConnectionPool(BasePool, Generic[CT]):
             self.name, self._core, self._clock, self._threads, self._work.perform, self._driver.abort, say
         )
         self._turn = self._work.turn = self._crew.turn
+        self._work.core = self._core
 
     # -- Getting and giving back ----------------------------------------------------------------------------------
 
@@ -233,10 +237,12 @@ class ConnectionPool(BasePool, Generic[CT]):
                 if self._marks:
                     conn._pool = self  # type: ignore[attr-defined]  # psycopg's
                 return conn
+            return self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
+        except Exception:
+            raise
         except BaseException:
             self._undo_take(stamp)
             raise
-        return self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
 
     def putconn(self, conn: CT) -> None:
         """Give back a connection that `getconn` returned.
@@ -262,20 +268,20 @@ class ConnectionPool(BasePool, Generic[CT]):
         except Exception:
             raise
         except BaseException:
-            with self._turn as core:
-                core.interrupted_give(conn, lease, self._now())
+            self._turn(self._core.interrupted_give, conn, lease, self._now())
             raise
 
     def _attend(self) -> None:
-        with self._turn as core:
-            core.attend(self._now())
-            jobs = core.leftovers()
-        for job in jobs:
+        self._turn(self._core.attend, self._now())
+        self._finish_closing()
+
+    def _finish_closing(self) -> None:
+        """Close what a closed pool has left: its workers may have gone."""
+        for job in self._turn(self._core.leftovers):
             self._work.perform(job)
 
     def _undo_take(self, stamp: int) -> None:
-        with self._turn as core:
-            core.interrupted_take(stamp, self._now())
+        self._turn(self._core.interrupted_take, stamp, self._now())
 
     def _getconn_slowly(
         self,
@@ -300,14 +306,12 @@ class ConnectionPool(BasePool, Generic[CT]):
                 core = self._core
                 tell(self.hooks.acquired, conn, (self._now() - now) / 1e9, core.size, core.free)
             if checkout is not None:
-                checkout._token = waiter
                 checkout._conn = conn
             return conn
         except BaseException:
             if checkout is not None:
                 checkout._conn = None
-            with self._turn as core:
-                core.abandon(waiter, self._now())
+            self._turn(self._core.abandon, waiter, self._now())
             raise
 
     def _wait_for(self, waiter: Waiter, parker: Any, deadline: int) -> Any:
@@ -315,11 +319,9 @@ class ConnectionPool(BasePool, Generic[CT]):
         is_first = False
         may_wait = deadline > waiter.since
         while True:
-            with self._turn as core:
-                is_answered = core.request(waiter, self._now(), may_wait=may_wait, is_first=is_first)
+            is_answered = self._turn(self._core.request, waiter, self._now(), may_wait=may_wait, is_first=is_first)
             if not is_answered and not parker.park((deadline - self._now()) / 1e9):
-                with self._turn as core:
-                    is_over = core.time_out(waiter, self._now())
+                is_over = self._turn(self._core.time_out, waiter, self._now())
                 if is_over:
                     raise self._timed_out(waiter)
             if waiter.refusal is not None:
@@ -337,8 +339,7 @@ class ConnectionPool(BasePool, Generic[CT]):
                 return conn
             is_first = True
             if self._now() >= deadline:
-                with self._turn as core:
-                    core.time_out(waiter, self._now())
+                self._turn(self._core.time_out, waiter, self._now())
                 raise self._timed_out(waiter)
 
     def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: int) -> Any:
@@ -351,13 +352,11 @@ class ConnectionPool(BasePool, Generic[CT]):
             self._work.examine(conn, with_check=vet is Vet.CHECK)
         except Exception as error:
             logger.warning("discarding broken connection: %s: %s", conn, describe(error))
-            with self._turn as core:
-                core.found_dead(waiter, error, self._now())
+            self._turn(self._core.found_dead, waiter, error, self._now())
             return None
         finally:
             self._crew.unguard(slot)
-        with self._turn as core:
-            core.proven(slot, self._now())
+        self._turn(self._core.proven, slot, self._now())
         return conn
 
     def _connect_here(self, waiter: Waiter, slot: Slot, deadline: int) -> Any:
@@ -366,13 +365,11 @@ class ConnectionPool(BasePool, Generic[CT]):
         try:
             conn = self._work.connection(max(0.0, (deadline - began) / 1e9))
         except BaseException as error:
-            with self._turn as core:
-                waiter.slot = None
-                core.connect_failed(slot, error, self._now())
+            waiter.slot = None
+            self._turn(self._core.connect_failed, slot, error, self._now())
             raise
         now = self._now()
-        with self._turn as core:
-            job = core.connected(slot, conn, now - began, now, waiter)
+        job = self._turn(self._core.connected, slot, conn, now - began, now, waiter)
         tell(self.hooks.connected, conn, (now - began) / 1e9)
         if job is not None:
             self._work.close(job)
@@ -399,14 +396,9 @@ class ConnectionPool(BasePool, Generic[CT]):
         status = self._status(conn)
         if self._marks and id(conn) in self._core.leases:
             conn._pool = None
-        now = self._now()
+        now, lease = self._now(), self._core.leases.get(id(conn))
         try:
-            with self._turn as core:
-                lease = core.leases.get(id(conn))
-                job = core.put(conn, status, now)
-                if job is not None and not isinstance(job, Close) and not self._reset_inline:
-                    core.post(job)
-                    job = None
+            job = self._turn(self._core.put, conn, status, now, is_inline=self._reset_inline)
         except KeyError:
             raise self._foreign(conn) from None
         if lease is not None:
@@ -438,10 +430,9 @@ class ConnectionPool(BasePool, Generic[CT]):
 
     def _open(self) -> None:
         self._opens_itself = False
-        with self._turn as core:
-            if core.was_closed:
-                raise self._errors.closed("pool has already been opened/closed and cannot be reused")
-            core.open(self._now())
+        if self._core.was_closed:
+            raise self._errors.closed("pool has already been opened/closed and cannot be reused")
+        self._turn(self._core.open, self._now())
 
     def _greet(self) -> None:
         if self._core.greets:
@@ -488,8 +479,7 @@ class ConnectionPool(BasePool, Generic[CT]):
             timeout: How long to wait for the background threads to end, in seconds; 0 for not at all.
         """
         self._warns_of_implicit_open = self._opens_itself = False
-        with self._turn as core:
-            core.close(self._now())
+        self._turn(self._core.close, self._now())
         self._crew.wake_watchers()
         deadline = self._now() + int(timeout * SECOND)
         parker = self._threads.parker()
@@ -497,11 +487,8 @@ class ConnectionPool(BasePool, Generic[CT]):
         while self._crew.is_busy() and self._now() < deadline:
             parker.park((deadline - self._now()) / 1e9)
         self._crew.watchers.remove(parker)
-        with self._turn as core:
-            self._crew.dismiss()
-            jobs = core.leftovers()
-        for job in jobs:
-            self._work.perform(job)
+        self._crew.dismiss()
+        self._finish_closing()
 
     def __enter__(self) -> "Self":
         """Open the pool, if it is not open."""
@@ -527,8 +514,7 @@ class ConnectionPool(BasePool, Generic[CT]):
     def resize(self, min_size: int, max_size: int | None = None) -> None:
         """Change the limits of the pool's size."""
         min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
-        with self._turn as core:
-            core.resize(min_size, max_size, self._now())
+        self._turn(self._core.resize, min_size, max_size, self._now())
 
     def check(self) -> None:
         """Ask the server through each idle connection; replace those that do not answer.
@@ -537,8 +523,7 @@ class ConnectionPool(BasePool, Generic[CT]):
         """
         seen: set[Slot] = set()
         while True:
-            with self._turn as core:
-                slot = core.claim_for_check(seen, self._now())
+            slot = self._turn(self._core.claim_for_check, seen, self._now())
             if slot is None:
                 return
             seen.add(slot)
@@ -546,13 +531,11 @@ class ConnectionPool(BasePool, Generic[CT]):
             try:
                 is_alive = self._work.is_alive(slot.conn)
             finally:
-                with self._turn as core:
-                    core.probed(slot, is_alive, self._now())
+                self._turn(self._core.probed, slot, is_alive, self._now())
 
     def drain(self) -> None:
         """Replace every connection by a new one: those that are out when they come back."""
-        with self._turn as core:
-            core.drain(self._now())
+        self._turn(self._core.drain, self._now())
 
     @staticmethod
     def check_connection(conn: CT) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolError
 from poolhouse.pool.base import STATUS, describe, logger
-from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD
+from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
 from poolhouse.pool.crew import Turn
 from poolhouse.pool.drivers.protocol import Driver
 from poolhouse.pool.hooks import PoolHooks, tell
@@ -32,6 +32,7 @@ class Work:
         log_failed_connect: Callable[..., None],
     ) -> None:
         """See the pool's parameters; `reconnect_failed` calls the user's with the pool, if there still is one."""
+        self.core: PoolCore
         self.turn: Turn
         self._name = name
         self._driver = driver
@@ -87,13 +88,11 @@ class Work:
         try:
             conn = self.connection(None)
         except BaseException as error:
-            with self.turn as core:
-                is_loud = core.connect_failed(slot, error, self._clock.monotonic_ns())
+            is_loud = self.turn(self.core.connect_failed, slot, error, self._clock.monotonic_ns())
             self._log_failed_connect(error, is_loud=is_loud)
             return
         now = self._clock.monotonic_ns()
-        with self.turn as core:
-            job = core.connected(slot, conn, now - began, now)
+        job = self.turn(self.core.connected, slot, conn, now - began, now)
         tell(self._hooks.connected, conn, (now - began) / 1e9)
         if job is not None:
             self.close(job)
@@ -105,8 +104,7 @@ class Work:
         try:
             is_good = self._is_restored(conn, job)
         finally:
-            with self.turn as core:
-                core.returned(job.slot, is_good, self._clock.monotonic_ns())
+            self.turn(self.core.returned, job.slot, is_good, self._clock.monotonic_ns())
 
     def _is_restored(self, conn: Any, job: Return) -> bool:
         try:
@@ -136,8 +134,7 @@ class Work:
         try:
             is_alive = self.is_alive(slot.conn)
         finally:
-            with self.turn as core:
-                core.probed(slot, is_alive, self._clock.monotonic_ns())
+            self.turn(self.core.probed, slot, is_alive, self._clock.monotonic_ns())
 
     def examine(self, conn: Any, *, with_check: bool) -> None:
         """Raise if the connection is dead; leave it idle if it is not."""

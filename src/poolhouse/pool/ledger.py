@@ -1,0 +1,359 @@
+"""Who has which connection: the containers, the path without a lock, and what every other part does to a slot.
+
+See `poolhouse.pool.core` for the rules and invariants.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from types import CodeType
+from typing import Any
+
+from poolhouse.meter.meter import BATCH, HighWater, Meter
+from poolhouse.meter.reading import Gauges, Limits, Mark
+from poolhouse.pool.holders import Holder, holders_of
+from poolhouse.pool.jobs import Close, Job, Lane, Notice, Probe, Reason
+from poolhouse.pool.options import PoolOptions, nanoseconds
+from poolhouse.pool.slot import Lease, Slot, State
+from poolhouse.pool.stats import Counts
+from poolhouse.pool.waiter import Waiter
+
+CONNECT, RETURN = Lane.CONNECT, Lane.RETURN
+
+
+class Ledger:
+    """The state of a pool, and the smallest steps that change it."""
+
+    # More attributes than CPython keeps beside the object: slots are the faster.
+    __slots__ = (
+        "_always",
+        "_check_idle",
+        "_count_hold",
+        "_count_wait",
+        "_hint",
+        "_hold_warning",
+        "_lanes",
+        "_lifetime",
+        "_look_after",
+        "_peak_used",
+        "_pop",
+        "_random",
+        "_stale",
+        "_suspect_before",
+        "_unpop",
+        "_used",
+        "_uses",
+        "_wanted_before",
+        "_warned",
+        "_was_exhausted",
+        "attention",
+        "connecting",
+        "counts",
+        "generation",
+        "greets",
+        "has_new_deadline",
+        "idle",
+        "is_full",
+        "is_open",
+        "leases",
+        "max_kept",
+        "max_size",
+        "meter",
+        "min_size",
+        "notices",
+        "options",
+        "slots",
+        "suspects",
+        "waiters",
+        "was_closed",
+        "woken",
+        "worked_on",
+        "working",
+    )
+
+    def __init__(self, options: PoolOptions, meter: Meter, random: Callable[[], float]) -> None:
+        """A core that is not open yet.
+
+        Args:
+            options: Validated.
+            meter: Where durations and marks go.
+            random: Numbers in [0, 1), for jitter.
+        """
+        self.options = options
+        self.min_size = options.min_size
+        self.max_size = options.max_size
+        self.max_kept = options.max_kept
+        self.meter = meter
+        self.counts = Counts()
+        self.leases: dict[int, Lease] = {}
+        self.idle: deque[Slot] = deque()
+        self.slots: dict[int, Slot] = {}
+        self.connecting: set[Slot] = set()
+        self.working: set[Slot] = set()
+        #: Those of `working` on which somebody really is at work; for the others there is a job.
+        self.worked_on: set[Slot] = set()
+        self.suspects: set[Slot] = set()
+        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self.woken: list[Waiter] = []
+        self.notices: deque[Notice] = deque()
+        self.generation = 0
+        self.is_open = False
+        self.was_closed = False
+        self.is_full = False
+        self.attention = True
+        #: The shell wants to see the first request, on whichever path it comes.
+        self.greets = False
+        #: `next_deadline` may have come nearer since the shell last asked.
+        self.has_new_deadline = False
+        self._random = random
+        self._always = (
+            options.max_kept == 0
+            or options.has_reset
+            or options.is_watched
+            or options.hold_warning is not None
+            or (options.has_check and options.check_idle is None)
+        )
+        self._pop = self.idle.popleft if options.idle_order == "fifo" else self.idle.pop
+        self._unpop = self.idle.appendleft if options.idle_order == "fifo" else self.idle.append
+        self._hint = self.idle.append
+        self._uses = meter.uses
+        self._count_wait, self._count_hold = meter.waits.append, meter.uses.append
+        self._used: HighWater = meter.used
+        #: The most connections in use in those intervals of the meter that ended since the last look for `shrink`.
+        self._peak_used = 0
+        self._was_exhausted = False
+        self._lifetime = nanoseconds(options.max_lifetime)
+        self._hold_warning = nanoseconds(options.hold_warning)
+        self._check_idle = -1 if options.check_idle is None else nanoseconds(options.check_idle)
+        look_after = nanoseconds(options.look_after)
+        if options.check_idle is not None:
+            look_after = min(look_after, self._check_idle)
+        #: Short beside the lifetime, so that what is fit when it comes back is not expired while it is.
+        self._look_after = min(look_after, self._lifetime // 20)
+        self._suspect_before = 0
+        self._stale = 0
+        #: Connects that clients asked for while nothing was out that could have served them.
+        self._wanted_before = 0
+        self._warned: dict[int, Lease] = {}
+        self._lanes: dict[Lane, deque[Job]] = {CONNECT: deque(), RETURN: deque()}
+
+    def take(self, now: int, code: CodeType, instruction: int) -> Any:
+        """A free connection, fit to be used as it is; ``None`` if the slow path must look.
+
+        Safe without a lock, because ``popleft``, ``setdefault`` and ``pop`` are one operation each under the GIL:
+        of all who come by hints of the same slot, exactly one gets its lease in. Only then, as the owner, does it
+        compare generation and fitness, which binds: nobody else can change them now. If the slot is not fit, the
+        lease goes first and the hint back after it, as a return does, and the slow path looks next.
+
+        Args:
+            now: A fresh ``monotonic_ns()``: the identity of this very object marks the lease as this call's,
+                so that `interrupted_take` can find it whatever instruction an exception came at.
+            code: The call site's code object,
+            instruction: and the offset of the instruction in it.
+        """
+        if self.attention:
+            return None
+        try:
+            slot = self._pop()
+        except IndexError:
+            return None
+        lease = (slot, now, code, instruction, None)
+        leases = self.leases
+        if leases.setdefault(slot.key, lease) is not lease:
+            return None
+        if slot.generation != self.generation or now >= slot.fit_until:
+            del leases[slot.key]
+            self._unpop(slot)
+            return None
+        if len(leases) > self._used.level:
+            self._used.reach(len(leases))
+        self._count_wait(0)
+        return slot.conn
+
+    def give(self, key: int, lease: Lease, now: int) -> bool:
+        """Take back a connection that is idle on the server; False if the slow path (`put`) must decide.
+
+        Safe without a lock: everything is decided and written while the lease still stands; then it goes, by
+        one ``pop`` that only one of two returners of the same connection wins, and the hint follows. The caller
+        looks at `attention` afterwards (rule 1). `retire_at` says no for all reasons that are known by then
+        (its lifetime, a policy that needs the slow path); nobody but its maker writes it.
+
+        Args:
+            key: ``id(conn)``.
+            lease: The lease that stands under it.
+            now: Now.
+        """
+        slot = lease[0]
+        if now >= slot.retire_at or lease[2] is None:
+            return False
+        slot.idle_since = now
+        slot.fit_until = now + self._look_after
+        if self.leases.pop(key, None) is not lease:
+            return False
+        self._hint(slot)
+        self._count_hold(now - lease[1])
+        if len(self._uses) >= BATCH:
+            self.meter.fold()
+        return True
+
+    @property
+    def size(self) -> int:
+        """Connections of the pool, those being made included."""
+        return len(self.slots) + len(self.connecting)
+
+    @property
+    def used(self) -> int:
+        """Connections that clients have; an upper bound while a call is in progress."""
+        return len(self.leases) - len(self.working)
+
+    @property
+    def free(self) -> int:
+        """Connections that nobody has."""
+        return len(self.slots) - len(self.leases)
+
+    def state_of(self, slot: Slot) -> State:
+        """Which state of the table in `slot` this one is in."""
+        if slot.is_closed:
+            return State.CLOSED
+        if slot in self.connecting:
+            return State.CONNECTING
+        lease = self.leases.get(slot.key)
+        if lease is None:
+            return State.IDLE
+        return State.WORKING if lease[2] is None else State.LEASED
+
+    def interval_closed(self, mark: Mark) -> None:
+        """The meter was read: its mark of connections in use begins anew, ours does not."""
+        self._peak_used = max(self._peak_used, mark.used)
+
+    def gauges(self) -> Gauges:
+        """For a reading of the meter."""
+        used = self.used
+        return Gauges(idle=len(self.slots) - used, used=used, waiting=len(self.waiters))
+
+    def limits(self) -> Limits:
+        """For a reading of the meter."""
+        kept = (self.max_size or None) if self.max_kept is None else self.max_kept
+        return Limits(max_open=self.max_size or None, max_idle=kept, min_idle=self.min_size)
+
+    def holders(self, now: int) -> tuple[Holder, ...]:
+        """Who has connections, the oldest lease first."""
+        return holders_of(list(self.leases.values()), now)
+
+    def post(self, job: Close) -> None:
+        """Leave to a worker what `put` returned."""
+        self._lanes[RETURN].append(job)
+
+    def leftovers(self) -> list[Job]:
+        """What a closed pool has left to do, for whoever comes last: there may be no workers any more."""
+        jobs: list[Job] = []
+        if self.was_closed:
+            jobs.extend(self._lanes[RETURN])
+            self._lanes[RETURN].clear()
+        return jobs
+
+    def _attend(self) -> None:
+        self.attention = bool(
+            self._always
+            or self.greets
+            or self.waiters
+            or not self.is_open
+            or self._stale
+            or (self.max_kept is not None and self.size > self.max_kept)
+            or self.suspects
+            or self._is_oversized()
+        )
+
+    def _is_oversized(self, adding: int = 0) -> bool:
+        return 0 < self.max_size < self.size + adding
+
+    def _unwanted(self, slot: Slot, now: int, *, is_kept: bool = False) -> Reason | None:
+        """Why a good connection must not be used again; ``None`` if it may."""
+        if not self.is_open:
+            return Reason.CLOSED
+        if slot.generation != self.generation:
+            return Reason.DRAINED
+        if now >= slot.expires_at - (0 if is_kept else self._look_after):
+            return Reason.EXPIRED
+        if self._is_oversized():
+            return Reason.SHRUNK
+        if not is_kept and self.max_kept is not None and not self.waiters and self.free > self.max_kept:
+            return Reason.NOT_KEPT
+        return None
+
+    def _new_slot(self) -> Slot:
+        slot = Slot(self.generation)
+        self.connecting.add(slot)
+        return slot
+
+    def _mark_used(self) -> None:
+        used = self.used
+        if used > self._used.level:
+            self._used.reach(used)
+
+    def _claim_next(self, now: int = 0, waiter: Waiter | None = None) -> Slot | None:
+        """The next free slot, leased to the waiter, or to the pool; hints that lead nowhere are dropped."""
+        while True:
+            try:
+                slot = self._pop()
+            except IndexError:
+                return None
+            lease: Lease = (
+                (slot, now, None, 0, None)
+                if waiter is None
+                else (slot, now, waiter.code, waiter.instruction, waiter)
+            )
+            if not slot.is_closed and self.leases.setdefault(slot.key, lease) is lease:
+                return slot
+
+    def _claim_free(self, is_wanted: Callable[[Slot], bool], limit: int = -1) -> list[Slot]:
+        """The free slots of which `is_wanted` is true, leased to the pool; their hints are gone."""
+        claimed: list[Slot] = []
+        for slot in list(self.slots.values()):
+            if len(claimed) == limit:
+                break
+            lease: Lease = (slot, 0, None, 0, None)
+            if slot.key in self.leases or not is_wanted(slot):
+                continue
+            if self.leases.setdefault(slot.key, lease) is lease:
+                # It may be missing: a taker has popped it and will find the slot leased, or a returner is about
+                # to append it.
+                with suppress(ValueError):
+                    self.idle.remove(slot)
+                claimed.append(slot)
+        return claimed
+
+    def _work_on(self, slot: Slot, now: int) -> None:
+        """The pool itself owns the slot from now on."""
+        self.leases[slot.key] = (slot, now, None, 0, None)
+        self.working.add(slot)
+
+    def _free(self, slot: Slot, now: int) -> None:
+        """A slot on which the pool worked is good: to be used, unless it is not wanted any more."""
+        if (reason := self._unwanted(slot, now)) is not None:
+            self._discard(slot, reason)
+            return
+        self.leases.pop(slot.key, None)
+        self._hint(slot)
+
+    def _discard(self, slot: Slot, reason: Reason) -> None:
+        """Close, by a worker, a connection that this call owns."""
+        self._lanes[RETURN].append(self._retire(slot, reason))
+
+    def _retire(self, slot: Slot, reason: Reason) -> Close:
+        slot.is_closed = True
+        slot.fit_until = 0
+        self.has_new_deadline = True
+        self.slots.pop(slot.key, None)
+        self.leases.pop(slot.key, None)
+        self.working.discard(slot)
+        self.worked_on.discard(slot)
+        self.suspects.discard(slot)
+        if slot.generation != self.generation:
+            self._stale -= 1
+        return Close(slot.conn, reason)
+
+    def _probe_suspects(self, now: int) -> None:
+        for suspect in self._claim_free(self.suspects.__contains__):
+            self._work_on(suspect, now)
+            self._lanes[CONNECT].append(Probe(suspect))

@@ -1,0 +1,277 @@
+"""How connections get to clients and back: waiting in line, being served, giving back, being interrupted.
+
+See `poolhouse.pool.core` for the rules and invariants.
+"""
+
+from typing import Any
+
+from poolhouse.meter.meter import BATCH
+from poolhouse.pool.jobs import Close, Probe, Reason, Return, ReturnedAfterAll
+from poolhouse.pool.ledger import RETURN, Ledger
+from poolhouse.pool.options import FOREVER
+from poolhouse.pool.slot import Lease, Slot, is_of_call
+from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, UNTOLD
+from poolhouse.pool.waiter import Refusal, Waiter
+
+
+class Serving(Ledger):
+    """The slow path of taking and giving back."""
+
+    __slots__ = ()
+
+    def request(self, waiter: Waiter, now: int, *, may_wait: bool = True, is_first: bool = False) -> bool:
+        """Ask for a connection.
+
+        Args:
+            waiter: Who asks. Afterwards `waiter.slot` or `waiter.refusal` is set, or it stands in the queue.
+            now: Now.
+            may_wait: Whether it may queue.
+            is_first: It had been served, with a connection that turned out to be dead: its place is in front.
+
+        Returns:
+            Whether it has its answer; else it is woken when there is one.
+        """
+        waiter.slot = None
+        if not self.is_open:
+            self._refuse(waiter, Refusal.CLOSED if self.was_closed else Refusal.NOT_OPEN)
+            return True
+        if (not self.waiters or is_first) and self._serve(waiter, now):
+            return True
+        if not may_wait:
+            self._count_timeout(waiter, now)
+            return True
+        if self.options.max_waiting and len(self.waiters) >= self.options.max_waiting and not is_first:
+            self._refuse(waiter, Refusal.FULL)
+            self.counts.requests_errors += 1
+            return True
+        if not waiter.queued_at:
+            self.counts.requests_queued += 1
+        waiter.queued_at = now
+        self._was_exhausted = True
+        self.waiters[waiter] = None
+        if is_first:
+            self.waiters.move_to_end(waiter, last=False)
+        if len(self.slots) == 0:
+            self._wanted_before = len(self.waiters)
+        if self.size < self.max_size:
+            self.has_new_deadline = True
+        if len(self.waiters) > self.meter.waiting.level:
+            self.meter.waiting.reach(len(self.waiters))
+        self.attention = True
+        self._pump(now)
+        return waiter not in self.waiters
+
+    def accept(self, waiter: Waiter, now: int) -> None:
+        """The client has vetted what it was given and takes it. Needs no lock."""
+        self._count_wait(max(0, now - waiter.since))
+        if len(self.meter.waits) >= BATCH:
+            self.meter.fold()
+
+    def time_out(self, waiter: Waiter, now: int) -> bool:
+        """The client's time is over. Returns False if it has been given a connection after all."""
+        if waiter.slot is not None or waiter.refusal is not None:
+            return False
+        self._leave_queue(waiter, now)
+        self._count_timeout(waiter, now)
+        self._pump(now)
+        return True
+
+    def abandon(self, waiter: Waiter, now: int) -> None:
+        """The client goes away, whatever it has or waits for: nothing stays with it."""
+        self._leave_queue(waiter, now)
+        slot, waiter.slot = waiter.slot, None
+        if waiter.refusal is None:
+            self._count_unserved()
+        if slot is not None and slot.conn is None:
+            self.connecting.discard(slot)
+            slot.is_closed = True
+        elif slot is not None and (lease := self.leases.get(slot.key)) is not None and lease[4] is waiter:
+            # Perhaps in the middle of a check: only a look at it can tell whether it is good.
+            self._work_on(slot, now)
+            self._lanes[RETURN].append(Return(slot, roll_back=True))
+        self._recover(now)
+        self._pump(now)
+
+    def take_over(self, waiter: Waiter, now: int) -> Slot:
+        """The client goes away in the middle of a check, which goes on behind it; to be answered by `probed`."""
+        slot, waiter.slot = waiter.slot, None
+        assert slot is not None, "only what was given is checked"
+        self._work_on(slot, now)
+        self.worked_on.add(slot)
+        return slot
+
+    def put(
+        self, conn: Any, status: int, now: int, *, is_expected: bool = False, is_inline: bool = False
+    ) -> Close | Return | None:
+        """Take back a connection.
+
+        Args:
+            conn: The connection.
+            status: Its state: ``IDLE``, ``ACTIVE``, ``IN_TRANSACTION``, ``IN_ERROR``, ``BROKEN`` or ``UNTOLD``.
+            now: Now.
+            is_expected: Whether there is nothing remarkable about a transaction that is still open.
+            is_inline: Whether the caller makes the connection fit for the next client, not a worker.
+
+        Returns:
+            What the caller has to do: a `Close`, or a `Return` if `is_inline`.
+
+        Raises:
+            KeyError: If no client has this connection.
+        """
+        lease = self.leases[id(conn)]
+        if lease[2] is None or self.leases.pop(id(conn), None) is not lease:
+            raise KeyError(conn)
+        slot = lease[0]
+        slot.idle_since = now
+        self._count_use(lease, now)
+        if status in (ACTIVE, BROKEN):
+            self.counts.returns_bad += 1
+            self.meter.invalidated.add()
+            return self._retired(slot, Reason.BROKEN, now)
+        if (reason := self._unwanted(slot, now)) is not None:
+            return self._retired(slot, reason, now)
+        if status != IDLE or self.options.has_reset:
+            self._work_on(slot, now)
+            job = Return(slot, roll_back=status != IDLE, is_expected=is_expected or status == UNTOLD)
+            if is_inline:
+                self.worked_on.add(slot)
+                return job
+            self._lanes[RETURN].append(job)
+            return None
+        slot.fit_until = now + self._look_after
+        self._hint(slot)
+        self._pump(now)
+        return None
+
+    def returned(self, slot: Slot, is_good: bool, now: int) -> None:
+        """A `Return` is done."""
+        self.working.discard(slot)
+        self.worked_on.discard(slot)
+        if not is_good:
+            self.counts.returns_bad += 1
+            self.meter.invalidated.add()
+            self._discard(slot, Reason.RESET_FAILED)
+        else:
+            slot.fit_until = now + self._look_after
+            self._free(slot, now)
+        self._pump(now)
+
+    def attend(self, now: int) -> None:
+        """Look further, after a `give` that found `attention` true: rules 1 and 2."""
+        if not self.is_open or self._stale or self._is_oversized():
+            for slot in self._claim_free(lambda slot: self._unwanted(slot, now, is_kept=True) is not None):
+                # Looked at again one by one: closing one may make room for the others.
+                if (reason := self._unwanted(slot, now, is_kept=True)) is not None:
+                    self._discard(slot, reason)
+                else:
+                    self._free(slot, now)
+        self._pump(now)
+
+    def interrupted_take(self, stamp: int, now: int) -> None:
+        """An exception ended a call of `take`: undo the lease that carries its stamp, if there is one."""
+        for lease in list(self.leases.values()):
+            if is_of_call(lease, stamp):
+                self._work_on(lease[0], now)
+                self._lanes[RETURN].append(Return(lease[0], roll_back=False))
+        self._recover(now)
+        self._pump(now)
+
+    def interrupted_give(self, conn: Any, lease: Lease | None, now: int) -> None:
+        """An exception ended a return somewhere: finish it.
+
+        Args:
+            conn: The connection.
+            lease: The lease that stood when the call began, if it had got so far as to look.
+            now: Now.
+        """
+        standing = self.leases.get(id(conn))
+        if standing is not None and standing[2] is not None and (lease is None or standing is lease):
+            self._count_use(standing, now)
+            self._work_on(standing[0], now)
+            self._lanes[RETURN].append(Return(standing[0], roll_back=True))
+        self._recover(now)
+        self._pump(now)
+
+    def _serve(self, waiter: Waiter, now: int) -> bool:
+        """Give the waiter a free slot, or the right to connect by itself, if there is one."""
+        while (slot := self._claim_next(now, waiter)) is not None:
+            if (reason := self._unwanted(slot, now, is_kept=True)) is not None:
+                self._discard(slot, reason)
+                continue
+            waiter.slot = slot
+            self._mark_used()
+            if self._hold_warning != FOREVER:
+                self.has_new_deadline = True
+            return True
+        if self.options.connect_in_caller and not self._is_oversized(adding=1):
+            waiter.slot = self._new_slot()
+            return True
+        return False
+
+    def _pump(self, now: int) -> None:
+        """Serve waiters, in their order, as long as there is something to serve them with."""
+        while self.waiters:
+            waiter = next(iter(self.waiters))
+            if not self._serve(waiter, now):
+                break
+            self._leave_queue(waiter, now)
+            self.woken.append(waiter)
+        if self.suspects:
+            self._probe_suspects(now)
+        self._attend()
+
+    def _retired(self, slot: Slot, reason: Reason, now: int) -> Close:
+        job = self._retire(slot, reason)
+        self._pump(now)
+        return job
+
+    def _recover(self, now: int) -> None:
+        """Find slots that have neither a lease nor a hint, or a lease whose waiter knows nothing of it.
+
+        Both only come from exceptions in the middle of a call. A thread on the fast path may hold such a slot for
+        an instant; claiming it is safe all the same: it then finds it leased, or its hint is one too many.
+        """
+        waiting = {job.slot for lane in self._lanes.values() for job in lane if isinstance(job, (Return, Probe))}
+        for slot in self.working - self.worked_on - waiting:
+            self._lanes[RETURN].append(Return(slot, roll_back=True))
+        hints = set(self.idle.copy())
+        for slot in list(self.slots.values()):
+            lease = self.leases.get(slot.key)
+            if lease is None:
+                if slot in hints:
+                    continue
+                mine: Lease = (slot, now, None, 0, None)
+                if self.leases.setdefault(slot.key, mine) is not mine:
+                    continue
+            elif slot in self.working if lease[2] is None else lease[4] is None or lease[4].slot is slot:
+                continue
+            self._work_on(slot, now)
+            self._lanes[RETURN].append(Return(slot, roll_back=True))
+
+    def _leave_queue(self, waiter: Waiter, now: int) -> None:
+        if waiter in self.waiters:
+            del self.waiters[waiter]
+            self._wanted_before = min(self._wanted_before, len(self.waiters))
+            self.counts.requests_wait_ns += max(0, now - waiter.queued_at)
+
+    def _refuse(self, waiter: Waiter, refusal: Refusal) -> None:
+        waiter.refusal = refusal
+        self._count_unserved()
+
+    def _count_unserved(self) -> None:
+        self.counts.requests_unserved += 1
+        self.meter.acquire_errors.add()
+
+    def _count_timeout(self, waiter: Waiter, now: int) -> None:
+        waiter.refusal = Refusal.EMPTY
+        self.counts.requests_unserved += 1
+        self.counts.requests_errors += 1
+        self.meter.timeouts.append(max(0, now - waiter.since))
+
+    def _count_use(self, lease: Lease, now: int) -> None:
+        held = now - lease[1]
+        self._count_hold(held)
+        if len(self._uses) >= BATCH:
+            self.meter.fold()
+        if self._warned and self._warned.pop(lease[0].key, None) is lease:
+            self.notices.append(ReturnedAfterAll(lease, held))

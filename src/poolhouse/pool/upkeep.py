@@ -1,0 +1,295 @@
+"""What keeps a pool in shape: connecting and growing, distrusting, expiring, shrinking, warning.
+
+See `poolhouse.pool.core` for the rules and invariants.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from poolhouse.meter.meter import Meter
+from poolhouse.pool.backoff import FIRST_PAUSE, Outage
+from poolhouse.pool.growth import connects_for, review_at
+from poolhouse.pool.jobs import FULL, Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
+from poolhouse.pool.ledger import CONNECT
+from poolhouse.pool.options import FOREVER, PoolOptions, nanoseconds
+from poolhouse.pool.serving import Serving
+from poolhouse.pool.slot import Slot
+from poolhouse.pool.waiter import Vet, Waiter
+
+#: How many of the last uses, and of the last connects, tell how long they take.
+RECENT_USES = 64
+
+
+class Upkeep(Serving):
+    """Jobs, and what time brings."""
+
+    __slots__ = (
+        "_connect_times",
+        "_max_idle",
+        "_mean_hold",
+        "_reconnect_timeout",
+        "_shrink_at",
+        "outage",
+    )
+
+    def __init__(self, options: PoolOptions, meter: Meter, random: Callable[[], float]) -> None:
+        super().__init__(options, meter, random)
+        self.outage: Outage | None = None
+        self._shrink_at = 0
+        self._max_idle = nanoseconds(options.max_idle)
+        self._reconnect_timeout = nanoseconds(options.reconnect_timeout)
+        self._connect_times: deque[int] = deque(maxlen=RECENT_USES)
+        self._mean_hold = 0.0
+
+    @property
+    def connect_error(self) -> BaseException | None:
+        """What the last attempt to connect raised; ``None`` if it succeeded."""
+        return None if self.outage is None else self.outage.error
+
+    def vet(self, slot: Slot, now: int) -> Vet:
+        """What the owner has to do before the connection may be used. Needs no lock."""
+        idle_for = now - slot.idle_since
+        if slot.proven_at < self._suspect_before:
+            return Vet.CHECK if self.options.has_check else Vet.PROBE
+        if self.options.has_check and idle_for >= self._check_idle:
+            return Vet.CHECK
+        return Vet.LOOK if idle_for >= self._look_after else Vet.NOTHING
+
+    def proven(self, slot: Slot, now: int) -> None:
+        """The server answered through this connection."""
+        slot.proven_at = now
+        self.suspects.discard(slot)
+        self._attend()
+
+    def found_dead(self, waiter: Waiter, error: BaseException, now: int) -> None:
+        """What the client was given is dead: close it, and suspect those that were connected before.
+
+        One that dies young, before any client had it, counts as a failed attempt to connect: a `check` that always
+        fails must not make the pool connect as fast as it can.
+        """
+        slot, waiter.slot = waiter.slot, None
+        assert slot is not None, "only what was given can be dead"
+        if slot.idle_since == slot.connected_at and now - slot.connected_at < FIRST_PAUSE:
+            self._fail(error, now)
+        self._lost(slot, now)
+
+    def claim_for_check(self, seen: set[Slot], now: int) -> Slot | None:
+        """A free slot that is not in `seen`, for the pool to check; to be answered by `probed`."""
+        for slot in self._claim_free(lambda slot: slot not in seen, limit=1):
+            self._work_on(slot, now)
+            self.worked_on.add(slot)
+            return slot
+        return None
+
+    def probed(self, slot: Slot, is_alive: bool, now: int) -> None:
+        """A `Probe` is done."""
+        self.working.discard(slot)
+        self.worked_on.discard(slot)
+        if is_alive:
+            slot.proven_at = slot.idle_since = now
+            slot.fit_until = now + self._look_after
+            self.suspects.discard(slot)
+            self._free(slot, now)
+            self._pump(now)
+        else:
+            self._lost(slot, now)
+
+    def has_job(self, lane: Lane, now: int) -> bool:
+        """Whether `next_job` would give one."""
+        return bool(self._lanes[lane]) or (lane is CONNECT and self._connects_wanted(now) > 0)
+
+    def next_job(self, lane: Lane, now: int) -> Job | None:
+        """The next thing to do in a lane; ``None`` if there is nothing at present."""
+        if self._lanes[lane]:
+            job = self._lanes[lane].popleft()
+            if isinstance(job, (Return, Probe)):
+                self.worked_on.add(job.slot)
+            return job
+        if lane is CONNECT and self._connects_wanted(now) > 0:
+            return Connect(self._new_slot())
+        return None
+
+    def connected(self, slot: Slot, conn: Any, took: int, now: int, waiter: Waiter | None = None) -> Close | None:
+        """A `Connect` has succeeded.
+
+        Args:
+            slot: The job's.
+            conn: The new connection.
+            took: How long it took, in nanoseconds.
+            now: Now.
+            waiter: The client that connected by itself, and gets it.
+
+        Returns:
+            What to do if it is not wanted any more.
+        """
+        self.connecting.discard(slot)
+        self.outage = None
+        self._wanted_before = max(0, self._wanted_before - 1)
+        self.counts.connections_num += 1
+        self.meter.creates.append(took)
+        self._connect_times.append(took)
+        slot.conn, slot.key = conn, id(conn)
+        assert slot.key not in self.slots, "the driver connected to give a connection that the pool has"
+        slot.connected_at = slot.idle_since = slot.proven_at = now
+        slot.expires_at = now + int(self._lifetime * (1.0 - 0.1 * self._random()))
+        slot.retire_at = 0 if self._always else slot.expires_at - min(self._look_after, self._lifetime // 20)
+        slot.fit_until = now + self._look_after
+        if not self.is_open or slot.generation != self.generation or self._is_oversized(adding=1):
+            slot.is_closed = True
+            self._pump(now)
+            return Close(conn, Reason.DRAINED if self.is_open else Reason.CLOSED)
+        self.slots[slot.key] = slot
+        self.has_new_deadline = True
+        if waiter is not None:
+            self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter)
+            self._mark_used()
+        else:
+            self._hint(slot)
+        if len(self.slots) > self.meter.connections.level:
+            self.meter.connections.reach(len(self.slots))
+        if not self.is_full and len(self.slots) >= self.min_size:
+            self.is_full = True
+            self.notices.append(FULL)
+        self._pump(now)
+        return None
+
+    def connect_failed(self, slot: Slot, error: BaseException, now: int) -> bool:
+        """A `Connect` has failed. Returns whether that deserves a WARNING, not only a DEBUG line."""
+        self.connecting.discard(slot)
+        slot.is_closed = True
+        self.counts.connections_num += 1
+        self.counts.connections_errors += 1
+        self.meter.connect_errors.add()
+        is_loud = self._fail(error, now)
+        self._pump(now)
+        return is_loud
+
+    def rehearsed(self, took: int, error: BaseException | None) -> None:
+        """A connection was made only to see whether one can be; count it."""
+        self.counts.connections_num += 1
+        if error is None:
+            self.meter.creates.append(took)
+        else:
+            self.counts.connections_errors += 1
+            self.meter.connect_errors.add()
+
+    def tick(self, now: int) -> None:
+        """Do what is due: expire, shrink, warn."""
+        if not self.is_open:
+            return
+        for slot in self._claim_free(lambda slot: now >= slot.expires_at):
+            self._discard(slot, Reason.EXPIRED)
+        if now >= self._shrink_at:
+            self._shrink(now)
+        self._warn_of_long_holds(now)
+        self._pump(now)
+
+    def next_deadline(self, now: int) -> int | None:
+        """When `tick` or `next_job` will next have something to do that no other call brings about."""
+        if not self.is_open:
+            return None
+        due = [slot.expires_at for key, slot in self.slots.items() if key not in self.leases]
+        if len(self.slots) > self.min_size and self._max_idle != FOREVER:
+            due.append(self._shrink_at)
+        if self.outage is not None:
+            if not self.connecting and self._shortfall(now) > 0:
+                due.append(self.outage.next_attempt_at(bool(self.waiters)))
+        elif self.waiters and not self._is_oversized(adding=1) and not self.options.connect_in_caller:
+            since = [lease[1] for lease in list(self.leases.values()) if lease[2] is not None]
+            review = review_at(waiting=len(self.waiters), leased_since=since, connect_time=self._mean_connect())
+            if review is not None and review > now:
+                due.append(review)
+        if self._hold_warning != FOREVER:
+            due.extend(
+                lease[1] + self._hold_warning
+                for key, lease in self.leases.items()
+                if lease[2] is not None and self._warned.get(key) is not lease
+            )
+        return min(due, default=None)
+
+    def _fail(self, error: BaseException, now: int) -> bool:
+        self.has_new_deadline = True
+        if self.outage is None:
+            self.outage = Outage(now, error, self._random)
+            return True
+        is_loud = self.outage.fail(now, error)
+        if not self.waiters:
+            self.outage.pause()
+        if now - self.outage.started_at >= self._reconnect_timeout:
+            self.outage.restart(now)
+            self._lanes[CONNECT].append(ReconnectFailed())
+        return is_loud
+
+    def _shortfall(self, now: int) -> int:
+        """How many connects should be begun, outage or not."""
+        if not self.is_open:
+            return 0
+        room = self.max_size - self.size
+        if room <= 0:
+            return 0
+        connecting = len(self.connecting)
+        wanted = max(0, self.min_size - self.size) + connecting
+        if self.waiters and not self.options.connect_in_caller:
+            growth = connects_for(
+                waiting=len(self.waiters),
+                leased=self.used,
+                coming=self.free + len(self.working),
+                connecting=connecting,
+                wanted_before=self._wanted_before,
+                hold=self._hold(now),
+                connect_time=self._mean_connect(),
+            )
+            wanted = max(wanted, growth)
+        return min(wanted - connecting, room)
+
+    def _connects_wanted(self, now: int) -> int:
+        """How many connects to begin now: while connecting fails, one at a time and in its own time."""
+        if self.outage is None:
+            return self._shortfall(now)
+        if self.connecting or now < self.outage.next_attempt_at(bool(self.waiters)):
+            return 0
+        return min(1, self._shortfall(now))
+
+    def _mean_connect(self) -> float:
+        times = self._connect_times
+        return sum(times) / len(times) if times else 0.0
+
+    def _hold(self, now: int) -> float:
+        """How long clients keep connections: the mean of the last uses, or of the present ones if that is more."""
+        recent = list(self._uses.copy())[-RECENT_USES:]
+        if recent:
+            self._mean_hold = sum(recent) / len(recent)
+        ages = [now - lease[1] for lease in list(self.leases.values()) if lease[2] is not None]
+        return max(self._mean_hold, sum(ages) / len(ages) if ages else 0.0)
+
+    def _lost(self, slot: Slot, now: int) -> None:
+        """A connection was found dead: those that are not younger are suspect until they answer."""
+        self.counts.connections_lost += 1
+        self.meter.invalidated.add()
+        self._discard(slot, Reason.LOST)
+        self._suspect_before = now
+        self.suspects = {other for other in self.slots.values() if other.proven_at < now}
+        self._pump(now)
+
+    def _shrink(self, now: int) -> None:
+        """Each `max_idle`: close one connection, or all, that was not needed in all that time."""
+        self._shrink_at = now + self._max_idle
+        # The mark's level is only a hint, and one that is too low costs nothing: so it may begin anew here.
+        peak = max(self._peak_used, self._used.level, self.used)
+        self._used.level, self._peak_used = self.used, 0
+        unneeded = 0 if self._was_exhausted else len(self.slots) - peak
+        self._was_exhausted = bool(self.waiters)
+        surplus = min(unneeded, len(self.slots) - self.min_size)
+        if surplus > 0:
+            for slot in self._claim_free(lambda _: True, limit=1 if self.options.shrink == "one" else surplus):
+                self._discard(slot, Reason.SHRUNK)
+
+    def _warn_of_long_holds(self, now: int) -> None:
+        if self._hold_warning == FOREVER:
+            return
+        for key, lease in list(self.leases.items()):
+            held = now - lease[1]
+            if lease[2] is not None and held >= self._hold_warning and self._warned.get(key) is not lease:
+                self._warned[key] = lease
+                self.notices.append(HeldLong(lease, held))

@@ -1,0 +1,58 @@
+"""A client that asks for a connection through the slow path, and what it may be told."""
+
+from collections.abc import Callable
+from enum import Enum
+from types import CodeType
+from typing import Any
+
+from poolhouse.pool.slot import Slot
+
+
+class Vet(Enum):
+    """What the owner of a slot has to do before it may be used."""
+
+    NOTHING = "nothing"
+    #: Look at the socket, without a round trip.
+    LOOK = "look"
+    #: Call the `check` callback.
+    CHECK = "check"
+    #: Ask the server: an older sister of the connection was found dead.
+    PROBE = "probe"
+
+
+class Refusal(Enum):
+    """Why a request gets neither a connection nor a place in the queue."""
+
+    NOT_OPEN = "not open yet"
+    CLOSED = "closed"
+    FULL = "too many waiting"
+    EMPTY = "nothing idle"
+
+
+class Waiter:
+    """A client that asks for a connection through the slow path.
+
+    Attributes:
+        wake: Called by the shell when `slot` or `refusal` has been set while it waited.
+        code: Call site: the code object,
+        instruction: and the offset of the instruction in it.
+        holder: The thread's number, or the task; for the warning of long holds.
+        since: When it asked, in monotonic nanoseconds.
+        queued_at: When it last entered the queue; 0 if it never did.
+        slot: What it has been given. Its ``conn`` is ``None`` if the client is to connect by itself.
+        refusal: Why it will be given nothing.
+    """
+
+    __slots__ = ("code", "holder", "instruction", "queued_at", "refusal", "since", "slot", "wake")
+
+    def __init__(
+        self, wake: Callable[[], object], code: CodeType, instruction: int, holder: Any, since: int
+    ) -> None:
+        self.wake = wake
+        self.code = code
+        self.instruction = instruction
+        self.holder = holder
+        self.since = since
+        self.slot: Slot | None = None
+        self.refusal: Refusal | None = None
+        self.queued_at = 0
