@@ -66,13 +66,14 @@ class Truth:
 
 
 class FakeStream:
-    """A stream that keeps what is added to it."""
+    """A stream that keeps what is added to it, each source once, as the real one does."""
 
     def __init__(self) -> None:
         self.sources: list[Source] = []
 
     def add(self, source: Source) -> None:
-        self.sources.append(source)
+        if source not in self.sources:
+            self.sources.append(source)
 
 
 class Measured:

@@ -1,0 +1,151 @@
+"""What a forked child tells of pools that its parent used."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import create_engine
+from sqlalchemy.pool import QueuePool
+
+from poolhouse.meter.reading import Counters, Gauges
+from poolhouse.report import reporter
+from poolhouse.report.destination import Destination
+from poolhouse.report.source import Source
+from poolhouse.report.stream import Stream
+from support.sqlalchemy_truth import Measured
+
+QUEUE = {"poolclass": QueuePool, "pool_size": 2, "max_overflow": 1}
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """What `work` returns in a forked child, through JSON."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writing, json.dumps(work()).encode())
+            os._exit(0)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    assert status == 0
+    return json.loads(answer)
+
+
+def gauges_and_counters(m: Measured) -> list[Any]:
+    reading = m.read()
+    return [list(reading.gauges), list(reading.counters)]
+
+
+def test_a_child_starts_from_nothing_and_inherited_connections_are_nobodys():
+    """Traps 11 and 12: a child that only uses what it inherited is heard of, with its checkouts."""
+    m = Measured(**QUEUE)
+    idle, out = m.engine.raw_connection(), m.engine.raw_connection()
+    idle.close()
+    detached = m.engine.raw_connection()
+    detached.detach()
+    (source,) = m.stream.sources
+    assert m.read().gauges == Gauges(used=1, detached=1)
+
+    def child() -> Any:
+        source.after_fork()
+        m.stream.sources.clear()
+        steps = []
+        with m.engine.connect():  # A new connection: the idle one was detached, its record is empty.
+            steps.append(gauges_and_counters(m))
+        out.close()  # Taken by the parent: no use of the child's.
+        with m.engine.connect(), m.engine.connect():  # One of the child's own, one that is inherited.
+            steps.append(gauges_and_counters(m))
+        steps.append(gauges_and_counters(m))
+        reading = m.read()
+        return [*steps, reading.use.count, reading.peak.used, len(m.stream.sources)]
+
+    first, second, third, uses, peak, sources = in_child(child)
+    assert first == [list(Gauges(used=1)), list(Counters(checkouts=1, connects=1))]
+    assert second == [list(Gauges(used=1)), list(Counters(checkouts=3, connects=1))]
+    assert third == [list(Gauges(idle=1)), list(Counters(checkouts=3, connects=1))]
+    assert (uses, peak, sources) == (3, 1, 1)
+    # The parent noticed nothing.
+    assert m.read().gauges == Gauges(used=1, detached=1)
+    assert m.read().counters == Counters(checkouts=3, connects=2)
+
+
+def test_an_inherited_connection_that_is_replaced_becomes_the_childs_own():
+    m = Measured(**QUEUE)
+    m.engine.connect().close()
+    (source,) = m.stream.sources
+
+    def child() -> Any:
+        source.after_fork()
+        connection = m.engine.connect()
+        before = gauges_and_counters(m)
+        connection.invalidate()
+        connection.close()
+        with m.engine.connect():
+            return [before, gauges_and_counters(m)]
+
+    before, after = in_child(child)
+    assert before == [list(Gauges()), list(Counters(checkouts=1))]
+    assert after == [list(Gauges(used=1)), list(Counters(checkouts=2, connects=1, invalidated=1))]
+
+
+def test_a_child_that_disposes_without_closing_has_its_own_connections_only():
+    m = Measured(**QUEUE)
+    m.engine.connect().close()
+    (source,) = m.stream.sources
+
+    def child() -> Any:
+        source.after_fork()
+        m.engine.dispose(close=False)
+        with m.engine.connect():
+            return gauges_and_counters(m)
+
+    assert in_child(child) == [list(Gauges(used=1)), list(Counters(checkouts=1, connects=1))]
+
+
+def test_a_fork_while_another_caller_waits_leaves_no_waiting_caller_in_the_child():
+    m = Measured(**QUEUE)
+    m.engine.connect().close()
+    (source,) = m.stream.sources
+    source._waiting.append(None)  # type: ignore[attr-defined]  # As a thread of the parent has it meanwhile.
+
+    def child() -> Any:
+        source.after_fork()
+        return m.read().gauges.waiting
+
+    assert in_child(child) == 0
+
+
+def test_the_reporter_tells_the_pool_of_the_fork(monkeypatch: Any):
+    """With the real reporter: its stream forgets the pool, and the child's first checkout adds it again."""
+    added: list[tuple[int, Source]] = []
+    add = Stream.add
+
+    def recording(stream: Stream, source: Source) -> None:
+        added.append((os.getpid(), source))
+        add(stream, source)
+
+    monkeypatch.setattr(Stream, "add", recording)
+    destination = Destination(host="127.0.0.1", port=9)
+    engine = create_engine(
+        "sqlite://", poolclass=QueuePool, plugins=["collectd"], collectd_host="127.0.0.1", collectd_port=9
+    )
+    assert reporter.stream(destination) is reporter.stream(destination)
+    engine.connect().close()
+    ((parent, source),) = added
+    assert parent == os.getpid()
+
+    def child() -> Any:
+        engine.connect().close()
+        reading = source.read(1)
+        return [len(added), added[-1][0] == os.getpid(), list(reading.gauges), reading.counters.checkouts]
+
+    assert in_child(child) == [2, True, list(Gauges()), 1]

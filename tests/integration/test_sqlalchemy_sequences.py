@@ -1,0 +1,136 @@
+"""Sequences of everything an application may do with a pool, made by hypothesis, against the driver's truth."""
+
+import gc
+import sqlite3
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from poolhouse.meter.reading import Gauges
+from support.sqlalchemy_truth import Measured
+
+which = st.integers(0, 7)
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """An application with one pool, which keeps an account of what it has done."""
+
+    options: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 2, "max_overflow": 2, "pool_timeout": 0}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.m = Measured(**self.options)
+        self.held: list[Any] = []
+        self.detached: list[Any] = []
+        self.checkouts = self.invalidated = self.timeouts = self.errors = 0
+
+    def taken(self, number: int) -> Any:
+        return self.held.pop(number % len(self.held))
+
+    @rule()
+    def checkout(self) -> None:
+        try:
+            self.held.append(self.m.engine.raw_connection())
+            self.checkouts += 1
+        except PoolTimeoutError:
+            self.timeouts += 1
+
+    @rule()
+    def checkout_while_the_server_is_down(self) -> None:
+        with self.m.truth.down():
+            try:
+                self.held.append(self.m.engine.raw_connection())
+                self.checkouts += 1
+            except PoolTimeoutError:
+                self.timeouts += 1
+            except (OperationalError, sqlite3.OperationalError):
+                self.errors += 1
+
+    @precondition(lambda self: self.held)
+    @rule(number=which)
+    def checkin(self, number: int) -> None:
+        self.taken(number).close()
+
+    @precondition(lambda self: self.held)
+    @rule(number=which)
+    def drop(self, number: int) -> None:
+        self.taken(number)
+        gc.collect()
+
+    @precondition(lambda self: self.held)
+    @rule(number=which)
+    def invalidate(self, number: int) -> None:
+        self.taken(number).invalidate()
+        self.invalidated += 1
+
+    @precondition(lambda self: self.held)
+    @rule(number=which)
+    def invalidate_softly(self, number: int) -> None:
+        self.held[number % len(self.held)].invalidate(soft=True)
+        self.invalidated += 1
+
+    @precondition(lambda self: self.held)
+    @rule(number=which)
+    def detach(self, number: int) -> None:
+        raw = self.taken(number)
+        raw.detach()
+        self.detached.append(raw)
+
+    @precondition(lambda self: self.detached)
+    @rule(number=which)
+    def close_detached(self, number: int) -> None:
+        self.detached.pop(number % len(self.detached)).close()
+
+    @precondition(lambda self: self.detached)
+    @rule(number=which)
+    def drop_detached(self, number: int) -> None:
+        self.detached.pop(number % len(self.detached))
+        gc.collect()
+
+    @rule(close=st.booleans())
+    def dispose(self, close: bool) -> None:
+        self.m.engine.dispose(close=close)
+        gc.collect()
+
+    @invariant()
+    def what_is_told_is_true(self) -> None:
+        if not self.m.stream.sources:
+            return
+        reading = self.m.read()
+        used, detached = len(self.held), len(self.detached)
+        assert reading.gauges == Gauges(self.m.truth.open - used - detached, used, detached, 0)
+        counters = reading.counters
+        assert (counters.connects, counters.disconnects) == (self.m.truth.opened, self.m.truth.ended)
+        assert (counters.checkouts, counters.invalidated) == (self.checkouts, self.invalidated)
+        assert (counters.timeouts, counters.acquire_errors) == (self.timeouts, self.errors)
+        assert counters.connect_errors == self.errors
+        assert reading.use is not None
+        assert reading.use.count == self.checkouts - used
+        assert reading.marks[0].used >= used
+
+    def teardown(self) -> None:
+        for raw in (*self.held, *self.detached):
+            raw.close()
+
+
+class NullPoolMachine(PoolMachine):
+    options: dict[str, Any] = {"poolclass": NullPool}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("machine", [PoolMachine, NullPoolMachine])
+def test_no_sequence_of_uses_makes_the_figures_drift(machine: type[PoolMachine]):
+    """Trap 21, and every other that adds and subtracts."""
+    case = machine.TestCase
+    case.settings = settings(max_examples=40, stateful_step_count=30)
+    gc.collect()
+    gc.freeze()  # What is there already need not be looked through at each collection.
+    try:
+        case("runTest").runTest()
+    finally:
+        gc.unfreeze()
