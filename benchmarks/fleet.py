@@ -34,7 +34,7 @@ from support.collectd import Collectd, free_port, pip_install, server_block
 from support.reporting import ModelProcess
 
 SIZES = (100, 1_000, 2_000, 10_000)
-ROUNDS = 7
+ROUNDS = 5
 PROGRAMS = 100
 #: Processes of a program on one host.
 WORKERS = 20
@@ -207,7 +207,7 @@ def measure(count: int, sources: Path | None) -> None:
     with earlier_server(sources, count) if sources else nullcontext() as earlier:
         for number in range(ROUNDS):
             mine.append(ours.round())
-            if earlier and number % 3 == 0:
+            if earlier and number % 2 == 0:
                 theirs.append(earlier.round())
     line(count, mine, theirs, ours.snapshot_ms(), bytes_a_process(count))
 

@@ -57,7 +57,7 @@ class EarlierSums(Counted):
         gauges = Gauges(sums.idle, sums.used, sums.detached, sums.waiting or 0)
         limits = Limits(sums.max_open, sums.max_idle, sums.min_idle)
         checkouts = self.gauges >> CHECKOUTS_SHIFT & LANE
-        vector = gauges_vector(sums.pools, gauges, limits, 0, checkouts, is_full=False, is_bound=False)
+        vector = gauges_vector(sums.pools, gauges, limits, None, checkouts, is_full=False, is_bound=False)
         if not GAUGES.is_small(vector):
             raise PacketError("a gauge beyond 2**48", 0)
         if self._gauges_order.is_next(message.wall_time, now):

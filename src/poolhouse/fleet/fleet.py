@@ -57,8 +57,8 @@ class Fleet:
         self._started = now
         #: A process born before this may have been counted already.
         self._horizon = now
-        #: Add to the aggregator's time to get the time of day.
-        self._wall_offset = 0.0
+        #: The newest time of day that was told, for events.
+        self._wall_time = 0.0
         self._processes: dict[tuple[str, str, str], Process] = {}
         #: Those of them that are not living, the longest gone first.
         self._gone: dict[Process, None] = {}
@@ -89,7 +89,7 @@ class Fleet:
             Why it was refused, in words for a log, or ``None``.
         """
         self._received += 1
-        self._wall_offset = wall_time - now
+        self._wall_time = wall_time
         try:
             message = decode_message(datagram)
             if type(message) is ReportDatagram:
@@ -141,7 +141,7 @@ class Fleet:
             wall_time: The time of day, for people.
             program: Whose processes and pools are told one by one; none if ``None``.
         """
-        self._wall_offset = wall_time - now
+        self._wall_time = wall_time
         self.expire(now)
         processes: list[ProcessRow] = []
         if program is not None:
@@ -336,4 +336,4 @@ class Fleet:
         self._over[bound] = self._over.get(bound, 0) + 1
 
     def _tell(self, process: Process, kind: str, text: str) -> None:
-        self._events.add(process.heard_at + self._wall_offset, kind, *process.rows[0].key, text)
+        self._events.add(self._wall_time, kind, *process.rows[0].key, text)

@@ -154,7 +154,10 @@ class Pool(Counted):
 
     def row(self, now: float, knows: int) -> PoolRow | None:
         """The row that faces read; ``None`` if the datagram was not laid out as ours are."""
-        message = decode_message(self._head + self._durations[_LENGTHS.size :])
+        try:
+            message = decode_message(self._head + self._durations[_LENGTHS.size :])
+        except PacketError:
+            return None
         if not isinstance(message, ReportDatagram) or message.pool is None:
             return None
         reading = message.pool.reading()

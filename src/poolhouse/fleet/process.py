@@ -265,7 +265,8 @@ class Process:
     def _has_room(self, most: int) -> bool:
         """Whether one more pool may come, in place of one that is told no longer if need be."""
         if len(self._pools) >= most:
-            untold = next((key for key, pool in self._pools.items() if not pool.gauges), None)
+            oldest = self._number - MARKS
+            untold = next((key for key, pool in self._pools.items() if pool.number < oldest), None)
             if untold is None:
                 return False
             del self._pools[untold]

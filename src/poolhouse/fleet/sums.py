@@ -7,7 +7,7 @@ from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distribution
 from poolhouse.fleet.lanes import LANE
 from poolhouse.fleet.snapshot import Rates, Row
 from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
-from poolhouse.fleet.vectors import PEAKS
+from poolhouse.fleet.vectors import PEAKS, UNMARKED_SHIFT, Knows
 
 #: Rates are over so many intervals.
 RATE_INTERVALS = 5
@@ -118,6 +118,7 @@ class Sums:
             self._turn(now, self.interval)
         window = PEAKS.larger(self._before, self._window)
         minute_ago = self._times_at(now - RECENT)
+        knows_now = self.knows if self.gauges >> UNMARKED_SHIFT else self.knows & ~Knows.UNMARKED
         host, program = self.key
         return rows.row(
             program or host,
@@ -127,7 +128,7 @@ class Sums:
             self.interval,
             totals=rows.totals(self.totals, self._told),
             rates=self._rates(now),
-            interval_peaks=rows.peaks(PEAKS.unpack(window), self.knows),
+            interval_peaks=rows.peaks(PEAKS.unpack(window), knows_now),
             peaks=rows.peaks(PEAKS.unpack(PEAKS.larger(self._largest, window)), self.knows),
             recent=rows.recent_times(self.times, minute_ago, self.knows),
             since_start=rows.times(self.times, self.knows),

@@ -12,8 +12,8 @@ from poolhouse.meter.reading import Counters, Gauges, Limits
 #: waiting, the sum of the pools' own marks, checkouts of each process's last interval.
 PEAKS = Layout(6)
 #: Then idle, detached, pools, the three limits, pools at their limit; then how many sources have no limit of
-#: each kind, or tell upper bounds.
-GAUGES = Layout(17)
+#: each kind, tell upper bounds, or tell no marks.
+GAUGES = Layout(18)
 #: `Totals`, lane by lane.
 COUNTS = Layout(len(Totals._fields))
 
@@ -22,6 +22,7 @@ ONE_PROCESS = 1
 WAITING_SHIFT = 3 * LANE_BITS
 CHECKOUTS_SHIFT = 5 * LANE_BITS
 FULL_SHIFT = 12 * LANE_BITS
+UNMARKED_SHIFT = 17 * LANE_BITS
 #: From here up in a vector of counts: timeouts, acquire errors, connect errors.
 TROUBLE_SHIFT = 7 * LANE_BITS
 #: Every counter is told.
@@ -38,7 +39,7 @@ class Knows:
     WAITING = 2
     #: Each pool on its own, so that its limit can be compared with its use.
     POOLS = 4
-    #: A source that tells no marks: the sum of the others' marks bounds nothing.
+    #: A source that tells no marks: while it is there, the sum of the others' marks bounds nothing.
     UNMARKED = 8
     CHECKOUTS = 16
     WAIT_TIMES = 32
@@ -47,7 +48,7 @@ class Knows:
 
 
 def gauges_vector(
-    pools: int, gauges: Gauges, limits: Limits, mark: int, checkouts: int, is_full: bool, is_bound: bool
+    pools: int, gauges: Gauges, limits: Limits, mark: int | None, checkouts: int, is_full: bool, is_bound: bool
 ) -> int:
     """The vector of one source.
 
@@ -55,7 +56,7 @@ def gauges_vector(
         pools: Living pools; with 0 of them the limits are those of nothing.
         gauges: What is open, in use and waited for.
         limits: What may be open.
-        mark: The most connections in use since the source's report before.
+        mark: The most connections in use since the source's report before; ``None`` if it does not tell.
         checkouts: Checkouts since then, for one interval.
         is_full: Whether this is one pool with every connection it may have in use.
         is_bound: Whether `gauges` are upper bounds.
@@ -68,7 +69,7 @@ def gauges_vector(
             idle + used + detached,
             used,
             waiting,
-            mark,
+            mark or 0,
             checkouts,
             idle,
             detached,
@@ -81,6 +82,7 @@ def gauges_vector(
             max_idle is None,
             min_idle is None,
             is_bound,
+            mark is None,
         )
     )
 

@@ -111,6 +111,17 @@ def test_no_report_that_was_tampered_with_raises_or_breaks_a_snapshot(at, byte, 
         assert isinstance(fleet.snapshot(3.0, 1.7e9, program), Snapshot)
 
 
+def test_a_datagram_that_goes_on_after_its_private_part_breaks_no_snapshot(aggregator):
+    process = ModelProcess()
+    process.pool.work(5)
+    (datagram, _) = process.report(aggregator.now)
+    for surplus in (b"\x7a\x02\x00\x04", string_part(HOST, b"web1") * 3, earlier_list((1, 2, 3, 0, 5))):
+        aggregator.receive(datagram + surplus)
+    snapshot = aggregator.snapshot("nova")
+    assert [row.token for row in snapshot.processes] == ["1:aa", "1:abcdef"]
+    assert snapshot.fleet.totals.checkouts == 0
+
+
 @pytest.mark.parametrize(
     "values", [(nan,) * 5, (1, inf, 0, 0, 0), (1, -1, 0, 0, 0), (1, 2.0**50, 0, 0, 0), (1, 2)]
 )

@@ -159,7 +159,7 @@ def test_lost_reports_cost_freshness_and_no_counts(aggregator):
     health = aggregator.snapshot().health
     assert (health.lost, health.expected) == (8, 30)
     assert aggregator.snapshot("nova").processes[0].lost == 8
-    assert ("lost", "1 datagrams of 1:aaaaaa, and 4 more") in aggregator.events()
+    assert ("lost", "1 datagrams of 1:aaaaaa, and 5 more") in aggregator.events()
 
 
 def test_the_rest_of_a_goodbye_counts_after_its_first_datagram(aggregator):
@@ -173,6 +173,7 @@ def test_the_rest_of_a_goodbye_counts_after_its_first_datagram(aggregator):
 
 
 def test_a_value_that_falls_within_one_process_is_a_new_beginning(aggregator):
+    """Trap 45."""
     process = process_of(aggregator)
     process.pool.work(50)
     process.pool.count(connects=5)
@@ -180,6 +181,8 @@ def test_a_value_that_falls_within_one_process_is_a_new_beginning(aggregator):
     process.pool.counters = Counters(checkouts=10, connects=6)
     aggregator.every_interval(process)
     assert aggregator.program().totals[:2] == (50, 6)
+    assert min(rate for rate in aggregator.program().rates if rate is not None) == 0.0
+    assert min(rate for rate in aggregator.snapshot("nova").processes[0].sums.rates) == 0.0
     process.pool.counters = Counters(checkouts=12, connects=6)
     aggregator.every_interval(process)
     assert aggregator.program().totals[:2] == (52, 6)

@@ -152,6 +152,11 @@ def test_both_kinds_sum_up_side_by_side(aggregator, process):
     row = aggregator.host()
     assert (row.processes, row.used, row.totals.checkouts, row.since_start.use.count) == (2, 4, 9, 2)
     assert row.max_open is None
+    assert row.interval_peaks.used_bound is None
+    aggregator.now += 10.1
+    aggregator.snapshot()
+    aggregator.every_interval(ours, times=3)
+    assert aggregator.host().interval_peaks.used_bound == 1
 
 
 def test_a_standard_packet_with_several_lists_counts_each(aggregator, process):
