@@ -16,7 +16,7 @@ from poolhouse.meter.reading import Gauges
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_packets
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
-from support.collectd import free_port, send, udp_socket
+from support.collectd import Namespace, free_port, send, udp_socket
 from support.crafted import CraftedProcess
 from support.fake_collectd import FakeCollectd, block
 from support.waiting import wait_until
@@ -339,6 +339,17 @@ def test_a_host_name_is_listened_on_at_all_its_addresses():
         wait_until(lambda: plugin.snapshot().fleet.processes == len(addresses))
     finally:
         plugin.stop()
+
+
+def test_without_a_block_it_listens_where_clients_report_by_default():
+    with Namespace() as namespace, namespace.entered():
+        plugin = ServerPlugin(FakeCollectd(), SystemClock())
+        plugin.start()
+        try:
+            send(CraftedProcess("nova").report(), 25827)
+            wait_until(lambda: plugin.snapshot().fleet.processes == 1)
+        finally:
+            plugin.stop()
 
 
 def test_every_address_of_both_families_may_share_a_port():

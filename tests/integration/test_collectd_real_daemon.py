@@ -312,6 +312,22 @@ def test_hosts_and_programs_beyond_the_bounds_are_refused_and_counted(tmp_path):
         assert log.count("over the limit") == 1
 
 
+def test_thousands_of_processes_are_summed_without_a_loss(tmp_path):
+    """Trap 40: the earlier server loses data and sums wrongly from 2,000 processes on."""
+    port = free_port()
+    processes = [
+        CraftedProcess("nova", token=f"{number}:a", interval=60.0, gauges=Gauges(used=1)) for number in range(2500)
+    ]
+    with Collectd(tmp_path, server_block(f'listen "127.0.0.1" {port}')) as daemon:
+        for checkouts in (1, 4):
+            send([one for process in processes for one in process.report(checkouts=checkouts)], port)
+            daemon.wait_for_values({
+                "web1/sqlalchemy-nova/count-numprocs": 2500,
+                "web1/sqlalchemy-host/count-checkedout": 2500,
+                "web1/sqlalchemy-host/derive-checkouts": 2500 * checkouts,
+            })  # fmt: skip
+
+
 def test_names_that_are_not_ascii_or_not_safe_for_files_are_written_under_safe_names(tmp_path):
     """Traps 30, 43."""
     port = free_port()
