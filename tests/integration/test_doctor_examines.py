@@ -11,7 +11,7 @@ import pytest
 import poolhouse
 from support.connmond import Connmond
 
-COMMAND = (sys.executable, "-c", "from poolhouse.cli import poolhouse; poolhouse()", "doctor")
+COMMAND = (sys.executable, "-W", "error", "-c", "from poolhouse.cli import poolhouse; poolhouse()", "doctor")
 
 
 def examine(

@@ -14,7 +14,7 @@ from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Row, Snapshot
 from support.waiting import wait_until
 
-COMMAND = (sys.executable, "-m", "poolhouse.daemon")
+COMMAND = (sys.executable, "-W", "error", "-m", "poolhouse.daemon")
 
 
 class Connmond(AbstractContextManager["Connmond"]):

@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import signal
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
+from poolhouse.daemon.ports import open_ports
 from poolhouse.daemon.server import Daemon
 from poolhouse.daemon.settings import CONSOLES_PORT, REPORTS_PORT, Settings, parse_settings
 from poolhouse.errors import SettingError
@@ -80,7 +82,10 @@ async def _serve(settings: Settings) -> None:
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end.set)
-    with Daemon(settings) as daemon:
+    with ExitStack() as stack:
+        reports = open_ports(settings.reports, "--reports", stack)
+        consoles = open_ports(settings.consoles, "--consoles", stack)
+        daemon = Daemon(reports, consoles, settings.allow)
         typer.echo(daemon.announcement())
         await daemon.run(end)
         typer.echo(daemon.farewell())

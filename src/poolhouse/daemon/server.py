@@ -3,18 +3,16 @@
 import asyncio
 import os
 import socket
-from contextlib import ExitStack
-from typing import Self
+from collections.abc import Sequence
 
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.daemon.announcement import announcement, farewell
 from poolhouse.daemon.consoles import Consoles
-from poolhouse.daemon.ports import bound_to, open_ports
-from poolhouse.daemon.settings import Settings
+from poolhouse.daemon.ports import bound_to
 from poolhouse.feed.addresses import format_address
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.frame import Server
-from poolhouse.feed.protocol.subscribers import Subscribers
+from poolhouse.feed.protocol.subscribers import Network, Subscribers
 from poolhouse.feed.wayback import BATCH, DATAGRAM_BYTES, note_destinations, waiting_datagrams
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
@@ -26,39 +24,38 @@ NEWCOMERS_INTERVAL = 0.2
 
 
 class Daemon:
-    """A context manager: entering binds the sockets, leaving closes them; `run` in between."""
+    """Everything between the sockets that it is given, which stay their owner's to close."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        self._settings = settings
-        self._clock = clock or SystemClock()
-        self._stack = ExitStack()
-        self._fleet = Fleet(FleetLimits(), self._clock.monotonic())
-        self._subscribers = Subscribers(os.urandom(32), settings.allow)
-        self._newcomers_due = 0.0
+    def __init__(
+        self,
+        reports: Sequence[socket.socket],
+        consoles: Sequence[socket.socket],
+        allow: Sequence[Network] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        """Prepare.
 
-    def __enter__(self) -> Self:
-        """Bind.
-
-        Raises:
-            SettingError: If an address cannot be bound.
+        Args:
+            reports: Bound sockets for reports, at least one.
+            consoles: Bound sockets for consoles, at least one.
+            allow: Where consoles may be, besides this machine.
+            clock: `SystemClock` if ``None``.
         """
-        with self._stack:
-            self._reports = open_ports(self._settings.reports, "--reports", self._stack)
-            self._ports = open_ports(self._settings.consoles, "--consoles", self._stack)
-            self._stack = self._stack.pop_all()
-        for sock in self._ports:
-            note_destinations(sock)
-        addresses = tuple(format_address(*one) for one in bound_to(self._reports))
+        self._reports = reports
+        self._ports = consoles
+        self._allow = allow
+        self._clock = clock or SystemClock()
+        self._fleet = Fleet(FleetLimits(), self._clock.monotonic())
+        self._subscribers = Subscribers(os.urandom(32), allow)
+        addresses = tuple(format_address(*one) for one in bound_to(reports))
         self._consoles = Consoles(self._fleet, Server(product("connmond"), INTERVAL, addresses))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close every socket."""
-        self._stack.close()
+        self._newcomers_due = 0.0
+        for sock in consoles:
+            note_destinations(sock)
 
     def announcement(self) -> str:
         """Where it listens, and what a program and a console must say to reach it."""
-        return announcement(bound_to(self._reports), bound_to(self._ports), self._settings.allow)
+        return announcement(bound_to(self._reports), bound_to(self._ports), self._allow)
 
     def farewell(self) -> str:
         """What it has counted."""
@@ -74,7 +71,7 @@ class Daemon:
         try:
             due = self._clock.monotonic()
             while not end.is_set():
-                self._tick()
+                loop.call_soon(self._tick)  # So that a failure is the loop's to log, and the next second comes.
                 due = max(due + INTERVAL, self._clock.monotonic())
                 await _wait(end, due - self._clock.monotonic())
         finally:
@@ -86,7 +83,7 @@ class Daemon:
         for _ in range(BATCH):
             try:
                 datagram = sock.recv(DATAGRAM_BYTES)
-            except BlockingIOError:
+            except OSError:  # Nothing waits.
                 return
             self._fleet.receive(datagram, now, wall_time)
 
