@@ -177,6 +177,15 @@ def test_a_pool_that_goes_while_one_looks_is_said_to_be_gone():
     in_window(scenario)
 
 
+def test_a_program_that_goes_while_one_looks_is_said_to_be_gone():
+    async def scenario(window: Window) -> None:
+        await window.press("enter")
+        await window.send(replace(with_processes(), programs=PROGRAMS[:1], processes=()))
+        assert "No process of this program reports any more." in window.text
+
+    in_window(scenario)
+
+
 def test_the_cursor_follows_its_row_wherever_sorting_puts_it():
     async def scenario(window: Window) -> None:
         assert window.under_cursor == "checkout"

@@ -17,7 +17,7 @@ from poolhouse.views.pool_page import pool_header, pool_page
 #: The smallest window in which a table can be read.
 LEAST_SIZE = (60, 10)
 #: Lines above the body: three of the header, and a rule.
-HEAD_LINES = 4
+_HEAD_LINES = 4
 
 _PAGES = (("programs", "p"), ("hosts", "h"), ("events", "e"))
 
@@ -27,7 +27,7 @@ class Picture:
     """The window at one instant.
 
     Attributes:
-        head: The first `HEAD_LINES` lines; none where a notice fills the window.
+        head: The first `_HEAD_LINES` lines; none where a notice fills the window.
         sheet: The page's table, where it has one.
         lines: What stands in place of a table: a page of text, or a notice.
         foot: The last line: what the keys do.
@@ -79,9 +79,9 @@ def picture(
     return Picture((*head, rule), sheet, lines, foot, is_dim=is_dim)
 
 
-def body_height(height: int) -> int:
+def _body_height(height: int) -> int:
     """Lines of the window between its head and its foot."""
-    return height - HEAD_LINES - 1
+    return height - _HEAD_LINES - 1
 
 
 def _head(session: Session, snapshot: Snapshot, width: int, state: Line) -> tuple[Line, Line, Line]:
@@ -101,7 +101,9 @@ def _body(
         entry = session.pool()
         if entry is None:
             return None, ((), (Span("  This pool is gone. esc leads back.", "dim"),))
-        return None, pool_page(entry, width, body_height(height))
+        return None, pool_page(entry, width, _body_height(height))
+    if place.page == "program" and all(row.name != place.program for row in snapshot.programs):
+        return None, ((), (Span("  No process of this program reports any more. esc leads back.", "dim"),))
     if place.page == "program" and not session.has_processes():
         return None, ((), no_processes(session.link, place.program or ""))
     if place.page == "events" and not snapshot.events:
@@ -117,7 +119,7 @@ def _rule(session: Session, sheet: Sheet[Any] | None, width: int, height: int) -
     label = ""
     if containing:
         label = f" {len(sheet.rows)} of {total} contain “{printable(containing)}” (esc clears) "
-    elif len(sheet.rows) > body_height(height) - 1:
+    elif len(sheet.rows) > _body_height(height) - 1:
         label = f" {total:,} rows "
     return (
         Span("─" * max(0, width - cells(label) - 2), "dim"),

@@ -113,11 +113,11 @@ def _axis(times: Histogram, low: float, high: float, width: int) -> Line:
         at = _cell(log2(value) if value > 0 else low, low, high, width)
         if axis[at] == "─":
             axis[at] = "▲"
-            for start in (at + 1, at - len(name)):
-                beside = slice(start, start + len(name))
-                if start >= 0 and axis[beside] == ["─"] * len(name):
-                    axis[beside] = name
-                    break
+            # At its right, or else at its left, where a cell of axis keeps it from an arrow that is not its own.
+            if axis[at + 1 : at + 1 + len(name)] == ["─"] * len(name):
+                axis[at + 1 : at + 1 + len(name)] = name
+            elif at > len(name) and axis[at - len(name) - 1 : at] == ["─"] * (len(name) + 1):
+                axis[at - len(name) : at] = name
     return (Span("".join(axis), "dim"),)
 
 
