@@ -28,7 +28,7 @@ def pool_name(url: URL) -> str:
 
     Source: OpenTelemetry, ``db.client.connection.pool.name``. Never a user, a password or a driver's argument.
 
-    >>> from sqlalchemy import make_url
+    >>> from sqlalchemy.engine import make_url
     >>> pool_name(make_url("postgresql://ann:secret@db.example:5432/shop?sslmode=require"))
     'db.example:5432/shop'
     >>> pool_name(make_url("mysql://[::1]/shop")), pool_name(make_url("sqlite:///shop.db"))

@@ -2,23 +2,31 @@
 
 import functools
 import logging
+import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
-logger = logging.getLogger("poolhouse.instrumentation")
+from poolhouse.report.log import log
+
+_logger = logging.getLogger("poolhouse.instrumentation")
 
 #: The kinds that were logged in this process.
 _logged: set[str] = set()
+
+P = ParamSpec("P")
 
 
 def report(kind: str) -> None:
     """Log the exception that is being handled, the first time one of this kind occurs in this process."""
     if kind not in _logged:
         _logged.add(kind)
-        logger.exception("measuring a pool failed in %s; the pool works on, its figures may be wrong", kind)
-
-
-P = ParamSpec("P")
+        log(
+            logging.ERROR,
+            "measuring a pool failed in %s; the pool works on, its figures may be wrong",
+            kind,
+            error=sys.exception(),
+            logger=_logger,
+        )
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:
