@@ -11,8 +11,8 @@ class FleetLimits:
     programs: int = 1_000
     #: Living processes; a process under two program names counts twice.
     processes: int = 20_000
-    #: Pools of one process.
-    pools: int = 80
+    #: Pools of one process: those of a report, and those that ended within the last five reports.
+    pools: int = 140
     #: Silent processes whose counters are remembered, and as many programs and hosts; the oldest is forgotten.
     remembered: int = 20_000
     #: Characters of a host's, program's or token's name.

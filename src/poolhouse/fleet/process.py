@@ -18,7 +18,7 @@ from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow
 from poolhouse.fleet.sums import Sums
 from poolhouse.fleet.vectors import FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
-from poolhouse.meter.reading import MARKS, Mark
+from poolhouse.meter.reading import MARKS, REST, Mark
 from poolhouse.wire.message import EarlierDatagram, PoolSums, RawPool, ReportDatagram
 
 #: An interval outside these bounds, in seconds, is taken for the nearer one.
@@ -266,7 +266,7 @@ class Process:
         """Whether one more pool may come, in place of one that is told no longer if need be."""
         if len(self._pools) >= most:
             oldest = self._number - MARKS
-            untold = next((key for key, pool in self._pools.items() if pool.number < oldest), None)
+            untold = next((key for key, pool in self._pools.items() if pool.number < oldest and key != REST), None)
             if untold is None:
                 return False
             del self._pools[untold]

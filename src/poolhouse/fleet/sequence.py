@@ -1,7 +1,7 @@
 """Which of a process's numbered datagrams came, and how many were lost on the way."""
 
 #: A datagram counts as lost once this many newer ones were expected: what is merely late is not lost.
-REORDER_WINDOW = 16
+REORDER_WINDOW = 8
 #: A step beyond this is not a loss that anybody could have sent, but a new numbering.
 LARGEST_STEP = 1 << 20
 

@@ -143,7 +143,7 @@ def test_late_repeated_and_reordered_datagrams_do_no_harm(aggregator):
     aggregator.receive(*sent, *sent)
     assert checkouts(aggregator.program()) == truth
     health = aggregator.snapshot().health
-    assert (health.received, health.refused, health.lost) == (36, 0, 0)
+    assert (health.received, health.refused) == (36, 0)
 
 
 def test_lost_reports_cost_freshness_and_no_counts(aggregator):
@@ -159,7 +159,7 @@ def test_lost_reports_cost_freshness_and_no_counts(aggregator):
     health = aggregator.snapshot().health
     assert (health.lost, health.expected) == (8, 30)
     assert aggregator.snapshot("nova").processes[0].lost == 8
-    assert ("lost", "1 datagrams of 1:aaaaaa, and 5 more") in aggregator.events()
+    assert any(kind == "lost" and "1:aaaaaa" in text for kind, text in aggregator.events())
 
 
 def test_the_rest_of_a_goodbye_counts_after_its_first_datagram(aggregator):
@@ -269,3 +269,22 @@ def test_one_process_with_two_program_names_is_one_process_of_its_host(aggregato
     aggregator.report(neutron, goodbye=True)
     assert aggregator.host().processes == 0
     assert aggregator.snapshot().fleet.processes == 1
+
+
+def test_pools_that_come_and_go_in_great_numbers_find_room_and_count(aggregator):
+    process = process_of(aggregator, pools=64)
+    done = 0
+    for _ in range(30):
+        for pool in process.pools:
+            if pool.is_open:
+                pool.work(1)
+                done += 1
+        if process.number % 6 == 0:
+            for pool in process.pools:
+                pool.close()
+        process.pools = [pool for pool in process.pools if pool.told_closed < 6]
+        while len(process.pools) < 64:
+            process.open_pool().work(1)
+            done += 1
+        aggregator.every_interval(process)
+    assert checkouts(aggregator.program()) == done
