@@ -44,8 +44,10 @@ def test_every_value_equals_the_known_truth_for_programs_and_host(tmp_path):
         nova_truths = [
             nova.work(nova.fork(), plain=7, commit=5, rollback=3, invalidate=2, detach=2, hold=1),
             nova.work(nova.fork(), together=3, plain=11, commit=2, invalidate=1, hold_detached=2),
-            nova.work(nova.fork(), together=6, rollback=4, detach=1, hold=3, hold_detached=1),
+            nova.work(nova.fork(), refused=2, together=6, rollback=4, detach=1, hold=10, timeout=3),
         ]
+        # The truth is told by the workload: that it did what was asked is checked here.
+        assert (nova_truths[2]["timeouts"], nova_truths[2]["connecterrors"]) == (3, 2)
         glance_truths = [
             glance.work(glance.fork(), together=2, commit=13),
             glance.work(glance.fork(), rollback=1, hold=2),
@@ -56,6 +58,13 @@ def test_every_value_equals_the_known_truth_for_programs_and_host(tmp_path):
             | of("host", summed(nova_truths + glance_truths))
         )
         assert_no_derive_ever_fell(daemon)
+        times = ("wait", "use", "create")
+        written = {name.rpartition("/")[2] for name in daemon.newest()}
+        assert written == {
+            *summed(nova_truths),
+            *(f"duration-{name}-{quantile}" for name in times for quantile in ("p50", "p95", "p99")),
+            *(f"total_time_in_ms-{name}" for name in times),
+        }
 
 
 def test_totals_neither_fall_nor_rise_when_processes_are_killed_exit_and_restart(tmp_path):

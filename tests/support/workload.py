@@ -17,15 +17,28 @@ from typing import Any, Self
 from support.programs import PYTHONPATH
 
 #: What `Workload.work` may ask for, each a number of times, in this order.
-OPERATIONS = ("together", "plain", "commit", "rollback", "invalidate", "detach", "hold", "hold_detached")
+OPERATIONS = (
+    *("refused", "together", "plain", "commit", "rollback"),
+    *("invalidate", "detach", "hold", "hold_detached", "timeout"),
+)
+#: What each process's pool may hold.
+POOL_SIZE, MAX_OVERFLOW = 4, 6
+#: What a process counts for itself, the driver's connects and disconnects apart.
+COUNTED = (
+    *("checkouts", "invalidated", "commits", "rollbacks", "transactions"),
+    *("timeouts", "acquireerrors", "connecterrors"),
+)
 
 
 class CountedConnection(sqlite3.Connection):
     """A driver's connection that tells how many were opened and closed in this process."""
 
     opened = closed = 0
+    is_refused = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if self.is_refused:
+            raise sqlite3.OperationalError("refused")
         super().__init__(*args, **kwargs)
         type(self).opened += 1
 
@@ -45,12 +58,14 @@ class Worker:
             url,
             connect_args={"factory": CountedConnection, "check_same_thread": False},
             poolclass=sqlalchemy.pool.QueuePool,
-            pool_size=4,
-            max_overflow=6,
+            pool_size=POOL_SIZE,
+            max_overflow=MAX_OVERFLOW,
+            pool_timeout=0.05,
         )
+        self.errors = sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError
         self.held: list[Any] = []
         self.detached: list[Any] = []
-        self.truth = dict.fromkeys(("checkouts", "invalidated", "commits", "rollbacks", "transactions"), 0)
+        self.truth = dict.fromkeys(COUNTED, 0)
 
     def work(self, operations: Mapping[str, int]) -> dict[str, int]:
         """Do this much of each, and tell everything that is true since the beginning."""
@@ -68,8 +83,27 @@ class Worker:
         return self.truth | gauges | {"connects": opened, "disconnects": closed}
 
     def checkout(self) -> Any:
+        connection = self.engine.connect()
         self.truth["checkouts"] += 1
-        return self.engine.connect()
+        return connection
+
+    def refused(self) -> None:
+        """Needs a pool without idle connections."""
+        CountedConnection.is_refused = True
+        try:
+            self.checkout().close()
+        except self.errors[0]:
+            self.truth["acquireerrors"] += 1
+            self.truth["connecterrors"] += 1
+        finally:
+            CountedConnection.is_refused = False
+
+    def timeout(self) -> None:
+        """Needs a pool of which everything is held."""
+        try:
+            self.checkout().close()
+        except self.errors[1]:
+            self.truth["timeouts"] += 1
 
     def plain(self) -> None:
         self.checkout().close()
@@ -172,6 +206,10 @@ def summed(truths: list[dict[str, int]]) -> dict[str, int]:
         "detached": detached,
         "numpools": len(truths),
         "numprocs": len(truths),
+        "waiting": 0,
+        "max": (POOL_SIZE + MAX_OVERFLOW) * len(truths),
+        "maxidle": POOL_SIZE * len(truths),
+        "minidle": 0,
     }
     return {f"count-{name}": count for name, count in counts.items()} | {
         f"derive-{name}": total for name, total in sums.items()
