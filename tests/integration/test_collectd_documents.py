@@ -1,11 +1,23 @@
 """What the pages about collectd show is what collectd takes, and what it writes."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from poolhouse.collectd_plugin.config import LOG_LEVELS, read_connmon, read_server
-from poolhouse.export.collectd import COUNTS, DERIVES, EARLIER_COUNTS, EARLIER_DERIVES, QUANTILES, TIMES
+from poolhouse.export.collectd import (
+    COUNTS,
+    DERIVES,
+    EARLIER_COUNTS,
+    EARLIER_DERIVES,
+    QUANTILES,
+    TIMES,
+    value_lists,
+)
+from poolhouse.fleet.snapshot import Row, Times, Totals
+from poolhouse.meter.histogram import Histogram
+from poolhouse.wire.values import DERIVE, GAUGE
 from support.collectd import SOURCES, Collectd, Namespace, send
 from support.crafted import CraftedProcess
 from support.fake_collectd import block
@@ -69,3 +81,21 @@ def test_every_level_in_the_table_is_one():
     (row,) = re.findall(r"^\| `loglevel.*`error`.*$", COLLECTD, re.MULTILINE)
     levels = set(re.findall(r"`(\w+)`", row))
     assert levels == set(LOG_LEVELS)
+
+
+def test_every_type_is_a_standard_one_of_one_value_of_the_kind_we_send():
+    types = Path("/usr/share/collectd/types.db").read_text()
+    times = Times(*(filled() for _ in TIMES))
+    row = Row("nova", processes=1, totals=Totals(checkouts=1), recent=times, since_start=times)
+    told = list(value_lists("web1", "nova", row, 0.0))
+    assert {one.identifier.type for one in told} == {"count", "derive", "duration", "total_time_in_ms"}
+    for one in told:
+        (definition,) = re.findall(rf"^{one.identifier.type}\s+(.*)$", types, re.MULTILINE)
+        (source,) = definition.split(", ")
+        assert source.split(":")[1] == {GAUGE: "GAUGE", DERIVE: "DERIVE"}[one.kinds[0]]
+
+
+def filled():
+    histogram = Histogram()
+    histogram.record_all([5_000_000])
+    return histogram
