@@ -5,10 +5,11 @@ from collections.abc import Hashable, Iterable
 from itertools import chain, count
 from math import ceil
 
+from poolhouse.clock import Clock
 from poolhouse.export.collectd import HOST_INSTANCE, console_datagram, value_lists
 from poolhouse.feed.protocol.chunks import datagrams
 from poolhouse.feed.protocol.frame import Frame, Server, encode_frame
-from poolhouse.feed.protocol.subscribers import Subscriber
+from poolhouse.feed.protocol.subscribers import LIFETIME, Subscriber
 from poolhouse.feed.wayback import Via
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.names import plugin_instance
@@ -17,6 +18,8 @@ from poolhouse.fleet.names import plugin_instance
 #: buffer of the usual size holds about 180 of them.
 BURST = 32
 PAUSE = 0.002
+#: Seconds that may go into snapshots at once: reports are read in time however many programs are asked for.
+BUDGET = 0.2
 #: Value lists that a console of the earlier system is sent in a second: of a large fleet it hears less often.
 VALUES_PER_SECOND = 2_000
 
@@ -24,32 +27,41 @@ VALUES_PER_SECOND = 2_000
 class Consoles:
     """Sends each console what it asked for. Times are monotonic seconds."""
 
-    def __init__(self, fleet: Fleet, server: Server) -> None:
+    def __init__(self, fleet: Fleet, server: Server, clock: Clock) -> None:
         self._fleet = fleet
         self._server = server
+        self._clock = clock
         self._frames = count()
         self._values_due = 0.0
         #: What is being sent to a console; it is sent nothing more meanwhile.
         self._sending: dict[Hashable, asyncio.Task[None]] = {}
+        #: When each console was sent a snapshot last.
+        self._served: dict[Hashable, float] = {}
 
-    def serve(self, consoles: Iterable[Subscriber], now: float, wall_time: float) -> None:
-        """Send each of these consoles the fleet as it is, in the background.
+    def serve(self, consoles: Iterable[Subscriber]) -> None:
+        """Send these consoles the fleet as it is, in the background.
 
-        Consoles of the earlier system are sent nothing before their interval is over.
+        Those that wait longest come first; those for whom no time is left are to be served next time. Consoles of
+        the earlier system are sent nothing before their interval is over.
         """
-        consoles = [one for one in consoles if (one.via, one.address) not in self._sending]
-        earlier = [one for one in consoles if one.nonce is None]
+        now, wall_time = self._clock.monotonic(), self._clock.wall_time()
+        free = [one for one in consoles if _key(one) not in self._sending]
+        earlier = [one for one in free if one.nonce is None]
         if earlier and now >= self._values_due:
             values = self._values(now, wall_time)
             for console in earlier:
                 self._send(console, values)
+        self._served = {key: at for key, at in self._served.items() if at > now - LIFETIME}
         packed: dict[str | None, list[bytes]] = {}
-        for console in consoles:
+        for console in sorted(free, key=lambda one: self._served.get(_key(one), 0.0)):
             if console.nonce is None:
                 continue
             if console.program not in packed:
+                if self._clock.monotonic() - now > BUDGET:
+                    continue
                 snapshot = self._fleet.snapshot(now, wall_time, console.program)
                 packed[console.program] = encode_frame(Frame(self._server, snapshot))
+            self._served[_key(console)] = now
             self._send(console, datagrams(packed[console.program], console.nonce, next(self._frames)))
 
     def _values(self, now: float, wall_time: float) -> list[bytes]:
@@ -65,10 +77,14 @@ class Consoles:
         return [datagram for datagram in told if datagram is not None]
 
     def _send(self, console: Subscriber, sent: Iterable[bytes]) -> None:
-        key = (console.via, console.address)
+        key = _key(console)
         task = asyncio.get_running_loop().create_task(_send_slowly(console, sent))
         self._sending[key] = task
         task.add_done_callback(lambda _: self._sending.pop(key))
+
+
+def _key(console: Subscriber) -> Hashable:
+    return console.via, console.address
 
 
 async def _send_slowly(console: Subscriber, sent: Iterable[bytes]) -> None:

@@ -48,7 +48,7 @@ class Daemon:
         self._fleet = Fleet(FleetLimits(), self._clock.monotonic())
         self._subscribers = Subscribers(os.urandom(32), allow)
         addresses = tuple(format_address(*one) for one in bound_to(reports))
-        self._consoles = Consoles(self._fleet, Server(product("connmond"), INTERVAL, addresses))
+        self._consoles = Consoles(self._fleet, Server(product("connmond"), INTERVAL, addresses), self._clock)
         self._newcomers_due = 0.0
         for sock in consoles:
             note_destinations(sock)
@@ -95,12 +95,12 @@ class Daemon:
         if now >= self._newcomers_due:
             self._newcomers_due = now + NEWCOMERS_INTERVAL
             ours = [one for one in self._subscribers.newcomers(now) if one.nonce is not None]
-            self._consoles.serve(ours, now, self._clock.wall_time())
+            self._consoles.serve(ours)
 
     def _tick(self) -> None:
         now = self._clock.monotonic()
         self._fleet.expire(now)
-        self._consoles.serve(self._subscribers.consoles(now), now, self._clock.wall_time())
+        self._consoles.serve(self._subscribers.consoles(now))
 
 
 async def _wait(end: asyncio.Event, seconds: float) -> None:
