@@ -111,7 +111,7 @@ async def dispose_with_one_checked_out(m: Measured) -> Steps:
 
 
 async def two_tasks_on_one_connection(m: Measured) -> Steps:
-    """Traps 1 and 2: in memory, SQLite's only connection serves both."""
+    """Trap 1. Trap 2. In memory, SQLite's only connection serves both."""
     async with m.engine.connect():  # Two tasks at once would open one each.
         pass
     both_hold, finished = asyncio.Barrier(3), asyncio.Event()

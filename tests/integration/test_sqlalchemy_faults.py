@@ -1,4 +1,4 @@
-"""Whatever breaks in the measuring, the application does not notice (traps 7, 18)."""
+"""Whatever breaks in the measuring, the application does not notice."""
 
 import gc
 import logging
@@ -59,6 +59,7 @@ ATTRIBUTES = ["_meter", "_records", "_leases", "_lent", "_inherited", "_waiting"
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_a_broken_part_costs_the_application_nothing(attribute: str, caplog: pytest.LogCaptureFixture):
+    """Trap 18."""
     m = Measured(**QUEUE)
     m.engine.connect().close()
     (source,) = m.stream.sources
@@ -123,7 +124,7 @@ def test_an_interrupted_caller_is_interrupted_and_waits_no_more(kind: type[BaseE
 
 
 def test_a_connection_that_a_listener_refused_is_not_counted_for_ever():
-    """Trap 7: it was open for a moment, and it ended."""
+    """Trap 7. It was open for a moment, and it ended."""
     m = Measured(**QUEUE)
 
     def refuse(*args: object) -> None:

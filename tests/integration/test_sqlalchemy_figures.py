@@ -342,7 +342,7 @@ def test_a_shared_pool_that_one_engine_disposed_is_measured_with_its_successor()
 
 
 def test_a_pool_counts_from_its_first_use_until_its_engine_is_collected():
-    """Trap 6: engines dropped without dispose."""
+    """Trap 6. Engines dropped without dispose."""
     m = Measured(**QUEUE)
     assert m.stream.sources == []
     m.engine.connect().close()
@@ -367,15 +367,16 @@ def test_a_pool_that_cannot_connect_is_reported_too():
 
 
 def test_a_pool_that_holds_connections_already_is_measured_from_there():
-    """Trap 3: idle, checked out and returned ones are looked at."""
+    """Trap 3. Idle, checked out and returned ones are looked at."""
     m = Measured(**QUEUE)
     first, second = m.engine.raw_connection(), m.engine.raw_connection()
     first.close()
     stream = FakeStream()
     late = PoolWatch("late", "QueuePool", stream)
     engine = create_engine("sqlite://", pool=m.engine.pool)
-    late.listen_to_pool(engine.pool)
     late.listen_to_engine(engine)
+    late.listen_to_pool(engine.pool)
+    assert stream.sources == [late]
     assert late.read(1).gauges == Gauges(idle=1)
     second.close()
     assert late.read(2).gauges == Gauges(idle=2)
@@ -393,8 +394,8 @@ def test_pools_of_every_class_may_hold_connections_already(poolclass: type):
     truth.engine.connect().close()
     stream = FakeStream()
     late = PoolWatch("late", poolclass.__name__, stream)
-    late.listen_to_pool(truth.engine.pool)
     late.listen_to_engine(truth.engine)
+    late.listen_to_pool(truth.engine.pool)
     assert late.read(1).gauges == Gauges(idle=truth.truth.open)
     with truth.engine.connect():
         assert late.read(2).gauges == Gauges(used=1)
@@ -419,7 +420,7 @@ def test_limits_are_the_pools_own(options: dict[str, object], limits: Limits):
 
 
 def test_a_reused_id_misfiles_nothing():
-    """Trap 8: records and connections come and go at the same addresses."""
+    """Trap 8. Records and connections come and go at the same addresses."""
     m = Measured(poolclass=NullPool)
     with m.engine.connect():
         for _ in range(200):

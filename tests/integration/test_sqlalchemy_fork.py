@@ -46,7 +46,7 @@ def gauges_and_counters(m: Measured) -> list[Any]:
 
 
 def test_a_child_starts_from_nothing_and_inherited_connections_are_nobodys():
-    """Traps 11 and 12: a child that only uses what it inherited is heard of, with its checkouts."""
+    """Trap 11. Trap 12. A child that only uses what it inherited is heard of, with its checkouts."""
     m = Measured(**QUEUE)
     idle, out = m.engine.raw_connection(), m.engine.raw_connection()
     idle.close()

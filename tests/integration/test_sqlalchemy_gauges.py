@@ -224,7 +224,7 @@ def detach_and_checkout_another(m: Measured) -> Steps:
 
 
 def detach_invalidate_and_close(m: Measured) -> Steps:
-    """Trap 9: neither the detached connection nor a phantom stays."""
+    """Trap 9. Neither the detached connection nor a phantom stays."""
     connection = m.engine.connect()
     connection.detach()
     connection.invalidate()
@@ -234,7 +234,7 @@ def detach_invalidate_and_close(m: Measured) -> Steps:
 
 
 def detach_and_drop(m: Measured) -> Steps:
-    """Trap 5: a detached connection that is collected, not closed."""
+    """Trap 5. A detached connection that is collected, not closed."""
     raw = m.engine.raw_connection()
     raw.detach()
     yield 0, 1
@@ -269,7 +269,7 @@ def dispose_with_one_idle(m: Measured) -> Steps:
 
 
 def dispose_with_one_checked_out(m: Measured) -> Steps:
-    """Trap 10: one that is returned to the pool that is gone, and collected with it."""
+    """Trap 10. One that is returned to the pool that is gone, and collected with it."""
     raw = m.engine.raw_connection()
     m.engine.dispose()
     yield 1, 0
@@ -284,7 +284,7 @@ def dispose_with_one_checked_out(m: Measured) -> Steps:
 
 
 def dispose_without_closing(m: Measured) -> Steps:
-    """Trap 10: dispose(close=False)."""
+    """Trap 10. Without closing: ``dispose(close=False)``."""
     m.engine.connect().close()
     m.engine.dispose(close=False)
     gc.collect()
@@ -311,7 +311,7 @@ def null_pool(m: Measured) -> Steps:
 
 
 def static_pool_two_users(m: Measured) -> Steps:
-    """Traps 1 and 21: one connection for both."""
+    """Trap 1. Trap 21. One connection for both."""
     first, second = m.engine.connect(), m.engine.connect()
     yield 1, 0
     first.close()

@@ -16,7 +16,7 @@ from sqlalchemy.pool import QueuePool
 
 import poolhouse
 from poolhouse.errors import SettingError
-from poolhouse.instrumentation import plugin
+from poolhouse.instrumentation.engines import require_version
 from poolhouse.report import reporter
 from poolhouse.report.destination import Destination
 from poolhouse.wire.message import ReportDatagram, decode_message
@@ -157,15 +157,17 @@ def test_an_old_sqlalchemy_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sqlalchemy, "__version__", version)
     with pytest.raises(ArgumentError, match=rf"needs SQLAlchemy 1\.4\.24 or later, and this is {version}"):
         create_engine("sqlite://?plugin=collectd")
+    with pytest.raises(ArgumentError, match=version):
+        poolhouse.instrument(create_engine("sqlite://"))
 
 
 @pytest.mark.parametrize("version", ["1.4.24", "1.4.54", "2.0.58", "2.1.9", "2.2.0b1", "3.0"])
 def test_later_versions_are_not_refused(version: str):
-    plugin._require_version(version)
+    require_version(version)
 
 
 def test_named_twice_is_named_once(streams: dict[Destination, FakeStream]):
-    """Trap 4: in the URL and in ``plugins=[…]``, and instrumented besides."""
+    """Trap 4. In the URL and in ``plugins=[…]``, and instrumented besides."""
     truth = Truth()
     engine = create_engine(
         "sqlite://?plugin=collectd&plugin=collectd&collectd_port=1",
@@ -188,7 +190,7 @@ def test_named_twice_with_settings_among_the_keywords_keeps_them(streams: dict[D
 
 
 def test_no_listener_of_ours_warns(streams: dict[Destination, FakeStream]):
-    """Trap 17: SQLAlchemy warns of old signatures when an engine is made or first connects."""
+    """Trap 17. SQLAlchemy warns of old signatures when an engine is made or first connects."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         engine = create_engine("sqlite://?plugin=collectd&collectd_port=1", poolclass=QueuePool)

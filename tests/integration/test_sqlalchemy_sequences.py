@@ -125,7 +125,7 @@ class NullPoolMachine(PoolMachine):
 
 @pytest.mark.parametrize("machine", [PoolMachine, NullPoolMachine])
 def test_no_sequence_of_uses_makes_the_figures_drift(machine: type[PoolMachine]):
-    """Trap 21, and every other that adds and subtracts."""
+    """Trap 21. And every other drift of what adds and subtracts."""
     case = machine.TestCase
     case.settings = settings(max_examples=40, stateful_step_count=30)
     gc.collect()

@@ -43,10 +43,15 @@ def instrument(
 
     Raises:
         SettingError: If a setting is wrong; it names it.
-        TypeError: If this is no engine of SQLAlchemy 1.4 or later.
+        sqlalchemy.exc.ArgumentError: If SQLAlchemy is too old; it names the version that is needed.
+        TypeError: If this is no engine.
     """
     # Here, because an application that only names us need not have SQLAlchemy.
-    from poolhouse.instrumentation.engines import root_engine
+    import sqlalchemy
+
+    from poolhouse.instrumentation.engines import require_version, root_engine
+
+    require_version(sqlalchemy.__version__)
     from poolhouse.instrumentation.watch import watch
 
     given = {

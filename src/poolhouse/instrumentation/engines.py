@@ -1,12 +1,33 @@
 """What an engine and its pool say of themselves: name, limits, and the connections a pool holds already."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import Pool
 
 from poolhouse.meter.reading import Limits
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL  # What is too old, and is told so, has it elsewhere.
+
+#: The oldest version whose connection records can be looked at (``dbapi_connection``).
+OLDEST = (1, 4, 24)
+
+
+def require_version(version: str) -> None:
+    """Refuse a SQLAlchemy that is too old.
+
+    >>> require_version("2.1.0b1")
+    >>> require_version("1.3.24")
+    Traceback (most recent call last):
+    sqlalchemy.exc.ArgumentError: poolhouse needs SQLAlchemy 1.4.24 or later, and this is 1.3.24
+    """
+    numbers = [int("".join(filter(str.isdigit, part[:2])) or 0) for part in version.split(".")[:3]]
+    if tuple(numbers) < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        raise ArgumentError(f"poolhouse needs SQLAlchemy {needed} or later, and this is {version}")
 
 
 def root_engine(engine: Any) -> Engine:
@@ -23,7 +44,7 @@ def root_engine(engine: Any) -> Engine:
     return engine
 
 
-def pool_name(url: URL) -> str:
+def pool_name(url: "URL") -> str:
     """``server.address:server.port/db.namespace``, less what the URL does not say; the backend if it says nothing.
 
     Source: OpenTelemetry, ``db.client.connection.pool.name``. Never a user, a password or a driver's argument.

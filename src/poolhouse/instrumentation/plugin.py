@@ -13,17 +13,15 @@ from sqlalchemy.exc import ArgumentError
 
 from poolhouse.errors import SettingError
 from poolhouse.instrumentation import installation
+from poolhouse.instrumentation.engines import require_version
 from poolhouse.instrumentation.guard import guarded
 from poolhouse.report import reporter
 from poolhouse.report.destination import Destination
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL  # Versions that are too old, and are told so, have it elsewhere.
+    from sqlalchemy.engine import URL  # What is too old, and is told so, has it elsewhere.
 
 _PREFIX = "collectd_"
-
-#: The oldest version whose connection records can be looked at (``dbapi_connection``).
-OLDEST = (1, 4, 24)
 
 
 class CollectdPlugin(CreateEnginePlugin):
@@ -35,7 +33,7 @@ class CollectdPlugin(CreateEnginePlugin):
     """
 
     def __init__(self, url: "URL", kwargs: dict[str, Any]) -> None:
-        _require_version(sqlalchemy.__version__)
+        require_version(sqlalchemy.__version__)
         installation.warn_once()
         settings: dict[str, Any] = {key: value for key, value in url.query.items() if key.startswith(_PREFIX)}
         for key in [key for key in kwargs if key.startswith(_PREFIX)]:
@@ -56,20 +54,8 @@ class CollectdPlugin(CreateEnginePlugin):
 
 @guarded
 def _watch(engine: Engine, destination: Destination) -> None:
-    from poolhouse.instrumentation.watch import watch
+    from poolhouse.instrumentation.watch import (
+        watch,
+    )  # Only here: it needs more than a version that is too old has.
 
     watch(engine, reporter.stream(destination))
-
-
-def _require_version(version: str) -> None:
-    """Refuse a SQLAlchemy that is too old.
-
-    >>> _require_version("2.1.0b1")
-    >>> _require_version("1.3.24")
-    Traceback (most recent call last):
-    sqlalchemy.exc.ArgumentError: poolhouse needs SQLAlchemy 1.4.24 or later, and this is 1.3.24
-    """
-    numbers = [int("".join(filter(str.isdigit, part[:2])) or 0) for part in version.split(".")[:3]]
-    if tuple(numbers) < OLDEST:
-        needed = ".".join(map(str, OLDEST))
-        raise ArgumentError(f"poolhouse needs SQLAlchemy {needed} or later, and this is {version}")

@@ -56,8 +56,10 @@ def watch(engine: Engine, stream: Stream) -> None:
     found = _watches.get(engine.pool)
     if found is None:
         found = PoolWatch(pool_name(engine.url), type(engine.pool).__name__, stream)
+        found.listen_to_engine(engine)
         found.listen_to_pool(engine.pool)
-    found.listen_to_engine(engine)
+    else:
+        found.listen_to_engine(engine)
 
 
 class PoolWatch:
@@ -141,7 +143,10 @@ class PoolWatch:
         event.listen(engine, "engine_disposed", self._engine_disposed)
 
     def listen_to_pool(self, pool: Pool) -> None:
-        """Measure this pool. The pools that replace it inherit the listeners, and need `_wrap` only."""
+        """Measure this pool, at once if it holds connections already.
+
+        The pools that replace it inherit the listeners, and need `_wrap` only.
+        """
         # Ours come first, so that they hear of connections that a listener of the application refuses.
         for kind, listener in (
             ("connect", self._connected),
@@ -154,6 +159,8 @@ class PoolWatch:
         for record in held_records(pool):
             self._adopt(record)
         self._wrap(pool)
+        if self._records:
+            self._be_reported()
 
     @guarded
     def _engine_disposed(self, engine: Engine) -> None:
