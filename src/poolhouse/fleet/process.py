@@ -49,7 +49,7 @@ class Process:
         token: The token for people.
         rows: The sums of its program on its host, its program, its host, and the fleet.
         state: Whether it is with us.
-        heard_at: When its newest report came.
+        heard_at: When the first datagram of its newest report came.
         interval: Seconds between its reports.
         born: When it began, by the aggregator's clock; -inf where it does not tell.
         deadline: When to look whether it has fallen silent, or can be forgotten.
@@ -151,10 +151,8 @@ class Process:
         """
         if self._earlier is not None:
             self._drop_earlier(now)
-        if message.number >= self._number:
-            self.heard_at = now
-            if message.number > self._number:
-                self._begin_report(message, now)
+        if message.number > self._number:
+            self._begin_report(message, now)
         raw = message.pool
         refused = None
         if raw is not None:
@@ -244,6 +242,7 @@ class Process:
     def _begin_report(self, message: ReportDatagram, now: float) -> None:
         self._number = message.number
         self._places = 0
+        self.heard_at = now
         self._uptime = message.uptime
         self.interval = bounded(message.interval)
         oldest = message.number - MARKS

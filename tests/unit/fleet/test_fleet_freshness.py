@@ -108,8 +108,9 @@ def test_a_late_datagram_does_not_wake_who_is_gone(aggregator):
     assert aggregator.program().processes == 0
 
 
-def test_repetitions_do_not_keep_a_process_alive(aggregator):
-    process = busy_process()
+@pytest.mark.parametrize("pools", [1, 40])
+def test_repetitions_do_not_keep_a_process_alive(aggregator, pools):
+    process = busy_process(pools=pools)
     told = process.report(aggregator.now)
     for _ in range(12):
         aggregator.now += 1
