@@ -5,10 +5,11 @@ import re
 import signal
 import sys
 import tempfile
-import threading
 import time
+from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import IO
 
@@ -76,21 +77,14 @@ def _say(words: str) -> None:
 
 def _print_tables(consoles: int, seconds: float | None) -> None:
     """Print the table every few seconds, until the time is over."""
-    newest: list[Snapshot] = []
-    came = threading.Event()
-
-    def keep(snapshot: Snapshot) -> None:
-        newest[:] = [snapshot]
-        came.set()
-
-    client = FeedClient(HOST, consoles, "connect", on_snapshot=keep, on_link=lambda link: None)
+    newest: deque[Snapshot] = deque(maxlen=1)
+    client = FeedClient(HOST, consoles, "connect", on_snapshot=newest.append, on_link=lambda _: None)
     client.start()
     try:
-        end = None if seconds is None else time.monotonic() + seconds
-        while end is None or time.monotonic() < end:
-            left = TABLE_INTERVAL if end is None else min(TABLE_INTERVAL, end - time.monotonic())
-            time.sleep(max(0.0, left))
-            if came.is_set():
+        end = inf if seconds is None else time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(TABLE_INTERVAL, left))
+            if newest:
                 _say(text(newest[0], TABLE_WIDTH))
     finally:
         client.close()

@@ -56,7 +56,7 @@ class _Sender:
         self._clock = clock
         self._began = clock.monotonic()
         self._number = 0
-        self._sequence = 0
+        self._sequence = 1
 
     def send(self, goodbye: bool = False) -> None:
         """One report.
