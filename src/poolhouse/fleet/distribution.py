@@ -59,7 +59,8 @@ class Distribution(NamedTuple):
         numbers = _LAYOUT.unpack(self.counts)
         largest = max(numbers)
         code = next(code for code, most in _CODES if largest <= most)
-        return Kept(self.scale, array(code, numbers[: last_used(numbers)]), self.sum_ns, self.max_ns)
+        first, end = used_range(numbers)
+        return Kept(self.scale, first, array(code, numbers[first:end]), self.sum_ns, self.max_ns)
 
     def histogram(self) -> Histogram:
         """The same as a histogram of its own."""
@@ -72,17 +73,20 @@ class Distribution(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A `Distribution` at rest: its counts as narrow as they can be, up to the last that is not 0."""
+    """A `Distribution` at rest: its counts as narrow as they can be, without the empty ones at both ends."""
 
     scale: int
+    #: How many lanes before the counts are empty.
+    first: int
     counts: "array[int]"
     sum_ns: int
     max_ns: int
 
     def distribution(self) -> Distribution:
         """The same, ready to be summed."""
-        empty = [0] * (1 + BUCKETS - len(self.counts))
-        return Distribution(self.scale, _LAYOUT.pack((*self.counts, *empty)), self.sum_ns, self.max_ns)
+        after = 1 + BUCKETS - self.first - len(self.counts)
+        numbers = (*(0,) * self.first, *self.counts, *(0,) * after)
+        return Distribution(self.scale, _LAYOUT.pack(numbers), self.sum_ns, self.max_ns)
 
 
 #: No durations yet.
@@ -120,13 +124,14 @@ def read(data: bytes) -> Distribution:
     return Distribution(scale, counts, sum_ns, max_ns)
 
 
-def last_used(numbers: Sequence[int]) -> int:
-    """How many numbers there are up to the last that is not 0.
+def used_range(numbers: Sequence[int]) -> tuple[int, int]:
+    """Where the numbers that are not 0 begin and end.
 
-    >>> last_used((0, 3, 0, 0)), last_used((0, 0))
-    (2, 0)
+    >>> used_range((0, 3, 0, 1, 0)), used_range((0, 0))
+    ((1, 4), (0, 0))
     """
-    return next((len(numbers) - place for place, number in enumerate(reversed(numbers)) if number), 0)
+    used = [place for place, number in enumerate(numbers) if number]
+    return (used[0], used[-1] + 1) if used else (0, 0)
 
 
 def _downscaled(distribution: Distribution, scale: int) -> int:
