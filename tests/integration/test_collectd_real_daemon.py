@@ -213,6 +213,21 @@ def test_a_mistake_in_the_file_is_one_line_and_the_rest_applies(tmp_path, lines,
         assert all(word in line for word, line in zip(words, errors, strict=True))
 
 
+def test_a_types_db_without_the_further_types_costs_neither_the_plugin_nor_the_seeds_values(tmp_path):
+    """Trap 28: a TypesDB line of the user's own replaces collectd's file."""
+    types_db = tmp_path / "types.db"
+    types_db.write_text("count value:GAUGE:0:U\nderive value:DERIVE:0:U\n")
+    port = free_port()
+    with Collectd(tmp_path, server_block(f'listen "127.0.0.1" {port}'), types_db=types_db) as daemon:
+        process = CraftedProcess("nova", interval=60.0)
+        process.waits.record_all([5_000_000])
+        for checkouts in (1, 2):
+            send(process.report(checkouts=checkouts), port)
+            daemon.wait_for_values({"web1/sqlalchemy-host/derive-checkouts": checkouts})
+        for kind in ("duration", "total_time_in_ms"):
+            assert daemon.log().count(f"collectd refused web1/sqlalchemy-nova/{kind}-") == 1
+
+
 def test_a_taken_port_is_one_line_and_the_plugin_listens_once_it_is_free(tmp_path):
     """Trap 34."""
     with udp_socket() as taken:

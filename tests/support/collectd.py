@@ -23,7 +23,7 @@ COMPLAINTS = ("Traceback", "Unhandled python exception", "Will suspend", "segfau
 _CONFIG = """\
 BaseDir "{folder}"
 PIDFile "{folder}/collectd.pid"
-TypesDB "/usr/share/collectd/types.db"
+TypesDB "{types_db}"
 Hostname "{hostname}"
 FQDNLookup false
 Interval {interval}
@@ -103,6 +103,7 @@ class Collectd:
         python: The lines inside its ``<Plugin python>`` block.
         more: Further lines of collectd.conf, outside that block.
         sources: What ``ModulePath`` says.
+        types_db: The types that it knows.
         store_rates: Write rates, as collectd computes them, instead of the values themselves.
         prefix: What stands before the command (`Namespace.prefix`).
         environment: Added to an otherwise almost empty environment.
@@ -118,6 +119,7 @@ class Collectd:
         sources: Path = SOURCES,
         interval: float = 1,
         hostname: str = "collector",
+        types_db: Path = Path("/usr/share/collectd/types.db"),
         store_rates: bool = False,
         prefix: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
@@ -137,6 +139,7 @@ class Collectd:
                 sources=sources,
                 interval=interval,
                 hostname=hostname,
+                types_db=types_db,
                 store_rates=str(store_rates).lower(),
             )
         )

@@ -25,7 +25,7 @@ def block(*lines: tuple[Any, ...]) -> FakeConfig:
 
 @dataclass
 class FakeValues:
-    """A value list; dispatching one keeps it, or raises what the test has put in its place."""
+    """A value list; dispatching one keeps it. Given a type that its collectd does not know, it raises."""
 
     collectd: "FakeCollectd"
     host: str = ""
@@ -38,9 +38,12 @@ class FakeValues:
     values: Sequence[float] = ()
     meta: Mapping[str, object] = field(default_factory=dict)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "type" and value in self.collectd.unknown_types:
+            raise TypeError(f"Dataset {value} not found")
+        super().__setattr__(name, value)
+
     def dispatch(self) -> None:
-        if self.type in self.collectd.unknown_types:
-            raise TypeError(f"Dataset {self.type} not found")
         self.collectd.dispatched.append(self)
 
     @property

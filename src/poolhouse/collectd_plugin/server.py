@@ -129,11 +129,11 @@ class ServerPlugin:
 
     def _dispatch(self, told: ValueList) -> None:
         values = self._collectd.Values()
-        values.host, values.plugin, values.plugin_instance, values.type, values.type_instance = told.identifier
-        values.time = told.time
-        values.values = told.values
-        values.meta = {OWN: True}
         try:
+            values.host, values.plugin, values.plugin_instance, values.type, values.type_instance = told.identifier
+            values.time = told.time
+            values.values = told.values
+            values.meta = {OWN: True}
             values.dispatch()
         except Exception as error:  # One that collectd refuses must not cost the others.
             self._log.seldom(f"dispatch {told.identifier.type}", f"collectd refused {told.identifier}: {error}")
