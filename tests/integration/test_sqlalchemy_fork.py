@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from poolhouse.meter.reading import Counters, Gauges
@@ -122,6 +122,20 @@ def test_a_fork_while_another_caller_waits_leaves_no_waiting_caller_in_the_child
         return m.read().gauges.waiting
 
     assert in_child(child) == 0
+
+
+def test_a_caller_that_goes_on_in_the_child_gets_its_connection():
+    """As a greenlet does that waited when another one forked."""
+    m = Measured(**QUEUE)
+    m.engine.connect().close()
+    (source,) = m.stream.sources
+    event.listen(m.engine, "checkout", lambda *args: source.after_fork())
+
+    def child() -> Any:
+        with m.engine.connect():
+            return gauges_and_counters(m)[0]
+
+    assert in_child(child) == list(Gauges())
 
 
 def test_the_reporter_tells_the_pool_of_the_fork(monkeypatch: Any):

@@ -76,7 +76,7 @@ class PoolWatch:
         self._waiting: deque[None] = deque()
         #: The records that are checked out. Their number is what is used: its mark costs no look.
         self._leases: dict[Record, Lease] = {}
-        #: Leases that had ended without an event when the pool was read last.
+        #: Leases of records that were not in use when the pool was read last.
         self._suspects: dict[Record, Lease] = {}
         #: In a forked child, the records whose connections belong to the parent, and the leases of these.
         self._inherited = LiveSet()
@@ -115,9 +115,9 @@ class PoolWatch:
         return Gauges(*self._records.look(), len(self._waiting))
 
     def _end_lost_leases(self) -> None:
-        """Forget leases whose end had no event, because a listener of somebody else raised before ours.
+        """Forget leases whose records never came back, because a listener of the application's raised.
 
-        A lease may be about to get its event now, but not still at the next reading.
+        A record that is not in use may be on its way back now, but not still at the next reading.
         """
         suspects = {record: lease for record, lease in self._leases.copy().items() if not record.in_use}
         for record, lease in suspects.items():
@@ -194,7 +194,10 @@ class PoolWatch:
                 self._not_acquired(error, began)
                 raise
             finally:
-                leave()
+                try:  # noqa: SIM105  # suppress() costs half a microsecond.
+                    leave()
+                except IndexError:
+                    pass  # A greenlet that waited when the process forked goes on in the child, uncounted.
             try:
                 waited(ended - began)
                 record = fairy._connection_record
