@@ -3,8 +3,10 @@
 import json
 import random
 import re
+import struct
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -12,6 +14,18 @@ import pytest
 
 from interop.helo_peer import HeloPeer
 from poolhouse.meter.reading import Gauges
+from poolhouse.wire.parts import (
+    GAUGE,
+    HOST,
+    PLUGIN,
+    PLUGIN_INSTANCE,
+    TIME,
+    TYPE,
+    TYPE_INSTANCE,
+    number_part,
+    string_part,
+    values_part,
+)
 from support.collectd import (
     SOURCES,
     Collectd,
@@ -191,6 +205,32 @@ def test_values_that_one_collectd_forwards_are_shown_by_another(tmp_path):
             "web1/sqlalchemy-host/count-checkedout": 3,
         })  # fmt: skip
         receiver.wait_for_values({"web1/sqlalchemy-nova/derive-checkouts": 9})
+
+
+def test_forwarded_names_that_are_no_text_do_not_stop_the_connmon_plugin(tmp_path):
+    """Trap 43: collectd takes any bytes for a name, and hands them to Python as bytes."""
+    network, consoles = free_port(), free_port()
+    packet = (
+        string_part(HOST, b"w\xffb1")
+        + number_part(TIME, int(time.time()))
+        + string_part(PLUGIN, b"sqlalchemy")
+        + string_part(PLUGIN_INSTANCE, b"nova")
+        + string_part(TYPE, b"count")
+        + string_part(TYPE_INSTANCE, b"checkedout")
+        + values_part(bytes([GAUGE]), struct.pack("<d", 8.0))
+    )
+    more = f'LoadPlugin network\n<Plugin network>\nListen "127.0.0.1" "{network}"\n</Plugin>'
+    with (
+        Collectd(tmp_path, connmon_block(f'listen "127.0.0.1" {consoles}'), more=more),
+        HeloPeer("127.0.0.1", consoles) as peer,
+    ):
+
+        def told():
+            send([packet], network)
+            return peer.receive(timeout=0.1)
+
+        one = wait_until(told)
+        assert (one.name, one.value) == ("w\\xffb1/sqlalchemy-nova/count-checkedout", 8)
 
 
 @pytest.mark.parametrize(
