@@ -114,9 +114,10 @@ def test_a_console_that_says_helo_is_sent_what_is_written():
         assert wait_until(told).value == 6.0
 
 
-def test_the_answer_leaves_from_the_address_that_was_asked():
+@pytest.mark.parametrize(("listened", "asked"), [("0.0.0.0", "127.0.0.77"), ("::", "127.0.0.77"), ("::", "::1")])
+def test_the_answer_leaves_from_the_address_that_was_asked(listened, asked):
     port = free_port()
-    with Running(("listen", "0.0.0.0", port)) as running, HeloPeer("127.0.0.77", port) as peer:
+    with Running(("listen", listened, port)) as running, HeloPeer(asked, port) as peer:
 
         def told():
             running.write(value=6.0)
