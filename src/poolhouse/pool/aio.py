@@ -48,7 +48,8 @@ class AsyncCheckout(Generic[ACT]):
 
     async def __aenter__(self) -> ACT:
         pool, frame = self._pool, _getframe(1)
-        stamp = self._token = pool._now()
+        now = pool._now
+        stamp = self._token = now()
         if get_running_loop() is pool._loop:
             conn = pool._core.take(stamp, frame.f_code, frame.f_lasti)
             if conn is not None:
@@ -196,8 +197,8 @@ class AsyncConnectionPool(BasePool, Generic[ACT]):
 
     async def getconn(self, timeout: float | None = None) -> ACT:
         """See `ConnectionPool.getconn`."""
-        frame = _getframe(1)
-        stamp = self._now()
+        frame, now = _getframe(1), self._now
+        stamp = now()
         if get_running_loop() is self._loop:
             conn: ACT | None = self._core.take(stamp, frame.f_code, frame.f_lasti)
             if conn is not None:
@@ -552,6 +553,8 @@ class AsyncConnectionPool(BasePool, Generic[ACT]):
         while tasks := self._tasks[Lane.CONNECT] | self._tasks[Lane.RETURN] | self._behind:
             remaining = (deadline - self._now()) / 1e9
             if remaining <= 0:
+                for slot in self._core.worked_on.copy():
+                    self._driver.abort(slot.conn)
                 for task in tasks:
                     task.cancel()
                 return

@@ -11,6 +11,7 @@ from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
 from poolhouse.pool.drivers.protocol import AsyncDriver
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
+from poolhouse.pool.options import PROBE_LIMIT, SECOND
 
 
 async def _result(value: Any) -> Any:
@@ -57,7 +58,7 @@ class AsyncWork:
             elif isinstance(job, Return):
                 await self.restore(job)
             elif isinstance(job, Probe):
-                self.core.probed(job.slot, await self.is_alive(job.slot.conn), self._now())
+                await self._probe(job)
             elif isinstance(job, Close):
                 await self.close(job)
             else:
@@ -98,6 +99,15 @@ class AsyncWork:
         tell(self._hooks.connected, conn, (now - began) / 1e9)
         if close is not None:
             await self.close(close)
+
+    async def _probe(self, job: Probe) -> None:
+        conn, is_alive = job.slot.conn, False
+        guard = asyncio.get_running_loop().call_later(PROBE_LIMIT / SECOND, self._driver.abort, conn)
+        try:
+            is_alive = await self.is_alive(conn)
+        finally:
+            guard.cancel()
+            self.core.probed(job.slot, is_alive, self._now())
 
     async def restore(self, job: Return) -> None:
         """See `Work.restore`."""

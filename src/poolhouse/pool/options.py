@@ -6,6 +6,9 @@ from typing import Literal, TypeAlias
 #: One second in the core's unit of time.
 SECOND = 1_000_000_000
 
+#: A probe in the background that has had no answer for so long is ended, and its connection with it.
+PROBE_LIMIT = 5 * SECOND
+
 #: What stands for a duration without end: 292 years.
 FOREVER = 2**63
 

@@ -50,7 +50,8 @@ class Checkout(Generic[CT]):
     def __enter__(self) -> CT:
         # The same as `getconn`; a call more would cost a tenth of the whole.
         pool, frame = self._pool, _getframe(1)
-        stamp = self._token = pool._now()
+        now = pool._now
+        stamp = self._token = now()
         try:
             conn = self._conn = pool._core.take(stamp, frame.f_code, frame.f_lasti)
             if conn is not None:
@@ -73,8 +74,9 @@ class Checkout(Generic[CT]):
         if pool.close_returns and not pool._is_held(conn, self._token):
             self._conn = None  # The block has closed, and so returned, the connection.
             return
+        status = pool._status
         try:
-            if pool._status(conn):
+            if status(conn):
                 pool._end_transaction(conn, exc_type)
         finally:
             pool.putconn(conn)
@@ -198,6 +200,7 @@ class ConnectionPool(BasePool, Generic[CT]):
         )
         self._turn = self._work.turn = self._crew.turn
         self._work.core = self._core
+        self._work.guard, self._work.unguard = self._crew.guard, self._crew.unguard
 
     # -- Getting and giving back ----------------------------------------------------------------------------------
 
@@ -229,8 +232,8 @@ class ConnectionPool(BasePool, Generic[CT]):
             PoolClosed: If the pool is not open.
             TooManyRequests: If `max_waiting` clients wait already.
         """
-        frame = _getframe(1)
-        stamp = self._now()
+        frame, now = _getframe(1), self._now
+        stamp = now()
         try:
             conn: CT | None = self._core.take(stamp, frame.f_code, frame.f_lasti)
             if conn is not None:
@@ -255,12 +258,12 @@ class ConnectionPool(BasePool, Generic[CT]):
         lease = None
         try:
             key = id(conn)
-            core = self._core
+            core, status, now = self._core, self._status, self._now
             lease = core.leases.get(key)
-            if lease is not None and not core.attention and not self._status(conn):
+            if lease is not None and not core.attention and not status(conn):
                 if self._marks:
                     conn._pool = None  # type: ignore[attr-defined]  # psycopg's
-                if core.give(key, lease, self._now()):
+                if core.give(key, lease, now()):
                     if self._core.attention:  # now: rule 1 of the core
                         self._attend()
                     return
@@ -487,6 +490,9 @@ class ConnectionPool(BasePool, Generic[CT]):
         while self._crew.is_busy() and self._now() < deadline:
             parker.park((deadline - self._now()) / 1e9)
         self._crew.watchers.remove(parker)
+        # Whatever is stuck on a connection is ended; a connect cannot be, and its thread ends with the process.
+        for slot in self._core.worked_on.copy():
+            self._driver.abort(slot.conn)
         self._crew.dismiss()
         self._finish_closing()
 

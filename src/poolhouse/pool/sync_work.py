@@ -11,6 +11,7 @@ from poolhouse.pool.crew import Turn
 from poolhouse.pool.drivers.protocol import Driver
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
+from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Slot
 
 
@@ -34,6 +35,8 @@ class Work:
         """See the pool's parameters; `reconnect_failed` calls the user's with the pool, if there still is one."""
         self.core: PoolCore
         self.turn: Turn
+        self.guard: Callable[[object, Any, int], None]
+        self.unguard: Callable[[object], None]
         self._name = name
         self._driver = driver
         self._clock = clock
@@ -131,9 +134,11 @@ class Work:
 
     def _probe(self, slot: Slot) -> None:
         is_alive = False
+        self.guard(slot, slot.conn, self._clock.monotonic_ns() + PROBE_LIMIT)
         try:
             is_alive = self.is_alive(slot.conn)
         finally:
+            self.unguard(slot)
             self.turn(self.core.probed, slot, is_alive, self._clock.monotonic_ns())
 
     def examine(self, conn: Any, *, with_check: bool) -> None:

@@ -1,6 +1,7 @@
 """A driver without a database, each of whose calls does what the test says."""
 
 import asyncio
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ class FakeConnection:
         status: What the driver says of it.
         calls: What was done with it, in order.
         is_dead: The server has gone: whatever asks it fails.
+        is_busy: A call on it has not ended.
     """
 
     def __init__(self, number: int) -> None:
@@ -41,6 +43,7 @@ class FakeConnection:
         self.status = IDLE
         self.calls: list[str] = []
         self.is_dead = False
+        self.is_busy = False
         self.abort: Callable[[], object] | None = None
 
     @property
@@ -64,6 +67,7 @@ class _Fake:
         connections: Every connection that was ever made.
         slow_s: How long a slow call takes, in seconds.
         is_down: The server refuses connections.
+        overlaps: Calls that began on a connection while another had not ended: no driver allows that.
     """
 
     marks_connections = False
@@ -73,6 +77,7 @@ class _Fake:
         self.connections: list[FakeConnection] = []
         self.slow_s = slow_s
         self.is_down = False
+        self.overlaps: list[str] = []
         self._numbers = itertools.count(1)
         self._gates: dict[str, deque[Does]] = {}
         self._always: dict[str, Does] = {}
@@ -117,6 +122,12 @@ class _Fake:
         self.connections.append(conn)
         return conn
 
+    def _begin(self, call: str, conn: FakeConnection) -> None:
+        if conn.is_busy:
+            self.overlaps.append(f"{call} on {conn} after {conn.calls}")
+        conn.calls.append(call)
+        conn.is_busy = True
+
     def _done(self, call: str, conn: FakeConnection) -> None:
         if conn.is_dead and call != "close":
             conn.status = BROKEN
@@ -159,8 +170,11 @@ class FakeDriver(_Fake):
         self._call("close", conn)
 
     def _call(self, call: str, conn: FakeConnection) -> None:
-        conn.calls.append(call)
-        self._pass(call, conn)
+        self._begin(call, conn)
+        try:
+            self._pass(call, conn)
+        finally:
+            conn.is_busy = False
         self._done(call, conn)
 
     def _pass(self, call: str, conn: FakeConnection | None) -> None:
@@ -202,8 +216,11 @@ class AsyncFakeDriver(_Fake):
         await self._call("close", conn)
 
     async def _call(self, call: str, conn: FakeConnection) -> None:
-        conn.calls.append(call)
-        await self._pass(call, conn)
+        self._begin(call, conn)
+        try:
+            await self._pass(call, conn)
+        finally:
+            conn.is_busy = False
         self._done(call, conn)
 
     async def _pass(self, call: str, conn: FakeConnection | None) -> None:
@@ -214,7 +231,12 @@ class AsyncFakeDriver(_Fake):
             await asyncio.sleep(self.slow_s)
         elif does is Does.NEVER:
             aborted = asyncio.Event()
-            if conn is not None:
-                conn.abort = aborted.set
-                conn.status = ACTIVE
-            await aborted.wait()
+            if conn is None:
+                await aborted.wait()
+                return
+            conn.abort = aborted.set
+            conn.status = ACTIVE
+            while not aborted.is_set():
+                # As psycopg's calls do on a stopped server: cancelling them does not end them.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await aborted.wait()
