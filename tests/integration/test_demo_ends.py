@@ -74,7 +74,7 @@ def test_it_ends_by_itself_with_status_0(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_and_leaves_nothing(number: int, tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         wait_for_everybody(process)

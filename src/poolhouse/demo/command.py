@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="poolhouse demo", description="A small live fleet, and the console.")
     parser.add_argument("--seconds", type=float, help="end by itself after this time")
     seconds: float | None = parser.parse_args(arguments).seconds
-    # Ends as Ctrl-C does: every `with` below is left.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # As Ctrl-C: every `with` below is left.
     with suppress(KeyboardInterrupt), _fleet() as (reports, consoles):
         if sys.stdin.isatty() and sys.stdout.isatty():
             from poolhouse.console import run
