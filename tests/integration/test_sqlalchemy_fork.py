@@ -2,17 +2,17 @@
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import event
 from sqlalchemy.pool import QueuePool
 
 from poolhouse.meter.reading import Counters, Gauges
-from poolhouse.report import reporter
-from poolhouse.report.destination import Destination
-from poolhouse.report.source import Source
-from poolhouse.report.stream import Stream
+from poolhouse.wire.message import ReportDatagram, decode_message
 from support.sqlalchemy_truth import Measured
 
 QUEUE = {"poolclass": QueuePool, "pool_size": 2, "max_overflow": 1}
@@ -138,28 +138,39 @@ def test_a_caller_that_goes_on_in_the_child_gets_its_connection():
     assert in_child(child) == list(Gauges())
 
 
-def test_the_reporter_tells_the_pool_of_the_fork(monkeypatch: Any):
-    """With the real reporter: its stream forgets the pool, and the child's first checkout adds it again."""
-    added: list[tuple[int, Source]] = []
-    add = Stream.add
+PROGRAM = """
+import os, sys
+import sqlalchemy
+from sqlalchemy.pool import QueuePool
 
-    def recording(stream: Stream, source: Source) -> None:
-        added.append((os.getpid(), source))
-        add(stream, source)
-
-    monkeypatch.setattr(Stream, "add", recording)
-    destination = Destination(host="127.0.0.1", port=9)
-    engine = create_engine(
-        "sqlite://", poolclass=QueuePool, plugins=["collectd"], collectd_host="127.0.0.1", collectd_port=9
-    )
-    assert reporter.stream(destination) is reporter.stream(destination)
+engine = sqlalchemy.create_engine(
+    "sqlite://", poolclass=QueuePool, plugins=["collectd"], collectd_host="127.0.0.1", collectd_port=sys.argv[1]
+)
+for _ in range(3):
     engine.connect().close()
-    ((parent, source),) = added
-    assert parent == os.getpid()
+pid = os.fork()
+engine.connect().close()
+if pid:
+    os.waitpid(pid, 0)
+"""
 
-    def child() -> Any:
-        engine.connect().close()
-        reading = source.read(1)
-        return [len(added), added[-1][0] == os.getpid(), list(reading.gauges), reading.counters.checkouts]
 
-    assert in_child(child) == [2, True, list(Gauges()), 1]
+def test_parent_and_child_report_the_same_pool_each_with_its_own_figures():
+    """Trap 11. Trap 12. With the real reporter: the child uses an inherited connection only."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(30)
+        command = [sys.executable, "-c", PROGRAM, str(receiver.getsockname()[1])]
+        with subprocess.Popen(command) as program:
+            last: dict[str, Any] = {}
+            ended: set[str] = set()
+            while len(ended) < 2:
+                datagram = decode_message(receiver.recv(65535))
+                assert isinstance(datagram, ReportDatagram)
+                if datagram.pool is not None:
+                    last[datagram.token] = datagram.pool
+                if datagram.goodbye:
+                    ended.add(datagram.token)
+        assert program.returncode == 0
+    told = sorted((pool.counters.checkouts, pool.counters.connects) for pool in last.values())
+    assert told == [(1, 0), (4, 1)]

@@ -260,15 +260,17 @@ def test_a_report_arrives():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(30)
-        port = receiver.getsockname()[1]
-        engine = create_engine(
-            f"sqlite://?plugin=collectd&collectd_host=127.0.0.1&collectd_port={port}&collectd_program_name=shop"
+        code = (
+            "import sys, sqlalchemy; engine = sqlalchemy.create_engine('sqlite://?plugin=collectd"
+            "&collectd_host=127.0.0.1&collectd_program_name=shop', collectd_port=sys.argv[1]); "
+            "engine.connect().close()"
         )
-        engine.connect().close()
-        datagram = receiver.recv(65535)
-    message = decode_message(datagram)
+        subprocess.run([sys.executable, "-c", code, str(receiver.getsockname()[1])], check=True)
+        message = decode_message(receiver.recv(65535))
     assert isinstance(message, ReportDatagram)
     assert message.program == "shop"
+    assert message.pool is not None
+    assert message.pool.counters.checkouts == 1
 
 
 def test_importing_the_plugin_needs_neither_greenlet_nor_asyncio():
