@@ -12,10 +12,10 @@ BIN = ROOT / ".venv" / "bin"
 #: Longest first, so that two workers end together.
 CHECKS = {
     "tests": ["pytest", "--quiet", "--numprocesses=2", "tests/unit", "tests/simulation", "tests/contract"],
-    "pyright": ["pyright", "--warnings"],
+    "pyright": ["pyright", "--warnings", "--pythonpath", str(BIN / "python")],
     "mypy": ["mypy"],
     "doctests": ["pytest", "--quiet", "--doctest-modules", "src/poolhouse"],
-    "imports": ["lint-imports", "--no-logo"],
+    "imports": ["lint-imports", "--no-logo", "--no-cache"],
     "format": ["ruff", "format", "--check", "--quiet"],
     "lint": ["ruff", "check", "--quiet"],
     "promises": ["python", "tools/promises.py"],
