@@ -1,0 +1,246 @@
+"""Pools in the life of real processes: forked, patched by gevent, in two event loops, ending without a goodbye."""
+
+import asyncio
+import threading
+import time
+
+import psycopg
+import pytest
+
+from poolhouse.pool import AsyncConnectionPool, ConnectionPool
+from support.postgres import Postgres
+from support.programs import finish, run, start
+
+#: What Python warns of at a fork of a process with threads is the subject of nobody here.
+FORKING = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
+
+
+def test_a_forked_child_has_a_pool_of_its_own_and_the_parents_connections_go_on(postgres: Postgres) -> None:
+    """Trap 56. psycopg#395, psycopg#651, psycopg#518, psycopg2#1205.
+
+    The child uses the pool, gives back what it inherited, closes, collects and ends in the ordinary way; then the
+    parent goes on with the transaction that it had begun before, and with its idle connections.
+    """
+    printed = run(
+        """
+        import gc, logging, os, sys
+        from poolhouse.pool import ConnectionPool
+
+        logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+        pool = ConnectionPool(sys.argv[1], min_size=2, open=True)
+        pool.wait()
+        mine = pool.getconn()
+        mine.execute("create temp table t (a int)")
+        before = {mine.info.backend_pid}
+        with pool.connection() as other:
+            before.add(other.info.backend_pid)
+
+        child = os.fork()
+        if child == 0:
+            with pool.connection() as conn:
+                print("child has its own:", conn.info.backend_pid not in before)
+            pool.putconn(mine)
+            pool.close()
+            del mine, other, conn
+            gc.collect()
+            sys.exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+        mine.execute("insert into t values (1)")
+        print("parent's transaction:", mine.execute("select count(*) from t").fetchone())
+        mine.commit()
+        pool.putconn(mine)
+        with pool.connection() as conn:
+            print("parent's idle one:", conn.info.backend_pid in before, conn.execute("select 1").fetchone())
+        pool.close()
+        """,
+        postgres.conninfo,
+        options=FORKING,
+    )
+    lines = printed.splitlines()
+    assert lines[0] == "child has its own: True"
+    assert [line for line in lines if line.startswith("WARNING")] == [
+        line for line in lines if "taken before this process was forked" in line
+    ]
+    assert sum("taken before this process was forked" in line for line in lines) == 1
+    assert "parent's transaction: (1,)" in lines
+    assert "parent's idle one: True (1,)" in lines
+
+
+def test_children_of_a_preloaded_pool_do_not_share_connections(postgres: Postgres) -> None:
+    """psycopg#395: a pool opened before gunicorn forks its workers."""
+    printed = run(
+        """
+        import os, sys
+        from poolhouse.pool import ConnectionPool
+
+        pool = ConnectionPool(sys.argv[1], min_size=2, open=True)
+        pool.wait()
+        reading, writing = os.pipe()
+        children = []
+        for number in range(4):
+            child = os.fork()
+            if child == 0:
+                pids = set()
+                for _ in range(20):
+                    with pool.connection() as conn:
+                        assert conn.execute("select %s::int", [number]).fetchone() == (number,)
+                        pids.add(conn.info.backend_pid)
+                os.write(writing, (" ".join(map(str, pids)) + "\\n").encode())
+                sys.exit(0)
+            children.append(child)
+        assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            print(told.read(), end="")
+        pool.close()
+        """,
+        postgres.conninfo,
+        options=FORKING,
+    )
+    backends = [set(line.split()) for line in printed.splitlines()]
+    assert len(backends) == 4
+    assert sum(map(len, backends)) == len(set().union(*backends))
+
+
+@pytest.mark.parametrize("pool_class", ["ConnectionPool", "NullConnectionPool"])
+def test_threads_that_gevent_patched_are_served(pool_class: str, postgres: Postgres) -> None:
+    printed = run(
+        f"""
+        from gevent import monkey; monkey.patch_all()
+        import gevent, sys
+        from poolhouse.pool import {pool_class}
+
+        served = []
+        def client(number):
+            with pool.connection() as conn:
+                conn.execute("select pg_sleep(0.01)")
+                served.append(number)
+
+        with {pool_class}(sys.argv[1], min_size=0, max_size=2, open=True) as pool:
+            gevent.joinall([gevent.spawn(client, number) for number in range(20)], raise_error=True)
+            # Interrupted by gevent while it waits: nothing is lost.
+            held = [pool.getconn(), pool.getconn()]
+            try:
+                with gevent.Timeout(0.05):
+                    pool.getconn()
+            except gevent.Timeout:
+                print("interrupted")
+            for conn in held:
+                pool.putconn(conn)
+            with pool.connection() as conn, pool.connection():
+                print(conn.execute("select 1").fetchone())
+        print(sorted(served) == list(range(20)))
+        """,
+        postgres.conninfo,
+        # gevent 26 imports what Python 3.11 deprecates.
+        options=("-W", "error", "-W", "ignore::DeprecationWarning"),
+    )
+    assert printed.splitlines() == ["interrupted", "(1,)", "True"]
+
+
+UNCLOSED = """
+    import sys
+    from poolhouse.pool import ConnectionPool
+    pool = ConnectionPool(sys.argv[1], min_size=2, open=True)
+    pool.wait()
+    with pool.connection() as conn:
+        print(conn.execute("select 1").fetchone())
+    """
+
+UNCLOSED_IN_LOCALS = """
+    import sys
+    from poolhouse.pool import ConnectionPool
+    def main():
+        pool = ConnectionPool(sys.argv[1], min_size=2, open=True)
+        conn = pool.getconn()
+        print(conn.execute("select 1").fetchone())
+        sys.exit(0)
+    main()
+    """
+
+UNCLOSED_WITHOUT_A_SERVER = """
+    import logging, sys
+    logging.getLogger("poolhouse.pool").addHandler(logging.NullHandler())
+    from poolhouse.pool import ConnectionPool
+    pool = ConnectionPool("host=127.0.0.1 port=1", min_size=2, open=True)
+    print((1,))
+    """
+
+UNCLOSED_ASYNC = """
+    import asyncio, sys
+    from poolhouse.pool import AsyncConnectionPool
+    pool = AsyncConnectionPool(sys.argv[1], min_size=2, open=False)
+    async def main():
+        await pool.open(wait=True)
+        async with pool.connection() as conn:
+            print(await (await conn.execute("select 1")).fetchone())
+    asyncio.run(main())
+    """
+
+UNCLOSED_AIOSQLITE = """
+    import asyncio, sys
+    import aiosqlite
+    from poolhouse.pool import AsyncConnectionPool
+    pool = AsyncConnectionPool(":memory:", driver=aiosqlite, min_size=2, open=False)
+    async def main():
+        await pool.open(wait=True)
+        async with pool.connection() as conn:
+            print((await conn.execute_fetchall("select 1"))[0])
+    asyncio.run(main())
+    """
+
+
+@pytest.mark.parametrize(
+    "program",
+    [UNCLOSED, UNCLOSED_IN_LOCALS, UNCLOSED_WITHOUT_A_SERVER, UNCLOSED_ASYNC, UNCLOSED_AIOSQLITE],
+    ids=["idle", "checked out", "without a server", "asyncio", "aiosqlite"],
+)
+def test_a_program_ends_without_close_at_once_and_in_silence(program: str, postgres: Postgres) -> None:
+    """psycopg#930, psycopg#954, psycopg#1043, psycopg#1309: there, it takes seconds, and says strange things.
+
+    psycopg's connections warn, as everybody's unclosed things do, if the interpreter shows it: that is left out.
+    """
+    options = ("-W", "error", "-W", "ignore::ResourceWarning")
+    running = start(program, postgres.conninfo, options=options)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "(1,)\n"
+    printed_at = time.monotonic()
+    assert finish(running) == ""
+    assert time.monotonic() - printed_at < 3
+
+
+def test_an_idle_pool_has_one_thread(postgres: Postgres) -> None:
+    with ConnectionPool(postgres.conninfo, min_size=4, open=True) as pool:
+        pool.wait()
+        own = [thread for thread in threading.enumerate() if thread.name.startswith(pool.name)]
+        deadline = time.monotonic() + 30
+        while len(own) > 1 and time.monotonic() < deadline:
+            own[-1].join(timeout=0.1)
+            own = [thread for thread in threading.enumerate() if thread.name.startswith(pool.name)]
+        assert len(own) <= 1
+
+
+def test_a_pool_in_another_event_loop_says_what_to_do(postgres: Postgres) -> None:
+    """psycopg#219, psycopg#322, psycopg#737: there, it hangs or times out."""
+    pool = AsyncConnectionPool(postgres.conninfo, min_size=1, open=False)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(pool.open(wait=True))
+
+    async def elsewhere() -> None:
+        async with pool.connection():
+            raise AssertionError("it should not be served")
+
+    with pytest.raises(RuntimeError, match="open a pool inside each loop that needs one"):
+        asyncio.run(elsewhere())
+    loop.run_until_complete(pool.close())
+    loop.close()
+
+
+def test_a_pool_in_a_loop_that_has_not_opened_it_says_that_it_is_not_open(postgres: Postgres) -> None:
+    async def main() -> None:
+        pool = AsyncConnectionPool(postgres.conninfo, open=False)
+        with pytest.raises(psycopg.OperationalError, match="not open"):
+            await pool.getconn()
+
+    asyncio.run(main())
