@@ -402,7 +402,7 @@ def test_a_datagram_dated_a_day_ahead_or_behind_silences_nobody(tmp_path, detail
     port = free_port()
     with Collectd(tmp_path, server_block(f'listen "127.0.0.1" {port}'), interval=0.5) as daemon:
         ahead, other = CraftedProcess("nova"), CraftedProcess("glance", "web2")
-        ahead.number = 10_000_000  # 116 days: a second for each report.
+        ahead.number = 2_000_000_000  # Decades: its date is a second later with each report.
         send(ahead.report(detail), port)
         send(other.report(detail), port)
         daemon.wait_for_values({
