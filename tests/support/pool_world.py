@@ -305,6 +305,8 @@ class World:
         for slot, state in states.items():
             if state is State.IDLE:
                 assert slot.generation == core.generation, "drained, and yet free"
+        if core.max_kept is not None and not core.waiters and core.options.connect_in_caller:
+            assert counted[State.IDLE] <= core.max_kept, "more is kept than may be"
         unproven = {slot for slot in core.slots.values() if slot.proven_at < core._suspect_before}
         assert core.suspects == unproven
         assert not any(states[slot] is State.IDLE for slot in unproven), "suspect, and nobody probes it"

@@ -1,6 +1,7 @@
 """What the pools for threads and for asyncio have in common: settings, figures, errors, words."""
 
 import logging
+import os
 import random
 import sys
 import threading
@@ -383,3 +384,11 @@ def _where_now(lease: Lease) -> str:
         return ""
     summary = traceback.extract_stack(frame, limit=1)[0]
     return f"; {what} is now at {summary.filename}:{summary.lineno} in {summary.name}"
+
+
+def _heal_all() -> None:
+    for pool in list(live_pools):
+        pool._heal()
+
+
+os.register_at_fork(after_in_child=_heal_all)

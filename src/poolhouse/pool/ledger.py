@@ -333,11 +333,11 @@ class Ledger:
 
     def _free(self, slot: Slot, now: int) -> None:
         """A slot on which the pool worked is good: to be used, unless it is not wanted any more."""
+        self.leases.pop(slot.key, None)
         if (reason := self._unwanted(slot, now)) is not None:
             self._discard(slot, reason)
-            return
-        self.leases.pop(slot.key, None)
-        self._hint(slot)
+        else:
+            self._hint(slot)
 
     def _discard(self, slot: Slot, reason: Reason) -> None:
         """Close, by a worker, a connection that this call owns."""

@@ -165,6 +165,9 @@ class Serving(Ledger):
                     self._discard(slot, reason)
                 else:
                     self._free(slot, now)
+        if self.max_kept is not None and not self.waiters:
+            while self.free > self.max_kept and (extra := self._claim_next()) is not None:
+                self._discard(extra, Reason.NOT_KEPT)
         self._pump(now)
 
     def interrupted_take(self, stamp: int, now: int) -> None:

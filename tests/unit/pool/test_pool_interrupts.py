@@ -16,7 +16,7 @@ from poolhouse.testing import FakeConnection, FakeDriver, VirtualClock, VirtualT
 #: Where the connection is the caller's, and stays so. CPython protects no `return` by its own function's handlers:
 #: what strikes there strikes the caller (no signal is delivered there, only a tracer can strike). What strikes
 #: before `putconn` has begun leaves the caller with a connection that he can still give back.
-_CALLERS_OWN = ("ConnectionPool.getconn return", "ConnectionPool.putconn begin")
+_CALLERS_OWN = ("Clients.getconn return", "Clients.putconn begin")
 
 
 class Interrupt(BaseException):
@@ -41,7 +41,9 @@ class _Striker:
         self.has_struck = False
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.endswith(("pool/sync.py", "pool/ledger.py", "pool/serving.py")):
+        if not frame.f_code.co_filename.endswith(
+            ("pool/sync_clients.py", "pool/crew.py", "pool/sync.py", "pool/ledger.py", "pool/serving.py")
+        ):
             return None
         if frame.f_code.co_name == "__del__":
             return None  # What strikes a finalizer ends there, and reaches nobody.

@@ -1,0 +1,319 @@
+"""The pool for threads, as its clients see it: taking connections and giving them back."""
+
+import sys
+import warnings
+from threading import get_ident
+from types import CodeType, TracebackType
+from typing import TYPE_CHECKING, Any, Generic
+
+from poolhouse.pool.base import BasePool, describe, logger
+from poolhouse.pool.core import BROKEN, Vet, Waiter
+from poolhouse.pool.crew import Crew, Turn
+from poolhouse.pool.hooks import tell
+from poolhouse.pool.jobs import Close, Reason
+from poolhouse.pool.options import SECOND
+from poolhouse.pool.slot import Slot
+from poolhouse.pool.sync_work import Work
+from poolhouse.pool.threads import Threads
+
+if TYPE_CHECKING:
+    import psycopg
+    from typing_extensions import TypeVar
+
+    CT = TypeVar("CT", default="psycopg.Connection[tuple[Any, ...]]")
+else:
+    from typing import TypeVar
+
+    CT = TypeVar("CT")
+
+_getframe = sys._getframe
+
+
+class Checkout(Generic[CT]):
+    """What `connection` returns; used once. A class, because a generator would cost 0.6 µs more."""
+
+    __slots__ = ("_conn", "_pool", "_timeout", "_token")
+    _token: object
+
+    def __init__(self, pool: "Clients[CT]", timeout: float | None) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._conn: Any = None
+
+    def __enter__(self) -> CT:
+        # The same as `getconn`; a call more would cost a tenth of the whole.
+        pool, frame = self._pool, _getframe(1)
+        now = pool._now
+        stamp = self._token = now()
+        try:
+            conn = self._conn = pool._core.take(stamp, frame.f_code, frame.f_lasti)
+            if conn is not None:
+                if pool._marks:
+                    conn._pool = pool
+                return conn  # type: ignore[no-any-return]
+        except BaseException:
+            self._conn = None
+            pool._undo_take(stamp)
+            raise
+        return pool._getconn_slowly(stamp, frame.f_code, frame.f_lasti, self._timeout, self)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pool, conn = self._pool, self._conn
+        if pool.close_returns and not pool._is_held(conn, self._token):
+            self._conn = None  # The block has closed, and so returned, the connection.
+            return
+        status = pool._status
+        try:
+            if status(conn):
+                pool._end_transaction(conn, exc_type)
+        finally:
+            pool.putconn(conn)
+            self._conn = None
+
+    def __del__(self) -> None:
+        # Only where an exception struck between the end of the block and the first instruction of `__exit__`, or
+        # the block was never left. A finalizer may run anywhere: it leaves word; the next slow call acts on it.
+        try:
+            if self._conn is not None:
+                self._pool._crew.turn.lost.append((self._conn, self._token))
+        except AttributeError:
+            return  # It struck while the context was made.
+
+
+class Clients(BasePool, Generic[CT]):
+    """Taking connections and giving them back."""
+
+    _threads: Threads
+    _crew: Crew
+    _turn: Turn
+    _work: Work
+    _reset_inline: bool
+    _warns_of_implicit_open: bool
+
+    def _open(self) -> None:
+        raise NotImplementedError("the pool itself knows how it is opened")
+
+    def connection(self, timeout: float | None = None) -> Checkout[CT]:
+        """A context in which one has a connection: ``with pool.connection() as conn: …``.
+
+        At its end an open transaction is committed, or rolled back if an exception ends it, and the connection
+        goes back to the pool.
+
+        Args:
+            timeout: How long to wait for a connection, in seconds; ``None`` for the pool's `timeout`.
+
+        Raises:
+            PoolTimeout: On entering it, if there is none in time.
+            PoolClosed: If the pool is not open.
+            TooManyRequests: If `max_waiting` clients wait already.
+        """
+        return Checkout(self, timeout)
+
+    def getconn(self, timeout: float | None = None) -> CT:
+        """A connection, to be given back by `putconn`. Prefer `connection`.
+
+        Args:
+            timeout: How long to wait, in seconds; ``None`` for the pool's `timeout`. With 0, an idle
+                connection or nothing.
+
+        Raises:
+            PoolTimeout: If there is none in time.
+            PoolClosed: If the pool is not open.
+            TooManyRequests: If `max_waiting` clients wait already.
+        """
+        frame, now = _getframe(1), self._now
+        stamp = now()
+        try:
+            conn: CT | None = self._core.take(stamp, frame.f_code, frame.f_lasti)
+            if conn is not None:
+                if self._marks:
+                    conn._pool = self  # type: ignore[attr-defined]  # psycopg's
+                return conn
+            return self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
+        except Exception:
+            raise
+        except BaseException:
+            self._undo_take(stamp)
+            raise
+
+    def putconn(self, conn: CT) -> None:
+        """Give back a connection that `getconn` returned.
+
+        An open transaction is rolled back, a broken connection replaced.
+
+        Raises:
+            ValueError: If it does not come from this pool, or was given back before.
+        """
+        lease = None
+        try:
+            key = id(conn)
+            core, status, now = self._core, self._status, self._now
+            lease = core.leases.get(key)
+            if lease is not None and not core.attention and not status(conn):
+                if self._marks:
+                    conn._pool = None  # type: ignore[attr-defined]  # psycopg's
+                if core.give(key, lease, now()):
+                    if self._core.attention:  # now: rule 1 of the core
+                        self._attend()
+                    return
+            self._putconn_slowly(conn)
+        except Exception:
+            raise
+        except BaseException:
+            self._turn(self._core.interrupted_give, conn, lease, self._now())
+            raise
+
+    def _attend(self) -> None:
+        self._turn(self._core.attend, self._now())
+        self._finish_closing()
+
+    def _finish_closing(self) -> None:
+        """Close what a closed pool has left: its workers may have gone."""
+        for job in self._turn(self._core.leftovers):
+            self._work.perform(job)
+
+    def _undo_take(self, stamp: int) -> None:
+        self._turn(self._core.interrupted_take, stamp, self._now())
+
+    def _getconn_slowly(
+        self,
+        now: int,
+        code: CodeType,
+        instruction: int,
+        timeout: float | None,
+        checkout: Checkout[CT] | None = None,
+    ) -> CT:
+        if self._opens_itself:
+            self._open()
+        self._greet()
+        timeout = self.timeout if timeout is None else timeout
+        deadline = now + int(timeout * SECOND)
+        parker = self._threads.parker()
+        waiter = Waiter(parker.unpark, code, instruction, get_ident(), now)
+        try:
+            conn: CT = self._wait_for(waiter, parker, deadline)
+            if self._marks:
+                conn._pool = self  # type: ignore[attr-defined]  # psycopg's
+            if self.hooks.acquired is not None:
+                core = self._core
+                tell(self.hooks.acquired, conn, (self._now() - now) / 1e9, core.size, core.free)
+            if checkout is not None:
+                checkout._conn = conn
+            return conn
+        except BaseException:
+            if checkout is not None:
+                checkout._conn = None
+            self._turn(self._core.abandon, waiter, self._now())
+            raise
+
+    def _wait_for(self, waiter: Waiter, parker: Any, deadline: int) -> Any:
+        """A connection for the waiter, vetted."""
+        is_first = False
+        may_wait = deadline > waiter.since
+        while True:
+            is_answered = self._turn(self._core.request, waiter, self._now(), may_wait=may_wait, is_first=is_first)
+            if not is_answered and not parker.park((deadline - self._now()) / 1e9):
+                is_over = self._turn(self._core.time_out, waiter, self._now())
+                if is_over:
+                    raise self._timed_out(waiter)
+            if waiter.refusal is not None:
+                raise self._refused(waiter.refusal, waiter)
+            slot = waiter.slot
+            assert slot is not None, "who is woken has been given something"
+            if slot.conn is None:
+                conn = self._connect_here(waiter, slot, deadline)
+            elif (vet := self._core.vet(slot, self._now())) is Vet.NOTHING:
+                conn = slot.conn
+            else:
+                conn = self._vetted(waiter, slot, vet, deadline)
+            if conn is not None:
+                self._core.accept(waiter, self._now())
+                return conn
+            is_first = True
+            if self._now() >= deadline:
+                self._turn(self._core.time_out, waiter, self._now())
+                raise self._timed_out(waiter)
+
+    def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: int) -> Any:
+        """The slot's connection, if it is alive; ``None`` if it was not, and is gone."""
+        conn = slot.conn
+        if vet is Vet.LOOK and self._is_quiet(conn):
+            return conn
+        self._crew.guard(slot, conn, deadline)
+        try:
+            self._work.examine(conn, with_check=vet is Vet.CHECK)
+        except Exception as error:
+            logger.warning("discarding broken connection: %s: %s", conn, describe(error))
+            self._turn(self._core.found_dead, waiter, error, self._now())
+            return None
+        finally:
+            self._crew.unguard(slot)
+        self._turn(self._core.proven, slot, self._now())
+        return conn
+
+    def _connect_here(self, waiter: Waiter, slot: Slot, deadline: int) -> Any:
+        """A null pool's connection, made by the client itself."""
+        began = self._now()
+        try:
+            conn = self._work.connection(max(0.0, (deadline - began) / 1e9))
+        except BaseException as error:
+            waiter.slot = None
+            self._turn(self._core.connect_failed, slot, error, self._now())
+            raise
+        now = self._now()
+        job = self._turn(self._core.connected, slot, conn, now - began, now, waiter)
+        tell(self.hooks.connected, conn, (now - began) / 1e9)
+        if job is not None:
+            self._work.close(job)
+            waiter.slot = None
+            raise self._errors.closed(f"the pool {self.name!r} is already closed")
+        return conn
+
+    def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
+        """What the end of a `connection` block does to an open transaction."""
+        if self._status(conn) == BROKEN:
+            return
+        if exc_type is None:
+            self._driver.commit(conn)
+            return
+        try:
+            self._driver.rollback(conn)
+        except Exception as error:
+            # The exception that ends the block matters more; the connection is looked at on return.
+            logger.warning("error ignored in rollback of %s: %s", conn, describe(error))
+
+    def _putconn_slowly(self, conn: Any) -> None:
+        if self._is_parents(conn):
+            return
+        status = self._status(conn)
+        if self._marks and id(conn) in self._core.leases:
+            conn._pool = None
+        now, lease = self._now(), self._core.leases.get(id(conn))
+        try:
+            job = self._turn(self._core.put, conn, status, now, is_inline=self._reset_inline)
+        except KeyError:
+            raise self._foreign(conn) from None
+        if lease is not None:
+            tell(self.hooks.released, conn, (now - lease[1]) / 1e9)
+        if isinstance(job, Close):
+            if job.reason is Reason.BROKEN:
+                logger.warning("discarding closed connection: %s", conn)
+            self._work.close(job)
+        elif job is not None:
+            self._work.restore(job)
+
+    def _greet(self) -> None:
+        if self._core.greets:
+            self._core.greets = False
+            if self._warns_of_implicit_open:
+                warnings.warn(
+                    f"the default of the {type(self).__name__} parameter 'open' will become False, as in "
+                    "psycopg_pool: say open=True or open=False, or use the pool as a context manager",
+                    DeprecationWarning,
+                    stacklevel=4,
+                )
