@@ -78,7 +78,9 @@ class FakePsycopg:
         return f"<FakePsycopg {self.number}>"
 
 
-def _sync_connection(sleep: Callable[[float], object]) -> type[Any]:
+def sync_connection_class(sleep: Callable[[float], object]) -> type[Any]:
+    """A class of connections for threads that waits with `sleep`."""
+
     class Connection(FakePsycopg):
         made: ClassVar[list[FakePsycopg]] = []
 
@@ -116,7 +118,9 @@ def _sync_connection(sleep: Callable[[float], object]) -> type[Any]:
     return Connection
 
 
-def _async_connection() -> type[Any]:
+def async_connection_class() -> type[Any]:
+    """A class of connections for asyncio."""
+
     class AsyncConnection(FakePsycopg):
         made: ClassVar[list[FakePsycopg]] = []
 
@@ -273,7 +277,7 @@ class ThreadShell(_SyncUse):
         super().__init__()
         self.clock = VirtualClock()
         self.threads = VirtualThreads(self.clock, seed)
-        self.connection_class = _sync_connection(self.threads.sleep)
+        self.connection_class = sync_connection_class(self.threads.sleep)
 
     def run(self, case: Case) -> None:
         async def whole() -> None:
@@ -323,7 +327,7 @@ class AsyncShell(_AsyncUse):
     def __init__(self) -> None:
         super().__init__()
         self.clock = VirtualClock()
-        self.connection_class = _async_connection()
+        self.connection_class = async_connection_class()
 
     def run(self, case: Case) -> None:
         async def whole() -> None:
@@ -348,7 +352,7 @@ class OracleThreads(_SyncUse):
 
     def __init__(self) -> None:
         super().__init__()
-        self.connection_class = _sync_connection(time.sleep)
+        self.connection_class = sync_connection_class(time.sleep)
 
     def run(self, case: Case) -> None:
         async def whole() -> None:
@@ -394,7 +398,7 @@ class OracleAsync(_AsyncUse):
 
     def __init__(self) -> None:
         super().__init__()
-        self.connection_class = _async_connection()
+        self.connection_class = async_connection_class()
 
     def run(self, case: Case) -> None:
         async def whole() -> None:

@@ -151,7 +151,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         if self._loop is None:
             return
         now = self._now()
-        for lane in Lane:
+        for lane in Lane if core.has_jobs(now) else ():
             tasks = self._tasks[lane]
             while len(tasks) < core.options.num_workers and (job := core.next_job(lane, now)) is not None:
                 task = self._loop.create_task(self._work.perform(job))

@@ -212,7 +212,7 @@ class Crew:
         if self._is_dismissed:
             return calls
         core, now = self._core, self._clock.monotonic_ns()
-        for lane in Lane:
+        for lane in Lane if core.has_jobs(now) else ():
             if not core.has_job(lane, now):
                 continue
             if self._resting[lane]:
@@ -220,7 +220,7 @@ class Crew:
             elif len(self._workers[lane]) < core.options.num_workers:
                 token = object()
                 self._workers[lane].add(token)
-                calls.append(partial(self._start, partial(self._work, lane, token), lane.value))
+                calls.append(partial(self._start, partial(self._work, lane, token), lane.name.lower()))
         if not core.is_open:
             return calls
         if self._keeper is None:

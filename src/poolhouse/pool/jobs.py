@@ -5,19 +5,19 @@ A job that owns a slot must be answered: `Connect` by `PoolCore.connected` or `c
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from poolhouse.pool.slot import Lease, Slot
 
 
-class Lane(Enum):
-    """Jobs of different lanes never wait for each other."""
+class Lane(IntEnum):
+    """Jobs of different lanes never wait for each other. An IntEnum, because it is a key of hot dictionaries."""
 
     #: Whatever needs an answer of the server to a new request: `num_workers` at a time.
-    CONNECT = "connect"
+    CONNECT = 0
     #: Rolling back, resetting and closing what was returned: a return never stands behind a connect.
-    RETURN = "return"
+    RETURN = 1
 
 
 class Reason(Enum):

@@ -11,7 +11,7 @@ from poolhouse.meter.meter import Meter
 from poolhouse.pool.backoff import FIRST_PAUSE, Outage
 from poolhouse.pool.growth import connects_for, review_at
 from poolhouse.pool.jobs import FULL, Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
-from poolhouse.pool.ledger import CONNECT
+from poolhouse.pool.ledger import CONNECT, RETURN
 from poolhouse.pool.options import FOREVER, PoolOptions, nanoseconds
 from poolhouse.pool.serving import Serving
 from poolhouse.pool.slot import Slot
@@ -94,6 +94,14 @@ class Upkeep(Serving):
             self._pump(now)
         else:
             self._lost(slot, now)
+
+    def has_jobs(self, now: int) -> bool:
+        """Whether `next_job` would give one in any lane; cheap when there is none."""
+        return bool(
+            self._lanes[RETURN]
+            or self._lanes[CONNECT]
+            or (self.size < self.max_size and self._connects_wanted(now) > 0)
+        )
 
     def has_job(self, lane: Lane, now: int) -> bool:
         """Whether `next_job` would give one."""
