@@ -1,6 +1,7 @@
 """A real MariaDB server in a temporary folder, from Debian's ``mariadb-server-core``."""
 
 import contextlib
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,15 @@ class MariaDB:
         """Whether it has said so: it writes its number just before it accepts connections."""
         assert self._process.poll() is None, f"MariaDB ended:\n{self._log.read_text()}"
         return pid_file.exists()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """A server that accepts connections (the kernel does) and never answers."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """``kill -9``: no word to anybody."""

@@ -65,14 +65,20 @@ class Load:
 
 
 class ThreadLoad(Load):
-    """The clients are threads."""
+    """The clients are threads.
 
-    def __init__(self, conninfo: str, clients: int, **options: Any) -> None:
+    Args:
+        pool: Open; anything with `connection()` and `close()` will do.
+        clients: How many.
+        failures: What a request may fail with.
+    """
+
+    def __init__(self, pool: Any, clients: int, failures: type[Exception] = psycopg.Error) -> None:
         super().__init__(clients)
-        self.pool = ConnectionPool(conninfo, open=False, **options)
+        self.pool = pool
+        self._failures = failures
 
     def __enter__(self) -> Self:
-        self.pool.open(wait=True)
         self._threads = [threading.Thread(target=self._client) for _ in range(self.clients)]
         for thread in self._threads:
             thread.start()
@@ -93,8 +99,10 @@ class ThreadLoad(Load):
             try:
                 with self.pool.connection() as conn:
                     acquired_at = time.monotonic()
-                    conn.execute("select 1").fetchone()
-            except psycopg.Error as error:
+                    cursor = conn.cursor()
+                    cursor.execute("select 1")
+                    cursor.fetchone()
+            except self._failures as error:
                 failure = error
             self.requests.append(Request(asked_at, acquired_at, time.monotonic(), failure))
             # A moment without a connection, so that they go round.
@@ -146,9 +154,15 @@ class TaskLoad(Load):
 @contextmanager
 def load(kind: str, conninfo: str, *, clients: int = 8, is_checked: bool = True, **options: Any) -> Iterator[Load]:
     """The load of ``threads`` or of ``tasks`` on a pool that checks at each checkout, unless told otherwise."""
-    pool, cls = {"threads": (ConnectionPool, ThreadLoad), "tasks": (AsyncConnectionPool, TaskLoad)}[kind]
+    pool_class: Any = {"threads": ConnectionPool, "tasks": AsyncConnectionPool}[kind]
     if is_checked:
-        options["check"] = pool.check_connection
+        options["check"] = pool_class.check_connection
     options.setdefault("min_size", 4)
-    with cls(conninfo, clients, **options) as running:
-        yield running
+    if kind == "tasks":
+        with TaskLoad(conninfo, clients, **options) as running:
+            yield running
+    else:
+        pool = ConnectionPool(conninfo, open=False, **options)
+        pool.open(wait=True)
+        with ThreadLoad(pool, clients) as running:
+            yield running
