@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from poolhouse.clock import Clock, SystemClock
+from poolhouse.pool import registry
 from poolhouse.pool.aio_clients import ACT, AsyncClients
 from poolhouse.pool.aio_work import AsyncWork
 from poolhouse.pool.backoff import FIRST_PAUSE
@@ -198,6 +199,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._loop = get_running_loop()
         self._core.open(self._now())
         self._settle()
+        registry.opened(self)
 
     async def wait(self, timeout: float = 30.0) -> None:
         """See `ConnectionPool.wait`."""

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests
 from poolhouse.meter.meter import Meter
-from poolhouse.meter.reading import Gauges, PoolReading
 from poolhouse.pool.core import HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.sockets import is_quiet
@@ -32,7 +31,7 @@ logger = logging.getLogger("poolhouse.pool")
 STATUS = ("IDLE", "ACTIVE", "INTRANS", "INERROR", "UNKNOWN")
 
 _numbers = count(1)
-#: Every pool that is alive, for reporting and for the children of a fork.
+#: Every pool that is alive, for the children of a fork.
 live_pools: "weakref.WeakSet[BasePool]" = weakref.WeakSet()
 #: Connections that a child inherited: neither used nor closed (closing would end the parent's session), but kept
 #: from being collected, which would close them too.
@@ -204,23 +203,6 @@ class BasePool:
             "requests_waiting": len(core.waiters),
         }
 
-    def is_gone(self) -> bool:
-        """Whether the pool has been closed: part of `poolhouse.report.source.Source`."""
-        return self._core.was_closed
-
-    def read(self, number: int) -> PoolReading:
-        """What the pool has done, closing the interval of report `number`: see `Source`."""
-        gone = self._core.was_closed
-        reading = self.meter.read(
-            number,
-            Gauges if gone else self._core.gauges,
-            self._core.limits(),
-            name=self.name,
-            kind=type(self).__name__,
-        )
-        self._core.interval_closed(reading.marks[0])
-        return reading
-
     def __repr__(self) -> str:
         """A picture of the state, for example ``<ConnectionPool 'pool-1': 2 used, 1 idle, 0 waiting, max 4>``."""
         core = self._core
@@ -339,9 +321,6 @@ class BasePool:
         logger.log(level, "error connecting in %r: %s", self.name, describe(error))
 
     # -- Fork ---------------------------------------------------------------------------------------------------
-
-    def after_fork(self) -> None:
-        """Nothing is left to do in a child of a fork: `_heal` has done it. Part of `Source`."""
 
     def _heal(self) -> None:
         """Begin anew in a child: what was inherited is the parent's; the pool opens itself at its first use."""

@@ -270,6 +270,8 @@ class Serving(Ledger):
         self.counts.requests_unserved += 1
         self.counts.requests_errors += 1
         self.meter.timeouts.append(max(0, now - waiter.since))
+        if len(self.meter.timeouts) >= BATCH:
+            self.meter.fold()
 
     def _count_use(self, lease: Lease, now: int) -> None:
         held = now - lease[1]

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from poolhouse.clock import Clock, SystemClock
+from poolhouse.pool import registry
 from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.crew import Crew
 from poolhouse.pool.hooks import PoolHooks
@@ -151,6 +152,7 @@ class ConnectionPool(Clients[CT]):
         if self._core.was_closed:
             raise self._errors.closed("pool has already been opened/closed and cannot be reused")
         self._turn(self._core.open, self._now())
+        registry.opened(self)
 
     def wait(self, timeout: float = 30.0) -> None:
         """Wait until there are `min_size` connections. May be called from several threads.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from poolhouse.meter.meter import Meter
+from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.backoff import FIRST_PAUSE, Outage
 from poolhouse.pool.growth import connects_for, review_at
 from poolhouse.pool.jobs import FULL, Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
@@ -135,7 +135,7 @@ class Upkeep(Serving):
         self.outage = None
         self._wanted_before = max(0, self._wanted_before - 1)
         self.counts.connections_num += 1
-        self.meter.creates.append(took)
+        self._count_create(took)
         self._connect_times.append(took)
         slot.conn, slot.key = conn, id(conn)
         assert slot.key not in self.slots, "the driver connected to give a connection that the pool has"
@@ -177,7 +177,7 @@ class Upkeep(Serving):
         """A connection was made only to see whether one can be; count it."""
         self.counts.connections_num += 1
         if error is None:
-            self.meter.creates.append(took)
+            self._count_create(took)
         else:
             self.counts.connections_errors += 1
             self.meter.connect_errors.add()
@@ -215,6 +215,11 @@ class Upkeep(Serving):
                 if lease[2] is not None and self._warned.get(key) is not lease
             )
         return min(due, default=None)
+
+    def _count_create(self, took: int) -> None:
+        self.meter.creates.append(took)
+        if len(self.meter.creates) >= BATCH:
+            self.meter.fold()
 
     def _fail(self, error: BaseException, now: int) -> bool:
         self.has_new_deadline = True

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from poolhouse.errors import PoolClosed, PoolTimeout
+from poolhouse.meter.reading import PoolReading
 from poolhouse.pool import ConnectionPool, NullConnectionPool, PoolHooks
 from poolhouse.pool.backoff import FIRST_PAUSE, Outage
 from poolhouse.pool.jobs import Reason
@@ -32,6 +33,14 @@ def _with_pool(body: Body, *, kind: type[Any] = ConnectionPool, **parameters: An
             pool.close()
 
     return threads.run(main)
+
+
+def _read(pool: ConnectionPool[FakeConnection], number: int) -> PoolReading:
+    """What a reporter does."""
+    core = pool._core
+    reading = pool.meter.read(number, core.gauges, core.limits(), name=pool.name, kind="ConnectionPool")
+    core.interval_closed(reading.marks[0])
+    return reading
 
 
 def test_hooks_are_told_of_every_event() -> None:
@@ -82,7 +91,7 @@ def test_the_meter_tells_what_the_pool_has_done() -> None:
         conn = pool.getconn()
         with pytest.raises(PoolTimeout):
             pool.getconn(timeout=1.0)
-        reading = pool.read(7)
+        reading = _read(pool, 7)
         pool.putconn(conn)
         return reading
 
@@ -103,7 +112,7 @@ def test_an_interval_that_is_read_does_not_make_the_pool_shrink_too_early() -> N
         for conn in conns:
             pool.putconn(conn)
         threads.sleep(6.0)
-        pool.read(1)
+        _read(pool, 1)
         for _ in range(3):
             threads.sleep(10.0)
             sizes.append(pool.get_stats()["pool_size"])
@@ -227,3 +236,15 @@ def test_an_outage_is_told_of_at_doubling_intervals() -> None:
     outage = Outage(0, OSError("down"), lambda: 0.5)
     loud = [at for at in range(1, 64) if outage.fail(at * SECOND, OSError("down"))]
     assert loud == [1, 3, 7, 15, 31, 63]
+
+
+def test_what_is_measured_stays_small_though_nobody_reads_it() -> None:
+    def body(pool: ConnectionPool[FakeConnection], driver: FakeDriver, threads: VirtualThreads) -> None:
+        pool.getconn()
+        for _ in range(5_000):
+            with pytest.raises(PoolTimeout):
+                pool.getconn(timeout=0)
+        assert len(pool.meter.timeouts) < 2_048
+        assert pool.meter.totals().timeouts == 5_000
+
+    _with_pool(body, min_size=1)
