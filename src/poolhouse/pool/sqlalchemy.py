@@ -32,6 +32,7 @@ from poolhouse.meter.meter import Meter
 from poolhouse.pool.core import IDLE, PoolCore, Waiter
 from poolhouse.pool.jobs import Close, Lane, Return
 from poolhouse.pool.options import PoolOptions, nanoseconds
+from poolhouse.pool.registry import opened
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.threads import LockParker
 
@@ -89,6 +90,7 @@ class FairQueuePool(Pool):
             random.random,
         )
         self._core.open(monotonic_ns())
+        self._is_announced = False
         self._lock = threading.Lock()
         self._returned: deque[tuple[Any, Lease]] = deque()
 
@@ -185,6 +187,10 @@ class FairQueuePool(Pool):
     # -- Waiting and connecting -----------------------------------------------------------------------------------
 
     def _get_slowly(self, began: int) -> Any:
+        if not self._is_announced:
+            # Not in the constructor: an engine's plugins, which may measure the pool too, come after that.
+            self._is_announced = True
+            opened(self)
         core = self._core
         parker: _Parker = _LoopParker() if self._dialect.is_async else LockParker()
         waiter = Waiter(parker.unpark, _CODE, 0, None, began)

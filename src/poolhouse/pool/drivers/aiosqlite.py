@@ -15,11 +15,17 @@ class AiosqliteDriver:
     error_base: ClassVar[type[Exception] | None] = aiosqlite.OperationalError
     marks_connections: ClassVar[bool] = False
 
+    def __init__(self) -> None:
+        # With `autocommit=False` (Python 3.12) there always is a transaction, at least an empty one. A connection
+        # tells only its own thread that it was opened so.
+        self._open_transaction = IN_TRANSACTION
+
     async def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
         """``aiosqlite.connect(conninfo, **kwargs)``, or the database that `kwargs` names.
 
         The time limit is SQLite's own, in `kwargs`: how long it waits for the lock of another connection.
         """
+        self._open_transaction = UNTOLD if kwargs.get("autocommit") is False else IN_TRANSACTION
         conn = aiosqlite.connect(conninfo, **kwargs) if conninfo else aiosqlite.connect(**kwargs)
         # A pool that nobody has closed must not keep the interpreter from ending.
         conn._thread.daemon = True
@@ -28,10 +34,7 @@ class AiosqliteDriver:
     def status(self, conn: Conn) -> int:
         """See `Driver.status`."""
         try:
-            if not conn.in_transaction:
-                return IDLE
-            # With `autocommit=False` (Python 3.12) there always is one, at least an empty one.
-            return UNTOLD if getattr(conn._conn, "autocommit", None) is False else IN_TRANSACTION
+            return self._open_transaction if conn.in_transaction else IDLE
         except (ValueError, aiosqlite.ProgrammingError):
             return BROKEN  # It has been closed.
 
