@@ -125,8 +125,11 @@ class Destination:
 
 def default_program_name() -> str:
     """The name that this process has where none was set."""
-    argv: list[str] = getattr(sys, "argv", None) or [""]  # An embedding program may have set none.
-    return program_name_of(argv[0])
+    argv = getattr(sys, "argv", None) or [""]  # An embedding program may have set none, or anything.
+    try:
+        return program_name_of(os.fsdecode(argv[0]))
+    except (TypeError, ValueError, KeyError, OSError):  # OSError: the working directory was removed.
+        return "python"
 
 
 def program_name_of(argv0: str) -> str:

@@ -133,7 +133,8 @@ class Dispatcher:
 
         Waits at most `timeout` seconds for reports under way.
         """
-        if not self._turn.acquire(timeout):
+        turn = self._turn  # A signal handler may fork meanwhile, and its child has another.
+        if not turn.acquire(timeout):
             return False
         try:
             left = [not self._is_closed and self._report(stream, goodbye) for stream in self._active()]
@@ -141,7 +142,7 @@ class Dispatcher:
                 self._is_closed = True
                 self._close_sockets()
         finally:
-            self._turn.release()
+            turn.release()
         self._tell()
         return all(left)
 

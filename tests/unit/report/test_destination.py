@@ -1,4 +1,5 @@
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,24 @@ def test_a_program_is_named_for_its_script() -> None:
 @pytest.mark.parametrize("argv0", ["", "-", "-c", "-m"])
 def test_a_program_without_a_script_is_called_python(argv0: str) -> None:
     assert program_name_of(argv0) == "python"
+
+
+@pytest.mark.parametrize("argv", [[None], [3], [], None, (), 7, {"a": 1}])
+def test_whatever_an_embedding_program_says_of_itself_there_is_a_name(
+    argv: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    assert Destination().program_name == "python"
+
+
+def test_a_program_whose_working_directory_is_gone_has_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(sys, "argv", ["nova/__main__.py"])
+    assert Destination().program_name == "python"
 
 
 def test_a_package_that_runs_is_named_as_python_imports_it(tmp_path: Path) -> None:

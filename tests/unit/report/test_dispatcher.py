@@ -286,3 +286,21 @@ def test_a_log_handler_that_raises_stops_nothing(world: World, monkeypatch: pyte
     finally:
         logger.removeFilter(broken)
     assert world.times("192.0.2.1") == [0, 2, 4]
+
+
+def test_a_signal_handler_that_forks_during_a_flush_leaves_both_processes_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.use()
+    world.live(0)
+    send = world.network.sockets[0].send
+
+    def interrupted(datagram: bytes) -> None:
+        monkeypatch.setattr(world.network.sockets[0], "send", send)
+        world.dispatcher.begin(Identity("2:fedcba", world.clock.monotonic()))
+
+    monkeypatch.setattr(world.network.sockets[0], "send", interrupted)
+    world.dispatcher.report_all(goodbye=False, timeout=0)
+    world.use()
+    world.live(0)
+    assert [report.token for _, report in world.reports("192.0.2.1")] == ["1:abcdef", "2:fedcba"]
