@@ -560,6 +560,8 @@ async def a_pool_shrinks_by_one_each_max_idle_down_to_min_size(s: Shell) -> None
     conns = [await s.call(pool.getconn) for _ in range(4)]
     for conn in conns:
         await s.call(pool.putconn, conn)
+    # Between the instants at which the pool looks.
+    await s.sleep(1.0)
     sizes = []
     for _ in range(6):
         await s.sleep(10.0)
