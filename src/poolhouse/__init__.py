@@ -7,18 +7,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poolhouse.errors import PoolClosed as PoolClosed
+    from poolhouse.errors import PoolError as PoolError
+    from poolhouse.errors import PoolTimeout as PoolTimeout
+    from poolhouse.errors import TooManyRequests as TooManyRequests
     from poolhouse.instrumentation import instrument as instrument
+    from poolhouse.instrumentation.pools import report_to as report_to
+    from poolhouse.instrumentation.psycopg_pool import watch as watch
+    from poolhouse.pool.aio import AsyncConnectionPool as AsyncConnectionPool
+    from poolhouse.pool.aio import AsyncNullConnectionPool as AsyncNullConnectionPool
+    from poolhouse.pool.hooks import PoolHooks as PoolHooks
+    from poolhouse.pool.sync import ConnectionPool as ConnectionPool
+    from poolhouse.pool.sync import NullConnectionPool as NullConnectionPool
     from poolhouse.report.reporter import flush as flush
-    from poolhouse.report.reporter import report_to as report_to
 
 #: Each public name, and the module it is imported from.
 _HOMES = {
+    "AsyncConnectionPool": "poolhouse.pool.aio",
+    "AsyncNullConnectionPool": "poolhouse.pool.aio",
+    "ConnectionPool": "poolhouse.pool.sync",
+    "NullConnectionPool": "poolhouse.pool.sync",
+    "PoolClosed": "poolhouse.errors",
+    "PoolError": "poolhouse.errors",
+    "PoolHooks": "poolhouse.pool.hooks",
+    "PoolTimeout": "poolhouse.errors",
+    "TooManyRequests": "poolhouse.errors",
     "flush": "poolhouse.report.reporter",
     "instrument": "poolhouse.instrumentation",
-    "report_to": "poolhouse.report.reporter",
+    "report_to": "poolhouse.instrumentation.pools",
+    "watch": "poolhouse.instrumentation.psycopg_pool",
 }
 
-__all__ = ["flush", "instrument", "report_to"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    "AsyncConnectionPool",
+    "AsyncNullConnectionPool",
+    "ConnectionPool",
+    "NullConnectionPool",
+    "PoolClosed",
+    "PoolError",
+    "PoolHooks",
+    "PoolTimeout",
+    "TooManyRequests",
+    "flush",
+    "instrument",
+    "report_to",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@
 
 from typing import TYPE_CHECKING
 
+from poolhouse.instrumentation.installation import warn_once
 from poolhouse.report import reporter
 from poolhouse.report.destination import Destination
 
@@ -52,6 +53,7 @@ def instrument(
     from poolhouse.instrumentation.engines import require_version, root_engine
 
     require_version(sqlalchemy.__version__)
+    warn_once()
     from poolhouse.instrumentation.watch import watch
 
     given = {

@@ -7,8 +7,8 @@ What is measured where:
   connection goes, in threads and in greenlets. ``dispose()`` makes a new pool, which is wrapped in its turn.
 - Uses: from that wrapper's end to a wrapper of ``pool._return_conn``, or to the event ``detach``. (The event
   ``checkin`` comes at the same moment; its dispatch costs three times as much as all that is done there.)
-- Connects and how long they took: the event ``connect``. Failed ones: a wrapper of the pool's creator, since the
-  one event for them does not come where the application connects for itself (``creator=``).
+- Connects: the event ``connect``. How long they took, and the failed ones: a wrapper of the pool's creator, since
+  the one event for these does not come where the application connects for itself (``creator=``).
 - Transactions: events of the engine.
 
 Nothing here raises into the application, waits, or keeps an engine, a pool or an idle connection alive.
@@ -40,9 +40,16 @@ class Stream(Protocol):
         """Report this pool from now on."""
         ...
 
+    def expect(self, source: Source, /) -> None:
+        """Have this pool begin anew in a forked child, also if it was not added before the fork."""
+        ...
+
 
 #: A caller that is served within this time did not wait, and does not make a mark of callers waiting.
 NO_WAIT_NS = 100_000
+
+#: Where a record keeps for a moment how long its connection took; unlike ``info`` it is not the application's.
+_CREATE_NS = "poolhouse.create_ns"
 
 #: Who watches a pool; several engines may share one.
 _watches: "weakref.WeakKeyDictionary[Pool, PoolWatch]" = weakref.WeakKeyDictionary()
@@ -60,6 +67,11 @@ def watch(engine: Engine, stream: Stream) -> None:
         found.listen_to_pool(engine.pool)
     else:
         found.listen_to_engine(engine)
+
+
+def is_watched(pool: Any) -> bool:
+    """Whether a pool is measured as that of an engine."""
+    return pool in _watches
 
 
 class PoolWatch:
@@ -84,6 +96,7 @@ class PoolWatch:
         self._is_reported = False
         #: Whether checkouts have nothing else to see to: the pool is reported, and nothing is inherited.
         self._is_settled = False
+        stream.expect(self)
 
     # What the reporter asks.
 
@@ -108,6 +121,10 @@ class PoolWatch:
             mutable.clear()
         self._meter.reset()
         self._is_reported = self._is_settled = False
+
+    def __repr__(self) -> str:
+        """For the log, for example ``<PoolWatch QueuePool 'db.example:5432/shop'>``."""
+        return f"<PoolWatch {self._kind} {self._name!r}>"
 
     def _look(self) -> Gauges:
         if self.is_gone():
@@ -173,7 +190,7 @@ class PoolWatch:
         attributes: Any = vars(pool)
         attributes["connect"] = self._measuring_connect(pool.connect)
         attributes["_return_conn"] = self._measuring_return(pool._return_conn)
-        attributes["_invoke_creator"] = self._counting_failures(pool._invoke_creator)
+        attributes["_invoke_creator"] = self._measuring_creator(pool._invoke_creator)
 
     def _measuring_connect(self, connect: Callable[[], Any]) -> Callable[[], Any]:
         """The pool's `connect`, measured. This is the hot path: everything is bound, nothing is called twice."""
@@ -184,8 +201,8 @@ class PoolWatch:
 
         def measured_connect() -> Any:
             began = now()
-            enter(None)
             try:
+                enter(None)  # In here, since an interrupt may come with its end, and then it must be left.
                 fairy = connect()
                 ended = now()
                 if ended - began > NO_WAIT_NS:
@@ -234,18 +251,21 @@ class PoolWatch:
 
         return measured_return
 
-    def _counting_failures(self, create: Callable[[Record], Any]) -> Callable[[Record], Any]:
-        """The pool's creator, its failures counted; being cancelled is no failure of the database."""
-        failed = self._meter.connect_errors.add
+    def _measuring_creator(self, create: Callable[[Record], Any]) -> Callable[[Record], Any]:
+        """The pool's creator, timed, and its failures counted; being cancelled is no failure of the database."""
+        failed, now = self._meter.connect_errors.add, time.monotonic_ns
 
-        def counting_creator(record: Record) -> Any:
+        def measured_creator(record: Record) -> Any:
+            began = now()
             try:
-                return create(record)
+                connection = create(record)
             except Exception:
                 failed()
                 raise
+            record.record_info[_CREATE_NS] = now() - began
+            return connection
 
-        return counting_creator
+        return measured_creator
 
     def _settle(self, record: Record, lease: "Lease") -> None:
         """A checkout as long as there is more to it than a lease: see `_is_settled`."""
@@ -277,7 +297,7 @@ class PoolWatch:
     @guarded
     def _connected(self, connection: Any, record: Record) -> None:
         # First the count, then what makes it visible: a connection that is seen was counted.
-        self._meter.creates.append(int((time.time() - record.starttime) * 1e9))
+        self._meter.creates.append(record.record_info.pop(_CREATE_NS, 0))
         self._inherited.discard(record)
         self._records.add(record)
         _tell(self._meter.connections, sum(self._records.look()))

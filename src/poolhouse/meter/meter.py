@@ -26,6 +26,7 @@ loses at most its batch.
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count, repeat, starmap
 from typing import NamedTuple
 
@@ -34,6 +35,10 @@ from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolR
 
 #: Whoever sees so many durations waiting in a deque folds them.
 BATCH = 2_048
+
+
+#: How many values a high-water mark keeps before it looks which is the largest.
+_MANY = 256
 
 
 class Tally:
@@ -98,10 +103,13 @@ class HighWater:
         """Say that the value has been as high as this."""
         self.level = value
         self._reached.append(value)
+        if len(self._reached) > _MANY:
+            # Where nobody reads, intervals do not end, and values would gather for ever: the largest says all.
+            self._reached.append(_largest(self._reached))
 
     def close(self, now: int) -> int:
         """End the interval with the value that is true now, and return its mark; for the one reader only."""
-        mark = max(self._at_start, now, *_drained(self._reached))
+        mark = max(self._at_start, now, _largest(self._reached))
         self.level = self._at_start = now
         self.peak = max(self.peak, mark)
         return mark
@@ -301,6 +309,15 @@ class Meter:
         self._folded = Folded(Histogram(), Histogram(), Histogram())
         self._marks.clear()
         self._disconnects = 0
+
+
+def _largest(values: deque[int]) -> int:
+    """Take what is in the deque now; the largest of it, or 0. Several may do so at once."""
+    largest = 0
+    with suppress(IndexError):
+        for _ in range(len(values)):
+            largest = max(largest, values.popleft())
+    return largest
 
 
 def _drained(values: deque[int]) -> list[int]:

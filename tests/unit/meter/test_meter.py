@@ -138,6 +138,15 @@ def test_what_is_true_at_the_start_of_an_interval_is_in_its_mark():
     assert reading.peak == Mark(3, 3, 1, 5)
 
 
+def test_a_high_water_mark_that_nobody_reads_stays_small_and_forgets_nothing() -> None:
+    mark = HighWater()
+    mark.reach(7_000)
+    for value in range(5_000):
+        mark.reach(value)
+    assert len(mark._reached) <= 257
+    assert (mark.close(0), mark.peak) == (7_000, 7_000)
+
+
 def told(mark: HighWater, value: int) -> None:
     if value > mark.level:
         mark.reach(value)

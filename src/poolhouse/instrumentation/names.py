@@ -1,0 +1,119 @@
+"""What a pool is called in reports, made of what it connects to, and of nothing that is secret.
+
+A name goes to places where nobody expects a password: dashboards, logs, the network. So nothing is taken that is
+not known to be a host, a port or a database's name; a pool of which that cannot be told with certainty goes by the
+name that it gave itself.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+#: What pools call themselves that were not given a name; it says nothing to who sees many processes.
+_GIVEN = re.compile(r"pool-\d+")
+#: Hosts as they may stand in a URL or in libpq's words: names, addresses, folders of sockets, several of them.
+_HOSTS = re.compile(r"[\w.\-/,@]*|[\w.\-,:\[\]%]+")
+_PORTS = re.compile(r"[\d,]*")
+#: A word ``key = value`` or ``key = 'a value'`` of libpq's connection strings.
+_WORD = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?=\s|$)")
+#: One of a URL's hosts, with or without its port.
+_PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
+_URL = re.compile(r"[a-zA-Z][\w+.\-]*://")
+#: What else is a database's name or path: without signs that separate words, pairs, users or settings.
+_PATH = re.compile(r"[\w.\-/\\~: ]+")
+
+#: Under which words drivers take the same thing; the first that is there counts.
+_HOST = ("host", "hostaddr", "unix_socket")
+_DATABASE = ("dbname", "database", "db")
+
+
+def pool_name(given: str, conninfo: Any, kwargs: Any) -> str:
+    """The name that the pool was given; else ``host:port/database``, less what is not known; else `given`.
+
+    Source: OpenTelemetry, ``db.client.connection.pool.name``.
+
+    Args:
+        given: The pool's `name`; one like ``pool-1``, which pools give themselves, counts as none.
+        conninfo: A URL, words of libpq, or the path of a file. A callable is not called: it may fetch a secret.
+        kwargs: Arguments of the driver's ``connect``, which count more than `conninfo`. Not called either.
+
+    >>> pool_name("orders", "host=db.example", None)
+    'orders'
+    >>> pool_name("pool-1", "postgresql://ann:se/cret@db.example:5432/shop", None)
+    'pool-1'
+    >>> pool_name("pool-1", "postgresql://ann:secret@db.example:5432/shop?sslmode=require", {"dbname": "stock"})
+    'db.example:5432/stock'
+    >>> pool_name("pool-1", "host=/run/pg port=5433 dbname='my shop' password='a b'", {"password": "x"})
+    '/run/pg:5433/my shop'
+    >>> pool_name("pool-1", "", {"host": "::1", "database": "shop"}), pool_name("pool-1", "/srv/shop.db", {})
+    ('[::1]/shop', '/srv/shop.db')
+    """
+    if not _GIVEN.fullmatch(given):
+        return given
+    settings = _settings(conninfo) if isinstance(conninfo, str) else {}
+    if isinstance(kwargs, Mapping):
+        if isinstance(dsn := kwargs.get("dsn"), str):
+            settings |= _settings(dsn)
+        settings |= {key: str(value) for key, value in kwargs.items() if isinstance(value, str | int)}
+    host, port, database = _first(settings, _HOST), settings.get("port", ""), _first(settings, _DATABASE)
+    if not _HOSTS.fullmatch(host) or not _PORTS.fullmatch(port):
+        return given
+    address = f"[{host}]" if ":" in host and "[" not in host else host
+    if address and port:
+        address = f"{address}:{port}"
+    return "/".join(part for part in (address, database) if part) or given
+
+
+def _first(settings: Mapping[str, str], keys: tuple[str, ...]) -> str:
+    return next((settings[key] for key in keys if settings.get(key)), "")
+
+
+def _settings(conninfo: str) -> dict[str, str]:
+    """What a connection string says, secrets included; empty if it cannot be understood."""
+    if scheme := _URL.match(conninfo):
+        return _of_url(conninfo[scheme.end() :])
+    words = _of_words(conninfo)
+    if words is not None:
+        return words
+    return {"dbname": conninfo} if _PATH.fullmatch(conninfo) else {}
+
+
+def _of_url(rest: str) -> dict[str, str]:
+    """What follows the scheme of a URL; several hosts as libpq's words have them.
+
+    >>> _of_url("ann:x@a:5432,b:5433/shop?connect_timeout=2")
+    {'host': 'a,b', 'port': '5432,5433', 'dbname': 'shop', 'connect_timeout': '2'}
+    """
+    authority, _, path = rest.partition("/")
+    if "/" in rest:
+        path, _, query = path.partition("?")
+    else:
+        authority, _, query = authority.partition("?")
+    places = [_PLACE.fullmatch(place) for place in authority.rpartition("@")[2].split(",")]
+    # What has these signs elsewhere may be a password that was not encoded, and drivers differ in what they take.
+    if "@" in path + query or "?" in authority or None in places:
+        return {}
+    found = [(unquote(place[1].strip("[]")), place[2] or "") for place in places if place]
+    ports = ",".join(port for _, port in found).strip(",")
+    return {"host": ",".join(host for host, _ in found), "port": ports, "dbname": unquote(path)} | dict(
+        parse_qsl(query)
+    )
+
+
+def _of_words(conninfo: str) -> dict[str, str] | None:
+    r"""The words of libpq; ``None`` if this is something else.
+
+    >>> _of_words(r"host = a  dbname='it\'s'"), _of_words("shop.db")
+    ({'host': 'a', 'dbname': "it's"}, None)
+    """
+    words: dict[str, str] = {}
+    at = 0
+    while at < len(conninfo.rstrip()):
+        word = _WORD.match(conninfo, at)
+        if word is None:
+            return None
+        key, value = word.groups()
+        words[key] = re.sub(r"\\(.)", r"\1", value[1:-1] if value.startswith("'") else value)
+        at = word.end()
+    return words

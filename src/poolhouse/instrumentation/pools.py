@@ -1,0 +1,125 @@
+"""Our own pools, reported.
+
+A pool of ours measures itself, whether anybody looks or not. Once reporting is configured, every open pool is
+reported, and every one that opens later, each to the destination that was configured when it was first seen.
+"""
+
+import weakref
+from collections.abc import MutableMapping
+from logging import ERROR, getLogger
+from sys import modules
+from typing import Any
+
+from poolhouse.errors import SettingError
+from poolhouse.instrumentation.names import pool_name
+from poolhouse.meter.meter import Meter
+from poolhouse.meter.reading import Gauges, Limits, PoolReading
+from poolhouse.pool import registry
+from poolhouse.report import reporter
+from poolhouse.report.log import log
+from poolhouse.report.stream import Stream
+
+_logger = getLogger("poolhouse.instrumentation")
+
+#: The pools that are reported.
+_sources: "MutableMapping[Any, PoolSource]" = weakref.WeakKeyDictionary()
+
+
+def report_to(url: str) -> None:
+    """Report all pools of poolhouse in this process to `url`: those that are open, and those that will be.
+
+    What is reported already stays where it is. Engines and pools for which ``poolhouse.instrument`` and
+    ``poolhouse.watch`` are called later without naming a destination are reported there, too.
+
+    Args:
+        url: ``collectd://host:port/?program_name=…``; ``docs/reference/settings.md`` has all of it.
+
+    Raises:
+        SettingError: If the URL is wrong; it names the setting.
+    """
+    reporter.report_to(url)
+    registry.observe(report)
+
+
+def report_as_environment_says() -> None:
+    """Report all pools to where ``POOLHOUSE_REPORT`` says; a wrong value is logged.
+
+    `poolhouse.pool.registry` calls it when the first pool opens.
+    """
+    try:
+        reporter.default_destination()
+    except SettingError as error:
+        log(ERROR, "pools are not reported: %s", error, logger=_logger)
+    else:
+        registry.observe(report)
+
+
+def report(pool: Any) -> None:
+    """Report a pool of ours from now on. Idempotent.
+
+    A pool that serves an engine with ``?plugin=collectd`` is reported by that, which knows more of it.
+    """
+    source = _sources.get(pool)
+    if source is None:
+        if _is_an_engines(pool):
+            return
+        source = _sources.setdefault(pool, PoolSource(pool, reporter.stream(reporter.default_destination())))
+    source.stream.add(source)
+
+
+class PoolSource:
+    """One pool of ours, as a `poolhouse.report.source.Source`. It does not keep the pool alive.
+
+    Attributes:
+        stream: Where it is reported.
+    """
+
+    def __init__(self, pool: Any, stream: Stream) -> None:
+        self.stream = stream
+        self._pool: weakref.ref[Any] = weakref.ref(pool)
+        self._meter: Meter = pool.meter
+        self._name = _name_of(pool)
+        self._kind = type(pool).__name__
+
+    def is_gone(self) -> bool:
+        """Whether the pool was collected, or was closed and has got back all of its connections."""
+        pool = self._pool()
+        return pool is None or _is_empty_for_good(pool._core) or _is_an_engines(pool)
+
+    def read(self, number: int) -> PoolReading:
+        """What is true of the pool now. Of transactions it knows only those that it ends itself: unknown."""
+        pool = self._pool()
+        look, limits = (Gauges, Limits()) if pool is None else (pool._core.gauges, pool._core.limits())
+        reading = self._meter.read(number, look, limits, name=self._name, kind=self._kind)
+        if pool is not None:
+            pool._core.interval_closed(reading.marks[0])
+        return reading._replace(
+            counters=reading.counters._replace(commits=None, rollbacks=None, transactions=None)
+        )
+
+    def after_fork(self) -> None:
+        """The pool begins anew by itself, its meter too."""
+
+    def __repr__(self) -> str:
+        """For the log."""
+        return f"<{self._kind} {self._name!r}>"
+
+
+def _name_of(pool: Any) -> str:
+    """The pool's name in reports; SQLAlchemy's know no URL: their logging name, else their kind of database."""
+    dialect = getattr(pool, "_dialect", None)
+    if dialect is not None:
+        return str(pool._orig_logging_name or dialect.name)
+    return pool_name(pool.name, pool.conninfo, pool.kwargs)
+
+
+def _is_empty_for_good(core: Any) -> bool:
+    # SQLAlchemy's are not closed but disposed: they keep nothing any more, and serve whoever still waits.
+    is_over = core.was_closed or (core.max_kept == 0 and core.options.max_kept != 0)
+    return is_over and not core.slots and not core.waiters
+
+
+def _is_an_engines(pool: Any) -> bool:
+    """Whether the pool is measured as that of an engine of SQLAlchemy."""
+    watch = modules.get("poolhouse.instrumentation.watch")  # Not imported, nothing is: it needs SQLAlchemy.
+    return watch is not None and watch.is_watched(pool)

@@ -1,0 +1,177 @@
+"""psycopg_pool's own pools, watched from outside by their ``get_stats()``.
+
+That says less than a pool of ours knows, and what it does not say is told as unknown, not as 0:
+
+- In use, waiting: upper bounds. Connections that are being made count as given out, and callers that have given up
+  stay in the queue for a while.
+- Timeouts, and other errors of callers: unknown, since it counts them together. So are the histograms (it has sums
+  of whole milliseconds, with what is shorter left out), high-water marks and transactions.
+- Its counters belong to the application, which may set them to zero by ``pop_stats()``. We never do, and go on
+  from what we had. What was counted between our last look and a pop is lost to us.
+
+psycopg_pool is not imported: anything that has its ``get_stats()`` will do.
+"""
+
+import weakref
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from poolhouse.instrumentation import pools
+from poolhouse.instrumentation.names import pool_name
+from poolhouse.meter.meter import Meter
+from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
+from poolhouse.report import reporter
+from poolhouse.report.stream import Stream
+
+#: The keys that only ever rise, until somebody pops them.
+COUNTERS = (
+    "requests_num",
+    "requests_errors",
+    "connections_num",
+    "connections_errors",
+    "connections_lost",
+    "returns_bad",
+)
+
+#: The pools that are watched.
+_sources: "MutableMapping[Any, StatsSource]" = weakref.WeakKeyDictionary()
+
+
+def watch(pool: Any) -> None:
+    """Report a pool of psycopg_pool, of threads or of asyncio, until it is closed or collected.
+
+    It is reported where ``poolhouse.report_to()`` or the environment variable ``POOLHOUSE_REPORT`` says, else to
+    port 25827 of this machine. A pool that is watched already goes on as it is. In a forked child, call it again
+    for each pool that the child opens. A pool of poolhouse, which needs no watching, is reported as it always is.
+
+    Args:
+        pool: What has ``get_stats()``, open already or not. It is not kept alive.
+
+    Raises:
+        SettingError: If ``POOLHOUSE_REPORT`` is needed, and wrong.
+        TypeError: If this is no such pool.
+    """
+    if isinstance(getattr(pool, "meter", None), Meter):
+        pools.report(pool)
+        return
+    if not callable(getattr(pool, "get_stats", None)):
+        raise TypeError(
+            f"expected a pool with get_stats(), not {type(pool).__name__}; "
+            "for an engine of SQLAlchemy there is poolhouse.instrument()"
+        )
+    source = _sources.get(pool)
+    if source is None:
+        made = StatsSource(pool, reporter.stream(reporter.default_destination()))
+        source = _sources.setdefault(pool, made)
+    source.stream.add(source)
+
+
+class Sums:
+    """Counters that begin anew whenever somebody pops them, as sums that never fall.
+
+    >>> sums = Sums()
+    >>> sums.add({"requests_num": 5, "returns_bad": 1})["requests_num"]
+    5
+    >>> sums.add({"requests_num": 2, "returns_bad": 1})  # popped meanwhile, all of them together
+    {'requests_num': 7, 'returns_bad': 2}
+    """
+
+    def __init__(self) -> None:
+        self._last: Mapping[str, int] = {}
+        self._sums: dict[str, int] = {}
+
+    def add(self, counters: Mapping[str, int]) -> dict[str, int]:
+        """The sums, after another look at the counters; a key that is not there is 0."""
+        if any(counters.get(name, 0) < value for name, value in self._last.items()):
+            self._last = {}
+        for name, value in counters.items():
+            self._sums[name] = self._sums.get(name, 0) + value - self._last.get(name, 0)
+        self._last = dict(counters)
+        return self._sums.copy()
+
+    def skip(self, counters: Mapping[str, int]) -> None:
+        """Begin at zero with what these counters say: it belongs to somebody else."""
+        self._last, self._sums = dict(counters), {}
+
+
+class StatsSource:
+    """One pool, as a `poolhouse.report.source.Source`.
+
+    Attributes:
+        stream: Where it is reported.
+    """
+
+    def __init__(self, pool: Any, stream: Stream) -> None:
+        self.stream = stream
+        self._pool: weakref.ref[Any] = weakref.ref(pool)
+        self._name = pool_name(
+            str(getattr(pool, "name", "pool-0")), getattr(pool, "conninfo", None), getattr(pool, "kwargs", None)
+        )
+        self._kind = type(pool).__name__
+        self._sums = Sums()
+        #: ``closed`` is true of a pool that has not been opened yet, too.
+        self._was_open = False
+        self._last = PoolReading(0, self._name, self._kind, counters=Counters(*[None] * len(Counters._fields)))
+
+    def is_gone(self) -> bool:
+        """Whether the pool was collected, or closed after having been open."""
+        pool = self._pool()
+        return pool is None or (self._was_open and bool(getattr(pool, "closed", False)))
+
+    def read(self, number: int) -> PoolReading:
+        """What is true of the pool now, as far as it says.
+
+        Raises:
+            Exception: Whatever ``get_stats()`` raises, or an error because of what it returns.
+        """
+        pool = self._pool()
+        if pool is not None:
+            stats = pool.get_stats()
+            is_open = not getattr(pool, "closed", False)
+            self._was_open = self._was_open or is_open
+            sums = self._sums.add(_counters(stats))
+            self._last = _reading(self._last, stats if is_open else {}, sums)
+        return self._last
+
+    def after_fork(self) -> None:
+        """What the pool has counted belongs to the parent."""
+        pool = self._pool()
+        self._was_open = False
+        self._sums.skip({} if pool is None else _counters(pool.get_stats()))
+        self._last = self._last._replace(gauges=Gauges(), counters=Counters(*[None] * len(Counters._fields)))
+
+    def __repr__(self) -> str:
+        """For the log."""
+        return f"<{self._kind} {self._name!r}, watched>"
+
+
+def _counters(stats: Mapping[str, int]) -> dict[str, int]:
+    return {name: int(stats.get(name, 0)) for name in COUNTERS}
+
+
+def _reading(last: PoolReading, stats: Mapping[str, int], sums: Mapping[str, int]) -> PoolReading:
+    """A reading of what a pool says.
+
+    Args:
+        last: The reading before, below which no counter falls.
+        stats: The pool's gauges; empty for a pool that is not open.
+        sums: Its counters.
+    """
+    idle = stats.get("pool_available", 0)
+    gauges = Gauges(idle, max(0, stats.get("pool_size", 0) - idle), waiting=stats.get("requests_waiting", 0))
+    most = stats.get("pool_max") or None
+    # Requests and attempts are counted when they begin, and their errors when they end: a difference may fall.
+    counters = last.counters
+    connects = max(counters.connects or 0, sums["connections_num"] - sums["connections_errors"])
+    return last._replace(
+        limits=Limits(most, most, stats.get("pool_min", 0)),
+        gauges=gauges,
+        counters=counters._replace(
+            checkouts=max(counters.checkouts or 0, sums["requests_num"] - sums["requests_errors"]),
+            connects=connects,
+            disconnects=max(counters.disconnects or 0, connects - gauges.connections),
+            invalidated=sums["returns_bad"] + sums["connections_lost"],
+            connect_errors=sums["connections_errors"],
+        ),
+        is_bound=True,
+    )
