@@ -72,6 +72,7 @@ class World:
         ("request", 14),
         ("finish_vetting", 16),
         ("put", 12),
+        ("pass_on", 12),
         ("time_out", 3),
         ("abandon", 2),
         ("begin_job", 16),
@@ -148,6 +149,16 @@ class World:
                 job.conn.is_closed = True
             elif job is not None:
                 self.running.append(job)
+
+    def pass_on(self) -> None:
+        if self.held:
+            conn = self.random.choice(self.held)
+            first = next(iter(self.core.waiters), None)
+            waiter = self.core.pass_on(conn, self.now)
+            if waiter is not None:
+                assert waiter is first
+                self.held.remove(conn)
+                self.core.woken.append(waiter)
 
     def time_out(self) -> None:
         if self.queued:

@@ -113,8 +113,14 @@ class AsyncClients(BasePool, Generic[ACT]):
         """The fast way back, for a connection that is idle on the server; False if it is barred."""
         key = id(conn)
         core = self._core
+        if core.attention:
+            waiter = core.pass_on(conn, self._now())
+            if waiter is None:
+                return False
+            waiter.wake()
+            return True
         lease = core.leases.get(key)
-        if lease is None or core.attention:
+        if lease is None:
             return False
         if self._marks:
             conn._pool = None

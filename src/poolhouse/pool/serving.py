@@ -143,6 +143,33 @@ class Serving(Ledger):
         self._pump(now)
         return None
 
+    def pass_on(self, conn: Any, now: int) -> Waiter | None:
+        """Hand a connection that is idle on the server straight to the client that has waited longest.
+
+        The short form of `put` for the usual case while clients wait: nothing else changes hands.
+
+        Returns:
+            The client to wake; ``None`` if nothing was done, and `put` must decide.
+        """
+        lease = self.leases.get(id(conn))
+        if lease is None or not self.waiters or not self.is_open:
+            return None
+        slot = lease[0]
+        if now >= slot.retire_at or lease[2] is None or slot.generation != self.generation:
+            return None
+        if slot in self.suspects or self._is_oversized():
+            return None
+        waiter = next(iter(self.waiters))
+        self._count_use(lease, now)
+        slot.idle_since = now
+        slot.fit_until = now + self._look_after
+        self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter)
+        waiter.slot = slot
+        self._leave_queue(waiter, now)
+        if not self.waiters:
+            self._attend()
+        return waiter
+
     def returned(self, slot: Slot, is_good: bool, now: int) -> None:
         """A `Return` is done."""
         self.working.discard(slot)
