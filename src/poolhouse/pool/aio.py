@@ -292,6 +292,13 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
         await AsyncPsycopgDriver(type(conn)).probe(conn)
 
+    @staticmethod
+    async def check_writable(conn: ACT) -> None:
+        """See `ConnectionPool.check_writable`."""
+        from poolhouse.pool.drivers.writable import check_writable_async
+
+        await check_writable_async(conn)
+
     def _heal(self) -> None:
         super()._heal()
         self._set_up()

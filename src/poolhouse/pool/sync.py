@@ -256,6 +256,19 @@ class ConnectionPool(Clients[CT]):
 
         PsycopgDriver(type(conn)).probe(conn)
 
+    @staticmethod
+    def check_writable(conn: CT) -> None:
+        """Raise if a psycopg connection is dead, or its server takes no writes: a `check` for failover.
+
+        After a failover, connections to the former primary still answer, but each write fails (SQLSTATE 25006).
+
+        Raises:
+            psycopg.errors.ReadOnlySqlTransaction: If the server, or the session, is read-only.
+        """
+        from poolhouse.pool.drivers.writable import check_writable
+
+        check_writable(conn)
+
     def _heal(self) -> None:
         super()._heal()
         self._set_up()
