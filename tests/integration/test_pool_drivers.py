@@ -230,3 +230,68 @@ def test_a_transaction_that_asyncpg_was_left_in_is_not_the_next_clients(postgres
                 assert await again.fetchval("select to_regclass('of_the_next_client')") is None
 
     asyncio.run(main())
+
+
+class Subclass(sqlite3.Connection):
+    """Somebody's own."""
+
+
+def test_a_class_of_connections_decides_the_driver(tmp_path: Path) -> None:
+    with ConnectionPool(
+        str(tmp_path / "file.db"),
+        connection_class=Subclass,
+        kwargs={"check_same_thread": False},
+        min_size=1,
+        open=True,
+    ) as pool, pool.connection() as conn:
+        assert type(conn) is Subclass
+
+
+def test_a_class_of_asyncpgs_connections_decides_the_driver(postgres: Postgres) -> None:
+    class Own(asyncpg.Connection):
+        pass
+
+    async def main() -> None:
+        pool = AsyncConnectionPool(postgres.url, connection_class=Own, min_size=1, open=False)
+        async with pool, pool.connection() as conn:
+            assert type(conn) is Own
+            assert await conn.fetchval("select 1") == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("pool_class", "driver", "words"),
+    [
+        (ConnectionPool, asyncpg, "asyncpg is a driver for asyncio, and this is a pool for threads"),
+        (AsyncConnectionPool, sqlite3, "sqlite3 is a driver for threads, and this is a pool for asyncio"),
+        (ConnectionPool, object(), "lacks 'connect'"),
+    ],
+)
+def test_a_driver_that_does_not_fit_is_refused_in_a_sentence(pool_class: Any, driver: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        pool_class("", driver=driver, open=False)
+
+
+def test_a_cancelled_query_leaves_a_connection_of_asyncpg_that_works(postgres: Postgres) -> None:
+    async def main() -> None:
+        async with AsyncConnectionPool(postgres.url, driver=asyncpg, min_size=1, open=False) as pool:
+            await pool.wait()
+
+            async def client() -> None:
+                async with pool.connection() as conn:
+                    started.set()
+                    await conn.execute("select pg_sleep(60)")
+
+            started = asyncio.Event()
+            task = asyncio.create_task(client())
+            await started.wait()
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with pool.connection() as conn:
+                assert await conn.fetchval("select 1") == 1
+            assert pool.get_stats()["pool_size"] == 1
+
+    asyncio.run(main())

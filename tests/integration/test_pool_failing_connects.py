@@ -64,7 +64,7 @@ def _tasks(conninfo: str) -> None:
     ("conninfo", "words"),
     [
         (str, 'password authentication failed for user "locked"'),
-        (nobody, "nobody.invalid"),
+        (nobody, "Name or service not known"),
         (lambda _: "host=127.0.0.1 port=1 user=postgres", "Connection refused"),
     ],
     ids=["a wrong password", "an unknown host", "nobody listens"],
