@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from collections import deque
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 from poolhouse.instrumentation import guard
 from poolhouse.instrumentation.watch import PoolWatch
 from poolhouse.meter.reading import Gauges
-from support.sqlalchemy_truth import Measured
+from support.sqlalchemy_truth import FakeStream, Measured
 
 QUEUE = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 0.01}
 
@@ -124,6 +125,34 @@ def test_an_interrupted_caller_is_interrupted_and_waits_no_more(kind: type[BaseE
     reading = m.read()
     assert reading.gauges.waiting == 0
     assert reading.counters.acquire_errors == 1
+
+
+def test_an_interrupt_that_comes_before_anything_is_asked_for_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    class Interrupted(deque[None]):
+        """As a signal does whose handler runs right after the append."""
+
+        is_time = False
+
+        def append(self, item: None) -> None:
+            super().append(item)
+            if self.is_time:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("poolhouse.instrumentation.watch.deque", Interrupted)
+        m = Measured(**QUEUE)
+    m.engine.connect().close()
+    monkeypatch.setattr(Interrupted, "is_time", True)
+    with pytest.raises(KeyboardInterrupt):
+        m.engine.connect()
+    assert m.read().gauges.waiting == 0
+
+
+def test_a_pool_says_in_the_log_which_one_it_is():
+    source = PoolWatch("db.example:5432/shop", "QueuePool", FakeStream())
+    assert repr(source) == "<PoolWatch QueuePool 'db.example:5432/shop'>"
 
 
 def test_a_connection_that_a_listener_refused_is_not_counted_for_ever():

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 
 import pytest
 from sqlalchemy import create_engine, event, text
@@ -28,8 +29,9 @@ class Clock:
     def monotonic_ns(self) -> int:
         return self.now
 
-    def time(self) -> float:
-        return self.now / 1e9
+    @staticmethod
+    def time() -> float:
+        return 0.0
 
 
 @pytest.fixture
@@ -195,6 +197,30 @@ def test_a_connect_takes_from_the_attempt_to_the_connection(clock: Clock):
     assert reading.create is not None
     assert reading.create.sum_ns == pytest.approx(50_000_000, abs=1_000)
     assert reading.create.count == 1
+
+
+def test_a_wall_clock_that_is_set_during_a_connect_changes_no_time(monkeypatch: pytest.MonkeyPatch):
+    m = Measured(**QUEUE)
+    wall = time.time()
+
+    def set_forward(*args: object) -> None:
+        monkeypatch.setattr("time.time", lambda: wall + 86_400)
+
+    event.listen(m.engine, "do_connect", set_forward)
+    m.engine.connect().close()
+    monkeypatch.undo()
+    reading = m.read()
+    assert reading.create is not None
+    assert reading.create.count == 1
+    assert reading.create.max_ns < 60 * 10**9
+
+
+def test_a_creator_that_an_application_exchanges_costs_the_time_of_a_connect_and_not_its_count():
+    m = Measured(**QUEUE)
+    creator = m.engine.pool._creator
+    m.engine.pool._creator = lambda record: creator(record)
+    m.engine.connect().close()
+    assert counters(m.read(), "connects", "disconnects") == {"connects": 1, "disconnects": 0}
 
 
 def test_a_use_ends_with_detach(clock: Clock):

@@ -13,6 +13,8 @@ from sqlalchemy.pool import QueuePool
 
 from poolhouse.meter.reading import Counters, Gauges
 from poolhouse.wire.message import ReportDatagram, decode_message
+from support.programs import run
+from support.receiver import Receiver
 from support.sqlalchemy_truth import Measured
 
 QUEUE = {"poolclass": QueuePool, "pool_size": 2, "max_overflow": 1}
@@ -174,3 +176,40 @@ def test_parent_and_child_report_the_same_pool_each_with_its_own_figures():
         assert program.returncode == 0
     told = sorted((pool.counters.checkouts, pool.counters.connects) for pool in last.values())
     assert told == [(1, 0), (4, 1)]
+
+
+def test_a_fork_in_the_middle_of_the_first_connect_leaves_nothing_of_it_in_the_child():
+    """The thread that connects exists in the parent only, and no report has named the pool yet."""
+    with Receiver() as receiver:
+        run(
+            """
+            import os, sqlite3, sys, threading
+            from sqlalchemy import create_engine
+            from sqlalchemy.pool import QueuePool
+            parent, connecting, forked = os.getpid(), threading.Event(), threading.Event()
+            def creator():
+                if os.getpid() == parent:
+                    connecting.set()
+                    forked.wait()
+                return sqlite3.connect(":memory:", check_same_thread=False)
+            engine = create_engine(
+                "sqlite://", creator=creator, poolclass=QueuePool, plugins=["collectd"],
+                collectd_host="127.0.0.1", collectd_port=sys.argv[1], collectd_interval=3600,
+            )
+            thread = threading.Thread(target=lambda: engine.connect().close())
+            thread.start()
+            connecting.wait()
+            if (pid := os.fork()) == 0:
+                engine.connect().close()
+                sys.exit()
+            assert os.waitpid(pid, 0)[1] == 0
+            forked.set()
+            thread.join()
+            """,
+            str(receiver.port),
+        )
+        child, parent = receiver.tokens()
+        for token in (child, parent):
+            (pool,) = receiver.pools(token).values()
+            assert pool.gauges == Gauges(idle=1)
+            assert (pool.counters.checkouts, pool.counters.connects) == (1, 1)

@@ -75,6 +75,9 @@ class FakeStream:
         if source not in self.sources:
             self.sources.append(source)
 
+    def expect(self, source: Source) -> None:
+        """It is there when it is added."""
+
 
 class Measured:
     """An engine that is measured, and the truth about it."""

@@ -63,7 +63,7 @@ class Dispatcher:
         self._is_closed = False
 
     def begin(self, identity: Identity) -> list[Source]:
-        """Begin anew in a forked child: no pool, no socket, no lock of before. What was reported until now."""
+        """Begin anew in a forked child: no pool, no socket, no lock of before. What was reported or expected."""
         self._close_sockets()
         self._begin(identity)
         sources = [source for stream in self._streams.copy().values() for source in stream.sources]

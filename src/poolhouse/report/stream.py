@@ -1,5 +1,6 @@
 """The reports of one program of this process to one destination."""
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -43,6 +44,7 @@ class Stream:
     def __init__(self, destination: Destination, sender: Sender, wake: Callable[[], None]) -> None:
         self.destination = destination
         self._wake = wake
+        self._expected: weakref.WeakSet[Source] = weakref.WeakSet()
         self.begin(sender)
 
     def begin(self, sender: Sender) -> None:
@@ -66,10 +68,17 @@ class Stream:
             self.due = -inf
         self._wake()
 
+    def expect(self, source: Source) -> None:
+        """Have this pool begin anew in a forked child, also if it was not added before the fork.
+
+        A fork may come while the pool is used for the first time. Nothing is reported, and nothing kept alive.
+        """
+        self._expected.add(source)
+
     @property
-    def sources(self) -> list[Source]:
-        """The pools that are reported; one that has just been added may stand there twice."""
-        return [*self._roster.sources, *self._arrivals]
+    def sources(self) -> set[Source]:
+        """The pools that are reported or expected."""
+        return {*self._roster.sources, *self._arrivals, *self._expected}
 
     def report(self, identity: Identity, now: float, wall_time: float, goodbye: bool) -> Delivery:
         """Read the pools and send what they say.
