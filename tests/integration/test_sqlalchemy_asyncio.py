@@ -14,6 +14,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from poolhouse.meter.reading import Counters, Gauges
+from support.asyncio_runs import run as run_to_the_end
 from support.sqlalchemy_truth import Measured
 
 Steps = AsyncIterator[tuple[int, int]]
@@ -169,7 +170,7 @@ def test_gauges_are_what_the_driver_has_open(scenario: Callable[[Measured], Step
         await m.engine.dispose()
         assert m.read().gauges == Gauges(idle=m.truth.open)
 
-    asyncio.run(run())
+    run_to_the_end(run())
 
 
 def test_a_connection_that_a_task_dropped_is_not_told_any_more():
@@ -187,7 +188,7 @@ def test_a_connection_that_a_task_dropped_is_not_told_any_more():
         assert reading.use.count == 1
         await m.engine.dispose()
 
-    asyncio.run(run())
+    run_to_the_end(run())
 
 
 def test_waiting_tasks_are_seen_and_cancelled_ones_leave():
@@ -213,7 +214,7 @@ def test_waiting_tasks_are_seen_and_cancelled_ones_leave():
         assert reading.counters == Counters(checkouts=3, connects=1, acquire_errors=3)
         await m.engine.dispose()
 
-    asyncio.run(run())
+    run_to_the_end(run())
 
 
 def test_a_task_whose_patience_ends_first_is_an_error_and_no_timeout_of_the_pool():
@@ -226,7 +227,7 @@ def test_a_task_whose_patience_ends_first_is_an_error_and_no_timeout_of_the_pool
         assert m.read().counters == Counters(checkouts=1, connects=1, acquire_errors=1)
         await m.engine.dispose()
 
-    asyncio.run(run())
+    run_to_the_end(run())
 
 
 def test_many_tasks_are_counted_exactly():
@@ -255,4 +256,4 @@ def test_many_tasks_are_counted_exactly():
         assert reading.peak.used == 4
         await m.engine.dispose()
 
-    asyncio.run(run())
+    run_to_the_end(run())

@@ -204,15 +204,18 @@ class Collectd:
             raise AssertionError(f"{error}\n{self.log()}") from None
 
     def written(self) -> dict[str, list[float]]:
-        """All values it wrote so far, oldest first, by ``host/plugin-instance/type-instance``."""
+        """All values it wrote so far, oldest first, by ``host/plugin-instance/type-instance``.
+
+        Of a type with several data sources the first.
+        """
         series: dict[str, list[tuple[float, float]]] = {}
         root = self.folder / "csv"
         # A file a day: "count-checkedin-2024-02-29".
         for path in sorted(root.glob("*/*/*")):
             name = str(path.relative_to(root))[: -len("-2024-02-29")]
             lines = path.read_text().splitlines()[1:]
-            pairs = (line.partition(",") for line in lines)
-            series.setdefault(name, []).extend((float(epoch), float(value)) for epoch, _, value in pairs)
+            pairs = (line.split(",")[:2] for line in lines)
+            series.setdefault(name, []).extend((float(epoch), float(value)) for epoch, value in pairs)
         # collectd writes in several threads, of which one may overtake another.
         return {name: [value for _, value in sorted(pairs)] for name, pairs in series.items()}
 
