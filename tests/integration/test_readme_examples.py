@@ -1,0 +1,200 @@
+"""Every example of the README does what the README says, word for word, on real servers."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.collectd import SOURCES, Collectd
+from support.connmond import Watcher, program
+from support.pages import ROOT, Reader, blocks, looks_like, session, under
+from support.terminal import Terminal
+from support.waiting import wait_until
+
+README = ROOT / "README.md"
+#: Under which headings there are examples; each has its test below.
+TRIED = ["Try it", "Install", "Watch an application", "Other ways to say it", "In scripts", "In collectd"]
+TRIED += ["Workers, forks, green threads", "Nothing to be seen?"]
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    with Reader(tmp_path) as somebody:
+        yield somebody
+
+
+@pytest.fixture
+def beside_connmond(reader: Reader) -> Reader:
+    """A reader who has started the daemon as the README says."""
+    connmond, *_ = under(README, "Watch an application", "console", "python", "sh")
+    reader.start_as_shown(connmond)
+    return reader
+
+
+@contextmanager
+def watching(reader: Reader) -> Iterator[Watcher]:
+    with reader.network.entered(), Watcher(25828) as watcher:
+        yield watcher
+
+
+def assert_shop_is_counted(reader: Reader, example: str) -> None:
+    """The program does one checkout, and the daemon shows it under its name."""
+    assert reader.python(example) == "ordered\n"
+    with watching(reader) as watcher:
+        watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 1)
+
+
+def test_every_example_has_its_test() -> None:
+    assert list(dict.fromkeys(block.heading for block in blocks(README))) == TRIED
+
+
+def test_the_two_commands_are_targets_and_the_demo_shows_its_programs() -> None:
+    (text,) = under(README, "Try it", "sh")
+    demo, test = (line.partition("#")[0].split() for line in text.splitlines())
+    assert (demo, test) == (["make", "demo"], ["make", "test"])
+    # `make` would first bring the environment up to date, which is the one that runs this test.
+    recipes = {
+        target: subprocess.run(
+            ["make", "--dry-run", target, "SECONDS=8"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        for target in ("demo", "test")
+    }
+    assert (ROOT / recipes["test"][-1].split()[-1]).exists()
+    arguments = recipes["demo"][-1].split()[1:]
+    shown = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=90, check=True)
+    assert " checkout " in shown.stdout
+
+
+def test_each_form_of_installing_it_brings_what_it_says(tmp_path: Path) -> None:
+    forms, wheel = under(README, "Install", "sh", "sh")
+    brought = {
+        "pip install .": ["poolhouse --version", "! python -c 'import typer'"],
+        "pip install '.[daemon]'": ["connmond --version", "connmon --help", "! python -c 'import textual'"],
+        "pip install '.[console]'": ["python -c 'import textual'"],
+        "pip install '.[all]'": ["poolhouse --version"],
+    }
+    assert [line.partition("#")[0].strip() for line in forms.splitlines()] == list(brought)
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    install(tmp_path / "from-checkout", checkout, brought)
+    everything = ["poolhouse --version", "connmond --version", "connmon --help", "python -c 'import textual'"]
+    install(tmp_path / "from-wheel", checkout, {wheel: everything})
+
+
+def install(environment: Path, checkout: Path, brought: dict[str, list[str]]) -> None:
+    """Run what installs poolhouse, one after the other in a new environment, and what each must have brought."""
+    venv.create(environment, with_pip=True)
+    settings = {
+        "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",
+        "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    for command, checks in brought.items():
+        for line in (command, *checks):
+            done = subprocess.run(
+                ["bash", "-e", "-c", line], cwd=checkout, env=os.environ | settings, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def test_the_first_example_is_shown_by_the_daemon_and_in_the_window(beside_connmond: Reader) -> None:
+    _, example, watch = under(README, "Watch an application", "console", "python", "sh")
+    with Terminal(beside_connmond.window(watch.strip()), 100, 30) as window:
+        window.wait_for("plugin=collectd")  # Nothing reports yet.
+        assert_shop_is_counted(beside_connmond, example)
+        window.wait_for("PROGRAM", "shop")
+        window.type("q")
+        assert window.end() == 0
+
+
+def test_the_url_may_name_the_machine_that_receives(beside_connmond: Reader) -> None:
+    _, example, _ = under(README, "Watch an application", "console", "python", "sh")
+    (named,) = re.findall(r"`(&collectd_host=)monitor\.example`", README.read_text())
+    assert_shop_is_counted(beside_connmond, example.replace("=shop", f"=shop{named}127.0.0.1"))
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["instrument", "asyncio"])
+def test_other_ways_to_say_it_are_counted_too(beside_connmond: Reader, number: int) -> None:
+    examples = under(README, "Other ways to say it", "python", "python", "sh")
+    assert_shop_is_counted(beside_connmond, examples[number])
+
+
+def test_the_environment_names_program_and_destination(beside_connmond: Reader) -> None:
+    *_, example = under(README, "Other ways to say it", "python", "python", "sh")
+    assert beside_connmond.read(example) == ""
+    with watching(beside_connmond) as watcher:
+        watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 1)
+
+
+def test_scripts_get_text_a_number_and_a_status(beside_connmond: Reader) -> None:
+    (text,) = under(README, "In scripts", "sh")
+    table, number, probe = text.splitlines()
+    engine = 'sqlalchemy.create_engine("sqlite:///shop.db?plugin=collectd", pool_size=2, max_overflow=0)'
+    holder = f"import sqlalchemy, time; e = {engine}; held = [e.connect(), e.connect()]"
+    beside_connmond.start(f"python -c '{holder}; time.sleep(300)'")
+    with watching(beside_connmond) as watcher:
+        watcher.wait_for(lambda seen: seen.fleet.used == 2)
+        assert " used 2/2 ! " in beside_connmond.read(table)
+        assert beside_connmond.read(number) == "2\n"
+        assert "somebody waits" not in beside_connmond.read(probe)
+        beside_connmond.start(f"python -c '{holder}; e.connect()'")
+        watcher.wait_for(lambda seen: seen.fleet.waiting)
+        assert beside_connmond.read(probe).endswith("somebody waits for a connection\n")
+
+
+def test_the_configuration_of_collectd_writes_values_and_serves_the_console(reader: Reader) -> None:
+    (shown,) = under(README, "In collectd", "apache")
+    _, example, _ = under(README, "Watch an application", "console", "python", "sh")
+    more = f'LoadPlugin python\n<Plugin python>\nModulePath "{SOURCES}"\n</Plugin>\n{shown}'
+    with Collectd(reader.folder / "collectd", "", more=more, prefix=reader.network.prefix) as daemon:
+        example = example.replace("=shop", "=shop&collectd_report_host=web1")
+        assert reader.python(example) == "ordered\n"
+        daemon.wait_for_values({"web1/sqlalchemy-shop/derive-checkouts": 1})
+        named = re.findall(
+            r"`(?:<host>/sqlalchemy-<program>/)?((?:count|derive|duration)-\S+)`", README.read_text()
+        )
+        assert named
+        for place in ("web1/sqlalchemy-shop", "web1/sqlalchemy-host"):
+            wait_until(
+                lambda place=place: {f"{place}/{name}" for name in named} <= set(daemon.newest()), what=place
+            )
+        assert not re.search(r"\[(error|warning)\]", daemon.log()), daemon.log()
+        assert " shop " in reader.read("connmon connect --once")
+
+
+def test_every_worker_of_the_example_is_a_process(beside_connmond: Reader) -> None:
+    app, command = under(README, "Workers, forks, green threads", "python", "sh")
+    (beside_connmond.folder / "app.py").write_text(app)
+    beside_connmond.start(command.strip())
+
+    def answered() -> bool:
+        try:
+            with urllib.request.urlopen("http://127.0.0.1:8000/", timeout=10) as answer:
+                return answer.read() == b"ordered"
+        except OSError:
+            return False
+
+    with watching(beside_connmond) as watcher:
+        wait_until(answered)
+        wait_until(
+            lambda: answered() and (row := program(watcher.snapshots[-1], "shop")) and row.processes == 4,
+            timeout=60,
+            what="four processes of shop",
+        )
+
+
+def test_the_doctor_says_what_is_shown(beside_connmond: Reader) -> None:
+    (shown,) = under(README, "Nothing to be seen?", "console")
+    ((command, output),) = session(shown)
+    printed = beside_connmond.read(command)
+    assert looks_like(re.sub(r"as host \S+", "as host it", output), re.sub(r"as host \S+", "as host it", printed))
