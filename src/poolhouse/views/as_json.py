@@ -71,6 +71,7 @@ def _process(process: ProcessRow) -> dict[str, Any]:
 
 def _pool(pool: PoolRow) -> dict[str, Any]:
     reading = pool.reading
+    peak = reading.peak if reading.marks else None  # A pool that tells no marks has unknown ones.
     return {
         "key": reading.key,
         "name": reading.name,
@@ -85,9 +86,9 @@ def _pool(pool: PoolRow) -> dict[str, Any]:
         "max_open_connections": reading.limits.max_open,
         "max_idle_connections": reading.limits.max_idle,
         "min_idle_connections": reading.limits.min_idle,
-        "peak_used_connections": reading.peak.used,
-        "peak_connections": reading.peak.connections,
-        "peak_waiting_callers": reading.peak.waiting,
+        "peak_used_connections": None if peak is None else peak.used,
+        "peak_connections": None if peak is None else peak.connections,
+        "peak_waiting_callers": None if peak is None else peak.waiting,
         **_counts(Totals(*reading.counters), pool.rates),
         **_times(pool.recent),
     }

@@ -31,6 +31,7 @@ def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line,
     bar = meter(entry.used, entry.max_open, 20, "bad" if entry.is_full else "good")
     full = words("used", Span(f"{used} !" if entry.is_full else used, tone))
     is_waiting = is_positive(entry.waiting)
+    waiting = at_most(exact(entry.waiting), entry.is_bound and is_waiting)
     reading = entry.pool.reading if entry.pool else None
     first = [
         words(Span(cut_beginning(printable(entry.name), width // 3), "strong")),
@@ -42,7 +43,7 @@ def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line,
     second = [
         (*full, Span(" "), *bar, Span(f" {share(entry.used, entry.max_open)}")),
         words("idle", exact(entry.idle)),
-        words("waiting", Span(exact(entry.waiting) + (" !" if is_waiting else ""), tone_of(is_waiting))),
+        words("waiting", Span(f"{waiting} !" if is_waiting else waiting, tone_of(is_waiting))),
         words("detached", exact(reading.gauges.detached if reading else process.sums.detached)),
     ]
     third = [
@@ -83,14 +84,11 @@ def _limits(reading: PoolReading | None) -> list[Line]:
 
 
 def _peaks(pool: PoolRow) -> Line:
-    ever, last = pool.reading.peak, pool.interval_mark
-    pairs = (
-        ("used", ever.used, last.used),
-        ("waiting", ever.waiting, last.waiting),
-        ("connections", ever.connections, last.connections),
-    )
+    """The marks; a pool that tells none has unknown ones."""
     spans = [Span(" peaks", "strong")]
-    for name, most, recent in pairs:
+    for name in ("used", "waiting", "connections"):
+        marks = (pool.reading.peak, pool.interval_mark) if pool.reading.marks else (None, None)
+        most, recent = (getattr(mark, name, None) for mark in marks)
         spans += [Span(f"  {name} {exact(most)}"), Span(f" ({exact(recent)})", "dim")]
     return (*spans, Span("   ever (last interval)", "dim"))
 

@@ -68,7 +68,7 @@ def _of_pool(process: ProcessRow, pool: PoolRow) -> PoolEntry:
         idle=gauges.idle,
         waiting=gauges.waiting,
         is_bound=reading.is_bound,
-        peak=pool.interval_mark.used,
+        peak=pool.interval_mark.used if reading.marks else None,
         timeouts=counters.timeouts,
         errors=summed(counters.acquire_errors, counters.connect_errors),
         rates=pool.rates,
