@@ -23,6 +23,9 @@ INTERPRETERS = ("3.12", "3.13")
 SIMULATION_STEPS = 1_000_000
 
 PURE_SUITES = ["tests/unit", "tests/simulation", "tests/contract"]
+WHOLE = ["tests", "--doctest-modules", "src/poolhouse"]
+#: Two tests at a time, those of a file one after the other.
+IN_TURNS = ["--numprocesses=2", "--dist=loadfile"]
 #: What Python warns of at a fork differs between versions.
 FORK_SUITE = ["tests/integration/test_report_processes.py"]
 SQLALCHEMY_SUITES = ["tests/unit/instrumentation", "tests/integration/test_sqlalchemy*.py"]
@@ -60,7 +63,14 @@ class Leg:
         print(f"\n=== {self.name}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.xml"
-            command = [str(self.folder / "bin" / "python"), "-m", "pytest", "--quiet", f"--junitxml={report}"]
+            command = [
+                str(self.folder / "bin" / "python"),
+                "-m",
+                "pytest",
+                "--quiet",
+                f"--junitxml={report}",
+                *IN_TURNS,
+            ]
             environment = os.environ | {"POOLHOUSE_SIMULATION_STEPS": str(SIMULATION_STEPS)}
             status = subprocess.run([*command, *self.arguments], cwd=ROOT, env=environment).returncode
             if not report.exists():
@@ -108,9 +118,6 @@ def legs() -> list[Leg]:
             name = f"Python {version}, {newest}: unit, simulation, contract, fork"
             matrix.append(Leg(name, ROOT / f".venv-python-{version}", python, None, PURE_SUITES + FORK_SUITE))
     return matrix
-
-
-WHOLE = ["--numprocesses=2", "--dist=loadfile", "tests", "--doctest-modules", "src/poolhouse"]
 
 
 def main() -> int:
