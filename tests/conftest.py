@@ -1,5 +1,9 @@
 """What every test stands on."""
 
+import sys
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples in every run: a failing one is a fact, not luck.
@@ -7,3 +11,12 @@ settings.register_profile(
     "poolhouse", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 settings.load_profile("poolhouse")
+
+
+@pytest.fixture
+def busy_switching() -> Iterator[None]:
+    """Threads lose the GIL as often as the interpreter allows."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)

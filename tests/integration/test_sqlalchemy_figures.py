@@ -342,6 +342,34 @@ def test_figures_of_many_threads_are_exact():
     assert reading.use.count == each * threads
 
 
+def test_figures_are_exact_while_an_engine_is_disposed_again_and_again(busy_switching: None):
+    m = Measured(poolclass=QueuePool, pool_size=2, max_overflow=2)
+    over = threading.Event()
+    done: list[int] = []
+
+    def use() -> None:
+        checkouts = 0
+        while not over.is_set():
+            m.engine.raw_connection().close()
+            checkouts += 1
+        done.append(checkouts)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    m.engine.connect().close()
+    for close in [True, False] * 250:
+        m.engine.dispose(close=close)
+    over.set()
+    for thread in threads:
+        thread.join()
+    gc.collect()
+    reading = m.read()
+    assert reading.use is not None
+    assert (reading.counters.checkouts, reading.use.count) == (sum(done) + 1, sum(done) + 1)
+    assert (reading.counters.connects, reading.gauges.connections) == (m.truth.opened, m.truth.open)
+
+
 def test_engines_that_share_a_pool_are_one_pool():
     m = Measured(**QUEUE)
     other = create_engine("sqlite://", pool=m.engine.pool)

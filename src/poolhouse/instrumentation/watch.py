@@ -4,7 +4,8 @@ What is measured where:
 
 - Gauges: the connection records are looked at when a report is made (`records`).
 - Waits, checkouts, timeouts, errors, callers waiting: a wrapper of ``pool.connect``, through which every way to a
-  connection goes, in threads and in greenlets. ``dispose()`` makes a new pool, which is wrapped in its turn.
+  connection goes, in threads and in greenlets. ``dispose()`` makes a new pool by ``pool.recreate``: a wrapper of that
+  wraps it in its turn. (At the event ``engine_disposed`` others may have used the new pool already.)
 - Uses: from that wrapper's end to a wrapper of ``pool._return_conn``, or to the event ``detach``. (The event
   ``checkin`` comes at the same moment; its dispatch costs three times as much as all that is done there.)
 - Connects: the event ``connect``. How long they took, and the failed ones: a wrapper of the pool's creator, since
@@ -145,7 +146,7 @@ class PoolWatch:
     # Where the figures come from.
 
     def listen_to_engine(self, engine: Engine) -> None:
-        """Count the engine's transactions, and follow it to the pools it will have. Idempotent."""
+        """Count the engine's transactions. Idempotent."""
         if engine in self._engines:
             return
         self._engines.add(engine)
@@ -157,7 +158,6 @@ class PoolWatch:
         ):
             event.listen(engine, kind, _counter(tally))
             event.listen(engine, f"{kind}_twophase", _counter(tally))
-        event.listen(engine, "engine_disposed", self._engine_disposed)
 
     def listen_to_pool(self, pool: Pool) -> None:
         """Measure this pool, at once if it holds connections already.
@@ -179,18 +179,27 @@ class PoolWatch:
         if self._records:
             self._be_reported()
 
-    @guarded
-    def _engine_disposed(self, engine: Engine) -> None:
-        if engine.pool not in _watches:
-            self._wrap(engine.pool)
-
     def _wrap(self, pool: Pool) -> None:
         _watches[pool] = self
         # Instance attributes, because nothing else reaches pools that exist already.
         attributes: Any = vars(pool)
         attributes["connect"] = self._measuring_connect(pool.connect)
+        attributes["recreate"] = self._measuring_successor(pool.recreate)
         attributes["_return_conn"] = self._measuring_return(pool._return_conn)
         attributes["_invoke_creator"] = self._measuring_creator(pool._invoke_creator)
+
+    def _measuring_successor(self, recreate: Callable[[], Pool]) -> Callable[[], Pool]:
+        """The pool's `recreate`; the engine, and so everybody, gets a pool that is measured already."""
+
+        def measured_successor() -> Pool:
+            successor = recreate()
+            try:
+                self._wrap(successor)
+            except Exception:
+                report("dispose")
+            return successor
+
+        return measured_successor
 
     def _measuring_connect(self, connect: Callable[[], Any]) -> Callable[[], Any]:
         """The pool's `connect`, measured. This is the hot path: everything is bound, nothing is called twice."""

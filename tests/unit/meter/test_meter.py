@@ -2,7 +2,6 @@
 
 import gc
 import itertools
-import sys
 import threading
 
 import pytest
@@ -24,15 +23,6 @@ def of(values: list[int]) -> Histogram:
     histogram = Histogram()
     histogram.record_all(values)
     return histogram
-
-
-@pytest.fixture
-def busy_switching():
-    """Threads lose the GIL as often as the interpreter allows."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
 
 
 def in_threads(count: int, work) -> None:
