@@ -354,6 +354,7 @@ def _where_now(lease: Lease) -> str:
     """Where the holder's thread or task is now, if that can be told."""
     holder = lease[4].holder if lease[4] is not None else None
     frame: FrameType | None = None
+    what = ""
     if isinstance(holder, int):
         frame = sys._current_frames().get(holder)
         what = next((thread.name for thread in threading.enumerate() if thread.ident == holder), "a thread")

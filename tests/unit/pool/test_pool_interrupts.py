@@ -1,9 +1,13 @@
 """An exception at every opcode of taking and giving back, one after the other: no connection may be lost."""
 
 import dis
+import inspect
 import sys
+import threading
 from collections.abc import Callable
-from types import FrameType
+from functools import cache
+from importlib import import_module
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -23,42 +27,93 @@ class Interrupt(BaseException):
     """What strikes: KeyboardInterrupt, or gevent's Timeout."""
 
 
-def _part(frame: FrameType) -> str:
-    """Where in its function a frame is: before its ``try``, at a ``return``, or in which line."""
-    code, at = frame.f_code, frame.f_lasti
+#: Where it may strike: what runs in a client's thread.
+_MODULES = ("sync", "sync_clients", "crew", "ledger", "serving")
+
+
+def _part(code: CodeType, at: int) -> str:
+    """Where in its function an instruction is: before its ``try``, at a ``return``, or by its offset."""
     names = [dis.opname[code.co_code[index]] for index in range(at, min(at + 4, len(code.co_code)), 2)]
     if "RETURN_VALUE" in names:
         return "return"
     before_try = next((each.offset for each in dis.get_instructions(code) if each.opname == "NOP"), -1)
-    return "begin" if at <= before_try else str(frame.f_lineno)
+    return "begin" if at <= before_try else f"at offset {at}"
 
 
 class _Striker:
-    """Raises `Interrupt` at the n-th opcode that poolhouse's pool executes in this thread."""
+    """Raises `Interrupt` at the n-th opcode that the pool executes in this thread."""
 
     def __init__(self, at: int) -> None:
         self.left = at
         self.has_struck = False
 
-    def __call__(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.endswith(
-            ("pool/sync_clients.py", "pool/crew.py", "pool/sync.py", "pool/ledger.py", "pool/serving.py")
-        ):
-            return None
-        if frame.f_code.co_name == "__del__":
-            return None  # What strikes a finalizer ends there, and reaches nobody.
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        return self.strike
+    def start(self) -> None:
+        # CPython 3.12 looks when tracing begins whether any frame wants opcodes.
+        sys._getframe().f_trace_opcodes = True
+        sys.settrace(self._enter)
 
-    def strike(self, frame: FrameType, event: str, argument: object) -> Any:
-        if event == "opcode" and not self.has_struck:
-            if self.left == 0:
-                self.has_struck = True
-                sys.settrace(None)
-                raise Interrupt(f"{frame.f_code.co_qualname} {_part(frame)}")
-            self.left -= 1
-        return self.strike
+    def stop(self) -> None:
+        sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code not in _codes():
+            return None
+        frame.f_trace_opcodes = True
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event == "opcode":
+            self._count(frame.f_code, frame.f_lasti)
+        return self._step
+
+    def _count(self, code: CodeType, at: int) -> None:
+        if self.has_struck:
+            return
+        if self.left == 0:
+            self.has_struck = True
+            self.stop()
+            raise Interrupt(f"{code.co_qualname} {_part(code, at)}")
+        self.left -= 1
+
+
+class _MonitoringStriker(_Striker):
+    """The same by sys.monitoring: on CPython 3.13 settrace does not tell every opcode."""
+
+    _TOOL = 4
+
+    def start(self) -> None:
+        self._thread = threading.get_ident()
+        monitoring = sys.monitoring
+        monitoring.use_tool_id(self._TOOL, "striker")
+        monitoring.register_callback(self._TOOL, monitoring.events.INSTRUCTION, self._instruction)
+        for code in _codes():
+            monitoring.set_local_events(self._TOOL, code, monitoring.events.INSTRUCTION)
+
+    def stop(self) -> None:
+        if sys.monitoring.get_tool(self._TOOL) is not None:
+            for code in _codes():
+                sys.monitoring.set_local_events(self._TOOL, code, 0)
+            sys.monitoring.register_callback(self._TOOL, sys.monitoring.events.INSTRUCTION, None)
+            sys.monitoring.free_tool_id(self._TOOL)
+
+    def _instruction(self, code: CodeType, at: int) -> None:
+        if threading.get_ident() == self._thread:
+            self._count(code, at)
+
+
+@cache
+def _codes() -> frozenset[CodeType]:
+    """The code of every function in `_MODULES`; not finalizers, whose exceptions reach nobody."""
+    modules = [import_module(f"poolhouse.pool.{name}") for name in _MODULES]
+    classes = [each for module in modules for each in vars(module).values() if inspect.isclass(each)]
+    functions = [
+        function
+        for each in classes
+        if each.__module__ in {module.__name__ for module in modules}
+        for function in [*vars(each).values()]
+        if inspect.isfunction(function) and function.__name__ != "__del__"
+    ]
+    return frozenset(function.__code__ for function in functions)
 
 
 def _every_opcode(action: Callable[[ConnectionPool[FakeConnection]], object]) -> int:
@@ -73,7 +128,7 @@ def _every_opcode(action: Callable[[ConnectionPool[FakeConnection]], object]) ->
 
 def _struck(action: Callable[[ConnectionPool[FakeConnection]], object], at: int) -> tuple[bool, Any]:
     threads = VirtualThreads(VirtualClock())
-    striker = _Striker(at)
+    striker = (_MonitoringStriker if sys.version_info >= (3, 13) else _Striker)(at)
     problem: list[Any] = []
 
     def main() -> None:
@@ -84,13 +139,13 @@ def _struck(action: Callable[[ConnectionPool[FakeConnection]], object], at: int)
         pool.wait()
         place = ""
         held: list[FakeConnection] = []
-        sys.settrace(striker)
+        striker.start()
         try:
             held = action(pool) or []
         except Interrupt as error:
             place = str(error)
         finally:
-            sys.settrace(None)
+            striker.stop()
         threads.sleep(1.0)
         # The next slow calls reclaim what a finalizer has left word of.
         pool.drain()
