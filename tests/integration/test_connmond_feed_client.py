@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from poolhouse.errors import SettingError
-from poolhouse.feed.client import FeedClient
+from poolhouse.feed.client import FeedClient, Mode
 from poolhouse.feed.protocol.datagrams import HELO, MAGIC, Ask, Denied, Reason, decode_datagram, encode_datagram
 from poolhouse.feed.sockets import claim_loopback
 from support.connmond import Connmond, Watcher, program
@@ -138,6 +138,19 @@ def test_a_name_that_is_not_known_is_told() -> None:
         link = watcher.wait_for_phase("unresolved")
         assert link.error
         assert link.tries == 1
+
+
+@pytest.mark.parametrize("mode", ["auto", "connect"])
+def test_a_name_that_no_host_can_have_is_told(mode: Mode) -> None:
+    with Watcher(25828, host="web..example", mode=mode) as watcher:
+        assert watcher.wait_for_phase("unresolved").error == "no host can have that name"
+
+
+def test_listening_on_a_name_that_no_host_can_have_is_told_at_once() -> None:
+    client = FeedClient("web..example", 25828, "listen", on_snapshot=lambda _: None, on_link=lambda _: None)
+    with pytest.raises(SettingError, match="no host can have that name"):
+        client.start()
+    client.close()
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1", "::1"])

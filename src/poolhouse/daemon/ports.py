@@ -20,9 +20,9 @@ def open_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitSta
     for host, port in addresses:
         try:
             bound = bind_all(host, port)
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            if getattr(error, "errno", None) == errno.EADDRINUSE:
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.errno == errno.EADDRINUSE:
                 reason += ", perhaps by another connmond, collectd's plugin, or a connmon that listens"
             raise SettingError(option, f"cannot listen on UDP {format_address(host, port)}: {reason}") from error
         sockets += map(stack.enter_context, bound)

@@ -36,7 +36,7 @@ def probe(destination: Destination, consoles_port: int, timeout: float, clock: C
     """
     try:
         found = lookup(destination.host, destination.port)
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
         yield Finding(Verdict.WRONG, "name", f"{destination.host} cannot be looked up: {error}")
         return
     # The order in which reports try them.

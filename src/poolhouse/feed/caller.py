@@ -137,7 +137,7 @@ class Caller:
         self._opened_at, self._next_open = now, now + PERIOD
         try:
             endpoints = lookup(self._host, self._port)
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
             self._tries += 1
             self._phase_without_lines, self._error = "unresolved", _words(error)
             return
@@ -196,6 +196,6 @@ def _hang_up(line: _Line) -> None:
     line.sock.close()
 
 
-def _words(error: Exception) -> str:
+def _words(error: OSError) -> str:
     """The system's words for an error, without its number."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return error.strerror or str(error)

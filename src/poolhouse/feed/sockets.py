@@ -30,7 +30,10 @@ def lookup(host: str, port: int) -> list[Endpoint]:
     Raises:
         OSError: If the name is not known (`socket.gaierror`).
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "no host can have that name") from None
     return list(dict.fromkeys(Endpoint(family, address) for family, _, _, _, address in found))  # type: ignore[arg-type]
 
 
@@ -98,8 +101,8 @@ def bind_all(host: str, port: int) -> list[socket.socket]:
 def claim_loopback(host: str, port: int) -> list[socket.socket] | None:
     """The loopback addresses' port, if `host` is this machine and nobody has the port there; else ``None``."""
     try:
-        for endpoint in lookup(host, port):
-            bound(endpoint).close()
+        for sock in bind_all(host, port):
+            sock.close()
         return bind_all("localhost", port)
     except OSError:
         return None
