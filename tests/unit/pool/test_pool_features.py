@@ -184,12 +184,14 @@ def test_errors_are_ours_and_the_drivers() -> None:
 
 
 def test_a_pool_that_opens_itself_warns_at_its_first_use_and_not_as_a_context() -> None:
-    pool: ConnectionPool[sqlite3.Connection] = ConnectionPool(":memory:", driver=sqlite3, min_size=1)
+    settings: Any = {"driver": sqlite3, "min_size": 1, "kwargs": {"check_same_thread": False}}
+    pool: ConnectionPool[sqlite3.Connection] = ConnectionPool(":memory:", **settings)
     with pytest.warns(DeprecationWarning, match="'open'") as caught:
-        pool.getconn()
+        conn = pool.getconn()
     assert caught[0].filename == __file__
+    pool.putconn(conn)
     pool.close()
-    with ConnectionPool(":memory:", driver=sqlite3, min_size=1) as pool, pool.connection():
+    with ConnectionPool(":memory:", **settings) as pool, pool.connection():
         pass
 
 
