@@ -326,6 +326,7 @@ async def connections_are_checked_before_they_are_served(s: Shell) -> None:
 
 @timeless
 async def what_fails_its_check_is_not_served(s: Shell) -> None:
+    # psycopg/psycopg#656, #1014, #1123.
     pool = await s.opened(min_size=1, check=s.callback(lambda conn: conn._end("check")))
     s.made[0].is_dead = True
     conn = await s.call(pool.getconn, timeout=5.0)
@@ -512,6 +513,7 @@ async def times_are_summed_exactly(s: Shell) -> None:
 
 @timed
 async def wait_says_what_connecting_failed_with(s: Shell) -> None:
+    # psycopg/psycopg#556, #1026.
     s.connection_class.is_down = True
     pool = s.pool(min_size=1)
     await s.call(pool.open)
@@ -581,7 +583,7 @@ async def with_shrink_all_every_connection_that_was_not_needed_goes(s: Shell) ->
 
 @timed
 async def a_quiet_pool_serves_nothing_that_has_expired(s: Shell) -> None:
-    # Trap 55.
+    # Trap 55; psycopg/psycopg#584, #1018.
     pool = await s.opened(min_size=2, max_lifetime=60.0)
     old = list(s.made)
     await s.sleep(61.0)
@@ -604,6 +606,7 @@ async def lifetimes_differ_by_up_to_a_tenth(s: Shell) -> None:
 
 @timed
 async def a_week_passes(s: Shell) -> None:
+    # psycopg/psycopg#1419: workers that died after a day without work.
     pool = await s.opened(min_size=2, max_size=4, max_lifetime=3600.0)
     for _ in range(7):
         await s.sleep(24 * 3600.0)
@@ -614,7 +617,8 @@ async def a_week_passes(s: Shell) -> None:
 
 @timed
 async def a_pool_recovers_when_the_server_does_while_a_client_waits(s: Shell) -> None:
-    # Traps 53 and 54: no ladder, whatever the length of the outage.
+    # Traps 53 and 54: no ladder, whatever the length of the outage. psycopg/psycopg#370, #1315;
+    # fecgov/fecfile-web-api#2208.
     pool = await s.opened(min_size=3, check=s.callback(lambda conn: conn._end("check")), timeout=2000.0)
     s.connection_class.is_down = True
     for conn in s.made:

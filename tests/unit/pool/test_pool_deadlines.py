@@ -53,6 +53,7 @@ def test_in_tasks_a_check_that_never_ends_is_cut_off_when_the_time_is_over() -> 
 
 
 def test_a_task_that_is_cancelled_during_a_check_or_at_the_end_of_its_block_is_told_at_once() -> None:
+    # psycopg/psycopg#1371, #1401.
     clock = VirtualClock()
 
     async def main() -> None:
@@ -88,6 +89,7 @@ def test_a_task_that_is_cancelled_during_a_check_or_at_the_end_of_its_block_is_t
 
 
 def test_a_pool_of_another_event_loop_says_what_to_do() -> None:
+    # psycopg/psycopg#219, #322, #737.
     driver = AsyncFakeDriver()
 
     async def opened() -> AsyncConnectionPool[FakeConnection]:

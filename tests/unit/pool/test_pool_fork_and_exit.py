@@ -21,7 +21,7 @@ def _driver() -> FakeDriver:
 def test_a_forked_child_begins_anew_and_leaves_the_parents_connections_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Trap 56."""
+    """Trap 56; psycopg/psycopg#395, #518, #651."""
     driver = _driver()
     pool: ConnectionPool[FakeConnection] = ConnectionPool(driver=driver, min_size=2, open=True, name="mine")
     pool.wait()
@@ -73,6 +73,7 @@ print("the end")
     "more", ["", "driver.always('connect', Does.NEVER); pool.resize(4)", "held = pool.getconn()"]
 )
 def test_a_program_that_forgets_to_close_its_pool_ends_at_once_and_without_a_word(more: str) -> None:
+    # psycopg/psycopg#930, #954, #1043, #1309.
     began = time.monotonic()
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", FORGETFUL.format(more=more)],
