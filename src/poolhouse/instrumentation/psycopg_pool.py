@@ -160,14 +160,16 @@ def _reading(last: PoolReading, stats: Mapping[str, int], sums: Mapping[str, int
     idle = stats.get("pool_available", 0)
     gauges = Gauges(idle, max(0, stats.get("pool_size", 0) - idle), waiting=stats.get("requests_waiting", 0))
     most = stats.get("pool_max") or None
-    # Requests and attempts are counted when they begin, and their errors when they end: a difference may fall.
+    # Requests and attempts are counted when they begin, and their errors when they end. So those that still wait
+    # are not counted yet; of attempts nobody knows how many are under way, so connects may be ahead by these.
     counters = last.counters
+    served = sums["requests_num"] - sums["requests_errors"] - gauges.waiting
     connects = max(counters.connects or 0, sums["connections_num"] - sums["connections_errors"])
     return last._replace(
         limits=Limits(most, most, stats.get("pool_min", 0)),
         gauges=gauges,
         counters=counters._replace(
-            checkouts=max(counters.checkouts or 0, sums["requests_num"] - sums["requests_errors"]),
+            checkouts=max(counters.checkouts or 0, served),
             connects=connects,
             disconnects=max(counters.disconnects or 0, connects - gauges.connections),
             invalidated=sums["returns_bad"] + sums["connections_lost"],

@@ -4,8 +4,8 @@ What is measured where:
 
 - Gauges: the connection records are looked at when a report is made (`records`).
 - Waits, checkouts, timeouts, errors, callers waiting: a wrapper of ``pool.connect``, through which every way to a
-  connection goes, in threads and in greenlets. ``dispose()`` makes a new pool by ``pool.recreate``: a wrapper of that
-  wraps it in its turn. (At the event ``engine_disposed`` others may have used the new pool already.)
+  connection goes, in threads and in greenlets. ``dispose()`` makes a new pool, which a wrapper of
+  ``pool.recreate`` wraps in its turn. (At the event ``engine_disposed`` others may have used it already.)
 - Uses: from that wrapper's end to a wrapper of ``pool._return_conn``, or to the event ``detach``. (The event
   ``checkin`` comes at the same moment; its dispatch costs three times as much as all that is done there.)
 - Connects: the event ``connect``. How long they took, and the failed ones: a wrapper of the pool's creator, since
