@@ -1,11 +1,16 @@
 """Our pool as SQLAlchemy's, with SQLAlchemy's own QueuePool as the oracle of everything but who is served."""
 
 import asyncio
+import dis
+import functools
 import gc
+import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -207,6 +212,103 @@ def test_an_interrupted_thread_leaves_its_place_and_what_it_was_given(
     assert (pool.checkedin(), pool.checkedout(), pool.waiting()) == (1, 0, 0)
     pool.connect().close()
     assert server.attempts == 1
+
+
+class Struck(BaseException):
+    """What strikes a thread: KeyboardInterrupt, or gevent's Timeout."""
+
+
+class Striker:
+    """Raises `Struck` at the n-th opcode of the pool's own checkout and checkin, in this thread.
+
+    Not where CPython lets no handler of the function itself help: before its ``try``, and at a ``return``. What
+    strikes there strikes SQLAlchemy's functions above, whatever the pool.
+    """
+
+    FUNCTIONS = ("_do_get", "_get_slowly", "_connect_here", "_do_return_conn")
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self.is_armed = False
+        self.has_struck = False
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> Any:
+        code = frame.f_code
+        if code.co_name not in self.FUNCTIONS or not code.co_filename.endswith("pool/sqlalchemy.py"):
+            return None
+        frame.f_trace_opcodes = True
+        return self.strike
+
+    def strike(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event == "opcode" and self.is_armed and self.can_strike(frame):
+            if self.left == 0:
+                self.is_armed, self.has_struck = False, True
+                sys.settrace(None)
+                raise Struck
+            self.left -= 1
+        return self.strike
+
+    @staticmethod
+    def can_strike(frame: FrameType) -> bool:
+        code, at = frame.f_code, frame.f_lasti
+        near = [dis.opname[code.co_code[index]] for index in range(at, min(at + 4, len(code.co_code)), 2)]
+        return at > begin_of_try(code) and not any(name.startswith("RETURN") for name in near)
+
+
+@functools.cache
+def begin_of_try(code: CodeType) -> int:
+    return next((each.offset for each in dis.get_instructions(code) if each.opname == "NOP"), -1)
+
+
+def idle(server: Server) -> FairQueuePool:
+    pool = FairQueuePool(server.connect, pool_size=1, max_overflow=0, timeout=0)
+    pool.connect().close()
+    return pool
+
+
+def empty(server: Server) -> FairQueuePool:
+    return FairQueuePool(server.connect, pool_size=1, max_overflow=0, timeout=0)
+
+
+def disposed(server: Server) -> FairQueuePool:
+    pool = idle(server)
+    pool.dispose()
+    return pool
+
+
+def is_struck(begin: Callable[[Server], FairQueuePool], at: int) -> bool:
+    """Whether a checkout and a checkin have so many opcodes that the thread was struck; nothing may be lost."""
+    server = Server()
+    pool = begin(server)
+    striker = Striker(at)
+    conn: Any = None
+    before = sys.gettrace()
+    # From Python 3.12 on, opcodes are traced only if some frame asks for them beforehand.
+    sys._getframe().f_trace_opcodes = True
+    sys.settrace(striker)
+    try:
+        # From Python 3.13 on, a function's opcodes are traced from its second call on.
+        begin(Server()).connect().close()
+        striker.is_armed = True
+        conn = pool.connect()
+        conn.close()
+    except Struck:
+        pass
+    finally:
+        sys.settrace(before)
+    del conn
+    # The one connection that there may be is there for the next, or there is room to make it.
+    assert pool.checkedout() == pool.waiting() == 0, at
+    pool.connect().close()
+    return striker.has_struck
+
+
+@pytest.mark.parametrize("begin", [idle, empty, disposed])
+def test_a_checkout_and_checkin_struck_at_any_opcode_loses_nothing(
+    begin: Callable[[Server], FairQueuePool],
+) -> None:
+    count = next(at for at in itertools.count() if not is_struck(begin, at))
+    assert count > 30
 
 
 def test_a_timeout_is_sqlalchemys_and_says_what_the_pool_does(server: Server) -> None:

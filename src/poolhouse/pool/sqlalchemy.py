@@ -93,40 +93,48 @@ class FairQueuePool(Pool):
         self._is_announced = False
         self._lock = threading.Lock()
         self._returned: deque[tuple[Any, Lease]] = deque()
+        self._broken_off: deque[tuple[Any, Lease | None]] = deque()
 
     # -- What SQLAlchemy calls ------------------------------------------------------------------------------------
 
     def _do_get(self) -> Any:
-        """A record for a caller of `connect`."""
+        """A record for a caller of `connect`. An exception may strike anywhere: nothing stays with this call."""
         core, began = self._core, monotonic_ns()
+        waiter: Waiter | None = None
         try:
             record = core.take(began, _CODE, 0)
             if record is not None:
                 return record
+            parker: _Parker = _LoopParker() if self._dialect.is_async else LockParker()
+            waiter = Waiter(parker.unpark, _CODE, 0, None, began)
+            return self._get_slowly(waiter, parker)
         except BaseException:
-            self._locked(core.interrupted_take, began, monotonic_ns())
+            if waiter is None:
+                self._locked(core.interrupted_take, began, monotonic_ns())
+            else:
+                self._locked(core.abandon, waiter, monotonic_ns())
             raise
-        return self._get_slowly(began)
 
     def _do_return_conn(self, record: Any) -> None:
         """Take back a record, with or without a connection. May be called by the garbage collector."""
-        core, key = self._core, id(record)
-        lease = core.leases.get(key)
-        if lease is None:
-            # It was checked out before this process was forked: it is the parent's.
-            _inherited.append(record)
-            return
+        lease: Lease | None = None
         try:
-            if not core.attention and core.give(key, lease, monotonic_ns()):
+            core, key = self._core, id(record)
+            lease = core.leases.get(key)
+            if lease is None:
+                # It was checked out before this process was forked: it is the parent's.
+                _inherited.append(record)
+            elif not core.attention and core.give(key, lease, monotonic_ns()):
                 if self._core.attention:
                     self._settle()
-                return
+            else:
+                self._returned.append((record, lease))
+                self._settle()
         except BaseException:
-            self._returned.append((record, lease))
+            # How far it came is found out under the lock.
+            self._broken_off.append((record, lease))
             self._settle()
             raise
-        self._returned.append((record, lease))
-        self._settle()
 
     def recreate(self) -> "FairQueuePool":
         """A new pool with the same arguments and listeners: see `sqlalchemy.pool.Pool.recreate`."""
@@ -186,31 +194,23 @@ class FairQueuePool(Pool):
 
     # -- Waiting and connecting -----------------------------------------------------------------------------------
 
-    def _get_slowly(self, began: int) -> Any:
+    def _get_slowly(self, waiter: Waiter, parker: "_Parker") -> Any:
         if not self._is_announced:
             # Not in the constructor: an engine's plugins, which may measure the pool too, come after that.
             self._is_announced = True
             opened(self)
-        core = self._core
-        parker: _Parker = _LoopParker() if self._dialect.is_async else LockParker()
-        waiter = Waiter(parker.unpark, _CODE, 0, None, began)
-        deadline = began + nanoseconds(self._timeout)
-        try:
-            if not self._locked(core.request, waiter, began, may_wait=deadline > began):
-                remaining = None if self._timeout is None else (deadline - monotonic_ns()) / 1e9
-                parker.park(remaining)
-                if waiter.slot is None:
-                    self._locked(core.time_out, waiter, monotonic_ns())
-            slot = waiter.slot
-            if slot is None:
-                raise self._timed_out()
-            if slot.conn is None:
-                self._connect_here(waiter, slot)
-            core.accept(waiter, monotonic_ns())
-            return slot.conn
-        except BaseException:
-            self._locked(core.abandon, waiter, monotonic_ns())
-            raise
+        core, deadline = self._core, waiter.since + nanoseconds(self._timeout)
+        if not self._locked(core.request, waiter, waiter.since, may_wait=deadline > waiter.since):
+            parker.park(None if self._timeout is None else (deadline - monotonic_ns()) / 1e9)
+            if waiter.slot is None:
+                self._locked(core.time_out, waiter, monotonic_ns())
+        slot = waiter.slot
+        if slot is None:
+            raise self._timed_out()
+        if slot.conn is None:
+            self._connect_here(waiter, slot)
+        core.accept(waiter, monotonic_ns())
+        return slot.conn
 
     def _connect_here(self, waiter: Waiter, slot: Slot) -> None:
         """Connect in the caller's thread or greenlet; if that fails, whoever waits is asked to try."""
@@ -218,7 +218,6 @@ class FairQueuePool(Pool):
         try:
             record = self._create_connection()
         except BaseException as error:
-            waiter.slot = None
             self._locked(self._core.connect_failed, slot, error, monotonic_ns())
             raise
         now = monotonic_ns()
@@ -250,9 +249,7 @@ class FairQueuePool(Pool):
     def _settle(self) -> None:
         """See to what came back meanwhile. If the lock is taken, whoever has it does it when he has let it go."""
         core = self._core
-        while (self._returned or (core.attention and core.idle and self._is_misplaced())) and self._lock.acquire(
-            False
-        ):
+        while self._has_left_over() and self._lock.acquire(False):
             try:
                 core.attend(monotonic_ns())
                 if core.max_kept == 0 and not core.waiters:
@@ -262,19 +259,26 @@ class FairQueuePool(Pool):
                 self._lock.release()
             self._close(closing)
 
-    def _is_misplaced(self) -> bool:
-        """Whether what is idle should not be: somebody waits for it, or the pool keeps nothing."""
-        return bool(self._core.waiters) or self._core.max_kept == 0
+    def _has_left_over(self) -> bool:
+        """Whether something came back, or is idle although somebody waits for it or the pool keeps nothing."""
+        core = self._core
+        is_misplaced = core.attention and core.idle and (core.waiters or core.max_kept == 0)
+        return bool(self._returned or self._broken_off or is_misplaced)
 
     def _follow_up_locked(self) -> list[Any]:
         """Take in what was returned and wake those who were served; returns the records that are to be closed."""
         core, closing = self._core, []
+        # Removed when it is done: an exception in between lets it be looked at twice, not never.
         while self._returned:
-            record, lease = self._returned.popleft()
+            record, lease = self._returned[0]
             if core.leases.get(id(record)) is lease:
                 job = core.put(record, IDLE, monotonic_ns())
                 if isinstance(job, Close):
                     closing.append(job.conn)
+            self._returned.popleft()
+        while self._broken_off:
+            core.interrupted_give(*self._broken_off[0], monotonic_ns())
+            self._broken_off.popleft()
         while (left := core.next_job(Lane.RETURN, monotonic_ns())) is not None:
             if isinstance(left, Return):
                 # Nobody has used it: its caller went away when he was given it.
@@ -282,7 +286,6 @@ class FairQueuePool(Pool):
             elif isinstance(left, Close):
                 closing.append(left.conn)
         while core.woken:
-            # Removed when it is done: an exception in between wakes twice, not never.
             core.woken[-1].wake()
             core.woken.pop()
         return closing
