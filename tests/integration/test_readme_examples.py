@@ -22,7 +22,7 @@ from support.waiting import wait_until
 README = ROOT / "README.md"
 #: Under which headings there are examples; each has its test below.
 TRIED = ["Try it", "Install", "Watch an application", "Other ways to say it", "In scripts", "In collectd"]
-TRIED += ["Workers, forks, green threads", "Nothing to be seen?"]
+TRIED += ["Workers, forks, green threads", "Nothing to be seen?", "A pool"]
 
 
 @pytest.fixture
@@ -198,3 +198,8 @@ def test_the_doctor_says_what_is_shown(beside_connmond: Reader) -> None:
     ((command, output),) = session(shown)
     printed = beside_connmond.read(command)
     assert looks_like(re.sub(r"as host \S+", "as host it", output), re.sub(r"as host \S+", "as host it", printed))
+
+
+def test_the_pool_serves_a_connection(reader: Reader) -> None:
+    (example,) = under(README, "A pool", "python")
+    assert reader.python(example) == "ordered\n"
