@@ -4,6 +4,7 @@ What a command needs beyond the standard library is imported when it runs: one t
 """
 
 import argparse
+import signal
 import sys
 from typing import NoReturn
 
@@ -40,6 +41,9 @@ def poolhouse() -> None:
     add_arguments(doctor)
     doctor.set_defaults(run=examine)
     arguments = parser.parse_args()
+    # It ends at once, and without a word, when a person or the reader of its output has seen enough.
+    for number in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
     sys.exit(arguments.run(arguments))
 
 

@@ -105,7 +105,10 @@ def test_saturation_fails_only_who_asks_for_it(connmon, form):
         ((LIVE, EMPTY), "it answers, but no program has reported to it"),
         ((Link("refused", "web1:25828", error="Connection refused."),), "Connection refused"),
         ((Link("unresolved", "web1:25828"),), "the name is not known"),
-        ((Link("listening", "web1:25828"),), "nothing was pushed here"),
+        (
+            (Link("listening", "web1:25828"),),
+            "nothing was pushed here, as collectd's plugin does; connmon connect asks a connmond",
+        ),
     ],
 )
 @pytest.mark.parametrize("form", ["--once", "--json"])
@@ -148,6 +151,7 @@ def test_where_the_data_comes_from(connmon, arguments, address):
         ("--port", "65536"),
         ("--port", "abc"),
         ("--timeout", "-1"),
+        ("--timeout", "inf"),
         ("elsewhere",),
         ("--fail-on", "fire", "--once"),
         ("--fail-on", "saturated"),

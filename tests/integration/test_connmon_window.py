@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import socket
 from contextlib import closing
 from math import nan
@@ -75,6 +76,16 @@ def test_an_unreachable_server_is_said_in_the_window() -> None:
         terminal.wait_for("refuses the connection.", "Is connmond or the connmon plugin running there?")
         terminal.type("q")
         assert terminal.end() == 0
+        assert "Traceback" not in terminal.text
+
+
+@pytest.mark.parametrize(("key", "number"), [("\x03", None), (None, signal.SIGTERM), (None, signal.SIGHUP)])
+def test_however_it_is_ended_the_terminal_is_left_as_it_was(key, number) -> None:
+    with Terminal([*CONNMON, "connect", "--host", "127.0.0.1", "--port", str(free_port())]) as terminal:
+        terminal.wait_for("refuses the connection.")
+        terminal.type(key) if key else terminal.process.send_signal(number)
+        assert terminal.end() == 0
+        assert LEAVES_ALTERNATE_SCREEN in terminal.raw
         assert "Traceback" not in terminal.text
 
 

@@ -88,6 +88,26 @@ def test_a_signal_ends_it_and_leaves_nothing(number: int, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_its_reader_may_leave_and_see_no_traceback(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdout = None  # `Popen.communicate` would read it.
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+        assert processes_of(process.pid) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_output_cannot_encode_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with demo(tmp_path) as process:
+        wait_for_everybody(process)
+        process.terminate()
+        assert process.communicate(timeout=60)[1] == ""
+
+
 def test_no_process_survives_when_it_is_killed(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         wait_for_everybody(process)

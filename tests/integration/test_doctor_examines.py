@@ -1,6 +1,7 @@
 """``poolhouse doctor`` as a process, in the situations that it is for."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -117,6 +118,28 @@ def test_a_wrong_url_is_one_sentence_and_status_2(url: str, words: str) -> None:
     assert (status, findings) == (2, {})
     assert errors.startswith("poolhouse doctor: ")
     assert words in errors
+
+
+def test_a_port_that_is_none_is_one_sentence_and_status_2() -> None:
+    status, findings, errors = examine("--consoles", "99999")
+    assert (status, findings) == (2, {})
+    assert errors.endswith("argument --consoles: invalid port value: '99999'\n")
+
+
+@pytest.mark.parametrize("how", ["interrupted", "its reader leaves"])
+def test_who_has_seen_enough_sees_no_traceback(how: str, mute_port: int) -> None:
+    arguments = (f"collectd://127.0.0.1:{mute_port}/", "--consoles", str(mute_port), "--timeout", "60")
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as doctor:
+        assert doctor.stdout is not None
+        assert doctor.stderr is not None
+        doctor.stdout.readline()
+        if how == "interrupted":
+            doctor.send_signal(signal.SIGINT)
+        doctor.stdout.close()
+        assert doctor.stderr.read() == ""
+        assert doctor.wait(60) in (-signal.SIGINT, -signal.SIGPIPE)
 
 
 def test_the_earlier_distribution_beside_ours_is_told_with_the_remedy(tmp_path: Path, free_port: int) -> None:

@@ -1,5 +1,9 @@
 """connmon, the live view in a terminal."""
 
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from poolhouse.console.feed import FeedFactory
 from poolhouse.feed.addresses import format_address
 from poolhouse.feed.client import FeedClient, Mode
@@ -11,7 +15,7 @@ def feed_of(host: str, port: int, mode: Mode = "auto") -> FeedFactory:
 
 
 def run(host: str, port: int, mode: Mode = "auto", seconds: float | None = None) -> None:
-    """Show the console until the person quits, or for so many seconds.
+    """Show the console until the person quits, for so many seconds, or until SIGTERM or SIGHUP.
 
     Raises:
         SettingError: In mode ``listen``, if the port cannot be bound.
@@ -20,6 +24,18 @@ def run(host: str, port: int, mode: Mode = "auto", seconds: float | None = None)
     from poolhouse.console.app import ConsoleApp
 
     app = ConsoleApp(feed_of(host, port, mode), format_address(host, port), seconds=seconds)
-    app.run()
+    with _signals_call(app.exit):
+        app.run()
     if app.failure is not None:
         raise app.failure
+
+
+@contextmanager
+def _signals_call(end: Callable[[], None]) -> Iterator[None]:
+    """What would end the process at once ends the window first, so that the terminal is left as it was."""
+    before = {number: signal.signal(number, lambda *_: end()) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -24,6 +24,8 @@ from poolhouse.views.standing import is_saturated
 CONSOLE_PORT = 25828
 #: Cells of a line where there is no terminal to ask.
 _PLAIN_WIDTH = 100
+#: Seconds in a year: what waits may be told in 32 bits of milliseconds and 64 of nanoseconds.
+LONGEST_TIMEOUT = 31_536_000.0
 #: Exit statuses beside 0.
 FAILED, SATURATED = 1, 3
 
@@ -69,7 +71,10 @@ def main(
     once: Annotated[bool, typer.Option("--once", help="Print the programs as plain text, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, and end.")] = False,
     timeout: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How long --once and --json wait; then status 1.")
+        float,
+        typer.Option(
+            min=0.0, max=LONGEST_TIMEOUT, metavar="SECONDS", help="How long --once and --json wait; then status 1."
+        ),
     ] = 20.0,
     fail_on: Annotated[
         Failure | None,

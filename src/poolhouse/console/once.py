@@ -57,6 +57,6 @@ def why_nothing(link: Link, timeout: float) -> str:
         "connected": "it answers, but no program has reported to it",
         "refused": link.error or "it refuses the connection",
         "unresolved": link.error or "the name is not known",
-        "listening": "nothing was pushed here",
+        "listening": "nothing was pushed here, as collectd's plugin does; connmon connect asks a connmond",
     }
     return f"nothing came from {link.address} within {timeout:g} s: {reasons[link.phase].rstrip('.')}"

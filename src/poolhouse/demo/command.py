@@ -1,6 +1,7 @@
 """The command ``python -m poolhouse.demo``, which ``make demo`` runs."""
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds: float | None = parser.parse_args(arguments).seconds
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # As Ctrl-C: every `with` below is left.
-    with suppress(KeyboardInterrupt), _fleet() as (reports, consoles):
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    with suppress(KeyboardInterrupt), _reader_may_leave(), _fleet() as (reports, consoles):
         if sys.stdin.isatty() and sys.stdout.isatty():
             from poolhouse.console import run
 
@@ -41,6 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"{len(PROGRAMS)} programs report to {HOST}:{reports}; a table every {TABLE_INTERVAL:g} seconds")
             _print_tables(consoles, seconds)
     return 0
+
+
+@contextmanager
+def _reader_may_leave() -> Generator[None]:
+    """Who reads the tables through a pipe may have seen enough, as ``head`` has: that is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        # The interpreter flushes the standard output once more when it ends.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @contextmanager

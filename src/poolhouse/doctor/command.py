@@ -10,6 +10,7 @@ from poolhouse.doctor.environment import look_at_environment
 from poolhouse.doctor.finding import STATUS, Finding, Verdict
 from poolhouse.doctor.probe import probe
 from poolhouse.errors import SettingError
+from poolhouse.feed.addresses import LARGEST_PORT
 from poolhouse.report.destination import Destination
 
 CONSOLES_PORT = 25828
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--consoles",
-        type=int,
+        type=port,
         default=CONSOLES_PORT,
         metavar="PORT",
         help="the aggregator's port for consoles (default: %(default)s)",
@@ -49,6 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for the report to be seen (default: %(default)g; collectd tells every 10)",
     )
+
+
+def port(text: str) -> int:
+    """For argparse, which makes a sentence of a `ValueError`."""
+    number = int(text)
+    if not 0 < number <= LARGEST_PORT:
+        raise ValueError(text)
+    return number
 
 
 def examine(arguments: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@ _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 
 
 def json_text(snapshot: Snapshot) -> str:
-    """The snapshot as indented JSON that every parser reads: NaN and infinity are ``null`` too."""
-    return json.dumps(_finite(as_json(snapshot)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """The snapshot as indented JSON that every parser reads and no terminal obeys: ASCII, without NaN and infinity."""
+    return json.dumps(_finite(as_json(snapshot)), indent=2, allow_nan=False) + "\n"
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:

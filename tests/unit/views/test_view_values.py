@@ -158,6 +158,13 @@ def test_the_same_snapshot_twice_is_one_moment():
     assert len(history.of("fleet").moments) == 1
 
 
+def test_json_is_ascii_so_that_no_name_can_command_a_terminal():
+    name = "caf\u00e9 \x9b31m\u202e"
+    text = json_text(replace(SNAPSHOT, programs=(Row(name),)))
+    assert text.isascii()
+    assert json.loads(text)["programs"][0]["name"] == name
+
+
 def test_json_of_not_a_number_is_null():
     snapshot = replace(with_processes(), fleet=Row("", used=3, age=nan, recent=Times()))
     fleet = json.loads(json_text(snapshot))["fleet"]
