@@ -27,7 +27,6 @@ def _rows(heading: str) -> list[list[str]]:
     [
         ("reference/pool.md", ["('hello',)"]),
         ("howto/pool-from-psycopg-pool.md", ["is not open yet", "0 used, 0 idle"]),
-        ("howto/pool-size.md", ["checkouts: 100", "most in use at once: 1", "19 of 20 waited at most: "]),
     ],
 )
 def test_the_code_of_a_page_runs(
