@@ -99,6 +99,8 @@ class Row:
     interval: float | None = None
     #: No report for two intervals or more.
     is_stale: bool = False
+    #: Full pools from which somebody waits for a connection.
+    saturated_pools: int | None = None
 
     @property
     def connections(self) -> int | None:

@@ -11,9 +11,9 @@ from poolhouse.meter.reading import Counters, Gauges, Limits
 #: The first lanes are those whose largest sum is kept, in the order of `Peaks`: processes, connections, used,
 #: waiting, the sum of the pools' own marks, checkouts of each process's last interval.
 PEAKS = Layout(6)
-#: Then idle, detached, pools, the three limits, pools at their limit; then how many sources have no limit of
-#: each kind, tell upper bounds, or tell no marks.
-GAUGES = Layout(18)
+#: Then idle, detached, pools, the three limits, pools at their limit, those of them where somebody waits; then how
+#: many sources have no limit of each kind, tell upper bounds, or tell no marks.
+GAUGES = Layout(19)
 #: `Totals`, lane by lane.
 COUNTS = Layout(len(Totals._fields))
 
@@ -22,7 +22,7 @@ ONE_PROCESS = 1
 WAITING_SHIFT = 3 * LANE_BITS
 CHECKOUTS_SHIFT = 5 * LANE_BITS
 FULL_SHIFT = 12 * LANE_BITS
-UNMARKED_SHIFT = 17 * LANE_BITS
+UNMARKED_SHIFT = 18 * LANE_BITS
 #: From here up in a vector of counts: timeouts, acquire errors, connect errors.
 TROUBLE_SHIFT = 7 * LANE_BITS
 #: Every counter is told.
@@ -78,6 +78,7 @@ def gauges_vector(
             max_idle or 0,
             min_idle or 0,
             is_full,
+            is_full and waiting > 0,
             max_open is None,
             max_idle is None,
             min_idle is None,

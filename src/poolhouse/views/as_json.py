@@ -12,7 +12,7 @@ _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 
 
 def json_text(snapshot: Snapshot) -> str:
-    """The snapshot as indented JSON that every parser reads and no terminal obeys: ASCII, without NaN and infinity."""
+    """The snapshot as indented JSON that every parser reads and no terminal obeys: in ASCII, without NaN."""
     return json.dumps(_finite(as_json(snapshot)), indent=2, allow_nan=False) + "\n"
 
 
@@ -36,6 +36,7 @@ def _row(row: Row) -> dict[str, Any]:
         "processes": row.processes,
         "pools": row.pools,
         "full_pools": row.full_pools,
+        "saturated_pools": row.saturated_pools,
         "used_connections": row.used,
         "idle_connections": row.idle,
         "detached_connections": row.detached,

@@ -30,8 +30,16 @@ def is_full(row: Row) -> bool:
 
 
 def is_saturated(snapshot: Snapshot) -> bool:
-    """Whether a pool is at its maximum and somebody waits for a connection."""
-    return any(is_full(row) and is_positive(row.waiting) for row in (*snapshot.programs, *snapshot.hosts))
+    """Whether a pool is at its maximum and somebody waits for a connection of it.
+
+    Where a source does not tell its pools one by one, its rows are judged by their sums.
+    """
+    return any(
+        is_positive(row.saturated_pools)
+        if row.saturated_pools is not None
+        else is_full(row) and is_positive(row.waiting)
+        for row in (*snapshot.programs, *snapshot.hosts)
+    )
 
 
 def tone_of(is_bad: bool) -> Tone:

@@ -37,6 +37,20 @@ def test_full_pools_and_upper_bounds_are_counted(aggregator):
     assert (aggregator.program().full_pools, aggregator.program().is_bound) == (0, False)
 
 
+def test_a_pool_is_saturated_if_somebody_waits_for_a_connection_of_that_very_pool(aggregator):
+    full, other = processes_of(aggregator, 2)
+    use(full, 10)
+    use(other, 1, waiting=1)
+    aggregator.report(full, other)
+    row = aggregator.program()
+    assert (row.full_pools, row.waiting, row.saturated_pools) == (1, 1, 0)
+    use(full, 10, waiting=2)
+    aggregator.every_interval(full, other)
+    assert aggregator.program().saturated_pools == 1
+    aggregator.report(full, goodbye=True)
+    assert aggregator.program().saturated_pools == 0
+
+
 def test_the_peak_of_a_row_is_the_largest_sum_seen_and_the_bound_is_the_sum_of_the_marks(aggregator):
     one, other = processes_of(aggregator, 2)
     use(one, 3, waiting=2)

@@ -133,14 +133,18 @@ def test_a_pool_that_is_gone_is_left_out_and_the_rest_is_named():
 
 
 def test_a_pool_at_its_maximum_with_somebody_waiting_is_saturated():
-    assert is_saturated(SNAPSHOT)
+    row = Row("busy", used=14, max_open=20, full_pools=1, waiting=1, saturated_pools=1)
+    assert is_saturated(Snapshot(0.0, FLEET, (row,), (), Health()))
 
 
 @pytest.mark.parametrize(
     "row",
     [
         Row("full, nobody waits", used=10, max_open=10, full_pools=1, waiting=0),
-        Row("somebody waits for a connect", used=1, max_open=10, full_pools=0, waiting=1),
+        Row("somebody waits for a connect", used=1, max_open=10, full_pools=0, waiting=1, saturated_pools=0),
+        Row(
+            "one is full, another is waited for", used=11, max_open=20, full_pools=1, waiting=1, saturated_pools=0
+        ),
         Row("nothing known"),
     ],
 )
