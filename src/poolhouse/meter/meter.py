@@ -85,8 +85,8 @@ class HighWater:
 
     >>> mark = HighWater()
     >>> mark.reach(3)
-    >>> mark.close(1), mark.close(0), mark.close(0), mark.peak
-    (3, 1, 0, 3)
+    >>> mark.highest(), mark.close(1), mark.close(0), mark.close(0), mark.peak
+    (3, 3, 1, 0, 3)
     """
 
     __slots__ = ("_at_start", "_reached", "level", "peak")
@@ -106,6 +106,10 @@ class HighWater:
         if len(self._reached) > _MANY:
             # Where nobody reads, intervals do not end, and values would gather for ever: the largest says all.
             self._reached.append(_largest(self._reached))
+
+    def highest(self) -> int:
+        """The largest value so far, without closing the interval; any thread may call it."""
+        return max(self.peak, self._at_start, *self._reached.copy(), 0)
 
     def close(self, now: int) -> int:
         """End the interval with the value that is true now, and return its mark; for the one reader only."""

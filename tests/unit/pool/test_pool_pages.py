@@ -26,7 +26,6 @@ def _rows(heading: str) -> list[list[str]]:
     ("page", "printed"),
     [
         ("reference/pool.md", ["('hello',)"]),
-        ("howto/pool-from-psycopg-pool.md", ["is not open yet", "0 used, 0 idle"]),
     ],
 )
 def test_the_code_of_a_page_runs(
