@@ -27,7 +27,8 @@ def row(name: str, vector: int, knows: int, age: float, interval: float, **more:
     """
     (
         processes, _, used, waiting, _, checkouts, idle, detached, pools,
-        max_open, max_idle, min_idle, full_pools, saturated_pools, no_max_open, no_max_idle, no_min_idle, bounds, _,
+        max_open, max_idle, min_idle, full_pools, saturated_pools,
+        no_max_open, no_max_idle, no_min_idle, bounds, _,
     ) = GAUGES.unpack(vector)  # fmt: skip
     has_sums = bool(knows & Knows.SUMS)
     return Row(

@@ -14,6 +14,8 @@ _COUNTERS = (
     ("commits", "rollbacks", "timeouts", "acquire_errors", "connect_errors"),
 )
 _NAME_CELLS = 15
+#: A counter's name, its two numbers, and a sign.
+_COUNTER_CELLS = _NAME_CELLS + 12 + 8 + 2
 #: Counters of which each one is a failure.
 _FAILURES = ("timeouts", "acquire_errors", "connect_errors")
 _TITLES = {"wait": "wait", "use": "hold", "create": "connect"}
@@ -94,13 +96,16 @@ def _peaks(pool: PoolRow) -> Line:
 
 
 def _counters(pool: PoolRow, width: int) -> tuple[Line, ...]:
-    """The counters in two columns: name, since start, per second."""
+    """The counters: name, since start, per second; in two columns where there is room for them."""
     column = min(52, (width - 4) // 2)
+    columns: tuple[tuple[str, ...], ...] = _COUNTERS
+    if column < _COUNTER_CELLS:
+        column, columns = _COUNTER_CELLS, (sum(_COUNTERS, ()),)
     heading = left(right("since start", _NAME_CELLS + 12) + right("per s", 8), column)
     rows = (
-        [span for name in names for span in _counter(name, pool, column)] for names in zip(*_COUNTERS, strict=True)
+        [span for name in names for span in _counter(name, pool, column)] for names in zip(*columns, strict=True)
     )
-    lines = ((Span(" "), Span(heading * len(_COUNTERS), "dim")), *((Span(" "), *row) for row in rows))
+    lines = ((Span(" "), Span(heading * len(columns), "dim")), *((Span(" "), *row) for row in rows))
     return tuple(cut_line(line, width) for line in lines)
 
 

@@ -68,7 +68,7 @@ def test_a_program_with_its_processes(width, history):
     assert_document(DOCUMENTS / f"program-{width}.txt", document(*header) + table)
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 19), (80, 40), (200, 55)])
+@pytest.mark.parametrize(("width", "height"), [(60, 19), (80, 19), (80, 40), (200, 55)])
 def test_a_pool(width, height):
     entry = pool_entries(with_processes())[0]
     lines = (*pool_header(entry, width, ()), *pool_page(entry, width, height))

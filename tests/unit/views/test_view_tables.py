@@ -13,7 +13,7 @@ from poolhouse.views.fleet_table import fleet_table
 from poolhouse.views.line import cells, text_of
 from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, find_pool, pool_entries
 from poolhouse.views.standing import is_saturated
-from support.sample_fleet import CHECKOUT, FLEET, MIGRATE, PROGRAMS, SNAPSHOT, pool, process, with_processes
+from support.sample_fleet import CHECKOUT, FLEET, MIGRATE, PROGRAMS, pool, process, with_processes
 
 TABLE = fleet_table("program")
 
