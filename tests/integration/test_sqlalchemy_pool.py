@@ -602,6 +602,55 @@ def test_the_collector_may_return_a_connection_inside_the_critical_section(serve
     assert pool.checkedin() == 1
 
 
+def test_no_more_connections_than_allowed_and_none_lost_whatever_clients_do(server: Server) -> None:
+    """Threads that use, forget, detach and invalidate, while the server refuses some connects."""
+    pool = FairQueuePool(server.connect, pool_size=3, max_overflow=2)
+    most: list[int] = []
+
+    def forget(conn: Any) -> None:
+        cycle = [conn]
+        cycle.append(cycle)  # type: ignore[arg-type]
+
+    def detach(conn: Any) -> None:
+        conn.detach()
+        conn.close()
+
+    ends: list[Callable[[Any], object]] = [
+        lambda conn: conn.close(),
+        lambda conn: conn.close(),
+        forget,
+        lambda conn: conn.invalidate(),
+        lambda conn: (conn.invalidate(soft=True), conn.close()),
+        detach,
+    ]
+
+    def client(number: int) -> None:
+        for step in range(50):
+            try:
+                conn = pool.connect()
+            except OSError:
+                continue
+            most.append(pool.checkedout())
+            ends[(number * 7 + step) % len(ends)](conn)
+            del conn
+            if step % 10 == number:
+                server.failures = 1
+
+    threads = [in_thread(functools.partial(client, number)) for number in range(8)]
+
+    def are_done() -> bool:
+        # What was forgotten comes back by the collector only; all may wait for it.
+        gc.collect()
+        return not any(thread.is_alive() for thread in threads)
+
+    wait_until(are_done)
+    assert max(most) <= 5
+    assert (pool.checkedout(), pool.waiting()) == (0, 0)
+    assert server.open_connections <= pool.checkedin() <= 3
+    pool.dispose()
+    assert server.open_connections == pool.checkedin() == 0
+
+
 # Fork
 
 
