@@ -200,6 +200,6 @@ def test_the_doctor_says_what_is_shown(beside_connmond: Reader) -> None:
     assert looks_like(re.sub(r"as host \S+", "as host it", output), re.sub(r"as host \S+", "as host it", printed))
 
 
-def test_the_pool_serves_a_connection(reader: Reader) -> None:
+def test_the_pool_serves_a_connection_and_is_counted(beside_connmond: Reader) -> None:
     (example,) = under(README, "A pool", "python")
-    assert reader.python(example) == "ordered\n"
+    assert_shop_is_counted(beside_connmond, example)
