@@ -112,6 +112,61 @@ engine.dispose()
         assert receiver.of(token)[-1].goodbye
 
 
+@pytest.mark.parametrize(
+    "patch",
+    [GEVENT + "\nfrom gevent import Timeout", EVENTLET + "    from eventlet import Timeout\n"],
+    ids=["gevent", "eventlet"],
+)
+def test_greenlets_that_wait_time_out_and_are_given_up_are_counted_exactly(patch: str) -> None:
+    with Receiver() as receiver:
+        program = start(
+            patch
+            + """
+import sqlite3, sys, threading, time
+import sqlalchemy
+from sqlalchemy.exc import TimeoutError
+from sqlalchemy.pool import QueuePool
+def connect():
+    time.sleep(0.001)  # Others run while one connects.
+    return sqlite3.connect(":memory:", check_same_thread=False)
+engine = sqlalchemy.create_engine(
+    "sqlite://", creator=connect, poolclass=QueuePool, pool_size=2, max_overflow=1, pool_timeout=0.05,
+    plugins=["collectd"], collectd_host="127.0.0.1", collectd_port=sys.argv[1], collectd_interval=3600,
+)
+served, timed_out, gave_up = [], [], []
+def work(patience):
+    for _ in range(20):
+        try:
+            with Timeout(patience):
+                raw = engine.raw_connection()
+        except Timeout:
+            gave_up.append(1)
+        except TimeoutError:
+            timed_out.append(1)
+        else:
+            served.append(1)
+            time.sleep(0.005)
+            raw.close()
+greenlets = [threading.Thread(target=work, args=(0.03 if n % 2 else 30,)) for n in range(40)]
+for greenlet in greenlets: greenlet.start()
+for greenlet in greenlets: greenlet.join()
+print(len(served), len(timed_out), len(gave_up))
+""",
+            str(receiver.port),
+        )
+        served, timed_out, gave_up = map(int, finish(program).split())
+        assert served
+        assert timed_out
+        assert gave_up
+        (token,) = receiver.tokens()
+        (pool,) = receiver.pools(token).values()
+        counters = pool.counters
+        assert (counters.checkouts, counters.timeouts, counters.acquire_errors) == (served, timed_out, gave_up)
+        assert (pool.gauges.used, pool.gauges.waiting) == (0, 0)
+        assert pool.reading().use.count == served
+        assert 3 < pool.peak.waiting <= 40
+
+
 @pytest.mark.parametrize("patch", [GEVENT, EVENTLET], ids=["gevent", "eventlet"])
 def test_what_the_thread_logs_is_logged_in_patched_programs_too(patch: str) -> None:
     with Receiver() as receiver:
