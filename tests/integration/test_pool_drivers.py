@@ -17,6 +17,7 @@ import pymysql
 import pytest
 
 from poolhouse.pool import AsyncConnectionPool, ConnectionPool
+from support.asyncio_runs import run
 from support.mariadb import MariaDB
 from support.postgres import Postgres
 
@@ -193,7 +194,7 @@ def test_what_becomes_of_a_transaction_is_what_the_page_says(
         _execute(observer, f"create table {table} (a int)")
         pool = POOLS[row.driver](servers)
         if isinstance(pool, AsyncConnectionPool):
-            asyncio.run(_async_trial(pool, row, table))
+            run(_async_trial(pool, row, table))
         else:
             with pool:
                 try:
@@ -229,7 +230,7 @@ def test_a_transaction_that_asyncpg_was_left_in_is_not_the_next_clients(postgres
                 # Had its transaction been taken for an inner one, this would fail: there is no savepoint.
                 assert await again.fetchval("select to_regclass('of_the_next_client')") is None
 
-    asyncio.run(main())
+    run(main())
 
 
 class Subclass(sqlite3.Connection):
@@ -237,13 +238,16 @@ class Subclass(sqlite3.Connection):
 
 
 def test_a_class_of_connections_decides_the_driver(tmp_path: Path) -> None:
-    with ConnectionPool(
-        str(tmp_path / "file.db"),
-        connection_class=Subclass,
-        kwargs={"check_same_thread": False},
-        min_size=1,
-        open=True,
-    ) as pool, pool.connection() as conn:
+    with (
+        ConnectionPool(
+            str(tmp_path / "file.db"),
+            connection_class=Subclass,
+            kwargs={"check_same_thread": False},
+            min_size=1,
+            open=True,
+        ) as pool,
+        pool.connection() as conn,
+    ):
         assert type(conn) is Subclass
 
 
@@ -257,7 +261,7 @@ def test_a_class_of_asyncpgs_connections_decides_the_driver(postgres: Postgres) 
             assert type(conn) is Own
             assert await conn.fetchval("select 1") == 1
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -294,4 +298,4 @@ def test_a_cancelled_query_leaves_a_connection_of_asyncpg_that_works(postgres: P
                 assert await conn.fetchval("select 1") == 1
             assert pool.get_stats()["pool_size"] == 1
 
-    asyncio.run(main())
+    run(main())

@@ -21,6 +21,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from poolhouse.instrumentation.watch import _watches
 from poolhouse.pool.sqlalchemy import FairQueuePool
+from support.asyncio_runs import run
 from support.waiting import wait_until
 
 
@@ -141,7 +142,7 @@ def test_tasks_are_served_in_the_order_in_which_they_came(tmp_path: Path) -> Non
         assert served == list(range(12))
         await engine.dispose()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_newcomer_does_not_overtake_those_who_wait(server: Server) -> None:
@@ -186,7 +187,7 @@ def test_a_cancelled_task_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
             assert await conn.scalar(text("select 1")) == 1
         await engine.dispose()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_interrupted_thread_leaves_its_place_and_what_it_was_given(
@@ -341,7 +342,7 @@ def test_a_tasks_timeout_is_the_same(tmp_path: Path) -> None:
         assert engine.pool.waiting() == 0
         await engine.dispose()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_no_timeout_means_to_wait_as_long_as_it_takes(server: Server) -> None:

@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import Pool, QueuePool
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from support.asyncio_runs import run
+
 
 class Recording(Pool):
     """Keeps one record and writes down what SQLAlchemy asks of it."""
@@ -139,4 +141,4 @@ def test_await_only_waits_in_a_greenlet_of_greenlet_spawn() -> None:
         future.set_result("waited")
         assert await greenlet_spawn(await_only, future) == "waited"
 
-    asyncio.run(main())
+    run(main())
