@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -245,6 +247,35 @@ def test_a_daemon_that_was_killed_and_started_again_is_found_again() -> None:
             after = watcher.wait_for(lambda one: one.wall_time > before and program(one, "shop"))
             assert after.health.uptime < after.wall_time - before
             assert watcher.client.link.phase == "connected"
+
+
+def test_nobody_is_called_silent_because_the_daemon_itself_was_stopped() -> None:
+    with Connmond() as daemon, Watcher(daemon.consoles) as watcher:
+        over = threading.Event()
+
+        def report_in_vain() -> None:
+            for number in count(1):
+                for process in range(100):
+                    send(report("shop", token=f"{process}:abcdef", number=number, used=1), daemon.reports)
+                if over.wait(0.5):
+                    return
+
+        reporting = threading.Thread(target=report_in_vain)
+        reporting.start()
+        try:
+            watcher.wait_for(lambda snapshot: (row := program(snapshot, "shop")) and row.processes == 100)
+            daemon.process.send_signal(signal.SIGSTOP)
+            over.wait(6)  # Five intervals, and one more.
+            daemon.process.send_signal(signal.SIGCONT)
+            stopped_at = watcher.snapshots[-1].wall_time
+            snapshot = watcher.wait_for(lambda snapshot: snapshot.wall_time > stopped_at + 5)
+        finally:
+            over.set()
+            reporting.join()
+        assert {event.kind for event in snapshot.events} == {"appeared"}
+        row = program(snapshot, "shop")
+        assert row is not None
+        assert (row.processes, row.used) == (100, 100)
 
 
 def test_without_its_extra_it_says_what_to_install() -> None:

@@ -21,6 +21,8 @@ from poolhouse.fleet.limits import FleetLimits
 INTERVAL = 1.0
 #: Seconds between two snapshots to those that asked for another program: asking cannot make the daemon busy.
 NEWCOMERS_INTERVAL = 0.2
+#: Batches that are read before it is judged who is silent; a flood must not keep consoles from their snapshots.
+BATCHES_BEFORE_TICK = 256
 
 
 class Daemon:
@@ -78,14 +80,16 @@ class Daemon:
             for sock in (*self._reports, *self._ports):
                 loop.remove_reader(sock)
 
-    def _receive_reports(self, sock: socket.socket) -> None:
+    def _receive_reports(self, sock: socket.socket) -> bool:
+        """Take a batch; whether more may be waiting."""
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()
         for _ in range(BATCH):
             try:
                 datagram = sock.recv(DATAGRAM_BYTES)
             except OSError:  # Nothing waits.
-                return
+                return False
             self._fleet.receive(datagram, now, wall_time)
+        return True
 
     def _receive_from_consoles(self, sock: socket.socket) -> None:
         now = self._clock.monotonic()
@@ -98,6 +102,11 @@ class Daemon:
             self._consoles.serve(ours)
 
     def _tick(self) -> None:
+        # Whoever reported while this process was stopped, or had no processor, is not silent: its report waits here.
+        for sock in self._reports:
+            for _ in range(BATCHES_BEFORE_TICK):
+                if not self._receive_reports(sock):
+                    break
         now = self._clock.monotonic()
         self._fleet.expire(now)
         self._consoles.serve(self._subscribers.consoles(now))
