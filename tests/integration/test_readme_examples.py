@@ -185,7 +185,7 @@ def test_every_worker_of_the_example_is_a_process(beside_connmond: Reader) -> No
             return False
 
     with watching(beside_connmond) as watcher:
-        wait_until(answered)
+        wait_until(lambda: answered() and watcher.snapshots)
         wait_until(
             lambda: answered() and (row := program(watcher.snapshots[-1], "shop")) and row.processes == 4,
             timeout=60,

@@ -49,7 +49,7 @@ def test_workers_of_uvicorn_are_processes_and_their_goodbye_is_heard(reader: Rea
             return False
 
     with reader.network.entered(), Watcher(25828) as watcher:
-        wait_until(answered)
+        wait_until(lambda: answered() and watcher.snapshots)
         wait_until(
             lambda: answered() and (row := program(watcher.snapshots[-1], "shop")) and row.processes == 2,
             timeout=60,
