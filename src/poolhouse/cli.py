@@ -6,11 +6,12 @@ What a command needs beyond the standard library is imported when it runs: one t
 import argparse
 import signal
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 def connmond() -> None:
     """The daemon."""
+    _end_quietly_when_interrupted()  # Until it listens, when an interrupt ends it as SIGTERM does.
     try:
         from poolhouse.daemon.command import app
     except ModuleNotFoundError as error:
@@ -20,15 +21,19 @@ def connmond() -> None:
 
 def connmon() -> None:
     """The console."""
+    before = _end_quietly_when_interrupted()
     try:
         from poolhouse.console.command import connmon
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmon", error, "console")
+    signal.signal(signal.SIGINT, before)  # From now on an interrupt is a goodbye to the server too.
     connmon(prog_name="connmon")
 
 
 def poolhouse() -> None:
     """What runs in the application's own environment, with the standard library only."""
+    _end_quietly_when_interrupted()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # The reader of its output may have seen enough.
     from poolhouse.doctor.command import add_arguments, examine
     from poolhouse.feed.product import product
 
@@ -41,10 +46,12 @@ def poolhouse() -> None:
     add_arguments(doctor)
     doctor.set_defaults(run=examine)
     arguments = parser.parse_args()
-    # It ends at once, and without a word, when a person or the reader of its output has seen enough.
-    for number in (signal.SIGINT, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_DFL)
     sys.exit(arguments.run(arguments))
+
+
+def _end_quietly_when_interrupted() -> Any:
+    """Ctrl-C ends the process without a traceback, also while modules are imported; the handler that was there."""
+    return signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _say_what_is_missing(command: str, error: ModuleNotFoundError, extra: str) -> NoReturn:

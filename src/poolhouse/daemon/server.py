@@ -102,7 +102,7 @@ class Daemon:
             self._consoles.serve(ours)
 
     def _tick(self) -> None:
-        # Whoever reported while this process was stopped, or had no processor, is not silent: its report waits here.
+        # Whoever reported while this process was stopped, or starved, is not silent: its report waits here.
         for sock in self._reports:
             for _ in range(BATCHES_BEFORE_TICK):
                 if not self._receive_reports(sock):
