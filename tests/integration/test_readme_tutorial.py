@@ -36,17 +36,17 @@ def test_a_reader_sees_the_problem_mends_it_and_sees_it_gone(tmp_path: Path) -> 
         (tmp_path / "shop.py").write_text(code)
         shop = reader.start(run.strip())
         with reader.network.entered(), Watcher(25828) as watcher:
-            watcher.wait_for(
-                lambda seen: (row := program(seen, "shop")) and row.waiting == 6 and row.rates.checkouts
-            )
-            watcher.wait_for(lambda seen: (program(seen, "shop") or seen.fleet).totals.checkouts >= 20)
+            watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts >= 20)
         command, lines = shown("See it", "sh", "console")
-        printed = reader.read(command).splitlines()
-        heading, row = next(line for line in lines if "PROGRAM" in line), lines[-1]
-        assert heading.split() == next(line for line in printed if "PROGRAM" in line).split()
-        assert looks_like(units(row), units(printed[-1])), printed
-        assert re.search(r" 2/2 !  +2  +0  +6 ! ", printed[-1])
-        assert looks_like(bar(lines[1]), bar(printed[1])), printed
+
+        def is_as_shown() -> bool:
+            printed = reader.read(command).splitlines()
+            same_headings = lines[-2].split() == printed[-2].split()
+            same = looks_like(units(lines[-1]), units(printed[-1])) and looks_like(bar(lines[1]), bar(printed[1]))
+            # Of eight threads two have a connection, and two at most are between two customers.
+            return same and same_headings and re.search(r" 2/2 !  +2  +0  +[456] ! ", printed[-1]) is not None
+
+        wait_until(is_as_shown, what="the table of the page")
         (told,) = json.loads(reader.read("connmon connect --json"))["programs"]
         assert told["use_seconds_p99"] >= 0.5
         assert told["wait_seconds_p99"] > 0.5
