@@ -454,3 +454,24 @@ def test_a_pool_that_cannot_begin_anew_in_a_child_keeps_no_other_from_it() -> No
         )
         assert output.startswith("a pool cannot begin anew after a fork: <__main__.Stubborn object")
         assert sorted(receiver.checkouts(token) for token in receiver.tokens()) == [2, 10]
+
+
+def test_workers_of_a_server_that_forks_without_a_word_to_python_are_processes() -> None:
+    """As uWSGI does by default, after it has loaded the application, which has not used its pools yet."""
+    with Receiver() as receiver:
+        run(
+            """
+            import ctypes, os, sys
+            from support.counted_pool import CountedPool
+            from poolhouse.report.reporter import flush
+            pool = CountedPool(sys.argv[1])
+            for work in (2, 3):
+                if (pid := ctypes.PyDLL(None).fork()) == 0:
+                    pool.use(work)
+                    assert flush(goodbye=True)
+                    os._exit(0)
+                assert os.waitpid(pid, 0)[1] == 0
+            """,
+            receiver.url(interval=NEVER),
+        )
+        assert [receiver.checkouts(token) for token in receiver.tokens()] == [2, 3]

@@ -127,7 +127,8 @@ class Detached:
         if fairy is not None and fairy.dbapi_connection is connection:
             return True
         mine = None if self._connection_ref is None else self._connection_ref()
-        return mine is not None and mine in (connection, getattr(connection, "driver_connection", None))
+        # Not by "==", which is the driver's affair.
+        return mine is not None and (mine is connection or mine is getattr(connection, "driver_connection", None))
 
 
 def _weak(value: Any) -> "weakref.ref[Any] | None":

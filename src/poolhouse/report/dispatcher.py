@@ -38,23 +38,28 @@ class Dispatcher:
     Args:
         clock: Where time comes from.
         network: Where reports go.
-        identity: The process's.
+        identify: Gives this process an identity; called when the first of its pools is used.
         wake: Called when a stream has something to report at once; neither waits nor raises.
     """
 
-    def __init__(self, clock: Clock, network: Network, identity: Identity, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, clock: Clock, network: Network, identify: Callable[[], Identity], wake: Callable[[], None]
+    ) -> None:
         self._clock = clock
         self._network = network
+        self._identify = identify
         self._wake = wake
         #: Any thread, and any signal handler, may insert; without a lock, because inserting is atomic. So whoever
         #: iterates, iterates over a copy. The same holds for the senders.
         self._streams: dict[_Key, Stream] = {}
         #: Destinations whose interval or detail is another one's: the log said so.
         self._differing: set[Destination] = set()
-        self._begin(identity)
+        self._begin()
 
-    def _begin(self, identity: Identity) -> None:
-        self._identity = identity
+    def _begin(self) -> None:
+        #: The process's, under the only key there is. Not made before a pool is used: a server in C may load the
+        #: application once and fork then without a word to Python, as uWSGI does, and each worker is a process.
+        self._identities: dict[None, Identity] = {}
         #: Protects rosters, routes and sockets: held while reports are made and sent, never during a lookup.
         self._turn = Lock()
         self._senders: dict[tuple[str, int], Sender] = {}
@@ -62,10 +67,10 @@ class Dispatcher:
         self._told: dict[Sender, State] = {}
         self._is_closed = False
 
-    def begin(self, identity: Identity) -> list[Source]:
+    def begin(self) -> list[Source]:
         """Begin anew in a forked child: no pool, no socket, no lock of before. What was reported or expected."""
         self._close_sockets()
-        self._begin(identity)
+        self._begin()
         sources = [source for stream in self._streams.copy().values() for source in stream.sources]
         for key, stream in self._streams.copy().items():
             stream.begin(self._sender(key.host, key.port))
@@ -76,7 +81,7 @@ class Dispatcher:
         key = _Key(destination.host, destination.port, destination.program_name, destination.report_host)
         stream = self._streams.get(key)
         if stream is None:
-            made = Stream(destination, self._sender(destination.host, destination.port), self._wake)
+            made = Stream(destination, self._sender(destination.host, destination.port), self._used)
             stream = self._streams.setdefault(key, made)
         if stream.destination != destination and destination not in self._differing:
             self._differing.add(destination)
@@ -146,6 +151,14 @@ class Dispatcher:
         self._tell()
         return all(left)
 
+    def _used(self) -> None:
+        """A pool is used, so this is a process now."""
+        self._identity()
+        self._wake()
+
+    def _identity(self) -> Identity:
+        return self._identities.get(None) or self._identities.setdefault(None, self._identify())
+
     def _active(self) -> list[Stream]:
         """The streams whose pools were used in this process."""
         return [stream for stream in self._streams.copy().values() if stream.due < inf]
@@ -158,7 +171,7 @@ class Dispatcher:
     def _report(self, stream: Stream, goodbye: bool) -> bool:
         """Report one stream; what goes wrong with it is its own affair."""
         try:
-            delivery = stream.report(self._identity, self._clock.monotonic(), self._clock.wall_time(), goodbye)
+            delivery = stream.report(self._identity(), self._clock.monotonic(), self._clock.wall_time(), goodbye)
         except Exception as error:
             if not stream.has_failed:
                 log(ERROR, "%r cannot be reported", stream.destination.program_name, error=error)

@@ -58,7 +58,7 @@ class Reporter:
     def __init__(self, clock: Clock, network: Network) -> None:
         self.default: Destination | None = None
         self._clock = clock
-        self._dispatcher = Dispatcher(clock, network, _identity(clock), self.wake)
+        self._dispatcher = Dispatcher(clock, network, self._identify, self.wake)
         self._is_at_exit = False
         self._begin()
 
@@ -118,11 +118,14 @@ class Reporter:
     def after_fork_in_child(self) -> None:
         """Be a process of its own, which has not used a pool yet."""
         self._begin()
-        for source in self._dispatcher.begin(_identity(self._clock)):
+        for source in self._dispatcher.begin():
             try:
                 source.after_fork()
             except Exception as error:
                 log(ERROR, "a pool cannot begin anew after a fork: %r", source, error=error)
+
+    def _identify(self) -> Identity:
+        return Identity(f"{os.getpid()}:{os.urandom(3).hex()}", self._clock.monotonic())
 
     def _wait_for_addresses(self, deadline: float) -> None:
         """Let the thread end the lookups that have never been made."""
@@ -179,10 +182,6 @@ class Reporter:
         if self._has_ended:
             self._dispatcher.look_up_unknown()
         self._signal.set()  # Whatever was set for a thread that has taken over is set again.
-
-
-def _identity(clock: Clock) -> Identity:
-    return Identity(f"{os.getpid()}:{os.urandom(3).hex()}", clock.monotonic())
 
 
 #: This process's reporter, under the only key there is.

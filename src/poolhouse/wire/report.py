@@ -88,7 +88,7 @@ class Report(NamedTuple):
     number: int
     #: The number of its first datagram; the process's datagrams are numbered through.
     sequence: int
-    #: Seconds since the process, or its fork, began.
+    #: Seconds since the process used one of its pools for the first time.
     uptime: float
     #: Seconds since the epoch.
     wall_time: float

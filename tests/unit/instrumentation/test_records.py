@@ -98,6 +98,20 @@ def test_a_detached_connection_outlives_its_proxy_where_the_driver_tells():
         assert records.look().detached == 0
 
 
+def test_a_driver_that_compares_connections_in_its_own_way_confuses_nothing():
+    class Alike(Driver):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+    records, one, other = Records(), Alike(), Alike()
+    for connection in (one, other):
+        records.detach(connection, None)
+    records.close_detached(one)
+    assert records.look().detached == 1
+
+
 def test_of_a_detached_connection_that_nothing_refers_to_nothing_is_told():
     records = Records()
     records.detach("c", None)

@@ -42,7 +42,11 @@ class World:
         self.network.names = {"web1": ["192.0.2.1"], "web2": ["192.0.2.2"]}
         self.wakes = 0
         self.began = self.clock.monotonic()
-        self.dispatcher = Dispatcher(self.clock, self.network, Identity("1:abcdef", self.began), self.wake)
+        self.tokens = ["2:fedcba", "1:abcdef"]
+        self.dispatcher = Dispatcher(self.clock, self.network, self.identify, self.wake)
+
+    def identify(self) -> Identity:
+        return Identity(self.tokens.pop(), self.clock.monotonic())
 
     def wake(self) -> None:
         self.wakes += 1
@@ -93,13 +97,13 @@ def test_the_first_report_goes_at_once_and_the_others_every_interval(world: Worl
     assert world.times("192.0.2.2") == [0, 5, 10]
 
 
-def test_numbers_begin_at_one_and_uptime_at_the_process(world: World) -> None:
+def test_numbers_begin_at_one_and_uptime_at_the_first_use(world: World) -> None:
     world.clock.advance(7)
     world.use()
     world.live(2)
     (_, first), (_, second) = world.reports("192.0.2.1")
-    assert (first.number, first.sequence, first.uptime) == (1, 1, 7.0)
-    assert (second.number, second.sequence, second.uptime) == (2, 3, 9.0)
+    assert (first.number, first.sequence, first.uptime) == (1, 1, 0.0)
+    assert (second.number, second.sequence, second.uptime) == (2, 3, 2.0)
 
 
 def test_a_destination_is_one_stream_however_often_it_is_named(
@@ -259,7 +263,7 @@ def test_a_child_begins_anew_and_its_pools_are_told(world: World) -> None:
     pool = world.use()
     world.live(3)
     late = world.use()  # Added, and not reported yet, when the process forks.
-    for source in world.dispatcher.begin(Identity("2:fedcba", world.clock.monotonic())):
+    for source in world.dispatcher.begin():
         source.after_fork()
     assert (pool.forks, late.forks) == (1, 1)
     assert all(socket.is_closed for socket in world.network.sockets)
@@ -297,7 +301,7 @@ def test_a_signal_handler_that_forks_during_a_flush_leaves_both_processes_whole(
 
     def interrupted(datagram: bytes) -> None:
         monkeypatch.setattr(world.network.sockets[0], "send", send)
-        world.dispatcher.begin(Identity("2:fedcba", world.clock.monotonic()))
+        world.dispatcher.begin()
 
     monkeypatch.setattr(world.network.sockets[0], "send", interrupted)
     world.dispatcher.report_all(goodbye=False, timeout=0)
