@@ -260,6 +260,17 @@ async def what_comes_back_closed_is_replaced(s: Shell) -> None:
 
 
 @timeless
+async def what_is_lost_is_replaced_in_a_pool_that_has_grown_too(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_size=3)
+    conns = [await s.call(pool.getconn) for _ in range(3)]
+    conns[0]._closed()
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    await s.settle()
+    assert _stats(pool, "pool_size", "pool_available", "connections_num") == [3, 3, 4]
+
+
+@timeless
 async def what_comes_back_in_the_middle_of_a_command_is_closed(s: Shell) -> None:
     pool = await s.opened(min_size=1)
     conn = await s.call(pool.getconn)
@@ -572,6 +583,20 @@ async def a_pool_shrinks_by_one_each_max_idle_down_to_min_size(s: Shell) -> None
 
 
 @timed
+async def what_has_shrunk_is_not_replaced(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_size=3, max_idle=60.0, max_lifetime=1000.0, shrink="all")
+    conns = [await s.call(pool.getconn) for _ in range(3)]
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    await s.sleep(125.0)
+    assert _stats(pool, "pool_size") == [1]
+    made = len(s.made)
+    await s.sleep(2000.0)
+    assert _stats(pool, "pool_size", "pool_available") == [1, 1]
+    assert made + 2 <= len(s.made) <= made + 3  # one connection, anew after each lifetime
+
+
+@timed
 async def with_shrink_all_every_connection_that_was_not_needed_goes(s: Shell) -> None:
     pool = await s.opened(min_size=1, max_size=4, max_idle=10.0, shrink="all")
     conns = [await s.call(pool.getconn) for _ in range(4)]
@@ -602,6 +627,13 @@ async def lifetimes_differ_by_up_to_a_tenth(s: Shell) -> None:
     await s.sleep(6.0)
     assert sum(conn.closed for conn in s.made) >= 20
     assert _stats(pool, "pool_available") == [20]
+
+
+@timed
+async def an_idle_pool_asks_the_server_nothing(s: Shell) -> None:
+    await s.opened(min_size=2, max_lifetime=7200.0)
+    await s.sleep(6000.0)
+    assert [conn.calls for conn in s.made] == [[], []]
 
 
 @timed

@@ -110,6 +110,7 @@ class PoolCore(Upkeep):
     def resize(self, min_size: int, max_size: int, now: int) -> None:
         """Change the limits; connections beyond `max_size` go, free ones first."""
         self.min_size, self.max_size = min_size, max_size
+        self._target = min(self._target, max_size)
         self._attend()
         while self._is_oversized() and (slot := self._claim_next()) is not None:
             self._discard(slot, Reason.SHRUNK)

@@ -40,6 +40,7 @@ class Ledger:
         "_random",
         "_stale",
         "_suspect_before",
+        "_target",
         "_unpop",
         "_used",
         "_uses",
@@ -131,6 +132,8 @@ class Ledger:
         #: Short beside the lifetime, so that what is fit when it comes back is not expired while it is.
         self._look_after = min(look_after, self._lifetime // 20)
         self._suspect_before = 0
+        #: How large the pool has grown and has not been shrunk since: what is lost below that is replaced.
+        self._target = options.min_size
         self._stale = 0
         #: Connects that clients asked for while nothing was out that could have served them.
         self._wanted_before = 0
@@ -344,6 +347,8 @@ class Ledger:
         self._lanes[RETURN].append(self._retire(slot, reason))
 
     def _retire(self, slot: Slot, reason: Reason) -> Close:
+        if reason in (Reason.SHRUNK, Reason.NOT_KEPT):
+            self._target = max(self.min_size, self._target - 1)
         slot.is_closed = True
         slot.fit_until = 0
         self.has_new_deadline = True

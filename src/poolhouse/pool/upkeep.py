@@ -148,6 +148,8 @@ class Upkeep(Serving):
             self._pump(now)
             return Close(conn, Reason.DRAINED if self.is_open else Reason.CLOSED)
         self.slots[slot.key] = slot
+        if not self.options.connect_in_caller:
+            self._target = max(self._target, len(self.slots))
         self.has_new_deadline = True
         if waiter is not None:
             self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter)
@@ -242,7 +244,7 @@ class Upkeep(Serving):
         if room <= 0:
             return 0
         connecting = len(self.connecting)
-        wanted = max(0, self.min_size - self.size) + connecting
+        wanted = max(0, max(self.min_size, self._target) - self.size) + connecting
         if self.waiters and not self.options.connect_in_caller:
             growth = connects_for(
                 waiting=len(self.waiters),
