@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 
 import pytest
 from typer.testing import CliRunner
@@ -113,10 +114,14 @@ def test_saturation_fails_only_who_asks_for_it(connmon, form):
 )
 @pytest.mark.parametrize("form", ["--once", "--json"])
 def test_when_nothing_comes_in_time_the_status_is_1_with_the_reason(connmon, form, items, reason):
-    result = connmon(form, "--host", "web1", "--timeout", "0.05", items=items)
+    result = connmon(form, "--host", "web1", "--timeout", "0", items=items)
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr == f"connmon: nothing came from web1:25828 within 0.05 s: {reason}\n"
+    assert result.stderr == f"connmon: nothing came from web1:25828 within 0 s: {reason}\n"
+
+
+def test_it_waits_twenty_seconds_unless_told_otherwise():
+    assert signature(command.main).parameters["timeout"].default == 20.0
 
 
 def test_a_source_that_sends_value_by_value_is_given_a_second_snapshot(connmon):

@@ -53,6 +53,13 @@ def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+def lines_of(process: subprocess.Popen[str]) -> Iterator[list[str]]:
+    """The words of every line of its tables."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield line.split()
+
+
 def wait_for_everybody(process: subprocess.Popen[str]) -> None:
     """Until the tables have shown every program with every one of its processes."""
     assert process.stdout is not None
@@ -72,6 +79,19 @@ def test_it_ends_by_itself_with_status_0(tmp_path: Path) -> None:
         assert processes_of(process.pid) == []
     assert output.startswith(f"{len(PROGRAMS)} programs report to 127.0.0.1:")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_its_programs_has_waiting_callers_and_one_forks(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        missing = {"a full pool of checkout", "a child of mailer"}
+        for words in lines_of(process):
+            if words[:2] == ["!", "checkout"]:
+                missing.discard("a full pool of checkout")
+            if words[1:2] == ["mailer"] and int(words[2]) > len(PROGRAMS["mailer"].hosts):
+                missing.discard("a child of mailer")
+            if not missing:
+                break
+        assert not missing
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

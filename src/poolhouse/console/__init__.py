@@ -1,7 +1,7 @@
 """connmon, the live view in a terminal."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from poolhouse.console.feed import FeedFactory
@@ -31,7 +31,7 @@ def run(host: str, port: int, mode: Mode = "auto", seconds: float | None = None)
 
 
 @contextmanager
-def _signals_call(end: Callable[[], None]) -> Iterator[None]:
+def _signals_call(end: Callable[[], None]) -> Generator[None]:
     """What would end the process at once ends the window first, so that the terminal is left as it was."""
     before = {number: signal.signal(number, lambda *_: end()) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

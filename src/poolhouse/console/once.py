@@ -34,9 +34,9 @@ def wait_for_snapshot(make_feed: FeedFactory, address: str, timeout: float, cloc
     link, partial = Link("connecting", address), None
     feed.start()
     try:
-        while (left := deadline - clock.monotonic()) > 0:
+        while True:
             try:
-                item = arrived.get(timeout=left)
+                item = arrived.get(timeout=max(0.0, deadline - clock.monotonic()))
             except Empty:
                 break
             if isinstance(item, Link):

@@ -1,6 +1,8 @@
 """What a sender cannot do: grow the aggregator, break it, or pretend to be something else."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from math import inf, nan
 from struct import Struct
 
@@ -192,31 +194,59 @@ def test_a_program_called_host_does_not_collide_with_the_sum_of_its_host():
     assert "host" not in instances
 
 
-def calls_of_one_report(others: int) -> int:
-    """How many calls of functions it takes to receive a report beside so many processes."""
+def fleet_of(processes: int) -> Fleet:
+    """One program on one host, with so many processes that have reported once."""
     fleet = Fleet(FleetLimits(), 0.0)
-    for n in range(others):
+    for n in range(processes):
         for datagram in ModelProcess(f"{n}:aaaaaa", born=1.0).report(2.0):
             fleet.receive(datagram, 2.0, 1.7e9)
+    return fleet
+
+
+def calls_of(action: Callable[[], object]) -> int:
+    """How many calls of functions it makes."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def calls_of_one_report(others: int) -> int:
+    """How many it takes to receive a report beside so many processes."""
+    fleet = fleet_of(others)
     process = ModelProcess(f"{others}:aaaaaa", born=1.0)
     for now in (2.0, 4.0):
         process.pool.work(5)
         datagrams = process.report(now)
-        calls = 0
-
-        def count(*_):
-            nonlocal calls
-            calls += 1
-
-        sys.setprofile(count)
-        try:
-            for datagram in datagrams:
-                fleet.receive(datagram, now, 1.7e9)
-        finally:
-            sys.setprofile(None)
+        calls = calls_of(partial(receive_all, fleet, datagrams, now))
     return calls
+
+
+def receive_all(fleet: Fleet, datagrams: list[bytes], now: float) -> None:
+    for datagram in datagrams:
+        fleet.receive(datagram, now, 1.7e9)
+
+
+def calls_of_one_snapshot(processes: int, program: str | None = None) -> int:
+    """How many it takes to look at a fleet of so many processes."""
+    fleet = fleet_of(processes)
+    return calls_of(lambda: fleet.snapshot(3.0, 1.7e9, program))
 
 
 def test_the_work_of_a_datagram_does_not_grow_with_the_fleet():
     """Trap 40."""
     assert calls_of_one_report(1) == calls_of_one_report(10) == calls_of_one_report(300) < 1000
+
+
+def test_the_work_of_a_snapshot_grows_only_with_the_processes_that_are_asked_for():
+    assert calls_of_one_snapshot(10) == calls_of_one_snapshot(300)
+    assert calls_of_one_snapshot(10, "another") == calls_of_one_snapshot(300, "another")
+    assert calls_of_one_snapshot(10, "nova") < calls_of_one_snapshot(300, "nova")

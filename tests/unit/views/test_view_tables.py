@@ -6,7 +6,7 @@ from math import nan
 
 import pytest
 
-from poolhouse.fleet.snapshot import Health, Rates, Row, Snapshot
+from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot
 from poolhouse.meter.reading import REST
 from poolhouse.views.column import Sheet, Sorting
 from poolhouse.views.fleet_table import fleet_table
@@ -82,6 +82,30 @@ def test_80_cells_have_room_for_what_one_wants_to_see_at_once():
     sheet = Sheet(TABLE, PROGRAMS, 80)
     headings = [column.heading for column, _ in sheet.placed][:10]
     assert headings == ["PROGRAM", "PROCS", "USED/MAX", "PEAK", "IDLE", "WAIT", "OUT/S", "WAIT99", "HOLD99", "AGE"]
+
+
+def test_every_column_of_the_earlier_console_is_there():
+    """Last message and interval; processes, connections, checked out: now, ever, in the interval; checkouts."""
+    row = Row(
+        "nova",
+        processes=2,
+        used=3,
+        idle=1,
+        rates=Rates(checkouts=4.4),
+        interval_checkouts=5,
+        age=6.0,
+        interval=7.0,
+        interval_peaks=Peaks(connections=8, used=9),
+        peaks=Peaks(processes=10, connections=11, used=12, checkouts=13),
+    )
+    sheet = Sheet(TABLE, (row,), 500)
+    headings = [heading.strip("▾▴") for heading in text_of(sheet.heading()).split()]
+    told = dict(zip(headings, text_of(sheet.line(0)).split()[1:], strict=True))
+    assert (told["AGE"], told["EVERY"], told["OUT/S"]) == ("6s", "7.0s", "4.4")
+    assert (told["PROCS"], told["PROCMAX"]) == ("2", "10")
+    assert (told["CONNS"], told["CONNMAX"], told["CONNINT"]) == ("4", "11", "8")
+    assert (told["USED/MAX"], told["USEDMAX"], told["PEAK"]) == ("3/–", "12", "9")
+    assert (told["OUTINT"], told["OUTMAX"]) == ("5", "13")
 
 
 def test_moving_brings_hidden_columns_into_sight_and_keeps_the_name():
