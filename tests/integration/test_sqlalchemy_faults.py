@@ -14,6 +14,8 @@ from sqlalchemy.pool import QueuePool
 from poolhouse.instrumentation import guard
 from poolhouse.instrumentation.watch import PoolWatch
 from poolhouse.meter.reading import Gauges
+from support.programs import run
+from support.receiver import Receiver
 from support.sqlalchemy_truth import FakeStream, Measured
 
 QUEUE = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 0.01}
@@ -170,3 +172,80 @@ def test_a_connection_that_a_listener_refused_is_not_counted_for_ever():
     reading = m.read()
     assert reading.gauges == Gauges(idle=m.truth.open) == Gauges()
     assert (reading.counters.connects, reading.counters.disconnects) == (3, 3)
+
+
+def test_a_program_without_a_descriptor_left_goes_on_and_reports_when_it_has_one_again():
+    with Receiver() as receiver:
+        output = run(
+            """
+            import logging, os, resource, sys
+            from sqlalchemy import create_engine
+            from support.waiting import wait_until
+            told = []
+            class Handler(logging.Handler):
+                def emit(self, record):
+                    told.append(record.getMessage())
+            logging.getLogger().addHandler(Handler(logging.WARNING))
+            engine = create_engine(
+                f"sqlite://?plugin=collectd&collectd_port={sys.argv[1]}",
+                collectd_host="127.0.0.1", collectd_interval=0.1,
+            )
+            engine.connect().close()
+            engine.dispose()
+            import poolhouse.report.reporter as reporter
+            reporter._reporter()._dispatcher._close_sockets()  # As after a fork: the next report opens one anew.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+            taken = []
+            try:
+                while True:
+                    taken.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                pass
+            engine.connect().close()
+            wait_until(lambda: told)
+            for descriptor in taken:
+                os.close(descriptor)
+            for _ in range(3):
+                engine.connect().close()
+            print(*told, sep="\\n")
+            """,
+            str(receiver.port),
+        )
+        assert (
+            output == f"no reports to 127.0.0.1 port {receiver.port}: [Errno 24] Too many open files; trying on\n"
+        )
+        (token,) = receiver.tokens()
+        assert receiver.checkouts(token) == 5
+
+
+def test_pythons_development_mode_has_nothing_to_complain_of():
+    with Receiver() as receiver:
+        run(
+            """
+            import os, sys, threading
+            from sqlalchemy import create_engine, text
+            from sqlalchemy.pool import QueuePool
+            engine = create_engine(
+                f"sqlite://?plugin=collectd&collectd_port={sys.argv[1]}", poolclass=QueuePool,
+                collectd_host="127.0.0.1", collectd_interval=0.1, connect_args={"check_same_thread": False},
+            )
+            def work():
+                for _ in range(25):
+                    with engine.begin() as connection:
+                        connection.execute(text("SELECT 1"))
+            threads = [threading.Thread(target=work) for _ in range(4)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            if (pid := os.fork()) == 0:
+                engine.dispose(close=False)
+                work()
+                engine.dispose()
+                sys.exit()
+            assert os.waitpid(pid, 0)[1] == 0
+            engine.dispose()
+            """,
+            str(receiver.port),
+            options=("-X", "dev", "-W", "error"),
+        )
+        assert sorted(receiver.checkouts(token) for token in receiver.tokens()) == [25, 100]
+        assert receiver.goodbyes() == set(receiver.tokens())
