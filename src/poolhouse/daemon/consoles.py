@@ -20,6 +20,9 @@ BURST = 32
 PAUSE = 0.002
 #: Seconds that may go into snapshots at once: reports are read in time however many programs are asked for.
 BUDGET = 0.2
+#: The share of the time that may go into the snapshots of one program: one of thousands of processes is told less
+#: often, and its consoles are told how often.
+SHARE = 0.2
 #: Value lists that a console of the earlier system is sent in a second: of a large fleet it hears less often.
 VALUES_PER_SECOND = 2_000
 
@@ -37,6 +40,8 @@ class Consoles:
         self._sending: dict[Hashable, asyncio.Task[None]] = {}
         #: When each console was sent a snapshot last.
         self._served: dict[Hashable, float] = {}
+        #: Until when a program whose snapshot took long is not told again.
+        self._rests: dict[str | None, float] = {}
 
     def serve(self, consoles: Iterable[Subscriber]) -> None:
         """Send these consoles the fleet as it is, in the background.
@@ -52,17 +57,28 @@ class Consoles:
             for console in earlier:
                 self._send(console, values)
         self._served = {key: at for key, at in self._served.items() if at > now - LIFETIME}
+        self._rests = {program: until for program, until in self._rests.items() if until > now}
         packed: dict[str | None, list[bytes]] = {}
         for console in sorted(free, key=lambda one: self._served.get(_key(one), 0.0)):
-            if console.nonce is None:
+            if console.nonce is None or console.program in self._rests.keys() - packed.keys():
                 continue
             if console.program not in packed:
                 if self._clock.monotonic() - now > BUDGET:
                     continue
-                snapshot = self._fleet.snapshot(now, wall_time, console.program)
-                packed[console.program] = encode_frame(Frame(self._server, snapshot))
+                packed[console.program] = self._packed(console.program, wall_time)
             self._served[_key(console)] = now
             self._send(console, datagrams(packed[console.program], console.nonce, next(self._frames)))
+
+    def _packed(self, program: str | None, wall_time: float) -> list[bytes]:
+        """The fleet as it is, with the processes of a program."""
+        now = self._clock.monotonic()
+        snapshot = self._fleet.snapshot(now, wall_time, program)
+        cost = self._clock.monotonic() - now
+        interval = max(self._server.interval, ceil(cost / SHARE))
+        if interval > self._server.interval:
+            # The next tick may come a little early.
+            self._rests[program] = now + interval - self._server.interval / 2
+        return encode_frame(Frame(self._server._replace(interval=interval), snapshot))
 
     def _values(self, now: float, wall_time: float) -> list[bytes]:
         """The value lists for consoles of the earlier system, a datagram each."""

@@ -5,8 +5,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from poolhouse.daemon.consoles import BUDGET, Consoles
-from poolhouse.feed.protocol.frame import Server
+from poolhouse.daemon.consoles import BUDGET, SHARE, Consoles
+from poolhouse.feed.protocol.chunks import unpack
+from poolhouse.feed.protocol.datagrams import Chunk, decode_datagram
+from poolhouse.feed.protocol.frame import Server, decode_frame
 from poolhouse.feed.protocol.subscribers import Subscriber
 from poolhouse.feed.wayback import Via
 from poolhouse.fleet.snapshot import Health, Row, Snapshot
@@ -98,3 +100,32 @@ def test_those_that_wait_longest_are_served_first() -> None:
     sent, _ = serve(6, programs, cost=0.06)
     assert set(sent.values()) == {2}
     assert len(sent) == 12
+
+
+def test_a_program_whose_snapshot_takes_long_is_told_less_often() -> None:
+    sent, fleet = serve(20, ["huge", "huge"], cost=0.7)
+    elapsed = fleet.time.now - Time().now
+    assert 0.5 * SHARE * elapsed < 0.7 * len(fleet.asked) < SHARE * elapsed
+    assert sent == {1: len(fleet.asked), 2: len(fleet.asked)}
+
+
+def test_a_console_is_told_how_often_it_hears() -> None:
+    time = Time()
+    served = Consoles(SlowFleet(time, 0.7), Server("connmond"), time)  # type: ignore[arg-type]
+    heard: list[float] = []
+
+    class Console:
+        def sendmsg(self, buffers: list[bytes], ancillary: Any, flags: int, address: Any) -> None:
+            chunk = decode_datagram(buffers[0])
+            assert isinstance(chunk, Chunk)
+            heard.append(decode_frame(unpack(chunk.payload)).server.interval)
+
+    via = Via(Console(), ())  # type: ignore[arg-type]
+
+    async def run() -> None:
+        served.serve([Subscriber(("127.0.0.1", 1), via, 1e9, b"console1", "huge")])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert heard == [4.0]
