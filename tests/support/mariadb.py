@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from support.servers import free_tcp_port, open_folder, run, unprivileged
+from support.servers import free_tcp_port, freeze, open_folder, run, unprivileged
 from support.waiting import wait_until
 
 _SERVER = "/usr/sbin/mariadbd"
@@ -108,7 +108,7 @@ class MariaDB:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """A server that accepts connections (the kernel does) and never answers."""
-        self._process.send_signal(signal.SIGSTOP)
+        freeze([self._process.pid])
         try:
             yield
         finally:

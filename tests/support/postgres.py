@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from support.servers import children, free_tcp_port, open_folder, run, signal_all, unprivileged
+from support.servers import children, free_tcp_port, freeze, open_folder, run, signal_all, unprivileged
 from support.waiting import wait_until
 
 _CONFIG = """
@@ -128,9 +128,9 @@ class Postgres:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """A server that accepts connections (the kernel does) and never answers: SIGSTOP to all of it."""
-        signal_all(self._family(), signal.SIGSTOP)
+        freeze(self._family())
         # Those that were started until the postmaster stood still.
-        signal_all(self._family(), signal.SIGSTOP)
+        freeze(self._family())
         try:
             yield
         finally:

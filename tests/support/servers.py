@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from support.waiting import wait_until
+
 #: Debian's "nobody": database servers refuse to run as root.
 NOBODY = 65534
 
@@ -61,3 +63,22 @@ def signal_all(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def freeze(pids: Sequence[int]) -> None:
+    """Stop these processes; when this returns, none of their threads runs any more."""
+    signal_all(pids, signal.SIGSTOP)
+    wait_until(lambda: all(_is_stopped(pid) for pid in pids), what="processes to stand still")
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether each thread of a process is stopped, or the process has ended."""
+    try:
+        # The state follows the name, which is in parentheses and may hold anything.
+        states = [
+            (task / "stat").read_text().rpartition(")")[2].split()[0]
+            for task in Path(f"/proc/{pid}/task").iterdir()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
+        return not Path(f"/proc/{pid}/exe").exists()
+    return all(state in "TtZX" for state in states)
