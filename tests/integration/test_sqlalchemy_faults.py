@@ -190,10 +190,7 @@ def test_a_program_without_a_descriptor_left_goes_on_and_reports_when_it_has_one
                 f"sqlite://?plugin=collectd&collectd_port={sys.argv[1]}",
                 collectd_host="127.0.0.1", collectd_interval=0.1,
             )
-            engine.connect().close()
-            engine.dispose()
-            import poolhouse.report.reporter as reporter
-            reporter._reporter()._dispatcher._close_sockets()  # As after a fork: the next report opens one anew.
+            create_engine("sqlite://").connect().close()  # What is imported late is imported now.
             resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
             taken = []
             try:
@@ -215,7 +212,7 @@ def test_a_program_without_a_descriptor_left_goes_on_and_reports_when_it_has_one
             output == f"no reports to 127.0.0.1 port {receiver.port}: [Errno 24] Too many open files; trying on\n"
         )
         (token,) = receiver.tokens()
-        assert receiver.checkouts(token) == 5
+        assert receiver.checkouts(token) == 4
 
 
 def test_pythons_development_mode_has_nothing_to_complain_of():
