@@ -73,8 +73,8 @@ class Turn:
                 waiter.wake()
             for each in calls:
                 each()
-            while core.notices:
-                self._tell(core.notices.popleft())
+            if core.notices:
+                self._tell_notices()
         except BaseException:
             # Between the body of `with` and the release an exception finds the lock still held. What was begun
             # is done again from the start: to wake, and to call, twice does no harm.
@@ -86,6 +86,14 @@ class Turn:
                 each()
             raise
         return result
+
+    def _tell_notices(self) -> None:
+        while True:
+            try:
+                notice = self._core.notices.popleft()
+            except IndexError:
+                return  # Another thread may have been faster.
+            self._tell(notice)
 
     def _reclaim_locked(self) -> None:
         core = self._core

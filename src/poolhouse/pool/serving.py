@@ -222,6 +222,19 @@ class Serving(Ledger):
         self._recover(now)
         self._pump(now)
 
+    def interrupted_work(self, stamp: int, now: int) -> None:
+        """An exception ended a client's work on a connection (`put` inline, `claim_for_check`): a worker's now.
+
+        Args:
+            stamp: The very object that was the `now` of the call that gave the work to the client.
+            now: Now.
+        """
+        for slot in self.worked_on.copy():
+            if (lease := self.leases.get(slot.key)) is not None and lease[1] is stamp:
+                self.worked_on.discard(slot)
+        self._recover(now)
+        self._pump(now)
+
     def _serve(self, waiter: Waiter, now: int) -> bool:
         """Give the waiter a free slot, or the right to connect by itself, if there is one."""
         while (slot := self._claim_next(now, waiter)) is not None:

@@ -189,6 +189,8 @@ class ConnectionPool(Clients[CT]):
         """
         self._warns_of_implicit_open = self._opens_itself = False
         if self._core.was_closed:
+            # What came back since, and what a finalizer found.
+            self._finish_closing()
             return
         self._turn(self._core.close, self._now())
         self._crew.wake_watchers()
@@ -234,16 +236,23 @@ class ConnectionPool(Clients[CT]):
         They are checked one by one, so that the others can be taken meanwhile.
         """
         seen: set[Slot] = set()
-        while True:
-            slot = self._turn(self._core.claim_for_check, seen, self._now())
+        while self._check_next(seen):
+            pass
+
+    def _check_next(self, seen: set[Slot]) -> bool:
+        """Check one idle connection that is not in `seen`; False if there is none."""
+        now = self._now()
+        try:
+            slot = self._turn(self._core.claim_for_check, seen, now)
             if slot is None:
-                return
+                return False
             seen.add(slot)
-            is_alive = False
-            try:
-                is_alive = self._work.is_alive(slot.conn)
-            finally:
-                self._turn(self._core.probed, slot, is_alive, self._now())
+            is_alive = self._work.is_alive(slot.conn)
+            self._turn(self._core.probed, slot, is_alive, self._now())
+        except BaseException:
+            self._turn(self._core.interrupted_work, now, self._now())
+            raise
+        return True
 
     def drain(self) -> None:
         """Replace every connection by a new one: those that are out when they come back."""

@@ -166,6 +166,7 @@ class Clients(BasePool, Generic[CT]):
             raise
         except BaseException:
             self._turn(self._core.interrupted_give, conn, lease, self._now())
+            self._finish_closing()
             raise
 
     def _attend(self) -> None:
@@ -174,8 +175,9 @@ class Clients(BasePool, Generic[CT]):
 
     def _finish_closing(self) -> None:
         """Close what a closed pool has left: its workers may have gone."""
-        for job in self._turn(self._core.leftovers):
-            self._work.perform(job)
+        while jobs := self._turn(self._core.leftovers):
+            for job in jobs:
+                self._work.perform(job)
 
     def _undo_take(self, stamp: int) -> None:
         self._turn(self._core.interrupted_take, stamp, self._now())
@@ -217,10 +219,12 @@ class Clients(BasePool, Generic[CT]):
         may_wait = deadline > waiter.since
         while True:
             is_answered = self._turn(self._core.request, waiter, self._now(), may_wait=may_wait, is_first=is_first)
-            if not is_answered and not parker.park((deadline - self._now()) / 1e9):
-                is_over = self._turn(self._core.time_out, waiter, self._now())
-                if is_over:
+            while not is_answered:
+                is_over = not parker.park((deadline - self._now()) / 1e9)
+                if is_over and self._turn(self._core.time_out, waiter, self._now()):
                     raise self._timed_out(waiter)
+                # An interrupted call wakes again whom it has, or may have, woken before: only the core knows.
+                is_answered = waiter.is_answered
             if waiter.refusal is not None:
                 raise self._refused(waiter.refusal, waiter)
             slot = waiter.slot
@@ -295,17 +299,23 @@ class Clients(BasePool, Generic[CT]):
             conn._pool = None
         now, lease = self._now(), self._core.leases.get(id(conn))
         try:
-            job = self._turn(self._core.put, conn, status, now, is_inline=self._reset_inline)
-        except KeyError:
-            raise self._foreign(conn) from None
-        if lease is not None:
-            tell(self.hooks.released, conn, (now - lease[1]) / 1e9)
-        if isinstance(job, Close):
-            if job.reason is Reason.BROKEN:
-                logger.warning("discarding closed connection: %s", conn)
-            self._work.close(job)
-        elif job is not None:
-            self._work.restore(job)
+            try:
+                job = self._turn(self._core.put, conn, status, now, is_inline=self._reset_inline)
+            except KeyError:
+                raise self._foreign(conn) from None
+            if lease is not None:
+                tell(self.hooks.released, conn, (now - lease[1]) / 1e9)
+            if isinstance(job, Close):
+                if job.reason is Reason.BROKEN:
+                    logger.warning("discarding closed connection: %s", conn)
+                self._work.close(job)
+            elif job is not None:
+                self._work.restore(job)
+        except Exception:
+            raise
+        except BaseException:
+            self._turn(self._core.interrupted_work, now, self._now())
+            raise
 
     def _greet(self) -> None:
         if self._core.greets:

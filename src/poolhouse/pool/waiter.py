@@ -56,3 +56,8 @@ class Waiter:
         self.slot: Slot | None = None
         self.refusal: Refusal | None = None
         self.queued_at = 0
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it has been given something, or refused."""
+        return self.slot is not None or self.refusal is not None

@@ -28,7 +28,7 @@ class Interrupt(BaseException):
 
 
 #: Where it may strike: what runs in a client's thread.
-_MODULES = ("sync", "sync_clients", "crew", "ledger", "serving")
+_MODULES = ("sync", "sync_clients", "sync_work", "crew", "ledger", "serving")
 
 
 def _part(code: CodeType, at: int) -> str:
@@ -134,7 +134,13 @@ def _struck(action: Callable[[ConnectionPool[FakeConnection]], object], at: int)
     def main() -> None:
         driver = FakeDriver(threads.sleep, threads.parker)
         pool = ConnectionPool(
-            min_size=2, driver=driver, clock=threads.clock, threads=threads, open=True, timeout=5.0
+            min_size=2,
+            driver=driver,
+            clock=threads.clock,
+            threads=threads,
+            open=True,
+            timeout=5.0,
+            **({"reset": lambda conn: None, "reset_inline": True} if action is _put_to_be_reset else {}),
         )
         pool.wait()
         place = ""
@@ -196,8 +202,25 @@ def _put_in_a_transaction(pool: ConnectionPool[FakeConnection]) -> None:
     pool.putconn(conn)
 
 
+def _put_to_be_reset(pool: ConnectionPool[FakeConnection]) -> None:
+    _put_in_a_transaction(pool)
+
+
+def _check(pool: ConnectionPool[FakeConnection]) -> None:
+    pool.check()
+
+
 @pytest.mark.parametrize(
-    "action", [_use, _use_in_a_transaction, _get_and_put, _use_after_a_while, _put_in_a_transaction]
+    "action",
+    [
+        _check,
+        _put_to_be_reset,
+        _use,
+        _use_in_a_transaction,
+        _get_and_put,
+        _use_after_a_while,
+        _put_in_a_transaction,
+    ],
 )
 def test_a_checkout_and_a_return_that_are_interrupted_anywhere_lose_nothing(
     action: Callable[[ConnectionPool[FakeConnection]], object],
