@@ -139,21 +139,22 @@ class Pool(Counted):
         self.number = message.number
         return rise, grown
 
-    def since_start(self) -> Distributions:
-        """The durations of the pool's whole life."""
-        return _read(self._durations)
-
     def recent(self, now: float) -> tuple[Distributions, Distributions]:
-        """The durations now and at the beginning of the last minute."""
-        return self.since_start(), _read(value_since(self._durations_trail, now - RECENT, self._durations))
+        """The durations since the pool's start: now, and at the beginning of the last minute."""
+        return _read(self._durations), _read(value_since(self._durations_trail, now - RECENT, self._durations))
 
     def forget_trails(self) -> None:
         """Keep what counts only."""
         self._trail = ()
         self._durations_trail = ()
 
-    def row(self, now: float, knows: int) -> PoolRow | None:
-        """The row that faces read; ``None`` if the datagram was not laid out as ours are."""
+    def row(self, recent: tuple[Distributions, Distributions], knows: int) -> PoolRow | None:
+        """The row that faces read; ``None`` if the datagram was not laid out as ours are.
+
+        Args:
+            recent: What `recent` says.
+            knows: What the pool's process tells.
+        """
         try:
             message = decode_message(self._head + self._durations[_LENGTHS.size :])
         except PacketError:
@@ -163,7 +164,7 @@ class Pool(Counted):
         reading = message.pool.reading()
         reading = reading._replace(name=clean_text(reading.name), kind=clean_text(reading.kind))
         mark = Mark(*map(max, zip(*reading.marks[: self._span], strict=True))) if reading.marks else Mark()
-        return PoolRow(reading, self.rates(), recent_times(*self.recent(now), knows), mark)
+        return PoolRow(reading, self.rates(), recent_times(*recent, knows), mark)
 
 
 def _joined(raw: RawPool) -> bytes:

@@ -216,11 +216,11 @@ class Process:
 
     def row(self, now: float) -> ProcessRow:
         """The row that faces read, with those of its pools."""
-        pools = self._pool_rows(now)
-        recent, older, whole = NO_DISTRIBUTIONS, NO_DISTRIBUTIONS, NO_DISTRIBUTIONS
-        for pool in self._pools.values():
-            newer, before = pool.recent(now)
-            recent, older, whole = _sum(recent, newer), _sum(older, before), _sum(whole, newer)
+        durations = [pool.recent(now) for pool in self._pools.values()]
+        pools = self._pool_rows(durations)
+        newer, older = NO_DISTRIBUTIONS, NO_DISTRIBUTIONS
+        for pool_newer, pool_older in durations:
+            newer, older = _sum(newer, pool_newer), _sum(older, pool_older)
         sources = [*self._pools.values(), *([self._earlier] if self._earlier else [])]
         age = now - self.heard_at
         sums = rows.row(
@@ -233,8 +233,8 @@ class Process:
             rates=rows.summed_rates([source.rates() for source in sources]),
             interval_peaks=_peaks([pool.interval_mark for pool in pools]),
             peaks=_peaks([pool.reading.peak for pool in pools]),
-            recent=rows.recent_times(recent, older, self._knows),
-            since_start=rows.times(whole, self._knows),
+            recent=rows.recent_times(newer, older, self._knows),
+            since_start=rows.times(newer, self._knows),
         )
         uptime = None if self._uptime is None else self._uptime + age
         return ProcessRow(*self.rows[0].key, self.token, sums, uptime, self.lost, pools)
@@ -330,8 +330,10 @@ class Process:
         self._earlier = None
         self._base_until = inf
 
-    def _pool_rows(self, now: float) -> tuple[PoolRow, ...]:
-        found = (pool.row(now, self._knows) for pool in self._pools.values() if pool.gauges)
+    def _pool_rows(self, durations: list[tuple[Distributions, Distributions]]) -> tuple[PoolRow, ...]:
+        """The rows of the pools that are there, from what each of all pools says with `Pool.recent`."""
+        pools = zip(self._pools.values(), durations, strict=True)
+        found = (pool.row(recent, self._knows) for pool, recent in pools if pool.gauges)
         return tuple(sorted((row for row in found if row is not None), key=lambda row: row.reading.key))
 
 
