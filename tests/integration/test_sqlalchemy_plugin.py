@@ -216,6 +216,22 @@ def test_an_error_while_the_engine_is_made_is_logged_and_goes_no_further(
     assert [record.levelno for record in ours] == [logging.ERROR]
 
 
+def test_a_pool_that_cannot_be_measured_is_logged_and_works(
+    streams: dict[Destination, FakeStream], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """As one of a version of SQLAlchemy that does not exist yet."""
+    monkeypatch.delattr("sqlalchemy.pool.Pool._return_conn")
+    monkeypatch.setattr("poolhouse.instrumentation.guard._logged", set())
+    for url in ("sqlite://", "sqlite://?plugin=collectd&collectd_port=1"):
+        engine = create_engine(url, poolclass=QueuePool)
+        poolhouse.instrument(engine, port=1)
+        monkeypatch.setattr(engine.pool, "_return_conn", lambda record: None, raising=False)
+        engine.connect().close()
+    ours = [record for record in caplog.records if record.name == "poolhouse.instrumentation"]
+    assert ours
+    assert {record.levelno for record in ours} == {logging.ERROR}
+
+
 def test_instrument_takes_its_destination_from_its_arguments(streams: dict[Destination, FakeStream]):
     poolhouse.instrument(
         create_engine("sqlite://"),

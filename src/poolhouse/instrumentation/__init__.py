@@ -1,4 +1,4 @@
-"""From somebody else's pool to a meter.
+"""From pools to reports: SQLAlchemy's are measured, psycopg_pool's watched, our own told as they measure themselves.
 
 >>> from sqlalchemy import create_engine
 >>> engine = create_engine("sqlite://")
@@ -7,6 +7,7 @@
 
 from typing import TYPE_CHECKING
 
+from poolhouse.instrumentation.guard import guarded
 from poolhouse.instrumentation.installation import warn_once
 from poolhouse.report import reporter
 from poolhouse.report.destination import Destination
@@ -66,4 +67,4 @@ def instrument(
     }
     settings = {name: value for name, value in given.items() if value is not None}
     destination = Destination.from_settings(settings, prefix="") if settings else reporter.default_destination()
-    watch(root_engine(engine), reporter.stream(destination))
+    guarded(watch)(root_engine(engine), reporter.stream(destination))
