@@ -1,8 +1,8 @@
 """Minutes of threads, tasks, cancellation, collection, resizing, draining and closing: `python -m stress 120`.
 
 Run from the folder `tests` (`make stress` does). Only invariants are asserted. Each round has a fresh seed, which
-is printed when the round fails; a round is run again with ``--seed``. What runs in virtual time fails again with the
-same seed: keep it as a named test. Threads and tasks in real time do not, but run under the same settings.
+is printed when the round fails; a round is run again with ``--seed``. What runs in virtual time fails again with
+the same seed: keep it as a named test. Threads and tasks in real time do not, but run under the same settings.
 """
 
 import argparse

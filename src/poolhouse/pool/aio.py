@@ -222,7 +222,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         finally:
             self._full.remove(full)
         if not core.is_full:
-            raise self._errors.closed(f"the pool {self.name!r} is already closed")
+            raise self._errors.closed(f"the pool {self.name!r} is already closed") from core.connect_error
 
     async def close(self, timeout: float = 5.0) -> None:
         """See `ConnectionPool.close`."""

@@ -179,7 +179,7 @@ class ConnectionPool(Clients[CT]):
         finally:
             self._crew.watchers.remove(parker)
         if not self._core.is_full:
-            raise self._errors.closed(f"the pool {self.name!r} is already closed")
+            raise self._errors.closed(f"the pool {self.name!r} is already closed") from self._core.connect_error
 
     def close(self, timeout: float = 5.0) -> None:
         """Refuse all clients, close what is idle, and later, when it comes back, what is out.
