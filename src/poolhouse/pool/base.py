@@ -62,7 +62,7 @@ class BasePool:
     """What every pool has. Not to be used directly."""
 
     # Looked at in every checkout: slots are faster than what would be the far end of a long dictionary.
-    __slots__ = ("__dict__", "__weakref__", "_core", "_marks", "_now", "_status")
+    __slots__ = ("__dict__", "__weakref__", "_core", "_has_pgconn", "_marks", "_now", "_status")
 
     #: Null pools keep no connection that nobody waits for, and clients connect by themselves.
     _is_null = False
@@ -111,6 +111,8 @@ class BasePool:
         self._reconnect_failed = reconnect_failed
         self._driver: Any = driver_for(driver, connection_class, is_async=self._is_async)
         self._marks: bool = self._driver.marks_connections
+        #: The status can be read without a call, which would cost more than all of the rest of looking at it.
+        self._has_pgconn: bool = getattr(self._driver, "has_pgconn", False)
         if close_returns and not self._marks:
             raise ValueError(
                 "close_returns needs a driver that asks the pool when a connection is closed: psycopg"

@@ -28,22 +28,19 @@ class Ledger:
     __slots__ = (
         "_always",
         "_check_idle",
-        "_count_hold",
-        "_count_wait",
         "_hint",
         "_hold_warning",
         "_lanes",
         "_lifetime",
         "_look_after",
         "_peak_used",
-        "_pop",
         "_random",
         "_stale",
         "_suspect_before",
         "_target",
-        "_unpop",
         "_used",
         "_uses",
+        "_waits",
         "_wanted_before",
         "_warned",
         "_was_exhausted",
@@ -114,11 +111,9 @@ class Ledger:
             or options.hold_warning is not None
             or (options.has_check and options.check_idle is None)
         )
-        self._pop = self.idle.popleft if options.idle_order == "fifo" else self.idle.pop
-        self._unpop = self.idle.appendleft if options.idle_order == "fifo" else self.idle.append
-        self._hint = self.idle.append
-        self._uses = meter.uses
-        self._count_wait, self._count_hold = meter.waits.append, meter.uses.append
+        #: Slots are taken from the left end; those that come free go to the other, or to the same.
+        self._hint = self.idle.append if options.idle_order == "fifo" else self.idle.appendleft
+        self._waits, self._uses = meter.waits, meter.uses
         self._used: HighWater = meter.used
         #: The most connections in use in those intervals of the meter that ended since the last look for `shrink`.
         self._peak_used = 0
@@ -156,30 +151,29 @@ class Ledger:
         """
         if self.attention:
             return None
-        # Bound methods of C types are called from locals here and below: as attributes they cost 25 ns more.
-        pop, count_wait = self._pop, self._count_wait
+        idle, leases = self.idle, self.leases
         try:
-            slot = pop()
+            slot = idle.popleft()
         except IndexError:
             return None
         lease = (slot, now, code, instruction, None)
-        leases = self.leases
         if leases.setdefault(slot.key, lease) is not lease:
             return None
         if slot.generation != self.generation or now >= slot.fit_until:
             del leases[slot.key]
-            self._unpop(slot)
+            idle.appendleft(slot)
             return None
         if len(leases) > self._used.level:
             self._used.reach(len(leases))
-        count_wait(0)
+        waits = self._waits
+        waits.append(0)
         return slot.conn
 
     def give(self, key: int, lease: Lease, now: int) -> bool:
         """Take back a connection that is idle on the server; False if the slow path (`put`) must decide.
 
         Safe without a lock: everything is decided and written while the lease still stands; then it goes, by
-        one ``pop`` that only one of two returners of the same connection wins, and the hint follows. The caller
+        one ``del`` that only one of two returners of the same connection wins, and the hint follows. The caller
         looks at `attention` afterwards (rule 1). `retire_at` says no for all reasons that are known by then
         (its lifetime, a policy that needs the slow path); nobody but its maker writes it.
 
@@ -193,12 +187,14 @@ class Ledger:
             return False
         slot.idle_since = now
         slot.fit_until = now + self._look_after
-        if self.leases.pop(key, None) is not lease:
+        leases, hint, uses = self.leases, self._hint, self._uses
+        try:
+            del leases[key]
+        except KeyError:
             return False
-        hint, count_hold = self._hint, self._count_hold
         hint(slot)
-        count_hold(now - lease[1])
-        if len(self._uses) >= BATCH:
+        uses.append(now - lease[1])
+        if len(uses) >= BATCH:
             self.meter.fold()
         return True
 
@@ -301,7 +297,7 @@ class Ledger:
         """The next free slot, leased to the waiter, or to the pool; hints that lead nowhere are dropped."""
         while True:
             try:
-                slot = self._pop()
+                slot = self.idle.popleft()
             except IndexError:
                 return None
             lease: Lease = (

@@ -63,8 +63,8 @@ class Serving(Ledger):
 
     def accept(self, waiter: Waiter, now: int) -> None:
         """The client has vetted what it was given and takes it. Needs no lock."""
-        self._count_wait(max(0, now - waiter.since))
-        if len(self.meter.waits) >= BATCH:
+        self._waits.append(max(0, now - waiter.since))
+        if len(self._waits) >= BATCH:
             self.meter.fold()
 
     def time_out(self, waiter: Waiter, now: int) -> bool:
@@ -315,7 +315,7 @@ class Serving(Ledger):
 
     def _count_use(self, lease: Lease, now: int) -> None:
         held = now - lease[1]
-        self._count_hold(held)
+        self._uses.append(held)
         if len(self._uses) >= BATCH:
             self.meter.fold()
         if self._warned and self._warned.pop(lease[0].key, None) is lease:

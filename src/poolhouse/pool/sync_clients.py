@@ -151,16 +151,17 @@ class Clients(BasePool, Generic[CT]):
         """
         lease = None
         try:
-            key = id(conn)
-            core, status, now = self._core, self._status, self._now
+            key, core = id(conn), self._core
             lease = core.leases.get(key)
-            if lease is not None and not core.attention and not status(conn):
-                if self._marks:
-                    conn._pool = None  # type: ignore[attr-defined]  # psycopg's
-                if core.give(key, lease, now()):
-                    if self._core.attention:  # now: rule 1 of the core
-                        self._attend()
-                    return
+            if lease is not None and not core.attention:
+                status = conn.pgconn.transaction_status if self._has_pgconn else self._status(conn)  # type: ignore[attr-defined]
+                if not status:
+                    if self._marks:
+                        conn._pool = None  # type: ignore[attr-defined]  # psycopg's
+                    if core.give(key, lease, self._now()):
+                        if self._core.attention:  # now: rule 1 of the core
+                            self._attend()
+                        return
             self._putconn_slowly(conn)
         except Exception:
             raise

@@ -272,7 +272,7 @@ class Upkeep(Serving):
 
     def _hold(self, now: int) -> float:
         """How long clients keep connections: the mean of the last uses, or of the present ones if that is more."""
-        recent = list(self._uses.copy())[-RECENT_USES:]
+        recent = self._uses[-RECENT_USES:]
         if recent:
             self._mean_hold = sum(recent) / len(recent)
         ages = [now - lease[1] for lease in list(self.leases.values()) if lease[2] is not None]

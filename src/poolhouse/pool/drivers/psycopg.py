@@ -19,6 +19,8 @@ class _Psycopg:
 
     error_base: ClassVar[type[Exception] | None] = psycopg.OperationalError
     marks_connections: ClassVar[bool] = True
+    #: `status` only reads ``conn.pgconn.transaction_status``, which the pool does by itself where that is faster.
+    has_pgconn: ClassVar[bool] = True
     status = staticmethod(_status)
 
     def __init__(self, connection_class: type[Any]) -> None:
