@@ -1,7 +1,7 @@
-"""Run every test, on each interpreter and SQLAlchemy that is promised; the last lines name what ran.
+"""Run every test, on each interpreter, SQLAlchemy and driver that is promised; the last lines name what ran.
 
-The first leg is everything on this interpreter. Then the SQLAlchemy tests on each other SQLAlchemy, and the unit,
-simulation and contract suites on each newer interpreter that is found and really runs.
+The first leg is everything on this interpreter. Then come the SQLAlchemy tests on each other SQLAlchemy, the
+drivers' tests on the oldest psycopg, and the pure and the process suites on each newer interpreter that runs.
 """
 
 import os
@@ -11,44 +11,55 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from setup import CONSTRAINTS, ROOT, VENV, create_venv, install
 
 #: The newest of each line that runs on Python 3.11; the first leg has the newest of all, from constraints.txt.
 SQLALCHEMY = ("1.4.54", "2.0.58")
+#: The oldest that docs/reference/drivers.md states.
+PSYCOPG = "3.1.4"
 INTERPRETERS = ("3.12", "3.13")
 #: Random steps that the simulation of the pool takes here; `make check` takes the tests' own, smaller number.
 SIMULATION_STEPS = 1_000_000
 
 PURE_SUITES = ["tests/unit", "tests/simulation", "tests/contract"]
+DRIVER_SUITES = [
+    "tests/integration/test_pool_drivers.py",
+    "tests/integration/test_pool_outages.py",
+    "tests/integration/test_pool_failing_connects.py",
+]
 WHOLE = ["tests", "--doctest-modules", "src/poolhouse"]
 #: Two tests at a time, those of a file one after the other.
 IN_TURNS = ["--numprocesses=2", "--dist=loadfile"]
-#: What Python warns of at a fork differs between versions.
-FORK_SUITE = ["tests/integration/test_report_processes.py"]
+#: What Python warns of at a fork, and how an interpreter ends, differ between versions.
+PROCESS_SUITES = [
+    "tests/integration/test_report_processes.py",
+    "tests/integration/test_pool_drivers.py",
+    "tests/integration/test_pool_outages.py",
+    "tests/integration/test_pool_processes.py",
+]
 SQLALCHEMY_SUITES = ["tests/unit/instrumentation", "tests/integration/test_sqlalchemy*.py"]
 
 
 @dataclass
 class Leg:
-    """One interpreter with one SQLAlchemy, and the tests it runs."""
+    """One virtual environment, and the tests that run in it."""
 
     name: str
     folder: Path
     python: str
-    sqlalchemy: str | None
     arguments: list[str]
+    #: Versions instead of those in constraints.txt, by the name that stands there.
+    pins: dict[str, str] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Make the virtual environment unless it is there with these very constraints."""
         if self.folder == VENV:
             return
-        lines = CONSTRAINTS.read_text().splitlines()
-        pins = [line for line in lines if not line.lower().startswith("sqlalchemy==")]
-        pins.append(f"SQLAlchemy=={self.sqlalchemy or pinned('SQLAlchemy')}")
-        text = "\n".join([*pins, ""])
+        lines = [line for line in CONSTRAINTS.read_text().splitlines() if line.partition("==")[0] not in self.pins]
+        text = "\n".join([*lines, *(f"{name}=={version}" for name, version in self.pins.items()), ""])
         stamp = self.folder / "constraints.txt"
         if stamp.exists() and stamp.read_text() == text:
             return
@@ -108,15 +119,19 @@ def legs() -> list[Leg]:
     """The matrix, from what this machine has."""
     here = ".".join(map(str, sys.version_info[:3]))
     newest = f"SQLAlchemy {pinned('SQLAlchemy')}"
-    matrix = [Leg(f"Python {here}, {newest}: everything", VENV, sys.executable, None, WHOLE)]
+    matrix = [Leg(f"Python {here}, {newest}: everything", VENV, sys.executable, WHOLE)]
     for version in SQLALCHEMY:
-        name = f"Python {here}, SQLAlchemy {version}: instrumentation"
+        name = f"Python {here}, SQLAlchemy {version}: instrumentation, FairQueuePool"
         suites = [str(path) for pattern in SQLALCHEMY_SUITES for path in sorted(ROOT.glob(pattern))]
-        matrix.append(Leg(name, ROOT / f".venv-sqlalchemy-{version}", sys.executable, version, suites))
+        folder = ROOT / f".venv-sqlalchemy-{version}"
+        matrix.append(Leg(name, folder, sys.executable, suites, {"SQLAlchemy": version}))
+    name = f"Python {here}, psycopg {PSYCOPG}: drivers"
+    pins = {"psycopg": PSYCOPG, "psycopg-binary": PSYCOPG}
+    matrix.append(Leg(name, ROOT / f".venv-psycopg-{PSYCOPG}", sys.executable, DRIVER_SUITES, pins))
     for version in INTERPRETERS:
         if not here.startswith(f"{version}.") and (python := interpreter(version)):
-            name = f"Python {version}, {newest}: unit, simulation, contract, fork"
-            matrix.append(Leg(name, ROOT / f".venv-python-{version}", python, None, PURE_SUITES + FORK_SUITE))
+            name = f"Python {version}, {newest}: unit, simulation, contract, processes"
+            matrix.append(Leg(name, ROOT / f".venv-python-{version}", python, PURE_SUITES + PROCESS_SUITES))
     return matrix
 
 

@@ -73,7 +73,9 @@ def environment() -> None:
     if stamp.exists() and stamp.read_text() == wanted and PYTHON.exists():
         return
     create_venv(VENV, sys.executable)
-    install(VENV, CONSTRAINTS, ["--editable", f"{ROOT}[all]", "--group", "lint", "--group", "test"])
+    install(
+        VENV, CONSTRAINTS, ["--editable", f"{ROOT}[all]", "--group", "lint", "--group", "test", "--group", "bench"]
+    )
     stamp.write_text(wanted)
 
 
