@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench fuzz environment services clean
+.PHONY: help demo test check fix bench fuzz stress environment services clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ bench: environment ## print costs as ratios against peers measured in the same r
 
 fuzz: environment ## throw bytes at the decoders for a minute, from a fresh seed
 	@$(BIN)/python fuzz/fuzz_wire.py 60
+
+stress: environment ## pools under threads, tasks, cancellation and closing for three minutes, from fresh seeds; SECONDS=600 for longer
+	@cd tests && ../$(BIN)/python -m stress $(or $(SECONDS),180)
 
 clean: ## remove the virtual environments and caches
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
