@@ -101,6 +101,7 @@ class Threads:
         )
         self.is_over = False
         self.wrong: list[BaseException] = []
+        self.may_be_struck: set[threading.Thread] = set()
         self.served = 0
 
     def run(self) -> None:
@@ -110,15 +111,14 @@ class Threads:
         clients = [self._client(number) for number in range(CLIENTS)]
         for thread in (*upkeep, *clients):
             thread.start()
-        struck: set[threading.Thread] = set()
         until = time.monotonic() + ROUND
         while time.monotonic() < until:
             time.sleep(0.002)
             number = self.random.randrange(CLIENTS)
             # Half of the clients are left alone: what `getconn` has returned is theirs to lose.
             # Each is struck once: what strikes in the handler of an earlier strike is nobody's promise.
-            if number % 2 and clients[number] not in struck:
-                struck.add(clients[number])
+            if number % 2 and clients[number] in self.may_be_struck:
+                self.may_be_struck.discard(clients[number])
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(clients[number].ident or 0), ctypes.py_object(Strike)
                 )
@@ -139,12 +139,16 @@ class Threads:
         return threading.Thread(target=self._guarded, args=(client, number), name=f"client-{number}")
 
     def _guarded(self, body: Callable[[int], None], number: int) -> None:
+        # Not before: `Thread.start` waits for what a strike would leave out.
+        self.may_be_struck.add(threading.current_thread())
         try:
             body(number)
         except Strike:
             return
         except BaseException as error:
             self.wrong.append(error)
+        finally:
+            self.may_be_struck.discard(threading.current_thread())
 
     def _struck(self, number: int) -> None:
         me = object()
