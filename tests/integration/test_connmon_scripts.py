@@ -40,7 +40,7 @@ SATURATED = """
 
 
 def saturated(*arguments: str) -> tuple[int, dict]:
-    result = connmon(*arguments, "--json", "--fail-on", "saturated")
+    result = connmon(*arguments, "--json", "--timeout", "60", "--fail-on", "saturated")
     return result.returncode, json.loads(result.stdout)
 
 

@@ -21,9 +21,9 @@ PROGRAM = """
 """
 
 
-def url(folder: Path, port: int) -> str:
-    settings = f"collectd_host=127.0.0.1&collectd_port={port}&collectd_program_name=shop&collectd_interval=0.2"
-    return f"sqlite:///{folder}/shop.db?plugin=collectd&{settings}"
+def url(folder: Path, port: int, interval: float = 0.2) -> str:
+    where = f"collectd_host=127.0.0.1&collectd_port={port}&collectd_interval={interval}"
+    return f"sqlite:///{folder}/shop.db?plugin=collectd&collectd_program_name=shop&{where}"
 
 
 def shop(snapshot: Snapshot) -> Row:
@@ -38,7 +38,8 @@ def has_checked_out(times: int):
 
 def test_what_a_program_does_is_counted_exactly_and_its_goodbye_is_heard(tmp_path: Path) -> None:
     with Connmond() as daemon, Watcher(daemon.consoles, program="shop") as watcher:
-        running = start(PROGRAM, url(tmp_path, daemon.reports))
+        # A row that nobody is left of is shown for five intervals: long enough to be seen by a busy machine.
+        running = start(PROGRAM, url(tmp_path, daemon.reports, interval=2))
         assert running.stdin is not None
         assert running.stdout is not None
         running.stdin.write("7\n")
