@@ -64,7 +64,7 @@ def shop(snapshot: Snapshot) -> Row:
     return row
 
 
-def has(**expected: int) -> Callable[[Snapshot], bool]:
+def has(**expected: int | None) -> Callable[[Snapshot], bool]:
     """Whether the program's row and totals have these values."""
 
     def is_right(snapshot: Snapshot) -> bool:
@@ -314,6 +314,30 @@ def test_our_pool_of_sqlalchemy_is_reported_once_whoever_measures_it(
         assert found.reading.counters.commits == (6 if query else None)
         session.do("held.close(); engine.dispose()")
         watcher.wait_for(has(connections=0, disconnects=1, checkouts=7))
+
+
+def test_an_engine_that_is_instrumented_later_goes_on_where_its_pool_was(
+    daemon: Connmond, watcher: Watcher, tmp_path: Path
+) -> None:
+    setup = """
+        from sqlalchemy import create_engine, text
+        from poolhouse.pool.sqlalchemy import FairQueuePool
+
+        engine = create_engine("sqlite:///shop.db", poolclass=FairQueuePool)
+
+        def work(times):
+            for _ in range(times):
+                with engine.begin() as connection:
+                    connection.execute(text("SELECT 1"))
+    """
+    with configured(daemon, tmp_path) as session:
+        session.do(setup)
+        session.do("work(6)")
+        watcher.wait_for(has(checkouts=6, connects=1, pools=1, commits=None))
+        session.do("poolhouse.instrument(engine); work(4)")
+        watcher.wait_for(has(checkouts=10, commits=4, connects=1, disconnects=0, pools=1, connections=1))
+        session.do("engine.dispose()")
+        watcher.wait_for(has(checkouts=10, connects=1, disconnects=1, connections=0))
 
 
 def test_where_nothing_is_configured_nothing_is_imported_that_reports(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From pools to reports: SQLAlchemy's are measured, psycopg_pool's watched, our own told as they measure themselves.
+"""From pools to reports: SQLAlchemy's are measured, psycopg_pool's watched, ours measure themselves.
 
 >>> from sqlalchemy import create_engine
 >>> engine = create_engine("sqlite://")

@@ -96,7 +96,9 @@ def held_records(pool: Pool) -> Iterator[Any]:
     """
     queue = getattr(pool, "_pool", None)
     adapted = getattr(queue, "__dict__", {}).get("_queue")  # An asyncio.Queue, made when first used.
+    core = getattr(pool, "_core", None)
     held = [
+        *[slot.conn for slot in list(getattr(core, "slots", {}).values())],  # FairQueuePool, used ones too
         *list(getattr(queue, "queue", ())),  # QueuePool
         *list(getattr(adapted, "_queue", ())),  # AsyncAdaptedQueuePool
         *list(getattr(pool, "_all_conns", ())),  # SingletonThreadPool

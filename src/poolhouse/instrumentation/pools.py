@@ -12,14 +12,17 @@ from typing import Any
 
 from poolhouse.errors import SettingError
 from poolhouse.instrumentation.names import pool_name
-from poolhouse.meter.meter import Meter
-from poolhouse.meter.reading import Gauges, Limits, PoolReading
+from poolhouse.meter.meter import Folded, Meter
+from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
 from poolhouse.pool import registry
 from poolhouse.report import reporter
 from poolhouse.report.log import log
 from poolhouse.report.stream import Stream
 
 _logger = getLogger("poolhouse.instrumentation")
+
+#: What a pool has done that has done nothing.
+_NOTHING = Counters(commits=None, rollbacks=None, transactions=None)
 
 #: The pools that are reported.
 _sources: "MutableMapping[Any, PoolSource]" = weakref.WeakKeyDictionary()
@@ -59,12 +62,19 @@ def report(pool: Any) -> None:
 
     A pool that serves an engine with ``?plugin=collectd`` is reported by that, which knows more of it.
     """
+    if _is_an_engines(pool):
+        return
     source = _sources.get(pool)
     if source is None:
-        if _is_an_engines(pool):
-            return
         source = _sources.setdefault(pool, PoolSource(pool, reporter.stream(reporter.default_destination())))
     source.stream.add(source)
+
+
+def hand_over(pool: Any) -> None:
+    """A pool is measured as that of an engine from now on: what was reported of it here ends."""
+    source = _sources.get(pool)
+    if source is not None:
+        source.hand_over()
 
 
 class PoolSource:
@@ -80,25 +90,39 @@ class PoolSource:
         self._meter: Meter = pool.meter
         self._name = _name_of(pool)
         self._kind = type(pool).__name__
+        self._last = PoolReading(0, self._name, self._kind, counters=_NOTHING)
+        #: What had been measured when the pool was handed over.
+        self._final: Folded | None = None
+
+    def hand_over(self) -> None:
+        """End: what the pool does from now on is told by somebody else."""
+        if self._final is None:
+            self._final = self._meter.totals()
 
     def is_gone(self) -> bool:
-        """Whether the pool was collected, or was closed and has got back all of its connections."""
+        """Whether the pool was collected, was handed over, or was closed and has got back all its connections."""
         pool = self._pool()
-        return pool is None or _is_empty_for_good(pool._core) or _is_an_engines(pool)
+        return pool is None or self._final is not None or _is_empty_for_good(pool._core)
 
     def read(self, number: int) -> PoolReading:
         """What is true of the pool now. Of transactions it knows only those that it ends itself: unknown."""
+        if (final := self._final) is not None:
+            ended = self._last.counters._replace(
+                checkouts=final.checkouts, timeouts=final.timeouts, connects=final.connects
+            )
+            return self._last._replace(counters=ended, wait=final.wait, use=final.use, create=final.create)
         pool = self._pool()
         look, limits = (Gauges, Limits()) if pool is None else (pool._core.gauges, pool._core.limits())
         reading = self._meter.read(number, look, limits, name=self._name, kind=self._kind)
         if pool is not None:
             pool._core.interval_closed(reading.marks[0])
-        return reading._replace(
-            counters=reading.counters._replace(commits=None, rollbacks=None, transactions=None)
-        )
+        unknown = reading.counters._replace(commits=None, rollbacks=None, transactions=None)
+        self._last = reading._replace(counters=unknown)
+        return self._last
 
     def after_fork(self) -> None:
         """The pool begins anew by itself, its meter too."""
+        self._last = PoolReading(0, self._name, self._kind, counters=_NOTHING)
 
     def __repr__(self) -> str:
         """For the log."""

@@ -28,6 +28,7 @@ from sqlalchemy.pool import Pool
 
 from poolhouse.instrumentation.engines import held_records, pool_limits, pool_name
 from poolhouse.instrumentation.guard import guarded, report
+from poolhouse.instrumentation.pools import hand_over
 from poolhouse.instrumentation.records import LiveSet, Record, Records
 from poolhouse.meter.meter import BATCH, HighWater, Meter, Tally
 from poolhouse.meter.reading import Gauges, PoolReading
@@ -181,6 +182,7 @@ class PoolWatch:
 
     def _wrap(self, pool: Pool) -> None:
         _watches[pool] = self
+        hand_over(pool)
         # Instance attributes, because nothing else reaches pools that exist already.
         attributes: Any = vars(pool)
         attributes["connect"] = self._measuring_connect(pool.connect)

@@ -217,9 +217,36 @@ def test_the_pool_of_a_measured_engine_is_not_told_twice(stream: Stream, monkeyp
     registry.opened(engines)
     registry.opened(other)
     assert [source.read(1).name for source in stream.sources] == ["other"]
-    # Measured as an engine's from now on: what was told here is over.
-    monkeypatch.setattr(watch, "_watches", {engines: None, other: None})
-    assert stream.sources[0].is_gone()
+
+
+def test_what_is_handed_over_ends_with_what_it_had_done(stream: Stream) -> None:
+    pools.report_to("collectd://db1/")
+    pool = Pool(min_size=1, max_size=1)
+    pool.connect()
+    registry.opened(pool)
+    (source,) = stream.sources
+    pool.give(pool.take(10), 20)
+    source.read(1)
+    pool.give(pool.take(30), 40)
+    pools.hand_over(pool)
+    pool.give(pool.take(50), 60)
+    assert source.is_gone()
+    reading = source.read(2)
+    assert (reading.counters.checkouts, reading.use.count, reading.counters.connects) == (2, 2, 1)
+    assert reading.counters.commits is None
+
+
+def test_what_is_handed_over_before_it_was_reported_has_done_what_it_had_done(stream: Stream) -> None:
+    pools.report_to("collectd://db1/")
+    pool = Pool(min_size=1, max_size=1)
+    pool.connect()
+    registry.opened(pool)
+    pool.give(pool.take(10), 20)
+    pools.hand_over(pool)
+    pool.give(pool.take(30), 40)
+    (source,) = stream.sources
+    reading = source.read(1)
+    assert (reading.counters.checkouts, reading.counters.commits, reading.gauges) == (1, None, Gauges())
 
 
 @pytest.mark.parametrize("what", ["timeouts", "connects", "uses"])
