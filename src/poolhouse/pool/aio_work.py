@@ -63,6 +63,9 @@ class AsyncWork:
                 await self.close(job)
             else:
                 await self._reconnect_failed()
+        except SystemExit:
+            # As in threads; it would end the event loop in the middle of a turn.
+            logger.warning("pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name)
         except Exception:
             logger.exception("pool %r: unexpected; going on", self._name)
 

@@ -1,0 +1,128 @@
+"""What a pool logs, and survives, while connecting fails: in threads and in tasks, in virtual time."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from support.pool_shells import OURS, AsyncShell, Shell
+
+pytestmark = pytest.mark.parametrize("shell", OURS, ids=lambda shell: shell.__name__)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), MemoryError()],
+    ids=repr,
+)
+def test_whatever_reconnect_failed_raises_the_pool_goes_on(
+    error: BaseException, shell: type[Shell], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trap 54. psycopg/psycopg#1315: a pool that recovers whatever became of its workers."""
+    if shell is AsyncShell and isinstance(error, KeyboardInterrupt):
+        error = RuntimeError("where KeyboardInterrupt is raised, asyncio itself ends the loop")
+
+    async def case(s: Any) -> None:
+        called: list[object] = []
+
+        def failed(pool: object) -> None:
+            called.append(pool)
+            raise error
+
+        s.connection_class.is_down = True
+        pool = s.pool(min_size=2, reconnect_timeout=10.0, reconnect_failed=s.callback(failed))
+        await s.call(pool.open)
+        await s.sleep(60.0)
+        assert called
+        s.connection_class.is_down = False
+        await s.call(pool.wait, 60.0)
+        await s.use(pool)
+
+    shell().run(case)
+
+
+def test_a_callable_that_raises_is_a_failed_connect_and_called_again(shell: type[Shell]) -> None:
+    """psycopg/psycopg#851, #1042, MagicStack/asyncpg#553, aio-libs/aiomysql#285: passwords expire."""
+
+    async def case(s: Any) -> None:
+        tokens = iter([OSError("no token"), ValueError("a bad token"), "password=one", "password=two"])
+
+        def conninfo() -> str:
+            token = next(tokens)
+            if isinstance(token, Exception):
+                raise token
+            return str(token)
+
+        pool = s.pool(conninfo=conninfo, min_size=1)
+        await s.call(pool.open)
+        with pytest.raises(Exception, match="last connect error: ValueError: a bad token"):
+            await s.call(pool.getconn, timeout=0.13)
+        conn = await s.call(pool.getconn, timeout=30.0)
+        assert conn.conninfo == "password=one"
+        conn.is_dead = True
+        conn._closed()
+        await s.call(pool.putconn, conn)
+        assert (await s.use(pool)).conninfo == "password=two"
+
+    shell().run(case)
+
+
+def test_a_long_outage_is_told_of_ever_more_rarely(shell: type[Shell], caplog: pytest.LogCaptureFixture) -> None:
+    """psycopg/psycopg#1315: the reason is never empty. WARNINGs at doubling times, the other failures at DEBUG."""
+
+    async def case(s: Any) -> None:
+        s.connection_class.is_down = True
+        pool = s.pool(min_size=1, name="mine")
+        await s.call(pool.open)
+        with pytest.raises(Exception, match="connection refused"):
+            await s.call(pool.getconn, timeout=600.0)
+
+    with caplog.at_level(logging.DEBUG, logger="poolhouse.pool"):
+        shell().run(case)
+    told = [record for record in caplog.records if "error connecting" in record.getMessage()]
+    warnings = [record for record in told if record.levelno == logging.WARNING]
+    assert {record.getMessage() for record in told} == {"error connecting in 'mine': OSError: connection refused"}
+    assert len(told) > 600 / 0.096
+    assert 5 <= len(warnings) <= 16, "log2 of 600 s in units of a probe"
+    assert {record.levelno for record in told} == {logging.WARNING, logging.DEBUG}
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_connection_that_is_lost_or_discarded_is_named_with_the_reason(
+    is_checked: bool, shell: type[Shell], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def case(s: Any) -> None:
+        check = s.callback(lambda conn: conn._end("check")) if is_checked else None
+        pool = await s.opened(min_size=1, check=check)
+        conn = await s.call(pool.getconn)
+        if is_checked:
+            await s.call(pool.putconn, conn)
+            conn.is_dead = True
+            await s.use(pool)
+        else:
+            conn._closed()
+            await s.call(pool.putconn, conn)
+        await s.settle()
+
+    shell().run(case)
+    (told,) = [record for record in caplog.records if "<FakePsycopg 1>" in record.getMessage()]
+    assert told.levelno == logging.WARNING
+    assert told.name == "poolhouse.pool"
+    assert ("server closed the connection unexpectedly" in told.getMessage()) == is_checked
+
+
+def test_nobody_waits_for_ever_unless_told_to(shell: type[Shell]) -> None:
+    """hushh-labs/hushh-research#5871: a client that waited six hours, because that was the default."""
+
+    async def case(s: Any) -> None:
+        for kind in ("", "null"):
+            pool = await s.opened(kind, max_size=1, **({} if kind else {"min_size": 1}))
+            conn = await s.call(pool.getconn)
+            began = s.clock.monotonic()
+            with pytest.raises(Exception, match="no connection after 30"):
+                await s.call(pool.getconn)
+            assert 30.0 <= s.clock.monotonic() - began < 30.1
+            await s.call(pool.putconn, conn)
+
+    shell().run(case)
