@@ -16,6 +16,7 @@ from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
 from poolhouse.pool.aio_clients import ACT, AsyncClients
 from poolhouse.pool.aio_work import AsyncWork
+from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.core import FULL, PoolCore
 from poolhouse.pool.hooks import PoolHooks
@@ -113,6 +114,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         #: Returns, commits and checks that go on after their client was cancelled.
         self._behind: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._core, self._now)
         self._full: list[asyncio.Future[None]] = []
         self._work = AsyncWork(
             self.name,
@@ -232,6 +234,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._core.close(self._now())
         self._settle()
         self._wake_full()
+        self._alarm.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -8,6 +8,7 @@ from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.pool.aio_work import AsyncWork
+from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.base import BasePool, describe, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.hooks import tell
@@ -62,7 +63,7 @@ class AsyncCheckout(Generic[ACT]):
         self._conn = None
         if pool.close_returns and not pool._is_held(conn, self._token):
             return  # The block has closed, and so returned, the connection.
-        if pool._status(conn):
+        if conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn):
             await pool._end_transaction(conn, exc_type)
         elif not pool._give(conn):
             await pool._putconn_slowly(conn)
@@ -78,6 +79,7 @@ class AsyncClients(BasePool, Generic[ACT]):
     """Taking connections and giving them back."""
 
     _loop: asyncio.AbstractEventLoop | None
+    _alarm: Alarm
     _behind: set[asyncio.Task[Any]]
     _work: AsyncWork
     _reset_inline: bool
@@ -106,7 +108,8 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     async def putconn(self, conn: ACT) -> None:
         """See `ConnectionPool.putconn`."""
-        if self._status(conn) or not self._give(conn):
+        status = conn.pgconn.transaction_status if self._has_pgconn else self._status(conn)  # type: ignore[attr-defined]
+        if status or not self._give(conn):
             await self._putconn_slowly(conn)
 
     def _give(self, conn: Any) -> bool:
@@ -147,8 +150,9 @@ class AsyncClients(BasePool, Generic[ACT]):
                 woken[-1].set_result(None)
 
         waiter = Waiter(wake, code, instruction, asyncio.current_task(), now)
+        waiter.deadline = now + int(timeout * SECOND)
         try:
-            conn: ACT = await self._wait_for(waiter, woken, now + int(timeout * SECOND))
+            conn: ACT = await self._wait_for(waiter, woken, waiter.deadline)
             if self._marks:
                 conn._pool = self  # type: ignore[attr-defined]  # psycopg's
             if self.hooks.acquired is not None:
@@ -173,11 +177,9 @@ class AsyncClients(BasePool, Generic[ACT]):
                 woken.append(get_running_loop().create_future())
             self._settle()
             if not is_answered:
-                timer = get_running_loop().call_later((deadline - self._now()) / 1e9, waiter.wake)
-                try:
-                    await woken[-1]
-                finally:
-                    timer.cancel()
+                if deadline < self._alarm.rings_at:
+                    self._alarm.set(deadline)
+                await woken[-1]
                 if core.time_out(waiter, self._now()):
                     self._settle()
                     raise self._timed_out(waiter)

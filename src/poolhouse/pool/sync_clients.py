@@ -67,9 +67,8 @@ class Checkout(Generic[CT]):
         if pool.close_returns and not pool._is_held(conn, self._token):
             self._conn = None  # The block has closed, and so returned, the connection.
             return
-        status = pool._status
         try:
-            if status(conn):
+            if conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn):
                 pool._end_transaction(conn, exc_type)
         finally:
             pool.putconn(conn)
