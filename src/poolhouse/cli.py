@@ -8,6 +8,8 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+from poolhouse.instrumentation import installation
+
 
 def connmond() -> None:
     """The daemon."""
@@ -16,6 +18,7 @@ def connmond() -> None:
         from poolhouse.daemon.command import app
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmond", error, "daemon")
+    installation.warn_once()
     app(prog_name="connmond")
 
 
@@ -26,6 +29,7 @@ def connmon() -> None:
         from poolhouse.console.command import connmon
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmon", error, "console")
+    installation.warn_once()
     signal.signal(signal.SIGINT, before)  # From now on an interrupt is a goodbye to the server too.
     connmon(prog_name="connmon")
 

@@ -72,3 +72,17 @@ def test_an_application_is_told_once_and_what_it_is_told_puts_it_right(tmp_path:
         environment.pip(*uninstall, "--yes")
         environment.pip(*install)
         assert environment.use() == ([], True)
+
+
+@pytest.mark.parametrize("command", ["connmond", "connmon"])
+def test_the_commands_beside_the_application_tell_it_too(tmp_path: Path, command: str):
+    metadata = tmp_path / "sqlalchemy_collectd-0.0.8.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: sqlalchemy-collectd\nVersion: 0.0.8\n")
+    done = subprocess.run(
+        [Path(sys.executable).with_name(command), "--help"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, advice("0.0.8"))
