@@ -292,7 +292,7 @@ class Tasks:
         timeout = self.random.choice([0, 0.01, 1.0])
         with contextlib.suppress(PoolError, StressError, TimeoutError):
             if self.random.random() < 0.3:
-                conn = await asyncio.wait_for(self._get(timeout), self.random.choice([0.001, 0.05]))
+                conn = await asyncio.wait_for(self.pool.getconn(timeout), self.random.choice([0.001, 0.05]))
                 await self.pool.putconn(conn)
                 return
             async with self.pool.connection(timeout=timeout) as conn:
@@ -306,11 +306,6 @@ class Tasks:
                 self.served += 1
                 if self.random.random() < 0.05:
                     raise StressError("in the block")
-
-    async def _get(self, timeout: float) -> Conn:
-        """A connection that is not lost if the caller is cancelled when it is there already."""
-        conn: Conn = await self.pool.getconn(timeout=timeout)
-        return conn
 
     async def _upkeep(self) -> None:
         while not self.is_over:

@@ -82,13 +82,14 @@ class Serving(Ledger):
         slot, waiter.slot = waiter.slot, None
         if waiter.refusal is None:
             self._count_unserved()
-        if slot is not None and slot.conn is None:
+        if slot is not None:
             self.connecting.discard(slot)
-            slot.is_closed = True
-        elif slot is not None and (lease := self.leases.get(slot.key)) is not None and lease[4] is waiter:
-            # Perhaps in the middle of a check: only a look at it can tell whether it is good.
-            self._work_on(slot, now)
-            self._lanes[RETURN].append(Return(slot, roll_back=True))
+            if (lease := self.leases.get(slot.key)) is not None and lease[4] is waiter:
+                # Perhaps in the middle of a check: only a look at it can tell whether it is good.
+                self._work_on(slot, now)
+                self._lanes[RETURN].append(Return(slot, roll_back=True))
+            elif slot.key not in self.slots:
+                slot.is_closed = True
         self._recover(now)
         self._pump(now)
 
@@ -247,7 +248,10 @@ class Serving(Ledger):
                 self.has_new_deadline = True
             return True
         if self.options.connect_in_caller and not self._is_oversized(adding=1):
-            waiter.slot = self._new_slot()
+            # Known to the waiter first, and only one: wherever this is interrupted, `abandon` finds it.
+            if waiter.slot is None:
+                waiter.slot = Slot(self.generation)
+            self.connecting.add(waiter.slot)
             return True
         return False
 

@@ -266,8 +266,9 @@ class Clients(BasePool, Generic[CT]):
         try:
             conn = self._work.connection(max(0.0, (deadline - began) / 1e9))
         except BaseException as error:
-            waiter.slot = None
+            # Until this is done the slot stays with the waiter, where `abandon` finds it.
             self._turn(self._core.connect_failed, slot, error, self._now())
+            waiter.slot = None
             raise
         now = self._now()
         job = self._turn(self._core.connected, slot, conn, now - began, now, waiter)
