@@ -251,13 +251,15 @@ def crowd_asyncio() -> None:
 
 
 def crowd(threads: int) -> None:
-    """Threads on 4 connections, each held for 1 ms, for one second: checkouts and fairness."""
+    """Threads on 4 connections, each held for 1 ms, for one second from when all are there: number, fairness."""
 
     def run(pool: Any) -> tuple[float, float]:
         served: Counter[int] = Counter()
-        end = time.monotonic() + 1.0
+        together = threading.Barrier(threads)
 
         def client(number: int) -> None:
+            together.wait()
+            end = time.monotonic() + 1.0
             while time.monotonic() < end:
                 with pool.connection():
                     time.sleep(0.001)
@@ -271,8 +273,12 @@ def crowd(threads: int) -> None:
         pool.close()
         return served.total(), max(served.values()) / max(1, min(served[n] for n in range(threads)))
 
-    for name, make in (("poolhouse", ours), ("psycopg_pool", theirs)):
-        total, unfairness = run(make(4))
+    figures: dict[str, list[tuple[float, float]]] = {"poolhouse": [], "psycopg_pool": []}
+    for _ in range(5):
+        figures["poolhouse"].append(run(ours(4)))
+        figures["psycopg_pool"].append(run(theirs(4)))
+    for name, runs in figures.items():
+        total, unfairness = (statistics.median(values) for values in zip(*runs, strict=True))
         print(f"{threads} threads on 4 connections, 1 ms holds: {name:14}{total:8,.0f} a second, "
               f"most : least served {unfairness:.2f}", flush=True)  # fmt: skip
     print()
@@ -299,19 +305,29 @@ def filling() -> None:
 
 
 def spike() -> None:
-    """HikariCP's spike: 50 requests of 2 ms, 5 connections that may become 20, 150 ms a connect."""
-    for name, make in (("poolhouse", ours), ("psycopg_pool", theirs)):
+    """HikariCP's spike: 50 requests of 2 ms, 5 connections that may become 20, 150 ms a connect; ten times."""
+
+    def run(make: Callable[..., Any]) -> tuple[float, int]:
         made = fake_class(0.15)
         pool = make(5, connection_class=made, max_size=20)
 
-        def client(pool: Any = pool) -> None:
+        def client() -> None:
             with pool.connection():
                 time.sleep(0.002)
 
-        took = wall(lambda client=client: _together(50, client))
+        took = wall(lambda: _together(50, client))
         time.sleep(0.5)
-        print(f"spike: {name:14}{took:8.1f} ms, {len(made.made)} connections afterwards", flush=True)
         pool.close()
+        return took, len(made.made)
+
+    figures: dict[str, list[tuple[float, int]]] = {"poolhouse": [], "psycopg_pool": []}
+    for _ in range(10):
+        figures["poolhouse"].append(run(ours))
+        figures["psycopg_pool"].append(run(theirs))
+    for name, runs in figures.items():
+        took, made = zip(*runs, strict=True)
+        print(f"spike: {name:14}{statistics.median(took):8.1f} ms (at most {max(took):.1f}), "
+              f"{min(made)} to {max(made)} connections afterwards", flush=True)  # fmt: skip
     print()
 
 
@@ -343,14 +359,16 @@ def null() -> None:
 
 
 def idle() -> None:
-    """What an idle pool of four costs."""
+    """What an idle pool of four costs, its four connections included."""
     for name, make in (("poolhouse", ours), ("psycopg_pool", theirs)):
-        make(4).close()
+        made = fake_class()
+        make(4, connection_class=made).close()
+        time.sleep(0.5)  # Its threads end.
         gc.collect()
         threads = threading.active_count()
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        pool = make(4)
+        pool = make(4, connection_class=made)
         time.sleep(3.0)
         gc.collect()
         size = (tracemalloc.get_traced_memory()[0] - before) / 1024
