@@ -261,8 +261,9 @@ class Serving(Ledger):
             waiter = next(iter(self.waiters))
             if not self._serve(waiter, now):
                 break
-            self._leave_queue(waiter, now)
+            # In this order, so that whoever has been given something is in one of the two: see `_recover`.
             self.woken.append(waiter)
+            self._leave_queue(waiter, now)
         if self.suspects:
             self._probe_suspects(now)
         self._attend()
@@ -273,11 +274,16 @@ class Serving(Ledger):
         return job
 
     def _recover(self, now: int) -> None:
-        """Find slots that have neither a lease nor a hint, or a lease whose waiter knows nothing of it.
+        """Find what an exception in the middle of a call has left.
 
-        Both only come from exceptions in the middle of a call. A thread on the fast path may hold such a slot for
-        an instant; claiming it is safe all the same: it then finds it leased, or its hint is one too many.
+        Slots that have neither a lease nor a hint, or a lease whose waiter knows nothing of it; and clients that
+        have been given something and still sleep in the queue (to be woken twice does no harm). A thread on the
+        fast path may hold such a slot for an instant; claiming it is safe all the same: it then finds it leased,
+        or its hint is one too many.
         """
+        for waiter in [waiter for waiter in self.waiters if waiter.is_answered]:
+            self.woken.append(waiter)
+            self._leave_queue(waiter, now)
         waiting = {job.slot for lane in self._lanes.values() for job in lane if isinstance(job, (Return, Probe))}
         for slot in self.working - self.worked_on - waiting:
             self._lanes[RETURN].append(Return(slot, roll_back=True))

@@ -244,3 +244,53 @@ def test_a_checkout_and_a_return_that_are_interrupted_anywhere_lose_nothing(
     action: Callable[[ConnectionPool[FakeConnection]], object],
 ) -> None:
     assert _every_opcode(action) > 100
+
+
+def test_a_return_that_is_interrupted_anywhere_still_serves_who_waits_for_it() -> None:
+    assert _every_handover() > 100
+
+
+def _every_handover() -> int:
+    for at in range(100_000):
+        struck, problem = _struck_handing_over(at)
+        if not struck:
+            return at
+        assert problem is None, problem
+    raise AssertionError("it never ends")
+
+
+def _struck_handing_over(at: int) -> tuple[bool, str | None]:
+    """Strike while the only connection goes back for which a client waits: it must not sleep until its timeout."""
+    threads = VirtualThreads(VirtualClock())
+    striker = (_MonitoringStriker if sys.version_info >= (3, 13) else _Striker)(at)
+    served: list[FakeConnection] = []
+    problem: list[str] = []
+
+    def main() -> None:
+        driver = FakeDriver(threads.sleep, threads.parker)
+        pool = ConnectionPool(min_size=1, driver=driver, clock=threads.clock, threads=threads, open=True)
+        conn = pool.getconn()
+
+        def client() -> None:
+            with pool.connection(timeout=60.0) as mine:
+                served.append(mine)
+
+        threads.start(client, "client", is_daemon=False)
+        threads.sleep(1.0)
+        place = ""
+        striker.start()
+        try:
+            pool.putconn(conn)
+        except Interrupt as error:
+            place = str(error)
+        finally:
+            striker.stop()
+        if place == "Clients.putconn begin":
+            pool.putconn(conn)  # It had not begun: the connection is still the caller's.
+        threads.sleep(1.0)
+        if served != [conn]:
+            problem.append(f"struck at {place}: served {served}, {pool}")
+        pool.close()
+
+    threads.run(main)
+    return striker.has_struck, (problem[0] if problem else None)
