@@ -20,3 +20,7 @@ def busy_switching() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(interval)
+
+
+# Programs, not tests: for the type checkers, and for `make stress`.
+collect_ignore = ["typing", "stress"]

@@ -245,7 +245,10 @@ def test_reading_while_receiving_loses_nothing():
     with Running() as running:
         sender = threading.Thread(
             target=lambda: [
-                send(CraftedProcess(f"p{number % 50}", token=f"{number}:a").report(checkouts=1), running.port)
+                send(
+                    CraftedProcess(f"p{number % 50}", token=f"{number}:a", interval=60.0).report(checkouts=1),
+                    running.port,
+                )
                 for number in range(1000)
             ]
         )

@@ -22,7 +22,7 @@ INTERVAL = 1.0
 #: Seconds between two snapshots to those that asked for another program: asking cannot make the daemon busy.
 NEWCOMERS_INTERVAL = 0.2
 #: Batches that are read before it is judged who is silent; a flood must not keep consoles from their snapshots.
-BATCHES_BEFORE_TICK = 256
+BATCHES_TO_CATCH_UP = 256
 
 
 class Daemon:
@@ -99,14 +99,22 @@ class Daemon:
         if now >= self._newcomers_due:
             self._newcomers_due = now + NEWCOMERS_INTERVAL
             ours = [one for one in self._subscribers.newcomers(now) if one.nonce is not None]
-            self._consoles.serve(ours)
+            if ours:
+                self._catch_up()
+                self._consoles.serve(ours)
 
-    def _tick(self) -> None:
-        # Whoever reported while this process was stopped, or starved, is not silent: its report waits here.
+    def _catch_up(self) -> None:
+        """Take the reports that wait, before a snapshot judges who is silent.
+
+        Whoever reported while this process was stopped, or starved, is not.
+        """
         for sock in self._reports:
-            for _ in range(BATCHES_BEFORE_TICK):
+            for _ in range(BATCHES_TO_CATCH_UP):
                 if not self._receive_reports(sock):
                     break
+
+    def _tick(self) -> None:
+        self._catch_up()
         now = self._clock.monotonic()
         self._fleet.expire(now)
         self._consoles.serve(self._subscribers.consoles(now))
