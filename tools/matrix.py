@@ -35,6 +35,7 @@ WHOLE = ["tests", "--doctest-modules", "src/poolhouse"]
 IN_TURNS = ["--numprocesses=2", "--dist=loadfile"]
 #: What Python warns of at a fork, and how an interpreter ends, differ between versions.
 PROCESS_SUITES = [
+    "tests/integration/test_pool_interrupts.py",
     "tests/integration/test_report_processes.py",
     "tests/integration/test_pool_drivers.py",
     "tests/integration/test_pool_outages.py",
