@@ -2,14 +2,14 @@
 
 import random
 import sys
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 from poolhouse.meter.meter import Meter
 from poolhouse.pool.core import BROKEN, IDLE, IN_TRANSACTION, PoolCore, Vet, Waiter
 from poolhouse.pool.jobs import Close, Connect, Job, Lane, Probe, Return
 from poolhouse.pool.options import SECOND, PoolOptions
-from poolhouse.pool.slot import TRANSITIONS, Slot, State
+from poolhouse.pool.slot import TRANSITIONS, Lease, Slot, State
 
 CODE = sys._getframe().f_code
 
@@ -19,6 +19,45 @@ class Conn:
 
     def __init__(self) -> None:
         self.is_closed = False
+
+
+class Leases(dict[int, Lease]):
+    """The leases of a core, and a thread that takes a slot in the first instant in which it has none.
+
+    `PoolCore.take` pops a hint and then claims the slot. The thread may sleep between the two while others take,
+    return, reset or close the slot. It may also have looked at `attention` long ago.
+    """
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world.core.leases)
+        self._world = world
+        #: What it got.
+        self.taken: list[Conn] = []
+
+    def pop(self, key: int, *default: Any) -> Any:
+        """See `dict.pop`."""
+        lease: Any = super().pop(key, *default)
+        if lease is not None:
+            self._take(lease[0])
+        return lease
+
+    def __delitem__(self, key: int) -> None:
+        slot = self[key][0]
+        super().__delitem__(key)
+        self._take(slot)
+
+    def _take(self, slot: Slot) -> None:
+        world, core = self._world, self._world.core
+        # Where `attention` is always true, nobody ever gets as far as a hint.
+        if core._always or world.random.random() >= world.overtaking:
+            return
+        idle, core.idle = core.idle, deque([slot])
+        attention, core.attention = core.attention, False
+        conn = core.take(world.now + 0, CODE, 0)
+        idle.extendleft(core.idle)
+        core.idle, core.attention = idle, attention
+        if conn is not None:
+            self.taken.append(conn)
 
 
 class World:
@@ -36,6 +75,9 @@ class World:
         self.running: list[Job] = []
         self.known: dict[Slot, State] = {}
         self.is_down = False
+        #: How often a slot that nobody leases any more is taken before the step goes on.
+        self.overtaking = self.random.choice([0.0, 0.02, 0.5])
+        self.leases = self.core.leases = Leases(self)
         self.steps: Counter[str] = Counter()
         self.open()
 
@@ -266,6 +308,8 @@ class World:
 
     def settle(self) -> None:
         """What a shell does after each call."""
+        while self.leases.taken:
+            self.hold(self.leases.taken.pop())
         woken, self.core.woken = self.core.woken, []
         for waiter in woken:
             self.queued.remove(waiter)

@@ -270,7 +270,7 @@ class Ledger:
         return 0 < self.max_size < self.size + adding
 
     def _unwanted(self, slot: Slot, now: int, *, is_kept: bool = False) -> Reason | None:
-        """Why a good connection must not be used again; ``None`` if it may."""
+        """Why a good connection, whose lease this call owns, must not be used again; ``None`` if it may."""
         if not self.is_open:
             return Reason.CLOSED
         if slot.generation != self.generation:
@@ -279,7 +279,7 @@ class Ledger:
             return Reason.EXPIRED
         if self._is_oversized():
             return Reason.SHRUNK
-        if not is_kept and self.max_kept is not None and not self.waiters and self.free > self.max_kept:
+        if not is_kept and self.max_kept is not None and not self.waiters and self.free >= self.max_kept:
             return Reason.NOT_KEPT
         return None
 
@@ -332,10 +332,10 @@ class Ledger:
 
     def _free(self, slot: Slot, now: int) -> None:
         """A slot on which the pool worked is good: to be used, unless it is not wanted any more."""
-        self.leases.pop(slot.key, None)
         if (reason := self._unwanted(slot, now)) is not None:
             self._discard(slot, reason)
         else:
+            self.leases.pop(slot.key, None)
             self._hint(slot)
 
     def _discard(self, slot: Slot, reason: Reason) -> None:

@@ -120,18 +120,21 @@ class Serving(Ledger):
             KeyError: If no client has this connection.
         """
         lease = self.leases[id(conn)]
-        if lease[2] is None or self.leases.pop(id(conn), None) is not lease:
+        if lease[2] is None:
             raise KeyError(conn)
         slot = lease[0]
         slot.idle_since = now
-        self._count_use(lease, now)
+        # The lease stands until the slot may be served as it is, or is replaced by the pool's: rule 3.
         if status in (ACTIVE, BROKEN):
+            self._count_use(lease, now)
             self.counts.returns_bad += 1
             self.meter.invalidated.add()
             return self._retired(slot, Reason.BROKEN, now)
         if (reason := self._unwanted(slot, now)) is not None:
+            self._count_use(lease, now)
             return self._retired(slot, reason, now)
         if status != IDLE or self.options.has_reset:
+            self._count_use(lease, now)
             self._work_on(slot, now)
             job = Return(slot, roll_back=status != IDLE, is_expected=is_expected or status == UNTOLD)
             if is_inline:
@@ -140,7 +143,10 @@ class Serving(Ledger):
             self._lanes[RETURN].append(job)
             return None
         slot.fit_until = now + self._look_after
+        if self.leases.pop(slot.key, None) is not lease:
+            raise KeyError(conn)
         self._hint(slot)
+        self._count_use(lease, now)
         self._pump(now)
         return None
 
@@ -200,8 +206,13 @@ class Serving(Ledger):
 
     def interrupted_take(self, stamp: int, now: int) -> None:
         """An exception ended a call of `take`: undo the lease that carries its stamp, if there is one."""
-        for lease in list(self.leases.values()):
-            if is_of_call(lease, stamp):
+        for key, lease in list(self.leases.items()):
+            if not is_of_call(lease, stamp):
+                continue
+            if lease[0].is_closed:
+                # The hint was stale, and `take` was about to find that out.
+                del self.leases[key]
+            else:
                 self._work_on(lease[0], now)
                 self._lanes[RETURN].append(Return(lease[0], roll_back=False))
         self._recover(now)
