@@ -210,6 +210,36 @@ def test_a_program_ends_without_close_at_once_and_in_silence(program: str, postg
     assert time.monotonic() - printed_at < 3
 
 
+def test_a_warning_of_a_long_hold_stops_nobody_though_garbage_is_collected_meanwhile() -> None:
+    """python/cpython#106883: a finalizer that runs while CPython 3.11 lists the frames can stop all threads."""
+    printed = run(
+        """
+        import _thread, gc, logging, sys, threading, time
+        from poolhouse.pool import ConnectionPool
+        from poolhouse.pool.threads import LockParker
+        from poolhouse.testing import FakeDriver
+
+        warned = threading.Event()
+        logging.getLogger("poolhouse.pool").addHandler(handler := logging.Handler())
+        handler.emit = lambda record: (print(record.getMessage()), warned.set())
+
+        def collecting(phase, info):
+            # What needs the list of threads, as a finalizer or another thread may at that moment.
+            if "poolhouse" in sys._getframe(1).f_code.co_filename:
+                _thread.start_new_thread(time.sleep, (0,))
+
+        with ConnectionPool(min_size=1, driver=FakeDriver(time.sleep, LockParker), hold_warning=0.05) as pool:
+            with pool.connection():
+                gc.callbacks.append(collecting)
+                gc.set_threshold(1)
+                warned.wait(30)
+            gc.callbacks.remove(collecting)
+        """
+    )
+    assert "a connection has been held for" in printed
+    assert "MainThread is now at" in printed
+
+
 def test_an_idle_pool_has_one_thread(postgres: Postgres) -> None:
     with ConnectionPool(postgres.conninfo, min_size=4, open=True) as pool:
         pool.wait()

@@ -1,5 +1,6 @@
 """What the pools for threads and for asyncio have in common: settings, figures, errors, words."""
 
+import gc
 import logging
 import os
 import random
@@ -10,8 +11,9 @@ import weakref
 from collections.abc import Callable
 from functools import cache
 from itertools import count
+from operator import call
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests
@@ -358,7 +360,7 @@ def _where_now(lease: Lease) -> str:
     frame: FrameType | None = None
     what = ""
     if isinstance(holder, int):
-        frame = sys._current_frames().get(holder)
+        frame = _frames_of_threads().get(holder)
         what = next((thread.name for thread in threading.enumerate() if thread.ident == holder), "a thread")
     elif holder is not None and (stack := holder.get_stack(limit=1)):
         frame, what = stack[0], holder.get_name()
@@ -366,6 +368,26 @@ def _where_now(lease: Lease) -> str:
         return ""
     summary = traceback.extract_stack(frame, limit=1)[0]
     return f"; {what} is now at {summary.filename}:{summary.lineno} in {summary.name}"
+
+
+def _frames_of_threads() -> dict[int, FrameType]:
+    """What each thread executes now, by the thread's number.
+
+    Before CPython 3.12 a collection of garbage may begin inside ``sys._current_frames()``, which holds a lock of
+    the interpreter; a finalizer that lets another thread run then can stop the whole process. So there is none
+    meanwhile: `map` calls the three in one go, in which no other thread gets its turn and no exception strikes.
+
+    Source: https://github.com/python/cpython/issues/106883
+    """
+    if sys.version_info >= (3, 12) or not gc.isenabled():
+        return sys._current_frames()
+    calls: tuple[Callable[[], Any], ...] = (gc.disable, sys._current_frames, gc.enable)
+    try:
+        _, frames, _ = map(call, calls)
+    except BaseException:
+        gc.enable()
+        raise
+    return cast("dict[int, FrameType]", frames)
 
 
 def _heal_all() -> None:
