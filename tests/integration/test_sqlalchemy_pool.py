@@ -522,6 +522,29 @@ def test_a_failed_connect_lets_the_next_one_try(server: Server) -> None:
     assert server.attempts == 2
 
 
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, asyncio.CancelledError])
+def test_a_connect_that_is_interrupted_is_no_failure_of_the_server_and_lets_the_next_one_try(
+    interrupt: type[BaseException],
+) -> None:
+    interrupts = iter([interrupt()])
+
+    def connect() -> Connection:
+        for error in interrupts:
+            raise error
+        return Connection()
+
+    pool = FairQueuePool(connect, pool_size=1, max_overflow=0, timeout=0.01)
+    with pytest.raises(interrupt):
+        pool.connect()
+    counters = pool.meter.read(1, pool._core.gauges, pool._core.limits(), name="", kind="").counters
+    assert (counters.connect_errors, counters.acquire_errors) == (0, 1)
+    held = pool.connect()
+    with pytest.raises(exc.TimeoutError) as caught:
+        pool.connect()
+    assert "connect error" not in str(caught.value)
+    held.close()
+
+
 # Disposed
 
 

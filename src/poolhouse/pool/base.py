@@ -21,7 +21,7 @@ from poolhouse.meter.meter import Meter
 from poolhouse.pool.core import HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.sockets import is_quiet
-from poolhouse.pool.holders import Holder, site_of
+from poolhouse.pool.holders import Holder, oldest_in_words, site_of
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.options import Order, PoolOptions, Shrink, size_limits
 from poolhouse.pool.slot import Lease, is_of_call
@@ -241,11 +241,7 @@ class BasePool:
             text[0] += f", {len(core.connecting)} connecting"
         text[0] += f", {len(core.waiters)} waiting"
         if holders:
-            oldest = holders[0]
-            plural = "s" if oldest.connections != 1 else ""
-            text.append(
-                f"oldest held {oldest.oldest_s:.1f} s by {oldest.site} ({oldest.connections} connection{plural})"
-            )
+            text.append(oldest_in_words(holders))
         if core.connect_error is not None:
             text.append(f"last connect error: {describe(core.connect_error)}")
         error = self._errors.timeout(

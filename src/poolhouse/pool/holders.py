@@ -1,6 +1,6 @@
 """Who holds connections: leases grouped by the line of code that took them, resolved only when shown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import CodeType
 from typing import NamedTuple
 
@@ -47,3 +47,14 @@ def holders_of(leases: Iterable[Lease], now: int) -> tuple[Holder, ...]:
             key=lambda holder: -holder.oldest_s,
         )
     )
+
+
+def oldest_in_words(holders: Sequence[Holder]) -> str:
+    """Who has had a connection for longest, for messages.
+
+    >>> oldest_in_words([Holder("app/views.py:88 in checkout_cart", 6, 41.2, 200.0)])
+    'oldest held 41.2 s by app/views.py:88 in checkout_cart (6 connections)'
+    """
+    oldest = holders[0]
+    plural = "s" if oldest.connections != 1 else ""
+    return f"oldest held {oldest.oldest_s:.1f} s by {oldest.site} ({oldest.connections} connection{plural})"

@@ -28,8 +28,12 @@ from sqlalchemy import exc
 from sqlalchemy.pool import Pool
 from sqlalchemy.util import await_only
 
+from poolhouse.errors import PoolTimeout
 from poolhouse.meter.meter import Meter
+from poolhouse.pool.base import describe
+from poolhouse.pool.call_site import CallSite, CallSites, beyond_greenlet
 from poolhouse.pool.core import IDLE, PoolCore, Waiter
+from poolhouse.pool.holders import Holder, oldest_in_words
 from poolhouse.pool.jobs import Close, Lane, Return
 from poolhouse.pool.options import PoolOptions, nanoseconds
 from poolhouse.pool.registry import opened
@@ -69,6 +73,7 @@ class FairQueuePool(Pool):
         self._use_lifo = use_lifo
         #: What the pool has done, measured: waits, uses and connects as histograms; peaks; timeouts.
         self.meter = Meter()
+        self._call_sites = CallSites()
         self._begin()
         _pools.add(self)
 
@@ -99,14 +104,15 @@ class FairQueuePool(Pool):
 
     def _do_get(self) -> Any:
         """A record for a caller of `connect`. An exception may strike anywhere: nothing stays with this call."""
+        code, instruction = self._call_sites.find() or self._call_site_elsewhere()
         core, began = self._core, monotonic_ns()
         waiter: Waiter | None = None
         try:
-            record = core.take(began, _CODE, 0)
+            record = core.take(began, code, instruction)
             if record is not None:
                 return record
             parker: _Parker = _LoopParker() if self._dialect.is_async else LockParker()
-            waiter = Waiter(parker.unpark, _CODE, 0, None, began)
+            waiter = Waiter(parker.unpark, code, instruction, None, began)
             return self._get_slowly(waiter, parker)
         except BaseException:
             if waiter is None:
@@ -192,7 +198,14 @@ class FairQueuePool(Pool):
         """How many callers wait for a connection."""
         return len(self._core.waiters)
 
+    def holders(self) -> tuple[Holder, ...]:
+        """Which lines of the application have connections now, the oldest checkout first."""
+        return self._core.holders(monotonic_ns())
+
     # -- Waiting and connecting -----------------------------------------------------------------------------------
+
+    def _call_site_elsewhere(self) -> CallSite:
+        return (beyond_greenlet() if self._dialect.is_async else None) or _UNKNOWN
 
     def _get_slowly(self, waiter: Waiter, parker: "_Parker") -> Any:
         if not self._is_announced:
@@ -206,7 +219,7 @@ class FairQueuePool(Pool):
                 self._locked(core.time_out, waiter, monotonic_ns())
         slot = waiter.slot
         if slot is None:
-            raise self._timed_out()
+            raise self._timed_out(waiter)
         if slot.conn is None:
             self._connect_here(waiter, slot)
         core.accept(waiter, monotonic_ns())
@@ -217,23 +230,39 @@ class FairQueuePool(Pool):
         began = monotonic_ns()
         try:
             record = self._create_connection()
-        except BaseException as error:
+        except Exception as error:
             self._locked(self._core.connect_failed, slot, error, monotonic_ns())
             raise
         now = monotonic_ns()
         unwanted = self._locked(self._core.connected, slot, record, now - began, now, waiter)
         assert unwanted is None, "this core is neither closed, drained nor resized"
 
-    def _timed_out(self) -> exc.TimeoutError:
-        core = self._core
+    def _timed_out(self, waiter: Waiter) -> "FairQueueTimeout":
+        core, now = self._core, monotonic_ns()
         timeout = 0.0 if self._timeout is None else self._timeout
-        # The first half and the code are QueuePool's: both lead to the same page of SQLAlchemy's documentation.
-        return exc.TimeoutError(
+        used, holders, cause = core.used, core.holders(now), core.connect_error
+        # The first part is QueuePool's.
+        text = [
             f"{type(self).__name__} limit of size {self._pool_size} overflow {self._max_overflow} reached, "
-            f"connection timed out, timeout {timeout:0.2f}; "
-            f"{core.used} in use, {len(core.connecting)} connecting, {len(core.waiters)} waiting",
-            code="3o7r",
+            f"connection timed out, timeout {timeout:0.2f}",
+            f"{used} in use, {len(core.connecting)} connecting, {len(core.waiters)} waiting",
+        ]
+        if holders:
+            text.append(oldest_in_words(holders))
+        if cause is not None:
+            text.append(f"last connect error: {describe(cause)}")
+        error = FairQueueTimeout(
+            "; ".join(text),
+            waited=(now - waiter.since) / 1e9,
+            size=core.size,
+            max_size=core.max_size,
+            in_use=used,
+            waiting=len(core.waiters),
+            holders=holders,
+            connect_error=cause,
         )
+        error.__cause__ = cause
+        return error
 
     # -- The lock, and what follows -------------------------------------------------------------------------------
 
@@ -304,6 +333,13 @@ class FairQueuePool(Pool):
         self._begin()
 
 
+class FairQueueTimeout(PoolTimeout, exc.TimeoutError):
+    """SQLAlchemy's error for a caller that got no connection in time, with the fields of `PoolTimeout`."""
+
+    # QueuePool's, which leads to its page in SQLAlchemy's documentation.
+    code = "3o7r"
+
+
 class _Parker(Protocol):
     """Where a caller waits until it is served."""
 
@@ -355,5 +391,5 @@ def _heal_all() -> None:
 
 os.register_at_fork(after_in_child=_heal_all)
 
-#: Stands for the call site, which is far above, in the application.
-_CODE = FairQueuePool._do_get.__code__
+#: The call site of a checkout for which nothing of the application's asked.
+_UNKNOWN = FairQueuePool._do_get.__code__, 0
