@@ -1,124 +1,121 @@
-"""FairQueuePool beside QueuePool, as SQLAlchemy's pool: `python benchmarks/pool_sqlalchemy.py`.
+"""FairQueuePool beside SQLAlchemy's own pools, as SQLAlchemy's pool: `python benchmarks/pool_sqlalchemy.py`.
 
 What a checkout and a checkin cost, in rounds that take turns; and how often each caller is served while more of
 them ask than there are connections.
 """
 
 import asyncio
-import platform
-import statistics
-import threading
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, QueuePool
-from sqlalchemy.util import greenlet_spawn
+import _peers as peers
+from _measuring import Cost, Stopwatch, begin, in_turns, in_turns_of_tasks, show_costs, show_table, together
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from poolhouse.pool.sqlalchemy import FairQueuePool
 
-ROUNDS, CALLS = 15, 20_000
+ROUNDS, CYCLES = 15, 20_480
 CLIENTS, CONNECTIONS = 100, 10
-HOLD, SECONDS = 0.01, 3.0
+HOLD_S, SECONDS = 0.01, 3.0
+
+FAIR = "poolhouse FairQueuePool"
 
 
-class Connection:
-    """A DB-API connection that costs nothing."""
+def cost_in_a_thread() -> None:
+    """Print what take and give back cost in one thread."""
 
-    def close(self) -> None:
-        pass
+    def run(peer: peers.Peer) -> Callable[[], Cost]:
+        connect = peer.getconn
 
-    def commit(self) -> None:
-        pass
+        def pairs() -> Cost:
+            with Stopwatch(CYCLES) as watch:
+                for _ in range(CYCLES):
+                    connect().close()
+            return watch.cost
 
-    def rollback(self) -> None:
-        pass
+        return pairs
 
-
-class AsyncDialect(DefaultDialect):
-    """What SQLAlchemy's asyncio pools look at."""
-
-    is_async = True
-    has_terminate = True
-
-    def do_terminate(self, dbapi_connection: Any) -> None:
-        pass
+    kinds = {FAIR: FairQueuePool, "QueuePool": QueuePool}
+    compared = {name: run(peers.queue_pool(5, kind=kind)) for name, kind in kinds.items()}
+    show_costs("connect().close()", in_turns(compared, ROUNDS))
 
 
-def microseconds(pool: Pool) -> float:
-    """Of one checkout and checkin, in one round."""
-    connect = pool.connect
-    began = time.perf_counter_ns()
-    for _ in range(CALLS):
-        connect().close()
-    return (time.perf_counter_ns() - began) / CALLS / 1000
+async def cost_in_a_task() -> None:
+    """Print what they cost in one task, each in a greenlet, as SQLAlchemy's engine calls them."""
+
+    def run(peer: peers.Peer) -> Callable[[], Awaitable[Cost]]:
+        get, put = peer.getconn, peer.putconn
+
+        async def pairs() -> Cost:
+            with Stopwatch(CYCLES) as watch:
+                for _ in range(CYCLES):
+                    await put(await get())
+            return watch.cost
+
+        return pairs
+
+    kinds = {FAIR: FairQueuePool, "AsyncAdaptedQueuePool": AsyncAdaptedQueuePool}
+    compared = {name: run(await peers.queue_pool_of_tasks(5, kind=kind)) for name, kind in kinds.items()}
+    show_costs("asyncio: connect().close()", await in_turns_of_tasks(compared, ROUNDS // 3))
 
 
-def cost() -> None:
-    """Print the medians, and the ratio of the rounds."""
-    pools = [kind(Connection, pool_size=5) for kind in (QueuePool, FairQueuePool)]
-    rounds = [[microseconds(pool) for pool in pools] for _ in range(ROUNDS)]
-    theirs, ours = (statistics.median(figures) for figures in zip(*rounds, strict=True))
-    ratio = statistics.median(b / a for a, b in rounds)
-    print(f"connect().close()    QueuePool {theirs:.2f} µs    FairQueuePool {ours:.2f} µs    {ratio:.2f} ×")
-
-
-def report(name: str, served: list[int], longest: list[float]) -> None:
+def show_fairness(clients: str, outcomes: dict[str, tuple[list[int], list[float]]]) -> None:
     """Print how often the luckiest and the unluckiest client were served."""
-    print(f"  {name:24} served {min(served):4} … {max(served):4} times    longest wait {max(longest):.2f} s")
+    rows = [
+        [name, f"{min(served)} … {max(served)}", f"{max(longest):.2f} s"]
+        for name, (served, longest) in outcomes.items()
+    ]
+    title = f"{CLIENTS} {clients} on {CONNECTIONS}, {HOLD_S * 1000:g} ms holds, {SECONDS:g} s"
+    show_table([title, "served each", "longest wait"], rows)
 
 
-def threads(kind: type[QueuePool] | type[FairQueuePool]) -> None:
-    """Print how fairly threads are served."""
-    pool = kind(Connection, pool_size=CONNECTIONS, max_overflow=0, timeout=30)
+def fairness_of_threads(kind: Any) -> tuple[list[int], list[float]]:
+    """How often each thread is served, and its longest wait."""
+    peer = peers.queue_pool(CONNECTIONS, kind=kind)
     served, longest = [0] * CLIENTS, [0.0] * CLIENTS
     until = time.monotonic() + SECONDS
 
     def client(number: int) -> None:
         while (asked_at := time.monotonic()) < until:
-            conn = pool.connect()
+            conn = peer.getconn()
             longest[number] = max(longest[number], time.monotonic() - asked_at)
-            time.sleep(HOLD)
-            conn.close()
+            time.sleep(HOLD_S)
+            peer.putconn(conn)
             served[number] += 1
 
-    clients = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
-    for thread in clients:
-        thread.start()
-    for thread in clients:
-        thread.join()
-    report(kind.__name__, served, longest)
+    together(CLIENTS, client)
+    return served, longest
 
 
-async def tasks(kind: type[QueuePool] | type[FairQueuePool]) -> None:
-    """Print how fairly tasks are served."""
-    pool = kind(Connection, pool_size=CONNECTIONS, max_overflow=0, timeout=30, dialect=AsyncDialect())
+async def fairness_of_tasks(kind: Any) -> tuple[list[int], list[float]]:
+    """The same of tasks."""
+    peer = await peers.queue_pool_of_tasks(CONNECTIONS, kind=kind)
     served, longest = [0] * CLIENTS, [0.0] * CLIENTS
     until = time.monotonic() + SECONDS
 
     async def client(number: int) -> None:
         while (asked_at := time.monotonic()) < until:
-            conn = await greenlet_spawn(pool.connect)
+            conn = await peer.getconn()
             longest[number] = max(longest[number], time.monotonic() - asked_at)
-            await asyncio.sleep(HOLD)
-            await greenlet_spawn(conn.close)
+            await asyncio.sleep(HOLD_S)
+            await peer.putconn(conn)
             served[number] += 1
 
     await asyncio.gather(*(client(number) for number in range(CLIENTS)))
-    report(kind.__name__, served, longest)
+    return served, longest
 
 
 def main() -> None:
     """Print all tables."""
-    print(f"CPython {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}\n")
-    cost()
-    print(f"\n{CLIENTS} threads on {CONNECTIONS} connections, held {HOLD * 1000:g} ms, for {SECONDS:g} s")
-    threads(QueuePool)
-    threads(FairQueuePool)
-    print(f"\n{CLIENTS} tasks on {CONNECTIONS} connections, held {HOLD * 1000:g} ms, for {SECONDS:g} s")
-    asyncio.run(tasks(AsyncAdaptedQueuePool))
-    asyncio.run(tasks(FairQueuePool))
+    begin("SQLAlchemy")
+    cost_in_a_thread()
+    asyncio.run(cost_in_a_task())
+    show_fairness(
+        "threads", {FAIR: fairness_of_threads(FairQueuePool), "QueuePool": fairness_of_threads(QueuePool)}
+    )
+    tasks = {FAIR: FairQueuePool, "AsyncAdaptedQueuePool": AsyncAdaptedQueuePool}
+    show_fairness("tasks", {name: asyncio.run(fairness_of_tasks(kind)) for name, kind in tasks.items()})
 
 
 if __name__ == "__main__":
