@@ -13,7 +13,7 @@ from poolhouse.pool.base import BasePool, describe, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason, Return
-from poolhouse.pool.options import SECOND
+from poolhouse.pool.options import PROBE_LIMIT, SECOND
 from poolhouse.pool.slot import Slot
 
 if TYPE_CHECKING:
@@ -192,12 +192,14 @@ class AsyncClients(BasePool, Generic[ACT]):
             elif (vet := core.vet(slot, self._now())) is Vet.NOTHING:
                 conn = slot.conn
             else:
-                conn = await self._vetted(waiter, slot, vet, deadline)
+                # Who does not wait in line has no time left already: an idle connection is still checked in peace.
+                limit = deadline if may_wait else self._now() + PROBE_LIMIT
+                conn = await self._vetted(waiter, slot, vet, limit)
             if conn is not None:
                 core.accept(waiter, self._now())
                 return conn
             is_first = True
-            if self._now() >= deadline:
+            if may_wait and self._now() >= deadline:
                 core.time_out(waiter, self._now())
                 raise self._timed_out(waiter)
 

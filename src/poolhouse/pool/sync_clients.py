@@ -11,7 +11,7 @@ from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.crew import Crew, Turn
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason
-from poolhouse.pool.options import SECOND
+from poolhouse.pool.options import PROBE_LIMIT, SECOND
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_work import Work
 from poolhouse.pool.threads import Threads
@@ -234,12 +234,14 @@ class Clients(BasePool, Generic[CT]):
             elif (vet := self._core.vet(slot, self._now())) is Vet.NOTHING:
                 conn = slot.conn
             else:
-                conn = self._vetted(waiter, slot, vet, deadline)
+                # Who does not wait in line has no time left already: an idle connection is still checked in peace.
+                limit = deadline if may_wait else self._now() + PROBE_LIMIT
+                conn = self._vetted(waiter, slot, vet, limit)
             if conn is not None:
                 self._core.accept(waiter, self._now())
                 return conn
             is_first = True
-            if self._now() >= deadline:
+            if may_wait and self._now() >= deadline:
                 self._turn(self._core.time_out, waiter, self._now())
                 raise self._timed_out(waiter)
 

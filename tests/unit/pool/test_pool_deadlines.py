@@ -52,6 +52,50 @@ def test_in_tasks_a_check_that_never_ends_is_cut_off_when_the_time_is_over() -> 
     run(main(), clock)
 
 
+def test_in_threads_a_timeout_of_zero_leaves_the_check_of_an_idle_connection_its_time() -> None:
+    threads = VirtualThreads(VirtualClock())
+
+    def main() -> None:
+        driver = FakeDriver(threads.sleep, threads.parker)
+        pool: ConnectionPool[FakeConnection] = ConnectionPool(
+            driver=driver, clock=threads.clock, threads=threads, min_size=1, open=True, check=driver.probe
+        )
+        pool.wait()
+        driver.always("probe", Does.SLOW)
+        pool.putconn(pool.getconn(timeout=0))
+        assert pool.get_stats().get("connections_lost", 0) == 0
+        driver.always("probe", Does.NEVER)
+        began = threads.clock.monotonic()
+        with pytest.raises(PoolTimeout):
+            pool.getconn(timeout=0)
+        assert threads.clock.monotonic() - began == pytest.approx(5.0)
+        pool.close()
+
+    threads.run(main)
+
+
+def test_in_tasks_a_timeout_of_zero_leaves_the_check_of_an_idle_connection_its_time() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(
+            driver=driver, clock=clock, min_size=1, open=False, check=driver.probe
+        )
+        await pool.open(wait=True)
+        driver.always("probe", Does.SLOW)
+        await pool.putconn(await pool.getconn(timeout=0))
+        assert pool.get_stats().get("connections_lost", 0) == 0
+        driver.always("probe", Does.NEVER)
+        began = clock.monotonic()
+        with pytest.raises(PoolTimeout):
+            await pool.getconn(timeout=0)
+        assert clock.monotonic() - began == pytest.approx(5.0)
+        await pool.close()
+
+    run(main(), clock)
+
+
 def test_a_task_that_is_cancelled_during_a_check_or_at_the_end_of_its_block_is_told_at_once() -> None:
     # psycopg/psycopg#1371, #1401.
     clock = VirtualClock()
