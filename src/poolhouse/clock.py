@@ -11,11 +11,10 @@ class Clock(Protocol):
     """Where seconds come from."""
 
     def monotonic(self) -> float:
-        """Seconds since an unknown instant; never falls. For durations and deadlines."""
-        ...
+        """Seconds since an unknown instant; never falls. For durations and deadlines.
 
-    def monotonic_ns(self) -> int:
-        """`monotonic` in whole nanoseconds."""
+        A new object at each call: pools tell their calls apart by it.
+        """
         ...
 
     def wall_time(self) -> float:
@@ -27,5 +26,4 @@ class SystemClock:
     """The operating system's clocks."""
 
     monotonic = staticmethod(time.monotonic)
-    monotonic_ns = staticmethod(time.monotonic_ns)
     wall_time = staticmethod(time.time)

@@ -24,9 +24,9 @@ class Clock:
     """Stands for the module ``time`` in what is measured."""
 
     def __init__(self) -> None:
-        self.now = 10**9
+        self.now = 1.0
 
-    def monotonic_ns(self) -> int:
+    def monotonic(self) -> float:
         return self.now
 
     @staticmethod
@@ -178,9 +178,9 @@ def _raise(error: Exception) -> None:
 
 def test_waits_and_uses_last_from_call_to_return(clock: Clock):
     m = Measured(**QUEUE)
-    event.listen(m.engine, "checkout", lambda *args: setattr(clock, "now", clock.now + 7_000_000))
+    event.listen(m.engine, "checkout", lambda *args: setattr(clock, "now", clock.now + 0.007))
     raw = m.engine.raw_connection()
-    clock.now += 30_000_000
+    clock.now += 0.030
     raw.close()
     reading = m.read()
     assert reading.wait is not None
@@ -191,7 +191,7 @@ def test_waits_and_uses_last_from_call_to_return(clock: Clock):
 
 def test_a_connect_takes_from_the_attempt_to_the_connection(clock: Clock):
     m = Measured(**QUEUE)
-    event.listen(m.engine, "do_connect", lambda *args: setattr(clock, "now", clock.now + 50_000_000))
+    event.listen(m.engine, "do_connect", lambda *args: setattr(clock, "now", clock.now + 0.050))
     m.engine.connect().close()
     reading = m.read()
     assert reading.create is not None
@@ -226,9 +226,9 @@ def test_a_creator_that_an_application_exchanges_costs_the_time_of_a_connect_and
 def test_a_use_ends_with_detach(clock: Clock):
     m = Measured(**QUEUE)
     raw = m.engine.raw_connection()
-    clock.now += 5_000_000
+    clock.now += 0.005
     raw.detach()
-    clock.now += 10**9
+    clock.now += 1.0
     raw.close()
     reading = m.read()
     assert reading.use is not None
@@ -238,9 +238,9 @@ def test_a_use_ends_with_detach(clock: Clock):
 def test_a_nested_checkout_of_a_thread_is_one_use(clock: Clock):
     m = Measured(poolclass=SingletonThreadPool)
     outer = m.engine.raw_connection()
-    clock.now += 2_000_000
+    clock.now += 0.002
     inner = m.engine.raw_connection()
-    clock.now += 3_000_000
+    clock.now += 0.003
     inner.close()
     outer.close()
     reading = m.read()
@@ -251,7 +251,7 @@ def test_a_nested_checkout_of_a_thread_is_one_use(clock: Clock):
 def test_an_invalidated_connection_was_used_until_then(clock: Clock):
     m = Measured(**QUEUE)
     raw = m.engine.raw_connection()
-    clock.now += 4_000_000
+    clock.now += 0.004
     raw.invalidate()
     reading = m.read()
     assert reading.use is not None

@@ -50,10 +50,6 @@ class HandClock:
         """Seconds."""
         return self.now
 
-    def monotonic_ns(self) -> int:
-        """The same in nanoseconds."""
-        return int(self.now * 1e9)
-
     def wall_time(self) -> float:
         """Seconds since the epoch."""
         return 1_700_000_000 + self.now

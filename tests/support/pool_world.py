@@ -8,7 +8,7 @@ from typing import Any
 from poolhouse.meter.meter import Meter
 from poolhouse.pool.core import BROKEN, IDLE, IN_TRANSACTION, PoolCore, Vet, Waiter
 from poolhouse.pool.jobs import Close, Connect, Job, Lane, Probe, Return
-from poolhouse.pool.options import SECOND, PoolOptions
+from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.slot import TRANSITIONS, Lease, Slot, State
 
 CODE = sys._getframe().f_code
@@ -67,7 +67,7 @@ class World:
         self.random = random.Random(seed)
         self.meter = Meter()
         self.core = PoolCore(self._options(), self.meter, self.random.random)
-        self.now = 10**12
+        self.now = 1_000.0
         self.held: list[Any] = []
         self.queued: list[Waiter] = []
         self.vetting: list[Waiter] = []
@@ -139,7 +139,7 @@ class World:
         self.verify()
 
     def fast_take(self) -> None:
-        conn = self.core.take(self.now + 0, CODE, 0)
+        conn = self.core.take(self.now + 0.0, CODE, 0)
         if conn is not None:
             self.hold(conn)
 
@@ -247,7 +247,7 @@ class World:
             self.core.connect_failed(slot, OSError("down"), self.now)
             return
         conn = Conn()
-        close = self.core.connected(slot, conn, self.random.randrange(10**9), self.now, waiter)
+        close = self.core.connected(slot, conn, self.random.random(), self.now, waiter)
         if close is not None:
             conn.is_closed = True
         elif waiter is not None:
@@ -255,7 +255,7 @@ class World:
             self.hold(conn)
 
     def pass_time(self) -> None:
-        self.now += int(self.random.choice([0.0001, 0.05, 0.6, 2.0, 30.0]) * SECOND)
+        self.now += self.random.choice([0.0001, 0.05, 0.6, 2.0, 30.0])
         deadline = self.core.next_deadline(self.now)
         self.core.tick(self.now)
         assert deadline is None or deadline > 0

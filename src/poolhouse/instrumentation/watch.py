@@ -48,10 +48,10 @@ class Stream(Protocol):
 
 
 #: A caller that is served within this time did not wait, and does not make a mark of callers waiting.
-NO_WAIT_NS = 100_000
+NO_WAIT = 0.0001
 
 #: Where a record keeps for a moment how long its connection took; unlike ``info`` it is not the application's.
-_CREATE_NS = "poolhouse.create_ns"
+_CREATE = "poolhouse.create_s"
 
 #: Who watches a pool; several engines may share one.
 _watches: "weakref.WeakKeyDictionary[Pool, PoolWatch]" = weakref.WeakKeyDictionary()
@@ -208,7 +208,7 @@ class PoolWatch:
         meter, waiting, leases = self._meter, self._waiting, self._leases
         used, waits = meter.used, meter.waits
         enter, leave, lease = waiting.append, waiting.pop, leases.setdefault
-        now, waited, reach = time.monotonic_ns, waits.append, used.reach
+        now, waited, reach = time.monotonic, waits.append, used.reach
 
         def measured_connect() -> Any:
             began = now()
@@ -216,7 +216,7 @@ class PoolWatch:
                 enter(None)  # In here, since an interrupt may come with its end, and then it must be left.
                 fairy = connect()
                 ended = now()
-                if ended - began > NO_WAIT_NS:
+                if ended - began > NO_WAIT:
                     self._has_waited()
             except BaseException as error:
                 self._not_acquired(error, began)
@@ -246,7 +246,7 @@ class PoolWatch:
 
     def _measuring_return(self, give_back: Callable[[Record], None]) -> Callable[[Record], None]:
         """The pool's way back for a record, measured: the second half of the hot path."""
-        end_lease, now, was_used = self._leases.pop, time.monotonic_ns, self._meter.uses.append
+        end_lease, now, was_used = self._leases.pop, time.monotonic, self._meter.uses.append
 
         def measured_return(record: Record) -> None:
             try:
@@ -264,7 +264,7 @@ class PoolWatch:
 
     def _measuring_creator(self, create: Callable[[Record], Any]) -> Callable[[Record], Any]:
         """The pool's creator, timed, and its failures counted; being cancelled is no failure of the database."""
-        failed, now = self._meter.connect_errors.add, time.monotonic_ns
+        failed, now = self._meter.connect_errors.add, time.monotonic
 
         def measured_creator(record: Record) -> Any:
             began = now()
@@ -273,7 +273,7 @@ class PoolWatch:
             except Exception:
                 failed()
                 raise
-            record.record_info[_CREATE_NS] = now() - began
+            record.record_info[_CREATE] = now() - began
             return connection
 
         return measured_creator
@@ -294,9 +294,9 @@ class PoolWatch:
         _tell(self._meter.waiting, len(self._waiting))
 
     @guarded
-    def _not_acquired(self, error: BaseException, began: int) -> None:
-        waited = time.monotonic_ns() - began
-        if waited > NO_WAIT_NS:
+    def _not_acquired(self, error: BaseException, began: float) -> None:
+        waited = time.monotonic() - began
+        if waited > NO_WAIT:
             self._has_waited()
         if isinstance(error, PoolTimeoutError):
             self._meter.timeouts.append(waited)
@@ -308,7 +308,7 @@ class PoolWatch:
     @guarded
     def _connected(self, connection: Any, record: Record) -> None:
         # First the count, then what makes it visible: a connection that is seen was counted.
-        self._meter.creates.append(record.record_info.pop(_CREATE_NS, 0))
+        self._meter.creates.append(record.record_info.pop(_CREATE, 0.0))
         self._inherited.discard(record)
         self._records.add(record)
         _tell(self._meter.connections, sum(self._records.look()))
@@ -321,7 +321,7 @@ class PoolWatch:
         """
         lease = self._lent.pop(record, None)
         if lease is not None:
-            self._meter.uses.append(time.monotonic_ns() - lease[0])
+            self._meter.uses.append(time.monotonic() - lease[0])
         elif record not in self._inherited:
             self._adopt(record)
 
@@ -330,11 +330,11 @@ class PoolWatch:
         lease = self._leases.pop(record, None)
         if record.in_use:
             # The record went back before this event, and somebody else has it already.
-            self._leases.setdefault(record, (time.monotonic_ns(), record.fairy_ref))
+            self._leases.setdefault(record, (time.monotonic(), record.fairy_ref))
         if lease is None:
             lease = self._lent.pop(record, None)
         if lease is not None:
-            self._meter.uses.append(time.monotonic_ns() - lease[0])
+            self._meter.uses.append(time.monotonic() - lease[0])
         if record not in self._inherited:
             self._records.detach(connection, lease and lease[1])
 
@@ -358,8 +358,8 @@ class PoolWatch:
             self._stream.add(self)
 
 
-#: Since when a record is checked out, in nanoseconds, and a reference to the proxy that the application got.
-Lease = tuple[int, Any]
+#: Since when a record is checked out, in monotonic seconds, and a reference to the proxy that the application got.
+Lease = tuple[float, Any]
 
 
 def _tell(mark: HighWater, value: int) -> None:

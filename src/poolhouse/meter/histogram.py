@@ -1,7 +1,7 @@
 """OpenTelemetry's base-2 exponential histogram of durations.
 
 At scale 3 a bucket is 2**(1/8) = 1.0905 times as wide as the one before, so a quantile read from it is within
-4.4 % of the true one. Durations are whole nanoseconds when recorded and seconds when read. Histograms of several
+4.4 % of the true one. Sums are kept in whole nanoseconds; what is read is in seconds. Histograms of several
 processes merge exactly: counts of the same bucket add up, and a finer histogram is brought to the scale of
 a coarser one by adding neighbours.
 
@@ -25,11 +25,13 @@ TOP_EXPONENT = 10
 BUCKETS = (TOP_EXPONENT - ZERO_EXPONENT) << SCALE
 FIRST_INDEX = ZERO_EXPONENT << SCALE
 
-#: Upper bounds of the zero bucket and of the buckets at scale 3, in nanoseconds, rounded down: a whole number of
-#: nanoseconds is at most the true bound exactly if it is at most the bound rounded down.
-BOUNDS_NS: tuple[int, ...] = tuple(
-    int(2.0 ** (index / (1 << SCALE)) * 1e9) for index in range(FIRST_INDEX, FIRST_INDEX + BUCKETS + 1)
+#: Upper bounds of the zero bucket and of the buckets at scale 3, in seconds.
+BOUNDS: tuple[float, ...] = tuple(
+    2.0 ** (index / (1 << SCALE)) for index in range(FIRST_INDEX, FIRST_INDEX + BUCKETS + 1)
 )
+#: The same in nanoseconds, rounded down: a whole number of nanoseconds is at most the true bound exactly if it is
+#: at most the bound rounded down.
+BOUNDS_NS: tuple[int, ...] = tuple(int(bound * 1e9) for bound in BOUNDS)
 
 
 def bucket_count(scale: int) -> int:
@@ -67,22 +69,39 @@ class Histogram:
         return self.zero + sum(self.counts)
 
     def record_all(self, durations_ns: Iterable[int]) -> None:
-        """Add durations in nanoseconds; a negative one (a clock that was set back) counts as zero.
-
-        Sorting the batch and bisecting the bounds costs about 80 ns a duration for batches of 2,048.
-        """
+        """Add durations in nanoseconds; a negative one (a clock that was set back) counts as zero."""
         batch = sorted(durations_ns)
         if not batch:
             return
-        shift = SCALE - self.scale
-        at = bisect_right(batch, BOUNDS_NS[0])
-        self.zero += at
         self.sum_ns += sum(batch) if batch[0] >= 0 else sum(n for n in batch if n > 0)
         self.max_ns = max(self.max_ns, batch[-1])
+        at = bisect_right(batch, BOUNDS_NS[0])
+        self.zero += at
+        self._count(batch, at, BOUNDS_NS)
+
+    def record_seconds(self, durations: Sequence[float]) -> None:
+        """Add durations in seconds, none of them negative. The sum of each batch is rounded to nanoseconds.
+
+        Made for batches of 2,048, of which many are too short for any bucket: those cost 15 ns each, the
+        others, which are sorted so that the bounds can be sought in them, about 70.
+        """
+        if not durations:
+            return
+        batch = [duration for duration in durations if duration > BOUNDS[0]]
+        batch.sort()
+        self.sum_ns += round(sum(durations) * 1e9)
+        if batch or self.max_ns <= BOUNDS_NS[0]:
+            self.max_ns = max(self.max_ns, round((batch[-1] if batch else max(durations)) * 1e9))
+        self.zero += len(durations) - len(batch)
+        self._count(batch, 0, BOUNDS)
+
+    def _count(self, batch: Sequence[float], at: int, bounds: Sequence[float]) -> None:
+        """Count the sorted durations from index `at` on, all beyond the zero bucket, in the unit of `bounds`."""
+        shift = SCALE - self.scale
         counts, end = self.counts, len(batch)
         while at < end:
-            index = min(bisect_left(BOUNDS_NS, batch[at]), BUCKETS)
-            following = end if index == BUCKETS else bisect_right(batch, BOUNDS_NS[index], at)
+            index = min(bisect_left(bounds, batch[at]), BUCKETS)
+            following = end if index == BUCKETS else bisect_right(batch, bounds[index], at)
             counts[(index - 1) >> shift] += following - at
             at = following
 

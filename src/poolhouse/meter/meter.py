@@ -5,20 +5,20 @@ Who may do what:
 - *Any thread, task, finalizer or signal handler, at any time*: append to the four lists, call a `Tally`, raise
   a `HighWater` or ask for its `highest`, call `Meter.fold` or `Meter.totals`. None of this waits for anybody, and
   nothing is lost. It rests on calls that CPython with a GIL does in one step (``list.append``, ``list.pop``, the
-  copy or deletion of a slice of integers, ``next(count)``) and on stores whose races are harmless, as said where
+  copy or deletion of a slice of numbers, ``next(count)``) and on stores whose races are harmless, as said where
   they are; nothing is claimed for builds without one.
 - *One thread at a time* (the reporter's): `Meter.read`.
 - *A forked child, while it has one thread*: `Meter.reset`, which keeps the same lists, tallies and marks so that
   whoever bound their methods may go on using them.
 
-The hot path is one append of whole nanoseconds a duration. Whoever sees a list at `BATCH` folds: the durations
+The hot path is one append of a duration, in seconds. Whoever sees a list at `BATCH` folds: the durations
 go into histograms, 50 ns each. The lock of folding is a list with one element: who pops it folds, who finds it
 empty leaves the work to the one who has it. That one takes what is there when it begins; what others append
 meanwhile stays for the next. A folder that is interrupted half-way (KeyboardInterrupt) gives the lock back and
 loses at most its batch.
 
 >>> meter = Meter()
->>> meter.waits.append(2_000_000)
+>>> meter.waits.append(0.002)
 >>> meter.used.reach(1)
 >>> reading = meter.read(1, lambda: Gauges(idle=1), Limits(), name="db/shop", kind="QueuePool")
 >>> reading.counters.checkouts, reading.marks[0].used, reading.gauges.used
@@ -146,7 +146,7 @@ class Meter:
     """The counters, histograms and high-water marks of one pool. See the module for who may call what.
 
     Attributes:
-        waits: How long each caller waited that got a connection, in nanoseconds; their number is the checkouts.
+        waits: How long each caller waited that got a connection, in seconds; their number is the checkouts.
         timeouts: How long each caller waited that got none in time; their number is the timeouts.
         uses: How long each connection was out, from checkout to checkin.
         creates: How long each successful connect took; their number is the connects.
@@ -178,10 +178,10 @@ class Meter:
     )
 
     def __init__(self) -> None:
-        self.waits: list[int] = []
-        self.timeouts: list[int] = []
-        self.uses: list[int] = []
-        self.creates: list[int] = []
+        self.waits: list[float] = []
+        self.timeouts: list[float] = []
+        self.uses: list[float] = []
+        self.creates: list[float] = []
         self.used = HighWater()
         self.waiting = HighWater()
         self.connections = HighWater()
@@ -321,17 +321,17 @@ def _largest(values: list[int]) -> int:
     return largest
 
 
-def _drained(values: list[int]) -> list[int]:
+def _drained(values: list[float]) -> list[float]:
     """Take what is in the list now; what is appended meanwhile stays. For the one who folds only."""
     taken = values.copy()
     del values[: len(taken)]
     return taken
 
 
-def _with(old: Histogram, durations: list[int]) -> Histogram:
+def _with(old: Histogram, durations: list[float]) -> Histogram:
     """The histogram and these durations; a copy, so that readers keep what they have read."""
     if not durations:
         return old
     new = old.copy()
-    new.record_all(durations)
+    new.record_seconds(durations)
     return new

@@ -21,7 +21,7 @@ from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.core import FULL, PoolCore
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Lane, Reason
-from poolhouse.pool.options import SECOND, Order, Shrink, size_limits
+from poolhouse.pool.options import Order, Shrink, size_limits
 from poolhouse.pool.slot import Slot
 
 if TYPE_CHECKING:
@@ -167,14 +167,14 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         tasks.discard(task)
         self._settle()
 
-    def _set_timer(self, core: PoolCore, now: int) -> None:
+    def _set_timer(self, core: PoolCore, now: float) -> None:
         core.has_new_deadline = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         deadline = core.next_deadline(now)
         if deadline is not None and self._loop is not None:
-            self._timer = self._loop.call_later(max(0.0, (deadline - now) / 1e9), self._tick)
+            self._timer = self._loop.call_later(max(0.0, deadline - now), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -238,9 +238,9 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self._now() + int(timeout * SECOND)
+        deadline = self._now() + timeout
         while tasks := self._tasks[Lane.CONNECT] | self._tasks[Lane.RETURN] | self._behind:
-            remaining = (deadline - self._now()) / 1e9
+            remaining = deadline - self._now()
             if remaining <= 0:
                 for slot in self._core.worked_on.copy():
                     self._driver.abort(slot.conn)
@@ -320,16 +320,16 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
     async def wait(self, timeout: float = 30.0) -> None:
         """See `NullConnectionPool.wait`."""
         await super().wait(timeout)
-        deadline = self._now() + int(timeout * SECOND)
+        deadline = self._now() + timeout
         while True:
             began = self._now()
             try:
-                async with asyncio.timeout((deadline - began) / 1e9):
+                async with asyncio.timeout(deadline - began):
                     conn = await self._work.connection(None)
             except Exception as error:
                 self._core.rehearsed(0, error)
                 self._log_failed_connect(error, is_loud=True)
-                await asyncio.sleep(max(0, min(FIRST_PAUSE, deadline - self._now())) / 1e9)
+                await asyncio.sleep(max(0.0, min(FIRST_PAUSE, deadline - self._now())))
                 if self._now() >= deadline:
                     await self.close()
                     raise self._incomplete(timeout, error) from error

@@ -13,7 +13,7 @@ from poolhouse.pool.base import BasePool, describe, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason, Return
-from poolhouse.pool.options import PROBE_LIMIT, SECOND
+from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Slot
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     async def _getconn_slowly(
         self,
-        now: int,
+        now: float,
         code: CodeType,
         instruction: int,
         timeout: float | None,
@@ -150,14 +150,14 @@ class AsyncClients(BasePool, Generic[ACT]):
                 woken[-1].set_result(None)
 
         waiter = Waiter(wake, code, instruction, asyncio.current_task(), now)
-        waiter.deadline = now + int(timeout * SECOND)
+        waiter.deadline = now + timeout
         try:
             conn: ACT = await self._wait_for(waiter, woken, waiter.deadline)
             if self._marks:
                 conn._pool = self  # type: ignore[attr-defined]  # psycopg's
             if self.hooks.acquired is not None:
                 core = self._core
-                tell(self.hooks.acquired, conn, (self._now() - now) / 1e9, core.size, core.free)
+                tell(self.hooks.acquired, conn, self._now() - now, core.size, core.free)
             if checkout is not None:
                 checkout._conn = conn
             return conn
@@ -166,7 +166,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             self._settle()
             raise
 
-    async def _wait_for(self, waiter: Waiter, woken: list[asyncio.Future[None]], deadline: int) -> Any:
+    async def _wait_for(self, waiter: Waiter, woken: list[asyncio.Future[None]], deadline: float) -> Any:
         """A connection for the waiter, vetted."""
         core = self._core
         is_first = False
@@ -203,13 +203,13 @@ class AsyncClients(BasePool, Generic[ACT]):
                 core.time_out(waiter, self._now())
                 raise self._timed_out(waiter)
 
-    async def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: int) -> Any:
+    async def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float) -> Any:
         """The slot's connection, if it is alive; ``None`` if it was not, and is gone."""
         conn = slot.conn
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
         task = asyncio.ensure_future(self._work.examine(conn, with_check=vet is Vet.CHECK))
-        guard = get_running_loop().call_later((deadline - self._now()) / 1e9, self._driver.abort, conn)
+        guard = get_running_loop().call_later(deadline - self._now(), self._driver.abort, conn)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -233,10 +233,10 @@ class AsyncClients(BasePool, Generic[ACT]):
         self._core.probed(slot, is_alive, self._now())
         self._settle()
 
-    async def _connect_here(self, waiter: Waiter, slot: Slot, deadline: int) -> Any:
+    async def _connect_here(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
         """A null pool's connection, made by the client itself."""
         began = self._now()
-        remaining = max(0.0, (deadline - began) / 1e9)
+        remaining = max(0.0, deadline - began)
         try:
             async with asyncio.timeout(remaining):
                 conn = await self._work.connection(remaining)
@@ -251,7 +251,7 @@ class AsyncClients(BasePool, Generic[ACT]):
         now = self._now()
         job = self._core.connected(slot, conn, now - began, now, waiter)
         self._settle()
-        tell(self.hooks.connected, conn, (now - began) / 1e9)
+        tell(self.hooks.connected, conn, now - began)
         if job is not None:
             waiter.slot = None
             await self._work.close(job)
@@ -306,7 +306,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             raise self._foreign(conn) from None
         self._settle()
         if lease is not None:
-            tell(self.hooks.released, conn, (now - lease[1]) / 1e9)
+            tell(self.hooks.released, conn, now - lease[1])
         if isinstance(job, Close) and job.reason is Reason.BROKEN:
             logger.warning("discarding closed connection: %s", conn)
         return job

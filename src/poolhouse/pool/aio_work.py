@@ -11,7 +11,7 @@ from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
 from poolhouse.pool.drivers.protocol import AsyncDriver
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
-from poolhouse.pool.options import PROBE_LIMIT, SECOND
+from poolhouse.pool.options import PROBE_LIMIT
 
 
 async def _result(value: Any) -> Any:
@@ -26,7 +26,7 @@ class AsyncWork:
         self,
         name: str,
         driver: AsyncDriver,
-        now: Callable[[], int],
+        now: Callable[[], float],
         hooks: PoolHooks,
         conninfo: Any,
         kwargs: Any,
@@ -99,13 +99,13 @@ class AsyncWork:
             return
         now = self._now()
         close = self.core.connected(job.slot, conn, now - began, now)
-        tell(self._hooks.connected, conn, (now - began) / 1e9)
+        tell(self._hooks.connected, conn, now - began)
         if close is not None:
             await self.close(close)
 
     async def _probe(self, job: Probe) -> None:
         conn, is_alive = job.slot.conn, False
-        guard = asyncio.get_running_loop().call_later(PROBE_LIMIT / SECOND, self._driver.abort, conn)
+        guard = asyncio.get_running_loop().call_later(PROBE_LIMIT, self._driver.abort, conn)
         try:
             is_alive = await self.is_alive(conn)
         finally:

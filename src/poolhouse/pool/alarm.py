@@ -14,29 +14,29 @@ class Alarm:
     """Wakes, at its deadline, each client that still stands in the core's queue then.
 
     Attributes:
-        rings_at: When it will next look, in monotonic nanoseconds. Who begins to wait with a deadline before
+        rings_at: When it will next look, in monotonic seconds. Who begins to wait with a deadline before
             this calls `set`.
     """
 
     __slots__ = ("_core", "_now", "_timer", "rings_at")
 
-    def __init__(self, core: PoolCore, now: Callable[[], int]) -> None:
+    def __init__(self, core: PoolCore, now: Callable[[], float]) -> None:
         """An alarm that is not set.
 
         Args:
             core: Whose clients to wake.
-            now: Monotonic nanoseconds.
+            now: Monotonic seconds.
         """
         self._core = core
         self._now = now
         self._timer: TimerHandle | None = None
         self.rings_at = FOREVER
 
-    def set(self, deadline: int) -> None:
-        """Ring at this deadline, in monotonic nanoseconds, and no later."""
+    def set(self, deadline: float) -> None:
+        """Ring at this deadline, in monotonic seconds, and no later."""
         self.stop()
         self.rings_at = deadline
-        self._timer = get_running_loop().call_later(max(0, deadline - self._now()) / 1e9, self._ring)
+        self._timer = get_running_loop().call_later(max(0.0, deadline - self._now()), self._ring)
 
     def stop(self) -> None:
         """Do not ring."""
@@ -46,7 +46,7 @@ class Alarm:
         self.rings_at = FOREVER
 
     def _ring(self) -> None:
-        # The loop counts in fractions of a second and may be some nanoseconds early.
+        # The loop counts in fractions of a second and may be a little early.
         now = max(self._now(), self.rings_at)
         self._timer, self.rings_at = None, FOREVER
         waiters = list(self._core.waiters)

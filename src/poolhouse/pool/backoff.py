@@ -1,16 +1,14 @@
 """When to connect again after a failure, and when to speak of it.
 
-All times are monotonic nanoseconds. Nothing here reads a clock or draws a number: both come in as arguments.
+All times are monotonic seconds. Nothing here reads a clock or draws a number: both come in as arguments.
 """
 
 from collections.abc import Callable
 
-from poolhouse.pool.options import SECOND
-
 #: The pause after the first failed attempt; it doubles with each further one.
-FIRST_PAUSE = 1 * SECOND
+FIRST_PAUSE = 1.0
 #: While a client waits: the pause between two probes of a server that is down, give or take a fifth.
-PROBE_PAUSE = 80 * SECOND // 1000
+PROBE_PAUSE = 0.08
 
 
 class Outage:
@@ -34,14 +32,14 @@ class Outage:
         "started_at",
     )
 
-    def __init__(self, now: int, error: BaseException, random: Callable[[], float]) -> None:
+    def __init__(self, now: float, error: BaseException, random: Callable[[], float]) -> None:
         self._random = random
         self.started_at = self._loud_at = now
         self._waited = FIRST_PAUSE
         self._restart_pauses()
         self._record(now, error)
 
-    def fail(self, now: int, error: BaseException) -> bool:
+    def fail(self, now: float, error: BaseException) -> bool:
         """Record a further failed attempt.
 
         Returns:
@@ -57,19 +55,19 @@ class Outage:
         """Double the pause: called for an attempt that failed with nobody waiting."""
         self._pause *= 2
 
-    def restart(self, now: int) -> None:
+    def restart(self, now: float) -> None:
         """Begin a new series of attempts, after `reconnect_timeout`."""
         self.started_at = now
         self._restart_pauses()
 
-    def next_attempt_at(self, is_somebody_waiting: bool) -> int:
+    def next_attempt_at(self, is_somebody_waiting: bool) -> float:
         """When the next attempt is due."""
         pause = self._pause * self._jitter
         if is_somebody_waiting:
             pause = min(pause, self._probe_pause)
-        return self.failed_at + int(pause)
+        return self.failed_at + pause
 
-    def _record(self, now: int, error: BaseException) -> None:
+    def _record(self, now: float, error: BaseException) -> None:
         self.failed_at = now
         self.error = error
         # Drawn once an attempt, so that asking for the deadline twice gives the same answer.

@@ -121,7 +121,7 @@ class BasePool:
             )
         self._errors = errors_for(self._driver.error_base)
         self._clock = clock
-        self._now: Callable[[], int] = clock.monotonic_ns
+        self._now: Callable[[], float] = clock.monotonic
         self._status: Callable[[Any], int] = self._driver.status
         self.meter = Meter()
         self._options = PoolOptions(
@@ -233,7 +233,7 @@ class BasePool:
     def _timed_out(self, waiter: Waiter) -> PoolTimeout:
         """The exception for a client whose time is over: what is known of the reason."""
         core, now = self._core, self._now()
-        waited = max(0, now - waiter.since) / 1e9
+        waited = max(0.0, now - waiter.since)
         tell(self.hooks.timed_out, waited)
         size, used, holders = core.size, core.used, core.holders(now)
         text = [f"no connection after {waited:.2f} s: {used} of {core.max_size or size} in use"]
@@ -304,7 +304,7 @@ class BasePool:
             logger.warning(
                 "pool %r: a connection has been held for %.1f s by %s%s",
                 self.name,
-                held / 1e9,
+                held,
                 _site_of(lease),
                 _where_now(lease),
             )
@@ -313,7 +313,7 @@ class BasePool:
                 "pool %r: the connection held by %s was returned after all, after %.1f s",
                 self.name,
                 _site_of(lease),
-                held / 1e9,
+                held,
             )
 
     def _log_failed_connect(self, error: BaseException, *, is_loud: bool) -> None:

@@ -1,6 +1,6 @@
 """The pool itself: who has which connection, who waits, what is to be done. No clock, lock, thread or I/O.
 
-Time comes in with each call, in monotonic nanoseconds; connections come in when the shell has made them; jobs go
+Time comes in with each call, in monotonic seconds; connections come in when the shell has made them; jobs go
 out (`next_job`), and so do the waiters to wake (`woken`) and what is to be told (`notices`).
 
 Who owns a slot
@@ -73,7 +73,7 @@ class PoolCore(Upkeep):
 
     __slots__ = ()
 
-    def open(self, now: int) -> None:
+    def open(self, now: float) -> None:
         """Begin to serve and to connect. Once closed, a core stays closed."""
         assert not self.was_closed, "a closed core is not opened again"
         if not self.is_open:
@@ -83,7 +83,7 @@ class PoolCore(Upkeep):
             self.has_new_deadline = True
             self._attend()
 
-    def close(self, now: int) -> None:
+    def close(self, now: float) -> None:
         """Refuse whoever waits and close what is free. What is leased is closed when it comes back."""
         self.is_open, self.was_closed = False, True
         self.attention = True
@@ -100,7 +100,7 @@ class PoolCore(Upkeep):
         while (slot := self._claim_next()) is not None:
             self._discard(slot, Reason.CLOSED)
 
-    def drain(self, now: int) -> None:
+    def drain(self, now: float) -> None:
         """Replace every connection: free ones now, the others when they come back."""
         self.generation += 1
         self._stale = len(self.slots)
@@ -109,7 +109,7 @@ class PoolCore(Upkeep):
             self._discard(slot, Reason.DRAINED)
         self._pump(now)
 
-    def resize(self, min_size: int, max_size: int, now: int) -> None:
+    def resize(self, min_size: int, max_size: int, now: float) -> None:
         """Change the limits; connections beyond `max_size` go, free ones first."""
         self.min_size, self.max_size = min_size, max_size
         self._target = min(self._target, max_size)
@@ -118,7 +118,7 @@ class PoolCore(Upkeep):
             self._discard(slot, Reason.SHRUNK)
         self._pump(now)
 
-    def retire(self, now: int) -> None:
+    def retire(self, now: float) -> None:
         """Keep nothing any more: close what is free, and what comes back once nobody waits."""
         self.max_kept = 0
         self._attend()

@@ -101,7 +101,7 @@ class Turn:
             conn, token = self.lost.popleft()
             lease = core.leases.get(id(conn))
             if lease is not None and is_of_call(lease, token):
-                core.interrupted_give(conn, lease, self._clock.monotonic_ns())
+                core.interrupted_give(conn, lease, self._clock.monotonic())
 
 
 class Crew:
@@ -141,15 +141,15 @@ class Crew:
         self._resting: dict[Lane, list[Parker]] = {lane: [] for lane in Lane}
         self._keeper: Parker | None = None
         self._keeper_wakes_at: float = 0.0
-        self._guards: dict[object, tuple[int, Any]] = {}
+        self._guards: dict[object, tuple[float, Any]] = {}
         self._is_dismissed = False
         #: Woken when the pool is full, and whenever a worker has run out of work.
         self.watchers: list[Parker] = []
 
     # -- For the pool -------------------------------------------------------------------------------------------
 
-    def guard(self, key: object, conn: Any, deadline: int) -> None:
-        """Abort whatever call on `conn` is not over (`unguard`) at `deadline`, in monotonic nanoseconds."""
+    def guard(self, key: object, conn: Any, deadline: float) -> None:
+        """Abort whatever call on `conn` is not over (`unguard`) at `deadline`, in monotonic seconds."""
         self._guards[key] = (deadline, conn)
         if deadline < self._keeper_wakes_at:
             self._wake_keeper()
@@ -193,18 +193,18 @@ class Crew:
         assert keeper is not None, "the keeper's place is made before its thread"
         while not self._is_dismissed:
             try:
-                now = self._clock.monotonic_ns()
+                now = self._clock.monotonic()
                 for key, (deadline, conn) in list(self._guards.items()):
                     if deadline <= now and self._guards.pop(key, None) is not None:
                         self._abort(conn)
                 self.turn(self._tick_locked, now)
             except Exception:
                 logger.exception("pool %r: unexpected; going on", self._name)
-                self._keeper_wakes_at = self._clock.monotonic_ns() + 1e9
-            pause = (self._keeper_wakes_at - self._clock.monotonic_ns()) / 1e9
+                self._keeper_wakes_at = self._clock.monotonic() + 1.0
+            pause = self._keeper_wakes_at - self._clock.monotonic()
             keeper.park(None if pause == float("inf") else pause)
 
-    def _tick_locked(self, now: int) -> None:
+    def _tick_locked(self, now: float) -> None:
         self._core.tick(now)
         self._core.has_new_deadline = False
         due = [deadline for deadline, _ in list(self._guards.values())]
@@ -219,7 +219,7 @@ class Crew:
         calls: list[Callable[[], None]] = []
         if self._is_dismissed:
             return calls
-        core, now = self._core, self._clock.monotonic_ns()
+        core, now = self._core, self._clock.monotonic()
         for lane in Lane if core.has_jobs(now) else ():
             if not core.has_job(lane, now):
                 continue
@@ -261,7 +261,7 @@ class Crew:
                 return
 
     def _next_job_locked(self, lane: Lane, parker: Parker) -> Job | None:
-        job = self._core.next_job(lane, self._clock.monotonic_ns())
+        job = self._core.next_job(lane, self._clock.monotonic())
         if job is None:
             self._resting[lane].append(parker)
         return job

@@ -47,7 +47,7 @@ def connects_for(
     return max(1, min(max(connecting, wanted_before), waiting))
 
 
-def review_at(*, waiting: int, leased_since: list[int], connect_time: float) -> int | None:
+def review_at(*, waiting: int, leased_since: list[float], connect_time: float) -> float | None:
     """When, if nothing is returned until then, the holds will have become long enough for `connects_for` to grow.
 
     Args:
@@ -61,4 +61,5 @@ def review_at(*, waiting: int, leased_since: list[int], connect_time: float) -> 
     if not waiting or not leased_since:
         return None
     mean_since = sum(leased_since) / len(leased_since)
-    return int(mean_since + connect_time * len(leased_since) / waiting) + 1
+    # A microsecond later: then it is true however the numbers are rounded.
+    return mean_since + connect_time * len(leased_since) / waiting + 1e-6

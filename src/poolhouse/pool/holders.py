@@ -32,18 +32,15 @@ def site_of(code: CodeType, instruction: int) -> str:
     return f"{path}:{line or code.co_firstlineno} in {code.co_qualname}"
 
 
-def holders_of(leases: Iterable[Lease], now: int) -> tuple[Holder, ...]:
+def holders_of(leases: Iterable[Lease], now: float) -> tuple[Holder, ...]:
     """The holders among `leases`, the one with the oldest lease first."""
-    grouped: dict[tuple[CodeType, int], list[int]] = {}
+    grouped: dict[tuple[CodeType, int], list[float]] = {}
     for _slot, since, code, instruction, _waiter in leases:
         if code is not None:
             grouped.setdefault((code, instruction), []).append(now - since)
     return tuple(
         sorted(
-            (
-                Holder(site_of(*site), len(ages), max(ages) / 1e9, sum(ages) / 1e9)
-                for site, ages in grouped.items()
-            ),
+            (Holder(site_of(*site), len(ages), max(ages), sum(ages)) for site, ages in grouped.items()),
             key=lambda holder: -holder.oldest_s,
         )
     )

@@ -87,14 +87,14 @@ class HeldLong(NamedTuple):
     """A client has had a connection for longer than `hold_warning`."""
 
     lease: Lease
-    held: int
+    held: float
 
 
 class ReturnedAfterAll(NamedTuple):
     """A connection of which `HeldLong` told has come back."""
 
     lease: Lease
-    held: int
+    held: float
 
 
 #: The pool has its `min_size` connections for the first time since it was opened.

@@ -13,7 +13,7 @@ from poolhouse.meter.meter import BATCH, HighWater, Meter
 from poolhouse.meter.reading import Gauges, Limits, Mark
 from poolhouse.pool.holders import Holder, holders_of
 from poolhouse.pool.jobs import Close, Job, Lane, Notice, Probe, Reason
-from poolhouse.pool.options import PoolOptions, nanoseconds
+from poolhouse.pool.options import PoolOptions, duration
 from poolhouse.pool.slot import Lease, Slot, State
 from poolhouse.pool.stats import Counts
 from poolhouse.pool.waiter import Waiter
@@ -118,15 +118,15 @@ class Ledger:
         #: The most connections in use in those intervals of the meter that ended since the last look for `shrink`.
         self._peak_used = 0
         self._was_exhausted = False
-        self._lifetime = nanoseconds(options.max_lifetime)
-        self._hold_warning = nanoseconds(options.hold_warning)
-        self._check_idle = -1 if options.check_idle is None else nanoseconds(options.check_idle)
-        look_after = nanoseconds(options.look_after)
+        self._lifetime = duration(options.max_lifetime)
+        self._hold_warning = duration(options.hold_warning)
+        self._check_idle = -1.0 if options.check_idle is None else duration(options.check_idle)
+        look_after = duration(options.look_after)
         if options.check_idle is not None:
             look_after = min(look_after, self._check_idle)
         #: Short beside the lifetime, so that what is fit when it comes back is not expired while it is.
-        self._look_after = min(look_after, self._lifetime // 20)
-        self._suspect_before = 0
+        self._look_after = min(look_after, self._lifetime / 20)
+        self._suspect_before = 0.0
         #: How large the pool has grown and has not been shrunk since: what is lost below that is replaced.
         self._target = options.min_size
         self._stale = 0
@@ -135,7 +135,7 @@ class Ledger:
         self._warned: dict[int, Lease] = {}
         self._lanes: dict[Lane, deque[Job]] = {CONNECT: deque(), RETURN: deque()}
 
-    def take(self, now: int, code: CodeType, instruction: int) -> Any:
+    def take(self, now: float, code: CodeType, instruction: int) -> Any:
         """A free connection, fit to be used as it is; ``None`` if the slow path must look.
 
         Safe without a lock, because ``popleft``, ``setdefault`` and ``pop`` are one operation each under the GIL:
@@ -144,7 +144,7 @@ class Ledger:
         lease goes first and the hint back after it, as a return does, and the slow path looks next.
 
         Args:
-            now: A fresh ``monotonic_ns()``: the identity of this very object marks the lease as this call's,
+            now: A fresh ``monotonic()``: the identity of this very object marks the lease as this call's,
                 so that `interrupted_take` can find it whatever instruction an exception came at.
             code: The call site's code object,
             instruction: and the offset of the instruction in it.
@@ -169,7 +169,7 @@ class Ledger:
         waits.append(0)
         return slot.conn
 
-    def give(self, key: int, lease: Lease, now: int) -> bool:
+    def give(self, key: int, lease: Lease, now: float) -> bool:
         """Take back a connection that is idle on the server; False if the slow path (`put`) must decide.
 
         Safe without a lock: everything is decided and written while the lease still stands; then it goes, by
@@ -238,7 +238,7 @@ class Ledger:
         kept = (self.max_size or None) if self.max_kept is None else self.max_kept
         return Limits(max_open=self.max_size or None, max_idle=kept, min_idle=self.min_size)
 
-    def holders(self, now: int) -> tuple[Holder, ...]:
+    def holders(self, now: float) -> tuple[Holder, ...]:
         """Who has connections, the oldest lease first."""
         return holders_of(list(self.leases.values()), now)
 
@@ -269,7 +269,7 @@ class Ledger:
     def _is_oversized(self, adding: int = 0) -> bool:
         return 0 < self.max_size < self.size + adding
 
-    def _unwanted(self, slot: Slot, now: int, *, is_kept: bool = False) -> Reason | None:
+    def _unwanted(self, slot: Slot, now: float, *, is_kept: bool = False) -> Reason | None:
         """Why a good connection, whose lease this call owns, must not be used again; ``None`` if it may."""
         if not self.is_open:
             return Reason.CLOSED
@@ -293,7 +293,7 @@ class Ledger:
         if used > self._used.level:
             self._used.reach(used)
 
-    def _claim_next(self, now: int = 0, waiter: Waiter | None = None) -> Slot | None:
+    def _claim_next(self, now: float = 0.0, waiter: Waiter | None = None) -> Slot | None:
         """The next free slot, leased to the waiter, or to the pool; hints that lead nowhere are dropped."""
         while True:
             try:
@@ -314,7 +314,7 @@ class Ledger:
         for slot in list(self.slots.values()):
             if len(claimed) == limit:
                 break
-            lease: Lease = (slot, 0, None, 0, None)
+            lease: Lease = (slot, 0.0, None, 0, None)
             if slot.key in self.leases or not is_wanted(slot):
                 continue
             if self.leases.setdefault(slot.key, lease) is lease:
@@ -325,12 +325,12 @@ class Ledger:
                 claimed.append(slot)
         return claimed
 
-    def _work_on(self, slot: Slot, now: int) -> None:
+    def _work_on(self, slot: Slot, now: float) -> None:
         """The pool itself owns the slot from now on."""
         self.leases[slot.key] = (slot, now, None, 0, None)
         self.working.add(slot)
 
-    def _free(self, slot: Slot, now: int) -> None:
+    def _free(self, slot: Slot, now: float) -> None:
         """A slot on which the pool worked is good: to be used, unless it is not wanted any more."""
         if (reason := self._unwanted(slot, now)) is not None:
             self._discard(slot, reason)
@@ -357,7 +357,7 @@ class Ledger:
             self._stale -= 1
         return Close(slot.conn, reason)
 
-    def _probe_suspects(self, now: int) -> None:
+    def _probe_suspects(self, now: float) -> None:
         for suspect in self._claim_free(self.suspects.__contains__):
             self._work_on(suspect, now)
             self._lanes[CONNECT].append(Probe(suspect))

@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-#: One second in the core's unit of time.
-SECOND = 1_000_000_000
-
 #: A probe in the background that has had no answer for so long is ended, and its connection with it.
-PROBE_LIMIT = 5 * SECOND
+PROBE_LIMIT = 5.0
 
-#: What stands for a duration without end: 292 years.
-FOREVER = 2**63
+#: What stands for a duration without end: 317 years. Finite, so that it can be reckoned with.
+FOREVER = 1e10
 
 Order: TypeAlias = Literal["fifo", "lifo"]
 Shrink: TypeAlias = Literal["one", "all"]
@@ -84,13 +81,13 @@ class PoolOptions:
             raise ValueError(f"hold_warning must be more than 0 seconds: {self.hold_warning!r}")
 
 
-def nanoseconds(seconds: float | None) -> int:
-    """A duration in the core's unit; ``None`` and infinity are `FOREVER`.
+def duration(seconds: float | None) -> float:
+    """A duration to reckon with; ``None`` and infinity are `FOREVER`.
 
-    >>> nanoseconds(0.5), nanoseconds(None) == nanoseconds(float("inf")) == FOREVER
-    (500000000, True)
+    >>> duration(0.5), duration(None) == duration(float("inf")) == FOREVER
+    (0.5, True)
     """
-    return FOREVER if seconds is None else int(min(seconds * SECOND, FOREVER))
+    return FOREVER if seconds is None else min(float(seconds), FOREVER)
 
 
 def size_limits(min_size: int, max_size: int | None, *, is_null: bool) -> tuple[int, int]:

@@ -19,7 +19,7 @@ class Serving(Ledger):
 
     __slots__ = ()
 
-    def request(self, waiter: Waiter, now: int, *, may_wait: bool = True, is_first: bool = False) -> bool:
+    def request(self, waiter: Waiter, now: float, *, may_wait: bool = True, is_first: bool = False) -> bool:
         """Ask for a connection.
 
         Args:
@@ -61,13 +61,13 @@ class Serving(Ledger):
         self._pump(now)
         return waiter not in self.waiters
 
-    def accept(self, waiter: Waiter, now: int) -> None:
+    def accept(self, waiter: Waiter, now: float) -> None:
         """The client has vetted what it was given and takes it. Needs no lock."""
-        self._waits.append(max(0, now - waiter.since))
+        self._waits.append(max(0.0, now - waiter.since))
         if len(self._waits) >= BATCH:
             self.meter.fold()
 
-    def time_out(self, waiter: Waiter, now: int) -> bool:
+    def time_out(self, waiter: Waiter, now: float) -> bool:
         """The client's time is over. Returns False if it has been given a connection after all."""
         if waiter.slot is not None or waiter.refusal is not None:
             return False
@@ -76,7 +76,7 @@ class Serving(Ledger):
         self._pump(now)
         return True
 
-    def abandon(self, waiter: Waiter, now: int) -> None:
+    def abandon(self, waiter: Waiter, now: float) -> None:
         """The client goes away, whatever it has or waits for: nothing stays with it."""
         self._leave_queue(waiter, now)
         slot, waiter.slot = waiter.slot, None
@@ -93,7 +93,7 @@ class Serving(Ledger):
         self._recover(now)
         self._pump(now)
 
-    def take_over(self, waiter: Waiter, now: int) -> Slot:
+    def take_over(self, waiter: Waiter, now: float) -> Slot:
         """The client goes away in the middle of a check, which goes on behind it; to be answered by `probed`."""
         slot, waiter.slot = waiter.slot, None
         assert slot is not None, "only what was given is checked"
@@ -102,7 +102,7 @@ class Serving(Ledger):
         return slot
 
     def put(
-        self, conn: Any, status: int, now: int, *, is_expected: bool = False, is_inline: bool = False
+        self, conn: Any, status: int, now: float, *, is_expected: bool = False, is_inline: bool = False
     ) -> Close | Return | None:
         """Take back a connection.
 
@@ -150,7 +150,7 @@ class Serving(Ledger):
         self._pump(now)
         return None
 
-    def pass_on(self, conn: Any, now: int) -> Waiter | None:
+    def pass_on(self, conn: Any, now: float) -> Waiter | None:
         """Hand a connection that is idle on the server straight to the client that has waited longest.
 
         The short form of `put` for the usual case while clients wait: nothing else changes hands.
@@ -177,7 +177,7 @@ class Serving(Ledger):
             self._attend()
         return waiter
 
-    def returned(self, slot: Slot, is_good: bool, now: int) -> None:
+    def returned(self, slot: Slot, is_good: bool, now: float) -> None:
         """A `Return` is done."""
         self.working.discard(slot)
         self.worked_on.discard(slot)
@@ -190,7 +190,7 @@ class Serving(Ledger):
             self._free(slot, now)
         self._pump(now)
 
-    def attend(self, now: int) -> None:
+    def attend(self, now: float) -> None:
         """Look further, after a `give` that found `attention` true: rules 1 and 2."""
         if not self.is_open or self._stale or self._is_oversized():
             for slot in self._claim_free(lambda slot: self._unwanted(slot, now, is_kept=True) is not None):
@@ -204,7 +204,7 @@ class Serving(Ledger):
                 self._discard(extra, Reason.NOT_KEPT)
         self._pump(now)
 
-    def interrupted_take(self, stamp: int, now: int) -> None:
+    def interrupted_take(self, stamp: float, now: float) -> None:
         """An exception ended a call of `take`: undo the lease that carries its stamp, if there is one."""
         for key, lease in list(self.leases.items()):
             if not is_of_call(lease, stamp):
@@ -218,7 +218,7 @@ class Serving(Ledger):
         self._recover(now)
         self._pump(now)
 
-    def interrupted_give(self, conn: Any, lease: Lease | None, now: int) -> None:
+    def interrupted_give(self, conn: Any, lease: Lease | None, now: float) -> None:
         """An exception ended a return somewhere: finish it.
 
         Args:
@@ -234,7 +234,7 @@ class Serving(Ledger):
         self._recover(now)
         self._pump(now)
 
-    def interrupted_work(self, stamp: int, now: int) -> None:
+    def interrupted_work(self, stamp: float, now: float) -> None:
         """An exception ended a client's work on a connection (`put` inline, `claim_for_check`): a worker's now.
 
         Args:
@@ -247,7 +247,7 @@ class Serving(Ledger):
         self._recover(now)
         self._pump(now)
 
-    def _serve(self, waiter: Waiter, now: int) -> bool:
+    def _serve(self, waiter: Waiter, now: float) -> bool:
         """Give the waiter a free slot, or the right to connect by itself, if there is one."""
         while (slot := self._claim_next(now, waiter)) is not None:
             if (reason := self._unwanted(slot, now, is_kept=True)) is not None:
@@ -266,7 +266,7 @@ class Serving(Ledger):
             return True
         return False
 
-    def _pump(self, now: int) -> None:
+    def _pump(self, now: float) -> None:
         """Serve waiters, in their order, as long as there is something to serve them with."""
         while self.waiters:
             waiter = next(iter(self.waiters))
@@ -279,12 +279,12 @@ class Serving(Ledger):
             self._probe_suspects(now)
         self._attend()
 
-    def _retired(self, slot: Slot, reason: Reason, now: int) -> Close:
+    def _retired(self, slot: Slot, reason: Reason, now: float) -> Close:
         job = self._retire(slot, reason)
         self._pump(now)
         return job
 
-    def _recover(self, now: int) -> None:
+    def _recover(self, now: float) -> None:
         """Find what an exception in the middle of a call has left.
 
         Slots that have neither a lease nor a hint, or a lease whose waiter knows nothing of it; and clients that
@@ -312,11 +312,11 @@ class Serving(Ledger):
             self._work_on(slot, now)
             self._lanes[RETURN].append(Return(slot, roll_back=True))
 
-    def _leave_queue(self, waiter: Waiter, now: int) -> None:
+    def _leave_queue(self, waiter: Waiter, now: float) -> None:
         if waiter in self.waiters:
             del self.waiters[waiter]
             self._wanted_before = min(self._wanted_before, len(self.waiters))
-            self.counts.requests_wait_ns += max(0, now - waiter.queued_at)
+            self.counts.requests_wait_ns += max(0, round((now - waiter.queued_at) * 1e9))
 
     def _refuse(self, waiter: Waiter, refusal: Refusal) -> None:
         waiter.refusal = refusal
@@ -326,15 +326,15 @@ class Serving(Ledger):
         self.counts.requests_unserved += 1
         self.meter.acquire_errors.add()
 
-    def _count_timeout(self, waiter: Waiter, now: int) -> None:
+    def _count_timeout(self, waiter: Waiter, now: float) -> None:
         waiter.refusal = Refusal.EMPTY
         self.counts.requests_unserved += 1
         self.counts.requests_errors += 1
-        self.meter.timeouts.append(max(0, now - waiter.since))
+        self.meter.timeouts.append(max(0.0, now - waiter.since))
         if len(self.meter.timeouts) >= BATCH:
             self.meter.fold()
 
-    def _count_use(self, lease: Lease, now: int) -> None:
+    def _count_use(self, lease: Lease, now: float) -> None:
         held = now - lease[1]
         self._uses.append(held)
         if len(self._uses) >= BATCH:

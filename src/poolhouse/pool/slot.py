@@ -48,7 +48,7 @@ class Slot:
         key: ``id(conn)``; 0 while connecting.
         conn: The connection; ``None`` while connecting.
         generation: The pool's generation when it was connected; `PoolCore.drain` makes it stale.
-        connected_at: When it was connected, in monotonic nanoseconds.
+        connected_at: When it was connected, in monotonic seconds.
         expires_at: When its lifetime ends; it has a random share of up to 10 % taken off.
         retire_at: From when on the fast path does not take it back: shortly before `expires_at`; 0 for never.
         fit_until: Until when it may be handed out without being looked at; 0 if it must be looked at in any case.
@@ -74,12 +74,12 @@ class Slot:
         self.key = 0
         self.conn: Any = None  # Any: the pool serves the connections of any driver.
         self.generation = generation
-        self.connected_at = 0
-        self.expires_at = 0
-        self.retire_at = 0
-        self.fit_until = 0
-        self.idle_since = 0
-        self.proven_at = 0
+        self.connected_at = 0.0
+        self.expires_at = 0.0
+        self.retire_at = 0.0
+        self.fit_until = 0.0
+        self.idle_since = 0.0
+        self.proven_at = 0.0
         self.is_closed = False
 
     def __repr__(self) -> str:
@@ -87,11 +87,11 @@ class Slot:
         return f"<Slot {self.conn!r} generation {self.generation}{' closed' if self.is_closed else ''}>"
 
 
-#: Who owns a slot: the slot, since when (monotonic nanoseconds), the code object and instruction of the call
+#: Who owns a slot: the slot, since when (monotonic seconds), the code object and instruction of the call
 #: site, and the waiter through which it was handed over (``None`` on the fast path). A code of ``None`` says that
 #: the pool itself works on it. A plain tuple: making one costs a tenth of a NamedTuple, and its identity tells
 #: one lease from all others.
-Lease: TypeAlias = tuple[Slot, int, CodeType | None, int, Any]
+Lease: TypeAlias = tuple[Slot, float, CodeType | None, int, Any]
 
 
 def is_of_call(lease: Lease, stamp: object) -> bool:

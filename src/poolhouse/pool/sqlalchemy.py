@@ -21,7 +21,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic_ns
+from time import monotonic
 from typing import Any, Protocol
 
 from sqlalchemy import exc
@@ -35,7 +35,7 @@ from poolhouse.pool.call_site import CallSite, CallSites, beyond_greenlet
 from poolhouse.pool.core import IDLE, PoolCore, Waiter
 from poolhouse.pool.holders import Holder, oldest_in_words
 from poolhouse.pool.jobs import Close, Lane, Return
-from poolhouse.pool.options import PoolOptions, nanoseconds
+from poolhouse.pool.options import PoolOptions, duration
 from poolhouse.pool.registry import opened
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.threads import LockParker
@@ -94,7 +94,7 @@ class FairQueuePool(Pool):
             self.meter,
             random.random,
         )
-        self._core.open(monotonic_ns())
+        self._core.open(monotonic())
         self._is_announced = False
         self._lock = threading.Lock()
         self._returned: deque[tuple[Any, Lease]] = deque()
@@ -105,7 +105,7 @@ class FairQueuePool(Pool):
     def _do_get(self) -> Any:
         """A record for a caller of `connect`. An exception may strike anywhere: nothing stays with this call."""
         code, instruction = self._call_sites.find() or self._call_site_elsewhere()
-        core, began = self._core, monotonic_ns()
+        core, began = self._core, monotonic()
         waiter: Waiter | None = None
         try:
             record = core.take(began, code, instruction)
@@ -116,9 +116,9 @@ class FairQueuePool(Pool):
             return self._get_slowly(waiter, parker)
         except BaseException:
             if waiter is None:
-                self._locked(core.interrupted_take, began, monotonic_ns())
+                self._locked(core.interrupted_take, began, monotonic())
             else:
-                self._locked(core.abandon, waiter, monotonic_ns())
+                self._locked(core.abandon, waiter, monotonic())
             raise
 
     def _do_return_conn(self, record: Any) -> None:
@@ -130,7 +130,7 @@ class FairQueuePool(Pool):
             if lease is None:
                 # It was checked out before this process was forked: it is the parent's.
                 _inherited.append(record)
-            elif not core.attention and core.give(key, lease, monotonic_ns()):
+            elif not core.attention and core.give(key, lease, monotonic()):
                 if self._core.attention:
                     self._settle()
             else:
@@ -162,7 +162,7 @@ class FairQueuePool(Pool):
 
     def dispose(self) -> None:
         """Close what is idle now, the rest as it comes back; callers that wait are served until none is left."""
-        self._locked(self._core.retire, monotonic_ns())
+        self._locked(self._core.retire, monotonic())
         self.logger.info("Pool disposed. %s", self.status())
 
     # -- What others read -----------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class FairQueuePool(Pool):
 
     def holders(self) -> tuple[Holder, ...]:
         """Which lines of the application have connections now, the oldest checkout first."""
-        return self._core.holders(monotonic_ns())
+        return self._core.holders(monotonic())
 
     # -- Waiting and connecting -----------------------------------------------------------------------------------
 
@@ -212,33 +212,33 @@ class FairQueuePool(Pool):
             # Not in the constructor: an engine's plugins, which may measure the pool too, come after that.
             self._is_announced = True
             opened(self)
-        core, deadline = self._core, waiter.since + nanoseconds(self._timeout)
+        core, deadline = self._core, waiter.since + duration(self._timeout)
         if not self._locked(core.request, waiter, waiter.since, may_wait=deadline > waiter.since):
-            parker.park(None if self._timeout is None else (deadline - monotonic_ns()) / 1e9)
+            parker.park(None if self._timeout is None else deadline - monotonic())
             if waiter.slot is None:
-                self._locked(core.time_out, waiter, monotonic_ns())
+                self._locked(core.time_out, waiter, monotonic())
         slot = waiter.slot
         if slot is None:
             raise self._timed_out(waiter)
         if slot.conn is None:
             self._connect_here(waiter, slot)
-        core.accept(waiter, monotonic_ns())
+        core.accept(waiter, monotonic())
         return slot.conn
 
     def _connect_here(self, waiter: Waiter, slot: Slot) -> None:
         """Connect in the caller's thread or greenlet; if that fails, whoever waits is asked to try."""
-        began = monotonic_ns()
+        began = monotonic()
         try:
             record = self._create_connection()
         except Exception as error:
-            self._locked(self._core.connect_failed, slot, error, monotonic_ns())
+            self._locked(self._core.connect_failed, slot, error, monotonic())
             raise
-        now = monotonic_ns()
+        now = monotonic()
         unwanted = self._locked(self._core.connected, slot, record, now - began, now, waiter)
         assert unwanted is None, "this core is neither closed, drained nor resized"
 
     def _timed_out(self, waiter: Waiter) -> "FairQueueTimeout":
-        core, now = self._core, monotonic_ns()
+        core, now = self._core, monotonic()
         timeout = 0.0 if self._timeout is None else self._timeout
         used, holders, cause = core.used, core.holders(now), core.connect_error
         # The first part is QueuePool's.
@@ -253,7 +253,7 @@ class FairQueuePool(Pool):
             text.append(f"last connect error: {describe(cause)}")
         error = FairQueueTimeout(
             "; ".join(text),
-            waited=(now - waiter.since) / 1e9,
+            waited=now - waiter.since,
             size=core.size,
             max_size=core.max_size,
             in_use=used,
@@ -280,9 +280,9 @@ class FairQueuePool(Pool):
         core = self._core
         while self._has_left_over() and self._lock.acquire(False):
             try:
-                core.attend(monotonic_ns())
+                core.attend(monotonic())
                 if core.max_kept == 0 and not core.waiters:
-                    core.retire(monotonic_ns())
+                    core.retire(monotonic())
                 closing = self._follow_up_locked()
             finally:
                 self._lock.release()
@@ -301,17 +301,17 @@ class FairQueuePool(Pool):
         while self._returned:
             record, lease = self._returned[0]
             if core.leases.get(id(record)) is lease:
-                job = core.put(record, IDLE, monotonic_ns())
+                job = core.put(record, IDLE, monotonic())
                 if isinstance(job, Close):
                     closing.append(job.conn)
             self._returned.popleft()
         while self._broken_off:
-            core.interrupted_give(*self._broken_off[0], monotonic_ns())
+            core.interrupted_give(*self._broken_off[0], monotonic())
             self._broken_off.popleft()
-        while (left := core.next_job(Lane.RETURN, monotonic_ns())) is not None:
+        while (left := core.next_job(Lane.RETURN, monotonic())) is not None:
             if isinstance(left, Return):
                 # Nobody has used it: its caller went away when he was given it.
-                core.returned(left.slot, True, monotonic_ns())
+                core.returned(left.slot, True, monotonic())
             elif isinstance(left, Close):
                 closing.append(left.conn)
         while core.woken:

@@ -11,7 +11,7 @@ from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.crew import Crew
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
-from poolhouse.pool.options import SECOND, Order, Shrink, size_limits
+from poolhouse.pool.options import Order, Shrink, size_limits
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_clients import CT, Clients
 from poolhouse.pool.sync_work import Work
@@ -167,12 +167,12 @@ class ConnectionPool(Clients[CT]):
             raise self._errors.closed(
                 f"the pool {self.name!r} is {'already closed' if self._core.was_closed else 'not open yet'}"
             )
-        deadline = self._now() + int(timeout * SECOND)
+        deadline = self._now() + timeout
         parker = self._threads.parker()
         self._crew.watchers.append(parker)
         try:
             while not self._core.is_full and not self._core.was_closed:
-                if not parker.park((deadline - self._now()) / 1e9) and not self._core.is_full:
+                if not parker.park(deadline - self._now()) and not self._core.is_full:
                     cause = self._core.connect_error
                     self.close()
                     raise self._incomplete(timeout, cause) from cause
@@ -194,11 +194,11 @@ class ConnectionPool(Clients[CT]):
             return
         self._turn(self._core.close, self._now())
         self._crew.wake_watchers()
-        deadline = self._now() + int(timeout * SECOND)
+        deadline = self._now() + timeout
         parker = self._threads.parker()
         self._crew.watchers.append(parker)
         while self._crew.is_busy() and self._now() < deadline:
-            parker.park((deadline - self._now()) / 1e9)
+            parker.park(deadline - self._now())
         self._crew.watchers.remove(parker)
         # Whatever is stuck on a connection is ended; a connect cannot be, and its thread ends with the process.
         for slot in self._core.worked_on.copy():
@@ -298,15 +298,15 @@ class NullConnectionPool(ConnectionPool[CT]):
     def wait(self, timeout: float = 30.0) -> None:
         """Make one connection, to see that it can be made, and close it; try again until the time is over."""
         super().wait(timeout)
-        deadline = self._now() + int(timeout * SECOND)
+        deadline = self._now() + timeout
         while True:
             began = self._now()
             try:
-                conn = self._work.connection(max(0.0, (deadline - began) / 1e9))
+                conn = self._work.connection(max(0.0, deadline - began))
             except Exception as error:
                 self._core.rehearsed(0, error)
                 self._log_failed_connect(error, is_loud=True)
-                self._threads.parker().park(min(FIRST_PAUSE, deadline - self._now()) / 1e9)
+                self._threads.parker().park(min(FIRST_PAUSE, deadline - self._now()))
                 if self._now() >= deadline:
                     self.close()
                     raise self._incomplete(timeout, error) from error

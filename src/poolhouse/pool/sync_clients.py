@@ -11,7 +11,7 @@ from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.crew import Crew, Turn
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason
-from poolhouse.pool.options import PROBE_LIMIT, SECOND
+from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_work import Work
 from poolhouse.pool.threads import Threads
@@ -179,12 +179,12 @@ class Clients(BasePool, Generic[CT]):
             for job in jobs:
                 self._work.perform(job)
 
-    def _undo_take(self, stamp: int) -> None:
+    def _undo_take(self, stamp: float) -> None:
         self._turn(self._core.interrupted_take, stamp, self._now())
 
     def _getconn_slowly(
         self,
-        now: int,
+        now: float,
         code: CodeType,
         instruction: int,
         timeout: float | None,
@@ -194,7 +194,7 @@ class Clients(BasePool, Generic[CT]):
             self._open()
         self._greet()
         timeout = self.timeout if timeout is None else timeout
-        deadline = now + int(timeout * SECOND)
+        deadline = now + timeout
         parker = self._threads.parker()
         waiter = Waiter(parker.unpark, code, instruction, get_ident(), now)
         try:
@@ -203,7 +203,7 @@ class Clients(BasePool, Generic[CT]):
                 conn._pool = self  # type: ignore[attr-defined]  # psycopg's
             if self.hooks.acquired is not None:
                 core = self._core
-                tell(self.hooks.acquired, conn, (self._now() - now) / 1e9, core.size, core.free)
+                tell(self.hooks.acquired, conn, self._now() - now, core.size, core.free)
             if checkout is not None:
                 checkout._conn = conn
             return conn
@@ -213,14 +213,14 @@ class Clients(BasePool, Generic[CT]):
             self._turn(self._core.abandon, waiter, self._now())
             raise
 
-    def _wait_for(self, waiter: Waiter, parker: Any, deadline: int) -> Any:
+    def _wait_for(self, waiter: Waiter, parker: Any, deadline: float) -> Any:
         """A connection for the waiter, vetted."""
         is_first = False
         may_wait = deadline > waiter.since
         while True:
             is_answered = self._turn(self._core.request, waiter, self._now(), may_wait=may_wait, is_first=is_first)
             while not is_answered:
-                is_over = not parker.park((deadline - self._now()) / 1e9)
+                is_over = not parker.park(deadline - self._now())
                 if is_over and self._turn(self._core.time_out, waiter, self._now()):
                     raise self._timed_out(waiter)
                 # An interrupted call wakes again whom it has, or may have, woken before: only the core knows.
@@ -245,7 +245,7 @@ class Clients(BasePool, Generic[CT]):
                 self._turn(self._core.time_out, waiter, self._now())
                 raise self._timed_out(waiter)
 
-    def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: int) -> Any:
+    def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float) -> Any:
         """The slot's connection, if it is alive; ``None`` if it was not, and is gone."""
         conn = slot.conn
         if vet is Vet.LOOK and self._is_quiet(conn):
@@ -262,11 +262,11 @@ class Clients(BasePool, Generic[CT]):
         self._turn(self._core.proven, slot, self._now())
         return conn
 
-    def _connect_here(self, waiter: Waiter, slot: Slot, deadline: int) -> Any:
+    def _connect_here(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
         """A null pool's connection, made by the client itself."""
         began = self._now()
         try:
-            conn = self._work.connection(max(0.0, (deadline - began) / 1e9))
+            conn = self._work.connection(max(0.0, deadline - began))
         except BaseException as error:
             # Until this is done the slot stays with the waiter, where `abandon` finds it.
             self._turn(self._core.connect_failed, slot, error, self._now())
@@ -274,7 +274,7 @@ class Clients(BasePool, Generic[CT]):
             raise
         now = self._now()
         job = self._turn(self._core.connected, slot, conn, now - began, now, waiter)
-        tell(self.hooks.connected, conn, (now - began) / 1e9)
+        tell(self.hooks.connected, conn, now - began)
         if job is not None:
             self._work.close(job)
             waiter.slot = None
@@ -307,7 +307,7 @@ class Clients(BasePool, Generic[CT]):
             except KeyError:
                 raise self._foreign(conn) from None
             if lease is not None:
-                tell(self.hooks.released, conn, (now - lease[1]) / 1e9)
+                tell(self.hooks.released, conn, now - lease[1])
             if isinstance(job, Close):
                 if job.reason is Reason.BROKEN:
                     logger.warning("discarding closed connection: %s", conn)

@@ -35,7 +35,7 @@ class Work:
         """See the pool's parameters; `reconnect_failed` calls the user's with the pool, if there still is one."""
         self.core: PoolCore
         self.turn: Turn
-        self.guard: Callable[[object, Any, int], None]
+        self.guard: Callable[[object, Any, float], None]
         self.unguard: Callable[[object], None]
         self._name = name
         self._driver = driver
@@ -87,16 +87,16 @@ class Work:
         return conn
 
     def _connect(self, slot: Slot) -> None:
-        began = self._clock.monotonic_ns()
+        began = self._clock.monotonic()
         try:
             conn = self.connection(None)
         except BaseException as error:
-            is_loud = self.turn(self.core.connect_failed, slot, error, self._clock.monotonic_ns())
+            is_loud = self.turn(self.core.connect_failed, slot, error, self._clock.monotonic())
             self._log_failed_connect(error, is_loud=is_loud)
             return
-        now = self._clock.monotonic_ns()
+        now = self._clock.monotonic()
         job = self.turn(self.core.connected, slot, conn, now - began, now)
-        tell(self._hooks.connected, conn, (now - began) / 1e9)
+        tell(self._hooks.connected, conn, now - began)
         if job is not None:
             self.close(job)
 
@@ -107,7 +107,7 @@ class Work:
         try:
             is_good = self._is_restored(conn, job)
         finally:
-            self.turn(self.core.returned, job.slot, is_good, self._clock.monotonic_ns())
+            self.turn(self.core.returned, job.slot, is_good, self._clock.monotonic())
 
     def _is_restored(self, conn: Any, job: Return) -> bool:
         try:
@@ -134,12 +134,12 @@ class Work:
 
     def _probe(self, slot: Slot) -> None:
         is_alive = False
-        self.guard(slot, slot.conn, self._clock.monotonic_ns() + PROBE_LIMIT)
+        self.guard(slot, slot.conn, self._clock.monotonic() + PROBE_LIMIT)
         try:
             is_alive = self.is_alive(slot.conn)
         finally:
             self.unguard(slot)
-            self.turn(self.core.probed, slot, is_alive, self._clock.monotonic_ns())
+            self.turn(self.core.probed, slot, is_alive, self._clock.monotonic())
 
     def examine(self, conn: Any, *, with_check: bool) -> None:
         """Raise if the connection is dead; leave it idle if it is not."""

@@ -12,7 +12,7 @@ from poolhouse.pool.backoff import FIRST_PAUSE, Outage
 from poolhouse.pool.growth import connects_for, review_at
 from poolhouse.pool.jobs import FULL, Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
 from poolhouse.pool.ledger import CONNECT, RETURN
-from poolhouse.pool.options import FOREVER, PoolOptions, nanoseconds
+from poolhouse.pool.options import FOREVER, PoolOptions, duration
 from poolhouse.pool.serving import Serving
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.waiter import Vet, Waiter
@@ -36,10 +36,10 @@ class Upkeep(Serving):
     def __init__(self, options: PoolOptions, meter: Meter, random: Callable[[], float]) -> None:
         super().__init__(options, meter, random)
         self.outage: Outage | None = None
-        self._shrink_at = 0
-        self._max_idle = nanoseconds(options.max_idle)
-        self._reconnect_timeout = nanoseconds(options.reconnect_timeout)
-        self._connect_times: deque[int] = deque(maxlen=RECENT_USES)
+        self._shrink_at = 0.0
+        self._max_idle = duration(options.max_idle)
+        self._reconnect_timeout = duration(options.reconnect_timeout)
+        self._connect_times: deque[float] = deque(maxlen=RECENT_USES)
         self._mean_hold = 0.0
 
     @property
@@ -47,7 +47,7 @@ class Upkeep(Serving):
         """What the last attempt to connect raised; ``None`` if it succeeded."""
         return None if self.outage is None else self.outage.error
 
-    def vet(self, slot: Slot, now: int) -> Vet:
+    def vet(self, slot: Slot, now: float) -> Vet:
         """What the owner has to do before the connection may be used. Needs no lock."""
         idle_for = now - slot.idle_since
         if slot.proven_at < self._suspect_before:
@@ -56,13 +56,13 @@ class Upkeep(Serving):
             return Vet.CHECK
         return Vet.LOOK if idle_for >= self._look_after else Vet.NOTHING
 
-    def proven(self, slot: Slot, now: int) -> None:
+    def proven(self, slot: Slot, now: float) -> None:
         """The server answered through this connection."""
         slot.proven_at = now
         self.suspects.discard(slot)
         self._attend()
 
-    def found_dead(self, waiter: Waiter, error: BaseException, now: int) -> None:
+    def found_dead(self, waiter: Waiter, error: BaseException, now: float) -> None:
         """What the client was given is dead: close it, and suspect those that were connected before.
 
         One that dies young, before any client had it, counts as a failed attempt to connect: a `check` that always
@@ -74,7 +74,7 @@ class Upkeep(Serving):
             self._fail(error, now)
         self._lost(slot, now)
 
-    def claim_for_check(self, seen: set[Slot], now: int) -> Slot | None:
+    def claim_for_check(self, seen: set[Slot], now: float) -> Slot | None:
         """A free slot that is not in `seen`, for the pool to check; to be answered by `probed`."""
         for slot in self._claim_free(lambda slot: slot not in seen, limit=1):
             self._work_on(slot, now)
@@ -82,7 +82,7 @@ class Upkeep(Serving):
             return slot
         return None
 
-    def probed(self, slot: Slot, is_alive: bool, now: int) -> None:
+    def probed(self, slot: Slot, is_alive: bool, now: float) -> None:
         """A `Probe` is done."""
         self.working.discard(slot)
         self.worked_on.discard(slot)
@@ -95,7 +95,7 @@ class Upkeep(Serving):
         else:
             self._lost(slot, now)
 
-    def has_jobs(self, now: int) -> bool:
+    def has_jobs(self, now: float) -> bool:
         """Whether `next_job` would give one in any lane; cheap when there is none."""
         return bool(
             self._lanes[RETURN]
@@ -103,11 +103,11 @@ class Upkeep(Serving):
             or (self.size < self.max_size and self._connects_wanted(now) > 0)
         )
 
-    def has_job(self, lane: Lane, now: int) -> bool:
+    def has_job(self, lane: Lane, now: float) -> bool:
         """Whether `next_job` would give one."""
         return bool(self._lanes[lane]) or (lane is CONNECT and self._connects_wanted(now) > 0)
 
-    def next_job(self, lane: Lane, now: int) -> Job | None:
+    def next_job(self, lane: Lane, now: float) -> Job | None:
         """The next thing to do in a lane; ``None`` if there is nothing at present."""
         if self._lanes[lane]:
             job = self._lanes[lane].popleft()
@@ -118,13 +118,15 @@ class Upkeep(Serving):
             return Connect(self._new_slot())
         return None
 
-    def connected(self, slot: Slot, conn: Any, took: int, now: int, waiter: Waiter | None = None) -> Close | None:
+    def connected(
+        self, slot: Slot, conn: Any, took: float, now: float, waiter: Waiter | None = None
+    ) -> Close | None:
         """A `Connect` has succeeded.
 
         Args:
             slot: The job's.
             conn: The new connection.
-            took: How long it took, in nanoseconds.
+            took: How long it took, in seconds.
             now: Now.
             waiter: The client that connected by itself, and gets it.
 
@@ -140,8 +142,8 @@ class Upkeep(Serving):
         slot.conn, slot.key = conn, id(conn)
         assert slot.key not in self.slots, "the driver connected to give a connection that the pool has"
         slot.connected_at = slot.idle_since = slot.proven_at = now
-        slot.expires_at = now + int(self._lifetime * (1.0 - 0.1 * self._random()))
-        slot.retire_at = 0 if self._always else slot.expires_at - min(self._look_after, self._lifetime // 20)
+        slot.expires_at = now + self._lifetime * (1.0 - 0.1 * self._random())
+        slot.retire_at = 0 if self._always else slot.expires_at - min(self._look_after, self._lifetime / 20)
         slot.fit_until = now + self._look_after
         if not self.is_open or slot.generation != self.generation or self._is_oversized(adding=1):
             slot.is_closed = True
@@ -164,7 +166,7 @@ class Upkeep(Serving):
         self._pump(now)
         return None
 
-    def connect_failed(self, slot: Slot, error: BaseException, now: int) -> bool:
+    def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:
         """A `Connect` has failed. Returns whether that deserves a WARNING, not only a DEBUG line."""
         self.connecting.discard(slot)
         slot.is_closed = True
@@ -175,7 +177,7 @@ class Upkeep(Serving):
         self._pump(now)
         return is_loud
 
-    def rehearsed(self, took: int, error: BaseException | None) -> None:
+    def rehearsed(self, took: float, error: BaseException | None) -> None:
         """A connection was made only to see whether one can be; count it."""
         self.counts.connections_num += 1
         if error is None:
@@ -184,7 +186,7 @@ class Upkeep(Serving):
             self.counts.connections_errors += 1
             self.meter.connect_errors.add()
 
-    def tick(self, now: int) -> None:
+    def tick(self, now: float) -> None:
         """Do what is due: expire, shrink, warn."""
         if not self.is_open:
             return
@@ -195,7 +197,7 @@ class Upkeep(Serving):
         self._warn_of_long_holds(now)
         self._pump(now)
 
-    def next_deadline(self, now: int) -> int | None:
+    def next_deadline(self, now: float) -> float | None:
         """When `tick` or `next_job` will next have something to do that no other call brings about."""
         if not self.is_open:
             return None
@@ -218,12 +220,12 @@ class Upkeep(Serving):
             )
         return min(due, default=None)
 
-    def _count_create(self, took: int) -> None:
+    def _count_create(self, took: float) -> None:
         self.meter.creates.append(took)
         if len(self.meter.creates) >= BATCH:
             self.meter.fold()
 
-    def _fail(self, error: BaseException, now: int) -> bool:
+    def _fail(self, error: BaseException, now: float) -> bool:
         self.has_new_deadline = True
         if self.outage is None:
             self.outage = Outage(now, error, self._random)
@@ -236,7 +238,7 @@ class Upkeep(Serving):
             self._lanes[CONNECT].append(ReconnectFailed())
         return is_loud
 
-    def _shortfall(self, now: int) -> int:
+    def _shortfall(self, now: float) -> int:
         """How many connects should be begun, outage or not."""
         if not self.is_open:
             return 0
@@ -258,7 +260,7 @@ class Upkeep(Serving):
             wanted = max(wanted, growth)
         return min(wanted - connecting, room)
 
-    def _connects_wanted(self, now: int) -> int:
+    def _connects_wanted(self, now: float) -> int:
         """How many connects to begin now: while connecting fails, one at a time and in its own time."""
         if self.outage is None:
             return self._shortfall(now)
@@ -270,7 +272,7 @@ class Upkeep(Serving):
         times = self._connect_times
         return sum(times) / len(times) if times else 0.0
 
-    def _hold(self, now: int) -> float:
+    def _hold(self, now: float) -> float:
         """How long clients keep connections: the mean of the last uses, or of the present ones if that is more."""
         recent = self._uses[-RECENT_USES:]
         if recent:
@@ -278,7 +280,7 @@ class Upkeep(Serving):
         ages = [now - lease[1] for lease in list(self.leases.values()) if lease[2] is not None]
         return max(self._mean_hold, sum(ages) / len(ages) if ages else 0.0)
 
-    def _lost(self, slot: Slot, now: int) -> None:
+    def _lost(self, slot: Slot, now: float) -> None:
         """A connection was found dead: those that are not younger are suspect until they answer."""
         self.counts.connections_lost += 1
         self.meter.invalidated.add()
@@ -287,7 +289,7 @@ class Upkeep(Serving):
         self.suspects = {other for other in self.slots.values() if other.proven_at < now}
         self._pump(now)
 
-    def _shrink(self, now: int) -> None:
+    def _shrink(self, now: float) -> None:
         """Each `max_idle`: close one connection, or all, that was not needed in all that time."""
         self._shrink_at = now + self._max_idle
         # The mark's level is only a hint, and one that is too low costs nothing: so it may begin anew here.
@@ -300,7 +302,7 @@ class Upkeep(Serving):
             for slot in self._claim_free(lambda _: True, limit=1 if self.options.shrink == "one" else surplus):
                 self._discard(slot, Reason.SHRUNK)
 
-    def _warn_of_long_holds(self, now: int) -> None:
+    def _warn_of_long_holds(self, now: float) -> None:
         if self._hold_warning == FOREVER:
             return
         for key, lease in list(self.leases.items()):

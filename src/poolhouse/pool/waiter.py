@@ -37,7 +37,7 @@ class Waiter:
         code: Call site: the code object,
         instruction: and the offset of the instruction in it.
         holder: The thread's number, or the task; for the warning of long holds.
-        since: When it asked, in monotonic nanoseconds.
+        since: When it asked, in monotonic seconds.
         deadline: Until when it waits; for the shell, which tells the core when that is over.
         queued_at: When it last entered the queue; 0 if it never did.
         slot: What it has been given. Its ``conn`` is ``None`` if the client is to connect by itself.
@@ -47,17 +47,17 @@ class Waiter:
     __slots__ = ("code", "deadline", "holder", "instruction", "queued_at", "refusal", "since", "slot", "wake")
 
     def __init__(
-        self, wake: Callable[[], object], code: CodeType, instruction: int, holder: Any, since: int
+        self, wake: Callable[[], object], code: CodeType, instruction: int, holder: Any, since: float
     ) -> None:
         self.wake = wake
         self.code = code
         self.instruction = instruction
         self.holder = holder
         self.since = since
-        self.deadline = 0
+        self.deadline = 0.0
         self.slot: Slot | None = None
         self.refusal: Refusal | None = None
-        self.queued_at = 0
+        self.queued_at = 0.0
 
     @property
     def is_answered(self) -> bool:

@@ -34,7 +34,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             raise Deadlock("every task waits, and no timer is set")
         if timeout > 0:
             # One nanosecond more, so that no rounding leaves the deadline in the future.
-            self._clock.advance_to_ns(self._clock.monotonic_ns() + int(timeout * 1e9) + 1)
+            self._clock.advance(timeout + 1e-9)
         return []
 
 

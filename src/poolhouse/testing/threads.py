@@ -29,7 +29,7 @@ class _Actor:
         self.is_daemon = is_daemon
         #: Released to give the thread its turn.
         self.turn = threading.Semaphore(0)
-        self.wakes_at: int | None = None
+        self.wakes_at: float | None = None
         self.is_ready = True
 
 
@@ -135,8 +135,8 @@ class VirtualThreads:
     def _give_up_turn(self, timeout: float | None) -> None:
         actor = self._actor()
         actor.is_ready = False
-        now = self.clock.monotonic_ns()
-        actor.wakes_at = None if timeout is None else now + max(0, int(timeout * 1e9))
+        now = self.clock.monotonic()
+        actor.wakes_at = None if timeout is None else now + max(0.0, timeout)
         self._pass_turn()
         actor.turn.acquire()
         actor.wakes_at = None
@@ -149,7 +149,7 @@ class VirtualThreads:
         if self._is_over or all(actor.is_daemon for actor in self._actors):
             self._ended.release()
             return
-        now = self.clock.monotonic_ns()
+        now = self.clock.monotonic()
         ready = [actor for actor in self._actors if actor.is_ready or (actor.wakes_at or now + 1) <= now]
         if not ready:
             deadlines = [actor.wakes_at for actor in self._actors if actor.wakes_at is not None]
@@ -158,6 +158,6 @@ class VirtualThreads:
                 self._failure = Deadlock(f"every thread waits, and nothing is due: {waiting}")
                 self._ended.release()
                 return
-            self.clock.advance_to_ns(min(deadlines))
+            self.clock.advance_to(min(deadlines))
             ready = [actor for actor in self._actors if actor.wakes_at == min(deadlines)]
         self._random.choice(ready).turn.release()

@@ -12,9 +12,6 @@ class HeldClock:
     def monotonic(self) -> float:
         return self.now
 
-    def monotonic_ns(self) -> int:
-        return int(self.now * 1e9)
-
     def wall_time(self) -> float:
         return 1_700_000_000.0 + self.now
 

@@ -23,9 +23,6 @@ class Time:
     def monotonic(self) -> float:
         return self.now
 
-    def monotonic_ns(self) -> int:
-        return int(self.now * 1e9)
-
     def wall_time(self) -> float:
         return 1.7e9 + self.now
 

@@ -14,7 +14,7 @@ from poolhouse.meter.reading import Gauges, Limits
 from poolhouse.pool import registry
 from poolhouse.pool.core import BROKEN, IDLE, PoolCore, Waiter
 from poolhouse.pool.jobs import Connect, Lane
-from poolhouse.pool.options import SECOND, PoolOptions
+from poolhouse.pool.options import PoolOptions
 from poolhouse.report import reporter
 
 HERE: CodeType = compile("pass", "app.py", "exec")
@@ -30,8 +30,11 @@ class Stream:
         self.sources.append(source)
 
 
+NS = 1e-9
+
+
 class Pool:
-    """What a pool's shell has for reports."""
+    """What a pool's shell has for reports. Its times are in nanoseconds, so that sums are round."""
 
     def __init__(self, name: str = "pool-1", **options: Any) -> None:
         self.name, self.conninfo, self.kwargs = name, "host=db1 dbname=shop password=s3cr3t", None
@@ -41,18 +44,18 @@ class Pool:
 
     def connect(self, now: int = 0, took: int = 1_000) -> None:
         """Do every connect that the core wants."""
-        while isinstance(job := self._core.next_job(Lane.CONNECT, now), Connect):
-            self._core.connected(job.slot, object(), took, now)
+        while isinstance(job := self._core.next_job(Lane.CONNECT, now * NS), Connect):
+            self._core.connected(job.slot, object(), took * NS, now * NS)
 
     def take(self, now: int = 1) -> Any:
-        return self._core.take(now, HERE, 0)
+        return self._core.take(now * NS, HERE, 0)
 
     def give(self, conn: Any, now: int, status: int = IDLE) -> None:
-        self._core.put(conn, status, now)
+        self._core.put(conn, status, now * NS)
 
     def wait(self, now: int) -> Waiter:
-        waiter = Waiter(lambda: None, HERE, 0, None, now)
-        self._core.request(waiter, now)
+        waiter = Waiter(lambda: None, HERE, 0, None, now * NS)
+        self._core.request(waiter, now * NS)
         return waiter
 
 
@@ -88,7 +91,7 @@ def test_a_reading_is_what_the_core_and_the_meter_know() -> None:
     assert reading.gauges == Gauges(idle=0, used=2, waiting=1)
     assert (reading.marks[0].used, reading.marks[0].waiting, reading.marks[0].connections) == (2, 1, 2)
     pool.give(first, 1_010)
-    pool._core.accept(waiter, 1_030)
+    pool._core.accept(waiter, 1_030 * NS)
     pool.give(second, 3_020, BROKEN)
     reading = source_of(pool).read(2)
     assert reading.gauges == Gauges(idle=0, used=1)
@@ -110,7 +113,7 @@ def test_failures_are_counted_each_under_its_name() -> None:
     pool._core.connect_failed(job.slot, OSError("no route"), 5)
     waiter = pool.wait(10)
     refused = pool.wait(11)
-    pool._core.time_out(waiter, 30 * SECOND)
+    pool._core.time_out(waiter, 30.0)
     assert refused.refusal is not None
     counters = source_of(pool).read(1).counters
     assert (counters.timeouts, counters.acquire_errors, counters.connect_errors) == (1, 1, 1)
@@ -254,16 +257,16 @@ def test_a_meter_that_nobody_reads_stays_small(what: str) -> None:
     pool = Pool(min_size=1, max_size=1, max_idle=1.0)
     if what == "timeouts":
         for now in range(5 * BATCH):
-            pool._core.time_out(pool.wait(now), now + 1)
+            pool._core.time_out(pool.wait(now), (now + 1) * NS)
     elif what == "connects":
         for now in range(5 * BATCH):
             pool.connect(now)
-            pool._core.drain(now)
+            pool._core.drain(now * NS)
     else:
         pool.connect()
         for now in range(10, 10 + 5 * BATCH):
             pool.give(pool.take(now), now + 1)
-            pool._core.tick(now * SECOND // 100)
+            pool._core.tick(now / 100)
     kept = [pool.meter.waits, pool.meter.uses, pool.meter.creates, pool.meter.timeouts]
     assert max(map(len, kept)) <= BATCH
     assert len(pool.meter.used._reached) + len(pool.meter.waiting._reached) < BATCH

@@ -49,10 +49,10 @@ def test_a_new_meter_reads_as_nothing():
 
 def test_every_duration_is_in_its_histogram_and_counted():
     meter = Meter()
-    meter.waits.extend([5_000, 6_000])
-    meter.timeouts.append(30_000_000_000)
-    meter.uses.append(7_000_000)
-    meter.creates.extend([1_000_000] * 3)
+    meter.waits.extend([5e-6, 6e-6])
+    meter.timeouts.append(30.0)
+    meter.uses.append(0.007)
+    meter.creates.extend([0.001] * 3)
     reading = read(meter, gauges=Gauges(idle=1, used=1))
     assert reading.wait == of([5_000, 6_000, 30_000_000_000])
     assert reading.use == of([7_000_000])
@@ -63,9 +63,9 @@ def test_every_duration_is_in_its_histogram_and_counted():
 @given(st.lists(st.integers(0, 10**10)), st.lists(st.integers(0, 10**10)))
 def test_readings_are_cumulative_and_later_ones_leave_earlier_ones_alone(first: list[int], second: list[int]):
     meter = Meter()
-    meter.waits.extend(first)
+    meter.waits.extend(value / 1e9 for value in first)
     earlier = read(meter)
-    meter.waits.extend(second)
+    meter.waits.extend(value / 1e9 for value in second)
     later = read(meter, 2)
     assert earlier.wait == of(first)
     assert later.wait == of(first + second)
@@ -174,8 +174,8 @@ def test_a_batch_is_folded_by_whoever_reaches_it_and_no_value_is_lost(busy_switc
 
     def work(which: int) -> None:
         for _ in range(each):
-            meter.waits.append(1_000_000 * (which + 1))
-            meter.uses.append(2_000_000 * (which + 1))
+            meter.waits.append(0.001 * (which + 1))
+            meter.uses.append(0.002 * (which + 1))
             meter.transactions.add()
             if len(meter.waits) >= BATCH:
                 meter.fold()
@@ -243,12 +243,12 @@ def test_a_finalizer_that_runs_while_its_own_thread_folds_does_not_wait():
     meter = Meter()
 
     class Dropped:
-        def __lt__(self, other: object) -> bool:
-            meter.uses.append(5)
+        def __gt__(self, other: object) -> bool:
+            meter.uses.append(5e-9)
             meter.fold()
             raise KeyboardInterrupt
 
-    meter.waits.extend([Dropped(), Dropped()])  # type: ignore[list-item]
+    meter.waits.extend([Dropped()])  # type: ignore[list-item]
     with pytest.raises(KeyboardInterrupt):
         meter.fold()
     gc.collect()
@@ -269,7 +269,7 @@ def test_a_reset_meter_starts_from_nothing_and_bound_methods_go_on():
     meter.reset()
     empty = read(meter, 1)
     assert empty == read(Meter(), 1)
-    append(7)
+    append(7e-9)
     transaction()
     reading = read(meter, 2)
     assert (reading.counters.checkouts, reading.counters.transactions, reading.wait) == (1, 1, of([7]))
