@@ -136,12 +136,13 @@ with ConnectionPool(conninfo, min_size=1, open=True) as pool:
         print(pool.get_stats()["requests_waiting"])
     gevent.joinall(waiting)
     print(served, is_whole(pool, 1))
-    # Killed when it has been served, and has not run yet.
+    # It is to be killed as soon as others run, and is served before that.
     with pool.connection():
         late = gevent.spawn(client, 5)
         until(lambda: pool.get_stats()["requests_waiting"] == 1)
+        late.kill(block=False)
     assert pool.get_stats()["pool_available"] == 0
-    late.kill()
+    late.join()
     print(served, is_whole(pool, 1))
 """,
         postgres.conninfo,
