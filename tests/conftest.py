@@ -1,5 +1,6 @@
 """What every test stands on."""
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -11,6 +12,10 @@ settings.register_profile(
     "poolhouse", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 settings.load_profile("poolhouse")
+
+# A shell has its background jobs ignore Ctrl-C, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
