@@ -6,7 +6,8 @@ waits until at most a tenth of the time goes into lookups, a hundredth where the
 leaves the addresses that were known in use.
 
 IPv4 comes first where a name has both, since servers of the earlier system listen there only; what refuses gives
-way to the next address.
+way to the next address. So a destination is out of reach only when each of its addresses has refused: a server
+that listens on ``::1`` alone is reached by the name ``localhost``.
 """
 
 from enum import Enum
@@ -32,7 +33,7 @@ class State(Enum):
 
     UNTRIED = "not tried yet"
     UNRESOLVED = "its name could not be looked up"
-    UNREACHED = "it could not be reached"
+    UNREACHED = "none of its addresses could be reached"
     REACHED = "nothing speaks against it: UDP confirms nothing"
 
 
@@ -41,7 +42,7 @@ class Route:
 
     Attributes:
         state: What is known of it.
-        error: Why it is unresolved or unreached; ``None`` otherwise.
+        error: What went wrong last, in a lookup or at an address; ``None`` where nothing has since it was reached.
         was_looked_up: Whether a lookup has ended, whatever it gave.
     """
 
@@ -53,6 +54,8 @@ class Route:
         self.was_looked_up = False
         self._addresses: tuple[Address, ...] = ()
         self._at = 0
+        #: Those of the addresses that have refused since the destination was reached.
+        self._refusing: set[Address] = set()
         #: When the lookup under way began; ``None`` if there is none.
         self._began: float | None = None
         #: The next lookup: as soon as there is trouble, and without trouble.
@@ -86,6 +89,7 @@ class Route:
         # An IPv4 socket's address is a pair, an IPv6 one's has four items.
         self._addresses = tuple(sorted(dict.fromkeys(addresses), key=lambda address: len(address.sockaddr)))
         self._at = self._addresses.index(used) if used in self._addresses else 0
+        self._refusing.intersection_update(self._addresses)
         if self.state is State.UNRESOLVED:
             self.state, self.error = State.UNTRIED, None
         self._end_lookup(now)
@@ -98,12 +102,16 @@ class Route:
 
     def refused(self, error: Exception) -> None:
         """The address in use did not take a report: the next one is to be used, and the name looked up afresh."""
-        self.state, self.error = State.UNREACHED, error
+        self.error = error
+        self._refusing.add(self._addresses[self._at])
+        if len(self._refusing) == len(self._addresses):
+            self.state = State.UNREACHED
         self._at = (self._at + 1) % len(self._addresses)
 
     def reached(self) -> None:
         """A report left, and by the time of the next one nothing had come back."""
         self.state, self.error = State.REACHED, None
+        self._refusing.clear()
         self._retry_s = FIRST_RETRY_S
 
     def _end_lookup(self, now: float) -> None:

@@ -201,6 +201,20 @@ def test_a_destination_that_is_simply_there_is_worth_no_line(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("is_far", [False, True])
+def test_an_address_that_refuses_is_worth_no_line_where_another_one_takes_the_reports(
+    is_far: bool, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "poolhouse.report")
+    world.network.names["web3"] = ["127.0.0.1", "::1"]
+    world.network.refusing = {"127.0.0.1"}
+    world.network.is_far = is_far
+    world.use("web3")
+    world.live(600)
+    assert {host for _, host, _ in world.network.arrived} == {"::1"}
+    assert caplog.records == []
+
+
 def test_a_pool_that_cannot_be_read_is_logged_once_and_the_others_are_reported(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

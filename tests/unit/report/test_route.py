@@ -50,11 +50,32 @@ def test_ipv4_comes_first_because_earlier_servers_listen_there_only() -> None:
 def test_what_refuses_gives_way_to_the_next_address_and_in_the_end_to_the_first() -> None:
     route = resolved(IPV4, IPV6)
     route.refused(REFUSED)
-    assert (route.address, route.state, route.error) == (IPV6, State.UNREACHED, REFUSED)
+    assert (route.address, route.error) == (IPV6, REFUSED)
     route.refused(REFUSED)
     assert route.address == IPV4
     route.reached()
     assert (route.state, route.error) == (State.REACHED, None)
+
+
+def test_only_a_destination_of_which_every_address_refuses_is_out_of_reach() -> None:
+    route, states = resolved(IPV4, IPV6), []
+    for happens in (route.refused, route.refused, None, route.refused, route.refused):
+        if happens:
+            happens(REFUSED)
+        else:
+            route.reached()
+        states.append(route.state)
+    assert states == [State.UNTRIED, State.UNREACHED, State.REACHED, State.REACHED, State.UNREACHED]
+
+
+def test_an_address_that_has_refused_and_is_no_longer_the_hosts_says_nothing_about_the_others() -> None:
+    route = resolved(IPV4, IPV6)
+    route.refused(REFUSED)
+    look_up(route, 10.0, IPV4_TOO, IPV6)
+    route.refused(REFUSED)
+    assert route.state is State.UNTRIED
+    route.refused(REFUSED)
+    assert route.state is State.UNREACHED
 
 
 def test_an_error_brings_the_next_lookup_forward() -> None:

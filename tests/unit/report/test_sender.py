@@ -47,7 +47,9 @@ def test_without_an_address_nothing_leaves(network: FakeNetwork) -> None:
 
 def test_a_refusal_on_this_machine_moves_the_same_report_to_the_next_address(network: FakeNetwork) -> None:
     network.refusing = {"127.0.0.1"}
-    assert sender(network, "127.0.0.1", "::1").send(REPORT)
+    local = sender(network, "127.0.0.1", "::1")
+    assert local.send(REPORT)
+    assert local.route.state is State.UNTRIED
     assert arrived(network) == [("::1", b"first"), ("::1", b"second")]
     assert [socket.is_closed for socket in network.sockets] == [True, False]
 
@@ -60,8 +62,10 @@ def test_a_refusal_from_afar_moves_the_next_report_to_the_next_address(network: 
     assert web1.route.state is State.UNTRIED
     network.clock.advance(2)
     assert web1.send(REPORT)
-    assert web1.route.state is State.UNREACHED
     assert arrived(network) == [("2001:db8::1", b"first"), ("2001:db8::1", b"second")]
+    network.clock.advance(2)
+    assert web1.send(REPORT)
+    assert web1.route.state is State.REACHED
 
 
 def test_a_destination_that_refuses_from_afar_stays_in_trouble_between_the_refusals(network: FakeNetwork) -> None:
