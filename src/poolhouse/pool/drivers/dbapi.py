@@ -5,6 +5,7 @@ What DB-API 2.0 does not know is looked for under the names that drivers use: wh
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -82,7 +83,8 @@ class DbapiDriver:
         if descriptor is not None:
             cut(descriptor)
         elif hasattr(conn, "interrupt"):
-            conn.interrupt()
+            with suppress(Exception):  # It is closed.
+                conn.interrupt()
 
 
 def _unknown_status(conn: Conn) -> int:
