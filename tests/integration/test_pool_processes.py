@@ -103,6 +103,73 @@ def test_children_of_a_preloaded_pool_do_not_share_connections(postgres: Postgre
     assert sum(map(len, backends)) == len(set().union(*backends))
 
 
+FORKED_IN_A_BLOCK = """
+    import contextlib, logging, os, sys
+    from poolhouse.pool import ConnectionPool
+
+    conninfo, end, closes = sys.argv[1:]
+    logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+    pool = ConnectionPool(conninfo, min_size=1, close_returns=closes == "closes", open=True)
+    with contextlib.suppress(ValueError), pool.connection() as conn:
+        conn.execute("create temp table t (a int)")
+        conn.execute("insert into t values (1)")
+        child = os.fork()
+        if not child and end == "by an exception":
+            raise ValueError
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            # Had it been rolled back, there would be no table; had it been committed, there would be no savepoint.
+            conn.execute("savepoint s")
+            print(conn.execute("select count(*) from t").fetchone())
+    if child:
+        pool.close()
+    """
+
+FORKED_IN_A_BLOCK_OF_A_TASK = """
+    import asyncio, contextlib, logging, os, sys
+    from poolhouse.pool import AsyncConnectionPool
+
+    conninfo, end, _ = sys.argv[1:]
+    logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+
+    async def main():
+        pool = AsyncConnectionPool(conninfo, min_size=1, open=False)
+        await pool.open(wait=True)
+        with contextlib.suppress(ValueError):
+            async with pool.connection() as conn:
+                await conn.execute("create temp table t (a int)")
+                await conn.execute("insert into t values (1)")
+                child = os.fork()
+                if not child and end == "by an exception":
+                    raise ValueError
+                if child:
+                    assert os.waitpid(child, 0)[1] == 0
+                    await conn.execute("savepoint s")
+                    print(await (await conn.execute("select count(*) from t")).fetchone())
+        if not child:
+            sys.stdout.flush()
+            os._exit(0)  # The event loop is the parent's, too.
+        await pool.close()
+
+    asyncio.run(main())
+    """
+
+
+@pytest.mark.parametrize("end", ["in order", "by an exception"])
+@pytest.mark.parametrize(
+    ("program", "closes"),
+    [(FORKED_IN_A_BLOCK, ""), (FORKED_IN_A_BLOCK, "closes"), (FORKED_IN_A_BLOCK_OF_A_TASK, "")],
+    ids=["threads", "close returns", "asyncio"],
+)
+def test_a_child_that_leaves_its_parents_block_leaves_the_parents_transaction_alone(
+    program: str, closes: str, end: str, postgres: Postgres
+) -> None:
+    warning, found = run(program, postgres.conninfo, end, closes, options=FORKING).splitlines()
+    assert warning.startswith("WARNING")
+    assert "taken before this process was forked" in warning
+    assert found == "(1,)"
+
+
 @pytest.mark.parametrize("pool_class", ["ConnectionPool", "NullConnectionPool"])
 def test_threads_that_gevent_patched_are_served(pool_class: str, postgres: Postgres) -> None:
     printed = run(

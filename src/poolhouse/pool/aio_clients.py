@@ -62,7 +62,8 @@ class AsyncCheckout(Generic[ACT]):
         pool, conn = self._pool, self._conn
         self._conn = None
         if pool.close_returns and not pool._is_held(conn, self._token):
-            return  # The block has closed, and so returned, the connection.
+            pool._is_parents(conn)
+            return  # The block has closed, and so returned, the connection; or it is the parent's.
         if conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn):
             await pool._end_transaction(conn, exc_type)
         elif not pool._give(conn):
@@ -260,6 +261,8 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     async def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
         """What the end of a `connection` block does to an open transaction, and the return after it."""
+        if self._is_parents(conn):
+            return
         if exc_type is not None and issubclass(exc_type, asyncio.CancelledError):
             self._put_behind(conn)
             return

@@ -65,7 +65,8 @@ class Checkout(Generic[CT]):
     ) -> None:
         pool, conn = self._pool, self._conn
         if pool.close_returns and not pool._is_held(conn, self._token):
-            self._conn = None  # The block has closed, and so returned, the connection.
+            self._conn = None  # The block has closed, and so returned, the connection; or it is the parent's.
+            pool._is_parents(conn)
             return
         try:
             if conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn):
@@ -283,7 +284,7 @@ class Clients(BasePool, Generic[CT]):
 
     def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
         """What the end of a `connection` block does to an open transaction."""
-        if self._status(conn) == BROKEN:
+        if self._status(conn) == BROKEN or id(conn) in self._parents:
             return
         if exc_type is None:
             self._driver.commit(conn)
