@@ -29,6 +29,7 @@ DRIVER_SUITES = [
     "tests/integration/test_pool_drivers.py",
     "tests/integration/test_pool_outages.py",
     "tests/integration/test_pool_failing_connects.py",
+    "tests/integration/test_pool_psycopg_reports.py",
 ]
 WHOLE = ["tests", "--doctest-modules", "src/poolhouse"]
 #: Two tests at a time, those of a file one after the other.

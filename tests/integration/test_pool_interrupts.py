@@ -28,7 +28,7 @@ class Interrupt(BaseException):
 
 
 #: Where it may strike: what runs in a client's thread.
-_MODULES = ("sync", "sync_clients", "sync_work", "crew", "ledger", "serving")
+_MODULES = ("sync", "sync_clients", "sync_work", "crew", "errand", "ledger", "serving")
 
 
 def _part(code: CodeType, at: int) -> str:

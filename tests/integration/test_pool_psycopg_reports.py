@@ -144,6 +144,61 @@ def test_closing_a_connection_gives_it_back_where_that_was_asked_for(postgres: P
             assert again is conn
 
 
+def test_a_task_too_gives_a_connection_back_by_closing_it(postgres: Postgres) -> None:
+    """psycopg#1046, psycopg#1067."""
+
+    async def main() -> None:
+        async with AsyncConnectionPool(postgres.conninfo, min_size=1, close_returns=True, open=False) as pool:
+            conn = await pool.getconn()
+            await conn.close()
+            assert not conn.closed
+            async with pool.connection() as again:
+                assert again is conn
+                # The block finds it returned when it ends.
+                await again.close()
+            assert pool.get_stats()["pool_available"] == 1
+
+    asyncio.run(main())
+
+
+def test_older_connections_of_psycopg_than_those_that_ask_their_pool_can_be_closed_into_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """psycopg asks from 3.3 on; where these tests run on the oldest version, those above have real ones."""
+
+    class Old(psycopg.Connection[Any]):
+        closes = 0
+
+        def __init__(self) -> None:
+            self._pool = None
+
+        def close(self) -> None:
+            self.closes += 1
+
+        def __del__(self) -> None:
+            pass
+
+    monkeypatch.setattr("poolhouse.pool.drivers.psycopg._ASKS_NO_POOL", True)
+    pool = ConnectionPool(connection_class=Old, close_returns=True, open=False)
+    served: Any = pool.connection_class
+    assert issubclass(served, Old)
+    assert served.__name__ == "Old"
+    returned: list[object] = []
+
+    class Place:
+        def putconn(self, conn: Any) -> None:
+            returned.append(conn)
+
+    conn = served()
+    conn._pool = Place()
+    conn.close()
+    assert (returned, conn.closes) == ([conn], 0)
+    conn._pool = None
+    conn.close()
+    assert conn.closes == 1
+    assert ConnectionPool(connection_class=Old, open=False).connection_class is Old
+
+
 def test_drain_replaces_what_is_idle_now_and_what_is_out_when_it_comes_back(postgres: Postgres) -> None:
     """psycopg#1027, psycopg#1215: connections with stale adapters."""
     with ConnectionPool(postgres.conninfo, min_size=2, open=True) as pool:

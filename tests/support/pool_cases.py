@@ -468,6 +468,17 @@ async def a_null_pools_client_is_told_what_connecting_failed_with(s: Shell) -> N
 
 
 @timeless
+async def a_null_pools_client_that_will_not_wait_gets_nothing(s: Shell) -> None:
+    # It has no idle connection, and making one takes time.
+    pool = await s.opened("null", max_size=1)
+    with pytest.raises(psycopg.OperationalError):
+        await s.call(pool.getconn, timeout=0)
+    assert s.made == []
+    if s.is_ours:  # psycopg_pool counts no error, and one connection that there is not.
+        assert _stats(pool, "requests_errors", "pool_size") == [1, 0]
+
+
+@timeless
 async def waiting_for_a_null_pool_makes_one_connection(s: Shell) -> None:
     pool = await s.opened("null")
     await s.call(pool.wait)
@@ -666,6 +677,130 @@ async def a_pool_recovers_when_the_server_does_while_a_client_waits(s: Shell) ->
     await s.call(pool.putconn, conn)
     await s.sleep(0.01)
     assert _stats(pool, "pool_available", "connections_lost") == [3, 3]
+
+
+@timed
+async def a_wait_that_is_over_does_not_last_until_the_connects_are(s: Shell) -> None:
+    s.connection_class.connect_s = 3600.0
+    pool = s.pool(min_size=1)
+    await s.call(pool.open)
+    began = s.clock.monotonic()
+    with pytest.raises(psycopg.OperationalError, match="incomplete"):
+        await s.call(pool.wait, timeout=1.0)
+    assert s.clock.monotonic() - began <= 1.1
+
+
+@timed
+async def closing_without_waiting_closes_whatever_is_idle(s: Shell) -> None:
+    pool = await s.opened(min_size=8, num_workers=1)
+    conn = await s.call(pool.getconn)
+    conn.begin()
+    await s.call(pool.putconn, conn)
+    await s.call(pool.close, timeout=0)
+    await s.settle()
+    assert [conn.closed for conn in s.made] == [True] * 8
+
+
+@timed
+async def a_null_pools_client_leaves_a_connect_that_takes_too_long(s: Shell) -> None:
+    s.connection_class.connect_s = 2.0
+    pool = await s.opened("null", max_size=1)
+    began = s.clock.monotonic()
+    with pytest.raises(
+        psycopg.OperationalError, match=r"no connection after 1\.00 s: 0 of 1 in use, 1 connecting"
+    ):
+        await s.call(pool.getconn, timeout=1.0)
+    assert s.clock.monotonic() - began <= 1.1
+    # The next client gets what comes of it: there never are more than max_size.
+    conn = await s.call(pool.getconn, timeout=5.0)
+    assert conn is s.made[0]
+    assert s.clock.monotonic() - began <= 2.1
+    await s.call(pool.putconn, conn)
+    with pytest.raises(psycopg.OperationalError, match="no connection"):
+        await s.call(pool.getconn, timeout=1.0)
+    await s.sleep(2.0)
+    # Nobody waited for the second.
+    assert [conn.closed for conn in s.made] == [True, True]
+    assert _stats(pool, "pool_size", "requests_errors", "requests_num", "connections_num") == [0, 2, 3, 2]
+
+
+@timed
+async def a_connect_that_a_null_pools_client_has_left_may_fail(s: Shell) -> None:
+    s.connection_class.connect_s = 2.0
+    pool = await s.opened("null", max_size=1)
+    with pytest.raises(psycopg.OperationalError, match="no connection"):
+        await s.call(pool.getconn, timeout=1.0)
+    s.connection_class.is_down = True
+    client = s.spawn(s.call(pool.getconn, timeout=30.0))
+    await s.sleep(1.5)
+    s.connection_class.is_down = False
+    assert await client.result() is s.made[0]
+    assert _stats(pool, "connections_errors", "connections_num", "pool_size") == [1, 2, 1]
+    await s.call(pool.putconn, s.made[0])
+
+
+@timed
+async def waiting_for_a_null_pool_ends_in_time_though_connecting_does_not(s: Shell) -> None:
+    s.connection_class.connect_s = 60.0
+    pool = await s.opened("null")
+    began = s.clock.monotonic()
+    with pytest.raises(psycopg.OperationalError, match=r"incomplete after 1\.0 sec") as caught:
+        await s.call(pool.wait, timeout=1.0)
+    assert s.clock.monotonic() - began <= 1.1
+    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert pool.closed
+    await s.sleep(60.0)
+    assert all(conn.closed for conn in s.made)
+
+
+@timed
+async def who_waits_for_a_null_pool_is_told_when_it_is_closed(s: Shell) -> None:
+    s.connection_class.is_down = True
+    pool = await s.opened("null")
+    waits = s.spawn(s.call(pool.wait, timeout=3600.0))
+    await s.sleep(5.0)
+    closed_at = s.clock.monotonic()
+    await s.call(pool.close)
+    with pytest.raises(psycopg.OperationalError, match="already closed") as caught:
+        await waits.result()
+    assert s.clock.monotonic() - closed_at <= 1.0
+    assert "connection refused" in str(caught.value.__cause__)
+
+
+@timed
+async def a_null_pool_that_is_drained_serves_nothing_that_was_begun_before(s: Shell) -> None:
+    s.connection_class.connect_s = 1.0
+    pool = await s.opened("null")
+    client = s.spawn(s.call(pool.getconn, timeout=30.0))
+    await s.sleep(0.5)
+    await s.call(pool.drain)
+    assert await client.result() is s.made[1]
+    assert s.made[0].closed
+    await s.call(pool.putconn, s.made[1])
+
+
+@timed
+async def a_null_pool_that_is_closed_refuses_those_who_connect(s: Shell) -> None:
+    s.connection_class.connect_s = 1.0
+    pool = await s.opened("null")
+    client = s.spawn(s.call(pool.getconn, timeout=30.0))
+    await s.sleep(0.5)
+    await s.call(pool.close)
+    with pytest.raises(psycopg.OperationalError, match="already closed"):
+        await client.result()
+    assert [conn.closed for conn in s.made] == [True]
+
+
+@timed
+async def null_pools_connect_for_all_at_the_same_time(s: Shell) -> None:
+    s.connection_class.connect_s = 0.02
+    pool = await s.opened("null")
+    began = s.clock.monotonic()
+    clients = [s.spawn(s.call(pool.getconn)) for _ in range(8)]
+    conns = [await client.result() for client in clients]
+    assert s.clock.monotonic() - began <= 1.2 * 0.02
+    for conn in conns:
+        await s.call(pool.putconn, conn)
 
 
 @timed

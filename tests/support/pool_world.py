@@ -116,6 +116,7 @@ class World:
         ("put", 12),
         ("pass_on", 12),
         ("time_out", 3),
+        ("leave_connect", 2),
         ("abandon", 2),
         ("begin_job", 16),
         ("finish_job", 16),
@@ -201,6 +202,17 @@ class World:
                 assert waiter is first
                 self.held.remove(conn)
                 self.core.woken.append(waiter)
+
+    def leave_connect(self) -> None:
+        """A client that connects by itself has no time left; mostly somebody goes on connecting for it."""
+        connecting = [waiter for waiter in self.vetting if waiter.slot is not None and waiter.slot.conn is None]
+        if connecting:
+            waiter = self.random.choice(connecting)
+            slot, is_begun = waiter.slot, self.random.random() < 0.8
+            assert self.core.leave_connect(waiter, self.now, is_begun=is_begun)
+            self.vetting.remove(waiter)
+            if is_begun:
+                self.running.append(Connect(slot))
 
     def time_out(self) -> None:
         if self.queued:

@@ -20,7 +20,7 @@ with dicts as opened, opened.connection(timeout=1.0) as conn_of_dicts:
     assert_type(row, dict[str, Any] | None)
 dicts.putconn(dicts.getconn())
 
-null: NullConnectionPool[Connection[DictRow]] = NullConnectionPool(connection_class=Connection[DictRow])
+null = NullConnectionPool(connection_class=Connection[DictRow])
 pool: ConnectionPool[Connection[DictRow]] = null
 assert_type(null.getconn(), Connection[DictRow])
 

@@ -103,7 +103,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 f"opening the pool {type(self).__name__} in the constructor is deprecated, as in psycopg_pool: "
                 "use open=False and `await pool.open()`, or `async with` the pool",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3 if self._is_null else 2,  # where the user constructs it
             )
             self._open()
 
@@ -111,11 +111,11 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         """What belongs to the present core and to one event loop."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in Lane}
-        #: Returns, commits and checks that go on after their client was cancelled.
-        self._behind: set[asyncio.Task[Any]] = set()
+        #: Returns, commits, checks and connects that may go on when their client has gone; and the connection.
+        self._behind: dict[asyncio.Task[Any], Any] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._alarm = Alarm(self._core, self._now)
-        self._full: list[asyncio.Future[None]] = []
+        self._full: list[asyncio.Future[Any]] = []
         self._work = AsyncWork(
             self.name,
             self._driver,
@@ -126,16 +126,10 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._configure,
             self._check,
             self._reset,
-            self._call_reconnect_failed,
+            self.reconnect_failed,
             self._log_failed_connect,
         )
         self._work.core = self._core
-
-    async def _call_reconnect_failed(self) -> None:
-        if self._reconnect_failed is not None:
-            result = self._reconnect_failed(self)
-            if isawaitable(result):
-                await result
 
     def _settle(self) -> None:
         """Wake, tell, begin what is to be done, and set the timer."""
@@ -219,12 +213,12 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 await full
         except TimeoutError:
             cause = core.connect_error
-            await self.close()
+            await self.close(timeout=0)
             raise self._incomplete(timeout, cause) from cause
         finally:
             self._full.remove(full)
         if not core.is_full:
-            raise self._errors.closed(f"the pool {self.name!r} is already closed") from core.connect_error
+            raise self._closed() from core.connect_error
 
     async def close(self, timeout: float = 5.0) -> None:
         """See `ConnectionPool.close`."""
@@ -239,17 +233,28 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._timer.cancel()
             self._timer = None
         deadline = self._now() + timeout
-        while tasks := self._tasks[Lane.CONNECT] | self._tasks[Lane.RETURN] | self._behind:
+        while tasks := self._tasks[Lane.CONNECT] | self._tasks[Lane.RETURN] | self._behind.keys():
             remaining = deadline - self._now()
             if remaining <= 0:
-                for slot in self._core.worked_on.copy():
-                    self._driver.abort(slot.conn)
+                for conn in [slot.conn for slot in self._core.worked_on] + list(self._behind.values()):
+                    if conn is not None:
+                        self._driver.abort(conn)
+                # What needs no answer of the server, such as closing an idle connection, ends by itself.
+                tasks |= {asyncio.ensure_future(self._work.perform(job)) for job in self._core.leftovers()}
+                await asyncio.wait(tasks, timeout=0)
                 for task in tasks:
                     task.cancel()
                 return
             await asyncio.wait(tasks, timeout=remaining)
             # Let the tasks' ends begin what comes after them.
             await asyncio.sleep(0)
+
+    async def reconnect_failed(self) -> None:
+        """See `ConnectionPool.reconnect_failed`."""
+        if self._reconnect_failed is not None:
+            result = self._reconnect_failed(self)
+            if isawaitable(result):
+                await result
 
     async def __aenter__(self) -> "Self":
         """See `ConnectionPool.__enter__`."""
@@ -313,27 +318,101 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
     _is_null = True
 
     def __init__(
-        self, conninfo: str | Callable[[], str | Awaitable[str]] = "", *, min_size: int = 0, **parameters: Any
+        self,
+        conninfo: str | Callable[[], str | Awaitable[str]] = "",
+        *,
+        connection_class: type[ACT] | None = None,
+        kwargs: Mapping[str, Any] | Callable[[], Mapping[str, Any] | Awaitable[Mapping[str, Any]]] | None = None,
+        min_size: int = 0,
+        max_size: int | None = None,
+        open: bool | None = None,  # noqa: A002 - psycopg_pool's name
+        configure: Callable[[ACT], object] | None = None,
+        check: Callable[[ACT], object] | None = None,
+        reset: Callable[[ACT], object] | None = None,
+        name: str | None = None,
+        close_returns: bool = False,
+        timeout: float = 30.0,
+        max_waiting: int = 0,
+        max_lifetime: float = 60 * 60.0,
+        max_idle: float = 10 * 60.0,
+        reconnect_timeout: float = 5 * 60.0,
+        reconnect_failed: Callable[["AsyncConnectionPool[ACT]"], object] | None = None,
+        num_workers: int = 3,
+        driver: Any = None,
+        check_idle: float | None = None,
+        idle_order: Order = "fifo",
+        shrink: Shrink = "one",
+        reset_inline: bool = False,
+        hold_warning: float | None = None,
+        hooks: PoolHooks | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(conninfo, min_size=min_size, **parameters)
+        super().__init__(
+            conninfo,
+            connection_class=connection_class,
+            kwargs=kwargs,
+            min_size=min_size,
+            max_size=max_size,
+            open=open,
+            configure=configure,
+            check=check,
+            reset=reset,
+            name=name,
+            close_returns=close_returns,
+            timeout=timeout,
+            max_waiting=max_waiting,
+            max_lifetime=max_lifetime,
+            max_idle=max_idle,
+            reconnect_timeout=reconnect_timeout,
+            reconnect_failed=reconnect_failed,
+            num_workers=num_workers,
+            driver=driver,
+            check_idle=check_idle,
+            idle_order=idle_order,
+            shrink=shrink,
+            reset_inline=reset_inline,
+            hold_warning=hold_warning,
+            hooks=hooks,
+            clock=clock,
+        )
 
     async def wait(self, timeout: float = 30.0) -> None:
         """See `NullConnectionPool.wait`."""
         await super().wait(timeout)
         deadline = self._now() + timeout
-        while True:
-            began = self._now()
-            try:
-                async with asyncio.timeout(deadline - began):
-                    conn = await self._work.connection(None)
-            except Exception as error:
-                self._core.rehearsed(0, error)
-                self._log_failed_connect(error, is_loud=True)
-                await asyncio.sleep(max(0.0, min(FIRST_PAUSE, deadline - self._now())))
+        ended: asyncio.Future[Any] = get_running_loop().create_future()
+        self._full.append(ended)
+        try:
+            while (error := await self._rehearsed(ended, deadline)) is not None:
+                await asyncio.wait({ended}, timeout=max(0, min(FIRST_PAUSE, deadline - self._now())))
+                if self._core.was_closed:
+                    raise self._closed() from error
                 if self._now() >= deadline:
-                    await self.close()
+                    await self.close(timeout=0)
                     raise self._incomplete(timeout, error) from error
-            else:
-                self._core.rehearsed(self._now() - began, None)
-                await self._work.close(Close(conn, Reason.NOT_KEPT))
-                return
+        finally:
+            self._full.remove(ended)
+
+    async def _rehearsed(self, ended: asyncio.Future[Any], deadline: float) -> Exception | None:
+        """`_rehearse` beside the client, which waits no longer than until the deadline, or the end of the pool."""
+        rehearsal = asyncio.ensure_future(self._rehearse(deadline))
+        self._behind[rehearsal] = None
+        rehearsal.add_done_callback(self._behind.pop)
+        either: set[asyncio.Future[Any]] = {rehearsal, ended}
+        remaining = max(0.0, deadline - self._now())
+        await asyncio.wait(either, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+        return rehearsal.result() if rehearsal.done() else TimeoutError("no answer in time")
+
+    async def _rehearse(self, deadline: float) -> Exception | None:
+        """See `NullConnectionPool._rehearse`."""
+        began = self._now()
+        try:
+            conn = await self._work.connection(max(0.0, deadline - began))
+        except Exception as error:
+            is_loud = self._core.rehearsed(0, error, self._now())
+            self._log_failed_connect(error, is_loud=is_loud)
+            return error
+        now = self._now()
+        self._core.rehearsed(now - began, None, now)
+        await self._work.close(Close(conn, Reason.NOT_KEPT))
+        return None

@@ -81,7 +81,7 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     _loop: asyncio.AbstractEventLoop | None
     _alarm: Alarm
-    _behind: set[asyncio.Task[Any]]
+    _behind: dict[asyncio.Task[Any], Any]
     _work: AsyncWork
     _reset_inline: bool
 
@@ -216,7 +216,7 @@ class AsyncClients(BasePool, Generic[ACT]):
         except asyncio.CancelledError:
             # The client is told at once; the check goes on, and who knows what it finds.
             self._core.take_over(waiter, self._now())
-            self._go_on(task, lambda: self._checked_behind(slot, task, guard))
+            self._go_on(task, conn, lambda: self._checked_behind(slot, task, guard))
             raise
         except Exception as error:
             guard.cancel()
@@ -235,29 +235,63 @@ class AsyncClients(BasePool, Generic[ACT]):
         self._settle()
 
     async def _connect_here(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
-        """A null pool's connection, made by the client itself."""
-        began = self._now()
-        remaining = max(0.0, deadline - began)
-        try:
-            async with asyncio.timeout(remaining):
-                conn = await self._work.connection(remaining)
-        except BaseException as error:
-            waiter.slot = None
-            self._core.connect_failed(slot, error, self._now())
+        """A null pool's connection, made for this client alone; ``None`` if the pool was drained meanwhile.
+
+        In a task beside the client's, which leaves when its time is over or it is cancelled: not every driver's
+        connect, and no `configure` on a server that has stopped, can be cancelled at once. What becomes of the
+        connect is then the next client's.
+        """
+        if deadline <= waiter.since:
+            self._core.leave_connect(waiter, self._now(), is_begun=False)
             self._settle()
-            if isinstance(error, TimeoutError) and self._now() >= deadline:
-                self._core.time_out(waiter, self._now())
-                raise self._timed_out(waiter) from error
+            raise self._timed_out(waiter)
+        task = asyncio.ensure_future(self._connect_for(waiter, slot, deadline))
+        self._behind[task] = None
+        task.add_done_callback(self._behind.pop)
+        try:
+            await asyncio.wait({task}, timeout=deadline - self._now())
+        except asyncio.CancelledError:
+            if not task.done():
+                waiter.slot = None
             raise
+        if not task.done():
+            self._core.leave_connect(waiter, self._now())
+            self._settle()
+            raise self._timed_out(waiter)
+        error, conn = (self._closed(), None) if task.cancelled() else task.result()
+        if error is not None:
+            raise error
+        if conn is None:
+            waiter.slot = None
+        return conn
+
+    async def _connect_for(self, waiter: Waiter, slot: Slot, deadline: float) -> tuple[BaseException | None, Any]:
+        """Connect for a client of a null pool, or, should it have left, for the next; see `_connect_here`.
+
+        Returns:
+            What it failed with, or the connection; neither if the pool was drained meanwhile.
+        """
+        began = self._now()
+        try:
+            conn = await self._work.connection(max(0.0, deadline - began))
+        except BaseException as error:
+            is_loud = self._core.connect_failed(slot, error, self._now())
+            self._settle()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            if waiter.slot is not slot:
+                self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
+            return error, None
         now = self._now()
         job = self._core.connected(slot, conn, now - began, now, waiter)
         self._settle()
         tell(self.hooks.connected, conn, now - began)
-        if job is not None:
-            waiter.slot = None
-            await self._work.close(job)
-            raise self._errors.closed(f"the pool {self.name!r} is already closed")
-        return conn
+        if job is None:
+            return None, conn
+        await self._work.close(job)
+        if job.reason is Reason.CLOSED:
+            return self._closed(), None
+        return None, None
 
     async def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
         """What the end of a `connection` block does to an open transaction, and the return after it."""
@@ -272,7 +306,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             try:
                 await asyncio.shield(task)
             except asyncio.CancelledError:
-                self._go_on(task, lambda: self._put_behind(conn))
+                self._go_on(task, conn, lambda: self._put_behind(conn))
                 raise
             except Exception as error:
                 if exc_type is None:
@@ -292,9 +326,9 @@ class AsyncClients(BasePool, Generic[ACT]):
             self._core.post(job)
             self._settle()
         elif isinstance(job, Close):
-            await self._shielded(self._work.close(job))
+            await self._shielded(self._work.close(job), conn)
         elif job is not None:
-            await self._shielded(self._work.restore(job))
+            await self._shielded(self._work.restore(job), conn)
             self._settle()
 
     def _put(self, conn: Any, *, is_expected: bool = False, is_inline: bool = False) -> Close | Return | None:
@@ -321,21 +355,26 @@ class AsyncClients(BasePool, Generic[ACT]):
             self._core.post(job)
             self._settle()
 
-    async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _shielded(self, work: Coroutine[Any, Any, None], conn: Any) -> None:
         """Await what must be done whether or not the client is cancelled; a cancelled client is told at once."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._go_on(task, self._settle)
+            self._go_on(task, conn, self._settle)
             raise
 
-    def _go_on(self, task: asyncio.Task[Any], then: Callable[[], object]) -> None:
-        """Let a task end behind its client, and do something afterwards."""
-        self._behind.add(task)
+    def _go_on(self, task: asyncio.Task[Any], conn: Any, then: Callable[[], object]) -> None:
+        """Let a task end behind its client, and do something afterwards.
+
+        Nobody waits for it any more, and nobody else would end it: its connection is cut after `PROBE_LIMIT`.
+        """
+        self._behind[task] = conn
+        guard = get_running_loop().call_later(PROBE_LIMIT, self._driver.abort, conn)
 
         def done(_: object) -> None:
-            self._behind.discard(task)
+            guard.cancel()
+            del self._behind[task]
             if not task.cancelled() and (error := task.exception()) is not None:
                 logger.warning("pool %r: after its client was cancelled: %s", self.name, describe(error))
             then()

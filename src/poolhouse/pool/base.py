@@ -115,10 +115,15 @@ class BasePool:
         self._marks: bool = self._driver.marks_connections
         #: The status can be read without a call, which would cost more than all of the rest of looking at it.
         self._has_pgconn: bool = getattr(self._driver, "has_pgconn", False)
-        if close_returns and not self._marks:
-            raise ValueError(
-                "close_returns needs a driver that asks the pool when a connection is closed: psycopg"
-            )
+        if close_returns:
+            if not self._marks:
+                raise ValueError(
+                    "close_returns needs a driver that asks the pool when a connection is closed: psycopg"
+                )
+            if hasattr(self._driver, "let_close_return"):
+                self._driver.let_close_return()
+        #: The class whose connections are served; ``None`` if only the driver knows.
+        self.connection_class: type[Any] | None = getattr(self._driver, "connection_class", connection_class)
         self._errors = errors_for(self._driver.error_base)
         self._clock = clock
         self._now: Callable[[], float] = clock.monotonic
@@ -164,6 +169,31 @@ class BasePool:
     def max_size(self) -> int:
         """The largest size of the pool; `resize` changes it. 0, in a null pool, means no limit."""
         return self._core.max_size
+
+    @property
+    def max_waiting(self) -> int:
+        """How many clients may wait; 0 for no limit."""
+        return self._options.max_waiting
+
+    @property
+    def max_lifetime(self) -> float:
+        """How long a connection lives, in seconds, less a random share of up to 10 %."""
+        return self._options.max_lifetime
+
+    @property
+    def max_idle(self) -> float:
+        """How often the pool looks whether it can shrink, in seconds."""
+        return self._options.max_idle
+
+    @property
+    def reconnect_timeout(self) -> float:
+        """After how long without success `reconnect_failed` is called, in seconds."""
+        return self._options.reconnect_timeout
+
+    @property
+    def num_workers(self) -> int:
+        """How many connections are made at the same time."""
+        return self._options.num_workers
 
     @property
     def closed(self) -> bool:
@@ -224,11 +254,15 @@ class BasePool:
         if refusal is Refusal.NOT_OPEN:
             return self._errors.closed(f"the pool {self.name!r} is not open yet")
         if refusal is Refusal.CLOSED:
-            return self._errors.closed(f"the pool {self.name!r} is already closed")
+            return self._closed()
         if refusal is Refusal.FULL:
             waiting = self._options.max_waiting
             return self._errors.too_many(f"the pool {self.name!r} has already {waiting} requests waiting")
         return self._timed_out(waiter)
+
+    def _closed(self) -> PoolClosed:
+        """The exception for a pool that is closed for good."""
+        return self._errors.closed(f"the pool {self.name!r} is already closed")
 
     def _timed_out(self, waiter: Waiter) -> PoolTimeout:
         """The exception for a client whose time is over: what is known of the reason."""

@@ -12,7 +12,7 @@ from typing import Any
 from poolhouse.meter.meter import BATCH, HighWater, Meter
 from poolhouse.meter.reading import Gauges, Limits, Mark
 from poolhouse.pool.holders import Holder, holders_of
-from poolhouse.pool.jobs import Close, Job, Lane, Notice, Probe, Reason
+from poolhouse.pool.jobs import Close, Job, Lane, Notice, Probe, Reason, Return
 from poolhouse.pool.options import PoolOptions, duration
 from poolhouse.pool.slot import Lease, Slot, State
 from poolhouse.pool.stats import Counts
@@ -247,11 +247,14 @@ class Ledger:
         self._lanes[RETURN].append(job)
 
     def leftovers(self) -> list[Job]:
-        """What a closed pool has left to do, for whoever comes last: there may be no workers any more."""
+        """What a closed pool has left to do, for whoever comes last: there may be no workers any more.
+
+        Nothing that waits for the server: what would be rolled back, to be used again, is closed.
+        """
         jobs: list[Job] = []
-        if self.was_closed:
-            jobs.extend(self._lanes[RETURN])
-            self._lanes[RETURN].clear()
+        while self.was_closed and self._lanes[RETURN]:
+            job = self._lanes[RETURN].popleft()
+            jobs.append(self._retire(job.slot, Reason.CLOSED) if isinstance(job, Return) else job)
         return jobs
 
     def _attend(self) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-#: A probe in the background that has had no answer for so long is ended, and its connection with it.
+#: What the pool itself asks the server, with no client waiting for it, is ended after so long without an answer,
+#: and its connection with it.
 PROBE_LIMIT = 5.0
 
 #: What stands for a duration without end: 317 years. Finite, so that it can be reckoned with.

@@ -76,6 +76,30 @@ class Serving(Ledger):
         self._pump(now)
         return True
 
+    def leave_connect(self, waiter: Waiter, now: float, *, is_begun: bool = True) -> bool:
+        """The time of a client that connects by itself is over.
+
+        Args:
+            waiter: The client.
+            now: Now.
+            is_begun: Whether the connect goes on without it, still to be answered by `connected` (to the next in
+                the queue then) or `connect_failed`.
+
+        Returns:
+            False if the connect is over after all.
+        """
+        slot = waiter.slot
+        assert slot is not None, "who connects by itself has been given a slot"
+        if slot.conn is not None or slot.is_closed:
+            return False
+        waiter.slot = None
+        if not is_begun:
+            self.connecting.discard(slot)
+            slot.is_closed = True
+        self._count_timeout(waiter, now)
+        self._pump(now)
+        return True
+
     def abandon(self, waiter: Waiter, now: float) -> None:
         """The client goes away, whatever it has or waits for: nothing stays with it."""
         self._leave_queue(waiter, now)

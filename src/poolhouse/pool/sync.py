@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
 from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.crew import Crew
+from poolhouse.pool.errand import Errand
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
 from poolhouse.pool.options import Order, Shrink, size_limits
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_clients import CT, Clients
 from poolhouse.pool.sync_work import Work
-from poolhouse.pool.threads import SystemThreads, Threads
+from poolhouse.pool.threads import Parker, SystemThreads, Threads
 
 if TYPE_CHECKING:
     from typing import Self
@@ -86,6 +88,8 @@ class ConnectionPool(Clients[CT]):
             clock=clock or SystemClock(),
         )
         self._reset_inline = reset_inline
+        #: The connections of most drivers may be made by one thread and used by another.
+        self._is_thread_bound: bool = getattr(self._driver, "is_thread_bound", False)
         self._threads = threads or SystemThreads()
         self._set_up()
         self._warns_of_implicit_open = open is None
@@ -100,8 +104,8 @@ class ConnectionPool(Clients[CT]):
 
         def reconnect_failed() -> None:
             pool = myself()
-            if pool is not None and pool._reconnect_failed is not None:
-                pool._reconnect_failed(pool)
+            if pool is not None:
+                pool.reconnect_failed()
 
         def log_failed_connect(error: BaseException, *, is_loud: bool) -> None:
             if (pool := myself()) is not None:
@@ -162,7 +166,7 @@ class ConnectionPool(Clients[CT]):
                 the last error in connecting, if there was one.
             PoolClosed: If the pool is not open, or is closed meanwhile.
         """
-        self._greet()
+        self._greet(stacklevel=4 if self._is_null else 3)
         if not self._core.is_open:
             raise self._errors.closed(
                 f"the pool {self.name!r} is {'already closed' if self._core.was_closed else 'not open yet'}"
@@ -174,12 +178,12 @@ class ConnectionPool(Clients[CT]):
             while not self._core.is_full and not self._core.was_closed:
                 if not parker.park(deadline - self._now()) and not self._core.is_full:
                     cause = self._core.connect_error
-                    self.close()
+                    self.close(timeout=0)
                     raise self._incomplete(timeout, cause) from cause
         finally:
             self._crew.watchers.remove(parker)
         if not self._core.is_full:
-            raise self._errors.closed(f"the pool {self.name!r} is already closed") from self._core.connect_error
+            raise self._closed() from self._core.connect_error
 
     def close(self, timeout: float = 5.0) -> None:
         """Refuse all clients, close what is idle, and later, when it comes back, what is out.
@@ -205,6 +209,11 @@ class ConnectionPool(Clients[CT]):
             self._driver.abort(slot.conn)
         self._crew.dismiss()
         self._finish_closing()
+
+    def reconnect_failed(self) -> None:
+        """Call the callback of this name: done each `reconnect_timeout` in which no connection could be made."""
+        if self._reconnect_failed is not None:
+            self._reconnect_failed(self)
 
     def __enter__(self) -> "Self":
         """Open the pool, if it is not open."""
@@ -292,25 +301,101 @@ class NullConnectionPool(ConnectionPool[CT]):
 
     _is_null = True
 
-    def __init__(self, conninfo: str | Callable[[], str] = "", *, min_size: int = 0, **parameters: Any) -> None:
-        super().__init__(conninfo, min_size=min_size, **parameters)
+    def __init__(
+        self,
+        conninfo: str | Callable[[], str] = "",
+        *,
+        connection_class: type[CT] | None = None,
+        kwargs: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+        min_size: int = 0,
+        max_size: int | None = None,
+        open: bool | None = None,  # noqa: A002 - psycopg_pool's name
+        configure: Callable[[CT], object] | None = None,
+        check: Callable[[CT], object] | None = None,
+        reset: Callable[[CT], object] | None = None,
+        name: str | None = None,
+        close_returns: bool = False,
+        timeout: float = 30.0,
+        max_waiting: int = 0,
+        max_lifetime: float = 60 * 60.0,
+        max_idle: float = 10 * 60.0,
+        reconnect_timeout: float = 5 * 60.0,
+        reconnect_failed: Callable[["ConnectionPool[CT]"], object] | None = None,
+        num_workers: int = 3,
+        driver: Any = None,
+        check_idle: float | None = None,
+        idle_order: Order = "fifo",
+        shrink: Shrink = "one",
+        reset_inline: bool = False,
+        hold_warning: float | None = None,
+        hooks: PoolHooks | None = None,
+        clock: Clock | None = None,
+        threads: Threads | None = None,
+    ) -> None:
+        super().__init__(
+            conninfo,
+            connection_class=connection_class,
+            kwargs=kwargs,
+            min_size=min_size,
+            max_size=max_size,
+            open=open,
+            configure=configure,
+            check=check,
+            reset=reset,
+            name=name,
+            close_returns=close_returns,
+            timeout=timeout,
+            max_waiting=max_waiting,
+            max_lifetime=max_lifetime,
+            max_idle=max_idle,
+            reconnect_timeout=reconnect_timeout,
+            reconnect_failed=reconnect_failed,
+            num_workers=num_workers,
+            driver=driver,
+            check_idle=check_idle,
+            idle_order=idle_order,
+            shrink=shrink,
+            reset_inline=reset_inline,
+            hold_warning=hold_warning,
+            hooks=hooks,
+            clock=clock,
+            threads=threads,
+        )
 
     def wait(self, timeout: float = 30.0) -> None:
         """Make one connection, to see that it can be made, and close it; try again until the time is over."""
         super().wait(timeout)
         deadline = self._now() + timeout
-        while True:
-            began = self._now()
-            try:
-                conn = self._work.connection(max(0.0, deadline - began))
-            except Exception as error:
-                self._core.rehearsed(0, error)
-                self._log_failed_connect(error, is_loud=True)
-                self._threads.parker().park(min(FIRST_PAUSE, deadline - self._now()))
+        parker = self._threads.parker()
+        self._crew.watchers.append(parker)
+        try:
+            while (error := self._rehearsed(parker, deadline)) is not None:
+                parker.park(min(FIRST_PAUSE, deadline - self._now()))
+                if self._core.was_closed:
+                    raise self._closed() from error
                 if self._now() >= deadline:
-                    self.close()
+                    self.close(timeout=0)
                     raise self._incomplete(timeout, error) from error
-            else:
-                self._core.rehearsed(self._now() - began, None)
-                self._work.close(Close(conn, Reason.NOT_KEPT))
-                return
+        finally:
+            self._crew.watchers.remove(parker)
+
+    def _rehearsed(self, parker: Parker, deadline: float) -> Exception | None:
+        """`_rehearse` beside the client, which waits no longer than until the deadline, or the end of the pool."""
+        rehearsal = Errand(partial(self._rehearse, deadline), self._threads, parker, f"{self.name}-connect")
+        while not rehearsal.is_over and not self._core.was_closed and self._now() < deadline:
+            parker.park(deadline - self._now())
+        return rehearsal.result() if rehearsal.is_over else TimeoutError("no answer in time")
+
+    def _rehearse(self, deadline: float) -> Exception | None:
+        """Make a connection and close it; what that failed with."""
+        began = self._now()
+        try:
+            conn = self._work.connection(max(0.0, deadline - began))
+        except Exception as error:
+            is_loud = self._turn(self._core.rehearsed, 0, error, self._now())
+            self._log_failed_connect(error, is_loud=is_loud)
+            return error
+        now = self._now()
+        self._turn(self._core.rehearsed, now - began, None, now)
+        self._work.close(Close(conn, Reason.NOT_KEPT))
+        return None

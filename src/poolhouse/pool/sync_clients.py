@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from functools import partial
 from threading import get_ident
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from poolhouse.pool.base import BasePool, describe, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.crew import Crew, Turn
+from poolhouse.pool.errand import Errand
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason
 from poolhouse.pool.options import PROBE_LIMIT
@@ -93,6 +95,7 @@ class Clients(BasePool, Generic[CT]):
     _turn: Turn
     _work: Work
     _reset_inline: bool
+    _is_thread_bound: bool
     _warns_of_implicit_open: bool
 
     def _open(self) -> None:
@@ -231,7 +234,7 @@ class Clients(BasePool, Generic[CT]):
             slot = waiter.slot
             assert slot is not None, "who is woken has been given something"
             if slot.conn is None:
-                conn = self._connect_here(waiter, slot, deadline)
+                conn = self._connect_here(waiter, slot, parker, deadline)
             elif (vet := self._core.vet(slot, self._now())) is Vet.NOTHING:
                 conn = slot.conn
             else:
@@ -263,24 +266,48 @@ class Clients(BasePool, Generic[CT]):
         self._turn(self._core.proven, slot, self._now())
         return conn
 
-    def _connect_here(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
-        """A null pool's connection, made by the client itself."""
+    def _connect_here(self, waiter: Waiter, slot: Slot, parker: Any, deadline: float) -> Any:
+        """A null pool's connection, made for this client alone; ``None`` if the pool was drained meanwhile.
+
+        The client waits beside the thread that connects, and leaves when its time is over; what becomes of the
+        connect is then the next client's. Where a connection is bound to the thread that makes it (sqlite3), the
+        client connects by itself.
+        """
+        if deadline <= waiter.since:
+            self._turn(self._core.leave_connect, waiter, self._now(), is_begun=False)
+            raise self._timed_out(waiter)
+        connect = partial(self._connect_for, waiter, slot, deadline)
+        if self._is_thread_bound:
+            return connect()
+        errand = Errand(connect, self._threads, parker, f"{self.name}-connect")
+        while not errand.is_over:
+            if not parker.park(deadline - self._now()):
+                if self._turn(self._core.leave_connect, waiter, self._now()):
+                    raise self._timed_out(waiter)
+                parker.park(None)  # It is over, and about to say so.
+        if (conn := errand.result()) is None:
+            waiter.slot = None
+        return conn
+
+    def _connect_for(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
+        """Connect for a client of a null pool, or, should it have left, for the next; see `_connect_here`."""
         began = self._now()
         try:
             conn = self._work.connection(max(0.0, deadline - began))
         except BaseException as error:
-            # Until this is done the slot stays with the waiter, where `abandon` finds it.
-            self._turn(self._core.connect_failed, slot, error, self._now())
-            waiter.slot = None
+            is_loud = self._turn(self._core.connect_failed, slot, error, self._now())
+            if waiter.slot is not slot:
+                self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
             raise
         now = self._now()
         job = self._turn(self._core.connected, slot, conn, now - began, now, waiter)
         tell(self.hooks.connected, conn, now - began)
-        if job is not None:
-            self._work.close(job)
-            waiter.slot = None
-            raise self._errors.closed(f"the pool {self.name!r} is already closed")
-        return conn
+        if job is None:
+            return conn
+        self._work.close(job)
+        if job.reason is Reason.CLOSED:
+            raise self._closed()
+        return None
 
     def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
         """What the end of a `connection` block does to an open transaction."""
@@ -321,7 +348,7 @@ class Clients(BasePool, Generic[CT]):
             self._turn(self._core.interrupted_work, now, self._now())
             raise
 
-    def _greet(self) -> None:
+    def _greet(self, stacklevel: int = 4) -> None:
         if self._core.greets:
             self._core.greets = False
             if self._warns_of_implicit_open:
@@ -329,5 +356,5 @@ class Clients(BasePool, Generic[CT]):
                     f"the default of the {type(self).__name__} parameter 'open' will become False, as in "
                     "psycopg_pool: say open=True or open=False, or use the pool as a context manager",
                     DeprecationWarning,
-                    stacklevel=4,
+                    stacklevel=stacklevel,
                 )

@@ -128,7 +128,7 @@ class Upkeep(Serving):
             conn: The new connection.
             took: How long it took, in seconds.
             now: Now.
-            waiter: The client that connected by itself, and gets it.
+            waiter: The client that connected by itself, and gets it unless it has left.
 
         Returns:
             What to do if it is not wanted any more.
@@ -145,7 +145,8 @@ class Upkeep(Serving):
         slot.expires_at = now + self._lifetime * (1.0 - 0.1 * self._random())
         slot.retire_at = 0 if self._always else slot.expires_at - min(self._look_after, self._lifetime / 20)
         slot.fit_until = now + self._look_after
-        if not self.is_open or slot.generation != self.generation or self._is_oversized(adding=1):
+        is_late = slot.is_closed  # Its client was interrupted, and the place given away.
+        if is_late or not self.is_open or slot.generation != self.generation or self._is_oversized(adding=1):
             slot.is_closed = True
             self._pump(now)
             return Close(conn, Reason.DRAINED if self.is_open else Reason.CLOSED)
@@ -153,7 +154,7 @@ class Upkeep(Serving):
         if not self.options.connect_in_caller:
             self._target = max(self._target, len(self.slots))
         self.has_new_deadline = True
-        if waiter is not None:
+        if waiter is not None and waiter.slot is slot:
             self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter)
             self._mark_used()
         else:
@@ -163,7 +164,10 @@ class Upkeep(Serving):
         if not self.is_full and len(self.slots) >= self.min_size:
             self.is_full = True
             self.notices.append(FULL)
-        self._pump(now)
+        if self.max_kept is None:
+            self._pump(now)
+        else:
+            self.attend(now)
         return None
 
     def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:
@@ -177,14 +181,20 @@ class Upkeep(Serving):
         self._pump(now)
         return is_loud
 
-    def rehearsed(self, took: float, error: BaseException | None) -> None:
-        """A connection was made only to see whether one can be; count it."""
+    def rehearsed(self, took: float, error: BaseException | None, now: float) -> bool:
+        """A connection was made only to see whether one can be; count it.
+
+        Returns:
+            Whether its failure deserves a WARNING, not only a DEBUG line.
+        """
         self.counts.connections_num += 1
         if error is None:
+            self.outage = None
             self._count_create(took)
-        else:
-            self.counts.connections_errors += 1
-            self.meter.connect_errors.add()
+            return False
+        self.counts.connections_errors += 1
+        self.meter.connect_errors.add()
+        return self._fail(error, now)
 
     def tick(self, now: float) -> None:
         """Do what is due: expire, shrink, warn."""

@@ -1,12 +1,15 @@
 """A server that accepts and never answers: deadlines are kept all the same, and cancellation is told at once."""
 
 import asyncio
+import sqlite3
+from contextvars import ContextVar
+from pathlib import Path
 
 import pytest
 
-from poolhouse.errors import PoolTimeout
-from poolhouse.pool.aio import AsyncConnectionPool
-from poolhouse.pool.sync import ConnectionPool
+from poolhouse.errors import PoolClosed, PoolTimeout
+from poolhouse.pool.aio import AsyncConnectionPool, AsyncNullConnectionPool
+from poolhouse.pool.sync import ConnectionPool, NullConnectionPool
 from poolhouse.testing import AsyncFakeDriver, Does, FakeConnection, FakeDriver, VirtualClock, VirtualThreads, run
 
 
@@ -121,15 +124,125 @@ def test_a_task_that_is_cancelled_during_a_check_or_at_the_end_of_its_block_is_t
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert clock.monotonic() - began <= 0.05
-            # What hangs behind it is cut off, here by hand for the commit, which has no deadline.
-            for conn in driver.open_connections:
-                driver.abort(conn)
-            await asyncio.sleep(1.0)
+            # What hangs behind it is cut off, though nobody waits for it.
+            await asyncio.sleep(6.0)
+            assert ["abort" in conn.calls for conn in driver.connections[-2:]] == [True, False]
+            assert pool.get_stats()["pool_available"] == 1
         async with pool.connection(timeout=5.0):
             pass
         await pool.close()
 
     run(main(), clock)
+
+
+def test_a_pool_is_closed_in_time_though_a_commit_behind_a_cancelled_task_never_ends() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(
+            driver=driver, clock=clock, min_size=1, open=False
+        )
+        await pool.open(wait=True)
+        driver.gate("commit", Does.NEVER)
+
+        async def use() -> None:
+            async with pool.connection() as conn:
+                conn.begin()
+
+        task = asyncio.ensure_future(use())
+        await asyncio.sleep(1.0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        began = clock.monotonic()
+        await pool.close(timeout=0.5)
+        assert clock.monotonic() - began <= 0.6
+        await asyncio.sleep(1.0)
+        assert not driver.open_connections
+
+    run(main(), clock)
+
+
+@pytest.mark.parametrize("hangs", ["connect", "probe"], ids=["connecting", "configuring"])
+def test_a_task_for_which_a_null_pool_connects_is_told_at_once_that_it_is_cancelled_or_late(hangs: str) -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+        pool: AsyncNullConnectionPool[FakeConnection] = AsyncNullConnectionPool(
+            driver=driver, clock=clock, max_size=2, configure=driver.probe, open=False
+        )
+        await pool.open()
+        driver.gate(hangs, Does.NEVER, Does.NEVER)
+        task = asyncio.ensure_future(pool.getconn(timeout=30.0))
+        await asyncio.sleep(1.0)
+        began = clock.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert clock.monotonic() - began <= 0.05
+        with pytest.raises(PoolTimeout, match=r"no connection after 1\.00 s"):
+            await pool.getconn(timeout=1.0)
+        assert clock.monotonic() - began <= 1.1
+        # Their places are taken as long as nobody knows what becomes of their connects.
+        assert (pool.get_stats()["pool_size"], "connections_errors" in pool.get_stats()) == (2, False)
+        began = clock.monotonic()
+        await pool.close(timeout=0.5)
+        for conn in driver.open_connections:
+            driver.abort(conn)
+        assert clock.monotonic() - began <= 0.6
+
+    run(main(), clock)
+
+
+def test_a_client_of_a_null_pool_that_is_closed_while_it_connects_is_refused() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+        pool: AsyncNullConnectionPool[FakeConnection] = AsyncNullConnectionPool(
+            driver=driver, clock=clock, open=False
+        )
+        await pool.open()
+        driver.gate("connect", Does.NEVER)
+        task = asyncio.ensure_future(pool.getconn(timeout=30.0))
+        await asyncio.sleep(1.0)
+        await pool.close(timeout=0.5)
+        with pytest.raises(PoolClosed):
+            await task
+
+    run(main(), clock)
+
+
+def test_a_connection_that_is_bound_to_its_thread_is_made_by_the_client_of_a_null_pool(tmp_path: Path) -> None:
+    with NullConnectionPool[sqlite3.Connection](str(tmp_path / "shop.db"), driver=sqlite3, open=True) as pool:
+        for _ in range(2):
+            with pool.connection() as conn:
+                assert conn.execute("select 1").fetchone() == (1,)
+
+
+def test_whatever_connects_for_a_client_sees_its_context() -> None:
+    tenant: ContextVar[str] = ContextVar("tenant")
+    threads = VirtualThreads(VirtualClock())
+
+    def main() -> None:
+        driver = FakeDriver(threads.sleep, threads.parker)
+        seen: list[str] = []
+
+        def conninfo() -> str:
+            seen.append(tenant.get())
+            return ""
+
+        pool: NullConnectionPool[FakeConnection] = NullConnectionPool(
+            conninfo, driver=driver, clock=threads.clock, threads=threads, open=True
+        )
+        tenant.set("acme")
+        with pool.connection():
+            assert seen == ["acme"]
+        pool.close()
+
+    threads.run(main)
 
 
 def test_a_pool_of_another_event_loop_says_what_to_do() -> None:

@@ -35,6 +35,9 @@ class DbapiDriver:
         self._defaults: dict[str, Any] = {} if defaults is None else dict(defaults)
         self._probe_query = probe_query
         self.error_base: type[Exception] | None = getattr(module, "OperationalError", None)
+        #: Unless told otherwise, sqlite3's connections may only be used by the thread that made them: in a null
+        #: pool, the client itself.
+        self.is_thread_bound = module.__name__ == "sqlite3"
         self.status: Callable[[Conn], int] = _STATUS.get(module.__name__.partition(".")[0], _unknown_status)
 
     def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:

@@ -13,6 +13,8 @@ from poolhouse.pool.drivers.sockets import cut
 #: libpq's own numbers are the pool's. An attrgetter costs half of what a function would, on the fastest path.
 _status = attrgetter("pgconn.transaction_status")
 
+_ASKS_NO_POOL = tuple(map(int, psycopg.__version__.split(".")[:2])) < (3, 3)
+
 
 class _Psycopg:
     """What does not depend on the kind of connection."""
@@ -25,7 +27,17 @@ class _Psycopg:
 
     def __init__(self, connection_class: type[Any]) -> None:
         """A driver that makes connections by ``connection_class.connect(conninfo, **kwargs)``."""
+        self.connection_class = connection_class
         self._connect = connection_class.connect
+
+    def let_close_return(self) -> None:
+        """Let ``conn.close()`` give a connection back to the pool that it is checked out of.
+
+        psycopg's connections ask their pool from 3.3 on; for older ones a subclass does.
+        """
+        if issubclass(self.connection_class, (psycopg.Connection, psycopg.AsyncConnection)) and _ASKS_NO_POOL:
+            self.connection_class = _returning(self.connection_class)
+            self._connect = self.connection_class.connect
 
     def fileno(self, conn: Conn) -> int | None:
         """See `Driver.fileno`."""
@@ -45,7 +57,7 @@ class PsycopgDriver(_Psycopg):
 
     def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
         """See `Driver.connect`."""
-        return self._connect(conninfo, **_with_timeout(kwargs, timeout))
+        return self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout))
 
     def commit(self, conn: Conn) -> None:
         """See `Driver.commit`."""
@@ -78,7 +90,7 @@ class AsyncPsycopgDriver(_Psycopg):
 
     async def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
         """See `Driver.connect`."""
-        return await self._connect(conninfo, **_with_timeout(kwargs, timeout))
+        return await self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout))
 
     async def commit(self, conn: Conn) -> None:
         """See `Driver.commit`."""
@@ -105,8 +117,22 @@ class AsyncPsycopgDriver(_Psycopg):
         await conn.close()
 
 
-def _with_timeout(kwargs: Mapping[str, Any], timeout: float | None) -> Mapping[str, Any]:
+def _returning(connection_class: type[Any]) -> type[Any]:
+    """A subclass whose `close` gives the connection back while it is out; for threads and for asyncio."""
+
+    class Returning(connection_class):  # type: ignore[misc]  # whichever class it is
+        def close(self) -> Any:
+            """Give the connection back to its pool, or close it if it is not checked out of one."""
+            return super().close() if self._pool is None else self._pool.putconn(self)
+
+    Returning.__name__ = connection_class.__name__
+    Returning.__qualname__ = connection_class.__qualname__
+    Returning.__module__ = connection_class.__module__
+    return Returning
+
+
+def _with_timeout(conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Mapping[str, Any]:
     """The arguments with libpq's `connect_timeout`, in whole seconds, unless the user chose one himself."""
-    if timeout is None or "connect_timeout" in kwargs:
+    if timeout is None or "connect_timeout" in kwargs or "connect_timeout" in conninfo:
         return kwargs
     return {**kwargs, "connect_timeout": max(1, ceil(timeout))}
