@@ -30,7 +30,7 @@ from sqlalchemy.util import await_only
 
 from poolhouse.errors import PoolTimeout
 from poolhouse.meter.meter import Meter
-from poolhouse.pool.base import describe
+from poolhouse.pool.base import describe, logger
 from poolhouse.pool.call_site import CallSite, CallSites, beyond_greenlet
 from poolhouse.pool.core import IDLE, PoolCore, Waiter
 from poolhouse.pool.holders import Holder, oldest_in_words
@@ -328,7 +328,8 @@ class FairQueuePool(Pool):
 
     def _heal(self) -> None:
         """Begin anew in a child: what was inherited is the parent's."""
-        _inherited.extend(slot.conn for slot in list(self._core.slots.values()))
+        for slot in list(self._core.slots.values()):
+            _disown(slot.conn)
         self.meter.reset()
         self._begin()
 
@@ -382,6 +383,41 @@ class _LoopParker:
     def _end(self) -> None:
         if not self._future.done():
             self._future.set_result(None)
+
+
+def _disown(record: Any) -> None:
+    """Leave a record to the parent, and take its connection from whoever has it in this process.
+
+    Else the end of its use here, or its collection, would roll back what the parent has begun.
+    """
+    _inherited.append((record, record.dbapi_connection))
+    fairy = None if record.fairy_ref is None else record.fairy_ref()
+    record.fairy_ref = record.dbapi_connection = None
+    if fairy is not None:
+        fairy.dbapi_connection = _Inherited()
+
+
+class _Inherited:
+    """Stands, in a child, for a connection of the parent's: to end its use does nothing, to use it is an error."""
+
+    def __init__(self) -> None:
+        self._has_warned = False
+
+    def rollback(self) -> None:
+        """What SQLAlchemy does with a connection that is given back; once or twice."""
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "a connection that was taken before this process was forked is the parent's and left alone"
+            )
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise exc.InvalidRequestError(
+            "this connection was taken before this process was forked, and belongs to the parent: take a new one"
+        )
 
 
 def _heal_all() -> None:
