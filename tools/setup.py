@@ -38,7 +38,7 @@ def apt_install(packages: list[str], purpose: str) -> None:
     """Install Debian packages without starting a service, or end with the sentence that says what to install."""
     names = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        sys.exit(f"{purpose} needs {names}: as root, run 'apt-get install {names}' and try again.")
+        sys.exit(f"For {purpose}, first run as root: apt-get install {names}")
     print(f"installing {names} ({purpose})", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     ours = not POLICY.exists()
