@@ -201,7 +201,7 @@ def test_slow_connects_are_made_at_the_same_time(postgres: Postgres) -> None:
 
 
 def test_with_no_room_on_the_server_the_pool_serves_with_what_it_has(small: Postgres) -> None:
-    """psycopg#230, psycopg#438, psycopg#1176: it goes on, asks for no more than it may, and fills up later."""
+    """psycopg#438: it goes on, asks for no more than it may, and fills up later."""
     with ConnectionPool(small.conninfo, min_size=2, max_size=MAX_CONNECTIONS + 4, open=True) as pool:
         pool.wait()
         taken = [psycopg.connect(small.conninfo) for _ in range(MAX_CONNECTIONS - 2)]

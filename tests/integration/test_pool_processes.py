@@ -68,7 +68,10 @@ def test_a_forked_child_has_a_pool_of_its_own_and_the_parents_connections_go_on(
 
 
 def test_children_of_a_preloaded_pool_do_not_share_connections(postgres: Postgres) -> None:
-    """psycopg#395: a pool opened before gunicorn forks its workers."""
+    """psycopg#395: a pool opened before gunicorn forks its workers.
+
+    knifecake/steady-queue#49: they crash. PlanExeOrg/PlanExe#674: one reads the rows of another's user.
+    """
     printed = run(
         """
         import os, sys
@@ -265,6 +268,8 @@ UNCLOSED_AIOSQLITE = """
 )
 def test_a_program_ends_without_close_at_once_and_in_silence(program: str, postgres: Postgres) -> None:
     """psycopg#930, psycopg#954, psycopg#1043, psycopg#1309: there, it takes seconds, and says strange things.
+    cdeust/Cortex#398: or never ends.
+
 
     psycopg's connections warn, as everybody's unclosed things do, if the interpreter shows it: that is left out.
     """
@@ -319,7 +324,7 @@ def test_an_idle_pool_has_one_thread(postgres: Postgres) -> None:
 
 
 def test_a_pool_in_another_event_loop_says_what_to_do(postgres: Postgres) -> None:
-    """psycopg#219, psycopg#322, psycopg#737: there, it hangs or times out."""
+    """psycopg#219, psycopg#322, psycopg#737, logicblocks/event.store#72: there, it hangs or times out."""
     pool = AsyncConnectionPool(postgres.conninfo, min_size=1, open=False)
     loop = asyncio.new_event_loop()
     loop.run_until_complete(pool.open(wait=True))

@@ -5,6 +5,7 @@ event loops and ends of programs in `test_pool_processes`.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from poolhouse.errors import PoolTimeout
 from poolhouse.pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool, PoolHooks
+from poolhouse.pool.status import IDLE
 from support.postgres import Postgres
 from support.waiting import wait_until
 
@@ -44,7 +46,7 @@ async def _get_and_put(pool: AsyncConnectionPool) -> None:
 def test_a_task_cancelled_at_any_moment_is_told_and_loses_nothing(
     client: Any, is_checked: bool, postgres: Postgres
 ) -> None:
-    """psycopg#503, psycopg#509, psycopg#1208, psycopg#1275, psycopg#1345, psycopg#1401."""
+    """psycopg#503, psycopg#509, psycopg#1208, psycopg#1214, psycopg#1275, psycopg#1345, psycopg#1401."""
 
     async def main() -> None:
         check = AsyncConnectionPool.check_connection if is_checked else None
@@ -84,7 +86,7 @@ def test_wait_for_bounds_the_wait_for_a_connection(postgres: Postgres) -> None:
 
 
 def test_an_expired_connection_is_not_served(postgres: Postgres) -> None:
-    """Trap 55. psycopg#381, psycopg#584, psycopg#1018: there, a quiet service is served what expired long ago."""
+    """Trap 55. psycopg#584, psycopg#1018: there, a quiet service is served what expired long ago."""
     with ConnectionPool(postgres.conninfo, min_size=1, max_lifetime=0.3, open=True) as pool:
         with pool.connection() as conn:
             first, made_by = conn.info.backend_pid, time.monotonic()
@@ -116,7 +118,7 @@ def test_a_connection_that_fails_its_check_is_replaced_and_not_lost(postgres: Po
 def test_a_broken_connection_is_replaced_though_closing_it_fails(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """psycopg#230: there, the pool is not filled up any more after an error in close()."""
+    """psycopg#1176: there, an error in close() makes it ask for more and more connections."""
 
     def fail(conn: psycopg.Connection) -> None:
         raise psycopg.OperationalError("it cannot be closed")
@@ -130,7 +132,42 @@ def test_a_broken_connection_is_replaced_though_closing_it_fails(
             wait_until(lambda: pool.get_stats()["pool_available"] == 1)
         with pool.connection() as other:
             assert other.execute("select 1").fetchone() == (1,)
-        assert pool.get_stats()["returns_bad"] == 1
+        stats = pool.get_stats()
+        assert (stats["returns_bad"], stats["connections_num"], stats["pool_size"]) == (1, 2, 1)
+
+
+def test_checking_leaves_no_transaction_open(postgres: Postgres) -> None:
+    """psycopg#144."""
+    with ConnectionPool(postgres.conninfo, min_size=2, check=ConnectionPool.check_connection, open=True) as pool:
+        pool.wait()
+        pool.check()
+        for _ in range(2):
+            conn = pool.getconn()
+            assert conn.info.transaction_status == IDLE
+            pool.putconn(conn)
+
+
+def test_a_pool_fills_whatever_is_logged(postgres: Postgres, caplog: pytest.LogCaptureFixture) -> None:
+    """psycopg#230: there, a race at creation shows where the logger is at DEBUG; psycopg#1300, another."""
+    with caplog.at_level(logging.DEBUG):
+        pools = [ConnectionPool(postgres.conninfo, min_size=4, open=True) for _ in range(5)]
+        for pool in pools:
+            pool.wait(timeout=30)
+            assert pool.get_stats()["pool_available"] == 4
+            pool.close()
+
+
+def test_a_pool_that_was_made_before_the_event_loop_serves_in_it(postgres: Postgres) -> None:
+    """psycopg#219: there, clients time out beside idle connections."""
+    pool = AsyncConnectionPool(postgres.conninfo, min_size=1, open=False)
+
+    async def main() -> None:
+        async with pool:
+            await pool.resize(2, 4)
+            await asyncio.gather(*(_use(pool) for _ in range(50)))
+            await until(pool, available=pool.get_stats()["pool_size"])
+
+    asyncio.run(main())
 
 
 def test_closing_a_connection_gives_it_back_where_that_was_asked_for(postgres: Postgres) -> None:
@@ -217,7 +254,7 @@ def test_drain_replaces_what_is_idle_now_and_what_is_out_when_it_comes_back(post
 
 
 def test_who_waits_at_a_null_pool_is_not_given_an_aborted_transaction(postgres: Postgres) -> None:
-    """psycopg#1151."""
+    """psycopg#1151; cbcoutinho/nextcloud-mcp-server#1032."""
     with NullConnectionPool(postgres.conninfo, max_size=1, open=True) as pool:
         conn = pool.getconn()
         with pytest.raises(psycopg.errors.UndefinedTable):
@@ -273,7 +310,7 @@ def test_short_uses_add_up_and_who_timed_out_does_not_wait_any_more(postgres: Po
 
 
 def test_what_reconnect_failed_raises_ends_nothing_but_the_call(postgres: Postgres) -> None:
-    """Trap 54. psycopg#370, psycopg#1419: there, a worker that ends leaves a pool that serves nobody."""
+    """Trap 54. psycopg#1419, psycopg#1421: there, a worker that ends leaves a pool that serves nobody."""
     calls: list[object] = []
     addresses = [f"{postgres.conninfo} dbname=nowhere"]
 

@@ -70,7 +70,7 @@ GATES = [
 def test_a_task_cancelled_at_any_await_loses_nothing(
     gates: dict[str, Does], kind: type[Pool], client: Callable[[Pool], Awaitable[None]]
 ) -> None:
-    # psycopg/psycopg#509, #1208, #1275, #1345, #1401; Arfey/django-async-backend#28.
+    # psycopg/psycopg#509, #1208, #1275, #1345, #1401; Arfey/django-async-backend#28, #29.
     async def main(at: int) -> bool:
         driver = AsyncFakeDriver(slow_s=0.01)
         for call, does in gates.items():

@@ -9,14 +9,14 @@ from poolhouse.errors import PoolTimeout
 from poolhouse.pool import ConnectionPool
 from poolhouse.pool.slot import State
 from poolhouse.testing import Does, FakeConnection, FakeDriver, FakeError, VirtualClock, VirtualThreads
-from support.pool_cases import TIMED, TIMELESS
+from support.pool_cases import OWN, TIMED, TIMELESS
 from support.pool_shells import Case, ThreadShell
 
 STEPS = int(os.environ.get("POOLHOUSE_SIMULATION_STEPS", "50000"))
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
-@pytest.mark.parametrize("case", TIMELESS + TIMED, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", TIMELESS + TIMED + OWN, ids=lambda case: case.__name__)
 def test_whatever_the_schedule(case: Case, seed: int) -> None:
     ThreadShell(seed).run(case)
 

@@ -1,4 +1,8 @@
-"""What every pool does: cases for `support.pool_shells.Shell`. Timeless ones are psycopg_pool's behaviour too."""
+"""What every pool does: cases for `support.pool_shells.Shell`.
+
+Ours and psycopg_pool agree on the timeless and the timed ones; the third kind is about what ours does otherwise,
+or alone.
+"""
 
 import logging
 
@@ -9,6 +13,7 @@ from support.pool_shells import Case, Shell
 
 TIMELESS: list[Case] = []
 TIMED: list[Case] = []
+OWN: list[Case] = []
 
 # The oracle's own log is not under test.
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
@@ -21,8 +26,14 @@ def timeless(case: Case) -> Case:
 
 
 def timed(case: Case) -> Case:
-    """A case about durations, or one in which ours is meant to differ: ours only."""
+    """A case about durations on which ours and psycopg_pool agree: short enough for real time, with room in it."""
     TIMED.append(case)
+    return case
+
+
+def own(case: Case) -> Case:
+    """A case in which ours is meant to differ, or takes hours: ours only, in virtual time."""
+    OWN.append(case)
     return case
 
 
@@ -92,6 +103,19 @@ async def closing_refuses_those_who_wait(s: Shell) -> None:
     with pytest.raises(psycopg.OperationalError, match="closed"):
         await client.result()
     await s.call(pool.putconn, conn)
+
+
+@timed
+async def what_connects_while_the_pool_is_closed_is_closed_too(s: Shell) -> None:
+    # psycopg/psycopg#784, #786: connections that were in the pool after it was closed.
+    s.connection_class.connect_s = 0.4
+    pool = s.pool(min_size=2)
+    await s.call(pool.open)
+    await s.sleep(0.1)
+    await s.call(pool.close, timeout=0.1)
+    await s.sleep(1.0)
+    assert all(conn.closed for conn in s.made)
+    assert _stats(pool, "pool_available") == [0]
 
 
 @timeless
@@ -417,6 +441,18 @@ async def pop_stats_begins_anew(s: Shell) -> None:
     assert pool.get_stats()["requests_num"] == 1
 
 
+@timed
+async def with_close_returns_what_expires_is_closed_once(s: Shell) -> None:
+    # psycopg/psycopg#1124, #1125: closing what had expired gave it back, which closed it because it had expired, …
+    pool = await s.opened(min_size=1, close_returns=True, max_lifetime=0.3)
+    conn = await s.call(pool.getconn)
+    await s.sleep(0.4)
+    await s.call(conn.close)
+    await s.settle()
+    assert conn.calls == ["close"]
+    assert _stats(pool, "pool_available", "connections_num") == [1, 2]
+
+
 @timeless
 async def with_close_returns_closing_gives_back(s: Shell) -> None:
     pool = await s.opened(min_size=1, close_returns=True)
@@ -496,10 +532,114 @@ async def a_null_pool_is_resized_to_a_max_only(s: Shell) -> None:
         await s.call(pool.resize, 1)
 
 
-# -- What depends on time, and what ours does otherwise -------------------------------------------------------
+# -- What depends on time -------------------------------------------------------------------------------------
 
 
 @timed
+async def who_waits_gets_a_connection_when_the_server_is_back(s: Shell) -> None:
+    s.connection_class.is_down = True
+    pool = s.pool(min_size=1)
+    await s.call(pool.open)
+    client = s.spawn(s.call(pool.getconn, timeout=10.0))
+    await s.sleep(0.3)
+    assert _stats(pool, "pool_available", "requests_waiting") == [0, 1]
+    assert _stats(pool, "connections_errors")[0] >= 1
+    s.connection_class.is_down = False
+    conn = await client.result()
+    await s.call(pool.putconn, conn)
+    assert _stats(pool, "pool_available") == [1]
+
+
+@timed
+async def waiting_for_a_pool_that_does_not_fill_ends_and_closes_it(s: Shell) -> None:
+    s.connection_class.is_down = True
+    pool = s.pool(min_size=1)
+    began = s.clock.monotonic()
+    with pytest.raises(psycopg.OperationalError, match=r"incomplete after 0\.5 sec"):
+        await s.call(pool.open, wait=True, timeout=0.5)
+    assert 0.5 <= s.clock.monotonic() - began < 5.0
+    assert pool.closed
+
+
+@timed
+async def with_nobody_waiting_the_pauses_between_attempts_double(s: Shell) -> None:
+    s.connection_class.is_down = True
+    pool = s.pool(min_size=1)
+    await s.call(pool.open)
+    await s.sleep(5.0)
+    # At 0, 1, 3 (and 7) seconds, give or take a tenth of each pause.
+    assert _stats(pool, "connections_errors") == [3]
+
+
+@timed
+async def reconnect_failed_is_called_after_reconnect_timeout_and_ends_nothing(s: Shell) -> None:
+    called: list[object] = []
+    s.connection_class.is_down = True
+    pool = s.pool(min_size=1, reconnect_timeout=2.0, reconnect_failed=s.callback(called.append))
+    await s.call(pool.open)
+    await s.sleep(0.5)
+    assert not called
+    await s.sleep(4.5)
+    assert called[0] is pool
+    s.connection_class.is_down = False
+    await s.use(pool, timeout=10.0)
+    assert _stats(pool, "pool_available") == [1]
+
+
+@timed
+async def a_pool_that_has_grown_shrinks_by_one_each_max_idle_down_to_min_size(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_size=4, max_idle=1.0)
+    conns = [await s.call(pool.getconn) for _ in range(4)]
+    # Between the instants at which the pool looks.
+    await s.sleep(0.5)
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    sizes = []
+    for _ in range(6):
+        sizes += _stats(pool, "pool_size")
+        await s.sleep(1.0)
+    # In the first interval all were needed.
+    assert sizes == [4, 4, 3, 2, 1, 1]
+
+
+@timed
+async def what_comes_back_after_its_lifetime_is_replaced(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_lifetime=0.5)
+    conn = await s.call(pool.getconn)
+    await s.sleep(0.6)
+    assert not conn.closed
+    await s.call(pool.putconn, conn)
+    await s.settle()
+    assert conn.closed
+    assert _stats(pool, "pool_available", "connections_num", "returns_bad") == [1, 2, 0]
+
+
+@timed
+async def an_idle_pool_is_left_in_peace(s: Shell) -> None:
+    await s.opened(min_size=2)
+    await s.sleep(2.0)
+    assert [conn.calls for conn in s.made] == [[], []]
+
+
+@timed
+async def waits_and_uses_are_measured(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+
+    first = s.spawn(s.use(pool, timeout=10.0, hold=0.3))
+    await s.sleep(0.1)
+    second = s.spawn(s.use(pool, timeout=10.0, hold=0.3))
+    await first.result()
+    await second.result()
+    usage, waited, queued = _stats(pool, "usage_ms", "requests_wait_ms", "requests_queued")
+    assert 600 <= usage < 2000
+    assert 150 <= waited < 2000
+    assert queued == 1
+
+
+# -- What ours does otherwise, or in hours --------------------------------------------------------------------
+
+
+@own
 async def with_a_timeout_of_zero_an_idle_connection_or_nothing(s: Shell) -> None:
     pool = await s.opened(min_size=1)
     conn = await s.call(pool.getconn, timeout=0)
@@ -509,7 +649,7 @@ async def with_a_timeout_of_zero_an_idle_connection_or_nothing(s: Shell) -> None
     assert _stats(pool, "requests_errors", "requests_queued") == [1, 0]
 
 
-@timed
+@own
 async def clients_that_gave_up_are_not_counted_as_waiting(s: Shell) -> None:
     # Trap 50.
     pool = await s.opened(min_size=1, max_waiting=1)
@@ -521,7 +661,7 @@ async def clients_that_gave_up_are_not_counted_as_waiting(s: Shell) -> None:
     await s.call(pool.putconn, conn)
 
 
-@timed
+@own
 async def times_are_summed_exactly(s: Shell) -> None:
     # Trap 49.
     pool = await s.opened(min_size=1)
@@ -533,7 +673,7 @@ async def times_are_summed_exactly(s: Shell) -> None:
     assert "usage_ms" not in pool.get_stats()
 
 
-@timed
+@own
 async def wait_says_what_connecting_failed_with(s: Shell) -> None:
     # psycopg/psycopg#556, #1026.
     s.connection_class.is_down = True
@@ -545,7 +685,7 @@ async def wait_says_what_connecting_failed_with(s: Shell) -> None:
     assert pool.closed
 
 
-@timed
+@own
 async def an_empty_pool_connects_for_all_who_wait_num_workers_at_a_time(s: Shell) -> None:
     # Trap 51: 20 clients and 50 ms a connect; three at a time take seven connect times.
     s.connection_class.connect_s = 0.05
@@ -561,7 +701,7 @@ async def an_empty_pool_connects_for_all_who_wait_num_workers_at_a_time(s: Shell
         await s.call(pool.putconn, conn)
 
 
-@timed
+@own
 async def a_spike_of_short_holds_grows_the_pool_little(s: Shell) -> None:
     s.connection_class.connect_s = 0.15
     pool = await s.opened(min_size=5, max_size=20)
@@ -578,8 +718,9 @@ async def a_spike_of_short_holds_grows_the_pool_little(s: Shell) -> None:
     assert len(s.made) <= 7
 
 
-@timed
+@own
 async def a_pool_shrinks_by_one_each_max_idle_down_to_min_size(s: Shell) -> None:
+    # psycopg/psycopg#381: one connection each max_idle, not each connection after max_idle.
     pool = await s.opened(min_size=1, max_size=4, max_idle=10.0)
     conns = [await s.call(pool.getconn) for _ in range(4)]
     for conn in conns:
@@ -593,7 +734,7 @@ async def a_pool_shrinks_by_one_each_max_idle_down_to_min_size(s: Shell) -> None
     assert sizes == [4, 3, 2, 1, 1, 1]
 
 
-@timed
+@own
 async def what_has_shrunk_is_not_replaced(s: Shell) -> None:
     pool = await s.opened(min_size=1, max_size=3, max_idle=60.0, max_lifetime=1000.0, shrink="all")
     conns = [await s.call(pool.getconn) for _ in range(3)]
@@ -607,7 +748,7 @@ async def what_has_shrunk_is_not_replaced(s: Shell) -> None:
     assert made + 2 <= len(s.made) <= made + 3  # one connection, anew after each lifetime
 
 
-@timed
+@own
 async def with_shrink_all_every_connection_that_was_not_needed_goes(s: Shell) -> None:
     pool = await s.opened(min_size=1, max_size=4, max_idle=10.0, shrink="all")
     conns = [await s.call(pool.getconn) for _ in range(4)]
@@ -617,7 +758,7 @@ async def with_shrink_all_every_connection_that_was_not_needed_goes(s: Shell) ->
     assert _stats(pool, "pool_size") == [1]
 
 
-@timed
+@own
 async def a_quiet_pool_serves_nothing_that_has_expired(s: Shell) -> None:
     # Trap 55; psycopg/psycopg#584, #1018.
     pool = await s.opened(min_size=2, max_lifetime=60.0)
@@ -628,7 +769,7 @@ async def a_quiet_pool_serves_nothing_that_has_expired(s: Shell) -> None:
     assert await s.use(pool) not in old
 
 
-@timed
+@own
 async def lifetimes_differ_by_up_to_a_tenth(s: Shell) -> None:
     pool = await s.opened(min_size=20, max_lifetime=100.0)
     await s.sleep(89.0)
@@ -640,14 +781,14 @@ async def lifetimes_differ_by_up_to_a_tenth(s: Shell) -> None:
     assert _stats(pool, "pool_available") == [20]
 
 
-@timed
+@own
 async def an_idle_pool_asks_the_server_nothing(s: Shell) -> None:
     await s.opened(min_size=2, max_lifetime=7200.0)
     await s.sleep(6000.0)
     assert [conn.calls for conn in s.made] == [[], []]
 
 
-@timed
+@own
 async def a_week_passes(s: Shell) -> None:
     # psycopg/psycopg#1419: workers that died after a day without work.
     pool = await s.opened(min_size=2, max_size=4, max_lifetime=3600.0)
@@ -658,7 +799,26 @@ async def a_week_passes(s: Shell) -> None:
     assert 2 * 168 <= len(s.made) <= 2 * 168 / 0.9 + 2
 
 
-@timed
+@own
+async def a_connection_may_live_for_a_week_most_of_which_is_idle(s: Shell) -> None:
+    # psycopg/psycopg#1419: after 24 idle hours, workers were dead and the pool looked open.
+    day = 24 * 3600.0
+    pool = await s.opened(min_size=2, max_size=3, max_lifetime=7 * day)
+    await s.sleep(day)
+    assert [conn.calls for conn in s.made] == [[], []]
+    conns = [await s.call(pool.getconn) for _ in range(3)]
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    await s.sleep(0.9 * 7 * day - day - 60.0)
+    assert len(s.made) == 3
+    assert [conn.closed for conn in s.made[:2]].count(False) >= 1
+    await s.sleep(0.1 * 7 * day + 120.0)
+    assert all(conn.closed for conn in s.made[:2])
+    assert _stats(pool, "pool_available") == [2]
+    assert await s.use(pool) not in s.made[:2]
+
+
+@own
 async def a_pool_recovers_when_the_server_does_while_a_client_waits(s: Shell) -> None:
     # Traps 53 and 54: no ladder, whatever the length of the outage. psycopg/psycopg#370, #1315;
     # fecgov/fecfile-web-api#2208.
@@ -679,7 +839,7 @@ async def a_pool_recovers_when_the_server_does_while_a_client_waits(s: Shell) ->
     assert _stats(pool, "pool_available", "connections_lost") == [3, 3]
 
 
-@timed
+@own
 async def a_wait_that_is_over_does_not_last_until_the_connects_are(s: Shell) -> None:
     s.connection_class.connect_s = 3600.0
     pool = s.pool(min_size=1)
@@ -690,7 +850,7 @@ async def a_wait_that_is_over_does_not_last_until_the_connects_are(s: Shell) -> 
     assert s.clock.monotonic() - began <= 1.1
 
 
-@timed
+@own
 async def closing_without_waiting_closes_whatever_is_idle(s: Shell) -> None:
     pool = await s.opened(min_size=8, num_workers=1)
     conn = await s.call(pool.getconn)
@@ -701,7 +861,7 @@ async def closing_without_waiting_closes_whatever_is_idle(s: Shell) -> None:
     assert [conn.closed for conn in s.made] == [True] * 8
 
 
-@timed
+@own
 async def a_null_pools_client_leaves_a_connect_that_takes_too_long(s: Shell) -> None:
     s.connection_class.connect_s = 2.0
     pool = await s.opened("null", max_size=1)
@@ -724,7 +884,7 @@ async def a_null_pools_client_leaves_a_connect_that_takes_too_long(s: Shell) -> 
     assert _stats(pool, "pool_size", "requests_errors", "requests_num", "connections_num") == [0, 2, 3, 2]
 
 
-@timed
+@own
 async def a_connect_that_a_null_pools_client_has_left_may_fail(s: Shell) -> None:
     s.connection_class.connect_s = 2.0
     pool = await s.opened("null", max_size=1)
@@ -739,7 +899,7 @@ async def a_connect_that_a_null_pools_client_has_left_may_fail(s: Shell) -> None
     await s.call(pool.putconn, s.made[0])
 
 
-@timed
+@own
 async def waiting_for_a_null_pool_ends_in_time_though_connecting_does_not(s: Shell) -> None:
     s.connection_class.connect_s = 60.0
     pool = await s.opened("null")
@@ -753,7 +913,7 @@ async def waiting_for_a_null_pool_ends_in_time_though_connecting_does_not(s: She
     assert all(conn.closed for conn in s.made)
 
 
-@timed
+@own
 async def who_waits_for_a_null_pool_is_told_when_it_is_closed(s: Shell) -> None:
     s.connection_class.is_down = True
     pool = await s.opened("null")
@@ -767,7 +927,7 @@ async def who_waits_for_a_null_pool_is_told_when_it_is_closed(s: Shell) -> None:
     assert "connection refused" in str(caught.value.__cause__)
 
 
-@timed
+@own
 async def a_null_pool_that_is_drained_serves_nothing_that_was_begun_before(s: Shell) -> None:
     s.connection_class.connect_s = 1.0
     pool = await s.opened("null")
@@ -779,7 +939,7 @@ async def a_null_pool_that_is_drained_serves_nothing_that_was_begun_before(s: Sh
     await s.call(pool.putconn, s.made[1])
 
 
-@timed
+@own
 async def a_null_pool_that_is_closed_refuses_those_who_connect(s: Shell) -> None:
     s.connection_class.connect_s = 1.0
     pool = await s.opened("null")
@@ -791,7 +951,7 @@ async def a_null_pool_that_is_closed_refuses_those_who_connect(s: Shell) -> None
     assert [conn.closed for conn in s.made] == [True]
 
 
-@timed
+@own
 async def null_pools_connect_for_all_at_the_same_time(s: Shell) -> None:
     s.connection_class.connect_s = 0.02
     pool = await s.opened("null")
@@ -803,7 +963,7 @@ async def null_pools_connect_for_all_at_the_same_time(s: Shell) -> None:
         await s.call(pool.putconn, conn)
 
 
-@timed
+@own
 async def with_nobody_waiting_attempts_grow_rarer(s: Shell) -> None:
     s.connection_class.is_down = True
     pool = s.pool(min_size=1, reconnect_timeout=100_000.0)
@@ -812,8 +972,9 @@ async def with_nobody_waiting_attempts_grow_rarer(s: Shell) -> None:
     assert 8 <= _stats(pool, "connections_errors")[0] <= 12
 
 
-@timed
+@own
 async def reconnect_failed_is_called_once_each_reconnect_timeout(s: Shell) -> None:
+    # psycopg/psycopg#370: a pool that gave up; and one that was not filled up to min_size any more.
     called: list[object] = []
     s.connection_class.is_down = True
 
@@ -831,7 +992,7 @@ async def reconnect_failed_is_called_once_each_reconnect_timeout(s: Shell) -> No
     assert _stats(pool, "pool_available") == [3]
 
 
-@timed
+@own
 async def one_dead_connection_makes_its_sisters_be_probed(s: Shell) -> None:
     pool = await s.opened(min_size=4, check=s.callback(lambda conn: conn._end("check")), check_idle=1.0)
     s.made[0].is_dead = s.made[2].is_dead = True
@@ -844,7 +1005,7 @@ async def one_dead_connection_makes_its_sisters_be_probed(s: Shell) -> None:
     await s.call(pool.putconn, conn)
 
 
-@timed
+@own
 async def a_timeout_says_who_has_the_connections(s: Shell) -> None:
     # Trap 58.
     pool = await s.opened(min_size=1)
@@ -860,7 +1021,7 @@ async def a_timeout_says_who_has_the_connections(s: Shell) -> None:
     await s.call(pool.putconn, conn)
 
 
-@timed
+@own
 async def long_holds_are_warned_of_and_their_end_is_told(s: Shell) -> None:
     records: list[str] = []
     handler = logging.Handler()
@@ -880,13 +1041,13 @@ async def long_holds_are_warned_of_and_their_end_is_told(s: Shell) -> None:
     assert "returned after all, after 20.0 s" in records[1]
 
 
-@timed
+@own
 async def the_lifo_order_leaves_the_longest_idle_alone(s: Shell) -> None:
     pool = await s.opened(min_size=3, idle_order="lifo")
     assert len({await s.use(pool) for _ in range(6)}) == 1
 
 
-@timed
+@own
 async def a_reset_does_not_stand_behind_a_connect(s: Shell) -> None:
     # Trap 52.
     pool = await s.opened(min_size=1, max_size=2, num_workers=1, reset=s.callback(lambda conn: None))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 
 import psycopg_pool
 
+from poolhouse.clock import SystemClock
 from poolhouse.pool.aio import AsyncConnectionPool, AsyncNullConnectionPool
 from poolhouse.pool.sync import ConnectionPool, NullConnectionPool
 from poolhouse.testing import VirtualClock, VirtualThreads, run
@@ -193,9 +194,13 @@ class Shell:
         return await result if isawaitable(result) else result
 
     async def use(
-        self, pool: Any, body: Callable[[Any], object] | None = None, timeout: float | None = None
+        self,
+        pool: Any,
+        body: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        hold: float = 0.0,
     ) -> Any:
-        """Run `body` with a connection in a ``connection()`` block."""
+        """Run `body` with a connection in a ``connection()`` block that lasts for `hold` seconds."""
         raise NotImplementedError
 
     async def sleep(self, seconds: float) -> None:
@@ -239,11 +244,17 @@ class Client:
 
 class _SyncUse(Shell):
     async def use(
-        self, pool: Any, body: Callable[[Any], object] | None = None, timeout: float | None = None
+        self,
+        pool: Any,
+        body: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        hold: float = 0.0,
     ) -> Any:
         with pool.connection(timeout) as conn:
             if body is not None:
                 body(conn)
+            if hold:
+                await self.sleep(hold)
         return conn
 
 
@@ -255,11 +266,17 @@ class _AsyncUse(Shell):
         return callback
 
     async def use(
-        self, pool: Any, body: Callable[[Any], object] | None = None, timeout: float | None = None
+        self,
+        pool: Any,
+        body: Callable[[Any], object] | None = None,
+        timeout: float | None = None,
+        hold: float = 0.0,
     ) -> Any:
         async with pool.connection(timeout) as conn:
             if body is not None:
                 body(conn)
+            if hold:
+                await self.sleep(hold)
         return conn
 
     def spawn(self, client: Coroutine[Any, Any, Any]) -> Client:
@@ -352,6 +369,7 @@ class OracleThreads(_SyncUse):
 
     def __init__(self) -> None:
         super().__init__()
+        self.clock = SystemClock()
         self.connection_class = sync_connection_class(time.sleep)
 
     def run(self, case: Case) -> None:
@@ -398,6 +416,7 @@ class OracleAsync(_AsyncUse):
 
     def __init__(self) -> None:
         super().__init__()
+        self.clock = SystemClock()
         self.connection_class = async_connection_class()
 
     def run(self, case: Case) -> None:
@@ -414,4 +433,5 @@ class OracleAsync(_AsyncUse):
 
 
 OURS = (ThreadShell, AsyncShell)
-ALL = (*OURS, OracleThreads, OracleAsync)
+ORACLES = (OracleThreads, OracleAsync)
+ALL = OURS + ORACLES

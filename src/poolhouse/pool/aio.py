@@ -159,6 +159,8 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
     def _ended(self, tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
         tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # A KeyboardInterrupt: the event loop has told of it.
         self._settle()
 
     def _set_timer(self, core: PoolCore, now: float) -> None:

@@ -43,7 +43,10 @@ def test_whatever_reconnect_failed_raises_the_pool_goes_on(
 
 
 def test_a_callable_that_raises_is_a_failed_connect_and_called_again(shell: type[Shell]) -> None:
-    """psycopg/psycopg#851, #1042, MagicStack/asyncpg#553, aio-libs/aiomysql#285: passwords expire."""
+    """psycopg/psycopg#851, #1042, MagicStack/asyncpg#553, aio-libs/aiomysql#285: passwords expire.
+
+    long2ice/asyncmy#139, sqlalchemy/sqlalchemy#7850, aws/aws-advanced-python-wrapper#1231.
+    """
 
     async def case(s: Any) -> None:
         tokens = iter([OSError("no token"), ValueError("a bad token"), "password=one", "password=two"])
@@ -114,7 +117,7 @@ def test_a_connection_that_is_lost_or_discarded_is_named_with_the_reason(
 
 
 def test_nobody_waits_for_ever_unless_told_to(shell: type[Shell]) -> None:
-    """hushh-labs/hushh-research#5871: a client that waited six hours, because that was the default."""
+    """hushh-labs/hushh-research#5869, #5871: a client that waited six hours, because that was the default."""
 
     async def case(s: Any) -> None:
         for kind in ("", "null"):
