@@ -73,6 +73,8 @@ class World:
         self.vetting: list[Waiter] = []
         self.behind: list[Slot] = []
         self.running: list[Job] = []
+        #: The last returns, each with what its client was to do itself.
+        self.puts: deque[tuple[float, Job | None]] = deque(maxlen=3)
         self.known: dict[Slot, State] = {}
         self.is_down = False
         #: How often a slot that nobody leases any more is taken before the step goes on.
@@ -126,6 +128,7 @@ class World:
         ("check", 0.5),
         ("interrupt_take", 0.5),
         ("interrupt_give", 0.5),
+        ("interrupt_put", 1),
         ("server", 0.5),
         ("close", 0.15),
     )
@@ -187,7 +190,9 @@ class World:
         if self.held:
             conn = self.held.pop(self.random.randrange(len(self.held)))
             status = self.random.choice([IDLE, IDLE, IN_TRANSACTION, BROKEN])
-            job = self.core.put(conn, status, self.now, is_inline=self.random.random() < 0.3)
+            stamp = self.now + 0.0
+            job = self.core.put(conn, status, stamp, is_inline=self.random.random() < 0.3)
+            self.puts.append((stamp, job))
             if isinstance(job, Close):
                 job.conn.is_closed = True
             elif job is not None:
@@ -306,6 +311,13 @@ class World:
         if self.random.random() < 0.5:
             self.core.leases.pop(id(conn))
         self.core.interrupted_give(conn, lease, self.now)
+
+    def interrupt_put(self) -> None:
+        """An exception ends one of the last returns, after the core was told of it and perhaps long after."""
+        if self.puts:
+            stamp, job = self.puts.pop()
+            self.running = [each for each in self.running if each is not job]
+            self.core.interrupted_work(stamp, self.now)
 
     def server(self) -> None:
         self.is_down = not self.is_down

@@ -112,6 +112,8 @@ class Upkeep(Serving):
         if self._lanes[lane]:
             job = self._lanes[lane].popleft()
             if isinstance(job, (Return, Probe)):
+                # The worker's own: no exception that strikes late in the call which left the job is about it.
+                self._work_on(job.slot, now)
                 self.worked_on.add(job.slot)
             return job
         if lane is CONNECT and self._connects_wanted(now) > 0:
