@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.pool.aio_work import AsyncWork
 from poolhouse.pool.alarm import Alarm
-from poolhouse.pool.base import BasePool, describe, logger
+from poolhouse.pool.base import BasePool, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason, Return
@@ -345,7 +345,7 @@ class AsyncClients(BasePool, Generic[ACT]):
         if lease is not None:
             tell(self.hooks.released, conn, now - lease[1])
         if isinstance(job, Close) and job.reason is Reason.BROKEN:
-            logger.warning("discarding closed connection: %s", conn)
+            log_discarded(conn, status)
         return job
 
     def _put_behind(self, conn: Any) -> None:

@@ -6,12 +6,12 @@ from inspect import isawaitable
 from typing import Any
 
 from poolhouse.errors import PoolError
-from poolhouse.pool.base import STATUS, describe, logger
+from poolhouse.pool.base import STATUS, describe, log_discarded, logger
 from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
 from poolhouse.pool.drivers.protocol import AsyncDriver
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
-from poolhouse.pool.options import PROBE_LIMIT
+from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 
 
 async def _result(value: Any) -> Any:
@@ -79,7 +79,7 @@ class AsyncWork:
                 await _result(self._configure(conn))
                 if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
                     raise PoolError(
-                        f"connection left in status {STATUS[status]} by configure function "
+                        f"{conn} left in status {STATUS[status]} by configure function "
                         f"{self._configure}: discarded"
                     )
             except BaseException:
@@ -114,10 +114,12 @@ class AsyncWork:
 
     async def restore(self, job: Return) -> None:
         """See `Work.restore`."""
-        is_good = False
+        conn, is_good = job.slot.conn, False
+        guard = asyncio.get_running_loop().call_later(RETURN_LIMIT, self._driver.abort, conn)
         try:
-            is_good = await self._is_restored(job.slot.conn, job)
+            is_good = await self._is_restored(conn, job)
         finally:
+            guard.cancel()
             self.core.returned(job.slot, is_good, self._now())
 
     async def _is_restored(self, conn: Any, job: Return) -> bool:
@@ -126,6 +128,7 @@ class AsyncWork:
                 conn._pool = None
             status = self._driver.status(conn)
             if status in (ACTIVE, BROKEN):
+                log_discarded(conn, status)
                 return False
             if job.roll_back and status != IDLE:
                 if not job.is_expected:
@@ -135,11 +138,11 @@ class AsyncWork:
                 await _result(self._reset(conn))
             if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
                 logger.warning(
-                    "connection left in status %s by reset function %s: discarded", STATUS[status], self._reset
+                    "%s left in status %s by reset function %s: discarded", conn, STATUS[status], self._reset
                 )
                 return False
         except Exception as error:
-            logger.warning("error resetting connection: %s", describe(error))
+            logger.warning("error resetting connection: %s: %s", conn, describe(error))
             return False
         return True
 
@@ -170,5 +173,5 @@ class AsyncWork:
                 job.conn._pool = None
             await self._driver.close(job.conn)
         except Exception as error:
-            logger.warning("error closing connection: %s", describe(error))
+            logger.warning("error closing connection: %s: %s", job.conn, describe(error))
         tell(self._hooks.closed, job.conn, job.reason)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests
 from poolhouse.meter.meter import Meter
-from poolhouse.pool.core import HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
+from poolhouse.pool.core import ACTIVE, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.sockets import is_quiet
 from poolhouse.pool.holders import Holder, oldest_in_words, site_of
@@ -378,6 +378,14 @@ def describe(error: BaseException) -> str:
     """
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def log_discarded(conn: Any, status: int) -> None:
+    """Say that a connection came back in a state in which it cannot be used again."""
+    if status == ACTIVE:
+        logger.warning("discarding connection in the middle of a command: %s", conn)
+    else:
+        logger.warning("discarding closed connection: %s", conn)
 
 
 def _site_of(lease: Lease) -> str:

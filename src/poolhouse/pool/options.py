@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 #: What the pool itself asks the server, with no client waiting for it, is ended after so long without an answer,
 #: and its connection with it.
 PROBE_LIMIT = 5.0
+#: So is rolling back and resetting a connection that came back: longer, since a `reset` may have much to do.
+RETURN_LIMIT = 30.0
 
 #: What stands for a duration without end: 317 years. Finite, so that it can be reckoned with.
 FOREVER = 1e10

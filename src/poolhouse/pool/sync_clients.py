@@ -7,7 +7,7 @@ from threading import get_ident
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
-from poolhouse.pool.base import BasePool, describe, logger
+from poolhouse.pool.base import BasePool, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.crew import Crew, Turn
 from poolhouse.pool.errand import Errand
@@ -338,7 +338,7 @@ class Clients(BasePool, Generic[CT]):
                 tell(self.hooks.released, conn, now - lease[1])
             if isinstance(job, Close):
                 if job.reason is Reason.BROKEN:
-                    logger.warning("discarding closed connection: %s", conn)
+                    log_discarded(conn, status)
                 self._work.close(job)
             elif job is not None:
                 self._work.restore(job)

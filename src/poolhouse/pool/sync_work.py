@@ -5,13 +5,13 @@ from typing import Any
 
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolError
-from poolhouse.pool.base import STATUS, describe, logger
+from poolhouse.pool.base import STATUS, describe, log_discarded, logger
 from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
 from poolhouse.pool.crew import Turn
 from poolhouse.pool.drivers.protocol import Driver
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
-from poolhouse.pool.options import PROBE_LIMIT
+from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 
 
@@ -78,7 +78,7 @@ class Work:
                 self._configure(conn)
                 if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
                     raise PoolError(
-                        f"connection left in status {STATUS[status]} by configure function "
+                        f"{conn} left in status {STATUS[status]} by configure function "
                         f"{self._configure}: discarded"
                     )
             except BaseException:
@@ -104,9 +104,11 @@ class Work:
         """Make a returned connection fit for the next client."""
         conn = job.slot.conn
         is_good = False
+        self.guard(job.slot, conn, self._clock.monotonic() + RETURN_LIMIT)
         try:
             is_good = self._is_restored(conn, job)
         finally:
+            self.unguard(job.slot)
             self.turn(self.core.returned, job.slot, is_good, self._clock.monotonic())
 
     def _is_restored(self, conn: Any, job: Return) -> bool:
@@ -115,6 +117,7 @@ class Work:
                 conn._pool = None
             status = self._driver.status(conn)
             if status in (ACTIVE, BROKEN):
+                log_discarded(conn, status)
                 return False
             if job.roll_back and status != IDLE:
                 if not job.is_expected:
@@ -124,11 +127,11 @@ class Work:
                 self._reset(conn)
             if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
                 logger.warning(
-                    "connection left in status %s by reset function %s: discarded", STATUS[status], self._reset
+                    "%s left in status %s by reset function %s: discarded", conn, STATUS[status], self._reset
                 )
                 return False
         except Exception as error:
-            logger.warning("error resetting connection: %s", describe(error))
+            logger.warning("error resetting connection: %s: %s", conn, describe(error))
             return False
         return True
 
@@ -168,5 +171,5 @@ class Work:
                 job.conn._pool = None
             self._driver.close(job.conn)
         except Exception as error:
-            logger.warning("error closing connection: %s", describe(error))
+            logger.warning("error closing connection: %s: %s", job.conn, describe(error))
         tell(self._hooks.closed, job.conn, job.reason)

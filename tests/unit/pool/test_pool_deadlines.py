@@ -135,6 +135,53 @@ def test_a_task_that_is_cancelled_during_a_check_or_at_the_end_of_its_block_is_t
     run(main(), clock)
 
 
+def test_rollbacks_that_never_end_do_not_keep_others_from_coming_back() -> None:
+    threads = VirtualThreads(VirtualClock())
+
+    def main() -> None:
+        driver = FakeDriver(threads.sleep, threads.parker)
+        pool: ConnectionPool[FakeConnection] = ConnectionPool(
+            driver=driver, clock=threads.clock, threads=threads, min_size=2, num_workers=1, open=True
+        )
+        conns = [pool.getconn() for _ in range(2)]
+        driver.gate("rollback", Does.NEVER)
+        for conn in conns:
+            conn.begin()
+            pool.putconn(conn)
+        threads.sleep(29.0)
+        assert pool.get_stats()["pool_available"] == 0
+        threads.sleep(2.0)
+        assert pool.get_stats()["pool_available"] == 2
+        assert [conn.calls for conn in conns] == [["rollback", "abort", "close"], ["rollback"]]
+        pool.close()
+
+    threads.run(main)
+
+
+def test_rollbacks_of_tasks_that_never_end_do_not_keep_others_from_coming_back() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(
+            driver=driver, clock=clock, min_size=2, num_workers=1, open=False
+        )
+        await pool.open(wait=True)
+        conns = [await pool.getconn() for _ in range(2)]
+        driver.gate("rollback", Does.NEVER)
+        for conn in conns:
+            conn.begin()
+            await pool.putconn(conn)
+        await asyncio.sleep(29.0)
+        assert pool.get_stats()["pool_available"] == 0
+        await asyncio.sleep(2.0)
+        assert pool.get_stats()["pool_available"] == 2
+        assert [conn.calls for conn in conns] == [["rollback", "abort", "close"], ["rollback"]]
+        await pool.close()
+
+    run(main(), clock)
+
+
 def test_a_pool_is_closed_in_time_though_a_commit_behind_a_cancelled_task_never_ends() -> None:
     clock = VirtualClock()
 

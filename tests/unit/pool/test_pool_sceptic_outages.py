@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from poolhouse.pool.status import ACTIVE
 from support.pool_shells import OURS, AsyncShell, Shell
 
 pytestmark = pytest.mark.parametrize("shell", OURS, ids=lambda shell: shell.__name__)
@@ -92,28 +93,114 @@ def test_a_long_outage_is_told_of_ever_more_rarely(shell: type[Shell], caplog: p
     assert {record.levelno for record in told} == {logging.WARNING, logging.DEBUG}
 
 
-@pytest.mark.parametrize("is_checked", [True, False])
-def test_a_connection_that_is_lost_or_discarded_is_named_with_the_reason(
-    is_checked: bool, shell: type[Shell], caplog: pytest.LogCaptureFixture
+def _closed(s: Any, conn: Any) -> None:
+    conn._closed()
+
+
+def _busy(s: Any, conn: Any) -> None:
+    conn.pgconn.transaction_status = ACTIVE
+
+
+def _dead_in_a_transaction(s: Any, conn: Any) -> None:
+    conn.begin()
+    conn.is_dead = True
+
+
+def _dead_when_it_is_reset(s: Any, conn: Any) -> None:
+    conn.is_dead = True
+
+
+def _left_in_a_transaction_by_reset(s: Any, conn: Any) -> None:
+    """See `reset` in the test."""
+
+
+LOST = "server closed the connection unexpectedly"
+
+
+@pytest.mark.parametrize(
+    ("becomes", "reason"),
+    [
+        (_closed, "discarding closed connection"),
+        (_busy, "in the middle of a command"),
+        (_dead_in_a_transaction, LOST),
+        (_dead_when_it_is_reset, LOST),
+        (_left_in_a_transaction_by_reset, "left in status INTRANS by reset function"),
+    ],
+)
+def test_a_connection_that_is_discarded_on_its_way_back_is_named_with_the_reason(
+    becomes: Any, reason: str, shell: type[Shell], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def case(s: Any) -> None:
-        check = s.callback(lambda conn: conn._end("check")) if is_checked else None
-        pool = await s.opened(min_size=1, check=check)
+        def reset(conn: Any) -> None:
+            conn._end("reset")
+            if becomes is _left_in_a_transaction_by_reset:
+                conn.begin()
+
+        pool = await s.opened(min_size=1, reset=s.callback(reset))
         conn = await s.call(pool.getconn)
-        if is_checked:
-            await s.call(pool.putconn, conn)
+        becomes(s, conn)
+        await s.call(pool.putconn, conn)
+        await s.settle()
+        assert conn.closed
+        assert pool.get_stats()["returns_bad"] == 1
+
+    shell().run(case)
+    told = [record for record in caplog.records if "<FakePsycopg 1>" in record.getMessage()]
+    assert reason in told[-1].getMessage()
+    assert {(record.levelno, record.name) for record in told} == {(logging.WARNING, "poolhouse.pool")}
+
+
+@pytest.mark.parametrize("finds", ["checkout", "check()", "sister"])
+def test_a_connection_that_is_found_dead_is_named_with_the_reason(
+    finds: str, shell: type[Shell], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def case(s: Any) -> None:
+        check = None if finds == "check()" else s.callback(lambda conn: conn._end("check"))
+        pool = await s.opened(min_size=2, check=check)
+        for conn in s.made[: 2 if finds == "sister" else 1]:
             conn.is_dead = True
-            await s.use(pool)
+        if finds == "check()":
+            await s.call(pool.check)
         else:
-            conn._closed()
-            await s.call(pool.putconn, conn)
+            await s.use(pool)
         await s.settle()
 
     shell().run(case)
-    (told,) = [record for record in caplog.records if "<FakePsycopg 1>" in record.getMessage()]
+    told = [record for record in caplog.records if "<FakePsycopg" in record.getMessage()]
+    assert len(told) == (2 if finds == "sister" else 1)
+    for number, record in enumerate(told, 1):
+        assert f"<FakePsycopg {number}>" in record.getMessage()
+        assert LOST in record.getMessage()
+        assert (record.levelno, record.name) == (logging.WARNING, "poolhouse.pool")
+
+
+def test_an_error_in_closing_names_the_connection(shell: type[Shell], caplog: pytest.LogCaptureFixture) -> None:
+    async def case(s: Any) -> None:
+        pool = await s.opened(min_size=1)
+
+        def close(self: Any) -> None:
+            raise OSError("no socket")
+
+        s.connection_class.close = close
+        await s.call(pool.close)
+
+    shell().run(case)
+    (told,) = [record for record in caplog.records if "closing" in record.getMessage()]
     assert told.levelno == logging.WARNING
-    assert told.name == "poolhouse.pool"
-    assert ("server closed the connection unexpectedly" in told.getMessage()) == is_checked
+    assert "<FakePsycopg 1>" in told.getMessage()
+    assert "no socket" in told.getMessage()
+
+
+def test_a_connection_that_configure_spoils_is_named(shell: type[Shell], caplog: pytest.LogCaptureFixture) -> None:
+    async def case(s: Any) -> None:
+        pool = s.pool(min_size=1, configure=s.callback(lambda conn: conn.begin()))
+        await s.call(pool.open)
+        await s.settle()
+
+    shell().run(case)
+    told = caplog.records[0]
+    assert told.levelno == logging.WARNING
+    assert "<FakePsycopg 1> left in status INTRANS by configure function" in told.getMessage()
 
 
 def test_nobody_waits_for_ever_unless_told_to(shell: type[Shell]) -> None:
