@@ -200,6 +200,49 @@ def test_slow_connects_are_made_at_the_same_time(postgres: Postgres) -> None:
         assert time.monotonic() - began < 2.9
 
 
+def test_slow_connects_of_tasks_are_made_at_the_same_time(postgres: Postgres) -> None:
+    async def main() -> None:
+        kwargs = {"options": "-c post_auth_delay=1"}
+        async with AsyncConnectionPool(
+            postgres.conninfo, kwargs=kwargs, min_size=0, max_size=3, num_workers=3, open=False
+        ) as pool:
+            together = asyncio.Barrier(3)
+
+            async def client() -> None:
+                async with pool.connection():
+                    await together.wait()
+
+            began = time.monotonic()
+            await asyncio.wait_for(asyncio.gather(*(client() for _ in range(3))), 30)
+            assert time.monotonic() - began < 2.9
+
+    asyncio.run(main())
+
+
+def test_tasks_are_served_with_what_there_is_where_the_server_has_no_room(small: Postgres) -> None:
+    async def main() -> None:
+        async with AsyncConnectionPool(
+            small.conninfo, min_size=2, max_size=MAX_CONNECTIONS + 4, open=False
+        ) as pool:
+            await pool.wait()
+            taken = [psycopg.connect(small.conninfo) for _ in range(MAX_CONNECTIONS - 2)]
+            held = [await pool.getconn(), await pool.getconn()]
+            with pytest.raises(PoolTimeout, match="too many clients already"):
+                await pool.getconn(timeout=0.5)
+            client = asyncio.create_task(pool.getconn(timeout=30))
+            await asyncio.sleep(0)
+            await pool.putconn(held[0])
+            assert await client is held[0]
+            for conn in taken:
+                conn.close()
+            held.append(await pool.getconn(timeout=30))
+            for each in held:
+                await pool.putconn(each)
+            assert pool.get_stats()["pool_size"] <= pool.max_size
+
+    asyncio.run(main())
+
+
 def test_with_no_room_on_the_server_the_pool_serves_with_what_it_has(small: Postgres) -> None:
     """psycopg#438: it goes on, asks for no more than it may, and fills up later."""
     with ConnectionPool(small.conninfo, min_size=2, max_size=MAX_CONNECTIONS + 4, open=True) as pool:

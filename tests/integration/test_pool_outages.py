@@ -8,6 +8,7 @@ really takes is for the benchmarks to tell.
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -119,6 +120,21 @@ def test_stale_connections_are_replaced_without_a_ladder_of_pauses(server: Postg
         assert pool.get_stats()["connections_lost"] == 8
 
 
+def test_a_server_that_stands_still_for_a_while_fails_no_query_and_is_told_as_timeouts(
+    server: Postgres, kind: str
+) -> None:
+    with load(kind, server.conninfo, timeout=0.3) as clients:
+        clients.wait_for_answers()
+        with server.frozen():
+            # Some clients wait for an answer to their queries; the others are told, again and again.
+            wait_until(lambda: len(clients.failed()) >= 2 * clients.clients)
+        going_at = time.monotonic()
+        first_at = clients.wait_for_answers(since=going_at)
+    assert first_at - going_at < CEILING
+    assert all(isinstance(request.error, PoolTimeout) for request in clients.failed()), clients.failed()
+    assert all(0.3 <= request.ended_at - request.asked_at < CEILING for request in clients.failed())
+
+
 def test_without_check_a_connection_found_dead_by_a_look_is_not_served(server: Postgres) -> None:
     """psycopg#656, psycopg#584, psycopg#1018: users expect that the pool only serves connections that live."""
     with ConnectionPool(server.conninfo, min_size=2, open=True) as pool:
@@ -130,6 +146,49 @@ def test_without_check_a_connection_found_dead_by_a_look_is_not_served(server: P
         for _ in range(4):
             with pool.connection() as conn:
                 assert conn.execute("select 1").fetchone() == (1,)
+
+
+def test_without_check_a_task_is_not_served_what_a_look_finds_dead(server: Postgres) -> None:
+    """psycopg#656, psycopg#584, psycopg#1018."""
+
+    async def main() -> None:
+        async with AsyncConnectionPool(server.conninfo, min_size=2, open=False) as pool:
+            await pool.wait()
+            server.stop()
+            server.start()
+            await asyncio.sleep(0.6)  # The look comes after half a second of idleness.
+            for _ in range(4):
+                async with pool.connection() as conn:
+                    assert await (await conn.execute("select 1")).fetchone() == (1,)
+
+    asyncio.run(main())
+
+
+def test_a_task_cancelled_in_a_commit_that_is_not_answered_is_told_at_once(server: Postgres) -> None:
+    """psycopg#1371: and its connection is cut behind it, though TCP would wait for much longer."""
+
+    async def main() -> None:
+        async with AsyncConnectionPool(server.conninfo, min_size=1, open=False) as pool:
+            await pool.wait()
+            frozen = ExitStack()
+
+            async def use() -> None:
+                async with pool.connection() as conn:
+                    await conn.execute("create temp table t (a int)")
+                    frozen.enter_context(server.frozen())
+
+            with frozen:
+                began = time.monotonic()
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(use(), 0.5)
+                assert time.monotonic() - began < 1.5
+                while pool.get_stats()["pool_size"] == 1 and not pool.get_stats().get("returns_bad"):
+                    assert time.monotonic() - began < 30
+                    await asyncio.sleep(0.05)
+            async with pool.connection(timeout=30) as conn:
+                assert await (await conn.execute("select 1")).fetchone() == (1,)
+
+    asyncio.run(main())
 
 
 def test_a_check_of_a_server_that_never_answers_ends_at_the_deadline(server: Postgres) -> None:

@@ -174,6 +174,56 @@ def test_a_child_that_leaves_its_parents_block_leaves_the_parents_transaction_al
 
 
 @pytest.mark.parametrize("pool_class", ["ConnectionPool", "NullConnectionPool"])
+def test_forks_in_the_middle_of_load_cost_neither_parent_nor_child_anything(
+    pool_class: str, postgres: Postgres
+) -> None:
+    """Trap 56: while other threads are anywhere in the pool, even in its critical section."""
+    printed = run(
+        f"""
+        import os, sys, threading
+        from poolhouse.pool import {pool_class}
+
+        pool = {pool_class}(sys.argv[1], min_size=0, max_size=3, open=True)
+        is_over = threading.Event()
+        served = []
+
+        def client(number):
+            while not is_over.is_set():
+                with pool.connection() as conn:
+                    assert conn.execute("select %s::int", [number]).fetchone() == (number,)
+                served.append(os.getpid())
+
+        threads = [threading.Thread(target=client, args=[number]) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        children = []
+        for number in range(100, 108):
+            before = len(served)
+            while len(served) < before + 20:
+                assert all(thread.is_alive() for thread in threads)
+                threads[0].join(0.001)
+            child = os.fork()
+            if child == 0:
+                for _ in range(3):
+                    with pool.connection(timeout=30) as conn:
+                        assert conn.execute("select %s::int", [number]).fetchone() == (number,)
+                pool.close()
+                os._exit(0)
+            children.append(child)
+        print([os.waitpid(child, 0)[1] for child in children])
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        print(set(served) == {{os.getpid()}}, pool.get_stats().get("returns_bad", 0))
+        pool.close()
+        """,
+        postgres.conninfo,
+        options=FORKING,
+    )
+    assert printed.splitlines() == [str([0] * 8), "True 0"]
+
+
+@pytest.mark.parametrize("pool_class", ["ConnectionPool", "NullConnectionPool"])
 def test_threads_that_gevent_patched_are_served(pool_class: str, postgres: Postgres) -> None:
     printed = run(
         f"""
