@@ -27,8 +27,10 @@ SIMULATION_STEPS = 1_000_000
 PURE_SUITES = ["tests/unit", "tests/simulation", "tests/contract"]
 DRIVER_SUITES = [
     "tests/integration/test_pool_drivers.py",
+    "tests/integration/test_pool_drivers_abort.py",
     "tests/integration/test_pool_outages.py",
     "tests/integration/test_pool_failing_connects.py",
+    "tests/integration/test_pool_processes.py",
     "tests/integration/test_pool_psycopg_reports.py",
 ]
 WHOLE = ["tests", "--doctest-modules", "src/poolhouse"]
