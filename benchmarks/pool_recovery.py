@@ -25,7 +25,7 @@ from support.pool_load import ThreadLoad
 from support.postgres import Postgres, postgres_server
 from support.waiting import wait_until
 
-ROUNDS = 5
+ROUNDS, ROUNDS_OF_KILLS = 5, 15
 CLIENTS, CONNECTIONS = 8, 4
 #: How long the server is away, in seconds.
 RESTART, OUTAGE = 0.2, 10.0
@@ -190,7 +190,7 @@ def main() -> None:
     begin("psycopg", "psycopg_pool", "SQLAlchemy")
     with postgres_server() as server:
         recovery(server, "nothing happens", nothing, ROUNDS, is_outage=False)
-        recovery(server, "all sessions killed", kill_backends, ROUNDS, is_outage=False)
+        recovery(server, "all sessions killed", kill_backends, ROUNDS_OF_KILLS, is_outage=False)
         recovery(server, f"restart, {RESTART:g} s down", away(RESTART), ROUNDS, is_outage=True)
         recovery(server, f"{OUTAGE:g} s down", away(OUTAGE), 1, is_outage=True)
         frozen(server)
