@@ -247,12 +247,16 @@ def test_a_checkout_and_a_return_that_are_interrupted_anywhere_lose_nothing(
 
 
 def test_a_return_that_is_interrupted_anywhere_still_serves_who_waits_for_it() -> None:
-    assert _every_handover() > 100
+    assert _every_place(_struck_handing_over) > 100
 
 
-def _every_handover() -> int:
+def test_a_client_that_is_interrupted_anywhere_while_it_waits_in_line_loses_nothing() -> None:
+    assert _every_place(_struck_waiting_in_line) > 100
+
+
+def _every_place(strike: Callable[[int], tuple[bool, str | None]]) -> int:
     for at in range(100_000):
-        struck, problem = _struck_handing_over(at)
+        struck, problem = strike(at)
         if not struck:
             return at
         assert problem is None, problem
@@ -290,6 +294,42 @@ def _struck_handing_over(at: int) -> tuple[bool, str | None]:
         threads.sleep(1.0)
         if served != [conn]:
             problem.append(f"struck at {place}: served {served}, {pool}")
+        pool.close()
+
+    threads.run(main)
+    return striker.has_struck, (problem[0] if problem else None)
+
+
+def _struck_waiting_in_line(at: int) -> tuple[bool, str | None]:
+    """Strike while a client waits for the only connection, or has just been given it: the next one gets it."""
+    threads = VirtualThreads(VirtualClock())
+    striker = (_MonitoringStriker if sys.version_info >= (3, 13) else _Striker)(at)
+    problem: list[str] = []
+
+    def main() -> None:
+        driver = FakeDriver(threads.sleep, threads.parker)
+        pool = ConnectionPool(min_size=1, driver=driver, clock=threads.clock, threads=threads, open=True)
+        conn = pool.getconn()
+
+        def client() -> None:
+            threads.sleep(1.0)
+            pool.putconn(conn)
+
+        threads.start(client, "client", is_daemon=False)
+        place, mine = "", None
+        striker.start()
+        try:
+            mine = pool.getconn()
+        except Interrupt as error:
+            place = str(error)
+        finally:
+            striker.stop()
+        threads.sleep(2.0)
+        if mine is not None or (place in _CALLERS_OWN and id(conn) in pool._core.leases):
+            pool.putconn(conn)
+        if pool._core.waiters or pool.getconn(timeout=1.0) is not conn:
+            problem.append(f"struck at {place}: {pool}")
+        pool.putconn(conn)
         pool.close()
 
     threads.run(main)

@@ -114,6 +114,7 @@ class World:
         ("fast_take", 20),
         ("fast_give", 20),
         ("request", 14),
+        ("line_up", 8),
         ("finish_vetting", 16),
         ("put", 12),
         ("pass_on", 12),
@@ -130,7 +131,7 @@ class World:
         ("interrupt_give", 0.5),
         ("interrupt_put", 1),
         ("server", 0.5),
-        ("close", 0.15),
+        ("close", 0.25),
     )
     NAMES = tuple(name for name, _ in STEPS)
     WEIGHTS = tuple(weight for _, weight in STEPS)
@@ -159,6 +160,16 @@ class World:
         waiter = Waiter(lambda: None, CODE, 0, 1, self.now)
         is_answered = self.core.request(waiter, self.now, may_wait=self.random.random() < 0.9)
         self.place(waiter, is_answered)
+
+    def line_up(self) -> None:
+        waiter = Waiter(lambda: None, CODE, 0, 1, self.now)
+        before = self._prospects()
+        if self.core.line_up(waiter, self.now):
+            self.queued.append(waiter)
+            assert self._prospects() == before
+
+    def _prospects(self) -> tuple[bool, float | None]:
+        return self.core.has_job(Lane.CONNECT, self.now), self.core.next_deadline(self.now)
 
     def place(self, waiter: Waiter, is_answered: bool) -> None:
         if not is_answered:

@@ -29,6 +29,9 @@ LINGER = 2.0
 class Turn:
     """``turn(core.request, waiter, now)``: one call of the core under the lock, and then what it brings about.
 
+    `line_up` and `hand_over` are short forms for clients that wait in line, which bring nothing else about: while
+    threads contend, what the pool does for each of them in Python is what they lose.
+
     An exception (KeyboardInterrupt) may strike anywhere in here: the lock is released, and
     whoever was to be woken is.
 
@@ -76,16 +79,58 @@ class Turn:
             if core.notices:
                 self._tell_notices()
         except BaseException:
-            # Between the body of `with` and the release an exception finds the lock still held. What was begun
-            # is done again from the start: to wake, and to call, twice does no harm.
-            if self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
-                self._lock.release()
+            # What was begun is done again from the start: to wake, and to call, twice does no harm.
+            self._release()
             for waiter in woken:
                 waiter.wake()
             for each in calls:
                 each()
             raise
         return result
+
+    def line_up(self, waiter: Waiter, now: float) -> bool:
+        """`PoolCore.line_up`. Returns False if nothing was done; else the waiter is woken when it is served."""
+        core = self._core
+        # Looked at before the lock is taken: whoever is served at once, or waits first, takes it once only.
+        if self.lost or not core.waiters:
+            return False
+        try:
+            with self._lock:
+                is_in_line = core.line_up(waiter, now)
+        except BaseException:
+            self._release()
+            raise
+        return is_in_line
+
+    def hand_over(self, conn: Any, now: float) -> bool:
+        """`PoolCore.pass_on`, and waking who got it. Returns False if nothing was done.
+
+        Only where the pool cannot grow: elsewhere each return is an occasion to decide whether it should.
+        """
+        core, first = self._core, None
+        if self.lost or not 0 < core.max_size <= len(core.slots):
+            return False
+        try:
+            # Nothing returns from within: CPython 3.11 leaves an instruction there that no handler protects.
+            with self._lock:
+                # Known before anything changes: an exception may strike in the middle of it.
+                first = next(iter(core.waiters), None)
+                waiter = core.pass_on(conn, now)
+            if waiter is not None:
+                waiter.wake()
+            if core.notices:
+                self._tell_notices()
+        except BaseException:
+            self._release()
+            if first is not None:
+                first.wake()
+            raise
+        return waiter is not None
+
+    def _release(self) -> None:
+        # Between the body of `with` and the release an exception finds the lock still held.
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+            self._lock.release()
 
     def _tell_notices(self) -> None:
         while True:

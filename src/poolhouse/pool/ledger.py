@@ -298,11 +298,11 @@ class Ledger:
 
     def _claim_next(self, now: float = 0.0, waiter: Waiter | None = None) -> Slot | None:
         """The next free slot, leased to the waiter, or to the pool; hints that lead nowhere are dropped."""
-        while True:
+        while self.idle:
             try:
                 slot = self.idle.popleft()
             except IndexError:
-                return None
+                return None  # A taker on the fast path was faster.
             lease: Lease = (
                 (slot, now, None, 0, None)
                 if waiter is None
@@ -310,6 +310,7 @@ class Ledger:
             )
             if not slot.is_closed and self.leases.setdefault(slot.key, lease) is lease:
                 return slot
+        return None
 
     def _claim_free(self, is_wanted: Callable[[Slot], bool], limit: int = -1) -> list[Slot]:
         """The free slots of which `is_wanted` is true, leased to the pool; their hints are gone."""

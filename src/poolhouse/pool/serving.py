@@ -61,6 +61,30 @@ class Serving(Ledger):
         self._pump(now)
         return waiter not in self.waiters
 
+    def line_up(self, waiter: Waiter, now: float) -> bool:
+        """Queue behind others for a connection of a pool that cannot grow: the short form of `request`.
+
+        Others wait, so `attention` is true, and whoever returns a connection looks at the queue: rule 1.
+
+        Args:
+            waiter: Who asks, for the first time.
+            now: Now.
+
+        Returns:
+            False if nothing was done, and `request` must decide; else it stands in the queue, and `has_job` and
+            `next_deadline` are what they were.
+        """
+        if not self.waiters or not 0 < self.max_size <= len(self.slots) or self.options.max_waiting:
+            return False
+        self.counts.requests_queued += 1
+        waiter.queued_at = now
+        self._was_exhausted = True
+        waiters = self.waiters
+        waiters[waiter] = None
+        if len(waiters) > self.meter.waiting.level:
+            self.meter.waiting.reach(len(waiters))
+        return True
+
     def accept(self, waiter: Waiter, now: float) -> None:
         """The client has vetted what it was given and takes it. Needs no lock."""
         self._waits.append(max(0.0, now - waiter.since))

@@ -8,7 +8,7 @@ from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.pool.base import BasePool, describe, log_discarded, logger
-from poolhouse.pool.core import BROKEN, Vet, Waiter
+from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
 from poolhouse.pool.crew import Crew, Turn
 from poolhouse.pool.errand import Errand
 from poolhouse.pool.hooks import tell
@@ -219,35 +219,37 @@ class Clients(BasePool, Generic[CT]):
 
     def _wait_for(self, waiter: Waiter, parker: Any, deadline: float) -> Any:
         """A connection for the waiter, vetted."""
-        is_first = False
+        core, turn = self._core, self._turn
         may_wait = deadline > waiter.since
+        is_answered = False
+        if not (may_wait and turn.line_up(waiter, waiter.since)):
+            is_answered = turn(core.request, waiter, self._now(), may_wait=may_wait)
         while True:
-            is_answered = self._turn(self._core.request, waiter, self._now(), may_wait=may_wait, is_first=is_first)
             while not is_answered:
                 is_over = not parker.park(deadline - self._now())
-                if is_over and self._turn(self._core.time_out, waiter, self._now()):
+                if is_over and turn(core.time_out, waiter, self._now()):
                     raise self._timed_out(waiter)
                 # An interrupted call wakes again whom it has, or may have, woken before: only the core knows.
                 is_answered = waiter.is_answered
             if waiter.refusal is not None:
                 raise self._refused(waiter.refusal, waiter)
-            slot = waiter.slot
+            slot, now = waiter.slot, self._now()
             assert slot is not None, "who is woken has been given something"
             if slot.conn is None:
                 conn = self._connect_here(waiter, slot, parker, deadline)
-            elif (vet := self._core.vet(slot, self._now())) is Vet.NOTHING:
-                conn = slot.conn
+            elif (vet := core.vet(slot, now)) is Vet.NOTHING:
+                core.accept(waiter, now)
+                return slot.conn
             else:
                 # Who does not wait in line has no time left already: an idle connection is still checked in peace.
-                limit = deadline if may_wait else self._now() + PROBE_LIMIT
-                conn = self._vetted(waiter, slot, vet, limit)
+                conn = self._vetted(waiter, slot, vet, deadline if may_wait else now + PROBE_LIMIT)
             if conn is not None:
-                self._core.accept(waiter, self._now())
+                core.accept(waiter, self._now())
                 return conn
-            is_first = True
             if may_wait and self._now() >= deadline:
-                self._turn(self._core.time_out, waiter, self._now())
+                turn(core.time_out, waiter, self._now())
                 raise self._timed_out(waiter)
+            is_answered = turn(core.request, waiter, self._now(), may_wait=may_wait, is_first=True)
 
     def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float) -> Any:
         """The slot's connection, if it is alive; ``None`` if it was not, and is gone."""
@@ -325,13 +327,16 @@ class Clients(BasePool, Generic[CT]):
     def _putconn_slowly(self, conn: Any) -> None:
         if self._is_parents(conn):
             return
-        status = self._status(conn)
-        if self._marks and id(conn) in self._core.leases:
+        core, status = self._core, self._status(conn)
+        if self._marks and id(conn) in core.leases:
             conn._pool = None
-        now, lease = self._now(), self._core.leases.get(id(conn))
+        now = self._now()
+        if status == IDLE and self.hooks.released is None and self._turn.hand_over(conn, now):
+            return
+        lease = core.leases.get(id(conn))
         try:
             try:
-                job = self._turn(self._core.put, conn, status, now, is_inline=self._reset_inline)
+                job = self._turn(core.put, conn, status, now, is_inline=self._reset_inline)
             except KeyError:
                 raise self._foreign(conn) from None
             if lease is not None:
@@ -345,7 +350,7 @@ class Clients(BasePool, Generic[CT]):
         except Exception:
             raise
         except BaseException:
-            self._turn(self._core.interrupted_work, now, self._now())
+            self._turn(core.interrupted_work, now, self._now())
             raise
 
     def _greet(self, stacklevel: int = 4) -> None:
