@@ -1023,22 +1023,25 @@ async def a_timeout_says_who_has_the_connections(s: Shell) -> None:
 
 @own
 async def long_holds_are_warned_of_and_their_end_is_told(s: Shell) -> None:
-    records: list[str] = []
+    records: list[logging.LogRecord] = []
     handler = logging.Handler()
-    handler.emit = lambda record: records.append(record.getMessage())
+    handler.emit = records.append
     logger = logging.getLogger("poolhouse.pool")
     logger.addHandler(handler)
     try:
         pool = await s.opened(min_size=1, hold_warning=5.0, name="mine")
-        conn = await s.call(pool.getconn)
-        await s.sleep(20.0)
-        await s.call(pool.putconn, conn)
+        await s.spawn(s.use(pool, hold=20.0)).result()
     finally:
         logger.removeHandler(handler)
-    assert len(records) == 2
-    assert "held for 5.0 s by " in records[0]
-    assert "is now at" in records[0]
-    assert "returned after all, after 20.0 s" in records[1]
+    first, second = (record.getMessage() for record in records)
+    assert first.startswith("pool 'mine': a connection has been held for 5.0 s by support/pool_")
+    # From the innermost call outwards, no further than where it took the connection.
+    taken = first.split(" by ")[1].split(";")[0].split(" in ")[1]
+    assert " is now at " in first
+    assert first.endswith(taken)
+    assert ".sleep" in first or "in sleep" in first
+    assert "returned after all, after 20.0 s" in second
+    assert {record.levelno for record in records} == {logging.WARNING}
 
 
 @own

@@ -1,19 +1,13 @@
 """What the pools for threads and for asyncio have in common: settings, figures, errors, words."""
 
-import gc
 import logging
 import os
 import random
-import sys
-import threading
-import traceback
 import weakref
 from collections.abc import Callable
 from functools import cache
 from itertools import count
-from operator import call
-from types import FrameType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests
@@ -26,6 +20,7 @@ from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.options import Order, PoolOptions, Shrink, size_limits
 from poolhouse.pool.slot import Lease, is_of_call
 from poolhouse.pool.stats import Reader
+from poolhouse.pool.whereabouts import where_now
 
 logger = logging.getLogger("poolhouse.pool")
 
@@ -340,7 +335,7 @@ class BasePool:
                 self.name,
                 held,
                 _site_of(lease),
-                _where_now(lease),
+                f"; {now}" if (now := where_now(lease)) else "",
             )
         else:
             logger.warning(
@@ -390,42 +385,6 @@ def log_discarded(conn: Any, status: int) -> None:
 
 def _site_of(lease: Lease) -> str:
     return site_of(lease[2], lease[3]) if lease[2] is not None else "the pool"
-
-
-def _where_now(lease: Lease) -> str:
-    """Where the holder's thread or task is now, if that can be told."""
-    holder = lease[4].holder if lease[4] is not None else None
-    frame: FrameType | None = None
-    what = ""
-    if isinstance(holder, int):
-        frame = _frames_of_threads().get(holder)
-        what = next((thread.name for thread in threading.enumerate() if thread.ident == holder), "a thread")
-    elif holder is not None and (stack := holder.get_stack(limit=1)):
-        frame, what = stack[0], holder.get_name()
-    if frame is None:
-        return ""
-    summary = traceback.extract_stack(frame, limit=1)[0]
-    return f"; {what} is now at {summary.filename}:{summary.lineno} in {summary.name}"
-
-
-def _frames_of_threads() -> dict[int, FrameType]:
-    """What each thread executes now, by the thread's number.
-
-    Before CPython 3.12 a collection of garbage may begin inside ``sys._current_frames()``, which holds a lock of
-    the interpreter; a finalizer that lets another thread run then can stop the whole process. So there is none
-    meanwhile: `map` calls the three in one go, in which no other thread gets its turn and no exception strikes.
-
-    Source: https://github.com/python/cpython/issues/106883
-    """
-    if sys.version_info >= (3, 12) or not gc.isenabled():
-        return sys._current_frames()
-    calls: tuple[Callable[[], Any], ...] = (gc.disable, sys._current_frames, gc.enable)
-    try:
-        _, frames, _ = map(call, calls)
-    except BaseException:
-        gc.enable()
-        raise
-    return cast("dict[int, FrameType]", frames)
 
 
 def _heal_all() -> None:

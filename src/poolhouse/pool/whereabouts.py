@@ -1,0 +1,84 @@
+"""Where the thread or task that holds a connection is now."""
+
+import gc
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+from operator import call
+from types import FrameType
+from typing import Any, cast
+
+from poolhouse.pool.holders import site_of
+from poolhouse.pool.slot import Lease
+
+#: How many calls are told of at most.
+DEPTH = 5
+#: How far up the calls the line is looked for that took the connection.
+LIMIT = 100
+
+
+def where_now(lease: Lease) -> str:
+    """Where the holder is, in words, and by which calls it got there from where it took the connection.
+
+    Returns:
+        For example ``MainThread is now at python3.13/ssl.py:1104 in SSLSocket.read, called from app/mail.py:12 in
+        send, called from app/views.py:90 in checkout_cart``; empty if it cannot be told.
+    """
+    holder = lease[4].holder if lease[4] is not None else None
+    if holder is None:
+        return ""
+    if isinstance(holder, int):
+        name = next((thread.name for thread in threading.enumerate() if thread.ident == holder), "a thread")
+        frames = list(islice(_outward(_frames_of_threads().get(holder)), LIMIT))
+    else:
+        name, frames = holder.get_name(), _awaiting(holder.get_coro())[::-1]
+    if not frames:
+        return ""
+    codes = [frame.f_code for frame in frames]
+    if lease[2] in codes:
+        del frames[codes.index(lease[2]) + 1 :]
+        # What is between is mostly a library's; the lines next to the checkout are the application's.
+        del frames[1 : 1 - DEPTH]
+    sites = (site_of(frame.f_code, frame.f_lasti) for frame in frames[:DEPTH])
+    return f"{name} is now at {', called from '.join(sites)}"
+
+
+def _outward(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame, its caller, and so on."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _awaiting(awaited: Any) -> list[FrameType]:
+    """The frame of a coroutine that is suspended, of what it awaits, and so on."""
+    frames: list[FrameType] = []
+    while awaited is not None:
+        # A coroutine, a generator, an asynchronous generator; a future has none, and is the end.
+        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
+        if kind is None or (frame := getattr(awaited, f"{kind}_frame")) is None:
+            break
+        frames.append(frame)
+        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+    return frames
+
+
+def _frames_of_threads() -> dict[int, FrameType]:
+    """What each thread executes now, by the thread's number.
+
+    Before CPython 3.12 a collection of garbage may begin inside ``sys._current_frames()``, which holds a lock of
+    the interpreter; a finalizer that lets another thread run then can stop the whole process. So there is none
+    meanwhile: `map` calls the three in one go, in which no other thread gets its turn and no exception strikes.
+
+    Source: https://github.com/python/cpython/issues/106883
+    """
+    if sys.version_info >= (3, 12) or not gc.isenabled():
+        return sys._current_frames()
+    calls: tuple[Callable[[], Any], ...] = (gc.disable, sys._current_frames, gc.enable)
+    try:
+        _, frames, _ = map(call, calls)
+    except BaseException:
+        gc.enable()
+        raise
+    return cast("dict[int, FrameType]", frames)
