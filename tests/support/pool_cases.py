@@ -5,10 +5,14 @@ or alone.
 """
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
 
+from poolhouse.pool.hooks import PoolHooks
+from poolhouse.pool.jobs import Reason
 from support.pool_shells import Case, Shell
 
 TIMELESS: list[Case] = []
@@ -94,6 +98,30 @@ async def closing_closes_what_is_idle_and_later_what_is_out(s: Shell) -> None:
 
 
 @timeless
+async def as_a_context_a_pool_is_open_inside_and_closed_afterwards(s: Shell) -> None:
+    pool = s.pool(min_size=1)
+
+    async def works(entered: object) -> None:
+        assert entered is pool
+        assert not pool.closed
+        await s.use(pool, timeout=5.0)
+
+    await s.within(pool, works)
+    await s.settle()
+    assert pool.closed
+    assert [conn.closed for conn in s.made] == [True]
+
+    pool = await s.opened(min_size=1)
+
+    async def fails(entered: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await s.within(pool, fails)
+    assert pool.closed
+
+
+@timeless
 async def closing_refuses_those_who_wait(s: Shell) -> None:
     pool = await s.opened(min_size=1)
     conn = await s.call(pool.getconn)
@@ -150,6 +178,9 @@ async def connections_are_made_with_conninfo_and_kwargs(s: Shell) -> None:
 async def conninfo_and_kwargs_may_be_callables(s: Shell) -> None:
     await s.opened(conninfo=lambda: "dbname=shop", kwargs=lambda: {"a": 1}, min_size=1)
     assert (s.made[0].conninfo, s.made[0].kwargs) == ("dbname=shop", {"a": 1})
+    # Coroutine functions too, in pools for asyncio.
+    await s.opened(conninfo=s.supplier("dbname=mall"), kwargs=s.supplier({"b": 2}), min_size=1)
+    assert (s.made[1].conninfo, s.made[1].kwargs) == ("dbname=mall", {"b": 2})
 
 
 # -- Getting and giving back ----------------------------------------------------------------------------------
@@ -337,6 +368,148 @@ async def returned_connections_are_reset(s: Shell) -> None:
     await s.settle()
     assert states == [0]
     assert _stats(pool, "pool_available") == [1]
+
+
+@timed
+async def a_reset_does_not_hold_up_who_gives_back(s: Shell) -> None:
+    pool = await s.opened(min_size=1, reset=s.slow_callback(0.5))
+    began = s.clock.monotonic()
+    conn = await s.call(pool.getconn)
+    await s.call(pool.putconn, conn)
+    assert s.clock.monotonic() - began < 0.4
+    assert await s.call(pool.getconn, timeout=10.0) is conn
+    assert s.clock.monotonic() - began >= 0.5
+    await s.call(pool.putconn, conn)
+
+
+@own
+async def a_reset_may_be_done_by_who_gives_back(s: Shell) -> None:
+    pool = await s.opened(min_size=1, reset=s.slow_callback(0.5), reset_inline=True)
+    conn = await s.call(pool.getconn)
+    began = s.clock.monotonic()
+    await s.call(pool.putconn, conn)
+    assert s.clock.monotonic() - began >= 0.5
+    assert await s.call(pool.getconn, timeout=0) is conn
+    await s.call(pool.putconn, conn)
+
+
+@own
+async def callbacks_may_be_functions_in_every_pool(s: Shell) -> None:
+    called: list[str] = []
+    pool = await s.opened(
+        min_size=1,
+        configure=lambda conn: called.append("configure"),
+        check=lambda conn: called.append("check"),
+        reset=lambda conn: called.append("reset"),
+    )
+    await s.use(pool)
+    await s.settle()
+    assert called == ["configure", "check", "reset"]
+
+
+@own
+async def hooks_are_told_of_every_event(s: Shell) -> None:
+    told: list[tuple[object, ...]] = []
+    hooks = PoolHooks(
+        connected=lambda conn, took: told.append(("connected", conn.number, round(took, 3))),
+        acquired=lambda conn, waited, size, idle: told.append(("acquired", round(waited, 3), size, idle)),
+        released=lambda conn, used: told.append(("released", conn.number, round(used, 3))),
+        timed_out=lambda waited: told.append(("timed out", round(waited, 3))),
+        closed=lambda conn, reason: told.append(("closed", conn.number, reason)),
+    )
+    s.connection_class.connect_s = 0.5
+    pool = await s.opened(min_size=1, hooks=hooks)
+    conn = await s.call(pool.getconn)
+    with pytest.raises(psycopg.OperationalError):
+        await s.call(pool.getconn, timeout=0.25)
+    client = s.spawn(s.use(pool))
+    await s.sleep(1.75)
+    await s.call(pool.putconn, conn)
+    await client.result()
+    await s.call(pool.close)
+    assert told == [
+        ("connected", 1, 0.5),
+        ("acquired", 0.0, 1, 0),
+        ("timed out", 0.25),
+        ("released", 1, 2.0),
+        ("acquired", 1.75, 1, 0),
+        ("released", 1, 0.0),
+        ("closed", 1, Reason.CLOSED),
+    ]
+
+
+@own
+async def hooks_are_told_why_a_connection_is_closed(s: Shell) -> None:
+    reasons: list[Reason] = []
+    hooks = PoolHooks(closed=lambda conn, reason: reasons.append(reason))
+
+    async def loses(why: Reason, spoil: Callable[[Any, Any], Any], kind: str = "", **parameters: Any) -> None:
+        pool = await s.opened(kind, hooks=hooks, **({"min_size": 1, "max_size": 2} | parameters))
+        reasons.clear()
+        await spoil(pool, await s.call(pool.getconn))
+        await s.settle()
+        assert reasons[0] is why, (why, reasons)
+        await s.call(pool.close)
+
+    async def breaks(pool: Any, conn: Any) -> None:
+        conn._closed()
+        await s.call(pool.putconn, conn)
+
+    async def fails_its_check(pool: Any, conn: Any) -> None:
+        await s.call(pool.putconn, conn)
+        conn.is_dead = True
+        await s.call(pool.check)
+
+    async def is_drained(pool: Any, conn: Any) -> None:
+        await s.call(pool.drain)
+        await s.call(pool.putconn, conn)
+
+    async def lives_on(pool: Any, conn: Any) -> None:
+        await s.call(pool.putconn, conn)
+        await s.sleep(100.0)
+
+    async def is_one_too_many(pool: Any, conn: Any) -> None:
+        other = await s.call(pool.getconn)
+        for each in (conn, other):
+            await s.call(pool.putconn, each)
+        await s.sleep(100.0)
+
+    async def comes_back(pool: Any, conn: Any) -> None:
+        await s.call(pool.putconn, conn)
+
+    def fail(conn: object) -> None:
+        raise ValueError("no")
+
+    await loses(Reason.BROKEN, breaks)
+    await loses(Reason.LOST, fails_its_check)
+    await loses(Reason.DRAINED, is_drained)
+    await loses(Reason.EXPIRED, lives_on, max_lifetime=50.0)
+    await loses(Reason.SHRUNK, is_one_too_many, max_idle=30.0)
+    await loses(Reason.RESET_FAILED, comes_back, reset=s.callback(fail))
+    await loses(Reason.NOT_KEPT, comes_back, "null", min_size=0)
+
+
+@own
+async def pools_show_their_state(s: Shell) -> None:
+    names = {"": type(s.pool()).__name__, "null": type(s.pool("null")).__name__}
+    pool = s.pool(min_size=2, name="mine")
+    assert repr(pool) == f"<{names['']} 'mine' (not open): 0 used, 0 idle, 0 waiting, max 2>"
+    s.connection_class.connect_s = 1.0
+    await s.call(pool.open)
+    await s.sleep(0.5)
+    assert repr(pool) == f"<{names['']} 'mine': 0 used, 0 idle, 2 connecting, 0 waiting, max 2>"
+    await s.sleep(1.0)
+    conns = [await s.call(pool.getconn) for _ in range(2)]
+    client = s.spawn(s.call(pool.getconn))
+    await s.settle()
+    assert repr(pool) == f"<{names['']} 'mine': 2 used, 0 idle, 1 waiting, max 2>"
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    await s.call(pool.putconn, await client.result())
+    await s.call(pool.close)
+    assert repr(pool) == f"<{names['']} 'mine' (closed): 0 used, 0 idle, 0 waiting, max 2>"
+    pool = await s.opened("null", name="other")
+    assert repr(pool) == f"<{names['null']} 'other': 0 used, 0 idle, 0 waiting, max unlimited>"
 
 
 @timeless

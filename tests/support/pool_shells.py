@@ -219,6 +219,18 @@ class Shell:
         """A callback for connections, as this kind of pool takes it."""
         return function
 
+    def supplier(self, value: Any) -> Any:
+        """A callable for `conninfo` or `kwargs`, as only this kind of pool takes it."""
+        return lambda: value
+
+    def slow_callback(self, seconds: float) -> Any:
+        """A callback for connections that lasts."""
+        raise NotImplementedError
+
+    async def within(self, pool: Any, body: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        """Run `body` in a block of the pool, with what entering it gives."""
+        raise NotImplementedError
+
     async def close_all(self) -> None:
         for pool in self.pools:
             await self.call(pool.close)
@@ -257,8 +269,29 @@ class _SyncUse(Shell):
                 await self.sleep(hold)
         return conn
 
+    async def within(self, pool: Any, body: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        with pool as entered:
+            await body(entered)
+
 
 class _AsyncUse(Shell):
+    def supplier(self, value: Any) -> Any:
+        async def supply() -> Any:
+            await asyncio.sleep(0)
+            return value
+
+        return supply
+
+    def slow_callback(self, seconds: float) -> Any:
+        async def callback(conn: Any) -> None:
+            await asyncio.sleep(seconds)
+
+        return callback
+
+    async def within(self, pool: Any, body: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        async with pool as entered:
+            await body(entered)
+
     def callback(self, function: Callable[[Any], Any]) -> Any:
         async def callback(conn: Any) -> Any:
             return function(conn)
@@ -307,6 +340,9 @@ class ThreadShell(_SyncUse):
 
     async def sleep(self, seconds: float) -> None:
         self.threads.sleep(seconds)
+
+    def slow_callback(self, seconds: float) -> Any:
+        return lambda conn: self.threads.sleep(seconds)
 
     def spawn(self, client: Coroutine[Any, Any, Any]) -> Client:
         done = self.threads.parker()
@@ -383,6 +419,9 @@ class OracleThreads(_SyncUse):
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - a thread of its own
+
+    def slow_callback(self, seconds: float) -> Any:
+        return lambda conn: time.sleep(seconds)
 
     def spawn(self, client: Coroutine[Any, Any, Any]) -> Client:
         outcome: list[Any] = []

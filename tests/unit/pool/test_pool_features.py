@@ -234,6 +234,13 @@ def test_the_pauses_of_an_outage_double_and_a_waiting_client_has_probes() -> Non
     assert outage.next_attempt_at(False) == FIRST_PAUSE
 
 
+def test_the_pauses_of_an_outage_differ_by_chance() -> None:
+    """So that the pools of many processes do not come all at once."""
+    early, late = (Outage(0.0, OSError("down"), lambda draw=draw: draw) for draw in (0.0, 1.0))
+    assert (early.next_attempt_at(False), late.next_attempt_at(False)) == pytest.approx((0.9, 1.1))
+    assert (early.next_attempt_at(True), late.next_attempt_at(True)) == pytest.approx((0.064, 0.096))
+
+
 def test_an_outage_is_told_of_at_doubling_intervals() -> None:
     outage = Outage(0, OSError("down"), lambda: 0.5)
     loud = [at for at in range(1, 64) if outage.fail(at, OSError("down"))]
