@@ -53,11 +53,11 @@ class Leases(dict[int, Lease]):
             return
         idle, core.idle = core.idle, deque([slot])
         attention, core.attention = core.attention, False
-        conn = core.take(world.now + 0, CODE, 0)
+        lease = core.take(world.now + 0.0, CODE, 0, False)
         idle.extendleft(core.idle)
         core.idle, core.attention = idle, attention
-        if conn is not None:
-            self.taken.append(conn)
+        if lease is not None:
+            self.taken.append(lease[0].conn)
 
 
 class World:
@@ -77,6 +77,9 @@ class World:
         self.puts: deque[tuple[float, Job | None]] = deque(maxlen=3)
         self.known: dict[Slot, State] = {}
         self.is_down = False
+        #: The leases of the blocks among those held, and the connections of those that are no more.
+        self.blocks: dict[int, Lease] = {}
+        self.lost: set[int] = set()
         #: How often a slot that nobody leases any more is taken before the step goes on.
         self.overtaking = self.random.choice([0.0, 0.02, 0.5])
         self.leases = self.core.leases = Leases(self)
@@ -130,6 +133,7 @@ class World:
         ("interrupt_take", 0.5),
         ("interrupt_give", 0.5),
         ("interrupt_put", 1),
+        ("lose_block", 1),
         ("server", 0.5),
         ("close", 0.25),
     )
@@ -144,17 +148,23 @@ class World:
         self.verify()
 
     def fast_take(self) -> None:
-        conn = self.core.take(self.now + 0.0, CODE, 0)
-        if conn is not None:
-            self.hold(conn)
+        lease = self.core.take(self.now + 0.0, CODE, 0, self.random.random() < 0.5)
+        if lease is not None:
+            self.hold(lease[0].conn)
+            if lease[5]:
+                self.blocks[lease[0].key] = lease
 
     def fast_give(self) -> None:
         if self.held:
             conn = self.random.choice(self.held)
-            if self.core.give(id(conn), self.core.leases[id(conn)], self.now):
-                self.held.remove(conn)
+            if self.core.attention:
+                return
+            self.held.remove(conn)
+            if self.core.give(self.core.leases.pop(id(conn)), self.now):
                 if self.core.attention:
                     self.core.attend(self.now)
+            else:
+                self.held.append(conn)
 
     def request(self) -> None:
         waiter = Waiter(lambda: None, CODE, 0, 1, self.now)
@@ -285,8 +295,17 @@ class World:
     def pass_time(self) -> None:
         self.now += self.random.choice([0.0001, 0.05, 0.6, 2.0, 30.0])
         deadline = self.core.next_deadline(self.now)
+        is_looking = self.core.is_open and self.now >= self.core._look_for_abandoned_at
         self.core.tick(self.now)
+        if is_looking:
+            assert not any(self._is_leased(key) for key in self.lost), (
+                "a block is no more, and yet it has a connection"
+            )
         assert deadline is None or deadline > 0
+
+    def _is_leased(self, key: int) -> bool:
+        lease = self.core.leases.get(key)
+        return lease is not None and lease[2] is not None
 
     def drain(self) -> None:
         self.core.drain(self.now)
@@ -305,11 +324,11 @@ class World:
         """An exception between popping a hint and the return of `take`, at one of three points."""
         if self.core.attention or not self.core.idle:
             return
-        stamp = self.now + 0
+        stamp = self.now + 0.0
         point = self.random.randrange(3)
         slot = self.core.idle.popleft()
         if point >= 1:
-            lease = (slot, stamp, CODE, 0, None)
+            lease = (slot, stamp, CODE, 0, None, False)
             if self.core.leases.setdefault(slot.key, lease) is not lease:
                 return
         self.core.interrupted_take(stamp, self.now)
@@ -329,6 +348,17 @@ class World:
             stamp, job = self.puts.pop()
             self.running = [each for each in self.running if each is not job]
             self.core.interrupted_work(stamp, self.now)
+
+    def lose_block(self) -> None:
+        """A block is dropped that will never be left."""
+        leases = self.core.leases
+        self.blocks = {key: lease for key, lease in self.blocks.items() if leases.get(key) is lease}
+        held = [conn for conn in self.held if id(conn) in self.blocks]
+        if held:
+            conn = self.random.choice(held)
+            self.held.remove(conn)
+            self.lost.add(id(conn))
+            del self.blocks[id(conn)]
 
     def server(self) -> None:
         self.is_down = not self.is_down
@@ -378,7 +408,8 @@ class World:
         for slot, state in states.items():
             if state is State.IDLE:
                 assert slot in hints, "a free slot that nobody will find"
-        leased = {id(conn) for conn in self.held}
+        self.lost = {key for key in self.lost if self._is_leased(key)}
+        leased = {id(conn) for conn in self.held} | self.lost
         leased |= {w.slot.key for w in self.vetting if w.slot is not None and w.slot.conn is not None}
         assert leased == {key for key, lease in core.leases.items() if lease[2] is not None}
         assert not (core.waiters and counted[State.IDLE]), "a client waits beside a free connection"

@@ -137,6 +137,14 @@ class Folded(NamedTuple):
     timeouts: int = 0
     connects: int = 0
 
+    def with_waits_of_nothing(self, number: int) -> "Folded":
+        """The same, and so many checkouts more that did not wait."""
+        if not number:
+            return self
+        wait = self.wait.copy()
+        wait.zero += number
+        return self._replace(wait=wait, checkouts=self.checkouts + number)
+
 
 #: What a meter begins with; one for all of them.
 NOTHING = Folded(Histogram(), Histogram(), Histogram())
@@ -154,15 +162,19 @@ class Meter:
         waiting: High-water mark of callers waiting.
         connections: High-water mark of open connections.
         adopted: Connections that the pool held before it was measured, so that their ends can be counted.
+        at_once: How many callers got a connection without waiting whose waits are not in `waits`: a pool that
+            counts those by itself gives a function here.
     """
 
     __slots__ = (
+        "_at_once",
         "_disconnects",
         "_folded",
         "_lock",
         "_marks",
         "acquire_errors",
         "adopted",
+        "at_once",
         "commits",
         "connect_errors",
         "connections",
@@ -192,6 +204,8 @@ class Meter:
         self.acquire_errors = Tally()
         self.connect_errors = Tally()
         self.adopted = Tally()
+        self.at_once: Callable[[], int] = int
+        self._at_once = 0
         self._lock = [True]
         self._folded = NOTHING
         self._marks: tuple[Mark, ...] = ()
@@ -224,7 +238,8 @@ class Meter:
     def totals(self) -> Folded:
         """Everything that was measured so far, without closing an interval; any thread may call it."""
         self.fold()
-        return self._folded
+        self._at_once = max(self._at_once, self.at_once())
+        return self._folded.with_waits_of_nothing(self._at_once)
 
     def read(
         self,
@@ -309,7 +324,7 @@ class Meter:
         self._lock = [True]
         self._folded = NOTHING
         self._marks = ()
-        self._disconnects = 0
+        self._disconnects = self._at_once = 0
 
 
 def _largest(values: list[int]) -> int:

@@ -9,6 +9,7 @@ from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from inspect import isawaitable
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
     def _set_up(self) -> None:
         """What belongs to the present core and to one event loop."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread, self._is_running = 0, bool
         self._tasks: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in Lane}
         #: Returns, commits, checks and connects that may go on when their client has gone; and the connection.
         self._behind: dict[asyncio.Task[Any], Any] = {}
@@ -195,6 +197,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             raise self._errors.closed("pool has already been opened/closed and cannot be reused")
         if self._loop is None:
             self._loop = get_running_loop()
+            self._thread, self._is_running = get_ident(), self._loop.is_running
         self._core.open(self._now())
         self._settle()
         registry.opened(self)
@@ -226,6 +229,9 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         """See `ConnectionPool.close`."""
         self._opens_itself = False
         if self._core.was_closed:
+            # What blocks had that were never left.
+            self._core.reclaim(self._now())
+            self._settle()
             return
         self._core.close(self._now())
         self._settle()

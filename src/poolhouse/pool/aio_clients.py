@@ -4,6 +4,7 @@ import asyncio
 import sys
 from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -14,7 +15,7 @@ from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT
-from poolhouse.pool.slot import Slot
+from poolhouse.pool.slot import Lease, Slot
 
 if TYPE_CHECKING:
     import psycopg
@@ -30,26 +31,23 @@ _getframe = sys._getframe
 
 
 class AsyncCheckout(Generic[ACT]):
-    """What `connection` returns; used once."""
+    """What `connection` returns; used once. See `Checkout`."""
 
-    __slots__ = ("_conn", "_pool", "_timeout", "_token")
-    _token: object
-
-    def __init__(self, pool: "AsyncClients[ACT]", timeout: float | None) -> None:
-        self._pool = pool
-        self._timeout = timeout
-        self._conn: Any = None
+    __slots__ = ("_lease", "_pool", "_timeout")
+    _lease: Lease | None
+    _pool: "AsyncClients[ACT]"
+    _timeout: float | None
 
     async def __aenter__(self) -> ACT:
         pool, frame = self._pool, _getframe(1)
         now = pool._now
-        stamp = self._token = now()
-        if get_running_loop() is pool._loop:
-            conn = pool._core.take(stamp, frame.f_code, frame.f_lasti)
-            if conn is not None:
+        stamp = now()
+        if get_ident() == pool._thread and pool._is_running():
+            lease = self._lease = pool._core.take(stamp, frame.f_code, frame.f_lasti, True)
+            if lease is not None:
+                conn = lease[0].conn
                 if pool._marks:
                     conn._pool = pool
-                self._conn = conn
                 return conn  # type: ignore[no-any-return]
         return await pool._getconn_slowly(stamp, frame.f_code, frame.f_lasti, self._timeout, self)
 
@@ -59,27 +57,33 @@ class AsyncCheckout(Generic[ACT]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        pool, conn = self._pool, self._conn
-        self._conn = None
-        if pool.close_returns and not pool._is_held(conn, self._token):
+        pool, lease = self._pool, self._lease
+        assert lease is not None, "only a block that was entered is left"
+        core, conn = pool._core, lease[0].conn
+        if pool.close_returns and core.leases.get(lease[0].key) is not lease:
             pool._is_parents(conn)
             return  # The block has closed, and so returned, the connection; or it is the parent's.
-        if conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn):
+        status = conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn)
+        if not (status or core.attention) and core.leases.pop(lease[0].key, None) is lease:
+            now = pool._now
+            if pool._marks:
+                conn._pool = None
+            if core.give(lease, now()):
+                return
+        if status:
             await pool._end_transaction(conn, exc_type)
-        elif not pool._give(conn):
+        elif not pool._pass_on(conn):
             await pool._putconn_slowly(conn)
-
-    def __del__(self) -> None:
-        # A block that was never left. The collector may run anywhere, also in another thread: word is left with
-        # the loop.
-        if self._conn is not None:
-            self._pool._leave_word(self._conn, self._token)
 
 
 class AsyncClients(BasePool, Generic[ACT]):
     """Taking connections and giving them back."""
 
     _loop: asyncio.AbstractEventLoop | None
+    #: Where the loop was last seen to run, and whether it does: together as good as `get_running_loop`, which on
+    #: CPython 3.11 asks the operating system for the process's number.
+    _thread: int
+    _is_running: Callable[[], bool]
     _alarm: Alarm
     _behind: dict[asyncio.Task[Any], Any]
     _work: AsyncWork
@@ -93,15 +97,18 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     def connection(self, timeout: float | None = None) -> AsyncCheckout[ACT]:
         """See `ConnectionPool.connection`: ``async with pool.connection() as conn: …``."""
-        return AsyncCheckout(self, timeout)
+        checkout: AsyncCheckout[ACT] = AsyncCheckout()
+        checkout._pool, checkout._timeout, checkout._lease = self, timeout, None
+        return checkout
 
     async def getconn(self, timeout: float | None = None) -> ACT:
         """See `ConnectionPool.getconn`."""
         frame, now = _getframe(1), self._now
         stamp = now()
-        if get_running_loop() is self._loop:
-            conn: ACT | None = self._core.take(stamp, frame.f_code, frame.f_lasti)
-            if conn is not None:
+        if get_ident() == self._thread and self._is_running():
+            lease = self._core.take(stamp, frame.f_code, frame.f_lasti, False)
+            if lease is not None:
+                conn: ACT = lease[0].conn
                 if self._marks:
                     conn._pool = self  # type: ignore[attr-defined]  # psycopg's
                 return conn
@@ -109,26 +116,25 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     async def putconn(self, conn: ACT) -> None:
         """See `ConnectionPool.putconn`."""
+        core = self._core
         status = conn.pgconn.transaction_status if self._has_pgconn else self._status(conn)  # type: ignore[attr-defined]
-        if status or not self._give(conn):
+        if not (status or core.attention):
+            lease, now = core.leases.pop(id(conn), None), self._now
+            if lease is not None:
+                if self._marks:
+                    conn._pool = None  # type: ignore[attr-defined]  # psycopg's
+                if core.give(lease, now()):
+                    return
+        if status or not self._pass_on(conn):
             await self._putconn_slowly(conn)
 
-    def _give(self, conn: Any) -> bool:
-        """The fast way back, for a connection that is idle on the server; False if it is barred."""
-        key = id(conn)
-        core = self._core
-        if core.attention:
-            waiter = core.pass_on(conn, self._now())
-            if waiter is None:
-                return False
-            waiter.wake()
-            return True
-        lease = core.leases.get(key)
-        if lease is None:
+    def _pass_on(self, conn: Any) -> bool:
+        """Give a connection that is idle on the server to the next client; False if `put` must decide."""
+        waiter = self._core.pass_on(conn, self._now()) if self._core.attention else None
+        if waiter is None:
             return False
-        if self._marks:
-            conn._pool = None
-        return core.give(key, lease, self._now())
+        waiter.wake()
+        return True
 
     async def _getconn_slowly(
         self,
@@ -141,7 +147,9 @@ class AsyncClients(BasePool, Generic[ACT]):
         loop = get_running_loop()
         if self._opens_itself:
             self._open()
-        if loop is not self._loop and self._loop is not None:
+        if loop is self._loop:
+            self._thread = get_ident()
+        elif self._loop is not None:
             raise self._wrong_loop()
         timeout = self.timeout if timeout is None else timeout
         woken: list[asyncio.Future[None]] = []
@@ -160,7 +168,7 @@ class AsyncClients(BasePool, Generic[ACT]):
                 core = self._core
                 tell(self.hooks.acquired, conn, self._now() - now, core.size, core.free)
             if checkout is not None:
-                checkout._conn = conn
+                checkout._lease = self._core.kept(waiter)
             return conn
         except BaseException:
             self._core.abandon(waiter, self._now())
@@ -380,16 +388,6 @@ class AsyncClients(BasePool, Generic[ACT]):
             then()
 
         task.add_done_callback(done)
-
-    def _leave_word(self, conn: Any, token: object) -> None:
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._reclaim, conn, token)
-
-    def _reclaim(self, conn: Any, token: object) -> None:
-        if self._is_held(conn, token):
-            self._core.interrupted_give(conn, self._core.leases[id(conn)], self._now())
-            self._settle()
 
     def _wrong_loop(self) -> RuntimeError:
         return RuntimeError(

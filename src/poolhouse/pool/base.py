@@ -18,7 +18,7 @@ from poolhouse.pool.drivers.sockets import is_quiet
 from poolhouse.pool.holders import Holder, oldest_in_words, site_of
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.options import Order, PoolOptions, Shrink, size_limits
-from poolhouse.pool.slot import Lease, is_of_call
+from poolhouse.pool.slot import Lease
 from poolhouse.pool.stats import Reader
 from poolhouse.pool.whereabouts import where_now
 
@@ -303,11 +303,6 @@ class BasePool:
             return descriptor is None or is_quiet(descriptor)
         except Exception:  # Of any driver, which may not even have a socket any more.
             return False
-
-    def _is_held(self, conn: Any, token: object) -> bool:
-        """Whether the checkout that the stamp `token` marks still has the connection."""
-        lease = self._core.leases.get(id(conn))
-        return lease is not None and is_of_call(lease, token)
 
     def _foreign(self, conn: Any) -> ValueError:
         """The exception for a connection that cannot be returned to this pool."""

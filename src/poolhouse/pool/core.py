@@ -87,6 +87,7 @@ class PoolCore(Upkeep):
         """Refuse whoever waits and close what is free. What is leased is closed when it comes back."""
         self.is_open, self.was_closed = False, True
         self.attention = True
+        self.reclaim(now)
         for waiter in list(self.waiters):
             self._leave_queue(waiter, now)
             self._refuse(waiter, Refusal.CLOSED)
@@ -105,6 +106,7 @@ class PoolCore(Upkeep):
         self.generation += 1
         self._stale = len(self.slots)
         self._attend()
+        self.reclaim(now)
         for slot in self._claim_free(lambda slot: slot.generation != self.generation):
             self._discard(slot, Reason.DRAINED)
         self._pump(now)

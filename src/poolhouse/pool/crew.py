@@ -5,7 +5,6 @@ the crew. The keeper never works: whatever hangs, deadlines are kept.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from threading import RLock
@@ -14,7 +13,6 @@ from typing import Any, ParamSpec, TypeVar
 from poolhouse.clock import Clock
 from poolhouse.pool.core import FULL, Notice, PoolCore, Waiter
 from poolhouse.pool.jobs import Job, Lane
-from poolhouse.pool.slot import is_of_call
 from poolhouse.pool.threads import Parker, Threads
 
 P = ParamSpec("P")
@@ -34,29 +32,22 @@ class Turn:
 
     An exception (KeyboardInterrupt) may strike anywhere in here: the lock is released, and
     whoever was to be woken is.
-
-    Attributes:
-        lost: Checkouts of which a finalizer found that nobody will end them: connection and stamp. A finalizer may
-            run inside the critical section, so it only appends here and never waits for the lock.
     """
 
-    __slots__ = ("_clock", "_core", "_lock", "_plan", "_tell", "lost")
+    __slots__ = ("_core", "_lock", "_plan", "_tell")
 
     def __init__(
         self,
         core: PoolCore,
-        clock: Clock,
         plan: Callable[[], list[Callable[[], None]]],
         tell: Callable[[Any], None],
     ) -> None:
         self._core = core
-        self._clock = clock
         #: Held for a few microseconds at a time, by whoever changes the core other than by `take` and `give`.
         #: It is never taken twice; an RLock because that knows who has it.
         self._lock = RLock()
         self._plan = plan
         self._tell = tell
-        self.lost: deque[tuple[Any, object]] = deque()
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `call`, a method of the core, returns."""
@@ -65,8 +56,6 @@ class Turn:
         calls: list[Callable[[], None]] = []
         try:
             with self._lock:
-                if self.lost:
-                    self._reclaim_locked()
                 result = call(*args, **kwargs)
                 woken = core.woken
                 if woken:
@@ -92,7 +81,7 @@ class Turn:
         """`PoolCore.line_up`. Returns False if nothing was done; else the waiter is woken when it is served."""
         core = self._core
         # Looked at before the lock is taken: whoever is served at once, or waits first, takes it once only.
-        if self.lost or not core.waiters:
+        if not core.waiters:
             return False
         try:
             with self._lock:
@@ -108,7 +97,7 @@ class Turn:
         Only where the pool cannot grow: elsewhere each return is an occasion to decide whether it should.
         """
         core, first = self._core, None
-        if self.lost or not 0 < core.max_size <= len(core.slots):
+        if not 0 < core.max_size <= len(core.slots):
             return False
         try:
             # Nothing returns from within: CPython 3.11 leaves an instruction there that no handler protects.
@@ -140,14 +129,6 @@ class Turn:
                 return  # Another thread may have been faster.
             self._tell(notice)
 
-    def _reclaim_locked(self) -> None:
-        core = self._core
-        while self.lost:
-            conn, token = self.lost.popleft()
-            lease = core.leases.get(id(conn))
-            if lease is not None and is_of_call(lease, token):
-                core.interrupted_give(conn, lease, self._clock.monotonic())
-
 
 class Crew:
     """Keeper and workers of one pool."""
@@ -173,7 +154,7 @@ class Crew:
             abort: The driver's.
             tell: Logs a notice of the core.
         """
-        self.turn = Turn(core, clock, self._plan_locked, self._notice)
+        self.turn = Turn(core, self._plan_locked, self._notice)
         self._tell = tell
         self._name = name
         self._core = core

@@ -35,7 +35,7 @@ def site_of(code: CodeType, instruction: int) -> str:
 def holders_of(leases: Iterable[Lease], now: float) -> tuple[Holder, ...]:
     """The holders among `leases`, the one with the oldest lease first."""
     grouped: dict[tuple[CodeType, int], list[float]] = {}
-    for _slot, since, code, instruction, _waiter in leases:
+    for _slot, since, code, instruction, _waiter, _is_block in leases:
         if code is not None:
             grouped.setdefault((code, instruction), []).append(now - since)
     return tuple(

@@ -7,7 +7,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import CodeType
-from typing import Any
 
 from poolhouse.meter.meter import BATCH, HighWater, Meter
 from poolhouse.meter.reading import Gauges, Limits, Mark
@@ -37,6 +36,7 @@ class Ledger:
         "_random",
         "_stale",
         "_suspect_before",
+        "_takes_of_the_closed",
         "_target",
         "_used",
         "_uses",
@@ -114,6 +114,7 @@ class Ledger:
         #: Slots are taken from the left end; those that come free go to the other, or to the same.
         self._hint = self.idle.append if options.idle_order == "fifo" else self.idle.appendleft
         self._waits, self._uses = meter.waits, meter.uses
+        meter.at_once = self.taken_at_once
         self._used: HighWater = meter.used
         #: The most connections in use in those intervals of the meter that ended since the last look for `shrink`.
         self._peak_used = 0
@@ -127,27 +128,30 @@ class Ledger:
         #: Short beside the lifetime, so that what is fit when it comes back is not expired while it is.
         self._look_after = min(look_after, self._lifetime / 20)
         self._suspect_before = 0.0
+        self._takes_of_the_closed = 0
         #: How large the pool has grown and has not been shrunk since: what is lost below that is replaced.
         self._target = options.min_size
         self._stale = 0
         #: Connects that clients asked for while nothing was out that could have served them.
         self._wanted_before = 0
-        self._warned: dict[int, Lease] = {}
+        #: Of which leases it was said that they are held long, by the stamp: another reference would keep them.
+        self._warned: dict[int, float] = {}
         self._lanes: dict[Lane, deque[Job]] = {CONNECT: deque(), RETURN: deque()}
 
-    def take(self, now: float, code: CodeType, instruction: int) -> Any:
-        """A free connection, fit to be used as it is; ``None`` if the slow path must look.
+    def take(self, now: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
+        """A lease of a connection that needs neither waiting nor checking; ``None`` if the slow path must decide.
 
         Safe without a lock, because ``popleft``, ``setdefault`` and ``pop`` are one operation each under the GIL:
         of all who come by hints of the same slot, exactly one gets its lease in. Only then, as the owner, does it
-        compare generation and fitness, which binds: nobody else can change them now. If the slot is not fit, the
-        lease goes first and the hint back after it, as a return does, and the slow path looks next.
+        look at the slot. A generation need not be looked at: `drain` sets `attention`, and a call that looked at
+        that before has come before it.
 
         Args:
-            now: A fresh ``monotonic()``: the identity of this very object marks the lease as this call's,
+            now: A fresh reading of the clock: the identity of this very object marks the lease as this call's,
                 so that `interrupted_take` can find it whatever instruction an exception came at.
             code: The call site's code object,
             instruction: and the offset of the instruction in it.
+            is_block: Whether the caller keeps the lease until its end: see `slot.abandoned`.
         """
         if self.attention:
             return None
@@ -156,47 +160,53 @@ class Ledger:
             slot = idle.popleft()
         except IndexError:
             return None
-        lease = (slot, now, code, instruction, None)
+        lease = (slot, now, code, instruction, None, is_block)
         if leases.setdefault(slot.key, lease) is not lease:
             return None
-        if slot.generation != self.generation or now >= slot.fit_until:
+        if slot.is_closed or now >= slot.fit_until:
             del leases[slot.key]
             idle.appendleft(slot)
             return None
         if len(leases) > self._used.level:
             self._used.reach(len(leases))
-        waits = self._waits
-        waits.append(0)
-        return slot.conn
+        slot.takes += 1
+        return lease
 
-    def give(self, key: int, lease: Lease, now: float) -> bool:
+    def give(self, lease: Lease, now: float) -> bool:
         """Take back a connection that is idle on the server; False if the slow path (`put`) must decide.
 
-        Safe without a lock: everything is decided and written while the lease still stands; then it goes, by
-        one ``del`` that only one of two returners of the same connection wins, and the hint follows. The caller
-        looks at `attention` afterwards (rule 1). `retire_at` says no for all reasons that are known by then
-        (its lifetime, a policy that needs the slow path); nobody but its maker writes it.
-
-        Args:
-            key: ``id(conn)``.
-            lease: The lease that stands under it.
-            now: Now.
+        Safe without a lock: the caller has looked at the connection's state and at `attention`, and has then taken
+        the lease from `leases`, by one ``dict.pop`` that only one of two returners of the same connection wins.
+        What is left is to write down when, and to leave a hint; after it the caller looks at `attention` again
+        (rule 1). `retire_at` says no for all reasons that are known by then (its lifetime, a policy that needs the
+        slow path), and then the lease stands again; nobody but its maker writes it.
         """
         slot = lease[0]
         if now >= slot.retire_at or lease[2] is None:
-            return False
+            return not self.stands_again(lease, now)
         slot.idle_since = now
         slot.fit_until = now + self._look_after
-        leases, hint, uses = self.leases, self._hint, self._uses
-        try:
-            del leases[key]
-        except KeyError:
-            return False
+        hint, uses = self._hint, self._uses
         hint(slot)
         uses.append(now - lease[1])
         if len(uses) >= BATCH:
             self.meter.fold()
         return True
+
+    def stands_again(self, lease: Lease, now: float) -> bool:
+        """Put a lease back that was taken from `leases` to be ended; False if it need not be.
+
+        In the instant without it, a thread that had popped a hint long ago may have taken the slot: then the slot
+        has been given back, and is that thread's.
+        """
+        if self.leases.setdefault(lease[0].key, lease) is lease:
+            return True
+        self._uses.append(now - lease[1])
+        return False
+
+    def taken_at_once(self) -> int:
+        """How many checkouts went the fast way; for the meter. May be too low for an instant."""
+        return self._takes_of_the_closed + sum([slot.takes for slot in list(self.slots.values())])
 
     @property
     def size(self) -> int:
@@ -304,9 +314,9 @@ class Ledger:
             except IndexError:
                 return None  # A taker on the fast path was faster.
             lease: Lease = (
-                (slot, now, None, 0, None)
+                (slot, now, None, 0, None, False)
                 if waiter is None
-                else (slot, now, waiter.code, waiter.instruction, waiter)
+                else (slot, now, waiter.code, waiter.instruction, waiter, False)
             )
             if not slot.is_closed and self.leases.setdefault(slot.key, lease) is lease:
                 return slot
@@ -318,7 +328,7 @@ class Ledger:
         for slot in list(self.slots.values()):
             if len(claimed) == limit:
                 break
-            lease: Lease = (slot, 0.0, None, 0, None)
+            lease: Lease = (slot, 0.0, None, 0, None, False)
             if slot.key in self.leases or not is_wanted(slot):
                 continue
             if self.leases.setdefault(slot.key, lease) is lease:
@@ -331,7 +341,7 @@ class Ledger:
 
     def _work_on(self, slot: Slot, now: float) -> None:
         """The pool itself owns the slot from now on."""
-        self.leases[slot.key] = (slot, now, None, 0, None)
+        self.leases[slot.key] = (slot, now, None, 0, None, False)
         self.working.add(slot)
 
     def _free(self, slot: Slot, now: float) -> None:
@@ -352,7 +362,8 @@ class Ledger:
         slot.is_closed = True
         slot.fit_until = 0
         self.has_new_deadline = True
-        self.slots.pop(slot.key, None)
+        if self.slots.pop(slot.key, None) is not None:
+            self._takes_of_the_closed += slot.takes
         self.leases.pop(slot.key, None)
         self.working.discard(slot)
         self.worked_on.discard(slot)

@@ -3,21 +3,29 @@
 See `poolhouse.pool.core` for the rules and invariants.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from poolhouse.meter.meter import BATCH
+from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.jobs import Close, Probe, Reason, Return, ReturnedAfterAll
 from poolhouse.pool.ledger import RETURN, Ledger
-from poolhouse.pool.options import FOREVER
-from poolhouse.pool.slot import Lease, Slot, is_of_call
+from poolhouse.pool.options import FOREVER, PoolOptions
+from poolhouse.pool.slot import Lease, Slot, abandoned, is_of_call
 from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, UNTOLD
 from poolhouse.pool.waiter import Refusal, Waiter
+
+#: While clients wait: how often to look for blocks that are no more.
+ABANDONED_PAUSE = 0.25
 
 
 class Serving(Ledger):
     """The slow path of taking and giving back."""
 
-    __slots__ = ()
+    __slots__ = ("_look_for_abandoned_at",)
+
+    def __init__(self, options: PoolOptions, meter: Meter, random: Callable[[], float]) -> None:
+        super().__init__(options, meter, random)
+        self._look_for_abandoned_at = 0.0
 
     def request(self, waiter: Waiter, now: float, *, may_wait: bool = True, is_first: bool = False) -> bool:
         """Ask for a connection.
@@ -47,13 +55,15 @@ class Serving(Ledger):
         if not waiter.queued_at:
             self.counts.requests_queued += 1
         waiter.queued_at = now
+        if now >= self._look_for_abandoned_at:
+            self.reclaim(now)
         self._was_exhausted = True
         self.waiters[waiter] = None
         if is_first:
             self.waiters.move_to_end(waiter, last=False)
         if len(self.slots) == 0:
             self._wanted_before = len(self.waiters)
-        if self.size < self.max_size:
+        if len(self.waiters) == 1 or self.size < self.max_size:
             self.has_new_deadline = True
         if len(self.waiters) > self.meter.waiting.level:
             self.meter.waiting.reach(len(self.waiters))
@@ -90,6 +100,13 @@ class Serving(Ledger):
         self._waits.append(max(0.0, now - waiter.since))
         if len(self._waits) >= BATCH:
             self.meter.fold()
+
+    def kept(self, waiter: Waiter) -> Lease:
+        """The lease of a client that has accepted, and is a block: it keeps what this returns. Needs no lock."""
+        slot = waiter.slot
+        assert slot is not None, "only a client that has a connection accepts it"
+        lease = self.leases[slot.key] = (*self.leases[slot.key][:5], True)
+        return lease
 
     def time_out(self, waiter: Waiter, now: float) -> bool:
         """The client's time is over. Returns False if it has been given a connection after all."""
@@ -218,7 +235,7 @@ class Serving(Ledger):
         self._count_use(lease, now)
         slot.idle_since = now
         slot.fit_until = now + self._look_after
-        self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter)
+        self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter, False)
         waiter.slot = slot
         self._leave_queue(waiter, now)
         if not self.waiters:
@@ -281,6 +298,15 @@ class Serving(Ledger):
             self._lanes[RETURN].append(Return(standing[0], roll_back=True))
         self._recover(now)
         self._pump(now)
+
+    def reclaim(self, now: float) -> None:
+        """Take back what blocks have that are no more."""
+        self._look_for_abandoned_at = now + ABANDONED_PAUSE
+        for lease in abandoned(self.leases):
+            if self.leases.get(lease[0].key) is lease:
+                self._count_use(lease, now)
+                self._work_on(lease[0], now)
+                self._lanes[RETURN].append(Return(lease[0], roll_back=True))
 
     def interrupted_work(self, stamp: float, now: float) -> None:
         """An exception ended a client's work on a connection (`put` inline, `claim_for_check`): a worker's now.
@@ -352,7 +378,7 @@ class Serving(Ledger):
             if lease is None:
                 if slot in hints:
                     continue
-                mine: Lease = (slot, now, None, 0, None)
+                mine: Lease = (slot, now, None, 0, None, False)
                 if self.leases.setdefault(slot.key, mine) is not mine:
                     continue
             elif slot in self.working if lease[2] is None else lease[4] is None or lease[4].slot is slot:
@@ -387,5 +413,5 @@ class Serving(Ledger):
         self._uses.append(held)
         if len(self._uses) >= BATCH:
             self.meter.fold()
-        if self._warned and self._warned.pop(lease[0].key, None) is lease:
+        if self._warned and self._warned.pop(lease[0].key, None) is lease[1]:
             self.notices.append(ReturnedAfterAll(lease, held))

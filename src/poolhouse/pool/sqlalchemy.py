@@ -108,9 +108,9 @@ class FairQueuePool(Pool):
         core, began = self._core, monotonic()
         waiter: Waiter | None = None
         try:
-            record = core.take(began, code, instruction)
-            if record is not None:
-                return record
+            lease = core.take(began, code, instruction, False)
+            if lease is not None:
+                return lease[0].conn
             parker: _Parker = _LoopParker() if self._dialect.is_async else LockParker()
             waiter = Waiter(parker.unpark, code, instruction, None, began)
             return self._get_slowly(waiter, parker)
@@ -125,12 +125,14 @@ class FairQueuePool(Pool):
         """Take back a record, with or without a connection. May be called by the garbage collector."""
         lease: Lease | None = None
         try:
-            core, key = self._core, id(record)
-            lease = core.leases.get(key)
+            core = self._core
+            lease = core.leases.get(id(record))
             if lease is None:
                 # It was checked out before this process was forked: it is the parent's.
                 _inherited.append(record)
-            elif not core.attention and core.give(key, lease, monotonic()):
+            elif (
+                not core.attention and core.leases.pop(id(record), None) is lease and core.give(lease, monotonic())
+            ):
                 if self._core.attention:
                     self._settle()
             else:

@@ -193,7 +193,8 @@ class ConnectionPool(Clients[CT]):
         """
         self._warns_of_implicit_open = self._opens_itself = False
         if self._core.was_closed:
-            # What came back since, and what a finalizer found.
+            # What came back since, and what blocks had that were never left.
+            self._turn(self._core.reclaim, self._now())
             self._finish_closing()
             return
         self._turn(self._core.close, self._now())

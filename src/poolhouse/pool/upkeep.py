@@ -157,7 +157,7 @@ class Upkeep(Serving):
             self._target = max(self._target, len(self.slots))
         self.has_new_deadline = True
         if waiter is not None and waiter.slot is slot:
-            self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter)
+            self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter, False)
             self._mark_used()
         else:
             self._hint(slot)
@@ -206,6 +206,8 @@ class Upkeep(Serving):
             self._discard(slot, Reason.EXPIRED)
         if now >= self._shrink_at:
             self._shrink(now)
+        if now >= self._look_for_abandoned_at:
+            self.reclaim(now)
         self._warn_of_long_holds(now)
         self._pump(now)
 
@@ -224,11 +226,13 @@ class Upkeep(Serving):
             review = review_at(waiting=len(self.waiters), leased_since=since, connect_time=self._mean_connect())
             if review is not None and review > now:
                 due.append(review)
+        if self.waiters:
+            due.append(self._look_for_abandoned_at)
         if self._hold_warning != FOREVER:
             due.extend(
                 lease[1] + self._hold_warning
                 for key, lease in self.leases.items()
-                if lease[2] is not None and self._warned.get(key) is not lease
+                if lease[2] is not None and self._warned.get(key) is not lease[1]
             )
         return min(due, default=None)
 
@@ -319,6 +323,6 @@ class Upkeep(Serving):
             return
         for key, lease in list(self.leases.items()):
             held = now - lease[1]
-            if lease[2] is not None and held >= self._hold_warning and self._warned.get(key) is not lease:
-                self._warned[key] = lease
+            if lease[2] is not None and held >= self._hold_warning and self._warned.get(key) is not lease[1]:
+                self._warned[key] = lease[1]
                 self.notices.append(HeldLong(lease, held))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from operator import call
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 from poolhouse.pool.holders import site_of
 from poolhouse.pool.slot import Lease
@@ -30,18 +30,20 @@ def where_now(lease: Lease) -> str:
         return ""
     if isinstance(holder, int):
         name = next((thread.name for thread in threading.enumerate() if thread.ident == holder), "a thread")
-        frames = list(islice(_outward(_frames_of_threads().get(holder)), LIMIT))
+        frames = list(islice(_outward(_frame_of_thread(holder)), LIMIT))
     else:
         name, frames = holder.get_name(), _awaiting(holder.get_coro())[::-1]
-    if not frames:
+    places = [(frame.f_code, frame.f_lasti) for frame in frames]
+    # One of them may be this function's: a cycle would keep all that is in any of them.
+    frames.clear()
+    if not places:
         return ""
-    codes = [frame.f_code for frame in frames]
+    codes = [code for code, _ in places]
     if lease[2] in codes:
-        del frames[codes.index(lease[2]) + 1 :]
+        del places[codes.index(lease[2]) + 1 :]
         # What is between is mostly a library's; the lines next to the checkout are the application's.
-        del frames[1 : 1 - DEPTH]
-    sites = (site_of(frame.f_code, frame.f_lasti) for frame in frames[:DEPTH])
-    return f"{name} is now at {', called from '.join(sites)}"
+        del places[1 : 1 - DEPTH]
+    return f"{name} is now at {', called from '.join(site_of(*place) for place in places[:DEPTH])}"
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
@@ -64,8 +66,8 @@ def _awaiting(awaited: Any) -> list[FrameType]:
     return frames
 
 
-def _frames_of_threads() -> dict[int, FrameType]:
-    """What each thread executes now, by the thread's number.
+def _frame_of_thread(number: int) -> FrameType | None:
+    """What the thread of this number executes now; ``None`` if there is none.
 
     Before CPython 3.12 a collection of garbage may begin inside ``sys._current_frames()``, which holds a lock of
     the interpreter; a finalizer that lets another thread run then can stop the whole process. So there is none
@@ -73,12 +75,18 @@ def _frames_of_threads() -> dict[int, FrameType]:
 
     Source: https://github.com/python/cpython/issues/106883
     """
+    frames: dict[int, FrameType]
     if sys.version_info >= (3, 12) or not gc.isenabled():
-        return sys._current_frames()
-    calls: tuple[Callable[[], Any], ...] = (gc.disable, sys._current_frames, gc.enable)
+        frames = sys._current_frames()
+    else:
+        calls: tuple[Callable[[], Any], ...] = (gc.disable, sys._current_frames, gc.enable)
+        try:
+            results: list[Any] = list(map(call, calls))
+            frames = results[1]
+        except BaseException:
+            gc.enable()
+            raise
     try:
-        _, frames, _ = map(call, calls)
-    except BaseException:
-        gc.enable()
-        raise
-    return cast("dict[int, FrameType]", frames)
+        return frames.get(number)
+    finally:
+        frames.clear()  # This very frame is among them.

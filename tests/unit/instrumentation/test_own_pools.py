@@ -48,7 +48,8 @@ class Pool:
             self._core.connected(job.slot, object(), took * NS, now * NS)
 
     def take(self, now: int = 1) -> Any:
-        return self._core.take(now * NS, HERE, 0)
+        lease = self._core.take(now * NS, HERE, 0, False)
+        return lease and lease[0].conn
 
     def give(self, conn: Any, now: int, status: int = IDLE) -> None:
         self._core.put(conn, status, now * NS)
