@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolhouse.export.collectd import value_lists
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.snapshot import Snapshot
@@ -17,6 +18,7 @@ from poolhouse.meter.meter import Meter
 from poolhouse.meter.reading import Gauges, Limits
 from poolhouse.report import reporter
 from poolhouse.report.roster import Roster
+from poolhouse.views.as_json import as_json
 from poolhouse.views.column import Sheet
 from poolhouse.views.fleet_table import fleet_table
 from poolhouse.views.line import text_of
@@ -226,3 +228,40 @@ def test_a_pool_that_cannot_be_asked_is_told_of_once_and_keeps_its_last_figures(
     pool.stats["requests_num"] = 9
     snapshot, failed = told(source, roster, fleet, 5)
     assert (snapshot.programs[0].totals.checkouts, failed) == (9, 0)
+
+
+def test_scripts_are_told_of_upper_bounds_and_of_what_is_unknown() -> None:
+    pool = ConnectionPool(
+        pool_size=3, pool_available=1, requests_waiting=2, requests_num=8, requests_errors=2, connections_num=3,
+        usage_ms=700, requests_wait_ms=80,
+    )  # fmt: skip
+    told_as_json = as_json(told(source_of(pool), Roster(), Fleet(FleetLimits(), 0.0), 1)[0])
+    (row,), ((found,),) = told_as_json["programs"], [process["pools"] for process in told_as_json["processes"]]
+    for known in (row, found):
+        assert (known["used_connections"], known["waiting_callers"], known["is_upper_bound"]) == (2, 2, True)
+        assert (known["checkouts_total"], known["connects_total"], known["connect_errors_total"]) == (4, 3, 0)
+        unknown = [
+            key
+            for key in known
+            if key.startswith(("timeouts", "acquire_errors", "commits", "rollbacks", "transactions"))
+            or "_seconds_p" in key
+            or key.endswith("_seconds_max")
+        ]
+        assert len(unknown) == 2 * 5 + 3 * 4
+        assert {known[key] for key in unknown} == {None}
+    assert found["peak_used_connections"] is None
+
+
+def test_collectd_is_told_nothing_that_is_unknown() -> None:
+    pool = ConnectionPool(pool_size=3, pool_available=1, requests_num=8, requests_errors=2, connections_num=3)
+    snapshot, _ = told(source_of(pool), Roster(), Fleet(FleetLimits(), 0.0), 1)
+    (row,) = snapshot.programs
+    values = {
+        (values.identifier.type, values.identifier.type_instance): values.values[0]
+        for values in value_lists("web1", "shop", row, 1.7e9)
+    }
+    assert values["count", "checkedout"] == 2
+    assert values["derive", "checkouts"] == 6
+    assert {kind for kind, _ in values} == {"count", "derive"}, "there are no quantiles, and no sums of times"
+    unknown = {"timeouts", "acquireerrors", "commits", "rollbacks", "transactions"}
+    assert unknown.isdisjoint(name for _, name in values)
