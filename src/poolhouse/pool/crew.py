@@ -5,6 +5,7 @@ the crew. The keeper never works: whatever hangs, deadlines are kept.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from threading import RLock
@@ -13,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from poolhouse.clock import Clock
 from poolhouse.pool.core import FULL, Notice, PoolCore, Waiter
 from poolhouse.pool.jobs import Job, Lane
+from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.threads import Parker, Threads
 
 P = ParamSpec("P")
@@ -22,6 +24,8 @@ logger = logging.getLogger("poolhouse.pool")
 
 #: How long a worker without work stays, in seconds.
 LINGER = 2.0
+#: How long the keeper waits after something went wrong, in seconds.
+AGAIN = 1.0
 
 
 class Turn:
@@ -34,28 +38,33 @@ class Turn:
     whoever was to be woken is.
     """
 
-    __slots__ = ("_core", "_lock", "_plan", "_tell")
+    __slots__ = ("_core", "_lock", "_plan", "_tell", "_unfinished", "_wake_keeper")
 
     def __init__(
         self,
         core: PoolCore,
         plan: Callable[[], list[Callable[[], None]]],
         tell: Callable[[Any], None],
+        wake_keeper: Callable[[], None],
     ) -> None:
         self._core = core
         #: Held for a few microseconds at a time, by whoever changes the core other than by `take` and `give`.
         #: It is never taken twice; an RLock because that knows who has it.
         self._lock = RLock()
         self._plan = plan
+        self._wake_keeper = wake_keeper
         self._tell = tell
+        #: What `finish` was told and nobody has done yet.
+        self._unfinished: deque[Callable[[], object]] = deque()
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `call`, a method of the core, returns."""
         core = self._core
         woken: list[Waiter] = core.woken
-        calls: list[Callable[[], None]] = []
         try:
             with self._lock:
+                if self._unfinished:
+                    self._finish_locked()
                 result = call(*args, **kwargs)
                 woken = core.woken
                 if woken:
@@ -68,12 +77,11 @@ class Turn:
             if core.notices:
                 self._tell_notices()
         except BaseException:
-            # What was begun is done again from the start: to wake, and to call, twice does no harm.
+            # Clients may be woken twice, it does no harm; what workers are needed for, the keeper finds out.
             self._release()
             for waiter in woken:
                 waiter.wake()
-            for each in calls:
-                each()
+            self._wake_keeper()
             raise
         return result
 
@@ -121,6 +129,23 @@ class Turn:
         if self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
             self._lock.release()
 
+    def finish(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Have the core put right what an exception has left behind.
+
+        Word is left before anything is done: where another exception interrupts that, whoever takes the next turn
+        does it all. So it may be done twice.
+        """
+        self._unfinished.append(partial(call, *args, **kwargs))
+        self(_nothing)
+
+    def _finish_locked(self) -> None:
+        while self._unfinished:
+            try:
+                self._unfinished[0]()
+            except Exception:
+                logger.exception("unexpected; going on")
+            self._unfinished.popleft()
+
     def _tell_notices(self) -> None:
         while True:
             try:
@@ -128,6 +153,10 @@ class Turn:
             except IndexError:
                 return  # Another thread may have been faster.
             self._tell(notice)
+
+
+def _nothing() -> None:
+    """For a turn in which only what others have left is done."""
 
 
 class Crew:
@@ -154,7 +183,7 @@ class Crew:
             abort: The driver's.
             tell: Logs a notice of the core.
         """
-        self.turn = Turn(core, self._plan_locked, self._notice)
+        self.turn = Turn(core, self._plan_locked, self._notice, self._wake_keeper)
         self._tell = tell
         self._name = name
         self._core = core
@@ -162,27 +191,34 @@ class Crew:
         self._threads = threads
         self._perform = perform
         self._abort = abort
-        #: The workers, by a token each: to start, or to leave, twice changes nothing.
+        #: The workers, by a token each.
         self._workers: dict[Lane, set[object]] = {lane: set() for lane in Lane}
-        self._resting: dict[Lane, list[Parker]] = {lane: [] for lane in Lane}
+        #: Those of them that have been started and have not yet looked for a job.
+        self._arriving: dict[Lane, set[object]] = {lane: set() for lane in Lane}
+        #: Those that sleep, in the order in which they began to. They leave it by themselves.
+        self._resting: dict[Lane, dict[Parker, None]] = {lane: {} for lane in Lane}
+        #: Where the keeper sleeps; ``None`` until there is one.
         self._keeper: Parker | None = None
-        self._keeper_wakes_at: float = 0.0
-        self._guards: dict[object, tuple[float, Any]] = {}
+        self._keeper_wakes_at = 0.0
+        #: Until when no worker is started, because none could be.
+        self._hires_at = 0.0
+        #: Calls on connections that have a deadline, and the lease under which each was begun.
+        self._guards: dict[Slot, tuple[float, Lease | None]] = {}
         self._is_dismissed = False
         #: Woken when the pool is full, and whenever a worker has run out of work.
         self.watchers: list[Parker] = []
 
     # -- For the pool -------------------------------------------------------------------------------------------
 
-    def guard(self, key: object, conn: Any, deadline: float) -> None:
-        """Abort whatever call on `conn` is not over (`unguard`) at `deadline`, in monotonic seconds."""
-        self._guards[key] = (deadline, conn)
+    def guard(self, slot: Slot, deadline: float) -> None:
+        """Abort a connection if the call of its present owner is not over (`unguard`) at `deadline`."""
+        self._guards[slot] = (deadline, self._core.leases.get(slot.key))
         if deadline < self._keeper_wakes_at:
             self._wake_keeper()
 
-    def unguard(self, key: object) -> None:
-        """The call is over."""
-        self._guards.pop(key, None)
+    def unguard(self, slot: Slot) -> bool:
+        """The call is over. Returns False if the connection was, or is just being, aborted."""
+        return self._guards.pop(slot, None) is not None
 
     def dismiss(self) -> None:
         """Let all threads end when they have done what they are doing. May be called from a finalizer."""
@@ -193,8 +229,10 @@ class Crew:
                 parker.unpark()
 
     def is_busy(self) -> bool:
-        """Whether there are threads besides those that rest."""
-        return any(len(self._workers[lane]) > len(self._resting[lane]) for lane in Lane)
+        """Whether there is work, or a worker who does not rest."""
+        return self._core.has_jobs(self._clock.monotonic()) or any(
+            len(self._workers[lane]) > len(self._resting[lane]) for lane in Lane
+        )
 
     def _notice(self, notice: Notice) -> None:
         if notice is FULL:
@@ -214,26 +252,44 @@ class Crew:
             self._keeper.unpark()
 
     def _keep(self) -> None:
-        """Keep time: tick, abort what is overdue, sleep until something else is due."""
-        keeper = self._keeper
-        assert keeper is not None, "the keeper's place is made before its thread"
+        """Keep time: tick, abort what is overdue, start workers, sleep until something else is due."""
+        parker = self._threads.parker()
+        if not self.turn(self._becomes_keeper_locked, parker):
+            return
         while not self._is_dismissed:
             try:
                 now = self._clock.monotonic()
-                for key, (deadline, conn) in list(self._guards.items()):
-                    if deadline <= now and self._guards.pop(key, None) is not None:
-                        self._abort(conn)
+                self._abort_overdue(now)
                 self.turn(self._tick_locked, now)
+                self._hire()
             except Exception:
                 logger.exception("pool %r: unexpected; going on", self._name)
-                self._keeper_wakes_at = self._clock.monotonic() + 1.0
+                self._keeper_wakes_at = self._clock.monotonic() + AGAIN
             pause = self._keeper_wakes_at - self._clock.monotonic()
-            keeper.park(None if pause == float("inf") else pause)
+            parker.park(None if pause == float("inf") else pause)
+
+    def _abort_overdue(self, now: float) -> None:
+        for slot, (deadline, lease) in list(self._guards.items()):
+            # Whom an exception has struck before he could say that the call is over has lost the lease since.
+            is_overdue = deadline <= now and self._guards.pop(slot, None) is not None
+            if is_overdue and self._core.leases.get(slot.key) is lease:
+                self._abort(slot.conn)
+
+    def _becomes_keeper_locked(self, parker: Parker) -> bool:
+        """Whether this is the first of the threads that were started to be the keeper; usually there is one."""
+        if self._keeper is not None:
+            return False
+        self._keeper = parker
+        return True
 
     def _tick_locked(self, now: float) -> None:
+        # First this: a guard that comes after the look at all of them finds it and wakes the keeper again.
+        self._keeper_wakes_at = float("inf")
         self._core.tick(now)
         self._core.has_new_deadline = False
         due = [deadline for deadline, _ in list(self._guards.values())]
+        if self._hires_at > now:
+            due.append(self._hires_at)
         if (deadline := self._core.next_deadline(now)) is not None:
             due.append(deadline)
         self._keeper_wakes_at = min(due, default=float("inf"))
@@ -241,42 +297,72 @@ class Crew:
     # -- Workers ------------------------------------------------------------------------------------------------
 
     def _plan_locked(self) -> list[Callable[[], None]]:
-        """Whom to wake or start, for what is to be done; to be called when the lock is gone."""
+        """Whom to wake for what is to be done; to be called when the lock is gone.
+
+        It changes nothing, so that whatever becomes of the calls, the next plan, the keeper's if nobody else makes
+        one, is as good. Clients start no workers: an exception in the middle of a start would leave half a thread.
+        """
         calls: list[Callable[[], None]] = []
         if self._is_dismissed:
             return calls
         core, now = self._core, self._clock.monotonic()
+        is_keeper_needed = False
         for lane in Lane if core.has_jobs(now) else ():
             if not core.has_job(lane, now):
                 continue
             if self._resting[lane]:
-                calls.append(self._resting[lane].pop().unpark)
-            elif len(self._workers[lane]) < core.options.num_workers:
-                token = object()
-                self._workers[lane].add(token)
-                calls.append(partial(self._start, partial(self._work, lane, token), lane.name.lower()))
-        if not core.is_open:
-            return calls
+                calls.append(next(reversed(self._resting[lane])).unpark)
+            elif self._is_short_of_workers(lane, now):
+                is_keeper_needed = True
+        if core.has_new_deadline and (deadline := core.next_deadline(now)) is not None:
+            is_keeper_needed = is_keeper_needed or deadline < self._keeper_wakes_at
         if self._keeper is None:
-            self._keeper = self._threads.parker()
-            calls.append(partial(self._start, self._keep, "keeper"))
-        elif (
-            core.has_new_deadline
-            and (deadline := core.next_deadline(now)) is not None
-            and deadline < self._keeper_wakes_at
-        ):
-            self._keeper_wakes_at = deadline
+            if core.is_open or is_keeper_needed:
+                calls.append(self._start_keeper)
+        elif is_keeper_needed:
             calls.append(self._keeper.unpark)
         return calls
 
-    def _start(self, target: Callable[[], None], role: str) -> None:
-        self._threads.start(target, f"{self._name}-{role}")
+    def _is_short_of_workers(self, lane: Lane, now: float) -> bool:
+        is_one_coming = self._arriving[lane] or now < self._hires_at
+        return not is_one_coming and len(self._workers[lane]) < self._core.options.num_workers
+
+    def _start_keeper(self) -> None:
+        try:
+            self._threads.start(self._keep, f"{self._name}-keeper")
+        except RuntimeError as error:
+            # As many threads as there may be. The next turn that is taken tries again.
+            logger.warning("pool %r: %s", self._name, error)
+
+    def _hire(self) -> None:
+        """Start workers that are missing, one a lane; if more are needed, the plan says so once they have come."""
+        for lane in Lane:
+            token = self.turn(self._hire_locked, lane)
+            if token is None:
+                continue
+            try:
+                self._threads.start(partial(self._work, lane, token), f"{self._name}-{lane.name.lower()}")
+            except RuntimeError as error:
+                logger.warning("pool %r: %s; trying again", self._name, error)
+                self._hires_at = self._clock.monotonic() + AGAIN
+                self._keeper_wakes_at = min(self._keeper_wakes_at, self._hires_at)
+                self.turn(self._has_left_locked, lane, None, token)
+
+    def _hire_locked(self, lane: Lane) -> object:
+        """The token of a worker to be started; ``None`` if the lane needs none."""
+        now = self._clock.monotonic()
+        if not self._core.has_job(lane, now) or self._resting[lane] or not self._is_short_of_workers(lane, now):
+            return None
+        token = object()
+        self._arriving[lane].add(token)
+        self._workers[lane].add(token)
+        return token
 
     def _work(self, lane: Lane, token: object) -> None:
         """Do jobs of one lane until there has been none for a while."""
         parker = self._threads.parker()
         while True:
-            job = self.turn(self._next_job_locked, lane, parker)
+            job = self.turn(self._next_job_locked, lane, parker, token)
             if job is not None:
                 self._perform(job)
                 continue
@@ -286,16 +372,20 @@ class Crew:
             if self.turn(self._has_left_locked, lane, parker, token):
                 return
 
-    def _next_job_locked(self, lane: Lane, parker: Parker) -> Job | None:
+    def _next_job_locked(self, lane: Lane, parker: Parker, token: object) -> Job | None:
+        self._arriving[lane].discard(token)
+        self._resting[lane].pop(parker, None)
         job = self._core.next_job(lane, self._clock.monotonic())
         if job is None:
-            self._resting[lane].append(parker)
+            self._resting[lane][parker] = None
         return job
 
-    def _has_left_locked(self, lane: Lane, parker: Parker, token: object) -> bool:
-        """Whether the worker may go: not if it was called for while it decided to."""
-        if parker not in self._resting[lane]:
+    def _has_left_locked(self, lane: Lane, parker: Parker | None, token: object) -> bool:
+        """Whether the worker goes: not if there is something to do after all."""
+        if parker is not None and not self._is_dismissed and self._core.has_job(lane, self._clock.monotonic()):
             return False
-        self._resting[lane].remove(parker)
+        if parker is not None:
+            self._resting[lane].pop(parker, None)
+        self._arriving[lane].discard(token)
         self._workers[lane].discard(token)
         return True

@@ -288,14 +288,13 @@ class Serving(Ledger):
 
         Args:
             conn: The connection.
-            lease: The lease that stood when the call began, if it had got so far as to look.
+            lease: The lease that stood when the call began; ``None`` if there was none.
             now: Now.
         """
-        standing = self.leases.get(id(conn))
-        if standing is not None and standing[2] is not None and (lease is None or standing is lease):
-            self._count_use(standing, now)
-            self._work_on(standing[0], now)
-            self._lanes[RETURN].append(Return(standing[0], roll_back=True))
+        if lease is not None and lease[2] is not None and self.leases.get(id(conn)) is lease:
+            self._count_use(lease, now)
+            self._work_on(lease[0], now)
+            self._lanes[RETURN].append(Return(lease[0], roll_back=True))
         self._recover(now)
         self._pump(now)
 
@@ -317,6 +316,7 @@ class Serving(Ledger):
         """
         for slot in self.worked_on.copy():
             if (lease := self.leases.get(slot.key)) is not None and lease[1] is stamp:
+                self._work_on(slot, now)  # Not this call's any more, should it be done twice.
                 self.worked_on.discard(slot)
         self._recover(now)
         self._pump(now)

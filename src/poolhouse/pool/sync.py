@@ -260,7 +260,7 @@ class ConnectionPool(Clients[CT]):
             is_alive = self._work.is_alive(slot.conn)
             self._turn(self._core.probed, slot, is_alive, self._now())
         except BaseException:
-            self._turn(self._core.interrupted_work, now, self._now())
+            self._turn.finish(self._core.interrupted_work, now, self._now())
             raise
         return True
 

@@ -217,10 +217,12 @@ class Clients(BasePool, Generic[CT]):
                 self._work.perform(job)
 
     def _undo_take(self, stamp: float) -> None:
-        self._turn(self._core.interrupted_take, stamp, self._now())
+        self._turn.finish(self._core.interrupted_take, stamp, self._now())
 
     def _undo_give(self, conn: Any, lease: Lease | None) -> None:
-        self._turn(self._core.interrupted_give, conn, lease, self._now())
+        # Who has not even looked for his lease still has it.
+        lease = lease or self._core.leases.get(id(conn))
+        self._turn.finish(self._core.interrupted_give, conn, lease, self._now())
         self._finish_closing()
 
     def _end_block(self, conn: Any, lease: Lease, exc_type: type[BaseException] | None) -> None:
@@ -260,7 +262,7 @@ class Clients(BasePool, Generic[CT]):
                 checkout._lease = self._core.kept(waiter)
             return conn
         except BaseException:
-            self._turn(self._core.abandon, waiter, self._now())
+            self._turn.finish(self._core.abandon, waiter, self._now())
             raise
 
     def _wait_for(self, waiter: Waiter, parker: Any, deadline: float) -> Any:
@@ -302,15 +304,16 @@ class Clients(BasePool, Generic[CT]):
         conn = slot.conn
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
-        self._crew.guard(slot, conn, deadline)
         try:
+            self._crew.guard(slot, deadline)
             self._work.examine(conn, with_check=vet is Vet.CHECK)
+            if not self._crew.unguard(slot):
+                raise TimeoutError("the check did not end in time")
         except Exception as error:
+            self._crew.unguard(slot)
             logger.warning("discarding broken connection: %s: %s", conn, describe(error))
             self._turn(self._core.found_dead, waiter, error, self._now())
             return None
-        finally:
-            self._crew.unguard(slot)
         self._turn(self._core.proven, slot, self._now())
         return conn
 
@@ -396,7 +399,7 @@ class Clients(BasePool, Generic[CT]):
         except Exception:
             raise
         except BaseException:
-            self._turn(core.interrupted_work, now, self._now())
+            self._turn.finish(core.interrupted_work, now, self._now())
             raise
 
     def _greet(self, stacklevel: int = 4) -> None:

@@ -35,8 +35,8 @@ class Work:
         """See the pool's parameters; `reconnect_failed` calls the user's with the pool, if there still is one."""
         self.core: PoolCore
         self.turn: Turn
-        self.guard: Callable[[object, Any, float], None]
-        self.unguard: Callable[[object], None]
+        self.guard: Callable[[Slot, float], None]
+        self.unguard: Callable[[Slot], bool]
         self._name = name
         self._driver = driver
         self._clock = clock
@@ -104,11 +104,11 @@ class Work:
         """Make a returned connection fit for the next client."""
         conn = job.slot.conn
         is_good = False
-        self.guard(job.slot, conn, self._clock.monotonic() + RETURN_LIMIT)
         try:
+            self.guard(job.slot, self._clock.monotonic() + RETURN_LIMIT)
             is_good = self._is_restored(conn, job)
         finally:
-            self.unguard(job.slot)
+            is_good = self.unguard(job.slot) and is_good
             self.turn(self.core.returned, job.slot, is_good, self._clock.monotonic())
 
     def _is_restored(self, conn: Any, job: Return) -> bool:
@@ -137,11 +137,11 @@ class Work:
 
     def _probe(self, slot: Slot) -> None:
         is_alive = False
-        self.guard(slot, slot.conn, self._clock.monotonic() + PROBE_LIMIT)
         try:
+            self.guard(slot, self._clock.monotonic() + PROBE_LIMIT)
             is_alive = self.is_alive(slot.conn)
         finally:
-            self.unguard(slot)
+            is_alive = self.unguard(slot) and is_alive
             self.turn(self.core.probed, slot, is_alive, self._clock.monotonic())
 
     def examine(self, conn: Any, *, with_check: bool) -> None:

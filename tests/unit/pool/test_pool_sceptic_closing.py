@@ -41,6 +41,6 @@ def test_a_notice_that_another_thread_has_told_meanwhile_is_no_error() -> None:
     core: PoolCore = World(0).core
     told: list[Notice] = []
     core.notices = _Raced()
-    turn = Turn(core, list, told.append)
+    turn = Turn(core, list, told.append, lambda: None)
     turn(core.attend, 10**12)
     assert not told

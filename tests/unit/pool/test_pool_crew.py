@@ -1,0 +1,116 @@
+"""The threads of a pool when something comes between: a full machine, exceptions, the last instant."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from poolhouse.errors import PoolTimeout
+from poolhouse.pool import ConnectionPool
+from poolhouse.pool.slot import Slot
+from poolhouse.testing import FakeConnection, FakeDriver, VirtualClock, VirtualThreads
+
+Pool = ConnectionPool[FakeConnection]
+
+
+class Crowded(VirtualThreads):
+    """A machine on which now and then no thread can be started."""
+
+    is_full = False
+
+    def start(self, target: Callable[[], None], name: str, *, is_daemon: bool = True) -> None:
+        if self.is_full:
+            raise RuntimeError("can't start new thread")
+        super().start(target, name, is_daemon=is_daemon)
+
+
+def run(main: Callable[[Crowded, FakeDriver], None]) -> None:
+    threads = Crowded(VirtualClock())
+    threads.run(lambda: main(threads, FakeDriver(threads.sleep, threads.parker)))
+
+
+def opened(threads: Crowded, driver: FakeDriver, **parameters: Any) -> Pool:
+    return ConnectionPool(driver=driver, clock=threads.clock, threads=threads, open=True, **parameters)
+
+
+@pytest.mark.parametrize("is_full_from_the_start", [True, False])
+def test_where_no_thread_can_be_started_the_pool_tries_again(is_full_from_the_start: bool) -> None:
+    def main(threads: Crowded, driver: FakeDriver) -> None:
+        threads.is_full = is_full_from_the_start
+        pool = opened(threads, driver, min_size=1, max_size=2, num_workers=1)
+        if not is_full_from_the_start:
+            pool.wait()
+            threads.sleep(10.0)  # The worker has gone.
+            threads.is_full = True
+        held = [] if is_full_from_the_start else [pool.getconn()]
+        with pytest.raises(PoolTimeout):
+            pool.getconn(timeout=0.5)
+        threads.is_full = False
+        held.append(pool.getconn(timeout=2.0))
+        for conn in held:
+            pool.putconn(conn)
+        pool.close()
+
+    run(main)
+
+
+def test_a_check_that_begins_while_the_keeper_looks_is_still_ended_in_time() -> None:
+    def main(threads: Crowded, driver: FakeDriver) -> None:
+        pool = opened(threads, driver, min_size=1)
+        pool.wait()
+        crew, slot = pool._crew, next(iter(pool._core.slots.values()))
+
+        class Guards(dict[Slot, Any]):
+            """Another thread begins a check just when the keeper has looked at all of them."""
+
+            def values(self) -> Any:
+                seen = list(super().values())
+                if not self:
+                    crew.guard(slot, threads.clock.monotonic() + 1.0)
+                return seen
+
+        crew._guards = Guards()
+        crew._wake_keeper()
+        threads.sleep(1.1)
+        assert slot.conn.calls.count("abort") == 1
+        pool.close()
+
+    run(main)
+
+
+def test_a_check_that_ends_just_as_it_is_cut_off_serves_nothing() -> None:
+    def main(threads: Crowded, driver: FakeDriver) -> None:
+        def check(conn: FakeConnection) -> None:
+            # The keeper is faster, by an instant, and about to abort.
+            if conn is first:
+                pool._crew._guards.clear()
+
+        pool = opened(threads, driver, min_size=1, check=check)
+        pool.wait()
+        (first,) = driver.connections
+        assert pool.getconn(timeout=5.0) is not first
+        assert first.is_closed
+        pool.close()
+
+    run(main)
+
+
+def test_a_check_that_an_exception_ends_leaves_no_deadline_to_the_next_client() -> None:
+    def main(threads: Crowded, driver: FakeDriver) -> None:
+        def check(conn: FakeConnection) -> None:
+            if not interrupted:
+                interrupted.append(conn)
+                raise KeyboardInterrupt
+
+        interrupted: list[FakeConnection] = []
+        pool = opened(threads, driver, min_size=1, check=check)
+        pool.wait()
+        with pytest.raises(KeyboardInterrupt):
+            pool.getconn(timeout=1.0)
+        with pool.connection() as conn:
+            threads.sleep(2.0)
+            assert conn is interrupted[0]
+            assert "abort" not in conn.calls
+        pool.close()
+
+    run(main)
