@@ -114,7 +114,8 @@ def spike() -> None:
             made = peers.fake_class(0.15)
             peer = make(5, connection_class=made, **parameters)
             # A pool that connects for its clients is full by now; QueuePool is not before it has been used.
-            together(5, lambda _: peer.putconn(_held_a_while(peer)))
+            for conn in [peer.getconn() for _ in range(5)]:
+                peer.putconn(conn)
             took = wait_for_all(peer, 50, lambda: time.sleep(0.002))
             time.sleep(0.3)  # What was begun for the spike ends.
             peer.close()
@@ -145,12 +146,6 @@ def spike() -> None:
         ],
         rows,
     )
-
-
-def _held_a_while(peer: peers.Peer) -> object:
-    conn = peer.getconn()
-    time.sleep(0.05)
-    return conn
 
 
 def idle() -> None:
