@@ -158,10 +158,10 @@ class AsyncClients(BasePool, Generic[ACT]):
             if woken and not woken[-1].done():
                 woken[-1].set_result(None)
 
-        waiter = Waiter(wake, code, instruction, asyncio.current_task(), now)
+        waiter = Waiter(wake, code, instruction, asyncio.current_task(loop), now)
         waiter.deadline = now + timeout
         try:
-            conn: ACT = await self._wait_for(waiter, woken, waiter.deadline)
+            conn: ACT = await self._wait_for(waiter, woken, waiter.deadline, loop)
             if self._marks:
                 conn._pool = self  # type: ignore[attr-defined]  # psycopg's
             if self.hooks.acquired is not None:
@@ -175,42 +175,54 @@ class AsyncClients(BasePool, Generic[ACT]):
             self._settle()
             raise
 
-    async def _wait_for(self, waiter: Waiter, woken: list[asyncio.Future[None]], deadline: float) -> Any:
+    async def _wait_for(
+        self, waiter: Waiter, woken: list[asyncio.Future[None]], deadline: float, loop: asyncio.AbstractEventLoop
+    ) -> Any:
         """A connection for the waiter, vetted."""
         core = self._core
-        is_first = False
         may_wait = deadline > waiter.since
+        is_answered = False
+        if may_wait and core.line_up(waiter, waiter.since):
+            woken.append(loop.create_future())
+        else:
+            is_answered = self._request(waiter, woken, may_wait=may_wait)
         while True:
-            is_answered = core.request(waiter, self._now(), may_wait=may_wait, is_first=is_first)
-            if not is_answered:
-                woken.append(get_running_loop().create_future())
-            self._settle()
             if not is_answered:
                 if deadline < self._alarm.rings_at:
                     self._alarm.set(deadline)
                 await woken[-1]
-                if core.time_out(waiter, self._now()):
+                if waiter.slot is None and core.time_out(waiter, self._now()):
                     self._settle()
                     raise self._timed_out(waiter)
             if waiter.refusal is not None:
                 raise self._refused(waiter.refusal, waiter)
-            slot = waiter.slot
+            slot, now = waiter.slot, self._now()
             assert slot is not None, "who is woken has been given something"
             if slot.conn is None:
                 conn = await self._connect_here(waiter, slot, deadline)
-            elif (vet := core.vet(slot, self._now())) is Vet.NOTHING:
-                conn = slot.conn
+            elif (vet := core.vet(slot, now)) is Vet.NOTHING:
+                core.accept(waiter, now)
+                return slot.conn
             else:
                 # Who does not wait in line has no time left already: an idle connection is still checked in peace.
-                limit = deadline if may_wait else self._now() + PROBE_LIMIT
-                conn = await self._vetted(waiter, slot, vet, limit)
+                conn = await self._vetted(waiter, slot, vet, deadline if may_wait else now + PROBE_LIMIT)
             if conn is not None:
                 core.accept(waiter, self._now())
                 return conn
-            is_first = True
             if may_wait and self._now() >= deadline:
                 core.time_out(waiter, self._now())
                 raise self._timed_out(waiter)
+            is_answered = self._request(waiter, woken, may_wait=may_wait, is_first=True)
+
+    def _request(
+        self, waiter: Waiter, woken: list[asyncio.Future[None]], *, may_wait: bool, is_first: bool = False
+    ) -> bool:
+        """Ask the core. Returns whether it has answered; else the last of `woken` will be done when it has."""
+        is_answered = self._core.request(waiter, self._now(), may_wait=may_wait, is_first=is_first)
+        if not is_answered:
+            woken.append(get_running_loop().create_future())
+        self._settle()
+        return is_answered
 
     async def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float) -> Any:
         """The slot's connection, if it is alive; ``None`` if it was not, and is gone."""
