@@ -233,6 +233,33 @@ def test_a_transaction_that_asyncpg_was_left_in_is_not_the_next_clients(postgres
     run(main())
 
 
+def test_what_to_connect_to_may_stand_in_kwargs_alone(
+    postgres: Postgres, mariadb: MariaDB, tmp_path: Path
+) -> None:
+    """An empty `conninfo` is not passed on."""
+    server = dict(part.split("=") for part in postgres.conninfo.split())
+    files = str(tmp_path / "file.db")
+    for driver, kwargs in (
+        (psycopg, server),
+        (psycopg2, {"dsn": postgres.conninfo}),
+        (pymysql, _maria(Servers(postgres, mariadb, tmp_path))),
+        (sqlite3, {"database": files, "check_same_thread": False}),
+    ):
+        with ConnectionPool(driver=driver, kwargs=kwargs, min_size=1, timeout=10, open=True) as pool:
+            pool.wait(10)
+
+    async def main() -> None:
+        for driver, kwargs in (
+            (psycopg, server),
+            (asyncpg, {"dsn": postgres.url}),
+            (aiosqlite, {"database": files}),
+        ):
+            async with AsyncConnectionPool(driver=driver, kwargs=kwargs, min_size=1, open=False) as pool:
+                await pool.wait(10)
+
+    run(main())
+
+
 class Subclass(sqlite3.Connection):
     """Somebody's own."""
 

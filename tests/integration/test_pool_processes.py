@@ -311,10 +311,56 @@ UNCLOSED_AIOSQLITE = """
     """
 
 
+UNCLOSED_WITH_CLIENTS = """
+    import sys, threading, time
+    from poolhouse.pool import ConnectionPool
+    pool = ConnectionPool(sys.argv[1], min_size=1, open=True)
+    def work():
+        with pool.connection() as conn:
+            conn.execute("select pg_sleep(60)")
+    for _ in range(3):
+        threading.Thread(target=work, daemon=True).start()
+    while pool.get_stats()["requests_waiting"] < 2:
+        time.sleep(0.001)
+    print((1,))
+    """
+
+UNCLOSED_ASYNCPG = """
+    import asyncio, sys
+    import asyncpg
+    from poolhouse.pool import AsyncConnectionPool
+    url = sys.argv[2].replace("+psycopg2", "")
+    pool = AsyncConnectionPool(url, driver=asyncpg, min_size=2, open=False)
+    async def main():
+        await pool.open(wait=True)
+        async with pool.connection() as conn:
+            print((await conn.fetchval("select 1"),))
+    asyncio.run(main())
+    """
+
+UNCLOSED_SQLALCHEMY = """
+    import sys
+    from sqlalchemy import create_engine, text
+    from poolhouse.pool.sqlalchemy import FairQueuePool
+    engine = create_engine(sys.argv[2], poolclass=FairQueuePool)
+    held = engine.connect()
+    with engine.connect() as conn:
+        print(conn.execute(text("select 1")).fetchone())
+    """
+
+
 @pytest.mark.parametrize(
     "program",
-    [UNCLOSED, UNCLOSED_IN_LOCALS, UNCLOSED_WITHOUT_A_SERVER, UNCLOSED_ASYNC, UNCLOSED_AIOSQLITE],
-    ids=["idle", "checked out", "without a server", "asyncio", "aiosqlite"],
+    [
+        pytest.param(UNCLOSED, id="idle"),
+        pytest.param(UNCLOSED_IN_LOCALS, id="checked out"),
+        pytest.param(UNCLOSED_WITHOUT_A_SERVER, id="without a server"),
+        pytest.param(UNCLOSED_WITH_CLIENTS, id="with clients that work and wait"),
+        pytest.param(UNCLOSED_ASYNC, id="asyncio"),
+        pytest.param(UNCLOSED_AIOSQLITE, id="aiosqlite"),
+        pytest.param(UNCLOSED_ASYNCPG, id="asyncpg"),
+        pytest.param(UNCLOSED_SQLALCHEMY, id="SQLAlchemy"),
+    ],
 )
 def test_a_program_ends_without_close_at_once_and_in_silence(program: str, postgres: Postgres) -> None:
     """psycopg#930, psycopg#954, psycopg#1043, psycopg#1309: there, it takes seconds, and says strange things.
@@ -324,7 +370,7 @@ def test_a_program_ends_without_close_at_once_and_in_silence(program: str, postg
     psycopg's connections warn, as everybody's unclosed things do, if the interpreter shows it: that is left out.
     """
     options = ("-W", "error", "-W", "ignore::ResourceWarning")
-    running = start(program, postgres.conninfo, options=options)
+    running = start(program, postgres.conninfo, postgres.url.replace(":", "+psycopg2:", 1), options=options)
     assert running.stdout is not None
     assert running.stdout.readline() == "(1,)\n"
     printed_at = time.monotonic()

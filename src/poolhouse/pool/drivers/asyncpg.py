@@ -27,9 +27,9 @@ class AsyncpgDriver:
         self._defaults: dict[str, Any] = {} if defaults is None else dict(defaults)
 
     async def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
-        """``asyncpg.connect(conninfo, **kwargs)``; see `Driver.connect`."""
+        """``asyncpg.connect(conninfo, **kwargs)``, without `conninfo` if it is empty; see `Driver.connect`."""
         limit: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-        return await asyncpg.connect(conninfo or None, **(limit | self._defaults | dict(kwargs)))
+        return await asyncpg.connect(*((conninfo,) if conninfo else ()), **(limit | self._defaults | dict(kwargs)))
 
     def status(self, conn: Conn) -> int:
         """See `Driver.status`. A transaction that has failed counts as one that is open."""
