@@ -1,6 +1,7 @@
 """An exception at every opcode of taking and giving back, one after the other: no connection may be lost."""
 
 import dis
+import gc
 import inspect
 import sys
 import threading
@@ -48,12 +49,15 @@ class _Striker:
         self.has_struck = False
 
     def start(self) -> None:
+        # A finalizer that is struck tells nobody; the garbage of earlier strikes is collected between them.
+        gc.disable()
         # CPython 3.12 looks when tracing begins whether any frame wants opcodes.
         sys._getframe().f_trace_opcodes = True
         sys.settrace(self._enter)
 
     def stop(self) -> None:
         sys.settrace(None)
+        gc.enable()
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
         if frame.f_code not in _codes():
@@ -84,6 +88,7 @@ class _MonitoringStriker(_Striker):
     _TOOL = 4
 
     def start(self) -> None:
+        gc.disable()
         self._thread = threading.get_ident()
         monitoring = sys.monitoring
         monitoring.use_tool_id(self._TOOL, "striker")
@@ -97,6 +102,7 @@ class _MonitoringStriker(_Striker):
                 sys.monitoring.set_local_events(self._TOOL, code, 0)
             sys.monitoring.register_callback(self._TOOL, sys.monitoring.events.INSTRUCTION, None)
             sys.monitoring.free_tool_id(self._TOOL)
+        gc.enable()
 
     def _instruction(self, code: CodeType, at: int) -> None:
         if threading.get_ident() == self._thread:

@@ -173,6 +173,53 @@ def test_a_child_that_leaves_its_parents_block_leaves_the_parents_transaction_al
     assert found == "(1,)"
 
 
+def test_a_forked_child_has_a_pool_for_asyncio_of_its_own_in_its_own_event_loop(postgres: Postgres) -> None:
+    """Trap 56."""
+    printed = run(
+        """
+        import asyncio, os, sys
+        from poolhouse.pool import AsyncConnectionPool
+
+        pool = AsyncConnectionPool(sys.argv[1], min_size=2, open=False)
+
+        async def backend():
+            async with pool.connection() as conn:
+                return (await (await conn.execute("select pg_backend_pid()")).fetchone())[0]
+
+        async def child(parents):
+            print("child has its own:", await backend() not in parents)
+            await pool.close()
+
+        async def main():
+            await pool.open(wait=True)
+            mine = await pool.getconn()
+            await mine.execute("create temp table t (a int)")
+            parents = {mine.info.backend_pid, await backend()}
+            number = await asyncio.to_thread(fork, parents)
+            assert os.waitpid(number, 0)[1] == 0
+            await mine.execute("insert into t values (1)")
+            await mine.commit()
+            await pool.putconn(mine)
+            print("parent's idle one:", await backend() in parents)
+            await pool.close()
+
+        def fork(parents):
+            number = os.fork()
+            if number == 0:
+                # In a thread, where no event loop runs.
+                asyncio.run(child(parents))
+                sys.stdout.flush()
+                os._exit(0)
+            return number
+
+        asyncio.run(main())
+        """,
+        postgres.conninfo,
+        options=FORKING,
+    )
+    assert sorted(printed.splitlines()) == ["child has its own: True", "parent's idle one: True"]
+
+
 @pytest.mark.parametrize("pool_class", ["ConnectionPool", "NullConnectionPool"])
 def test_forks_in_the_middle_of_load_cost_neither_parent_nor_child_anything(
     pool_class: str, postgres: Postgres

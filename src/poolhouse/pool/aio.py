@@ -21,7 +21,7 @@ from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.core import FULL, PoolCore
 from poolhouse.pool.hooks import PoolHooks
-from poolhouse.pool.jobs import Close, Lane, Reason
+from poolhouse.pool.jobs import Close, Lane, Probe, Reason
 from poolhouse.pool.options import Order, Shrink, size_limits
 from poolhouse.pool.slot import Slot
 
@@ -195,6 +195,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._opens_itself = False
         if self._core.was_closed:
             raise self._errors.closed("pool has already been opened/closed and cannot be reused")
+        self._demand_loop()
         if self._loop is None:
             self._loop = get_running_loop()
             self._thread, self._is_running = get_ident(), self._loop.is_running
@@ -204,6 +205,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
     async def wait(self, timeout: float = 30.0) -> None:
         """See `ConnectionPool.wait`."""
+        self._demand_loop()
         core = self._core
         if not core.is_open:
             raise self._errors.closed(
@@ -233,6 +235,10 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._core.reclaim(self._now())
             self._settle()
             return
+        if self._loop is not None and self._loop.is_closed():
+            self._close_without_loop()
+            return
+        self._demand_loop()
         self._core.close(self._now())
         self._settle()
         self._wake_full()
@@ -257,6 +263,15 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             # Let the tasks' ends begin what comes after them.
             await asyncio.sleep(0)
 
+    def _close_without_loop(self) -> None:
+        """Close a pool whose event loop has ended, and with it all that could close a connection in due form."""
+        self._loop = self._timer = None
+        self._core.close(self._now())
+        self._settle()
+        for job in self._core.leftovers():
+            if isinstance(job, Close):
+                self._driver.abort(job.conn)
+
     async def reconnect_failed(self) -> None:
         """See `ConnectionPool.reconnect_failed`."""
         if self._reconnect_failed is not None:
@@ -280,24 +295,23 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
     async def resize(self, min_size: int, max_size: int | None = None) -> None:
         """See `ConnectionPool.resize`."""
+        self._demand_loop()
         min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
         self._core.resize(min_size, max_size, self._now())
         self._settle()
 
     async def check(self) -> None:
         """See `ConnectionPool.check`."""
+        self._demand_loop()
         seen: set[Slot] = set()
         while (slot := self._core.claim_for_check(seen, self._now())) is not None:
             seen.add(slot)
-            is_alive = False
-            try:
-                is_alive = await self._work.is_alive(slot.conn)
-            finally:
-                self._core.probed(slot, is_alive, self._now())
-                self._settle()
+            await self._shielded(self._work.perform(Probe(slot)), slot.conn)
+            self._settle()
 
     async def drain(self) -> None:
         """See `ConnectionPool.drain`."""
+        self._demand_loop()
         self._core.drain(self._now())
         self._settle()
 

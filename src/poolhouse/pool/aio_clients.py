@@ -144,13 +144,12 @@ class AsyncClients(BasePool, Generic[ACT]):
         timeout: float | None,
         checkout: AsyncCheckout[ACT] | None = None,
     ) -> ACT:
-        loop = get_running_loop()
         if self._opens_itself:
             self._open()
-        if loop is self._loop:
+        self._demand_loop()
+        loop = get_running_loop()
+        if self._loop is not None:
             self._thread = get_ident()
-        elif self._loop is not None:
-            raise self._wrong_loop()
         timeout = self.timeout if timeout is None else timeout
         woken: list[asyncio.Future[None]] = []
 
@@ -339,8 +338,7 @@ class AsyncClients(BasePool, Generic[ACT]):
     async def _putconn_slowly(self, conn: Any) -> None:
         if self._is_parents(conn):
             return
-        if self._loop is not None and get_running_loop() is not self._loop:
-            raise self._wrong_loop()
+        self._demand_loop()
         job = self._put(conn, is_inline=self._reset_inline)
         if isinstance(job, Close) and job.reason not in (Reason.NOT_KEPT, Reason.CLOSED):
             self._core.post(job)
@@ -401,8 +399,9 @@ class AsyncClients(BasePool, Generic[ACT]):
 
         task.add_done_callback(done)
 
-    def _wrong_loop(self) -> RuntimeError:
-        return RuntimeError(
-            f"the pool {self.name!r} was opened in another event loop, and its connections belong to that loop; "
-            "open a pool inside each loop that needs one"
-        )
+    def _demand_loop(self) -> None:
+        if self._loop is not None and get_running_loop() is not self._loop:
+            raise RuntimeError(
+                f"the pool {self.name!r} was opened in another event loop, and its connections belong to that; "
+                "open a pool inside each loop that needs one"
+            )

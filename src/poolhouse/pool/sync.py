@@ -13,7 +13,7 @@ from poolhouse.pool.crew import Crew
 from poolhouse.pool.errand import Errand
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
-from poolhouse.pool.options import Order, Shrink, size_limits
+from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, size_limits
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_clients import CT, Clients
 from poolhouse.pool.sync_work import Work
@@ -257,9 +257,12 @@ class ConnectionPool(Clients[CT]):
             if slot is None:
                 return False
             seen.add(slot)
+            self._crew.guard(slot, now + PROBE_LIMIT)
             is_alive = self._work.is_alive(slot.conn)
+            is_alive = self._crew.unguard(slot) and is_alive
             self._turn(self._core.probed, slot, is_alive, self._now())
         except BaseException:
+            # A worker looks after it now, under a guard of its own in the place of this one.
             self._turn.finish(self._core.interrupted_work, now, self._now())
             raise
         return True

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from contextlib import suppress
 from functools import partial
 from threading import get_ident
 from types import CodeType, TracebackType
@@ -328,15 +329,17 @@ class Clients(BasePool, Generic[CT]):
             self._turn(self._core.leave_connect, waiter, self._now(), is_begun=False)
             raise self._timed_out(waiter)
         connect = partial(self._connect_for, waiter, slot, deadline)
-        if self._is_thread_bound:
-            return connect()
-        errand = Errand(connect, self._threads, parker, f"{self.name}-connect")
-        while not errand.is_over:
+        errand: Errand[Any] | None = None
+        if not self._is_thread_bound:
+            with suppress(RuntimeError):  # No thread can be started: then, too, the client connects by itself.
+                errand = Errand(connect, self._threads, parker, f"{self.name}-connect")
+        while errand is not None and not errand.is_over:
             if not parker.park(deadline - self._now()):
                 if self._turn(self._core.leave_connect, waiter, self._now()):
                     raise self._timed_out(waiter)
                 parker.park(None)  # It is over, and about to say so.
-        if (conn := errand.result()) is None:
+        conn = connect() if errand is None else errand.result()
+        if conn is None:
             waiter.slot = None
         return conn
 

@@ -269,6 +269,28 @@ def test_a_connection_that_is_bound_to_its_thread_is_made_by_the_client_of_a_nul
                 assert conn.execute("select 1").fetchone() == (1,)
 
 
+def test_a_client_of_a_null_pool_connects_by_itself_where_no_thread_can_be_started() -> None:
+    threads = VirtualThreads(VirtualClock())
+
+    def main() -> None:
+        pool: NullConnectionPool[FakeConnection] = NullConnectionPool(
+            driver=FakeDriver(threads.sleep, threads.parker), clock=threads.clock, threads=threads, open=True
+        )
+        with pool.connection():
+            pass
+
+        def fail(target: object, name: str) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(threads, "start", fail)
+            with pool.connection() as conn:
+                assert conn.number == 2
+        pool.close()
+
+    threads.run(main)
+
+
 def test_whatever_connects_for_a_client_sees_its_context() -> None:
     tenant: ContextVar[str] = ContextVar("tenant")
     threads = VirtualThreads(VirtualClock())
@@ -292,18 +314,90 @@ def test_whatever_connects_for_a_client_sees_its_context() -> None:
     threads.run(main)
 
 
-def test_a_pool_of_another_event_loop_says_what_to_do() -> None:
-    # psycopg/psycopg#219, #322, #737.
-    driver = AsyncFakeDriver()
+def test_a_check_of_all_gives_each_connection_five_seconds() -> None:
+    threads = VirtualThreads(VirtualClock())
+
+    def main() -> None:
+        driver = FakeDriver(threads.sleep, threads.parker)
+        pool: ConnectionPool[FakeConnection] = ConnectionPool(
+            driver=driver, clock=threads.clock, threads=threads, min_size=2, open=True
+        )
+        pool.wait()
+        driver.gate("probe", Does.NEVER)
+        began = threads.clock.monotonic()
+        pool.check()
+        assert 5.0 <= threads.clock.monotonic() - began <= 5.1
+        threads.sleep(0.1)
+        assert (pool.get_stats()["connections_lost"], pool.get_stats()["pool_available"]) == (1, 2)
+        pool.close()
+
+    threads.run(main)
+
+
+def test_a_task_that_checks_all_is_told_at_once_that_it_is_cancelled() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(
+            driver=driver, clock=clock, min_size=2, open=False
+        )
+        await pool.open(wait=True)
+        driver.gate("probe", Does.NEVER)
+        task = asyncio.ensure_future(pool.check())
+        await asyncio.sleep(1.0)
+        began = clock.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert clock.monotonic() - began <= 0.05
+        await asyncio.sleep(5.0)
+        assert (pool.get_stats()["connections_lost"], pool.get_stats()["pool_available"]) == (1, 2)
+        await pool.close()
+
+    run(main(), clock)
+
+
+def _opened_elsewhere(driver: AsyncFakeDriver) -> AsyncConnectionPool[FakeConnection]:
+    """A pool whose event loop has ended, with one connection idle and one out."""
 
     async def opened() -> AsyncConnectionPool[FakeConnection]:
-        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(driver=driver, min_size=1, open=False)
+        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(driver=driver, min_size=2, open=False)
         await pool.open(wait=True)
+        await pool.getconn()
         return pool
 
-    async def use(pool: AsyncConnectionPool[FakeConnection]) -> None:
-        with pytest.raises(RuntimeError, match="open a pool inside each loop that needs one"):
-            await pool.getconn()
+    return asyncio.run(opened())
 
-    pool = asyncio.run(opened())
-    asyncio.run(use(pool))
+
+@pytest.mark.parametrize("method", ["getconn", "check", "drain", "resize", "wait", "open"])
+def test_a_pool_of_another_event_loop_says_what_to_do(method: str) -> None:
+    # psycopg/psycopg#219, #322, #737.
+    pool = _opened_elsewhere(AsyncFakeDriver())
+
+    async def use() -> None:
+        with pytest.raises(RuntimeError, match="open a pool inside each loop that needs one"):
+            await (pool.resize(1, 2) if method == "resize" else getattr(pool, method)())
+
+    asyncio.run(use())
+
+
+def test_a_pool_whose_event_loop_has_ended_can_be_closed_in_another() -> None:
+    driver = AsyncFakeDriver()
+    pool = _opened_elsewhere(driver)
+    asyncio.run(pool.close())
+    assert pool.closed
+    # Nobody can speak with the server any more: the socket is cut. The other one is its client's.
+    assert [conn.calls for conn in driver.connections] == [[], ["abort"]]
+
+
+def test_a_pool_whose_event_loop_goes_on_elsewhere_is_closed_there() -> None:
+    loop = asyncio.new_event_loop()
+    pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(
+        driver=AsyncFakeDriver(), min_size=1, open=False
+    )
+    loop.run_until_complete(pool.open(wait=True))
+    with pytest.raises(RuntimeError, match="opened in another event loop"):
+        asyncio.run(pool.close())
+    loop.run_until_complete(pool.close())
+    loop.close()
