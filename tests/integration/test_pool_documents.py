@@ -109,3 +109,17 @@ def test_the_examples_of_the_page_on_queuepool_run(tmp_path: Path, monkeypatch: 
         assert printed(example, names) == "1\n"
         if "engine" in names:
             names["engine"].dispose()
+
+
+def first_cells(page: Path, heading: str) -> list[str]:
+    """The first column of the table below a heading."""
+    table = page.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    return [row.split(" | ")[0].strip("| ") for row in rows[2:]]
+
+
+def test_each_intended_difference_from_psycopg_pool_is_a_promise_with_its_test() -> None:
+    """`tools/promises.py` sees to the tests."""
+    differences = first_cells(HOWTO / "pool-from-psycopg-pool.md", "What differs on purpose")
+    assert len(differences) > 20
+    assert first_cells(REFERENCE / "promises-pool.md", "What differs on purpose") == differences

@@ -181,6 +181,28 @@ def test_closing_a_connection_gives_it_back_where_that_was_asked_for(postgres: P
             assert again is conn
 
 
+def test_closing_a_connection_of_a_null_pool_gives_it_to_who_waits(postgres: Postgres) -> None:
+    """psycopg#1046: and where nobody waits, it is closed."""
+    with NullConnectionPool(postgres.conninfo, max_size=1, close_returns=True, open=True) as pool:
+        conn = pool.getconn()
+        got: list[Any] = []
+
+        def wait() -> None:
+            mine = pool.getconn()
+            got.append((mine, mine.execute("select 1").fetchone()))
+            mine.rollback()
+            mine.close()
+
+        client = threading.Thread(target=wait)
+        client.start()
+        wait_until(lambda: pool.get_stats()["requests_waiting"] == 1)
+        conn.close()
+        client.join(timeout=30)
+        assert got == [(conn, (1,))]
+        wait_until(lambda: conn.pgconn.status == psycopg.pq.ConnStatus.BAD)
+        assert pool.get_stats()["pool_size"] == 0
+
+
 def test_a_task_too_gives_a_connection_back_by_closing_it(postgres: Postgres) -> None:
     """psycopg#1046, psycopg#1067."""
 
