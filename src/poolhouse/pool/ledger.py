@@ -280,7 +280,7 @@ class Ledger:
         )
 
     def _is_oversized(self, adding: int = 0) -> bool:
-        return 0 < self.max_size < self.size + adding
+        return 0 < self.max_size < len(self.slots) + len(self.connecting) + adding
 
     def _unwanted(self, slot: Slot, now: float, *, is_kept: bool = False) -> Reason | None:
         """Why a good connection, whose lease this call owns, must not be used again; ``None`` if it may."""

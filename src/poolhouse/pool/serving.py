@@ -223,22 +223,23 @@ class Serving(Ledger):
         Returns:
             The client to wake; ``None`` if nothing was done, and `put` must decide.
         """
-        lease = self.leases.get(id(conn))
-        if lease is None or not self.waiters or not self.is_open:
+        waiters, leases = self.waiters, self.leases
+        lease = leases.get(id(conn))
+        if lease is None or not waiters:
             return None
         slot = lease[0]
         if now >= slot.retire_at or lease[2] is None or slot.generation != self.generation:
             return None
         if slot in self.suspects or self._is_oversized():
             return None
-        waiter = next(iter(self.waiters))
+        waiter = next(iter(waiters))
         self._count_use(lease, now)
         slot.idle_since = now
         slot.fit_until = now + self._look_after
-        self.leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter, False)
+        leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter, False)
         waiter.slot = slot
         self._leave_queue(waiter, now)
-        if not self.waiters:
+        if not waiters:
             self._attend()
         return waiter
 
@@ -389,8 +390,11 @@ class Serving(Ledger):
     def _leave_queue(self, waiter: Waiter, now: float) -> None:
         if waiter in self.waiters:
             del self.waiters[waiter]
-            self._wanted_before = min(self._wanted_before, len(self.waiters))
-            self.counts.requests_wait_ns += max(0, round((now - waiter.queued_at) * 1e9))
+            if self._wanted_before > len(self.waiters):
+                self._wanted_before = len(self.waiters)
+            waited = now - waiter.queued_at
+            if waited > 0.0:
+                self.counts.requests_wait_ns += round(waited * 1e9)
 
     def _refuse(self, waiter: Waiter, refusal: Refusal) -> None:
         waiter.refusal = refusal
