@@ -281,3 +281,29 @@ def test_who_waited_in_a_loop_that_has_ended_keeps_nobody_from_being_served() ->
     here.begin(here.begin(pool.connect).result(timeout=30).close).result(timeout=30)
     assert (pool.checkedin(), pool.checkedout()) == (1, 0)
     here.end()
+
+
+def test_threads_without_an_event_loop_wait_as_threads_do() -> None:
+    """SQLAlchemy 1.4's ``async_fallback`` has each thread run a loop for each call, and none between them."""
+    pool, served = fair(), []
+    held = pool.connect()
+
+    def client() -> None:
+        conn = pool.connect()
+        served.append(conn.dbapi_connection)
+        conn.close()
+
+    threads = [threading.Thread(target=client) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: pool.waiting() == 3)
+    connection = held.dbapi_connection
+    held.close()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert served == [connection] * 3
+    held = pool.connect()
+    pool._timeout = 0.01
+    with pytest.raises(exc.TimeoutError):
+        pool.connect()
+    held.close()

@@ -111,7 +111,7 @@ class FairQueuePool(Pool):
             lease = core.take(began, code, instruction, False)
             if lease is not None:
                 return lease[0].conn
-            parker: _Parker = _LoopParker() if self._dialect.is_async else LockParker()
+            parker = self._parker()
             waiter = Waiter(parker.unpark, code, instruction, None, began)
             return self._get_slowly(waiter, parker)
         except BaseException:
@@ -139,8 +139,8 @@ class FairQueuePool(Pool):
                 self._returned.append((record, lease))
                 self._settle()
         except BaseException:
-            # How far it came is found out under the lock.
-            self._broken_off.append((record, lease))
+            # How far it came is found out under the lock. If it has not looked yet, what stands is its own lease.
+            self._broken_off.append((record, lease or self._core.leases.get(id(record))))
             self._settle()
             raise
 
@@ -208,6 +208,11 @@ class FairQueuePool(Pool):
 
     def _call_site_elsewhere(self) -> CallSite:
         return (beyond_greenlet() if self._dialect.is_async else None) or _UNKNOWN
+
+    def _parker(self) -> "_Parker":
+        # Where no loop runs (SQLAlchemy's `async_fallback` runs one for each call), a caller waits as a thread.
+        is_in_loop = self._dialect.is_async and asyncio._get_running_loop() is not None
+        return _LoopParker() if is_in_loop else LockParker()
 
     def _get_slowly(self, waiter: Waiter, parker: "_Parker") -> Any:
         if not self._is_announced:
