@@ -78,6 +78,15 @@ async def a_closed_pool_refuses_for_good(s: Shell) -> None:
 
 
 @timeless
+async def closing_a_pool_that_was_not_opened_does_nothing(s: Shell) -> None:
+    pool = s.pool(min_size=1)
+    await s.call(pool.close)
+    await s.call(pool.open, wait=True)
+    await s.use(pool)
+    assert not pool.closed
+
+
+@timeless
 async def opening_twice_does_nothing(s: Shell) -> None:
     pool = await s.opened(min_size=1)
     await s.call(pool.open)
@@ -533,6 +542,38 @@ async def connections_are_checked_before_they_are_served(s: Shell) -> None:
 
 
 @timeless
+async def connections_of_null_pools_are_checked_new_ones_too(s: Shell) -> None:
+    pool = await s.opened("null", max_size=1, check=s.callback(lambda conn: conn.calls.append("check")))
+    conn = await s.call(pool.getconn)
+    assert conn.calls == ["check"]
+    client = s.spawn(s.call(pool.getconn, timeout=10.0))
+    await s.settle()
+    await s.call(pool.putconn, conn)
+    assert await client.result() is conn
+    assert conn.calls == ["check", "check"]
+    await s.call(pool.putconn, conn)
+
+
+@own
+async def a_null_pool_whose_connections_fail_their_check_does_not_connect_as_fast_as_it_can(s: Shell) -> None:
+    def fail(conn: object) -> None:
+        raise OSError("takes no writes")
+
+    pool = await s.opened("null", max_size=1, check=s.callback(fail))
+    with pytest.raises(psycopg.OperationalError, match="takes no writes"):
+        await s.call(pool.getconn, timeout=1.0)
+    assert 1.0 / 0.08 <= len(s.made) <= 1.0 / 0.08 + 2
+    assert all(conn.closed for conn in s.made)
+    assert _stats(pool, "pool_size", "requests_errors", "connections_lost") == [0, 1, len(s.made)]
+
+
+@own
+async def with_check_idle_a_null_pools_new_connections_are_not_checked(s: Shell) -> None:
+    pool = await s.opened("null", check=s.callback(lambda conn: conn.calls.append("check")), check_idle=5.0)
+    assert "check" not in (await s.use(pool)).calls
+
+
+@timeless
 async def what_fails_its_check_is_not_served(s: Shell) -> None:
     # psycopg/psycopg#656, #1014, #1123.
     pool = await s.opened(min_size=1, check=s.callback(lambda conn: conn._end("check")))
@@ -602,6 +643,53 @@ async def resize_raises_and_checks_the_limits(s: Shell) -> None:
     assert _stats(pool, "pool_available") == [2]
     with pytest.raises(ValueError, match="max_size must be greater"):
         await s.call(pool.resize, 4, 2)
+
+
+@own
+async def resize_closes_what_is_beyond_the_limit_at_once_or_when_it_comes_back(s: Shell) -> None:
+    pool = await s.opened(min_size=4)
+    conns = [await s.call(pool.getconn) for _ in range(2)]
+    await s.call(pool.resize, 1, 1)
+    await s.settle()
+    assert _stats(pool, "pool_size", "pool_available") == [2, 0]
+    for conn in conns:
+        await s.call(pool.putconn, conn)
+    await s.settle()
+    assert _stats(pool, "pool_size", "pool_available") == [1, 1]
+
+
+@timeless
+async def methods_of_a_closed_pool_that_need_no_connection_do_nothing(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    await s.call(pool.close)
+    await s.call(pool.check)
+    await s.call(pool.drain)
+    await s.call(pool.resize, 1, 2)
+    assert pool.get_stats()["pool_max"] == pool.pop_stats()["pool_max"] == 2
+    await s.settle()
+    assert len(s.made) == 1
+
+
+@timeless
+async def a_commit_that_fails_is_told_and_its_connection_replaced(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+
+    def dies(conn: Any) -> None:
+        conn.begin()
+        conn.is_dead = True
+
+    with pytest.raises(OSError, match="unexpectedly"):
+        await s.use(pool, dies)
+    await s.settle()
+    assert _stats(pool, "returns_bad", "pool_available", "connections_num") == [1, 1, 2]
+
+
+@timeless
+async def a_block_whose_connection_was_lost_in_it_ends_without_a_word(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    await s.use(pool, lambda conn: conn._closed())
+    await s.settle()
+    assert _stats(pool, "returns_bad", "pool_available", "connections_num") == [1, 1, 2]
 
 
 @timeless

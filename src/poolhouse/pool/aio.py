@@ -229,6 +229,8 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
     async def close(self, timeout: float = 5.0) -> None:
         """See `ConnectionPool.close`."""
+        if not (self._core.is_open or self._core.was_closed or self._opens_itself):
+            return
         self._opens_itself = False
         if self._core.was_closed:
             # What blocks had that were never left.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.pool.aio_work import AsyncWork
 from poolhouse.pool.alarm import Alarm
+from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.hooks import tell
@@ -282,6 +283,10 @@ class AsyncClients(BasePool, Generic[ACT]):
             raise error
         if conn is None:
             waiter.slot = None
+        elif self._core.vet(slot, self._now()) is Vet.CHECK:
+            conn = await self._vetted(waiter, slot, Vet.CHECK, deadline)
+            if conn is None:  # A check that fails always must not make the client connect as fast as it can.
+                await asyncio.sleep(max(0.0, min(PROBE_PAUSE, deadline - self._now())))
         return conn
 
     async def _connect_for(self, waiter: Waiter, slot: Slot, deadline: float) -> tuple[BaseException | None, Any]:

@@ -191,6 +191,8 @@ class ConnectionPool(Clients[CT]):
         Args:
             timeout: How long to wait for the background threads to end, in seconds; 0 for not at all.
         """
+        if not (self._core.is_open or self._core.was_closed or self._opens_itself):
+            return  # It has not been opened, and still may be.
         self._warns_of_implicit_open = self._opens_itself = False
         if self._core.was_closed:
             # What came back since, and what blocks had that were never left.

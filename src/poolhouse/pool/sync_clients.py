@@ -9,6 +9,7 @@ from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.meter.meter import BATCH
+from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
 from poolhouse.pool.crew import Crew, Turn
@@ -341,6 +342,10 @@ class Clients(BasePool, Generic[CT]):
         conn = connect() if errand is None else errand.result()
         if conn is None:
             waiter.slot = None
+        elif self._core.vet(slot, self._now()) is Vet.CHECK:
+            conn = self._vetted(waiter, slot, Vet.CHECK, deadline)
+            if conn is None:  # A check that fails always must not make the client connect as fast as it can.
+                parker.park(min(PROBE_PAUSE, deadline - self._now()))
         return conn
 
     def _connect_for(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
