@@ -4,12 +4,17 @@ import io
 import re
 import socketserver
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from poolhouse.clock import SystemClock
+from poolhouse.pool import ConnectionPool, NullConnectionPool
+from poolhouse.pool.drivers.protocol import UNTOLD
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 REFERENCE = HOWTO.parent / "reference"
@@ -45,6 +50,8 @@ class Lines(socketserver.StreamRequestHandler):
                 committed |= pending
             elif word == "get":
                 answer = committed.get(rest[0], "nothing")
+            elif word == "hang":
+                continue
             self.wfile.write(f"{answer}\n".encode())
 
 
@@ -66,8 +73,6 @@ def test_the_driver_of_the_page_works(lines: socketserver.ThreadingTCPServer) ->
     printed(driver, names)
     assert printed(use.replace("4000", str(lines.server_address[1])), names) == "hello\n"
     # One that ends by an exception has not committed.
-    from poolhouse.pool import ConnectionPool
-
     with ConnectionPool(
         f"127.0.0.1:{lines.server_address[1]}", driver=names["LineDriver"](), min_size=1, open=True
     ) as pool:
@@ -92,6 +97,132 @@ def test_the_methods_of_the_page_are_those_of_the_protocol() -> None:
     told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     methods = {name for base in Driver.__mro__ for name in vars(base) if callable(getattr(base, name))}
     assert told == {name for name in methods if not name.startswith("_") and name != "register"}
+
+
+class Witness:
+    """A driver that is asked by others, and tells who called which of its methods."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self.calls: list[tuple[str, threading.Thread]] = []
+        self.status: Callable[[Any], int] = driver.status
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._driver, name)
+        if not callable(attribute) or isinstance(attribute, type):
+            return attribute
+
+        def call(*arguments: Any) -> Any:
+            self.calls.append((name, threading.current_thread()))
+            return attribute(*arguments)
+
+        return call
+
+    def callers(self) -> dict[str, set[str]]:
+        """Who called what since the last look: the test's own thread is the ``client``."""
+        calls, self.calls = self.calls, []
+        who: dict[str, set[str]] = {}
+        for name, thread in calls:
+            is_mine = thread is threading.current_thread()
+            who.setdefault(name, set()).add("client" if is_mine else thread.name.rstrip("0123456789-"))
+        return who
+
+
+class Clock(SystemClock):
+    """The system's clocks, some time ahead."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:  # type: ignore[override]
+        return time.monotonic() + self.ahead
+
+
+def test_the_methods_of_a_driver_are_called_by_whom_the_page_says(lines: socketserver.ThreadingTCPServer) -> None:
+    names: dict[str, Any] = {"__name__": "page"}
+    printed(code(HOWTO / "writing-a-driver.md")[0], names)
+    address = f"127.0.0.1:{lines.server_address[1]}"
+    driver, clock = Witness(names["LineDriver"]()), Clock()
+    with ConnectionPool(address, driver=driver, min_size=1, name="p", clock=clock, open=True) as pool:
+        pool.wait()
+        assert driver.callers() == {"connect": {"p-connect"}}
+        with pool.connection() as line:
+            line.begin()
+        assert driver.callers() == {"commit": {"client"}}
+        with pytest.raises(ValueError), pool.connection() as line:
+            line.begin()
+            raise ValueError
+        assert driver.callers() == {"rollback": {"client"}}
+        line = pool.getconn()
+        line.begin()
+        pool.putconn(line)
+        pool.putconn(pool.getconn())
+        assert driver.callers() == {"rollback": {"p-return"}}
+        clock.ahead += 1.0
+        pool.putconn(pool.getconn())
+        assert driver.callers() == {"fileno": {"client"}}
+        pool.check()
+        assert driver.callers() == {"probe": {"client"}}
+        line = pool.getconn()
+        with pytest.raises(ConnectionError):
+            driver._driver.abort(line)
+            line.ask("ping")
+        pool.putconn(line)
+        pool.wait()
+        pool.putconn(pool.getconn())
+        assert driver.callers() == {"close": {"client"}, "connect": {"p-connect"}}
+
+
+def test_a_driver_that_cannot_tell_the_state_has_each_return_rolled_back(
+    lines: socketserver.ThreadingTCPServer,
+) -> None:
+    names: dict[str, Any] = {"__name__": "page"}
+    printed(code(HOWTO / "writing-a-driver.md")[0], names)
+    driver = Witness(names["LineDriver"]())
+    driver.status = lambda conn: UNTOLD
+    with ConnectionPool(f"127.0.0.1:{lines.server_address[1]}", driver=driver, min_size=1, open=True) as pool:
+        for _ in range(3):
+            pool.putconn(pool.getconn())
+        line = pool.getconn()  # When it is there again, the last return is over.
+        assert [name for name, _ in driver.calls].count("rollback") == 3
+        pool.putconn(line)
+
+
+def test_a_driver_is_asked_to_abort_while_another_thread_is_in_a_call(
+    lines: socketserver.ThreadingTCPServer,
+) -> None:
+    names: dict[str, Any] = {"__name__": "page"}
+    printed(code(HOWTO / "writing-a-driver.md")[0], names)
+    driver = Witness(names["LineDriver"]())
+    with ConnectionPool(
+        f"127.0.0.1:{lines.server_address[1]}",
+        driver=driver,
+        check=lambda line: line.ask("hang"),
+        min_size=1,
+        name="p",
+        open=True,
+    ) as pool:
+        pool.wait()
+        with pytest.raises(ConnectionError, match="no connection after"):
+            pool.getconn(timeout=0.2)
+        aborts = [thread for name, thread in driver.calls if name == "abort"]
+        assert aborts
+        assert threading.current_thread() not in aborts
+
+
+def test_the_methods_of_a_driver_in_a_null_pool(lines: socketserver.ThreadingTCPServer) -> None:
+    names: dict[str, Any] = {"__name__": "page"}
+    printed(code(HOWTO / "writing-a-driver.md")[0], names)
+    driver = Witness(names["LineDriver"]())
+    with NullConnectionPool(f"127.0.0.1:{lines.server_address[1]}", driver=driver, name="p", open=True) as pool:
+        with pool.connection() as line:
+            assert line.ask("ping") == "ok"
+        assert driver.callers() == {"connect": {"p-connect"}, "close": {"client"}}
+        # Of a library whose connections only their own thread may use.
+        driver.is_thread_bound = True
+        with NullConnectionPool(f"127.0.0.1:{lines.server_address[1]}", driver=driver, open=True) as bound:
+            with bound.connection() as line:
+                assert line.ask("ping") == "ok"
+            assert driver.callers() == {"connect": {"client"}, "close": {"client"}}
 
 
 def test_the_examples_of_the_page_on_drivers_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,9 @@ of its own that the pool relies on: connections come in as arguments.
 
 Who calls what: all methods but `abort` only for a connection that nobody else uses at the time. `abort` is called
 by another thread, while a call on the connection is stuck.
+
+A driver may have one attribute more: `is_thread_bound`, true of a library whose connections only that thread may
+use that made them. In null pools its clients then connect by themselves.
 """
 
 from collections.abc import Mapping
