@@ -10,8 +10,8 @@ import heapq
 import statistics
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
 
 import _peers as peers
 from _measuring import (
@@ -32,7 +32,7 @@ CONNECTIONS = 4
 HOLD_S, SECONDS = 0.001, 1.0
 ROUNDS = 5
 
-TASKS, CONNECTIONS_OF_TASKS, TIMES = 1_000, 10, 10
+TASKS, CONNECTIONS_OF_TASKS, TIMES, ROUNDS_OF_TASKS = 1_000, 10, 10, 9
 
 
 class Queue(NamedTuple):
@@ -192,26 +192,35 @@ async def of_tasks() -> None:
         "connpool": peers.connpools_of_tasks,
     }
 
-    def run(make: Callable[[int], Awaitable[peers.Peer]]) -> Callable[[], Awaitable[Cost]]:
+    async def pairs(peer: peers.Peer) -> None:
+        get, put = peer.getconn, peer.putconn
+        for _ in range(TIMES):
+            conn = await get()
+            await asyncio.sleep(0)
+            await put(conn)
+
+    async def blocks(peer: peers.Peer) -> None:
+        for _ in range(TIMES):
+            async with peer.pool.connection():
+                await asyncio.sleep(0)
+
+    def run(
+        make: Callable[[int], Awaitable[peers.Peer]], client: Callable[[peers.Peer], Coroutine[Any, Any, None]]
+    ) -> Callable[[], Awaitable[Cost]]:
         async def crowd_of_tasks() -> Cost:
             peer = await make(CONNECTIONS_OF_TASKS)
-            get, put = peer.getconn, peer.putconn
-
-            async def client() -> None:
-                for _ in range(TIMES):
-                    conn = await get()
-                    await asyncio.sleep(0)
-                    await put(conn)
-
             with Stopwatch(TASKS * TIMES) as watch:
-                await asyncio.gather(*(client() for _ in range(TASKS)))
+                await asyncio.gather(*(client(peer) for _ in range(TASKS)))
             await peer.close()
             return watch.cost
 
         return crowd_of_tasks
 
-    runs = {name: run(make) for name, make in compared.items()}
-    show_costs(f"{TASKS:,} tasks on {CONNECTIONS_OF_TASKS}, no hold", await in_turns_of_tasks(runs, ROUNDS))
+    title = f"{TASKS:,} tasks on {CONNECTIONS_OF_TASKS}, no hold"
+    runs = {name: run(make, pairs) for name, make in compared.items()}
+    show_costs(f"{title}: getconn, putconn", await in_turns_of_tasks(runs, ROUNDS_OF_TASKS))
+    runs = {name: run(compared[name], blocks) for name in (OURS, "psycopg_pool", "connpool")}
+    show_costs(f"{title}: async with pool.connection()", await in_turns_of_tasks(runs, ROUNDS_OF_TASKS))
 
 
 def main() -> None:
