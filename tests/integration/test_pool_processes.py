@@ -433,15 +433,18 @@ def test_a_warning_of_a_long_hold_stops_nobody_though_garbage_is_collected_meanw
         from poolhouse.pool import ConnectionPool
         from poolhouse.pool.threads import LockParker
         from poolhouse.testing import FakeDriver
+        from support.waiting import wait_until
 
         warned = threading.Event()
         logging.getLogger("poolhouse.pool").addHandler(handler := logging.Handler())
         handler.emit = lambda record: (print(record.getMessage()), warned.set())
+        begun, ended = [], []
 
         def collecting(phase, info):
             # What needs the list of threads, as a finalizer or another thread may at that moment.
             if "poolhouse" in sys._getframe(1).f_code.co_filename:
-                _thread.start_new_thread(time.sleep, (0,))
+                begun.append(None)
+                _thread.start_new_thread(ended.append, (None,))
 
         with ConnectionPool(min_size=1, driver=FakeDriver(time.sleep, LockParker), hold_warning=0.05) as pool:
             with pool.connection():
@@ -449,6 +452,8 @@ def test_a_warning_of_a_long_hold_stops_nobody_though_garbage_is_collected_meanw
                 gc.set_threshold(1)
                 warned.wait(30)
             gc.callbacks.remove(collecting)
+        # CPython 3.11 may crash at its end where a thread has been begun and has not run yet.
+        wait_until(lambda: len(begun) == len(ended))
         """
     )
     assert "a connection has been held for" in printed
