@@ -262,6 +262,86 @@ def test_a_checkout_and_a_return_that_are_interrupted_anywhere_lose_nothing(
     assert _every_opcode(action) > 100
 
 
+class _Finalizing(_Striker):
+    """Runs a finalizer, at the n-th opcode, instead of raising."""
+
+    def __init__(self, at: int, finalizer: Callable[[], object]) -> None:
+        super().__init__(at)
+        self._finalizer = finalizer
+
+    def _count(self, code: CodeType, at: int) -> None:
+        _finalize(self, at, code)
+
+
+class _MonitoringFinalizing(_MonitoringStriker):
+    """The same; see `_MonitoringStriker`."""
+
+    def __init__(self, at: int, finalizer: Callable[[], object]) -> None:
+        super().__init__(at)
+        self._finalizer = finalizer
+
+    def _count(self, code: CodeType, at: int) -> None:
+        _finalize(self, at, code)
+
+
+def _finalize(striker: Any, at: int, code: CodeType) -> None:
+    striker.left -= 1
+    if striker.left < 0 and not striker.has_struck:
+        striker.has_struck = True
+        striker.stop()
+        striker._finalizer()
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_finalizer_that_returns_a_connection_may_run_anywhere(begins: bool) -> None:
+    """Python may run finalizers between any two instructions, and so in the middle of another return."""
+    for at in range(100_000):
+        is_over, problem = _finalized(at, begins=begins)
+        if is_over:
+            break
+        assert problem is None, problem
+    assert at > 200
+
+
+def _finalized(at: int, *, begins: bool) -> tuple[bool, str | None]:
+    """Return one connection `at` opcodes after the return of another, in a transaction or not, has begun."""
+    threads = VirtualThreads(VirtualClock())
+    served: list[FakeConnection] = []
+    problem: list[str] = []
+    strikers: list[_Striker] = []
+
+    def main() -> None:
+        driver = FakeDriver(threads.sleep, threads.parker)
+        pool = ConnectionPool(min_size=2, driver=driver, clock=threads.clock, threads=threads, open=True)
+        pool.wait()
+        mine, garbage = pool.getconn(), pool.getconn()
+        if begins:
+            mine.begin()
+
+        def client() -> None:
+            with pool.connection(timeout=60.0) as conn:
+                served.append(conn)
+
+        for _ in range(2):
+            threads.start(client, "client", is_daemon=False)
+        threads.sleep(1.0)
+        kind = _MonitoringFinalizing if sys.version_info >= (3, 13) else _Finalizing
+        striker = kind(at, lambda: pool.putconn(garbage))
+        strikers.append(striker)
+        striker.start()
+        pool.putconn(mine)
+        striker.stop()
+        if not striker.has_struck:
+            pool.putconn(garbage)
+        threads.sleep(1.0)
+        if len(served) != 2 or len({pool.getconn(timeout=1.0) for _ in range(2)}) != 2:
+            problem.append(f"at opcode {at}: served {served}, {pool}")
+        pool.close()
+
+    threads.run(main)
+    return not strikers[0].has_struck, (problem[0] if problem else None)
+
+
 class _When(_Striker):
     """Raises `Interrupt` at the first opcode at which something is true."""
 

@@ -49,7 +49,7 @@ class Turn:
     ) -> None:
         self._core = core
         #: Held for a few microseconds at a time, by whoever changes the core other than by `take` and `give`.
-        #: It is never taken twice; an RLock because that knows who has it.
+        #: It is never taken twice by one thread; an RLock because that knows who has it.
         self._lock = RLock()
         self._plan = plan
         self._wake_keeper = wake_keeper
@@ -58,7 +58,15 @@ class Turn:
         self._unfinished: deque[Callable[[], object]] = deque()
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `call`, a method of the core, returns."""
+        """What `call`, a method of the core, returns.
+
+        Raises:
+            RuntimeError: If it `is_mine` already.
+        """
+        if self.is_mine():
+            raise RuntimeError(
+                "a finalizer or signal handler came in the middle of a call of the pool that it called"
+            )
         core = self._core
         woken: list[Waiter] = core.woken
         try:
@@ -89,7 +97,7 @@ class Turn:
         """`PoolCore.line_up`. Returns False if nothing was done; else the waiter is woken when it is served."""
         core = self._core
         # Looked at before the lock is taken: whoever is served at once, or waits first, takes it once only.
-        if not core.waiters:
+        if not core.waiters or self.is_mine():
             return False
         try:
             with self._lock:
@@ -126,8 +134,17 @@ class Turn:
 
     def _release(self) -> None:
         # Between the body of `with` and the release an exception finds the lock still held.
-        if self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+        if self.is_mine():
             self._lock.release()
+
+    def is_mine(self) -> bool:
+        """Whether this thread is in the middle of a turn: now it is in a finalizer, or in a signal's handler."""
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # as threading.Condition does
+
+    def later(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Leave to the keeper what whoever comes in the middle of his own turn cannot have done."""
+        self._unfinished.append(partial(call, *args, **kwargs))
+        self._wake_keeper()
 
     def finish(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Have the core put right what an exception has left behind.

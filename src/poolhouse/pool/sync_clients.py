@@ -209,6 +209,9 @@ class Clients(BasePool, Generic[CT]):
             raise
 
     def _attend(self) -> None:
+        if self._turn.is_mine():
+            self._turn.later(self._core.attend, self._now())
+            return
         self._turn(self._core.attend, self._now())
         self._finish_closing()
 
@@ -387,10 +390,13 @@ class Clients(BasePool, Generic[CT]):
         core, status = self._core, self._status(conn)
         if self._marks and id(conn) in core.leases:
             conn._pool = None
-        now = self._now()
+        now, lease = self._now(), core.leases.get(id(conn))
+        if lease is not None and self._turn.is_mine():
+            # A finalizer may run anywhere, in the middle of what this thread does to the core, too.
+            self._turn.later(core.interrupted_give, conn, lease, now)
+            return
         if status == IDLE and self.hooks.released is None and self._turn.hand_over(conn, now):
             return
-        lease = core.leases.get(id(conn))
         try:
             try:
                 job = self._turn(core.put, conn, status, now, is_inline=self._reset_inline)

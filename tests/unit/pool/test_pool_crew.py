@@ -114,3 +114,19 @@ def test_a_check_that_an_exception_ends_leaves_no_deadline_to_the_next_client() 
         pool.close()
 
     run(main)
+
+
+def test_who_is_in_the_middle_of_a_call_of_the_pool_is_told_that_he_cannot_wait_for_it() -> None:
+    """A finalizer or a signal's handler would wait for a lock that its own thread has."""
+
+    def main(threads: Crowded, driver: FakeDriver) -> None:
+        pool = opened(threads, driver, min_size=1)
+        pool.wait()
+        conn = pool.getconn()
+        with pytest.raises(RuntimeError, match="in the middle of a call"):
+            pool._turn(pool.getconn)
+        pool.putconn(conn)
+        assert pool.getconn(timeout=0) is conn
+        pool.close()
+
+    run(main)
