@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import random
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 from poolhouse.errors import PoolError
 from poolhouse.pool import AsyncConnectionPool, AsyncNullConnectionPool, ConnectionPool, NullConnectionPool
+from poolhouse.pool.threads import SystemThreads
 from stress.driver import AsyncDriver, Conn, Driver, StressError
 
 #: How long a round goes on, in seconds, before it is looked at.
@@ -86,6 +88,22 @@ def _until(predicate: Callable[[], bool], what: Callable[[], str]) -> None:
 # -- Threads ----------------------------------------------------------------------------------------------------
 
 
+class Starts(SystemThreads):
+    """The operating system's threads, none of which is started while another is being struck.
+
+    CPython gives a thread that is being started the number of the one that starts it: what strikes a number may
+    hit a thread that has not begun, and whoever waits for it to begin waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def start(self, target: Callable[[], None], name: str) -> None:
+        """See `Threads.start`."""
+        with self.lock:
+            super().start(target, name)
+
+
 class Threads:
     """Threads on one pool, some of which are struck."""
 
@@ -93,8 +111,10 @@ class Threads:
         self.random = random.Random(seed)
         is_null = self.random.random() < 0.25
         self.driver = Driver(seed)
+        self.starts = Starts()
         self.pool: Any = (NullConnectionPool if is_null else ConnectionPool)(
             driver=self.driver,
+            threads=self.starts,
             check=self.random.choice([None, self.driver.probe]),
             reset=self.random.choice([None, self.driver.rollback]),
             **options(self.random, is_null=is_null),
@@ -116,12 +136,13 @@ class Threads:
             time.sleep(0.002)
             number = self.random.randrange(CLIENTS)
             # Half of the clients are left alone: what `getconn` has returned is theirs to lose.
-            # Each is struck once: what strikes in the handler of an earlier strike is nobody's promise.
+            # Each is struck once: what strikes in the first instructions of an earlier one's handler is lost.
             if number % 2 and clients[number] in self.may_be_struck:
                 self.may_be_struck.discard(clients[number])
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(clients[number].ident or 0), ctypes.py_object(Strike)
-                )
+                with self.starts.lock:
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(clients[number].ident or 0), ctypes.py_object(Strike)
+                    )
             for number, client in enumerate(clients):
                 if not client.is_alive():
                     clients[number] = self._client(number)
@@ -130,8 +151,10 @@ class Threads:
             self.pool.close()
         self.is_over = True
         for thread in (*upkeep, *clients):
-            thread.join(60)
-            assert not thread.is_alive(), f"{thread.name} hangs: {self.pool!r}"
+            thread.join(30)
+            if thread.is_alive():
+                faulthandler.dump_traceback()
+                raise AssertionError(f"{thread.name} ({thread.ident:#x}) hangs: {self.pool!r}")
         self._verify()
 
     def _client(self, number: int) -> threading.Thread:
@@ -139,9 +162,9 @@ class Threads:
         return threading.Thread(target=self._guarded, args=(client, number), name=f"client-{number}")
 
     def _guarded(self, body: Callable[[int], None], number: int) -> None:
-        # Not before: `Thread.start` waits for what a strike would leave out.
-        self.may_be_struck.add(threading.current_thread())
         try:
+            # Not before: `Thread.start` waits for what a strike would leave out.
+            self.may_be_struck.add(threading.current_thread())
             body(number)
         except Strike:
             return
@@ -227,6 +250,7 @@ class Threads:
         gc.collect()
         if not self.pool.closed:
             self.pool.resize(0, LARGEST)
+            self.pool.drain()  # It looks for blocks that nobody will leave.
             _until(lambda: not unsettled(self.pool, self.driver), lambda: unsettled(self.pool, self.driver))
             taken = {self.pool.getconn(timeout=10.0) for _ in range(LARGEST)}
             assert len(taken) == LARGEST
@@ -330,6 +354,7 @@ class Tasks:
         self.driver.is_good = True
         if not self.pool.closed:
             await self.pool.resize(0, LARGEST)
+            await self.pool.drain()  # It looks for blocks that nobody will leave.
             await _until_async(
                 lambda: not unsettled(self.pool, self.driver), lambda: unsettled(self.pool, self.driver)
             )
