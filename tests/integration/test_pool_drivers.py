@@ -3,9 +3,11 @@
 import asyncio
 import itertools
 import sqlite3
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ from poolhouse.pool import AsyncConnectionPool, ConnectionPool
 from support.asyncio_runs import run
 from support.mariadb import MariaDB
 from support.postgres import Postgres
+from support.programs import run as program_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "drivers.md"
 ENDS = ("block ends", "block ends by an exception", "`putconn`")
@@ -39,8 +42,8 @@ class Row(NamedTuple):
     is_kept: bool
 
 
-def rows() -> list[Row]:
-    """The table of the page."""
+def rows(*, on_any_python: bool = False) -> list[Row]:
+    """The table of the page, less what another Python is needed for."""
     lines = PAGE.read_text().splitlines()
     start = lines.index("| driver | statements | block ends | block ends by an exception | `putconn` |") + 2
     found = []
@@ -48,6 +51,8 @@ def rows() -> list[Row]:
         if not line:
             break
         driver, statements, *outcomes = (cell.strip() for cell in line.strip("|").split("|"))
+        if driver.endswith("(Python 3.12)") and sys.version_info < (3, 12) and not on_any_python:
+            continue
         wanted = tuple(statement.strip("` ") for statement in statements.split(","))
         found += [
             Row(driver, wanted, end, {"kept": True, "undone": False}[o])
@@ -104,6 +109,8 @@ POOLS: dict[str, Callable[[Servers], Any]] = {
     "psycopg, asyncio": partial(_psycopg, pool=AsyncConnectionPool),
     "sqlite3": _sqlite,
     "sqlite3, `isolation_level=None`": partial(_sqlite, isolation_level=None),
+    "sqlite3, `autocommit=False` (Python 3.12)": partial(_sqlite, autocommit=False),
+    "sqlite3, `autocommit=True` (Python 3.12)": partial(_sqlite, autocommit=True),
     "PyMySQL": _pymysql,
     "PyMySQL, `autocommit=True`": partial(_pymysql, autocommit=True),
     "psycopg2": _psycopg2,
@@ -112,6 +119,7 @@ POOLS: dict[str, Callable[[Servers], Any]] = {
     "asyncpg": _asyncpg,
     "aiosqlite": _aiosqlite,
     "aiosqlite, `isolation_level=None`": partial(_aiosqlite, isolation_level=None),
+    "aiosqlite, `autocommit=False` (Python 3.12)": partial(_aiosqlite, autocommit=False),
 }
 
 #: The words of the table as SQL; each end of each row works in a table of its own.
@@ -209,7 +217,7 @@ def test_what_becomes_of_a_transaction_is_what_the_page_says(
 
 
 def test_every_driver_of_the_page_is_tried() -> None:
-    assert {row.driver for row in rows()} == set(POOLS)
+    assert {row.driver for row in rows(on_any_python=True)} == set(POOLS)
 
 
 def test_a_transaction_that_asyncpg_was_left_in_is_not_the_next_clients(postgres: Postgres) -> None:
@@ -289,6 +297,29 @@ def test_a_class_of_asyncpgs_connections_decides_the_driver(postgres: Postgres) 
             assert await conn.fetchval("select 1") == 1
 
     run(main())
+
+
+@pytest.mark.parametrize("module", [pymysql, aiosqlite, unknown])
+def test_a_class_of_connections_is_refused_where_the_driver_takes_none(module: ModuleType) -> None:
+    pool_class = AsyncConnectionPool if module is aiosqlite else ConnectionPool
+    with pytest.raises(TypeError, match=f"connection_class: {module.__name__}.connect takes no class"):
+        pool_class("", driver=module, connection_class=Subclass, open=False)
+
+
+def test_a_pool_imports_its_own_driver_and_no_other() -> None:
+    program = """
+        import sqlite3, sys
+        import poolhouse
+        assert not any(name.partition(".")[0] in drivers for name in sys.modules)
+        with poolhouse.ConnectionPool(
+            ":memory:", driver=sqlite3, kwargs={"check_same_thread": False}, min_size=1, open=True
+        ) as pool, pool.connection():
+            print([name for name in drivers if name in sys.modules])
+        poolhouse.ConnectionPool(open=False)
+        print([name for name in drivers if name in sys.modules])
+        """
+    drivers = 'drivers = ["psycopg", "psycopg2", "pymysql", "asyncpg", "aiosqlite", "sqlalchemy"]'
+    assert program_run(f"{drivers}\n{dedent(program)}").splitlines() == ["[]", "['psycopg']"]
 
 
 @pytest.mark.parametrize(

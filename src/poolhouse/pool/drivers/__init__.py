@@ -44,7 +44,9 @@ def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: boo
     if (name in _FOR_ASYNCIO) != is_async:
         here, there = ("asyncio", "threads") if is_async else ("threads", "asyncio")
         raise TypeError(f"{name} is a driver for {there}, and this is a pool for {here}")
-    more = {_CLASS_ARGUMENT[name]: connection_class} if connection_class and name in _CLASS_ARGUMENT else {}
+    if connection_class is not None and name not in _CLASS_ARGUMENT:
+        raise TypeError(f"connection_class: {name}.connect takes no class of connections")
+    more = {} if connection_class is None else {_CLASS_ARGUMENT[name]: connection_class}
     # Imported at first use: a pool over one driver needs no other.
     if name == "asyncpg":
         from poolhouse.pool.drivers.asyncpg import AsyncpgDriver
