@@ -173,6 +173,82 @@ def test_a_child_that_leaves_its_parents_block_leaves_the_parents_transaction_al
     assert found == "(1,)"
 
 
+#: A table of which a commit, and a rollback, leaves nothing.
+VANISHING = "create temp table if not exists t (a int) on commit delete rows"
+
+
+@pytest.mark.parametrize("leaves", ["pass", "raise KeyError"], ids=["at its end", "by an exception"])
+@pytest.mark.parametrize("options", ["", "close_returns=True", "reset=print", "hold_warning=60.0"])
+def test_a_child_that_leaves_the_block_in_which_it_was_forked_ends_no_transaction(
+    leaves: str, options: str, postgres: Postgres
+) -> None:
+    printed = run(
+        f"""
+        import contextlib, logging, os, sys
+        from poolhouse.pool import ConnectionPool
+
+        logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+        pool = ConnectionPool(sys.argv[1], min_size=1, open=True, {options})
+        with contextlib.suppress(KeyError), pool.connection() as conn:
+            conn.execute({VANISHING!r})
+            conn.execute("insert into t values (1)")
+            child = os.fork()
+            if child == 0:
+                {leaves}
+            else:
+                assert os.waitpid(child, 0)[1] == 0
+                print("parent:", conn.execute("select count(*) from t").fetchone())
+        if child == 0:
+            sys.stdout.flush()
+            os._exit(0)
+        pool.close()
+        """,
+        postgres.conninfo,
+        options=FORKING,
+    )
+    lines = printed.splitlines()
+    assert "parent: (1,)" in lines
+    assert sum("taken before this process was forked" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("leaves", ["pass", "raise KeyError"], ids=["at its end", "by an exception"])
+def test_a_child_that_leaves_the_block_of_a_task_in_which_it_was_forked_ends_no_transaction(
+    leaves: str, postgres: Postgres
+) -> None:
+    printed = run(
+        f"""
+        import asyncio, contextlib, logging, os, sys
+        from poolhouse.pool import AsyncConnectionPool
+
+        logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+
+        async def main():
+            pool = AsyncConnectionPool(sys.argv[1], min_size=1, open=False)
+            await pool.open(wait=True)
+            with contextlib.suppress(KeyError):
+                async with pool.connection() as conn:
+                    await conn.execute({VANISHING!r})
+                    await conn.execute("insert into t values (1)")
+                    child = os.fork()
+                    if child == 0:
+                        {leaves}
+                    else:
+                        assert os.waitpid(child, 0)[1] == 0
+                        print("parent:", await (await conn.execute("select count(*) from t")).fetchone())
+            if child == 0:
+                sys.stdout.flush()
+                os._exit(0)
+            await pool.close()
+
+        asyncio.run(main())
+        """,
+        postgres.conninfo,
+        options=FORKING,
+    )
+    assert "parent: (1,)" in printed
+    assert printed.count("taken before this process was forked") == 1
+
+
 def test_a_forked_child_has_a_pool_for_asyncio_of_its_own_in_its_own_event_loop(postgres: Postgres) -> None:
     """Trap 56."""
     printed = run(
