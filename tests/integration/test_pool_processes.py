@@ -106,6 +106,49 @@ def test_children_of_a_preloaded_pool_do_not_share_connections(postgres: Postgre
     assert sum(map(len, backends)) == len(set().union(*backends))
 
 
+def test_a_forked_child_runs_a_loop_of_its_own_with_the_pool_of_its_parent(postgres: Postgres) -> None:
+    """Trap 56; psycopg#651: the pool opens itself anew in the child's event loop."""
+    printed = run(
+        """
+        import asyncio, gc, logging, os, sys
+        from poolhouse.pool import AsyncConnectionPool
+
+        logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+        pool = AsyncConnectionPool(sys.argv[1], min_size=2, open=False)
+        loop = asyncio.new_event_loop()
+        do = loop.run_until_complete
+        do(pool.open(wait=True))
+        mine = do(pool.getconn())
+        do(mine.execute("create temp table t (a int)"))
+
+        async def use():
+            async with pool.connection() as conn:
+                print("child has its own:", conn.info.backend_pid != mine.info.backend_pid)
+            await pool.putconn(mine)
+            await pool.close()
+
+        child = os.fork()
+        if not child:
+            asyncio.run(use())
+            gc.collect()
+            sys.exit()
+        assert os.waitpid(child, 0)[1] == 0
+        print(do(do(mine.execute("select count(*) from t")).fetchone()))
+        do(mine.commit())
+        do(pool.putconn(mine))
+        do(pool.close())
+        loop.close()
+        """,
+        postgres.conninfo,
+        options=(*FORKING, "-W", "ignore::ResourceWarning"),
+    )
+    own, warning, parents = printed.splitlines()
+    assert own == "child has its own: True"
+    assert warning.startswith("WARNING")
+    assert "taken before this process was forked" in warning
+    assert parents == "(0,)"
+
+
 FORKED_IN_A_BLOCK = """
     import contextlib, logging, os, sys
     from poolhouse.pool import ConnectionPool

@@ -8,6 +8,11 @@ from typing import Any
 
 import pytest
 
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.limits import FleetLimits
+from poolhouse.views.as_json import as_json
+from poolhouse.views.fleet_table import fleet_table
+from poolhouse.views.pool_table import POOL_TABLE
 from poolhouse.wire.message import ReportDatagram, decode_message
 from support.collectd import udp_socket
 from support.connmond import Connmond, Watcher, program
@@ -48,6 +53,18 @@ def test_the_pages_table_is_of_the_form_that_the_example_prints() -> None:
     (table,) = re.findall(r"\| size \|.*?\n\n", SIZE.read_text(), re.DOTALL)
     rows = [[float(cell) for cell in line.strip("|").split("|")] for line in table.splitlines()[2:] if line]
     assert [(len(row), row[0]) for row in rows] == [(5, 2), (5, 4), (5, 6), (5, 16)]
+
+
+def test_what_the_page_says_of_the_console_is_called_so_there() -> None:
+    section = SIZE.read_text().partition("## In the console")[2].partition("## ")[0]
+    columns = {column.heading for table in (fleet_table("program"), POOL_TABLE) for column in table.columns}
+    told = set(re.findall(r"`([A-Z][A-Z0-9/]+)`", section))
+    assert told == {"OUT/S", "USED/MAX", "PEAK", "WAIT99", "HOLD99", "MAX"}
+    assert told - columns == {"MAX"}, "a part of USED/MAX"
+    snapshot = Fleet(FleetLimits(), 0.0).snapshot(1.0, 1.0)
+    keys = set(re.findall(r"`([a-z]+_[a-z_0-9]+)`", section)) - {"hold_warning", "max_connections", "max_size"}
+    assert len(keys) == 3
+    assert keys <= as_json(snapshot)["fleet"].keys()
 
 
 @pytest.mark.parametrize("package", ["poolhouse", "psycopg_pool"])
