@@ -372,6 +372,7 @@ class _StruckAgain:
     def __init__(self, turn: Any, striker: _Striker) -> None:
         self._turn = turn
         self._striker = striker
+        self._is_first = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._turn(*args, **kwargs)
@@ -380,7 +381,9 @@ class _StruckAgain:
         return getattr(self._turn, name)
 
     def finish(self, *args: Any) -> None:
-        self._striker.start()
+        is_first, self._is_first = self._is_first, False
+        if is_first:
+            self._striker.start()
         self._turn.finish(*args)
 
 
