@@ -8,7 +8,7 @@ from threading import get_ident
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
-from poolhouse.pool.aio_work import AsyncWork
+from poolhouse.pool.aio_work import AsyncWork, Guard
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, describe, log_discarded, logger
@@ -230,27 +230,27 @@ class AsyncClients(BasePool, Generic[ACT]):
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
         task = asyncio.ensure_future(self._work.examine(conn, with_check=vet is Vet.CHECK))
-        guard = get_running_loop().call_later(deadline - self._now(), self._driver.abort, conn)
+        guard = Guard(self._driver.abort, conn, deadline - self._now(), task)
         try:
             await asyncio.shield(task)
+            if not guard.end():
+                raise TimeoutError("the check did not end in time")
         except asyncio.CancelledError:
             # The client is told at once; the check goes on, and who knows what it finds.
             self._core.take_over(waiter, self._now())
-            self._go_on(task, conn, lambda: self._checked_behind(slot, task, guard))
+            self._go_on(task, conn, lambda in_time: self._checked_behind(slot, task, guard.end() and in_time))
             raise
         except Exception as error:
-            guard.cancel()
+            guard.end()
             logger.warning("discarding broken connection: %s: %s", conn, describe(error))
             self._core.found_dead(waiter, error, self._now())
             self._settle()
             return None
-        guard.cancel()
         self._core.proven(slot, self._now())
         return conn
 
-    def _checked_behind(self, slot: Slot, task: asyncio.Task[None], guard: asyncio.TimerHandle) -> None:
-        guard.cancel()
-        is_alive = not task.cancelled() and task.exception() is None
+    def _checked_behind(self, slot: Slot, task: asyncio.Task[None], in_time: bool) -> None:
+        is_alive = in_time and not task.cancelled() and task.exception() is None
         self._core.probed(slot, is_alive, self._now())
         self._settle()
 
@@ -330,7 +330,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             try:
                 await asyncio.shield(task)
             except asyncio.CancelledError:
-                self._go_on(task, conn, lambda: self._put_behind(conn))
+                self._go_on(task, conn, lambda in_time: self._put_behind(conn, is_cut=not in_time))
                 raise
             except Exception as error:
                 if exc_type is None:
@@ -354,10 +354,12 @@ class AsyncClients(BasePool, Generic[ACT]):
             await self._shielded(self._work.restore(job), conn)
             self._settle()
 
-    def _put(self, conn: Any, *, is_expected: bool = False, is_inline: bool = False) -> Close | Return | None:
+    def _put(
+        self, conn: Any, *, is_expected: bool = False, is_inline: bool = False, is_cut: bool = False
+    ) -> Close | Return | None:
         """Give the connection to the core; what is left to do."""
         now, lease = self._now(), self._core.leases.get(id(conn))
-        status = self._status(conn)
+        status = BROKEN if is_cut else self._status(conn)
         if self._marks and lease is not None:
             conn._pool = None
         try:
@@ -371,9 +373,9 @@ class AsyncClients(BasePool, Generic[ACT]):
             log_discarded(conn, status)
         return job
 
-    def _put_behind(self, conn: Any) -> None:
+    def _put_behind(self, conn: Any, *, is_cut: bool = False) -> None:
         """Give the connection back without waiting: its client was cancelled, or has an error to raise."""
-        job = self._put(conn, is_expected=True)
+        job = self._put(conn, is_expected=True, is_cut=is_cut)
         if isinstance(job, Close):
             self._core.post(job)
             self._settle()
@@ -384,23 +386,28 @@ class AsyncClients(BasePool, Generic[ACT]):
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._go_on(task, conn, self._settle)
+            self._go_on(task, conn, lambda in_time: self._settle())
             raise
 
-    def _go_on(self, task: asyncio.Task[Any], conn: Any, then: Callable[[], object]) -> None:
+    def _go_on(self, task: asyncio.Task[Any], conn: Any, then: Callable[[bool], object]) -> None:
         """Let a task end behind its client, and do something afterwards.
 
         Nobody waits for it any more, and nobody else would end it: its connection is cut after `PROBE_LIMIT`.
+
+        Args:
+            task: The task.
+            conn: The connection that it uses.
+            then: What follows; it is told whether the task was in time.
         """
         self._behind[task] = conn
-        guard = get_running_loop().call_later(PROBE_LIMIT, self._driver.abort, conn)
+        guard = Guard(self._driver.abort, conn, PROBE_LIMIT, task)
 
         def done(_: object) -> None:
-            guard.cancel()
+            in_time = guard.end()
             del self._behind[task]
             if not task.cancelled() and (error := task.exception()) is not None:
                 logger.warning("pool %r: after its client was cancelled: %s", self.name, describe(error))
-            then()
+            then(in_time)
 
         task.add_done_callback(done)
 

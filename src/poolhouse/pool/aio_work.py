@@ -19,6 +19,35 @@ async def _result(value: Any) -> Any:
     return await value if isawaitable(value) else value
 
 
+class Guard:
+    """Cuts a connection off unless the call on it is over in time."""
+
+    def __init__(
+        self, abort: Callable[[Any], object], conn: Any, seconds: float, task: "asyncio.Task[Any] | None" = None
+    ) -> None:
+        """Begin.
+
+        Args:
+            abort: The driver's.
+            conn: The connection.
+            seconds: How long the call may last.
+            task: What calls; once it is done the connection may be somebody else's.
+        """
+        self._has_cut = False
+        self._abort, self._conn, self._task = abort, conn, task
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._cut)
+
+    def _cut(self) -> None:
+        if self._task is None or not self._task.done():
+            self._has_cut = True
+            self._abort(self._conn)
+
+    def end(self) -> bool:
+        """The call is over. Returns whether it was in time: what it got in the same moment is of no use."""
+        self._timer.cancel()
+        return not self._has_cut
+
+
 class AsyncWork:
     """See `Work`."""
 
@@ -105,21 +134,21 @@ class AsyncWork:
 
     async def _probe(self, job: Probe) -> None:
         conn, is_alive = job.slot.conn, False
-        guard = asyncio.get_running_loop().call_later(PROBE_LIMIT, self._driver.abort, conn)
+        guard = Guard(self._driver.abort, conn, PROBE_LIMIT)
         try:
             is_alive = await self.is_alive(conn)
         finally:
-            guard.cancel()
+            is_alive = guard.end() and is_alive
             self.core.probed(job.slot, is_alive, self._now())
 
     async def restore(self, job: Return) -> None:
         """See `Work.restore`."""
         conn, is_good = job.slot.conn, False
-        guard = asyncio.get_running_loop().call_later(RETURN_LIMIT, self._driver.abort, conn)
+        guard = Guard(self._driver.abort, conn, RETURN_LIMIT)
         try:
             is_good = await self._is_restored(conn, job)
         finally:
-            guard.cancel()
+            is_good = guard.end() and is_good
             self.core.returned(job.slot, is_good, self._now())
 
     async def _is_restored(self, conn: Any, job: Return) -> bool:

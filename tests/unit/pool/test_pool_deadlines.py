@@ -9,6 +9,7 @@ import pytest
 
 from poolhouse.errors import PoolClosed, PoolTimeout
 from poolhouse.pool.aio import AsyncConnectionPool, AsyncNullConnectionPool
+from poolhouse.pool.status import IDLE
 from poolhouse.pool.sync import ConnectionPool, NullConnectionPool
 from poolhouse.testing import AsyncFakeDriver, Does, FakeConnection, FakeDriver, VirtualClock, VirtualThreads, run
 
@@ -177,6 +178,75 @@ def test_rollbacks_of_tasks_that_never_end_do_not_keep_others_from_coming_back()
         await asyncio.sleep(2.0)
         assert pool.get_stats()["pool_available"] == 2
         assert [conn.calls for conn in conns] == [["rollback", "abort", "close"], ["rollback"]]
+        await pool.close()
+
+    run(main(), clock)
+
+
+@pytest.mark.parametrize("takes", [0.999, 1.0, 1.001])
+def test_a_check_that_ends_in_the_moment_in_which_it_is_cut_off_is_not_served(takes: float) -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+        # As with psycopg, whose connections do not know at once that they have been cut.
+        driver.abort = lambda conn: conn.calls.append("abort")  # type: ignore[method-assign,assignment]
+
+        async def check(conn: FakeConnection) -> None:
+            await asyncio.sleep(takes)
+
+        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(
+            driver=driver, clock=clock, min_size=1, check=check, open=False
+        )
+        await pool.open(wait=True)
+        try:
+            conn = await pool.getconn(timeout=1.0)
+        except PoolTimeout:
+            assert "abort" in driver.connections[0].calls
+        else:
+            assert "abort" not in conn.calls
+            await pool.putconn(conn)
+        await pool.close()
+
+    run(main(), clock)
+
+
+@pytest.mark.parametrize("takes", [4.999, 5.0, 5.001])
+@pytest.mark.parametrize("call", ["commit", "probe"])
+def test_what_ends_behind_a_cancelled_task_in_the_moment_in_which_it_is_cut_off_is_not_served(
+    call: str, takes: float
+) -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+
+        async def slowly(conn: FakeConnection) -> None:
+            conn.calls.append(call)
+            await asyncio.sleep(takes)
+            conn.status = IDLE
+
+        setattr(driver, call, slowly)
+        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(
+            driver=driver, clock=clock, min_size=1, check=slowly if call == "probe" else None, open=False
+        )
+        await pool.open(wait=True)
+
+        async def use() -> None:
+            async with pool.connection() as conn:
+                conn.begin()
+
+        task = asyncio.ensure_future(use())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(6.0)
+        assert pool.get_stats()["pool_available"] == 1
+        first = driver.connections[0]
+        assert first.is_closed == ("abort" in first.calls)
+        assert call in first.calls
         await pool.close()
 
     run(main(), clock)
