@@ -108,17 +108,20 @@ class Upkeep(Serving):
         return bool(self._lanes[lane]) or (lane is CONNECT and self._connects_wanted(now) > 0)
 
     def next_job(self, lane: Lane, now: float) -> Job | None:
-        """The next thing to do in a lane; ``None`` if there is nothing at present."""
-        if self._lanes[lane]:
+        """The next thing to do in a lane; ``None`` if there is nothing at present.
+
+        One connect goes before all probes: those may wait for sessions that a failover has left without a word,
+        where the new server would accept at once. Further ones come after: most often a probe is answered sooner.
+        """
+        is_connect = lane is CONNECT and self._connects_wanted(now) > 0
+        if self._lanes[lane] and (self.connecting or not is_connect):
             job = self._lanes[lane].popleft()
             if isinstance(job, (Return, Probe)):
                 # The worker's own: no exception that strikes late in the call which left the job is about it.
                 self._work_on(job.slot, now)
                 self.worked_on.add(job.slot)
             return job
-        if lane is CONNECT and self._connects_wanted(now) > 0:
-            return Connect(self._new_slot())
-        return None
+        return Connect(self._new_slot()) if is_connect else None
 
     def connected(
         self, slot: Slot, conn: Any, took: float, now: float, waiter: Waiter | None = None
