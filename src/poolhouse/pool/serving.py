@@ -297,7 +297,7 @@ class Serving(Ledger):
             self._work_on(lease[0], now)
             self._lanes[RETURN].append(Return(lease[0], roll_back=True))
         self._recover(now)
-        self._pump(now)
+        self.attend(now)
 
     def reclaim(self, now: float) -> None:
         """Take back what blocks have that are no more."""
