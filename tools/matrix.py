@@ -32,17 +32,21 @@ DRIVER_SUITES = [
     "tests/integration/test_pool_failing_connects.py",
     "tests/integration/test_pool_processes.py",
     "tests/integration/test_pool_psycopg_reports.py",
+    "tests/integration/test_pool_gevent.py",
 ]
 WHOLE = ["tests", "--doctest-modules", "src/poolhouse"]
 #: Two tests at a time, those of a file one after the other.
 IN_TURNS = ["--numprocesses=2", "--dist=loadfile"]
-#: What Python warns of at a fork, and how an interpreter ends, differ between versions.
+#: What Python warns of at a fork, how an interpreter ends, and where frames of greenlets lie, differ.
 PROCESS_SUITES = [
     "tests/integration/test_pool_interrupts.py",
     "tests/integration/test_report_processes.py",
     "tests/integration/test_pool_drivers.py",
     "tests/integration/test_pool_outages.py",
     "tests/integration/test_pool_processes.py",
+    "tests/integration/test_pool_gevent.py",
+    "tests/integration/test_sqlalchemy_pool_holders.py",
+    "tests/integration/test_sqlalchemy_pool_fork.py",
 ]
 SQLALCHEMY_SUITES = ["tests/unit/instrumentation", "tests/integration/test_sqlalchemy*.py"]
 

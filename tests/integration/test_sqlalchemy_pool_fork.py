@@ -153,3 +153,46 @@ def test_the_engine_may_be_disposed_without_closing_as_sqlalchemy_advises(postgr
         options=FORKING,
     )
     assert printed == "0\n"
+
+
+def test_in_a_child_our_plugin_measures_what_is_the_childs(postgres: Postgres) -> None:
+    printed = run(
+        """
+    import logging, os, sys
+    from sqlalchemy import create_engine, text
+    from poolhouse.instrumentation.watch import _watches
+    from poolhouse.pool.sqlalchemy import FairQueuePool
+
+    logging.getLogger("poolhouse").addHandler(logging.NullHandler())
+    engine = create_engine(
+        sys.argv[1], poolclass=FairQueuePool, plugins=["collectd"], collectd_host="127.0.0.1", future=True
+    )
+    def figures():
+        reading = _watches[engine.pool].read(1)
+        return reading.gauges.idle, reading.gauges.used, reading.counters.checkouts, reading.counters.connects
+
+    with engine.connect() as idle, engine.connect() as other:
+        pass
+    with engine.connect() as held:
+        child = os.fork()
+        if not child:
+            print("child", figures())
+            with engine.connect() as mine:
+                mine.execute(text("select 1"))
+                print("child", figures())
+            held.close()
+            print("child", figures(), flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        print("parent", figures())
+    engine.dispose()
+""",
+        postgres.url.replace("postgresql", "postgresql+psycopg2"),
+        options=FORKING,
+    )
+    assert printed.splitlines() == [
+        "child (0, 0, 0, 0)",
+        "child (0, 1, 1, 1)",
+        "child (1, 0, 1, 1)",
+        "parent (1, 1, 3, 2)",
+    ]
