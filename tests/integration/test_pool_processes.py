@@ -464,6 +464,28 @@ UNCLOSED_ASYNC = """
     asyncio.run(main())
     """
 
+#: Connects that nobody waits for any more are under way at the end: in workers, beside a client, in tasks.
+UNCLOSED_WHILE_CONNECTING = """
+    import asyncio, socket
+    from poolhouse import AsyncNullConnectionPool, ConnectionPool, NullConnectionPool, PoolTimeout
+    listener = socket.create_server(("127.0.0.1", 0))
+    silent = f"host=127.0.0.1 port={listener.getsockname()[1]} user=postgres sslmode=disable gssencmode=disable"
+    pools = [ConnectionPool(silent, min_size=2, open=True), NullConnectionPool(silent, open=True)]
+    async def main():
+        pool = AsyncNullConnectionPool(silent, open=False)
+        await pool.open()
+        try:
+            await pool.getconn(timeout=0.1)
+        except PoolTimeout:
+            print((1,))
+    for pool in pools:
+        try:
+            pool.getconn(timeout=0.1)
+        except PoolTimeout:
+            pass
+    asyncio.run(main())
+    """
+
 UNCLOSED_AIOSQLITE = """
     import asyncio, sys
     import aiosqlite
@@ -522,6 +544,7 @@ UNCLOSED_SQLALCHEMY = """
         pytest.param(UNCLOSED_IN_LOCALS, id="checked out"),
         pytest.param(UNCLOSED_WITHOUT_A_SERVER, id="without a server"),
         pytest.param(UNCLOSED_WITH_CLIENTS, id="with clients that work and wait"),
+        pytest.param(UNCLOSED_WHILE_CONNECTING, id="while connecting"),
         pytest.param(UNCLOSED_ASYNC, id="asyncio"),
         pytest.param(UNCLOSED_AIOSQLITE, id="aiosqlite"),
         pytest.param(UNCLOSED_ASYNCPG, id="asyncpg"),

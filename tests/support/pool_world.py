@@ -250,7 +250,10 @@ class World:
         for waiters in (self.queued, self.vetting):
             if waiters and self.random.random() < 0.5:
                 waiter = waiters.pop(self.random.randrange(len(waiters)))
+                slot = waiter.slot
                 self.core.abandon(waiter, self.now)
+                if slot is not None and slot.conn is None and self.random.random() < 0.5:
+                    self.running.append(Connect(slot))  # Somebody goes on connecting for it.
 
     def begin_job(self) -> None:
         lane = self.random.choice(list(Lane))
