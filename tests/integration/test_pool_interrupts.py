@@ -186,8 +186,12 @@ def _struck(action: Callable[[ConnectionPool[FakeConnection]], object], at: int)
             held = leased
         if place and held != leased:
             problem.append((place, f"{pool}: held {held}, leased {leased}"))
-        for conn in leased:
-            pool.putconn(conn)
+        for slot, _, code, *_ in [*core.leases.values()]:
+            if code is not None:
+                pool.putconn(slot.conn)
+        threads.sleep(1.0)
+        if wrong := _wrong_books(pool):
+            problem.append((place, f"{pool}: {wrong}"))
         try:
             taken = {pool.getconn(timeout=1.0) for _ in range(2)}
         except PoolTimeout as error:
@@ -199,6 +203,18 @@ def _struck(action: Callable[[ConnectionPool[FakeConnection]], object], at: int)
 
     threads.run(main)
     return striker.has_struck, (problem[0] if problem else None)
+
+
+def _wrong_books(pool: ConnectionPool[FakeConnection]) -> str:
+    """What the pool believes although nobody has, or does, anything; empty if nothing is wrong."""
+    core = pool._core
+    strangers = {key: lease for key, lease in core.leases.items() if key not in core.slots}
+    if strangers or core.used:
+        return f"leases of the closed {strangers}, used {core.used}"
+    if core.working or core.worked_on or core.connecting or core.waiters:
+        return f"working {core.working}, connecting {core.connecting}, waiting {len(core.waiters)}"
+    stale = sum(slot.generation != core.generation for slot in core.slots.values())
+    return f"stale {core._stale}, but {stale} are" if core._stale != stale else ""
 
 
 def _use(pool: ConnectionPool[FakeConnection]) -> None:
@@ -238,7 +254,24 @@ def _use_null_that_cannot_connect(pool: ConnectionPool[FakeConnection]) -> None:
     _use(pool)
 
 
+def _put_broken(pool: ConnectionPool[FakeConnection]) -> None:
+    conn = pool.getconn()
+    pool._driver.abort(conn)
+    pool.putconn(conn)
+
+
+def _use_after_the_server_was_gone(pool: ConnectionPool[FakeConnection]) -> None:
+    for slot in pool._core.slots.values():
+        pool._driver.abort(slot.conn)
+    _use_after_a_while(pool)
+
+
+def _drain(pool: ConnectionPool[FakeConnection]) -> None:
+    pool.drain()
+
+
 def _check(pool: ConnectionPool[FakeConnection]) -> None:
+    pool._driver.abort(next(iter(pool._core.slots.values())).conn)
     pool.check()
 
 
@@ -246,6 +279,9 @@ def _check(pool: ConnectionPool[FakeConnection]) -> None:
     "action",
     [
         _check,
+        _drain,
+        _put_broken,
+        _use_after_the_server_was_gone,
         _use_null,
         _use_null_that_cannot_connect,
         _put_to_be_reset,

@@ -38,7 +38,7 @@ class Turn:
     whoever was to be woken is.
     """
 
-    __slots__ = ("_core", "_lock", "_plan", "_tell", "_unfinished", "_wake_keeper")
+    __slots__ = ("_core", "_lock", "_plan", "_tell", "_unfinished", "_wake_keeper", "is_struck")
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class Turn:
         self._plan = plan
         self._wake_keeper = wake_keeper
         self._tell = tell
+        #: An exception has ended a turn since the keeper last looked.
+        self.is_struck = False
         #: What `finish` was told and nobody has done yet.
         self._unfinished: deque[Callable[[], object]] = deque()
 
@@ -85,10 +87,12 @@ class Turn:
             if core.notices:
                 self._tell_notices()
         except BaseException:
-            # Clients may be woken twice, it does no harm; what workers are needed for, the keeper finds out.
+            # Clients may be woken twice, it does no harm; what is left half done, and what workers are needed for,
+            # the keeper finds out.
             self._release()
             for waiter in woken:
                 waiter.wake()
+            self.is_struck = True
             self._wake_keeper()
             raise
         return result
@@ -277,6 +281,9 @@ class Crew:
             try:
                 now = self._clock.monotonic()
                 self._abort_overdue(now)
+                if self.turn.is_struck:
+                    self.turn.is_struck = False
+                    self.turn(self._core.recover, now)
                 self.turn(self._tick_locked, now)
                 self._hire()
             except Exception:

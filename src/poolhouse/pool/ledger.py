@@ -354,7 +354,9 @@ class Ledger:
 
     def _discard(self, slot: Slot, reason: Reason) -> None:
         """Close, by a worker, a connection that this call owns."""
-        self._lanes[RETURN].append(self._retire(slot, reason))
+        # In this order: what an exception comes in between of is closed twice, not never.
+        self._lanes[RETURN].append(Close(slot.conn, reason))
+        self._retire(slot, reason)
 
     def _retire(self, slot: Slot, reason: Reason) -> Close:
         if reason in (Reason.SHRUNK, Reason.NOT_KEPT):
@@ -362,14 +364,15 @@ class Ledger:
         slot.is_closed = True
         slot.fit_until = 0
         self.has_new_deadline = True
-        if self.slots.pop(slot.key, None) is not None:
-            self._takes_of_the_closed += slot.takes
         self.leases.pop(slot.key, None)
         self.working.discard(slot)
         self.worked_on.discard(slot)
         self.suspects.discard(slot)
-        if slot.generation != self.generation:
-            self._stale -= 1
+        # Last, so that an exception that comes before leaves it where `_recover` finds it.
+        if self.slots.pop(slot.key, None) is not None:
+            self._takes_of_the_closed += slot.takes
+            if slot.generation != self.generation:
+                self._stale -= 1
         return Close(slot.conn, reason)
 
     def _probe_suspects(self, now: float) -> None:

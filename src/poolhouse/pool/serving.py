@@ -308,6 +308,11 @@ class Serving(Ledger):
                 self._work_on(lease[0], now)
                 self._lanes[RETURN].append(Return(lease[0], roll_back=True))
 
+    def recover(self, now: float) -> None:
+        """An exception ended some other call in the middle: put right what it has left."""
+        self._recover(now)
+        self._pump(now)
+
     def interrupted_work(self, stamp: float, now: float) -> None:
         """An exception ended a client's work on a connection (`put` inline, `claim_for_check`): a worker's now.
 
@@ -362,10 +367,10 @@ class Serving(Ledger):
     def _recover(self, now: float) -> None:
         """Find what an exception in the middle of a call has left.
 
-        Slots that have neither a lease nor a hint, or a lease whose waiter knows nothing of it; and clients that
-        have been given something and still sleep in the queue (to be woken twice does no harm). A thread on the
-        fast path may hold such a slot for an instant; claiming it is safe all the same: it then finds it leased,
-        or its hint is one too many.
+        Slots that have neither a lease nor a hint, or a lease whose waiter knows nothing of it, or are half
+        closed; and clients that have been given something and still sleep in the queue (to be woken twice does no
+        harm). A thread on the fast path may hold such a slot for an instant; claiming it is safe all the same: it
+        then finds it leased, or its hint is one too many.
         """
         for waiter in [waiter for waiter in self.waiters if waiter.is_answered]:
             self.woken.append(waiter)
@@ -375,6 +380,9 @@ class Serving(Ledger):
             self._lanes[RETURN].append(Return(slot, roll_back=True))
         hints = set(self.idle.copy())
         for slot in list(self.slots.values()):
+            if slot.is_closed:
+                self._discard(slot, Reason.LOST)
+                continue
             lease = self.leases.get(slot.key)
             if lease is None:
                 if slot in hints:
@@ -386,6 +394,7 @@ class Serving(Ledger):
                 continue
             self._work_on(slot, now)
             self._lanes[RETURN].append(Return(slot, roll_back=True))
+        self._stale = sum(slot.generation != self.generation for slot in self.slots.values())
 
     def _leave_queue(self, waiter: Waiter, now: float) -> None:
         if waiter in self.waiters:
