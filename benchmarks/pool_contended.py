@@ -22,6 +22,7 @@ from _measuring import (
     in_turns,
     in_turns_of_tasks,
     medians,
+    ratio,
     show_costs,
     show_table,
     together,
@@ -30,7 +31,7 @@ from _measuring import (
 THREADS = (8, 64)
 CONNECTIONS = 4
 HOLD_S, SECONDS = 0.001, 1.0
-ROUNDS = 5
+ROUNDS = 7
 
 TASKS, CONNECTIONS_OF_TASKS, TIMES, ROUNDS_OF_TASKS = 1_000, 10, 10, 9
 
@@ -157,6 +158,7 @@ def of_threads(clients: int) -> None:
             [
                 name,
                 f"{it.served:,.0f}",
+                f"{ratio(figures, name, 0):.2f} ×",
                 f"{it.of_ideal:.0%}",
                 f"{it.least:.0f} … {it.most:.0f}",
                 fairness,
@@ -170,6 +172,7 @@ def of_threads(clients: int) -> None:
         [
             f"{clients} threads on {CONNECTIONS}, {HOLD_S * 1000:g} ms holds",
             "a second",
+            "",
             "of ideal",
             "served each",
             "most : least",
