@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -79,10 +80,11 @@ def scoped(engine: Any) -> Iterator[None]:
     sessions.remove()
 
 
+WAYS = [engine_connect, engine_begin, raw_connection, pool_connect, session_execute, session_begin, scoped]
+
+
 @pytest.mark.parametrize("plugins", [[], ["collectd"]], ids=["", "measured"])
-@pytest.mark.parametrize(
-    "way", [engine_connect, engine_begin, raw_connection, pool_connect, session_execute, session_begin, scoped]
-)
+@pytest.mark.parametrize("way", WAYS)
 def test_each_way_to_a_connection_is_told_by_the_applications_line(
     way: Any, plugins: list[str], tmp_path: Path
 ) -> None:
@@ -96,6 +98,26 @@ def test_each_way_to_a_connection_is_told_by_the_applications_line(
         next(held, None)
         assert engine.pool.holders() == ()
     engine.dispose()
+
+
+def test_ways_may_alternate(engine: Any) -> None:
+    """What was found last is tried first, and must not be mistaken for what is asked for now."""
+    for way, after in itertools.product(WAYS, WAYS):
+        for each in (way, after, after):
+            held = each(engine)
+            next(held)
+            assert functions(engine.pool) == [each.__name__]
+            next(held, None)
+
+
+def test_two_lines_of_one_function_are_told_apart(engine: Any) -> None:
+    sites = set()
+    for _ in range(2):
+        with engine.connect():
+            sites.add(engine.pool.holders()[0].site)
+        with engine.connect():
+            sites.add(engine.pool.holders()[0].site)
+    assert len(sites) == 2
 
 
 async def async_connect(engine: Any) -> Any:

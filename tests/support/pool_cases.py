@@ -448,6 +448,36 @@ async def hooks_are_told_of_every_event(s: Shell) -> None:
 
 
 @own
+async def a_hook_may_use_the_pool_and_what_it_raises_changes_nothing(s: Shell) -> None:
+    told: list[str] = []
+
+    def hook(name: str) -> Callable[..., None]:
+        def look(*event: object) -> None:
+            # With the pool's lock held, this would never end.
+            told.append(name)
+            stats = pool.get_stats()
+            pool.holders()
+            assert stats["pool_size"] <= 1
+            raise ValueError(name)
+
+        return look
+
+    names = ("connected", "acquired", "released", "timed_out", "closed")
+    pool = s.pool(min_size=1, hooks=PoolHooks(**{name: hook(name) for name in names}))
+    await s.call(pool.open)
+    await s.call(pool.wait)
+    conn = await s.call(pool.getconn)
+    with pytest.raises(psycopg.OperationalError, match="no connection after"):
+        await s.call(pool.getconn, timeout=0.25)
+    conn._closed()
+    await s.call(pool.putconn, conn)
+    await s.settle()
+    await s.use(pool)
+    assert set(told) == set(names)
+    assert _stats(pool, "pool_size", "pool_available", "returns_bad") == [1, 1, 1]
+
+
+@own
 async def hooks_are_told_why_a_connection_is_closed(s: Shell) -> None:
     reasons: list[Reason] = []
     hooks = PoolHooks(closed=lambda conn, reason: reasons.append(reason))

@@ -73,7 +73,7 @@ class FairQueuePool(Pool):
         self._use_lifo = use_lifo
         #: What the pool has done, measured: waits, uses and connects as histograms; peaks; timeouts.
         self.meter = Meter()
-        self._call_sites = CallSites()
+        self._find_call_site = CallSites().find
         self._begin()
         _pools.add(self)
 
@@ -104,7 +104,7 @@ class FairQueuePool(Pool):
 
     def _do_get(self) -> Any:
         """A record for a caller of `connect`. An exception may strike anywhere: nothing stays with this call."""
-        code, instruction = self._call_sites.find() or self._call_site_elsewhere()
+        code, instruction = self._find_call_site() or self._call_site_elsewhere()
         core, began = self._core, monotonic()
         waiter: Waiter | None = None
         try:
