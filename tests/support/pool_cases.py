@@ -214,6 +214,16 @@ async def a_connection_can_be_given_back_once_only(s: Shell) -> None:
 
 
 @timeless
+async def what_is_no_connection_is_refused_in_the_same_words(s: Shell) -> None:
+    pool = await s.opened(min_size=1, name="mine")
+    for nothing in (None, object()):
+        with pytest.raises(
+            ValueError, match="can't return connection to pool 'mine', it doesn't come from any pool"
+        ):
+            await s.call(pool.putconn, nothing)
+
+
+@timeless
 async def another_pools_connection_is_refused(s: Shell) -> None:
     pool, other = await s.opened(min_size=1, name="mine"), await s.opened(min_size=1, name="other")
     conn = await s.call(other.getconn)

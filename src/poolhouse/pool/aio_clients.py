@@ -118,7 +118,12 @@ class AsyncClients(BasePool, Generic[ACT]):
     async def putconn(self, conn: ACT) -> None:
         """See `ConnectionPool.putconn`."""
         core = self._core
-        status = conn.pgconn.transaction_status if self._has_pgconn else self._status(conn)  # type: ignore[attr-defined]
+        try:
+            status = conn.pgconn.transaction_status if self._has_pgconn else self._status(conn)  # type: ignore[attr-defined]
+        except AttributeError:
+            if self._has_pgconn and not hasattr(conn, "pgconn"):
+                raise self._foreign(conn) from None
+            raise
         if not (status or core.attention):
             lease, now = core.leases.pop(id(conn), None), self._now
             if lease is not None:

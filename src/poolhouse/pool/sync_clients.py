@@ -202,6 +202,10 @@ class Clients(BasePool, Generic[CT]):
             # Known before anything happens, so that what happens to the connection later is not undone.
             lease = core.leases.get(id(conn))
             self._putconn_slowly(conn)
+        except AttributeError:
+            if self._has_pgconn and not hasattr(conn, "pgconn"):
+                raise self._foreign(conn) from None
+            raise
         except Exception:
             raise
         except BaseException:
