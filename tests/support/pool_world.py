@@ -84,6 +84,7 @@ class World:
         self.overtaking = self.random.choice([0.0, 0.02, 0.5])
         self.leases = self.core.leases = Leases(self)
         self.steps: Counter[str] = Counter()
+        self._weights = self._habits()
         self.open()
 
     def _options(self) -> PoolOptions:
@@ -95,7 +96,7 @@ class World:
             min_size=min_size,
             max_size=pick([0, 1, 3]) if is_null else max(1, min_size + pick([0, 0, 1, 3])),
             max_waiting=pick([0, 0, 2]),
-            max_lifetime=pick([3600.0, 20.0, 0.5]),
+            max_lifetime=pick([3600.0, 3600.0, 3600.0, 20.0, 0.5]),
             max_idle=pick([600.0, 5.0]),
             reconnect_timeout=pick([300.0, 4.0]),
             num_workers=pick([1, 3]),
@@ -107,6 +108,14 @@ class World:
             max_kept=0 if is_null else pick([None, None, 1]),
             connect_in_caller=is_null or is_caller,
         )
+
+    def _habits(self) -> list[float]:
+        """How often what happens in this world: each is different, so that in some of them nobody has to wait."""
+        demand = self.random.choice([0.02, 0.1, 1.0])
+        return [
+            weight * self.random.choice([0.2, 1.0, 1.0, 3.0]) * (demand if name in ("request", "line_up") else 1.0)
+            for name, weight in self.STEPS
+        ]
 
     def open(self) -> None:
         self.core.open(self.now)
@@ -124,8 +133,8 @@ class World:
         ("time_out", 3),
         ("leave_connect", 2),
         ("abandon", 2),
-        ("begin_job", 16),
-        ("finish_job", 16),
+        ("begin_job", 24),
+        ("finish_job", 24),
         ("pass_time", 10),
         ("drain", 0.3),
         ("resize", 0.5),
@@ -138,10 +147,14 @@ class World:
         ("close", 0.25),
     )
     NAMES = tuple(name for name, _ in STEPS)
-    WEIGHTS = tuple(weight for _, weight in STEPS)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the pool is closed and empty: nothing can happen any more."""
+        return self.core.was_closed and not (self.core.size or self.running or self.vetting or self.behind)
 
     def step(self) -> None:
-        name = self.random.choices(self.NAMES, self.WEIGHTS)[0]
+        name = self.random.choices(self.NAMES, self._weights)[0]
         self.steps[name] += 1
         getattr(self, name)()
         self.settle()
@@ -296,7 +309,7 @@ class World:
             self.hold(conn)
 
     def pass_time(self) -> None:
-        self.now += self.random.choice([0.0001, 0.05, 0.6, 2.0, 30.0])
+        self.now += self.random.choice([0.0001, 0.0001, 0.05, 0.05, 0.6, 2.0, 30.0])
         deadline = self.core.next_deadline(self.now)
         is_looking = self.core.is_open and self.now >= self.core._look_for_abandoned_at
         self.core.tick(self.now)
@@ -364,7 +377,7 @@ class World:
             del self.blocks[id(conn)]
 
     def server(self) -> None:
-        self.is_down = not self.is_down
+        self.is_down = not self.is_down and self.random.random() < 0.3
 
     def close(self) -> None:
         self.core.close(self.now)
@@ -425,6 +438,11 @@ class World:
             assert not counted[State.IDLE], "too large, and yet something is free"
         owned = [job.slot for job in self.running if isinstance(job, (Connect, Return, Probe))] + self.behind
         assert len(owned) == len(set(owned)), "two workers on one connection"
+        connecting = [job.slot for job in self.running if isinstance(job, Connect)]
+        connecting += [
+            waiter.slot for waiter in self.vetting if waiter.slot is not None and waiter.slot.conn is None
+        ]
+        assert core.connecting == {slot for slot in connecting if not slot.is_closed}, "nobody connects for it"
         assert core.worked_on == {slot for slot in owned if slot in core.working}
         for slot, state in states.items():
             if state is State.IDLE:
@@ -443,8 +461,11 @@ class World:
 
 
 def run(seed: int, steps: int) -> World:
-    """A world after `steps` steps."""
+    """A world after `steps` steps; where one is over another begins."""
     world = World(seed)
     for _ in range(steps):
+        if world.is_over:
+            done, world = world.steps, World(world.random.getrandbits(32))
+            world.steps = done
         world.step()
     return world
