@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,11 @@ import psycopg2
 import pymysql
 import pytest
 
+from poolhouse.clock import SystemClock
 from poolhouse.pool import AsyncConnectionPool, ConnectionPool
 from support.asyncio_runs import run
 from support.mariadb import MariaDB
-from support.postgres import Postgres
+from support.postgres import Postgres, postgres_server
 from support.programs import run as program_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "drivers.md"
@@ -266,6 +268,58 @@ def test_what_to_connect_to_may_stand_in_kwargs_alone(
                 await pool.wait(10)
 
     run(main())
+
+
+class Ahead(SystemClock):
+    """The system's clocks, some time ahead: a connection that was idle for half a second is looked at."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:  # type: ignore[override]
+        return time.monotonic() + self.ahead
+
+
+def test_a_connection_of_asyncpg_that_its_event_loop_knows_to_be_closed_is_not_served() -> None:
+    """It has no socket any more that could be looked at."""
+
+    async def main(server: Postgres) -> None:
+        clock = Ahead()
+        async with AsyncConnectionPool(server.url, driver=asyncpg, min_size=3, clock=clock, open=False) as pool:
+            await pool.wait()
+            lost = [slot.conn for slot in pool._core.slots.values()]
+            server.stop()
+            server.start()
+            deadline = time.monotonic() + 30
+            while not all(conn.is_closed() for conn in lost):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.001)
+            clock.ahead += 1.0
+            for _ in range(4):
+                async with pool.connection() as conn:
+                    assert await conn.fetchval("select 1") == 1
+            assert pool.get_stats()["connections_lost"] >= 1
+
+    with postgres_server() as server:
+        run(main(server))
+
+
+@pytest.mark.parametrize("name", ["psycopg", "psycopg2", "PyMySQL", "sqlite3"])
+def test_a_connection_that_somebody_closed_behind_the_pools_back_is_not_served(
+    name: str, postgres: Postgres, mariadb: MariaDB, tmp_path: Path
+) -> None:
+    pool = POOLS[name](Servers(postgres, mariadb, tmp_path / "file.db"))
+    pool._clock = clock = Ahead()
+    pool._now = clock.monotonic
+    with pool:
+        pool.wait()
+        conn = pool.getconn()
+        pool.putconn(conn)
+        conn.close()
+        clock.ahead += 1.0
+        with pool.connection() as other:
+            assert other is not conn
+            _execute(other, "select 1")
+        assert pool.get_stats()["connections_lost"] == 1
 
 
 class Subclass(sqlite3.Connection):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests
 from poolhouse.meter.meter import Meter
-from poolhouse.pool.core import ACTIVE, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
+from poolhouse.pool.core import ACTIVE, BROKEN, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.sockets import is_quiet
 from poolhouse.pool.holders import Holder, oldest_in_words, site_of
@@ -299,6 +299,9 @@ class BasePool:
     def _is_quiet(self, conn: Any) -> bool:
         """Whether a look at the socket gives no reason to ask the server."""
         try:
+            # What is closed has no socket any more either: asyncio tells a driver of it while nobody looks.
+            if self._status(conn) == BROKEN:
+                return False
             descriptor = self._driver.fileno(conn)
             return descriptor is None or is_quiet(descriptor)
         except Exception:  # Of any driver, which may not even have a socket any more.
