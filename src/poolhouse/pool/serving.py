@@ -156,7 +156,8 @@ class Serving(Ledger):
             elif slot.key not in self.slots:
                 slot.is_closed = True
         self._recover(now)
-        self._pump(now)
+        # Its `take` may have given back a slot that had to be looked at, to a pool that was closed meanwhile.
+        self.attend(now)
 
     def take_over(self, waiter: Waiter, now: float) -> Slot:
         """The client goes away in the middle of a check, which goes on behind it; to be answered by `probed`."""
@@ -282,7 +283,7 @@ class Serving(Ledger):
                 self._work_on(lease[0], now)
                 self._lanes[RETURN].append(Return(lease[0], roll_back=False))
         self._recover(now)
-        self._pump(now)
+        self.attend(now)
 
     def interrupted_give(self, conn: Any, lease: Lease | None, now: float) -> None:
         """An exception ended a return somewhere: finish it.

@@ -221,12 +221,13 @@ class Clients(BasePool, Generic[CT]):
 
     def _finish_closing(self) -> None:
         """Close what a closed pool has left: its workers may have gone."""
-        while jobs := self._turn(self._core.leftovers):
+        while self._core.was_closed and (jobs := self._turn(self._core.leftovers)):
             for job in jobs:
                 self._work.perform(job)
 
     def _undo_take(self, stamp: float) -> None:
         self._turn.finish(self._core.interrupted_take, stamp, self._now())
+        self._finish_closing()
 
     def _undo_give(self, conn: Any, lease: Lease | None) -> None:
         # Who has not even looked for his lease still has it.
@@ -272,6 +273,7 @@ class Clients(BasePool, Generic[CT]):
             return conn
         except BaseException:
             self._turn.finish(self._core.abandon, waiter, self._now())
+            self._finish_closing()
             raise
 
     def _wait_for(self, waiter: Waiter, parker: Any, deadline: float) -> Any:

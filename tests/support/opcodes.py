@@ -1,0 +1,105 @@
+"""Stopping a thread before each opcode of the pool in turn, to let something else happen there."""
+
+import dis
+import inspect
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from types import CodeType, FrameType
+from typing import Any, Self
+
+#: What runs in a client's thread.
+_MODULES = ("sync", "sync_clients", "ledger", "serving")
+_TOOL = 4
+
+
+class AtOpcode:
+    """Calls `act` once, before the n-th opcode that the pool executes in this thread where `may_act`.
+
+    By `sys.settrace`; on CPython 3.13, where that does not tell every opcode, by `sys.monitoring`.
+    """
+
+    def __init__(self, at: int, act: Callable[[], object], may_act: Callable[[], bool] = lambda: True) -> None:
+        self.has_acted = False
+        self._left = at
+        self._act = act
+        self._may_act = may_act
+        self._thread = 0
+
+    def __enter__(self) -> Self:
+        self._thread = threading.get_ident()
+        if sys.version_info >= (3, 13):
+            monitoring = sys.monitoring
+            monitoring.use_tool_id(_TOOL, "opcodes")
+            monitoring.register_callback(_TOOL, monitoring.events.INSTRUCTION, self._instruction)
+            for code in _codes():
+                monitoring.set_local_events(_TOOL, code, monitoring.events.INSTRUCTION)
+        else:
+            # CPython 3.12 looks when tracing begins whether any frame wants opcodes.
+            sys._getframe().f_trace_opcodes = True
+            sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if sys.version_info < (3, 13):
+            sys.settrace(None)
+        elif sys.monitoring.get_tool(_TOOL) is not None:
+            for code in _codes():
+                sys.monitoring.set_local_events(_TOOL, code, 0)
+            sys.monitoring.register_callback(_TOOL, sys.monitoring.events.INSTRUCTION, None)
+            sys.monitoring.free_tool_id(_TOOL)
+
+    def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code not in _codes():
+            return None
+        frame.f_trace_opcodes = True
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event == "opcode" and frame.f_lasti not in _second_halves(frame.f_code):
+            self._count()
+        return self._step
+
+    def _instruction(self, code: CodeType, at: int) -> None:
+        if threading.get_ident() == self._thread:
+            self._count()
+
+    def _count(self) -> None:
+        if self.has_acted or not self._may_act():
+            return
+        if self._left == 0:
+            self.has_acted = True
+            self._stop()
+            self._act()
+        self._left -= 1
+
+
+@cache
+def _second_halves(code: CodeType) -> frozenset[int]:
+    """Where no thread can be stopped: a call is two opcodes on CPython 3.11, the first for the second.
+
+    Whoever executes the same call between them may have it specialized, and the second does not fit the first.
+    """
+    if "PRECALL" not in dis.opmap:
+        return frozenset()
+    return frozenset(each.offset for each in dis.get_instructions(code) if each.opname == "CALL")
+
+
+@cache
+def _codes() -> frozenset[CodeType]:
+    """The code of every function of the classes in `_MODULES`."""
+    names = [f"poolhouse.pool.{name}" for name in _MODULES]
+    classes = [each for name in names for each in vars(import_module(name)).values() if inspect.isclass(each)]
+    functions = [
+        function
+        for each in classes
+        if each.__module__ in names
+        for function in vars(each).values()
+        if inspect.isfunction(function)
+    ]
+    return frozenset(function.__code__ for function in functions)
