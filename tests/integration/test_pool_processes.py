@@ -602,6 +602,53 @@ def test_a_warning_of_a_long_hold_stops_nobody_though_garbage_is_collected_meanw
     assert "MainThread is now at" in printed
 
 
+def test_a_warning_of_a_long_hold_looks_at_a_thread_that_runs_on_meanwhile() -> None:
+    """CPython 3.11 makes the objects of its frames one by one; a finalizer in between lets it leave them."""
+    printed = run(
+        """
+        import gc, itertools, sys, threading, time
+        from poolhouse.pool.slot import Slot
+        from poolhouse.pool.waiter import Waiter
+        from poolhouse.pool.whereabouts import where_now
+
+        is_over = False
+
+        def descend(depth):
+            return climb(depth - 1) if depth > 0 else 0
+
+        def climb(depth):
+            a = b = c = d = e = f = g = h = depth
+            return a + descend(depth - 1)
+
+        def work():
+            depth = 0
+            while not is_over:
+                depth = (depth + 37) % 300
+                descend(depth)
+
+        collections = itertools.count()
+
+        def collecting(phase, info):
+            # Not always, for that would take half a minute.
+            if "whereabouts" in sys._getframe(1).f_code.co_filename and next(collections) % 13 == 0:
+                time.sleep(0.0005)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        waiter = Waiter(print, work.__code__, 0, thread.ident, 0.0)
+        sys.setswitchinterval(1e-5)
+        gc.callbacks.append(collecting)
+        gc.set_threshold(1, 1000, 1000)
+        told = [where_now((Slot(0), 0.0, work.__code__, 0, waiter, False)) for _ in range(100)]
+        gc.callbacks.clear()
+        is_over = True
+        thread.join()
+        print(sum("is now at" in each for each in told))
+        """
+    )
+    assert printed == "100\n"
+
+
 def test_an_idle_pool_has_one_thread(postgres: Postgres) -> None:
     with ConnectionPool(postgres.conninfo, min_size=4, open=True) as pool:
         pool.wait()

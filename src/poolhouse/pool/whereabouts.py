@@ -4,13 +4,16 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from operator import call
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from poolhouse.pool.holders import site_of
 from poolhouse.pool.slot import Lease
+
+T = TypeVar("T")
 
 #: How many calls are told of at most.
 DEPTH = 5
@@ -50,7 +53,7 @@ def _outward(frame: FrameType | None) -> Iterator[FrameType]:
     """A frame, its caller, and so on."""
     while frame is not None:
         yield frame
-        frame = frame.f_back
+        frame = _uncollected(partial(getattr, frame, "f_back"))
 
 
 def _awaiting(awaited: Any) -> list[FrameType]:
@@ -67,26 +70,31 @@ def _awaiting(awaited: Any) -> list[FrameType]:
 
 
 def _frame_of_thread(number: int) -> FrameType | None:
-    """What the thread of this number executes now; ``None`` if there is none.
-
-    Before CPython 3.12 a collection of garbage may begin inside ``sys._current_frames()``, which holds a lock of
-    the interpreter; a finalizer that lets another thread run then can stop the whole process. So there is none
-    meanwhile: `map` calls the three in one go, in which no other thread gets its turn and no exception strikes.
-
-    Source: https://github.com/python/cpython/issues/106883
-    """
-    frames: dict[int, FrameType]
-    if sys.version_info >= (3, 12) or not gc.isenabled():
-        frames = sys._current_frames()
-    else:
-        calls: tuple[Callable[[], Any], ...] = (gc.disable, sys._current_frames, gc.enable)
-        try:
-            results: list[Any] = list(map(call, calls))
-            frames = results[1]
-        except BaseException:
-            gc.enable()
-            raise
+    """What the thread of this number executes now; ``None`` if there is none."""
+    frames = _uncollected(sys._current_frames)
     try:
         return frames.get(number)
     finally:
         frames.clear()  # This very frame is among them.
+
+
+def _uncollected(look: Callable[[], T]) -> T:
+    """What `look`, a function without any Python in it, returns; no garbage is collected before it does.
+
+    Before CPython 3.12 a collection may begin wherever an object is made, and so in the middle of a look at
+    another thread. A finalizer lets that thread run on: what is looked at is gone, and the interpreter crashes; or
+    it holds a lock of the interpreter, and the whole process stops. So `map` calls the three in one go, in which
+    no other thread gets its turn and no exception strikes.
+
+    Source: https://github.com/python/cpython/issues/106883
+    """
+    if sys.version_info >= (3, 12) or not gc.isenabled():
+        return look()
+    calls: Any = (gc.disable, look, gc.enable)
+    try:
+        results: list[Any] = list(map(call, calls))
+    except BaseException:
+        gc.enable()
+        raise
+    found: T = results[1]
+    return found
