@@ -4,6 +4,7 @@ import asyncio
 import sys
 from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
+from functools import partial
 from threading import get_ident
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
@@ -407,14 +408,15 @@ class AsyncClients(BasePool, Generic[ACT]):
         self._behind[task] = conn
         guard = Guard(self._driver.abort, conn, PROBE_LIMIT, task)
 
-        def done(_: object) -> None:
+        def done(_lease: Lease | None, _task: object) -> None:
             in_time = guard.end()
             del self._behind[task]
             if not task.cancelled() and (error := task.exception()) is not None:
                 logger.warning("pool %r: after its client was cancelled: %s", self.name, describe(error))
             then(in_time)
 
-        task.add_done_callback(done)
+        # The block that had the lease is no more, and must not seem abandoned while its end goes on.
+        task.add_done_callback(partial(done, self._core.leases.get(id(conn))))
 
     def _demand_loop(self) -> None:
         if self._loop is not None and get_running_loop() is not self._loop:

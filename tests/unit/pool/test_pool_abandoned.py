@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, ExitStack
 from poolhouse.pool import AsyncConnectionPool, ConnectionPool
 from poolhouse.pool.serving import ABANDONED_PAUSE
 from poolhouse.pool.slot import Lease, Slot, abandoned
-from poolhouse.testing import FakeConnection, FakeDriver, VirtualClock, VirtualThreads, run
+from poolhouse.testing import AsyncFakeDriver, Does, FakeConnection, FakeDriver, VirtualClock, VirtualThreads, run
 from support.pool_shells import async_connection_class
 
 CODE = sys._getframe().f_code
@@ -107,3 +107,28 @@ def test_a_task_is_given_the_connection_of_a_block_that_is_no_more() -> None:
             return clock.monotonic() - began
 
     assert run(main(), clock) <= ABANDONED_PAUSE + 1e-6
+
+
+def test_a_block_whose_end_goes_on_behind_a_cancelled_task_is_not_taken_for_abandoned() -> None:
+    clock, driver = VirtualClock(), AsyncFakeDriver()
+
+    async def main() -> None:
+        async with AsyncConnectionPool(driver=driver, clock=clock, min_size=1, open=False) as pool:
+            await pool.wait()
+            driver.always("commit", Does.SLOW)
+
+            async def client() -> None:
+                async with pool.connection() as conn:
+                    conn.begin()
+
+            task = asyncio.ensure_future(client())
+            await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+            del task
+            await pool.drain()  # Looks for abandoned blocks, too.
+            await asyncio.sleep(1.0)
+
+    run(main(), clock)
+    assert not driver.overlaps
