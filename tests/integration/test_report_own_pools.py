@@ -378,4 +378,6 @@ def test_a_meter_is_read_in_the_process_without_any_report(tmp_path: Path) -> No
             5_000,
             1,
         ]
-        assert 0 < session.ask("totals.use.quantile(0.5)") <= session.ask("totals.use.quantile(0.99)") < 1.0
+        assert session.ask("totals.use.sum_ns") > 0
+        # What is over within a microsecond counts as zero, as most of these uses may be.
+        assert 0 <= session.ask("totals.use.quantile(0.5)") <= session.ask("totals.use.quantile(0.99)") < 1.0
