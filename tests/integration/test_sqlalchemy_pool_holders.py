@@ -245,6 +245,26 @@ def test_a_timeout_names_who_has_the_connections_in_words_and_as_fields(tmp_path
     engine.dispose()
 
 
+def test_a_tasks_timeout_names_who_has_the_connections(tmp_path: Path) -> None:
+    async def main() -> None:
+        engine: Any = create_async_engine(
+            f"sqlite+aiosqlite:///{tmp_path}/file.db",
+            poolclass=FairQueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=0.01,
+        )
+        async with engine.connect():
+            with pytest.raises(exc.TimeoutError, match=r"oldest held 0\.\d s by .* \(1 connection\)") as caught:
+                await engine.connect()
+        error: Any = caught.value
+        assert error.holders[0].site.endswith(".main")
+        assert (error.in_use, error.max_size) == (1, 1)
+        await engine.dispose()
+
+    run(main())
+
+
 def test_a_timeout_tells_what_connecting_failed_with(tmp_path: Path) -> None:
     """One connects and is not told yet whether it can; another's time is over."""
     failures = iter([OSError("the server is down")])
