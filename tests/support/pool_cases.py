@@ -937,6 +937,15 @@ async def waits_and_uses_are_measured(s: Shell) -> None:
     assert queued == 1
 
 
+@own
+async def the_waits_of_all_who_stand_in_line_are_summed(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    clients = [s.spawn(s.use(pool, hold=1.0)) for _ in range(4)]
+    for client in clients:
+        await client.result()
+    assert _stats(pool, "requests_queued", "requests_wait_ms", "usage_ms") == [3, 1000 + 2000 + 3000, 4000]
+
+
 # -- What ours does otherwise, or in hours --------------------------------------------------------------------
 
 

@@ -438,6 +438,8 @@ class World:
             assert not counted[State.IDLE], "too large, and yet something is free"
         owned = [job.slot for job in self.running if isinstance(job, (Connect, Return, Probe))] + self.behind
         assert len(owned) == len(set(owned)), "two workers on one connection"
+        if core.options.connect_in_caller and core.waiters:
+            assert 0 < core.max_size <= core.size, "a client waits though it might connect"
         connecting = [job.slot for job in self.running if isinstance(job, Connect)]
         connecting += [
             waiter.slot for waiter in self.vetting if waiter.slot is not None and waiter.slot.conn is None
@@ -452,6 +454,9 @@ class World:
         unproven = {slot for slot in core.slots.values() if slot.proven_at < core._suspect_before}
         assert core.suspects == unproven
         assert not any(states[slot] is State.IDLE for slot in unproven), "suspect, and nobody probes it"
+        attention = core.attention
+        core._attend()
+        assert core.attention or not attention, "off the fast path for no reason"
         if not core.attention:
             assert not core.waiters
             assert core.is_open
