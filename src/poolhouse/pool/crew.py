@@ -26,6 +26,8 @@ logger = logging.getLogger("poolhouse.pool")
 LINGER = 2.0
 #: How long the keeper waits after something went wrong, in seconds.
 AGAIN = 1.0
+#: How long it waits for a worker to do what is due, in seconds.
+SOON = 0.01
 
 
 class Turn:
@@ -315,7 +317,8 @@ class Crew:
         if self._hires_at > now:
             due.append(self._hires_at)
         if (deadline := self._core.next_deadline(now)) is not None:
-            due.append(deadline)
+            # What is due and has not been done wants a worker, and all may be busy.
+            due.append(deadline if deadline > now else now + SOON)
         self._keeper_wakes_at = min(due, default=float("inf"))
 
     # -- Workers ------------------------------------------------------------------------------------------------

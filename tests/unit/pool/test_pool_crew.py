@@ -8,7 +8,7 @@ import pytest
 from poolhouse.errors import PoolTimeout
 from poolhouse.pool import ConnectionPool
 from poolhouse.pool.slot import Slot
-from poolhouse.testing import FakeConnection, FakeDriver, VirtualClock, VirtualThreads
+from poolhouse.testing import Does, FakeConnection, FakeDriver, VirtualClock, VirtualThreads
 
 Pool = ConnectionPool[FakeConnection]
 
@@ -128,5 +128,35 @@ def test_who_is_in_the_middle_of_a_call_of_the_pool_is_told_that_he_cannot_wait_
         pool.putconn(conn)
         assert pool.getconn(timeout=0) is conn
         pool.close()
+
+    run(main)
+
+
+def test_the_keeper_sleeps_while_what_is_due_waits_for_a_worker() -> None:
+    def main(threads: Crowded, driver: FakeDriver) -> None:
+        # The only worker does not come back for ten seconds, and the next attempt to connect is due at once.
+        driver.always("connect", Does.ERR)
+        pool = opened(
+            threads,
+            driver,
+            min_size=1,
+            num_workers=1,
+            reconnect_timeout=1.0,
+            reconnect_failed=lambda _: threads.sleep(10.0),
+        )
+        looks: list[float] = []
+        abort_overdue = pool._crew._abort_overdue
+
+        def looked(now: float) -> None:
+            looks.append(now)
+            if len(looks) > 1000:
+                raise RuntimeError("it never sleeps")  # Which makes it sleep for a second.
+            abort_overdue(now)
+
+        pool._crew._abort_overdue = looked  # type: ignore[method-assign]
+        with pytest.raises(PoolTimeout):
+            pool.getconn(timeout=8.0)
+        assert len(looks) <= 1000
+        pool.close(timeout=0.0)
 
     run(main)
