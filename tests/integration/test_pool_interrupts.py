@@ -28,6 +28,10 @@ class Interrupt(BaseException):
     """What strikes: KeyboardInterrupt, or gevent's Timeout."""
 
 
+class Alarm(Exception):
+    """What strikes: a time limit that a signal handler tells (Celery's SoftTimeLimitExceeded, RQ's JobTimeout)."""
+
+
 #: Where it may strike: what runs in a client's thread.
 _MODULES = ("sync", "sync_clients", "sync_work", "crew", "errand", "ledger", "serving")
 
@@ -44,9 +48,10 @@ def _part(code: CodeType, at: int) -> str:
 class _Striker:
     """Raises `Interrupt` at the n-th opcode that the pool executes in this thread."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, error: type[BaseException] = Interrupt) -> None:
         self.left = at
         self.has_struck = False
+        self._error = error
 
     def start(self) -> None:
         # A finalizer that is struck tells nobody; the garbage of earlier strikes is collected between them.
@@ -78,7 +83,7 @@ class _Striker:
                 return  # What it raises reaches nobody.
             self.has_struck = True
             self.stop()
-            raise Interrupt(f"{code.co_qualname} {_part(code, at)}")
+            raise self._error(f"{code.co_qualname} {_part(code, at)}")
         self.left -= 1
 
 
@@ -131,19 +136,23 @@ def _codes() -> frozenset[CodeType]:
     return frozenset(function.__code__ for function in functions)
 
 
-def _every_opcode(action: Callable[[ConnectionPool[FakeConnection]], object]) -> int:
+def _every_opcode(
+    action: Callable[[ConnectionPool[FakeConnection]], object], error: type[BaseException] = Interrupt
+) -> int:
     """Run `action` on a pool again and again, each time struck one opcode later; how often it was struck."""
     for at in range(100_000):
-        struck, where = _struck(action, at)
+        struck, where = _struck(action, at, error)
         if not struck:
             return at
         assert where is None, f"struck at {where[0]}: {where[1]}"
     raise AssertionError("it never ends")
 
 
-def _struck(action: Callable[[ConnectionPool[FakeConnection]], object], at: int) -> tuple[bool, Any]:
+def _struck(
+    action: Callable[[ConnectionPool[FakeConnection]], object], at: int, error: type[BaseException]
+) -> tuple[bool, Any]:
     threads = VirtualThreads(VirtualClock())
-    striker = (_MonitoringStriker if sys.version_info >= (3, 13) else _Striker)(at)
+    striker = (_MonitoringStriker if sys.version_info >= (3, 13) else _Striker)(at, error)
     problem: list[Any] = []
 
     def main() -> None:
@@ -167,8 +176,8 @@ def _struck(action: Callable[[ConnectionPool[FakeConnection]], object], at: int)
         striker.start()
         try:
             held = action(pool) or []
-        except Interrupt as error:
-            place = str(error)
+        except (Interrupt, Alarm) as struck:
+            place = str(struck)
         except FakeError:
             pass
         finally:
@@ -296,6 +305,13 @@ def test_a_checkout_and_a_return_that_are_interrupted_anywhere_lose_nothing(
     action: Callable[[ConnectionPool[FakeConnection]], object],
 ) -> None:
     assert _every_opcode(action) > 100
+
+
+@pytest.mark.parametrize("action", [_put_to_be_reset, _use, _use_in_a_transaction, _get_and_put])
+def test_nor_do_those_that_a_time_limit_ends_anywhere(
+    action: Callable[[ConnectionPool[FakeConnection]], object],
+) -> None:
+    assert _every_opcode(action, Alarm) > 100
 
 
 class _Finalizing(_Striker):

@@ -41,6 +41,8 @@ class AsyncCheckout(Generic[ACT]):
     _timeout: float | None
 
     async def __aenter__(self) -> ACT:
+        if self._lease is not None:
+            raise RuntimeError("a block is entered once: call connection() for each")
         pool, frame = self._pool, _getframe(1)
         now = pool._now
         stamp = now()
@@ -62,9 +64,9 @@ class AsyncCheckout(Generic[ACT]):
         pool, lease = self._pool, self._lease
         assert lease is not None, "only a block that was entered is left"
         core, conn = pool._core, lease[0].conn
-        if pool.close_returns and core.leases.get(lease[0].key) is not lease:
-            pool._is_parents(conn)
-            return  # The block has closed, and so returned, the connection; or it is the parent's.
+        if core.leases.get(lease[0].key) is not lease:
+            pool._left_without(conn)
+            return
         status = conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn)
         if not (status or core.attention) and core.leases.pop(lease[0].key, None) is lease:
             now = pool._now

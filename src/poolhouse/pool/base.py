@@ -324,6 +324,16 @@ class BasePool:
         )
         return True
 
+    def _left_without(self, conn: Any) -> None:
+        """A block ends whose connection is not its own any more; whoever has it now keeps it.
+
+        Raises:
+            ValueError: If the block has given it back by `putconn`: where `close_returns`, it may by `close`; and
+                what is the parent's is left alone.
+        """
+        if not self._is_parents(conn) and not self.close_returns:
+            raise self._foreign(conn)
+
     def _tell(self, notice: HeldLong | ReturnedAfterAll) -> None:
         """Log that a connection is held for long, or was."""
         lease, held = notice

@@ -168,7 +168,7 @@ class Ledger:
             idle.appendleft(slot)
             return None
         if len(leases) > self._used.level:
-            self._used.reach(len(leases))
+            self._mark_used()
         slot.takes += 1
         return lease
 

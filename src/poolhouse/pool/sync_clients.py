@@ -8,6 +8,7 @@ from threading import get_ident
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
+from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH
 from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, describe, log_discarded, logger
@@ -48,6 +49,8 @@ class Checkout(Generic[CT]):
 
     def __enter__(self) -> CT:
         # The same as `getconn`; a call more would cost a tenth of the whole.
+        if self._lease is not None:
+            raise RuntimeError("a block is entered once: call connection() for each")
         pool, frame = self._pool, _getframe(1)
         now = pool._now
         stamp = now()
@@ -73,9 +76,9 @@ class Checkout(Generic[CT]):
         pool, lease = self._pool, self._lease
         assert lease is not None, "only a block that was entered is left"
         core, conn = pool._core, lease[0].conn
-        if pool.close_returns and core.leases.get(lease[0].key) is not lease:
-            pool._is_parents(conn)
-            return  # The block has closed, and so returned, the connection; or it is the parent's.
+        if core.leases.get(lease[0].key) is not lease:
+            pool._left_without(conn)
+            return
         try:
             status = conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn)
             if not (status or core.attention) and core.leases.pop(lease[0].key, None) is lease:
@@ -86,8 +89,6 @@ class Checkout(Generic[CT]):
                     if pool._core.attention:  # now: rule 1 of the core
                         pool._attend()
                     return
-        except Exception:
-            raise
         except BaseException:
             pool._undo_give(conn, lease)
             raise
@@ -152,7 +153,7 @@ class Clients(BasePool, Generic[CT]):
                 if leases.setdefault(slot.key, lease) is lease:
                     if stamp < slot.fit_until and not slot.is_closed:
                         if len(leases) > core._used.level:
-                            core._used.reach(len(leases))
+                            core._mark_used()
                         slot.takes += 1
                         conn: CT = slot.conn
                         if self._marks:
@@ -161,8 +162,8 @@ class Clients(BasePool, Generic[CT]):
                     del leases[slot.key]
                     core.idle.appendleft(slot)
             return self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
-        except Exception:
-            raise
+        except PoolError:
+            raise  # Refused: it has nothing.
         except BaseException:
             self._undo_take(stamp)
             raise
@@ -206,8 +207,8 @@ class Clients(BasePool, Generic[CT]):
             if self._has_pgconn and not hasattr(conn, "pgconn"):
                 raise self._foreign(conn) from None
             raise
-        except Exception:
-            raise
+        except ValueError:
+            raise  # It is not to be given back here; whose it is now keeps it.
         except BaseException:
             self._undo_give(conn, lease)
             raise
@@ -416,8 +417,6 @@ class Clients(BasePool, Generic[CT]):
                 self._work.close(job)
             elif job is not None:
                 self._work.restore(job)
-        except Exception:
-            raise
         except BaseException:
             self._turn.finish(core.interrupted_work, now, self._now())
             raise
