@@ -10,6 +10,7 @@ import faulthandler
 import logging
 import secrets
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
@@ -43,13 +44,18 @@ def main() -> int:
     while True:
         for kind in settings.only or ROUNDS:
             seed = secrets.randbits(32) if settings.seed is None else settings.seed
+            command = f"python -m stress --only {kind} --seed {seed}"
+            told = threading.Timer(100, print, [f"hangs: {command}"], {"flush": True})
+            told.daemon = True
+            told.start()
             faulthandler.dump_traceback_later(120, exit=True)
             try:
                 ROUNDS[kind](seed)
             except Exception:
                 failures += 1
                 traceback.print_exc()
-                print(f"failed: python -m stress --only {kind} --seed {seed}", flush=True)  # noqa: T201 - a command
+                print(f"failed: {command}", flush=True)  # noqa: T201 - a command
+            told.cancel()
             faulthandler.cancel_dump_traceback_later()
             done[kind] += 1
         if settings.seed is not None or time.monotonic() - began >= settings.seconds:
