@@ -135,7 +135,12 @@ def spike() -> None:
     for name, rounds in figures.items():
         took, made = zip(*rounds, strict=True)
         rows.append(
-            [name, f"{statistics.median(took):.0f} ms", f"{max(took):.0f} ms", f"{min(made)} … {max(made)}"]
+            [
+                name,
+                f"{statistics.median(took):.0f} ms",
+                f"{max(took):.0f} ms",
+                f"{statistics.median(made):.0f} ({min(made)} … {max(made)})",
+            ]
         )
     show_table(
         [
