@@ -257,7 +257,8 @@ class Clients(BasePool, Generic[CT]):
     ) -> CT:
         if self._opens_itself:
             self._open()
-        self._greet()
+        if self._core.greets:
+            self._greet()
         timeout = self.timeout if timeout is None else timeout
         deadline = now + timeout
         parker = self._threads.parker()
@@ -392,7 +393,7 @@ class Clients(BasePool, Generic[CT]):
             logger.warning("error ignored in rollback of %s: %s", conn, describe(error))
 
     def _putconn_slowly(self, conn: Any) -> None:
-        if self._is_parents(conn):
+        if self._parents and self._is_parents(conn):
             return
         core, status = self._core, self._status(conn)
         if self._marks and id(conn) in core.leases:

@@ -49,7 +49,9 @@ class LockParker:
         """See `Parker.park`."""
         if timeout is None:
             return self._lock.acquire()
-        return self._lock.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+        if 0.0 <= timeout <= threading.TIMEOUT_MAX:
+            return self._lock.acquire(True, timeout)
+        return self._lock.acquire(timeout=0.0 if timeout < 0.0 else threading.TIMEOUT_MAX)
 
     def unpark(self) -> None:
         """See `Parker.unpark`."""
