@@ -274,7 +274,7 @@ async def no_more_may_wait_than_max_waiting(s: Shell) -> None:
     await s.call(pool.putconn, conn)
     assert await client.result() is conn
     await s.call(pool.putconn, conn)
-    assert _stats(pool, "requests_errors") == [1]
+    assert _stats(pool, "requests_errors", "requests_num", "requests_queued") == [1, 3, 1]
 
 
 @timeless
