@@ -242,16 +242,17 @@ class AsyncClients(BasePool, Generic[ACT]):
         try:
             await asyncio.shield(task)
             if not guard.end():
-                raise TimeoutError("the check did not end in time")
+                raise TimeoutError
         except asyncio.CancelledError:
             # The client is told at once; the check goes on, and who knows what it finds.
             self._core.take_over(waiter, self._now())
             self._go_on(task, conn, lambda in_time: self._checked_behind(slot, task, guard.end() and in_time))
             raise
         except Exception as error:
-            guard.end()
-            logger.warning("discarding broken connection: %s: %s", conn, describe(error))
-            self._core.found_dead(waiter, error, self._now())
+            is_cut = not guard.end()
+            reason = TimeoutError("the check did not end in time") if is_cut else error
+            logger.warning("discarding broken connection: %s: %s", conn, describe(reason))
+            self._core.found_dead(waiter, reason, self._now(), is_cut=is_cut)
             self._settle()
             return None
         self._core.proven(slot, self._now())

@@ -321,11 +321,12 @@ class Clients(BasePool, Generic[CT]):
             self._crew.guard(slot, deadline)
             self._work.examine(conn, with_check=vet is Vet.CHECK)
             if not self._crew.unguard(slot):
-                raise TimeoutError("the check did not end in time")
+                raise TimeoutError
         except Exception as error:
-            self._crew.unguard(slot)
-            logger.warning("discarding broken connection: %s: %s", conn, describe(error))
-            self._turn(self._core.found_dead, waiter, error, self._now())
+            is_cut = not self._crew.unguard(slot)
+            reason = TimeoutError("the check did not end in time") if is_cut else error
+            logger.warning("discarding broken connection: %s: %s", conn, describe(reason))
+            self._turn(self._core.found_dead, waiter, reason, self._now(), is_cut=is_cut)
             return None
         self._turn(self._core.proven, slot, self._now())
         return conn

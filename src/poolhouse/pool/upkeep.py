@@ -26,6 +26,7 @@ class Upkeep(Serving):
 
     __slots__ = (
         "_connect_times",
+        "_doubt",
         "_max_idle",
         "_mean_hold",
         "_reconnect_timeout",
@@ -36,6 +37,8 @@ class Upkeep(Serving):
     def __init__(self, options: PoolOptions, meter: Meter, random: Callable[[], float]) -> None:
         super().__init__(options, meter, random)
         self.outage: Outage | None = None
+        #: What the check of a new connection failed with, until one succeeds.
+        self._doubt: BaseException | None = None
         self._shrink_at = 0.0
         self._max_idle = duration(options.max_idle)
         self._reconnect_timeout = duration(options.reconnect_timeout)
@@ -59,19 +62,28 @@ class Upkeep(Serving):
     def proven(self, slot: Slot, now: float) -> None:
         """The server answered through this connection."""
         slot.proven_at = now
+        self._doubt = None
         self.suspects.discard(slot)
         self._attend()
 
-    def found_dead(self, waiter: Waiter, error: BaseException, now: float) -> None:
+    def found_dead(self, waiter: Waiter, error: BaseException, now: float, *, is_cut: bool = False) -> None:
         """What the client was given is dead: close it, and suspect those that were connected before.
 
         One that dies young, before any client had it, counts as a failed attempt to connect: a `check` that always
         fails must not make the pool connect as fast as it can.
+
+        Args:
+            waiter: The client.
+            error: What the check failed with.
+            now: Now.
+            is_cut: It was cut off when the client's time was over: no better reason than those there were before.
         """
         slot, waiter.slot = waiter.slot, None
         assert slot is not None, "only what was given can be dead"
         if slot.idle_since == slot.connected_at and now - slot.connected_at < FIRST_PAUSE:
-            self._fail(error, now)
+            if not is_cut or self._doubt is None:
+                self._doubt = error
+            self._fail(self._doubt, now)
         self._lost(slot, now)
 
     def claim_for_check(self, seen: set[Slot], now: float) -> Slot | None:

@@ -36,6 +36,41 @@ def test_in_threads_a_check_that_never_ends_is_cut_off_when_the_time_is_over() -
     threads.run(main)
 
 
+def test_in_threads_a_timeout_tells_what_checks_failed_with_not_that_the_last_one_was_cut_off() -> None:
+    threads = VirtualThreads(VirtualClock())
+
+    def main() -> None:
+        driver = FakeDriver(threads.sleep, threads.parker)
+        driver.gate("probe", Does.ERR, Does.ERR)
+        driver.always("probe", Does.NEVER)
+        pool: ConnectionPool[FakeConnection] = ConnectionPool(
+            driver=driver, clock=threads.clock, threads=threads, min_size=1, open=True, check=driver.probe
+        )
+        with pytest.raises(PoolTimeout, match="last connect error: FakeError: probe failed"):
+            pool.getconn(timeout=1.0)
+        pool.close(timeout=1.0)
+
+    threads.run(main)
+
+
+def test_in_tasks_a_timeout_tells_what_checks_failed_with_not_that_the_last_one_was_cut_off() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        driver = AsyncFakeDriver()
+        driver.gate("probe", Does.ERR, Does.ERR)
+        driver.always("probe", Does.NEVER)
+        pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(
+            driver=driver, clock=clock, min_size=1, open=False, check=driver.probe
+        )
+        await pool.open()
+        with pytest.raises(PoolTimeout, match="last connect error: FakeError: probe failed"):
+            await pool.getconn(timeout=1.0)
+        await pool.close(timeout=1.0)
+
+    run(main(), clock)
+
+
 def test_in_tasks_a_check_that_never_ends_is_cut_off_when_the_time_is_over() -> None:
     clock = VirtualClock()
 
