@@ -4,8 +4,10 @@ Where a thread may be stopped, and another go on, is everywhere but in the lock;
 looked at something finds it changed.
 """
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -60,6 +62,7 @@ class World:
             **parameters,
         )
         self.core = self.pool._core
+        self._is_locked: Callable[[], bool] = self.pool._turn._lock._is_owned  # type: ignore[attr-defined]
         #: What clients have got and not given back.
         self.held: list[Any] = []
         self.waiters: list[Waiter] = []
@@ -81,7 +84,7 @@ class World:
 
     def is_free(self) -> bool:
         """Whether this thread may be stopped: nobody can do anything while it has the lock."""
-        return not self.pool._turn.is_mine()
+        return not self._is_locked()
 
     # -- What clients do ----------------------------------------------------------------------------------------
 
@@ -213,7 +216,6 @@ class World:
 
 Step = Callable[[World], object]
 
-FIRST: list[Step] = [World.take, World.block, World.give, World.give_in_transaction]
 SECOND: list[Step] = [
     World.take,
     World.give,
@@ -239,10 +241,12 @@ def _everywhere(begin: Callable[[], World], first: Step, second: Step) -> int:
     """Let `second` happen at each opcode of `first`; how many there are."""
     for at in range(10_000):
         world = begin()
-        stop = AtOpcode(at, lambda world=world: second(world), world.is_free)  # type: ignore[misc]
-        with stop:
-            first(world)
+        stop = AtOpcode(at, partial(second, world), world.is_free)
         try:
+            with stop:
+                first(world)
+            if not stop.has_acted:
+                second(world)
             world.finish()
         except Exception as error:
             raise AssertionError(f"{_name(second)} before opcode {at} of {_name(first)}: {error}") from error
@@ -251,9 +255,17 @@ def _everywhere(begin: Callable[[], World], first: Step, second: Step) -> int:
     raise AssertionError("it never ends")
 
 
-@pytest.mark.parametrize("is_late", [False, True])
 @pytest.mark.parametrize("second", SECOND, ids=_name)
-@pytest.mark.parametrize("first", FIRST, ids=_name)
+@pytest.mark.parametrize(
+    ("first", "is_late"),
+    [
+        (World.take, False),
+        (World.take, True),
+        (World.block, False),
+        (World.give, False),
+        (World.give_in_transaction, False),
+    ],
+)
 def test_whatever_another_thread_does_in_the_middle_of_a_call_nothing_is_lost_or_had_twice(
     first: Step, second: Step, is_late: bool
 ) -> None:
@@ -265,5 +277,74 @@ def test_whatever_another_thread_does_in_the_middle_of_a_call_nothing_is_lost_or
         if is_late:
             world.be_late()
         return world
+
+    assert _everywhere(begin, first, second) > 20
+
+
+class Sleeper:
+    """A client that has popped a hint, the only one, and sleeps before it looks whether the slot is free."""
+
+    def __init__(self, world: World) -> None:
+        self._asleep, self._awake = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._take, args=(world,), daemon=True)
+        self._thread.start()
+        assert self._asleep.wait(10)
+
+    def _take(self, world: World) -> None:
+        with AtOpcode(0, self._sleep, lambda: not world.core.idle):
+            world.take()
+
+    def _sleep(self) -> None:
+        self._asleep.set()
+        assert self._awake.wait(10)
+
+    def wake(self) -> None:
+        """Let it go on, and wait until it has what it gets."""
+        self._awake.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+def _with_sleeper() -> tuple[World, Sleeper]:
+    """The only connection has been checked since somebody popped its hint, and then been taken."""
+    world = World(size=1)
+    sleeper = Sleeper(world)
+    world.check()
+    world.take()
+    return world, sleeper
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        (),
+        (World.close,),
+        (World.drain,),
+        (World.drain_and_work,),
+        (World.expire,),
+        (World.recover,),
+        (World.queue,),
+    ],
+    ids=lambda steps: "-".join(map(_name, steps)) or "nothing",
+)
+@pytest.mark.parametrize(
+    ("first", "is_late"), [(World.give, False), (World.give, True), (World.give_in_transaction, False)]
+)
+def test_who_has_slept_with_an_old_hint_takes_nothing_that_is_not_free(
+    first: Step, meanwhile: tuple[Step, ...], is_late: bool
+) -> None:
+    sleepers: list[Sleeper] = []
+
+    def begin() -> World:
+        world, sleeper = _with_sleeper()
+        sleepers.append(sleeper)
+        if is_late:
+            world.be_late()
+        return world
+
+    def second(world: World) -> None:
+        for step in meanwhile:
+            step(world)
+        sleepers.pop().wake()
 
     assert _everywhere(begin, first, second) > 20

@@ -1,6 +1,7 @@
 """Stopping a thread before each opcode of the pool in turn, to let something else happen there."""
 
 import dis
+import gc
 import inspect
 import sys
 import threading
@@ -30,6 +31,8 @@ class AtOpcode:
 
     def __enter__(self) -> Self:
         self._thread = threading.get_ident()
+        # A collection in the middle of what makes frame objects for the tracer is not what is tried here.
+        gc.disable()
         if sys.version_info >= (3, 13):
             monitoring = sys.monitoring
             monitoring.use_tool_id(_TOOL, "opcodes")
@@ -46,6 +49,7 @@ class AtOpcode:
         self._stop()
 
     def _stop(self) -> None:
+        gc.enable()
         if sys.version_info < (3, 13):
             sys.settrace(None)
         elif sys.monitoring.get_tool(_TOOL) is not None:
