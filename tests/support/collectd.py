@@ -213,7 +213,8 @@ class Collectd:
         # A file a day: "count-checkedin-2024-02-29".
         for path in sorted(root.glob("*/*/*")):
             name = str(path.relative_to(root))[: -len("-2024-02-29")]
-            lines = path.read_text().splitlines()[1:]
+            # The last line may be half there: collectd writes it meanwhile.
+            lines = path.read_text().rpartition("\n")[0].splitlines()[1:]
             pairs = (line.split(",")[:2] for line in lines)
             series.setdefault(name, []).extend((float(epoch), float(value)) for epoch, value in pairs)
         # collectd writes in several threads, of which one may overtake another.
