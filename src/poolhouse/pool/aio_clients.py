@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from poolhouse.pool.aio_work import AsyncWork, Guard
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import PROBE_PAUSE
-from poolhouse.pool.base import BasePool, describe, log_discarded, logger
+from poolhouse.pool.base import BasePool, dead_because, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason, Return
@@ -250,9 +250,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             raise
         except Exception as error:
             is_cut = not guard.end()
-            reason = TimeoutError("the check did not end in time") if is_cut else error
-            logger.warning("discarding broken connection: %s: %s", conn, describe(reason))
-            self._core.found_dead(waiter, reason, self._now(), is_cut=is_cut)
+            self._core.found_dead(waiter, dead_because(conn, error, is_cut), self._now(), is_cut=is_cut)
             self._settle()
             return None
         self._core.proven(slot, self._now())

@@ -383,6 +383,21 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def dead_because(conn: Any, error: Exception, is_cut: bool) -> Exception:
+    """Log what the check of a connection failed with, and return it, less its traceback.
+
+    The frames of a traceback would keep the block of the client alive whose connection it was.
+
+    Args:
+        conn: The connection.
+        error: What the check raised.
+        is_cut: It was cut off when the client's time was over, and what it raised tells of that only.
+    """
+    reason = TimeoutError("the check did not end in time") if is_cut else error
+    logger.warning("discarding broken connection: %s: %s", conn, describe(reason))
+    return reason.with_traceback(None)
+
+
 def log_discarded(conn: Any, status: int) -> None:
     """Say that a connection came back in a state in which it cannot be used again."""
     if status == ACTIVE:

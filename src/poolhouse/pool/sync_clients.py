@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH
 from poolhouse.pool.backoff import PROBE_PAUSE
-from poolhouse.pool.base import BasePool, describe, log_discarded, logger
+from poolhouse.pool.base import BasePool, dead_because, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
 from poolhouse.pool.crew import Crew, Turn
 from poolhouse.pool.errand import Errand
@@ -324,9 +324,10 @@ class Clients(BasePool, Generic[CT]):
                 raise TimeoutError
         except Exception as error:
             is_cut = not self._crew.unguard(slot)
-            reason = TimeoutError("the check did not end in time") if is_cut else error
-            logger.warning("discarding broken connection: %s: %s", conn, describe(reason))
-            self._turn(self._core.found_dead, waiter, reason, self._now(), is_cut=is_cut)
+            # No other name for it: the frame that its traceback refers to would refer to it.
+            self._turn(
+                self._core.found_dead, waiter, dead_because(conn, error, is_cut), self._now(), is_cut=is_cut
+            )
             return None
         self._turn(self._core.proven, slot, self._now())
         return conn
