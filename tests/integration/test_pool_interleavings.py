@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from poolhouse.errors import PoolError
-from poolhouse.pool.jobs import Lane
+from poolhouse.pool.jobs import Job, Lane
 from poolhouse.pool.slot import State
 from poolhouse.pool.sync import ConnectionPool
 from poolhouse.pool.threads import LockParker, Parker
@@ -66,6 +66,10 @@ class World:
         #: What clients have got and not given back.
         self.held: list[Any] = []
         self.waiters: list[Waiter] = []
+        #: Clients that sleep in the middle of a checkout.
+        self.sleepers: list[Sleeper] = []
+        #: What a worker has begun and not ended.
+        self.begun: list[Job] = []
         self.taken = self.given = self.under_way = 0
         #: The most that were held at a time, or were being taken or given back.
         self.peak = 0
@@ -74,6 +78,8 @@ class World:
     def work(self) -> None:
         """What workers and keeper would do now."""
         turn, core = self.pool._turn, self.core
+        while self.begun:
+            self.pool._work.perform(self.begun.pop())
         is_done = False
         while not is_done:
             is_done = True
@@ -81,6 +87,12 @@ class World:
                 while (job := turn(core.next_job, lane, self.clock.time)) is not None:
                     self.pool._work.perform(job)
                     is_done = False
+
+    def begin_work(self) -> None:
+        """A worker has begun with what came back."""
+        job = self.pool._turn(self.core.next_job, Lane.RETURN, self.clock.time)
+        assert job is not None
+        self.begun.append(job)
 
     def is_free(self) -> bool:
         """Whether this thread may be stopped: nobody can do anything while it has the lock."""
@@ -126,6 +138,11 @@ class World:
         self._begin()
         self.pool._turn(self.core.request, waiter, self.clock.monotonic())
         self.waiters.append(waiter)
+
+    def wake(self) -> None:
+        """Who sleeps in the middle of a checkout goes on."""
+        while self.sleepers:
+            self.sleepers.pop().wake()
 
     def _begin(self) -> None:
         self.under_way += 1
@@ -305,13 +322,13 @@ class Sleeper:
         assert not self._thread.is_alive()
 
 
-def _with_sleeper() -> tuple[World, Sleeper]:
+def _with_sleeper() -> World:
     """The only connection has been checked since somebody popped its hint, and then been taken."""
     world = World(size=1)
-    sleeper = Sleeper(world)
+    world.sleepers.append(Sleeper(world))
     world.check()
     world.take()
-    return world, sleeper
+    return world
 
 
 @pytest.mark.parametrize(
@@ -333,11 +350,8 @@ def _with_sleeper() -> tuple[World, Sleeper]:
 def test_who_has_slept_with_an_old_hint_takes_nothing_that_is_not_free(
     first: Step, meanwhile: tuple[Step, ...], is_late: bool
 ) -> None:
-    sleepers: list[Sleeper] = []
-
     def begin() -> World:
-        world, sleeper = _with_sleeper()
-        sleepers.append(sleeper)
+        world = _with_sleeper()
         if is_late:
             world.be_late()
         return world
@@ -345,6 +359,31 @@ def test_who_has_slept_with_an_old_hint_takes_nothing_that_is_not_free(
     def second(world: World) -> None:
         for step in meanwhile:
             step(world)
-        sleepers.pop().wake()
+        world.wake()
 
     assert _everywhere(begin, first, second) > 20
+
+
+@pytest.mark.parametrize("meanwhile", [World.wake, World.recover, World.take, World.check], ids=_name)
+def test_what_the_pool_works_on_is_served_to_nobody_though_it_is_given_back_again(meanwhile: Step) -> None:
+    """By mistake: its client has given it back, and a worker makes it fit for the next."""
+
+    def begin() -> World:
+        world = _with_sleeper()
+        conn = world.held[0]
+        world.give_in_transaction()
+        world.begin_work()
+        conn.pgconn.transaction_status = 0  # It is rolled back, and not yet reset.
+        return world
+
+    def give_again(world: World) -> None:
+        # Who comes in the instant in which the lease is away may hide the mistake, not more.
+        with suppress(ValueError):
+            world.pool.putconn(world.connection_class.made[0])
+
+    def second(world: World) -> None:
+        world.wake()
+        meanwhile(world)
+        assert not world.held, "served while a worker has it"
+
+    assert _everywhere(begin, give_again, second) > 20

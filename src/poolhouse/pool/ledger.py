@@ -318,7 +318,7 @@ class Ledger:
                 if waiter is None
                 else (slot, now, waiter.code, waiter.instruction, waiter, False)
             )
-            if not slot.is_closed and self.leases.setdefault(slot.key, lease) is lease:
+            if not (slot.is_closed or slot in self.working) and self.leases.setdefault(slot.key, lease) is lease:
                 return slot
         return None
 
@@ -329,7 +329,7 @@ class Ledger:
             if len(claimed) == limit:
                 break
             lease: Lease = (slot, 0.0, None, 0, None, False)
-            if slot.key in self.leases or not is_wanted(slot):
+            if slot.key in self.leases or slot in self.working or not is_wanted(slot):
                 continue
             if self.leases.setdefault(slot.key, lease) is lease:
                 # It may be missing: a taker has popped it and will find the slot leased, or a returner is about
@@ -340,7 +340,12 @@ class Ledger:
         return claimed
 
     def _work_on(self, slot: Slot, now: float) -> None:
-        """The pool itself owns the slot from now on."""
+        """The pool itself owns the slot from now on.
+
+        Even in the instant in which `putconn` of somebody who had given it back before takes its lease away:
+        `fit_until` keeps the fast path from serving it, `working` the slow one.
+        """
+        slot.fit_until = 0
         self.leases[slot.key] = (slot, now, None, 0, None, False)
         self.working.add(slot)
 

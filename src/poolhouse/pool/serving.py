@@ -386,7 +386,7 @@ class Serving(Ledger):
                 continue
             lease = self.leases.get(slot.key)
             if lease is None:
-                if slot in hints:
+                if slot in hints or slot in self.working:
                     continue
                 mine: Lease = (slot, now, None, 0, None, False)
                 if self.leases.setdefault(slot.key, mine) is not mine:
