@@ -184,7 +184,6 @@ class Ledger:
         slot = lease[0]
         if now >= slot.retire_at or lease[2] is None:
             return not self.stands_again(lease, now)
-        slot.idle_since = now
         slot.fit_until = now + self._look_after
         hint, uses = self._hint, self._uses
         hint(slot)

@@ -189,7 +189,6 @@ class Serving(Ledger):
         if lease[2] is None:
             raise KeyError(conn)
         slot = lease[0]
-        slot.idle_since = now
         # The lease stands until the slot may be served as it is, or is replaced by the pool's: rule 3.
         if status in (ACTIVE, BROKEN):
             self._count_use(lease, now)
@@ -235,7 +234,6 @@ class Serving(Ledger):
             return None
         waiter = next(iter(waiters))
         self._count_use(lease, now)
-        slot.idle_since = now
         slot.fit_until = now + self._look_after
         leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter, False)
         waiter.slot = slot

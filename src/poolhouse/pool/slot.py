@@ -53,8 +53,8 @@ class Slot:
         connected_at: When it was connected, in monotonic seconds.
         expires_at: When its lifetime ends; it has a random share of up to 10 % taken off.
         retire_at: From when on the fast path does not take it back: shortly before `expires_at`; 0 for never.
-        fit_until: Until when it may be handed out without being looked at; 0 if it must be looked at in any case.
-        idle_since: When it was returned or connected.
+        fit_until: Until when it may be handed out without being looked at: a fixed time after it was returned or
+            connected; 0 if it must be looked at in any case.
         proven_at: When it was last known to answer.
         takes: How often it was taken on the fast path, where nobody waits; counted here because only one client
             at a time has the slot.
@@ -67,7 +67,6 @@ class Slot:
         "expires_at",
         "fit_until",
         "generation",
-        "idle_since",
         "is_closed",
         "key",
         "proven_at",
@@ -83,7 +82,6 @@ class Slot:
         self.expires_at = 0.0
         self.retire_at = 0.0
         self.fit_until = 0.0
-        self.idle_since = 0.0
         self.proven_at = 0.0
         self.takes = 0
         self.is_closed = False

@@ -143,24 +143,25 @@ class Clients(BasePool, Generic[CT]):
         stamp = now()
         try:
             # This is `PoolCore.take` written out, as `putconn` is `give`: their calls are a sixth of the whole.
-            try:
-                slot = None if core.attention else core.idle.popleft()
-            except IndexError:
-                slot = None
-            if slot is not None:
-                leases = core.leases
-                lease = (slot, stamp, frame.f_code, frame.f_lasti, None, False)
-                if leases.setdefault(slot.key, lease) is lease:
-                    if stamp < slot.fit_until and not slot.is_closed:
-                        if len(leases) > core._used.level:
-                            core._mark_used()
-                        slot.takes += 1
-                        conn: CT = slot.conn
-                        if self._marks:
-                            conn._pool = self  # type: ignore[attr-defined]  # psycopg's
-                        return conn
-                    del leases[slot.key]
-                    core.idle.appendleft(slot)
+            if not core.attention:
+                try:
+                    slot = core.idle.popleft()
+                except IndexError:
+                    pass
+                else:
+                    leases = core.leases
+                    lease = (slot, stamp, frame.f_code, frame.f_lasti, None, False)
+                    if leases.setdefault(slot.key, lease) is lease:
+                        if stamp < slot.fit_until and not slot.is_closed:
+                            if len(leases) > core._used.level:
+                                core._mark_used()
+                            slot.takes += 1
+                            conn: CT = slot.conn
+                            if self._marks:
+                                conn._pool = self  # type: ignore[attr-defined]  # psycopg's
+                            return conn
+                        del leases[slot.key]
+                        core.idle.appendleft(slot)
             return self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
         except PoolError:
             raise  # Refused: it has nothing.
@@ -188,7 +189,6 @@ class Clients(BasePool, Generic[CT]):
                     if now < slot.retire_at and lease[2] is not None:
                         if self._marks:
                             conn._pool = None  # type: ignore[attr-defined]  # psycopg's
-                        slot.idle_since = now
                         slot.fit_until = now + core._look_after
                         hint, uses = core._hint, core._uses
                         hint(slot)

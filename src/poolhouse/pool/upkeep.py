@@ -52,12 +52,12 @@ class Upkeep(Serving):
 
     def vet(self, slot: Slot, now: float) -> Vet:
         """What the owner has to do before the connection may be used. Needs no lock."""
-        idle_for = now - slot.idle_since
         if slot.proven_at < self._suspect_before:
             return Vet.CHECK if self.options.has_check else Vet.PROBE
-        if self.options.has_check and idle_for >= self._check_idle:
+        idle_since = slot.fit_until - self._look_after
+        if self.options.has_check and now - idle_since >= self._check_idle:
             return Vet.CHECK
-        return Vet.LOOK if idle_for >= self._look_after else Vet.NOTHING
+        return Vet.LOOK if now >= slot.fit_until else Vet.NOTHING
 
     def proven(self, slot: Slot, now: float) -> None:
         """The server answered through this connection."""
@@ -80,7 +80,8 @@ class Upkeep(Serving):
         """
         slot, waiter.slot = waiter.slot, None
         assert slot is not None, "only what was given can be dead"
-        if slot.idle_since == slot.connected_at and now - slot.connected_at < FIRST_PAUSE:
+        is_new = slot.fit_until == slot.connected_at + self._look_after
+        if is_new and now - slot.connected_at < FIRST_PAUSE:
             if not is_cut or self._doubt is None:
                 self._doubt = error
             self._fail(self._doubt, now)
@@ -99,7 +100,7 @@ class Upkeep(Serving):
         self.working.discard(slot)
         self.worked_on.discard(slot)
         if is_alive:
-            slot.proven_at = slot.idle_since = now
+            slot.proven_at = now
             slot.fit_until = now + self._look_after
             self.suspects.discard(slot)
             self._free(slot, now)
@@ -158,7 +159,7 @@ class Upkeep(Serving):
         self._connect_times.append(took)
         slot.conn, slot.key = conn, id(conn)
         assert slot.key not in self.slots, "the driver connected to give a connection that the pool has"
-        slot.connected_at = slot.idle_since = slot.proven_at = now
+        slot.connected_at = slot.proven_at = now
         slot.expires_at = now + self._lifetime * (1.0 - 0.1 * self._random())
         slot.retire_at = 0 if self._always else slot.expires_at - min(self._look_after, self._lifetime / 20)
         slot.fit_until = now + self._look_after
