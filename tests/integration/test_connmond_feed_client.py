@@ -57,7 +57,7 @@ class Peer(AbstractContextManager["Peer"]):
         self._sock.close()
 
 
-class EarlierServer(Peer):
+class LegacyServer(Peer):
     """Answers ``HELO`` with value lists at once; does not know any other word."""
 
     def answers(self, datagram: bytes) -> Iterator[bytes]:
@@ -67,7 +67,7 @@ class EarlierServer(Peer):
 
 
 def test_an_earlier_server_is_understood_and_what_it_does_not_send_is_not_known() -> None:
-    with EarlierServer() as server, Watcher(server.port) as watcher:
+    with LegacyServer() as server, Watcher(server.port) as watcher:
         snapshot = watcher.wait_for(lambda one: (row := program(one, "shop")) and row.used == 7)
         row = program(snapshot, "shop")
         assert row is not None

@@ -62,7 +62,7 @@ class World:
             **parameters,
         )
         self.core = self.pool._core
-        self._is_locked: Callable[[], bool] = self.pool._turn._lock._is_owned  # type: ignore[attr-defined]
+        self._is_locked: Callable[[], bool] = self.pool._core_lock._lock._is_owned  # type: ignore[attr-defined]
         #: What clients have got and not given back.
         self.held: list[Any] = []
         self.waiters: list[Waiter] = []
@@ -77,20 +77,20 @@ class World:
 
     def work(self) -> None:
         """What workers and keeper would do now."""
-        turn, core = self.pool._turn, self.core
+        core_lock, core = self.pool._core_lock, self.core
         while self.begun:
             self.pool._work.perform(self.begun.pop())
         is_done = False
         while not is_done:
             is_done = True
             for lane in Lane:
-                while (job := turn(core.next_job, lane, self.clock.time)) is not None:
+                while (job := core_lock(core.next_job, lane, self.clock.time)) is not None:
                     self.pool._work.perform(job)
                     is_done = False
 
     def begin_work(self) -> None:
         """A worker has begun with what came back."""
-        job = self.pool._turn(self.core.next_job, Lane.RETURN, self.clock.time)
+        job = self.pool._core_lock(self.core.next_job, Lane.RETURN, self.clock.time)
         assert job is not None
         self.begun.append(job)
 
@@ -136,7 +136,7 @@ class World:
         """A client waits in line, should there be nothing for it."""
         waiter = Waiter(lambda: None, HERE, 0, 0, self.clock.monotonic())
         self._begin()
-        self.pool._turn(self.core.request, waiter, self.clock.monotonic())
+        self.pool._core_lock(self.core.request, waiter, self.clock.monotonic())
         self.waiters.append(waiter)
 
     def wake(self) -> None:
@@ -171,7 +171,7 @@ class World:
 
     def expire(self) -> None:
         self.clock.time += 2 * 60 * 60.0
-        self.pool._turn(self.core.tick, self.clock.time)
+        self.pool._core_lock(self.core.tick, self.clock.time)
 
     def be_late(self) -> None:
         """So late that what is idle must be looked at."""
@@ -187,9 +187,9 @@ class World:
 
     def lose(self) -> None:
         """A connection of another client turns out to be dead: all others are suspect."""
-        self.pool._turn(self.core.reclaim, self.clock.monotonic())
-        if (slot := self.pool._turn(self.core.claim_for_check, set(), self.clock.monotonic())) is not None:
-            self.pool._turn(self.core.probed, slot, False, self.clock.monotonic())
+        self.pool._core_lock(self.core.reclaim, self.clock.monotonic())
+        if (slot := self.pool._core_lock(self.core.claim_for_check, set(), self.clock.monotonic())) is not None:
+            self.pool._core_lock(self.core.probed, slot, False, self.clock.monotonic())
 
     # -- What must be true --------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class Alarm(Exception):
 
 
 #: Where it may strike: what runs in a client's thread.
-_MODULES = ("sync", "sync_clients", "sync_work", "crew", "errand", "ledger", "serving")
+_MODULES = ("sync", "sync_clients", "sync_work", "workers", "background_call", "state", "requests")
 
 
 def _part(code: CodeType, at: int) -> str:
@@ -422,21 +422,21 @@ class _StruckAgain:
     """A pool's turns, of which the one that finishes an interrupted call is interrupted too."""
 
     def __init__(self, turn: Any, striker: _Striker) -> None:
-        self._turn = turn
+        self._core_lock = turn
         self._striker = striker
         self._is_first = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._turn(*args, **kwargs)
+        return self._core_lock(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._turn, name)
+        return getattr(self._core_lock, name)
 
     def finish(self, *args: Any) -> None:
         is_first, self._is_first = self._is_first, False
         if is_first:
             self._striker.start()
-        self._turn.finish(*args)
+        self._core_lock.finish(*args)
 
 
 @pytest.mark.parametrize("what", ["a checkout", "a return"])
@@ -464,7 +464,7 @@ def _struck_twice(what: str, at: int) -> tuple[bool, str | None]:
         core = pool._core
         conn = pool.getconn() if what == "a return" else None
         first = (_MonitoringWhen if is_monitored else _When)(lambda: bool(core.leases) is (conn is None))
-        pool._turn = _StruckAgain(pool._turn, second)  # type: ignore[assignment]
+        pool._core_lock = _StruckAgain(pool._core_lock, second)  # type: ignore[assignment]
         place = ""
         first.start()
         try:
@@ -482,7 +482,7 @@ def _struck_twice(what: str, at: int) -> tuple[bool, str | None]:
             taken = {pool.getconn(timeout=1.0) for _ in range(2)}
         except PoolTimeout:
             taken = set()
-        if len(taken) != 2 and not place.startswith("Turn.finish"):
+        if len(taken) != 2 and not place.startswith("CoreLock.finish"):
             problem.append(f"struck at {place}: {pool} serves {taken}")
         pool.close()
 

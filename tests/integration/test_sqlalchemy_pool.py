@@ -229,7 +229,7 @@ class Striker:
     FACE = ("_do_get", "_do_return_conn")
     #: Between the lock's acquisition and the block that it guards CPython delivers nothing; a tracer would.
     LOCKING = ("_locked", "_settle")
-    MODULES = ("pool/sqlalchemy.py", "pool/ledger.py", "pool/serving.py", "pool/upkeep.py", "pool/core.py")
+    MODULES = ("pool/sqlalchemy.py", "pool/state.py", "pool/requests.py", "pool/maintenance.py", "pool/core.py")
 
     def __init__(self, at: int) -> None:
         self.left = at

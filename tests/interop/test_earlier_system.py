@@ -26,9 +26,9 @@ from support.workload import Workload, summed
 
 HOST = socket.gethostname()
 #: What the earlier client and server know.
-EARLIER_COUNTS = {"checkedin", "checkedout", "connections", "detached", "numpools", "numprocs"}
-EARLIER_DERIVES = {"checkouts", "connects", "disconnects", "invalidated"}
-EARLIER = {f"count-{name}" for name in EARLIER_COUNTS} | {f"derive-{name}" for name in EARLIER_DERIVES}
+LEGACY_COUNTS = {"checkedin", "checkedout", "connections", "detached", "numpools", "numprocs"}
+LEGACY_DERIVES = {"checkouts", "connects", "disconnects", "invalidated"}
+EARLIER = {f"count-{name}" for name in LEGACY_COUNTS} | {f"derive-{name}" for name in LEGACY_DERIVES}
 #: An interpreter without our package: what lies beneath the virtual environment of the tests.
 BARE_PYTHON = sys._base_executable
 

@@ -2,7 +2,7 @@
 
 from packets.capture import FOLDER, read_packets
 from poolhouse.meter.reading import Counters
-from poolhouse.wire.message import EarlierDatagram, PoolSums, decode_message
+from poolhouse.wire.message import LegacyDatagram, PoolSums, decode_message
 
 
 def test_its_two_datagrams_say_what_its_process_did():
@@ -12,4 +12,4 @@ def test_its_two_datagrams_say_what_its_process_did():
     # What it does not send is not known, rather than 0.
     totals = Counters(2, 2, 1, 0, *[None] * 6)
     messages = [decode_message(packet) for packet in read_packets(FOLDER / "sqlalchemy-collectd-0.0.8.hex")]
-    assert messages == [EarlierDatagram(*who, pool), EarlierDatagram(*who, totals)]
+    assert messages == [LegacyDatagram(*who, pool), LegacyDatagram(*who, totals)]

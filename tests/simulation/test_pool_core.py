@@ -45,7 +45,7 @@ class _Idle(deque[Slot]):
 
 
 @pytest.mark.parametrize("look", [1, 2])
-@pytest.mark.parametrize("short", [False, True], ids=["request", "line_up"])
+@pytest.mark.parametrize("short", [False, True], ids=["request", "enqueue_fast"])
 def test_a_return_while_a_client_looks_for_a_connection_is_seen_by_one_of_the_two(look: int, short: bool) -> None:
     """Rule 1. The return is one on the fast path, without the lock, right after a look that found nothing."""
     core, conn = PoolCore(PoolOptions(min_size=1, max_size=1), Meter(), lambda: 0.0), Conn()
@@ -70,7 +70,7 @@ def test_a_return_while_a_client_looks_for_a_connection_is_seen_by_one_of_the_tw
     core.idle = _Idle(return_it)
     core._hint = core.idle.append
     waiter = Waiter(lambda: None, CODE, 0, 1, 0.3)
-    if not (short and core.line_up(waiter, 0.3)):
+    if not (short and core.enqueue_fast(waiter, 0.3)):
         core.request(waiter, 0.3)
     while len(looks) < look:
         return_it()  # So many looks there are not: the return comes when the client sleeps.

@@ -12,7 +12,7 @@ from types import CodeType, FrameType
 from typing import Any, Self
 
 #: What runs in a client's thread.
-_MODULES = ("sync", "sync_clients", "ledger", "serving")
+_MODULES = ("sync", "sync_clients", "state", "requests")
 _TOOL = 4
 
 

@@ -113,7 +113,9 @@ class World:
         """How often what happens in this world: each is different, so that in some of them nobody has to wait."""
         demand = self.random.choice([0.02, 0.1, 1.0])
         return [
-            weight * self.random.choice([0.2, 1.0, 1.0, 3.0]) * (demand if name in ("request", "line_up") else 1.0)
+            weight
+            * self.random.choice([0.2, 1.0, 1.0, 3.0])
+            * (demand if name in ("request", "enqueue_fast") else 1.0)
             for name, weight in self.STEPS
         ]
 
@@ -126,10 +128,10 @@ class World:
         ("fast_take", 20),
         ("fast_give", 20),
         ("request", 14),
-        ("line_up", 8),
+        ("enqueue_fast", 8),
         ("finish_vetting", 16),
         ("put", 12),
-        ("pass_on", 12),
+        ("hand_to_next", 12),
         ("time_out", 3),
         ("leave_connect", 2),
         ("abandon", 2),
@@ -184,10 +186,10 @@ class World:
         is_answered = self.core.request(waiter, self.now, may_wait=self.random.random() < 0.9)
         self.place(waiter, is_answered)
 
-    def line_up(self) -> None:
+    def enqueue_fast(self) -> None:
         waiter = Waiter(lambda: None, CODE, 0, 1, self.now)
         before = self._prospects()
-        if self.core.line_up(waiter, self.now):
+        if self.core.enqueue_fast(waiter, self.now):
             self.queued.append(waiter)
             assert self._prospects() == before
 
@@ -232,11 +234,11 @@ class World:
             elif job is not None:
                 self.running.append(job)
 
-    def pass_on(self) -> None:
+    def hand_to_next(self) -> None:
         if self.held:
             conn = self.random.choice(self.held)
             first = next(iter(self.core.waiters), None)
-            waiter = self.core.pass_on(conn, self.now)
+            waiter = self.core.hand_to_next(conn, self.now)
             if waiter is not None:
                 assert waiter is first
                 self.held.remove(conn)

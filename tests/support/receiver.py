@@ -4,7 +4,7 @@ import socket
 from types import TracebackType
 from typing import Self
 
-from poolhouse.wire.message import EarlierDatagram, RawPool, ReportDatagram, decode_message
+from poolhouse.wire.message import LegacyDatagram, RawPool, ReportDatagram, decode_message
 
 
 class Receiver:
@@ -19,7 +19,7 @@ class Receiver:
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
         self.reports: list[ReportDatagram] = []
-        self.earlier: list[EarlierDatagram] = []
+        self.earlier: list[LegacyDatagram] = []
         self.sizes: list[int] = []
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -59,7 +59,7 @@ class Receiver:
             match decode_message(datagram):
                 case ReportDatagram() as report:
                     self.reports.append(report)
-                case EarlierDatagram() as earlier:
+                case LegacyDatagram() as earlier:
                     self.earlier.append(earlier)
                 case values:
                     raise AssertionError(f"not a report: {values}")

@@ -13,7 +13,7 @@ from poolhouse.collectd_plugin.api import Collectd, DispatchedValues
 from poolhouse.collectd_plugin.combined import combined
 from poolhouse.collectd_plugin.config import CONSOLE_PORT, Address, Config, ConnmonSettings, read_connmon
 from poolhouse.collectd_plugin.consoles import Consoles
-from poolhouse.collectd_plugin.earlier import warn_of_earlier
+from poolhouse.collectd_plugin.legacy import warn_of_legacy
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.monitors import Monitors
 from poolhouse.collectd_plugin.server import OWN, ServerPlugin
@@ -71,7 +71,7 @@ class ConnmonPlugin:
     def start(self) -> None:
         """Begin to push and to answer."""
         if self._server() is None:
-            warn_of_earlier(self._log)
+            warn_of_legacy(self._log)
         listen, monitor = self._settings.listen, self._settings.monitor
         if not listen and not monitor:
             monitor = DEFAULT_MONITOR

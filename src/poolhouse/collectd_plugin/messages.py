@@ -2,7 +2,7 @@
 
 from poolhouse.errors import PacketError
 from poolhouse.meter.reading import Counters, Gauges
-from poolhouse.wire.message import EarlierDatagram, PoolSums, ReportDatagram, decode_message
+from poolhouse.wire.message import LegacyDatagram, PoolSums, ReportDatagram, decode_message
 from poolhouse.wire.values import Notification, ValueList
 
 
@@ -25,7 +25,7 @@ def describe(datagram: bytes) -> str:
                 f"report {message.number} of {message.host!r} {message.program!r} {message.token!r}, datagram "
                 f"{message.place + 1} of {message.datagrams}{', goodbye' if message.goodbye else ''}: {pool}"
             )
-        case EarlierDatagram():
+        case LegacyDatagram():
             identity = f"{message.host!r} {message.program!r} {message.token!r}"
             return f"sums of {identity}: {_fields(message.sums)}"
         case _:

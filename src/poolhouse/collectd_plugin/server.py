@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd
 from poolhouse.collectd_plugin.config import REPORT_PORT, Address, Config, ServerSettings, read_server
-from poolhouse.collectd_plugin.earlier import warn_of_earlier
+from poolhouse.collectd_plugin.legacy import warn_of_legacy
 from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.messages import describe
@@ -75,7 +75,7 @@ class ServerPlugin:
 
     def start(self) -> None:
         """Begin to receive. What cannot be bound now is tried again with every `read`."""
-        warn_of_earlier(self._log)
+        warn_of_legacy(self._log)
         self._listeners = Listeners(self._receive, self._log)
         self._listeners.open(self._addresses)
 

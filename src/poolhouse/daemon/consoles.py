@@ -1,4 +1,4 @@
-"""Serving consoles: what each of them is sent, and how fast."""
+"""Requests consoles: what each of them is sent, and how fast."""
 
 import asyncio
 from collections.abc import Hashable, Iterable

@@ -26,7 +26,7 @@ PLUGIN_NAME = "sqlalchemy"
 HOST_INSTANCE = "host"
 
 #: Type instances of ``count`` and the fields of `Row` they tell: the earlier system's, and all.
-EARLIER_COUNTS = {
+LEGACY_COUNTS = {
     "checkedin": "idle",
     "checkedout": "used",
     "connections": "connections",
@@ -34,7 +34,7 @@ EARLIER_COUNTS = {
     "numpools": "pools",
     "numprocs": "processes",
 }
-COUNTS = EARLIER_COUNTS | {
+COUNTS = LEGACY_COUNTS | {
     "waiting": "waiting",
     "max": "max_open",
     "maxidle": "max_idle",
@@ -42,7 +42,7 @@ COUNTS = EARLIER_COUNTS | {
 }
 
 #: Type instances of ``derive`` and the fields of `Totals` they tell: the earlier system's, and all.
-EARLIER_DERIVES = {
+LEGACY_DERIVES = {
     "checkouts": "checkouts",
     "connects": "connects",
     "disconnects": "disconnects",
@@ -51,7 +51,7 @@ EARLIER_DERIVES = {
     "rollbacks": "rollbacks",
     "transactions": "transactions",
 }
-DERIVES = EARLIER_DERIVES | {
+DERIVES = LEGACY_DERIVES | {
     "timeouts": "timeouts",
     "acquireerrors": "acquire_errors",
     "connecterrors": "connect_errors",
@@ -84,10 +84,10 @@ def value_lists(
 
 
 def _known_values(row: Row, which: str) -> Iterator[tuple[int, str, str, int | float]]:
-    for name, field in (EARLIER_COUNTS if which == "earlier" else COUNTS).items():
+    for name, field in (LEGACY_COUNTS if which == "earlier" else COUNTS).items():
         if (count := getattr(row, field)) is not None:
             yield GAUGE, "count", name, float(count)
-    for name, field in (EARLIER_DERIVES if which == "earlier" else DERIVES).items():
+    for name, field in (LEGACY_DERIVES if which == "earlier" else DERIVES).items():
         if (total := getattr(row.totals, field)) is not None:
             yield DERIVE, "derive", name, min(total, MAX_DERIVE)
     for name in TIMES if which == "all" else ():

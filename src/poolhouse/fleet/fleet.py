@@ -26,7 +26,7 @@ from poolhouse.fleet.snapshot import Health, HostProgram, ProcessRow, Row, Snaps
 from poolhouse.fleet.sums import Sums
 from poolhouse.fleet.table import Table
 from poolhouse.fleet.vectors import ONE_PROCESS
-from poolhouse.wire.message import EarlierDatagram, ReportDatagram, decode_message, earlier_datagram
+from poolhouse.wire.message import LegacyDatagram, ReportDatagram, decode_message, legacy_datagram
 from poolhouse.wire.values import ValueList
 
 #: An earlier client does not tell how old it is: what it tells first counts if it comes this many seconds after
@@ -94,15 +94,15 @@ class Fleet:
             message = decode_message(datagram)
             if type(message) is ReportDatagram:
                 self._take_report(message, datagram, now)
-            elif type(message) is EarlierDatagram:
-                self._take_earlier(message, now)
+            elif type(message) is LegacyDatagram:
+                self._take_legacy(message, now)
             else:
-                lists = [earlier_datagram(told) for told in message if isinstance(told, ValueList)]
+                lists = [legacy_datagram(told) for told in message if isinstance(told, ValueList)]
                 earlier = [told for told in lists if told is not None]
                 if not earlier:
                     raise PacketError("neither a report nor an earlier client's sums", 0)
                 for told in earlier:
-                    self._take_earlier(told, now)
+                    self._take_legacy(told, now)
         except (PacketError, OverLimit) as error:
             self._refused += 1
             return str(error)
@@ -200,7 +200,7 @@ class Fleet:
         if refused is not None:
             raise self._over_limit(refused)
 
-    def _take_earlier(self, message: EarlierDatagram, now: float) -> None:
+    def _take_legacy(self, message: LegacyDatagram, now: float) -> None:
         key = message.host, message.program, message.token
         process = self._processes.get(key)
         if process is None:

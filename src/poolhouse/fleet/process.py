@@ -11,15 +11,15 @@ from typing import TypeAlias
 
 from poolhouse.fleet import rows
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions
-from poolhouse.fleet.earlier import EarlierSums
 from poolhouse.fleet.lanes import LANE, LANE_BITS
+from poolhouse.fleet.legacy import LegacySums
 from poolhouse.fleet.pool import Pool
 from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow
 from poolhouse.fleet.sums import Sums
 from poolhouse.fleet.vectors import FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
 from poolhouse.meter.reading import MARKS, REST, Mark
-from poolhouse.wire.message import EarlierDatagram, PoolSums, RawPool, ReportDatagram
+from poolhouse.wire.message import LegacyDatagram, PoolSums, RawPool, ReportDatagram
 
 #: An interval outside these bounds, in seconds, is taken for the nearer one.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 3600.0
@@ -114,7 +114,7 @@ class Process:
         self._knows = 0
         self._told = 0
         self._pools: dict[int, Pool] = {}
-        self._earlier: EarlierSums | None = None
+        self._earlier: LegacySums | None = None
 
     @property
     def gauges(self) -> int:
@@ -172,7 +172,7 @@ class Process:
             self._note_place(message)
         return refused
 
-    def earlier(self, message: EarlierDatagram, now: float, tell: Tell) -> None:
+    def earlier(self, message: LegacyDatagram, now: float, tell: Tell) -> None:
         """Take one earlier list; ignored from a process that tells its pools one by one.
 
         Raises:
@@ -182,7 +182,7 @@ class Process:
             return
         sums = self._earlier
         if sums is None:
-            sums = self._earlier = EarlierSums()
+            sums = self._earlier = LegacySums()
         before, counts = sums.gauges, 0
         if isinstance(message.sums, PoolSums):
             sums.take_gauges(message, message.sums, now)

@@ -44,7 +44,7 @@ def look() -> Installation:
     found = [entry for entry in entry_points(group="sqlalchemy.plugins") if entry.name == "collectd"]
     # SQLAlchemy takes the first of a name.
     plugin = found[0].dist if found else None
-    earlier = earlier_version()
+    earlier = legacy_version()
     return Installation(
         plugin=f"{plugin.metadata['Name']} {plugin.version}" if plugin is not None else None,
         module=_module_owner(),
@@ -53,7 +53,7 @@ def look() -> Installation:
     )
 
 
-def earlier_version(installed: Iterable[Distribution] | None = None) -> str | None:
+def legacy_version(installed: Iterable[Distribution] | None = None) -> str | None:
     """The version of sqlalchemy-collectd that is installed here; ``None`` if it is not.
 
     Args:
@@ -80,7 +80,7 @@ def warn_once() -> None:
         return
     _told.append(True)
     try:
-        version = earlier_version()
+        version = legacy_version()
     except Exception:
         logger.debug("the installed packages could not be looked at", exc_info=True)
         return

@@ -139,7 +139,7 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     def _pass_on(self, conn: Any) -> bool:
         """Give a connection that is idle on the server to the next client; False if `put` must decide."""
-        waiter = self._core.pass_on(conn, self._now()) if self._core.attention else None
+        waiter = self._core.hand_to_next(conn, self._now()) if self._core.attention else None
         if waiter is None:
             return False
         waiter.wake()
@@ -190,7 +190,7 @@ class AsyncClients(BasePool, Generic[ACT]):
         core = self._core
         may_wait = deadline > waiter.since
         is_answered = False
-        if may_wait and core.line_up(waiter, waiter.since):
+        if may_wait and core.enqueue_fast(waiter, waiter.since):
             woken.append(loop.create_future())
         else:
             is_answered = self._request(waiter, woken, may_wait=may_wait)

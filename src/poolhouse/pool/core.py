@@ -38,16 +38,16 @@ What the shell owes
     - `interrupted_take` or `abandon`, and `interrupted_give`, for whatever exception ends a checkout or a return.
 
 Where what is
-    `ledger` has the state and the path without a lock, `serving` taking and giving back, `upkeep` connecting and
-    what time brings, this module the life of the pool as a whole; each is the base of the next.
+    `state` has the state and the path without a lock, `requests` taking and giving back, `maintenance`
+    connecting and what time brings, this module the life of the pool as a whole; each is the base of the next.
 """
 
 from collections import deque
 
 from poolhouse.pool.jobs import FULL, HeldLong, Notice, Probe, Reason, ReturnedAfterAll
-from poolhouse.pool.ledger import CONNECT
+from poolhouse.pool.maintenance import Maintenance
+from poolhouse.pool.state import CONNECT
 from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, IN_ERROR, IN_TRANSACTION, UNTOLD
-from poolhouse.pool.upkeep import Upkeep
 from poolhouse.pool.waiter import Refusal, Vet, Waiter
 
 __all__ = [
@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 
-class PoolCore(Upkeep):
+class PoolCore(Maintenance):
     """One pool's decisions; see the module."""
 
     __slots__ = ()

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
+from poolhouse.pool.background_call import BackgroundCall
 from poolhouse.pool.backoff import FIRST_PAUSE
-from poolhouse.pool.crew import Crew
-from poolhouse.pool.errand import Errand
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
 from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, size_limits
@@ -18,6 +17,7 @@ from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_clients import CT, Clients
 from poolhouse.pool.sync_work import Work
 from poolhouse.pool.threads import Parker, SystemThreads, Threads
+from poolhouse.pool.workers import Workers
 
 if TYPE_CHECKING:
     from typing import Self
@@ -94,12 +94,12 @@ class ConnectionPool(Clients[CT]):
         self._set_up()
         self._warns_of_implicit_open = open is None
         if open is None:
-            self._core.greets = True
+            self._core.warns_at_first_request = True
         if open is None or open:
             self._open()
 
     def _set_up(self) -> None:
-        """Crew and work for the present core: at the start, and again in the child of a fork."""
+        """Workers and work for the present core: at the start, and again in the child of a fork."""
         myself = weakref.ref(self)
 
         def reconnect_failed() -> None:
@@ -128,12 +128,12 @@ class ConnectionPool(Clients[CT]):
             reconnect_failed,
             log_failed_connect,
         )
-        self._crew = Crew(
+        self._workers = Workers(
             self.name, self._core, self._clock, self._threads, self._work.perform, self._driver.abort, say
         )
-        self._turn = self._work.turn = self._crew.turn
+        self._core_lock = self._work.core_lock = self._workers.core_lock
         self._work.core = self._core
-        self._work.guard, self._work.unguard = self._crew.guard, self._crew.unguard
+        self._work.guard, self._work.unguard = self._workers.guard, self._workers.unguard
 
     def open(self, wait: bool = False, timeout: float = 30.0) -> None:
         """Begin to connect and to serve; does nothing if the pool is open.
@@ -155,7 +155,7 @@ class ConnectionPool(Clients[CT]):
         self._opens_itself = False
         if self._core.was_closed:
             raise self._errors.closed("pool has already been opened/closed and cannot be reused")
-        self._turn(self._core.open, self._now())
+        self._core_lock(self._core.open, self._now())
         registry.opened(self)
 
     def wait(self, timeout: float = 30.0) -> None:
@@ -166,14 +166,14 @@ class ConnectionPool(Clients[CT]):
                 the last error in connecting, if there was one.
             PoolClosed: If the pool is not open, or is closed meanwhile.
         """
-        self._greet(stacklevel=4 if self._is_null else 3)
+        self._warn_at_first_request(stacklevel=4 if self._is_null else 3)
         if not self._core.is_open:
             raise self._errors.closed(
                 f"the pool {self.name!r} is {'already closed' if self._core.was_closed else 'not open yet'}"
             )
         deadline = self._now() + timeout
         parker = self._threads.parker()
-        self._crew.watchers.append(parker)
+        self._workers.watchers.append(parker)
         try:
             while not self._core.is_full and not self._core.was_closed:
                 if not parker.park(deadline - self._now()) and not self._core.is_full:
@@ -181,7 +181,7 @@ class ConnectionPool(Clients[CT]):
                     self.close(timeout=0)
                     raise self._incomplete(timeout, cause) from cause
         finally:
-            self._crew.watchers.remove(parker)
+            self._workers.watchers.remove(parker)
         if not self._core.is_full:
             raise self._closed() from self._core.connect_error
 
@@ -196,21 +196,21 @@ class ConnectionPool(Clients[CT]):
         self._warns_of_implicit_open = self._opens_itself = False
         if self._core.was_closed:
             # What came back since, and what blocks had that were never left.
-            self._turn(self._core.reclaim, self._now())
+            self._core_lock(self._core.reclaim, self._now())
             self._finish_closing()
             return
-        self._turn(self._core.close, self._now())
-        self._crew.wake_watchers()
+        self._core_lock(self._core.close, self._now())
+        self._workers.wake_watchers()
         deadline = self._now() + timeout
         parker = self._threads.parker()
-        self._crew.watchers.append(parker)
-        while self._crew.is_busy() and self._now() < deadline:
+        self._workers.watchers.append(parker)
+        while self._workers.is_busy() and self._now() < deadline:
             parker.park(deadline - self._now())
-        self._crew.watchers.remove(parker)
+        self._workers.watchers.remove(parker)
         # Whatever is stuck on a connection is ended; a connect cannot be, and its thread ends with the process.
         for slot in self._core.worked_on.copy():
             self._driver.abort(slot.conn)
-        self._crew.dismiss()
+        self._workers.dismiss()
         self._finish_closing()
 
     def reconnect_failed(self) -> None:
@@ -234,13 +234,13 @@ class ConnectionPool(Clients[CT]):
 
     def __del__(self) -> None:
         # A pool that nobody has any more: its threads end. A finalizer waits for nothing.
-        if hasattr(self, "_crew"):
-            self._crew.dismiss()
+        if hasattr(self, "_workers"):
+            self._workers.dismiss()
 
     def resize(self, min_size: int, max_size: int | None = None) -> None:
         """Change the limits of the pool's size."""
         min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
-        self._turn(self._core.resize, min_size, max_size, self._now())
+        self._core_lock(self._core.resize, min_size, max_size, self._now())
 
     def check(self) -> None:
         """Ask the server through each idle connection; replace those that do not answer.
@@ -255,23 +255,23 @@ class ConnectionPool(Clients[CT]):
         """Check one idle connection that is not in `seen`; False if there is none."""
         now = self._now()
         try:
-            slot = self._turn(self._core.claim_for_check, seen, now)
+            slot = self._core_lock(self._core.claim_for_check, seen, now)
             if slot is None:
                 return False
             seen.add(slot)
-            self._crew.guard(slot, now + PROBE_LIMIT)
+            self._workers.guard(slot, now + PROBE_LIMIT)
             is_alive = self._work.is_alive(slot.conn)
-            is_alive = self._crew.unguard(slot) and is_alive
-            self._turn(self._core.probed, slot, is_alive, self._now())
+            is_alive = self._workers.unguard(slot) and is_alive
+            self._core_lock(self._core.probed, slot, is_alive, self._now())
         except BaseException:
             # A worker looks after it now, under a guard of its own in the place of this one.
-            self._turn.finish(self._core.interrupted_work, now, self._now())
+            self._core_lock.finish(self._core.interrupted_work, now, self._now())
             raise
         return True
 
     def drain(self) -> None:
         """Replace every connection by a new one: those that are out when they come back."""
-        self._turn(self._core.drain, self._now())
+        self._core_lock(self._core.drain, self._now())
 
     @staticmethod
     def check_connection(conn: CT) -> None:
@@ -373,7 +373,7 @@ class NullConnectionPool(ConnectionPool[CT]):
         super().wait(timeout)
         deadline = self._now() + timeout
         parker = self._threads.parker()
-        self._crew.watchers.append(parker)
+        self._workers.watchers.append(parker)
         try:
             while (error := self._rehearsed(parker, deadline)) is not None:
                 parker.park(min(FIRST_PAUSE, deadline - self._now()))
@@ -383,11 +383,13 @@ class NullConnectionPool(ConnectionPool[CT]):
                     self.close(timeout=0)
                     raise self._incomplete(timeout, error) from error
         finally:
-            self._crew.watchers.remove(parker)
+            self._workers.watchers.remove(parker)
 
     def _rehearsed(self, parker: Parker, deadline: float) -> Exception | None:
         """`_rehearse` beside the client, which waits no longer than until the deadline, or the end of the pool."""
-        rehearsal = Errand(partial(self._rehearse, deadline), self._threads, parker, f"{self.name}-connect")
+        rehearsal = BackgroundCall(
+            partial(self._rehearse, deadline), self._threads, parker, f"{self.name}-connect"
+        )
         while not rehearsal.is_over and not self._core.was_closed and self._now() < deadline:
             parker.park(deadline - self._now())
         return rehearsal.result() if rehearsal.is_over else TimeoutError("no answer in time")
@@ -398,10 +400,10 @@ class NullConnectionPool(ConnectionPool[CT]):
         try:
             conn = self._work.connection(max(0.0, deadline - began))
         except Exception as error:
-            is_loud = self._turn(self._core.rehearsed, 0, error, self._now())
+            is_loud = self._core_lock(self._core.rehearsed, 0, error, self._now())
             self._log_failed_connect(error, is_loud=is_loud)
             return error
         now = self._now()
-        self._turn(self._core.rehearsed, now - began, None, now)
+        self._core_lock(self._core.rehearsed, now - began, None, now)
         self._work.close(Close(conn, Reason.NOT_KEPT))
         return None

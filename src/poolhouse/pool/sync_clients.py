@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH
+from poolhouse.pool.background_call import BackgroundCall
 from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, dead_because, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
-from poolhouse.pool.crew import Crew, Turn
-from poolhouse.pool.errand import Errand
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Close, Reason
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.sync_work import Work
 from poolhouse.pool.threads import Threads
+from poolhouse.pool.workers import CoreLock, Workers
 
 if TYPE_CHECKING:
     import psycopg
@@ -99,8 +99,8 @@ class Clients(BasePool, Generic[CT]):
     """Taking connections and giving them back."""
 
     _threads: Threads
-    _crew: Crew
-    _turn: Turn
+    _workers: Workers
+    _core_lock: CoreLock
     _work: Work
     _reset_inline: bool
     _is_thread_bound: bool
@@ -198,7 +198,7 @@ class Clients(BasePool, Generic[CT]):
                         if self._core.attention:  # now: rule 1 of the core
                             self._attend()
                         return
-                    if not core.stands_again(lease, now):
+                    if not core.restore_lease(lease, now):
                         return
             # Known before anything happens, so that what happens to the connection later is not undone.
             lease = core.leases.get(id(conn))
@@ -214,26 +214,26 @@ class Clients(BasePool, Generic[CT]):
             raise
 
     def _attend(self) -> None:
-        if self._turn.is_mine():
-            self._turn.later(self._core.attend, self._now())
+        if self._core_lock.is_mine():
+            self._core_lock.later(self._core.attend, self._now())
             return
-        self._turn(self._core.attend, self._now())
+        self._core_lock(self._core.attend, self._now())
         self._finish_closing()
 
     def _finish_closing(self) -> None:
         """Close what a closed pool has left: its workers may have gone."""
-        while self._core.was_closed and (jobs := self._turn(self._core.leftovers)):
+        while self._core.was_closed and (jobs := self._core_lock(self._core.leftovers)):
             for job in jobs:
                 self._work.perform(job)
 
     def _undo_take(self, stamp: float) -> None:
-        self._turn.finish(self._core.interrupted_take, stamp, self._now())
+        self._core_lock.finish(self._core.interrupted_take, stamp, self._now())
         self._finish_closing()
 
     def _undo_give(self, conn: Any, lease: Lease | None) -> None:
         # Who has not even looked for his lease still has it.
         lease = lease or self._core.leases.get(id(conn))
-        self._turn.finish(self._core.interrupted_give, conn, lease, self._now())
+        self._core_lock.finish(self._core.interrupted_give, conn, lease, self._now())
         self._finish_closing()
 
     def _end_block(self, conn: Any, lease: Lease, exc_type: type[BaseException] | None) -> None:
@@ -257,8 +257,8 @@ class Clients(BasePool, Generic[CT]):
     ) -> CT:
         if self._opens_itself:
             self._open()
-        if self._core.greets:
-            self._greet()
+        if self._core.warns_at_first_request:
+            self._warn_at_first_request()
         timeout = self.timeout if timeout is None else timeout
         deadline = now + timeout
         parker = self._threads.parker()
@@ -274,21 +274,21 @@ class Clients(BasePool, Generic[CT]):
                 checkout._lease = self._core.kept(waiter)
             return conn
         except BaseException:
-            self._turn.finish(self._core.abandon, waiter, self._now())
+            self._core_lock.finish(self._core.abandon, waiter, self._now())
             self._finish_closing()
             raise
 
     def _wait_for(self, waiter: Waiter, parker: Any, deadline: float) -> Any:
         """A connection for the waiter, vetted."""
-        core, turn = self._core, self._turn
+        core, core_lock = self._core, self._core_lock
         may_wait = deadline > waiter.since
         is_answered = False
-        if not (may_wait and turn.line_up(waiter, waiter.since)):
-            is_answered = turn(core.request, waiter, self._now(), may_wait=may_wait)
+        if not (may_wait and core_lock.enqueue_fast(waiter, waiter.since)):
+            is_answered = core_lock(core.request, waiter, self._now(), may_wait=may_wait)
         while True:
             while not is_answered:
                 is_over = not parker.park(deadline - self._now())
-                if is_over and turn(core.time_out, waiter, self._now()):
+                if is_over and core_lock(core.time_out, waiter, self._now()):
                     raise self._timed_out(waiter)
                 # An interrupted call wakes again whom it has, or may have, woken before: only the core knows.
                 is_answered = waiter.is_answered
@@ -308,9 +308,9 @@ class Clients(BasePool, Generic[CT]):
                 core.accept(waiter, self._now())
                 return conn
             if may_wait and self._now() >= deadline:
-                turn(core.time_out, waiter, self._now())
+                core_lock(core.time_out, waiter, self._now())
                 raise self._timed_out(waiter)
-            is_answered = turn(core.request, waiter, self._now(), may_wait=may_wait, is_first=True)
+            is_answered = core_lock(core.request, waiter, self._now(), may_wait=may_wait, is_first=True)
 
     def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float) -> Any:
         """The slot's connection, if it is alive; ``None`` if it was not, and is gone."""
@@ -318,18 +318,18 @@ class Clients(BasePool, Generic[CT]):
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
         try:
-            self._crew.guard(slot, deadline)
+            self._workers.guard(slot, deadline)
             self._work.examine(conn, with_check=vet is Vet.CHECK)
-            if not self._crew.unguard(slot):
+            if not self._workers.unguard(slot):
                 raise TimeoutError
         except Exception as error:
-            is_cut = not self._crew.unguard(slot)
+            is_cut = not self._workers.unguard(slot)
             # No other name for it: the frame that its traceback refers to would refer to it.
-            self._turn(
+            self._core_lock(
                 self._core.found_dead, waiter, dead_because(conn, error, is_cut), self._now(), is_cut=is_cut
             )
             return None
-        self._turn(self._core.proven, slot, self._now())
+        self._core_lock(self._core.proven, slot, self._now())
         return conn
 
     def _connect_here(self, waiter: Waiter, slot: Slot, parker: Any, deadline: float) -> Any:
@@ -340,19 +340,19 @@ class Clients(BasePool, Generic[CT]):
         client connects by itself.
         """
         if deadline <= waiter.since:
-            self._turn(self._core.leave_connect, waiter, self._now(), is_begun=False)
+            self._core_lock(self._core.leave_connect, waiter, self._now(), is_begun=False)
             raise self._timed_out(waiter)
         connect = partial(self._connect_for, waiter, slot, deadline)
-        errand: Errand[Any] | None = None
+        background: BackgroundCall[Any] | None = None
         if not self._is_thread_bound:
             with suppress(RuntimeError):  # No thread can be started: then, too, the client connects by itself.
-                errand = Errand(connect, self._threads, parker, f"{self.name}-connect")
-        while errand is not None and not errand.is_over:
+                background = BackgroundCall(connect, self._threads, parker, f"{self.name}-connect")
+        while background is not None and not background.is_over:
             if not parker.park(deadline - self._now()):
-                if self._turn(self._core.leave_connect, waiter, self._now()):
+                if self._core_lock(self._core.leave_connect, waiter, self._now()):
                     raise self._timed_out(waiter)
                 parker.park(None)  # It is over, and about to say so.
-        conn = connect() if errand is None else errand.result()
+        conn = connect() if background is None else background.result()
         if conn is None:
             waiter.slot = None
         elif self._core.vet(slot, self._now()) is Vet.CHECK:
@@ -367,12 +367,12 @@ class Clients(BasePool, Generic[CT]):
         try:
             conn = self._work.connection(max(0.0, deadline - began))
         except BaseException as error:
-            is_loud = self._turn(self._core.connect_failed, slot, error, self._now())
+            is_loud = self._core_lock(self._core.connect_failed, slot, error, self._now())
             if waiter.slot is not slot:
                 self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
             raise
         now = self._now()
-        job = self._turn(self._core.connected, slot, conn, now - began, now, waiter)
+        job = self._core_lock(self._core.connected, slot, conn, now - began, now, waiter)
         tell(self.hooks.connected, conn, now - began)
         if job is None:
             return conn
@@ -401,15 +401,15 @@ class Clients(BasePool, Generic[CT]):
         if self._marks and id(conn) in core.leases:
             conn._pool = None
         now, lease = self._now(), core.leases.get(id(conn))
-        if lease is not None and self._turn.is_mine():
+        if lease is not None and self._core_lock.is_mine():
             # A finalizer may run anywhere, in the middle of what this thread does to the core, too.
-            self._turn.later(core.interrupted_give, conn, lease, now)
+            self._core_lock.later(core.interrupted_give, conn, lease, now)
             return
-        if status == IDLE and self.hooks.released is None and self._turn.hand_over(conn, now):
+        if status == IDLE and self.hooks.released is None and self._core_lock.hand_over(conn, now):
             return
         try:
             try:
-                job = self._turn(core.put, conn, status, now, is_inline=self._reset_inline)
+                job = self._core_lock(core.put, conn, status, now, is_inline=self._reset_inline)
             except KeyError:
                 raise self._foreign(conn) from None
             if lease is not None:
@@ -421,12 +421,12 @@ class Clients(BasePool, Generic[CT]):
             elif job is not None:
                 self._work.restore(job)
         except BaseException:
-            self._turn.finish(core.interrupted_work, now, self._now())
+            self._core_lock.finish(core.interrupted_work, now, self._now())
             raise
 
-    def _greet(self, stacklevel: int = 4) -> None:
-        if self._core.greets:
-            self._core.greets = False
+    def _warn_at_first_request(self, stacklevel: int = 4) -> None:
+        if self._core.warns_at_first_request:
+            self._core.warns_at_first_request = False
             if self._warns_of_implicit_open:
                 warnings.warn(
                     f"the default of the {type(self).__name__} parameter 'open' will become False, as in "

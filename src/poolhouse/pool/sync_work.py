@@ -7,16 +7,16 @@ from poolhouse.clock import Clock
 from poolhouse.errors import PoolError
 from poolhouse.pool.base import STATUS, describe, log_discarded, logger
 from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
-from poolhouse.pool.crew import Turn
 from poolhouse.pool.drivers.protocol import Driver
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
+from poolhouse.pool.workers import CoreLock
 
 
 class Work:
-    """How the jobs of one pool are done. It does not refer to the pool: see `Crew`."""
+    """How the jobs of one pool are done. It does not refer to the pool: see `Workers`."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Work:
     ) -> None:
         """See the pool's parameters; `reconnect_failed` calls the user's with the pool, if there still is one."""
         self.core: PoolCore
-        self.turn: Turn
+        self.core_lock: CoreLock
         self.guard: Callable[[Slot, float], None]
         self.unguard: Callable[[Slot], bool]
         self._name = name
@@ -91,11 +91,11 @@ class Work:
         try:
             conn = self.connection(None)
         except BaseException as error:
-            is_loud = self.turn(self.core.connect_failed, slot, error, self._clock.monotonic())
+            is_loud = self.core_lock(self.core.connect_failed, slot, error, self._clock.monotonic())
             self._log_failed_connect(error, is_loud=is_loud)
             return
         now = self._clock.monotonic()
-        job = self.turn(self.core.connected, slot, conn, now - began, now)
+        job = self.core_lock(self.core.connected, slot, conn, now - began, now)
         tell(self._hooks.connected, conn, now - began)
         if job is not None:
             self.close(job)
@@ -109,7 +109,7 @@ class Work:
             is_good = self._is_restored(conn, job)
         finally:
             is_good = self.unguard(job.slot) and is_good
-            self.turn(self.core.returned, job.slot, is_good, self._clock.monotonic())
+            self.core_lock(self.core.returned, job.slot, is_good, self._clock.monotonic())
 
     def _is_restored(self, conn: Any, job: Return) -> bool:
         try:
@@ -142,7 +142,7 @@ class Work:
             is_alive = self.is_alive(slot.conn)
         finally:
             is_alive = self.unguard(slot) and is_alive
-            self.turn(self.core.probed, slot, is_alive, self._clock.monotonic())
+            self.core_lock(self.core.probed, slot, is_alive, self._clock.monotonic())
 
     def examine(self, conn: Any, *, with_check: bool) -> None:
         """Raise if the connection is dead; leave it idle if it is not."""

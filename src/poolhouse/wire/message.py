@@ -44,7 +44,7 @@ _LARGEST_GAUGE = 2**53
 _PRIVATE_BYTES = PRIVATE.to_bytes(2)
 _VERSION_BYTE = bytes([VERSION])
 _PLUGIN = b"sqlalchemy\0"
-_EARLIER_TYPES = (POOL_TYPE.decode(), TOTALS_TYPE.decode())
+_LEGACY_TYPES = (POOL_TYPE.decode(), TOTALS_TYPE.decode())
 
 
 class RawPool(NamedTuple):
@@ -123,7 +123,7 @@ class PoolSums(NamedTuple):
     min_idle: int | None = None
 
 
-class EarlierDatagram(NamedTuple):
+class LegacyDatagram(NamedTuple):
     """One earlier list: from the earlier client, ours at ``detail=plain``, or a later version of ours."""
 
     host: str
@@ -137,7 +137,7 @@ class EarlierDatagram(NamedTuple):
     sums: PoolSums | Counters
 
 
-def decode_message(datagram: bytes) -> ReportDatagram | EarlierDatagram | list[ValueList | Notification]:
+def decode_message(datagram: bytes) -> ReportDatagram | LegacyDatagram | list[ValueList | Notification]:
     """What a datagram says; a list if it is neither a report's nor an earlier client's.
 
     Raises:
@@ -152,30 +152,30 @@ def decode_message(datagram: bytes) -> ReportDatagram | EarlierDatagram | list[V
                 return _report(datagram, parts, *private)
     found = decode_packet(datagram)
     if len(found) == 1 and isinstance(only := found[0], ValueList):
-        return earlier_datagram(only) or found
+        return legacy_datagram(only) or found
     return found
 
 
-def earlier_datagram(told: ValueList) -> EarlierDatagram | None:
+def legacy_datagram(told: ValueList) -> LegacyDatagram | None:
     """The sums of one earlier list, ``None`` if it is another; values that have no name yet are left unread.
 
     Raises:
         PacketError: If it is an earlier list with values that cannot be summed.
     """
     host, plugin, program, kind, token = told.identifier
-    if plugin != "sqlalchemy" or kind not in _EARLIER_TYPES:
+    if plugin != "sqlalchemy" or kind not in _LEGACY_TYPES:
         return None
     if not program or not token:
         raise PacketError(f"{kind} without a program or a token", 0)
     if told.interval is None or told.interval <= 0:
         raise PacketError(f"{kind} without an interval", 0)
     sums: PoolSums | Counters
-    if kind == _EARLIER_TYPES[0]:
+    if kind == _LEGACY_TYPES[0]:
         sums = PoolSums(*_gauges(told))
     else:
         checkouts, invalidated, connects, disconnects, *further = _derives(told)
         sums = Counters(checkouts, connects, disconnects, invalidated, *further)
-    return EarlierDatagram(host, program, token, told.time, told.interval, sums)
+    return LegacyDatagram(host, program, token, told.time, told.interval, sums)
 
 
 def _places(datagram: bytes) -> dict[int, tuple[int, int]]:

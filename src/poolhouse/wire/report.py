@@ -110,7 +110,7 @@ def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> 
         report: What to tell. Its datagrams are numbered ``sequence``, ``sequence + 1``, …
         detail: With ``"plain"`` the two earlier lists only, without private parts.
     """
-    pool_list, totals_list = _earlier_lists(report)
+    pool_list, totals_list = _legacy_lists(report)
     if detail == "plain":
         return [pool_list, totals_list]
     count = max(2, len(report.pools))
@@ -138,7 +138,7 @@ def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> 
     return datagrams
 
 
-def _earlier_lists(report: Report) -> tuple[bytes, bytes]:
+def _legacy_lists(report: Report) -> tuple[bytes, bytes]:
     """The process's sums as the earlier system's two lists, each with all eight parts."""
     sums, gauges, counters = report.sums, report.sums.gauges, report.sums.counters
     pool_values = (sums.pools, gauges.used, gauges.idle, gauges.detached, gauges.connections, gauges.waiting)

@@ -61,7 +61,7 @@ def test_nothing_installed_is_nothing(alone: Path):
 
 def test_a_broken_removal_is_no_installation(alone: Path):
     (alone / "sqlalchemy_collectd-0.0.8.dist-info").mkdir()
-    assert installation.earlier_version() is None
+    assert installation.legacy_version() is None
 
 
 def test_the_advice_is_logged_once(alone: Path, caplog: pytest.LogCaptureFixture):
@@ -84,7 +84,7 @@ def test_metadata_that_cannot_be_read_does_not_raise(
     def broken() -> None:
         raise OSError("no such disk")
 
-    monkeypatch.setattr(installation, "earlier_version", broken)
+    monkeypatch.setattr(installation, "legacy_version", broken)
     with caplog.at_level(logging.WARNING):
         installation.warn_once()
     assert not caplog.records

@@ -5,7 +5,7 @@ import sys
 from contextlib import AsyncExitStack, ExitStack
 
 from poolhouse.pool import AsyncConnectionPool, ConnectionPool
-from poolhouse.pool.serving import ABANDONED_PAUSE
+from poolhouse.pool.requests import ABANDONED_PAUSE
 from poolhouse.pool.slot import Lease, Slot, abandoned
 from poolhouse.testing import AsyncFakeDriver, Does, FakeConnection, FakeDriver, VirtualClock, VirtualThreads, run
 from support.pool_shells import async_connection_class

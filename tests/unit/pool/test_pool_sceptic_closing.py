@@ -5,7 +5,7 @@ from collections import deque
 
 from poolhouse.pool import ConnectionPool
 from poolhouse.pool.core import Notice, PoolCore
-from poolhouse.pool.crew import Turn
+from poolhouse.pool.workers import CoreLock
 from poolhouse.testing import FakeConnection, FakeDriver, VirtualClock, VirtualThreads
 from support.pool_world import World
 
@@ -41,6 +41,6 @@ def test_a_notice_that_another_thread_has_told_meanwhile_is_no_error() -> None:
     core: PoolCore = World(0).core
     told: list[Notice] = []
     core.notices = _Raced()
-    turn = Turn(core, list, told.append, lambda: None)
-    turn(core.attend, 10**12)
+    core_lock = CoreLock(core, list, told.append, lambda: None)
+    core_lock(core.attend, 10**12)
     assert not told

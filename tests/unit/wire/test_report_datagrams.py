@@ -13,7 +13,7 @@ from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters, Limits
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_alone, encode_packets
-from poolhouse.wire.message import EarlierDatagram, PoolSums, ReportDatagram, decode_message, earlier_datagram
+from poolhouse.wire.message import LegacyDatagram, PoolSums, ReportDatagram, decode_message, legacy_datagram
 from poolhouse.wire.names import ascii_name, utf8_name
 from poolhouse.wire.parts import HEADER, HOST, PAYLOAD_BYTES, PLUGIN_INSTANCE, PRIVATE, TYPE_INSTANCE, string_part
 from poolhouse.wire.report import HEAD, POOL, Report, encode_report
@@ -72,7 +72,7 @@ def test_any_report_fits_its_datagrams_and_is_read_again(told: Report):
         datagrams = encode_report(told, detail)
         assert max(map(len, datagrams)) <= PAYLOAD_BYTES
         for datagram in datagrams:
-            assert isinstance(decode_message(datagram), ReportDatagram if detail == "full" else EarlierDatagram)
+            assert isinstance(decode_message(datagram), ReportDatagram if detail == "full" else LegacyDatagram)
 
 
 def test_only_histograms_that_do_not_fit_lose_their_scale():
@@ -141,8 +141,8 @@ def test_names_are_printable_and_cut_at_127_bytes(name: str, ascii_form: bytes, 
 def test_plain_detail_is_the_two_earlier_lists(told: Report):
     first, second = (decode_message(datagram) for datagram in encode_report(told, "plain"))
     sums = told.sums
-    assert isinstance(first, EarlierDatagram)
-    assert isinstance(second, EarlierDatagram)
+    assert isinstance(first, LegacyDatagram)
+    assert isinstance(second, LegacyDatagram)
     assert first.sums == PoolSums(
         sums.pools,
         sums.gauges.used,
@@ -165,7 +165,7 @@ def test_a_later_version_of_the_private_part_leaves_the_earlier_list():
     at = first.index(b"\x7a\x01")
     later = first[: at + 4] + b"\x02" + first[at + 5 :]
     message = decode_message(later)
-    assert isinstance(message, EarlierDatagram)
+    assert isinstance(message, LegacyDatagram)
     assert message.sums == PoolSums(1, 4, 3, 1, 8, 2, 15, 5, 0)
 
 
@@ -274,17 +274,17 @@ def earlier(
 
 
 def test_the_earlier_clients_two_datagrams_are_understood():
-    assert decode_message(earlier()) == EarlierDatagram(
+    assert decode_message(earlier()) == LegacyDatagram(
         "web1", "nova", "4711:abcdef", 1700000000.0, 2.0, PoolSums(1, 2, 3, 0, 5)
     )
     message = decode_message(earlier("sqlalchemy_totals", DERIVE, SEED_TOTALS))
-    assert isinstance(message, EarlierDatagram)
+    assert isinstance(message, LegacyDatagram)
     assert message.sums == Counters(10, 3, 1, 0, *[None] * 6)
 
 
 def test_values_that_have_no_name_yet_are_left_unread():
     message = decode_message(earlier(values=(*SEED_POOL, 1.0, nan, 3.0, 4.0, -1.0, nan)))
-    assert isinstance(message, EarlierDatagram)
+    assert isinstance(message, LegacyDatagram)
     assert message.sums == PoolSums(1, 2, 3, 0, 5, 1, None, 3, 4)
 
 
@@ -325,7 +325,7 @@ def test_several_earlier_lists_in_one_packet_are_each_understood():
     (packet,) = encode_packets(told)
     message = decode_message(packet)
     assert isinstance(message, list)
-    assert [earlier_datagram(item) for item in message] == [
+    assert [legacy_datagram(item) for item in message] == [
         decode_message(earlier()),
         decode_message(earlier("sqlalchemy_totals", DERIVE, SEED_TOTALS)),
     ]

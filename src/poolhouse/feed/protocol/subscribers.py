@@ -171,8 +171,8 @@ class Subscribers:
         self._newcomers.discard(key)
 
     def _has_room(self, subscriber: Subscriber, now: float) -> bool:
-        is_earlier = subscriber.nonce is None
-        others = [one for one in self.consoles(now) if (one.nonce is None) is is_earlier]
+        is_legacy = subscriber.nonce is None
+        others = [one for one in self.consoles(now) if (one.nonce is None) is is_legacy]
         return len(others) < self._limit or any(one.address == subscriber.address for one in others)
 
     def _is_allowed(self, address: Address) -> bool:

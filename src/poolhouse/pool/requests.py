@@ -8,9 +8,9 @@ from typing import Any
 
 from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.jobs import Close, Probe, Reason, Return, ReturnedAfterAll
-from poolhouse.pool.ledger import RETURN, Ledger
 from poolhouse.pool.options import FOREVER, PoolOptions
 from poolhouse.pool.slot import Lease, Slot, abandoned, is_of_call
+from poolhouse.pool.state import RETURN, PoolState
 from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, UNTOLD
 from poolhouse.pool.waiter import Refusal, Waiter
 
@@ -18,7 +18,7 @@ from poolhouse.pool.waiter import Refusal, Waiter
 ABANDONED_PAUSE = 0.25
 
 
-class Serving(Ledger):
+class Requests(PoolState):
     """The slow path of taking and giving back."""
 
     __slots__ = ("_look_for_abandoned_at",)
@@ -71,7 +71,7 @@ class Serving(Ledger):
         self._pump(now)
         return waiter not in self.waiters
 
-    def line_up(self, waiter: Waiter, now: float) -> bool:
+    def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
         """Queue behind others for a connection of a pool that cannot grow: the short form of `request`.
 
         Others wait, so `attention` is true, and whoever returns a connection looks at the queue: rule 1.
@@ -215,7 +215,7 @@ class Serving(Ledger):
         self._pump(now)
         return None
 
-    def pass_on(self, conn: Any, now: float) -> Waiter | None:
+    def hand_to_next(self, conn: Any, now: float) -> Waiter | None:
         """Hand a connection that is idle on the server straight to the client that has waited longest.
 
         The short form of `put` for the usual case while clients wait: nothing else changes hands.

@@ -1,7 +1,7 @@
 """The threads of a pool: one that keeps time, and workers that come when there is work and go when there is none.
 
-The crew never refers to its pool, so that a forgotten pool can be collected; the pool's finalizer dismisses
-the crew. The keeper never works: whatever hangs, deadlines are kept.
+The workers never refers to its pool, so that a forgotten pool can be collected; the pool's finalizer dismisses
+the workers. The keeper never works: whatever hangs, deadlines are kept.
 """
 
 import logging
@@ -30,11 +30,11 @@ AGAIN = 1.0
 SOON = 0.01
 
 
-class Turn:
-    """``turn(core.request, waiter, now)``: one call of the core under the lock, and then what it brings about.
+class CoreLock:
+    """``core_lock(core.request, waiter, now)`` runs one method of the core under the lock.
 
-    `line_up` and `hand_over` are short forms for clients that wait in line, which bring nothing else about: while
-    threads contend, what the pool does for each of them in Python is what they lose.
+    Afterwards it wakes and starts whatever that method requires. `enqueue_fast` and `hand_over` are short forms
+    for clients that wait in line, and save Python work where threads contend.
 
     An exception (KeyboardInterrupt) may strike anywhere in here: the lock is released, and
     whoever was to be woken is.
@@ -99,22 +99,22 @@ class Turn:
             raise
         return result
 
-    def line_up(self, waiter: Waiter, now: float) -> bool:
-        """`PoolCore.line_up`. Returns False if nothing was done; else the waiter is woken when it is served."""
+    def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
+        """`PoolCore.enqueue_fast`; False if nothing was done, else the waiter is woken when it is served."""
         core = self._core
         # Looked at before the lock is taken: whoever is served at once, or waits first, takes it once only.
         if not core.waiters or self.is_mine():
             return False
         try:
             with self._lock:
-                is_in_line = core.line_up(waiter, now)
+                is_in_line = core.enqueue_fast(waiter, now)
         except BaseException:
             self._release()
             raise
         return is_in_line
 
     def hand_over(self, conn: Any, now: float) -> bool:
-        """`PoolCore.pass_on`, and waking who got it. Returns False if nothing was done.
+        """`PoolCore.hand_to_next`, and waking who got it. Returns False if nothing was done.
 
         Only where the pool cannot grow: elsewhere each return is an occasion to decide whether it should.
         """
@@ -126,7 +126,7 @@ class Turn:
             with self._lock:
                 # Known before anything changes: an exception may strike in the middle of it.
                 first = next(iter(core.waiters), None)
-                waiter = core.pass_on(conn, now)
+                waiter = core.hand_to_next(conn, now)
             if waiter is not None:
                 waiter.wake()
             if core.notices:
@@ -182,7 +182,7 @@ def _nothing() -> None:
     """For a turn in which only what others have left is done."""
 
 
-class Crew:
+class Workers:
     """Keeper and workers of one pool."""
 
     def __init__(
@@ -195,7 +195,7 @@ class Crew:
         abort: Callable[[Any], None],
         tell: Callable[[Any], None],
     ) -> None:
-        """A crew that has not begun.
+        """A workers that has not begun.
 
         Args:
             name: The pool's, for the threads' names.
@@ -206,7 +206,7 @@ class Crew:
             abort: The driver's.
             tell: Logs a notice of the core.
         """
-        self.turn = Turn(core, self._plan_locked, self._notice, self._wake_keeper)
+        self.core_lock = CoreLock(core, self._plan_locked, self._notice, self._wake_keeper)
         self._tell = tell
         self._name = name
         self._core = core
@@ -277,16 +277,16 @@ class Crew:
     def _keep(self) -> None:
         """Keep time: tick, abort what is overdue, start workers, sleep until something else is due."""
         parker = self._threads.parker()
-        if not self.turn(self._becomes_keeper_locked, parker):
+        if not self.core_lock(self._becomes_keeper_locked, parker):
             return
         while not self._is_dismissed:
             try:
                 now = self._clock.monotonic()
                 self._abort_overdue(now)
-                if self.turn.is_struck:
-                    self.turn.is_struck = False
-                    self.turn(self._core.recover, now)
-                self.turn(self._tick_locked, now)
+                if self.core_lock.is_struck:
+                    self.core_lock.is_struck = False
+                    self.core_lock(self._core.recover, now)
+                self.core_lock(self._tick_locked, now)
                 self._hire()
             except Exception:
                 logger.exception("pool %r: unexpected; going on", self._name)
@@ -364,7 +364,7 @@ class Crew:
     def _hire(self) -> None:
         """Start workers that are missing, one a lane; if more are needed, the plan says so once they have come."""
         for lane in Lane:
-            token = self.turn(self._hire_locked, lane)
+            token = self.core_lock(self._hire_locked, lane)
             if token is None:
                 continue
             try:
@@ -373,7 +373,7 @@ class Crew:
                 logger.warning("pool %r: %s; trying again", self._name, error)
                 self._hires_at = self._clock.monotonic() + AGAIN
                 self._keeper_wakes_at = min(self._keeper_wakes_at, self._hires_at)
-                self.turn(self._has_left_locked, lane, None, token)
+                self.core_lock(self._has_left_locked, lane, None, token)
 
     def _hire_locked(self, lane: Lane) -> object:
         """The token of a worker to be started; ``None`` if the lane needs none."""
@@ -389,14 +389,14 @@ class Crew:
         """Do jobs of one lane until there has been none for a while."""
         parker = self._threads.parker()
         while True:
-            job = self.turn(self._next_job_locked, lane, parker, token)
+            job = self.core_lock(self._next_job_locked, lane, parker, token)
             if job is not None:
                 self._perform(job)
                 continue
             self.wake_watchers()
             if not self._is_dismissed and parker.park(LINGER):
                 continue
-            if self.turn(self._has_left_locked, lane, parker, token):
+            if self.core_lock(self._has_left_locked, lane, parker, token):
                 return
 
     def _next_job_locked(self, lane: Lane, parker: Parker, token: object) -> Job | None:

@@ -9,7 +9,7 @@ from poolhouse.pool.threads import Parker, Threads
 T = TypeVar("T")
 
 
-class Errand(Generic[T]):
+class BackgroundCall(Generic[T]):
     """A call made in a thread of its own, in the context (`contextvars`) of whoever sends it.
 
     For calls that nothing can end in time, such as libpq's connecting: it counts in whole seconds, from two on,

@@ -58,7 +58,7 @@ def test_a_check_that_begins_while_the_keeper_looks_is_still_ended_in_time() -> 
     def main(threads: Crowded, driver: FakeDriver) -> None:
         pool = opened(threads, driver, min_size=1)
         pool.wait()
-        crew, slot = pool._crew, next(iter(pool._core.slots.values()))
+        workers, slot = pool._workers, next(iter(pool._core.slots.values()))
 
         class Guards(dict[Slot, Any]):
             """Another thread begins a check just when the keeper has looked at all of them."""
@@ -66,11 +66,11 @@ def test_a_check_that_begins_while_the_keeper_looks_is_still_ended_in_time() -> 
             def values(self) -> Any:
                 seen = list(super().values())
                 if not self:
-                    crew.guard(slot, threads.clock.monotonic() + 1.0)
+                    workers.guard(slot, threads.clock.monotonic() + 1.0)
                 return seen
 
-        crew._guards = Guards()
-        crew._wake_keeper()
+        workers._guards = Guards()
+        workers._wake_keeper()
         threads.sleep(1.1)
         assert slot.conn.calls.count("abort") == 1
         pool.close()
@@ -83,7 +83,7 @@ def test_a_check_that_ends_just_as_it_is_cut_off_serves_nothing() -> None:
         def check(conn: FakeConnection) -> None:
             # The keeper is faster, by an instant, and about to abort.
             if conn is first:
-                pool._crew._guards.clear()
+                pool._workers._guards.clear()
 
         pool = opened(threads, driver, min_size=1, check=check)
         pool.wait()
@@ -124,7 +124,7 @@ def test_who_is_in_the_middle_of_a_call_of_the_pool_is_told_that_he_cannot_wait_
         pool.wait()
         conn = pool.getconn()
         with pytest.raises(RuntimeError, match="in the middle of a call"):
-            pool._turn(pool.getconn)
+            pool._core_lock(pool.getconn)
         pool.putconn(conn)
         assert pool.getconn(timeout=0) is conn
         pool.close()
@@ -145,7 +145,7 @@ def test_the_keeper_sleeps_while_what_is_due_waits_for_a_worker() -> None:
             reconnect_failed=lambda _: threads.sleep(10.0),
         )
         looks: list[float] = []
-        abort_overdue = pool._crew._abort_overdue
+        abort_overdue = pool._workers._abort_overdue
 
         def looked(now: float) -> None:
             looks.append(now)
@@ -153,7 +153,7 @@ def test_the_keeper_sleeps_while_what_is_due_waits_for_a_worker() -> None:
                 raise RuntimeError("it never sleeps")  # Which makes it sleep for a second.
             abort_overdue(now)
 
-        pool._crew._abort_overdue = looked  # type: ignore[method-assign]
+        pool._workers._abort_overdue = looked  # type: ignore[method-assign]
         with pytest.raises(PoolTimeout):
             pool.getconn(timeout=8.0)
         assert len(looks) <= 1000

@@ -7,7 +7,7 @@ from poolhouse.fleet.lanes import LANE
 from poolhouse.fleet.pool import Counted
 from poolhouse.fleet.vectors import CHECKOUTS_SHIFT, COUNTS, GAUGES, counts_vector, gauges_vector
 from poolhouse.meter.reading import Counters, Gauges, Limits
-from poolhouse.wire.message import EarlierDatagram, PoolSums
+from poolhouse.wire.message import LegacyDatagram, PoolSums
 
 #: These datagrams carry no number, only the sender's clock in whole seconds. One that is older than the last by up
 #: to this many seconds came late; it waits no longer than this, so that a clock set back cannot silence a sender.
@@ -32,7 +32,7 @@ class _Order:
         return True
 
 
-class EarlierSums(Counted):
+class LegacySums(Counted):
     """Gauges and counters of a whole process, which come in two kinds of datagrams.
 
     Attributes:
@@ -48,7 +48,7 @@ class EarlierSums(Counted):
         self._counts_order = _Order()
         self._gauges_order = _Order()
 
-    def take_gauges(self, message: EarlierDatagram, sums: PoolSums, now: float) -> None:
+    def take_gauges(self, message: LegacyDatagram, sums: PoolSums, now: float) -> None:
         """Take newer gauges.
 
         Raises:
@@ -63,7 +63,7 @@ class EarlierSums(Counted):
         if self._gauges_order.is_next(message.wall_time, now):
             self.gauges = vector
 
-    def take_counts(self, message: EarlierDatagram, counters: Counters, is_base: bool, now: float) -> int:
+    def take_counts(self, message: LegacyDatagram, counters: Counters, is_base: bool, now: float) -> int:
         """Take newer counters; return the vector of what they add.
 
         Args:

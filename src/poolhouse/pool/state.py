@@ -20,7 +20,7 @@ from poolhouse.pool.waiter import Waiter
 CONNECT, RETURN = Lane.CONNECT, Lane.RETURN
 
 
-class Ledger:
+class PoolState:
     """The state of a pool, and the smallest steps that change it."""
 
     # More attributes than CPython keeps beside the object: slots are the faster.
@@ -48,7 +48,6 @@ class Ledger:
         "connecting",
         "counts",
         "generation",
-        "greets",
         "has_new_deadline",
         "idle",
         "is_full",
@@ -63,6 +62,7 @@ class Ledger:
         "slots",
         "suspects",
         "waiters",
+        "warns_at_first_request",
         "was_closed",
         "woken",
         "worked_on",
@@ -100,7 +100,7 @@ class Ledger:
         self.is_full = False
         self.attention = True
         #: The shell wants to see the first request, on whichever path it comes.
-        self.greets = False
+        self.warns_at_first_request = False
         #: `next_deadline` may have come nearer since the shell last asked.
         self.has_new_deadline = False
         self._random = random
@@ -183,7 +183,7 @@ class Ledger:
         """
         slot = lease[0]
         if now >= slot.retire_at or lease[2] is None:
-            return not self.stands_again(lease, now)
+            return not self.restore_lease(lease, now)
         slot.fit_until = now + self._look_after
         hint, uses = self._hint, self._uses
         hint(slot)
@@ -192,7 +192,7 @@ class Ledger:
             self.meter.fold()
         return True
 
-    def stands_again(self, lease: Lease, now: float) -> bool:
+    def restore_lease(self, lease: Lease, now: float) -> bool:
         """Put a lease back that was taken from `leases` to be ended; False if it need not be.
 
         In the instant without it, a thread that had popped a hint long ago may have taken the slot: then the slot
@@ -269,7 +269,7 @@ class Ledger:
     def _attend(self) -> None:
         self.attention = bool(
             self._always
-            or self.greets
+            or self.warns_at_first_request
             or self.waiters
             or not self.is_open
             or self._stale

@@ -11,17 +11,17 @@ from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.backoff import FIRST_PAUSE, Outage
 from poolhouse.pool.growth import connects_for, review_at
 from poolhouse.pool.jobs import FULL, Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
-from poolhouse.pool.ledger import CONNECT, RETURN
 from poolhouse.pool.options import FOREVER, PoolOptions, duration
-from poolhouse.pool.serving import Serving
+from poolhouse.pool.requests import Requests
 from poolhouse.pool.slot import Slot
+from poolhouse.pool.state import CONNECT, RETURN
 from poolhouse.pool.waiter import Vet, Waiter
 
 #: How many of the last uses, and of the last connects, tell how long they take.
 RECENT_USES = 64
 
 
-class Upkeep(Serving):
+class Maintenance(Requests):
     """Jobs, and what time brings."""
 
     __slots__ = (
