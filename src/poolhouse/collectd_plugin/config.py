@@ -9,13 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
+from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.addresses import LARGEST_PORT, format_address
 from poolhouse.feed.protocol.subscribers import Network, parse_network
-
-#: Where the client reports to, and where the console listens, unless told otherwise.
-REPORT_PORT = 25827
-CONSOLE_PORT = 25828
 
 
 class Config(Protocol):
@@ -131,12 +128,12 @@ def _nearest(key: str, directives: "dict[str, Directive[Settings]]") -> str:
 
 
 def _listen(settings: Settings, line: Config) -> Settings:
-    default = REPORT_PORT if isinstance(settings, ServerSettings) else CONSOLE_PORT
+    default = REPORTS_PORT if isinstance(settings, ServerSettings) else CONSOLES_PORT
     return replace(settings, listen=_with(settings.listen, _address(line, default)))
 
 
 def _monitor(settings: ConnmonSettings, line: Config) -> ConnmonSettings:
-    return replace(settings, monitor=_with(settings.monitor, _address(line, CONSOLE_PORT)))
+    return replace(settings, monitor=_with(settings.monitor, _address(line, CONSOLES_PORT)))
 
 
 def _allow(settings: ConnmonSettings, line: Config) -> ConnmonSettings:

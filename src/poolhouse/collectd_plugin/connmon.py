@@ -11,12 +11,13 @@ from collections.abc import Callable
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd, DispatchedValues
 from poolhouse.collectd_plugin.combined import combined
-from poolhouse.collectd_plugin.config import CONSOLE_PORT, Address, Config, ConnmonSettings, read_connmon
+from poolhouse.collectd_plugin.config import Address, Config, ConnmonSettings, read_connmon
 from poolhouse.collectd_plugin.consoles import Consoles
 from poolhouse.collectd_plugin.legacy import warn_of_legacy
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.monitors import Monitors
 from poolhouse.collectd_plugin.server import OWN, ServerPlugin
+from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.export.collectd import PLUGIN_NAME, console_datagram
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.frame import Frame, Server
@@ -28,7 +29,7 @@ NAME = "sqlalchemy_collectd.connmon.plugin"
 #: How it introduces itself to consoles.
 PRODUCT = "collectd connmon plugin"
 #: Where it pushes to if its block says neither ``monitor`` nor ``listen``.
-DEFAULT_MONITOR = (Address("localhost", CONSOLE_PORT),)
+DEFAULT_MONITOR = (Address("localhost", CONSOLES_PORT),)
 
 
 class ConnmonPlugin:

@@ -14,14 +14,13 @@ from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
+from poolhouse.defaults import SNAPSHOT_INTERVAL
 from poolhouse.feed.addresses import format_address
 from poolhouse.feed.protocol.chunks import datagrams
 from poolhouse.feed.protocol.frame import Frame, encode_frame
 from poolhouse.feed.protocol.subscribers import Network, Subscriber, Subscribers
 from poolhouse.feed.wayback import Via, waiting_datagrams
 
-#: Seconds between two snapshots.
-PERIOD = 1.0
 #: Datagrams that are sent in one go, and the seconds that the console then has to read them.
 BURST, PAUSE = 32, 0.005
 
@@ -90,7 +89,7 @@ class Consoles:
 
     def _run(self) -> None:
         numbers = count()
-        while not self._is_closing.wait(PERIOD):
+        while not self._is_closing.wait(SNAPSHOT_INTERVAL):
             try:
                 self._send_snapshots(next(numbers))
             except Exception as error:  # Without this thread consoles would show a picture that stands still.

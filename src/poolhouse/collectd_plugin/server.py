@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd
-from poolhouse.collectd_plugin.config import REPORT_PORT, Address, Config, ServerSettings, read_server
+from poolhouse.collectd_plugin.config import Address, Config, ServerSettings, read_server
 from poolhouse.collectd_plugin.legacy import warn_of_legacy
 from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.messages import describe
+from poolhouse.defaults import GONE_INTERVALS, REPORTS_PORT
 from poolhouse.export.collectd import HOST_INSTANCE, value_lists
 from poolhouse.feed.addresses import format_address
 from poolhouse.fleet.fleet import Fleet
@@ -26,11 +27,9 @@ from poolhouse.wire.values import ValueList
 #: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
 NAME = "sqlalchemy_collectd.server.plugin"
 #: Where it listens if its block does not say.
-DEFAULT_LISTEN = (Address("localhost", REPORT_PORT),)
+DEFAULT_LISTEN = (Address("localhost", REPORTS_PORT),)
 #: What marks values as this plugin's own for the connmon plugin beside it. Stays inside this collectd.
 OWN = "poolhouse:own"
-#: For so many of collectd's intervals a program or host without processes is told with gauges 0.
-LINGER_INTERVALS = 5
 #: The longest datagram that is read whole; ours and collectd's have at most 1,452 bytes.
 DATAGRAM_BYTES = 4096
 #: Datagrams that are read before the fleet is locked for them.
@@ -90,7 +89,7 @@ class ServerPlugin:
             return
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()
         with self._lock:
-            self._fleet.set_linger(LINGER_INTERVALS * (now - self._read_at))
+            self._fleet.set_linger(GONE_INTERVALS * (now - self._read_at))
             programs, hosts = self._fleet.host_programs(now), self._fleet.hosts(now)
             health = self._fleet.health(now)
         self._read_at = now

@@ -11,6 +11,7 @@ import typer
 from poolhouse.clock import SystemClock
 from poolhouse.console import feed_of, run
 from poolhouse.console.once import wait_for_snapshot, why_nothing
+from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.addresses import format_address, parse_address
 from poolhouse.feed.client import Mode
@@ -20,8 +21,6 @@ from poolhouse.views.as_json import json_text
 from poolhouse.views.line import Line, Tone
 from poolhouse.views.standing import is_saturated
 
-#: UDP port on which consoles are served, and to which collectd's plugin pushes.
-CONSOLE_PORT = 25828
 #: Cells of a line where there is no terminal to ask.
 _PLAIN_WIDTH = 100
 #: Seconds in a year: what waits may be told in 32 bits of milliseconds and 64 of nanoseconds.
@@ -67,7 +66,7 @@ def main(
         ),
     ] = None,
     host: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Where connmond or collectd is.")] = "localhost",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="UDP port.")] = CONSOLE_PORT,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="UDP port.")] = CONSOLES_PORT,
     once: Annotated[bool, typer.Option("--once", help="Print the programs as plain text, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, and end.")] = False,
     timeout: Annotated[

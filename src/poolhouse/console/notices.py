@@ -2,14 +2,15 @@
 
 from datetime import tzinfo
 
+from poolhouse.defaults import REPORTS_PORT
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.line import Line, Span, words
 from poolhouse.views.units import time_of_day
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-#: Where programs report unless told otherwise.
-_REPORTS_PORT = "25827"
+#: As it is written in an address.
+_REPORTS_PORT = str(REPORTS_PORT)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

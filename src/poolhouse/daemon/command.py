@@ -10,7 +10,8 @@ import typer
 
 from poolhouse.daemon.ports import open_ports
 from poolhouse.daemon.server import Daemon
-from poolhouse.daemon.settings import CONSOLES_PORT, REPORTS_PORT, Settings, parse_settings
+from poolhouse.daemon.settings import Settings, parse_settings
+from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.product import product
 

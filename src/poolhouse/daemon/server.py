@@ -9,6 +9,7 @@ from poolhouse.clock import Clock, SystemClock
 from poolhouse.daemon.announcement import announcement, farewell
 from poolhouse.daemon.consoles import Consoles
 from poolhouse.daemon.ports import bound_to
+from poolhouse.defaults import SNAPSHOT_INTERVAL
 from poolhouse.feed.addresses import format_address
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.frame import Server
@@ -17,8 +18,6 @@ from poolhouse.feed.wayback import BATCH, DATAGRAM_BYTES, note_destinations, wai
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 
-#: Seconds between two snapshots to every console.
-INTERVAL = 1.0
 #: Seconds between two snapshots to those that asked for another program: asking cannot make the daemon busy.
 NEWCOMERS_INTERVAL = 0.2
 #: Batches that are read before it is judged who is silent; a flood must not keep consoles from their snapshots.
@@ -50,7 +49,9 @@ class Daemon:
         self._fleet = Fleet(FleetLimits(), self._clock.monotonic())
         self._subscribers = Subscribers(os.urandom(32), allow)
         addresses = tuple(format_address(*one) for one in bound_to(reports))
-        self._consoles = Consoles(self._fleet, Server(product("connmond"), INTERVAL, addresses), self._clock)
+        self._consoles = Consoles(
+            self._fleet, Server(product("connmond"), SNAPSHOT_INTERVAL, addresses), self._clock
+        )
         self._newcomers_due = 0.0
         for sock in consoles:
             note_destinations(sock)
@@ -74,7 +75,7 @@ class Daemon:
             due = self._clock.monotonic()
             while not end.is_set():
                 loop.call_soon(self._tick)  # So that a failure is the loop's to log, and the next second comes.
-                due = max(due + INTERVAL, self._clock.monotonic())
+                due = max(due + SNAPSHOT_INTERVAL, self._clock.monotonic())
                 await _wait(end, due - self._clock.monotonic())
         finally:
             for sock in (*self._reports, *self._ports):

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
+from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
 from poolhouse.feed.addresses import parse_address
 from poolhouse.feed.protocol.subscribers import Network, parse_network
-
-REPORTS_PORT = 25827
-CONSOLES_PORT = 25828
 
 
 @dataclass(frozen=True, slots=True)

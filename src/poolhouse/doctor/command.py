@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 from poolhouse.clock import SystemClock
+from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.doctor.address import destination_of
 from poolhouse.doctor.environment import look_at_environment
 from poolhouse.doctor.finding import STATUS, Finding, Verdict
@@ -13,7 +14,6 @@ from poolhouse.errors import SettingError
 from poolhouse.feed.addresses import LARGEST_PORT
 from poolhouse.report.destination import Destination
 
-CONSOLES_PORT = 25828
 DESCRIPTION = """\
 Why do I see nothing? Looks at what is installed, looks up where reports go, sends one, and asks whether
 it arrived. Run it with the application's own Python, on the application's machine.

@@ -14,13 +14,13 @@ many processes there are; that of a snapshot depends on programs and hosts, and 
 that is asked for.
 """
 
+from poolhouse.defaults import GONE_INTERVALS
 from poolhouse.errors import PacketError
 from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.events import EventLog
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import clean_name
 from poolhouse.fleet.process import ENDED, LIVING, SILENT, Process, State, bounded
-from poolhouse.fleet.rows import GONE_INTERVALS
 from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.snapshot import Health, HostProgram, ProcessRow, Row, Snapshot
 from poolhouse.fleet.sums import Sums

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from poolhouse.defaults import STALE_INTERVALS
 from poolhouse.fleet.distribution import Distributions
 from poolhouse.fleet.snapshot import Peaks, Rates, Row, Times, Totals
 from poolhouse.fleet.vectors import COUNTS, GAUGES, Knows
 
 #: A report that comes a little early still closes the interval before it.
 INTERVAL_SHARE = 0.9
-#: After so many intervals without a report a row is stale, and what has no process is gone.
-STALE_INTERVALS = 2
-GONE_INTERVALS = 5
 
 
 def row(name: str, vector: int, knows: int, age: float, interval: float, **more: Any) -> Row:

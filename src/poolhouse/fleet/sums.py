@@ -2,6 +2,7 @@
 
 from math import inf
 
+from poolhouse.defaults import STALE_INTERVALS
 from poolhouse.fleet import rows
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept
 from poolhouse.fleet.lanes import LANE
@@ -156,7 +157,7 @@ class Sums:
     def _rates(self, now: float) -> Rates:
         """From report to report, so that the time since the last blurs nothing; until now, if none comes."""
         newest, newer = self._rate_trail[-1]
-        if now - self.heard_at >= rows.STALE_INTERVALS * self.interval:
+        if now - self.heard_at >= STALE_INTERVALS * self.interval:
             newest, newer = now, self.totals
         begin = newest - (RATE_INTERVALS + 1) * self.interval
         nothing = newest - self.interval, newer

@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 
+from poolhouse.defaults import GONE_INTERVALS
 from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.limits import FleetLimits
-from poolhouse.fleet.rows import GONE_INTERVALS
 from poolhouse.fleet.sums import Sums
 
 #: Host and program, empty where a row sums all of them.

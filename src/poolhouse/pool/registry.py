@@ -14,10 +14,11 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from poolhouse.defaults import REPORT_VARIABLE
+
 logger = logging.getLogger("poolhouse.pool")
 
-#: The environment variable that has all pools of the process reported, and what is called if it is set.
-ENVIRONMENT = "POOLHOUSE_REPORT"
+#: What is called if the environment variable that has all pools of the process reported is set.
 OBSERVER = "poolhouse.instrumentation.pools", "report_as_environment_says"
 
 Observer: TypeAlias = Callable[[Any], None]
@@ -28,7 +29,7 @@ _opened: "set[weakref.ref[Any]]" = set()
 #: At most one: who is told of pools.
 _observers: deque[Observer] = deque(maxlen=1)
 #: What is left to do at the first opening of a pool; who pops it does it.
-_first: deque[str] = deque([ENVIRONMENT])
+_first: deque[str] = deque([REPORT_VARIABLE])
 
 
 def opened(pool: Any) -> None:

@@ -13,16 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from poolhouse.defaults import REPORT_INTERVAL, REPORT_VARIABLE, REPORTS_PORT
 from poolhouse.errors import SettingError
 
-#: Where an aggregator listens for reports; one higher than the port of collectd's own network plugin.
-DEFAULT_PORT = 25827
-#: Seconds between two reports.
-DEFAULT_INTERVAL = 2.0
+#: Seconds between two reports, at least and at most.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
-
-#: The environment variable that holds a destination's URL.
-ENVIRONMENT = "POOLHOUSE_REPORT"
 
 Detail = Literal["full", "plain"]
 
@@ -44,10 +39,10 @@ class Destination:
     """
 
     host: str = "localhost"
-    port: int = DEFAULT_PORT
+    port: int = REPORTS_PORT
     program_name: str = field(default_factory=lambda: default_program_name())
     report_host: str = field(default_factory=socket.gethostname)
-    interval: float = DEFAULT_INTERVAL
+    interval: float = REPORT_INTERVAL
     detail: Detail = "full"
 
     @classmethod
@@ -109,13 +104,13 @@ class Destination:
         Raises:
             SettingError: For what `from_url` raises it; it names the variable, then the setting.
         """
-        url = environment.get(ENVIRONMENT)
+        url = environment.get(REPORT_VARIABLE)
         if not url:
             return cls()
         try:
             return cls.from_url(url)
         except SettingError as error:
-            raise SettingError(ENVIRONMENT, str(error)) from None
+            raise SettingError(REPORT_VARIABLE, str(error)) from None
 
     @property
     def address(self) -> str:

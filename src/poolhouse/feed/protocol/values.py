@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
+from poolhouse.defaults import GONE_INTERVALS, STALE_INTERVALS
 from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot, Totals
 from poolhouse.wire.names import utf8_name
 from poolhouse.wire.values import ValueList
@@ -41,8 +42,6 @@ COUNTERS = {name.replace("_", ""): name for name in Totals._fields}
 
 #: Seconds without a further value of a row after which its newest values count.
 SETTLED = 0.25
-#: Intervals of silence after which a row is stale, and after which it is gone.
-STALE_INTERVALS, GONE_INTERVALS = 2, 5
 #: Seconds that a sender may call its interval; what is beyond is taken for the nearer of the two.
 INTERVALS = (1.0, 3600.0)
 DEFAULT_INTERVAL = 10.0

@@ -1,0 +1,17 @@
+"""Values that several parts of poolhouse must agree on: ports, environment variables, and what silence means."""
+
+#: The aggregator's UDP port for reports; one higher than the port of collectd's own network plugin.
+REPORTS_PORT = 25827
+#: The aggregator's UDP port for consoles.
+CONSOLES_PORT = 25828
+
+#: The environment variable that holds a destination's URL.
+REPORT_VARIABLE = "POOLHOUSE_REPORT"
+
+#: Seconds between two reports of a process.
+REPORT_INTERVAL = 2.0
+#: Seconds between two snapshots for a console.
+SNAPSHOT_INTERVAL = 1.0
+#: A row is stale after this many intervals without a report, and whatever has no process left is gone after these.
+STALE_INTERVALS = 2
+GONE_INTERVALS = 5
