@@ -9,13 +9,41 @@
     │   └── TooManyRequests  as many clients wait as may
     ├── PacketError      a datagram is malformed: the sender's fault   (also a ValueError)
     └── SettingError     a setting is wrong: the message names it      (also a ValueError)
+
+Each of them survives `pickle` and `copy` with its fields, so a task of a `ProcessPoolExecutor` may raise it.
 """
 
-from typing import Any
+from contextlib import suppress
+from copy import deepcopy
+from typing import Any, NamedTuple, Self, TypeVar
+
+E = TypeVar("E", bound="PoolhouseError")
 
 
 class PoolhouseError(Exception):
     """Base of every exception of poolhouse."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` needs: the class, the arguments and the fields, each in bytes of its own.
+
+        An error of a driver, or an attribute that an application has set, may be something that cannot be pickled,
+        or cannot be unpickled there. Such a value then arrives as its text; everything else arrives as it was.
+        """
+        error, base = _PARTS.get(type(self), (type(self), None))
+        fields = {name: _pack(value) for name, value in vars(self).items()}
+        return _unpacked, (error, _pack(base), [_pack(argument) for argument in self.args], fields)
+
+    def __copy__(self) -> Self:
+        """The same error again, without its traceback; the fields are the same objects."""
+        return _remade(type(self), self.args, vars(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """As `__copy__`, with copies of the fields where they can be copied."""
+        made = memo[id(self)] = self.__copy__()
+        for name, value in vars(self).items():
+            with suppress(Exception):
+                setattr(made, name, deepcopy(value, memo))
+        return made
 
 
 class PacketError(PoolhouseError, ValueError):
@@ -87,3 +115,75 @@ class PoolTimeout(PoolError):
 
 class TooManyRequests(PoolError):
     """As many clients wait for a connection as `max_waiting` allows."""
+
+
+#: The classes that `also` has made, by what each was made of, and the other way round.
+_MIXED: dict[tuple[type[Any], type[Exception]], type[Any]] = {}
+_PARTS: dict[type, tuple[type[Any], type[Exception]]] = {}
+
+
+def also(error: type[E], base: type[Exception]) -> type[E]:
+    """The class of ours that ``except base`` catches too; the same class for the same arguments.
+
+    Args:
+        error: A class of ours.
+        base: A class of a driver, for example ``psycopg.OperationalError``.
+    """
+    parts = error, base
+    made = _MIXED.get(parts)
+    if made is None:
+        namespace = {"__doc__": error.__doc__, "__module__": error.__module__}
+        new: type[Any] = type(error.__name__, parts, namespace)
+        _PARTS[new] = parts
+        made = _MIXED.setdefault(parts, new)  # Another thread may have been first.
+    return made
+
+
+def _remade(kind: type[E], arguments: tuple[Any, ...], fields: dict[str, Any]) -> E:
+    """An error with these arguments and fields. No ``__init__`` runs: a subclass may want other arguments."""
+    made = kind.__new__(kind, *arguments)
+    made.args = arguments
+    vars(made).update(fields)
+    return made
+
+
+def _unpacked(error: type[E], base: "_Packed", arguments: "list[_Packed]", fields: "dict[str, _Packed]") -> E:
+    """The error that `PoolhouseError.__reduce__` took apart; without its driver where that is not installed."""
+    driver = _unpack(base)
+    kind = also(error, driver) if isinstance(driver, type) else error
+    values = {name: _unpack(packed) for name, packed in fields.items()}
+    return _remade(kind, tuple(map(_unpack, arguments)), values)
+
+
+class _Packed(NamedTuple):
+    """A value on its way to another process."""
+
+    #: What `pickle` made of it; ``None`` if it cannot be pickled.
+    pickled: bytes | None
+    #: What to take where it cannot be unpickled: a class, and its argument.
+    kind: type[Any]
+    text: str
+
+
+def _pack(value: Any) -> _Packed:
+    import pickle  # Here: most programs never send an error to another process.
+
+    pickled, text = None, type(value).__qualname__
+    with suppress(Exception):
+        pickled = pickle.dumps(value)
+    if isinstance(value, BaseException):
+        with suppress(Exception):
+            text = f"{text}: {value}"
+        return _Packed(pickled, PoolhouseError, text)
+    with suppress(Exception):
+        text = repr(value)
+    return _Packed(pickled, str, text)
+
+
+def _unpack(packed: _Packed) -> Any:
+    import pickle
+
+    if packed.pickled is not None:
+        with suppress(Exception):
+            return pickle.loads(packed.pickled)
+    return packed.kind(packed.text)

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from poolhouse.clock import Clock
-from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests
+from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests, also
 from poolhouse.meter.meter import Meter
 from poolhouse.pool.core import ACTIVE, BROKEN, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
@@ -48,11 +48,7 @@ def errors_for(base: type[Exception] | None) -> Errors:
     """The pool's exceptions, also caught by ``except base``."""
     if base is None:
         return Errors(PoolClosed, PoolTimeout, TooManyRequests)
-
-    def also(error: type[Any]) -> Any:
-        return type(error.__name__, (error, base), {"__doc__": error.__doc__, "__module__": error.__module__})
-
-    return Errors(also(PoolClosed), also(PoolTimeout), also(TooManyRequests))
+    return Errors(also(PoolClosed, base), also(PoolTimeout, base), also(TooManyRequests, base))
 
 
 class BasePool:
