@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
+from poolhouse.addresses import LARGEST_PORT, format_address
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
-from poolhouse.feed.addresses import LARGEST_PORT, format_address
 from poolhouse.feed.protocol.subscribers import Network, parse_network
 
 

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 
+from poolhouse.addresses import format_address
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.defaults import SNAPSHOT_INTERVAL
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.protocol.chunks import datagrams
 from poolhouse.feed.protocol.frame import Frame, encode_frame
 from poolhouse.feed.protocol.subscribers import Network, Subscriber, Subscribers

@@ -10,9 +10,9 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
+from poolhouse.addresses import format_address
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.log import Log
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.sockets import Endpoint, lookup, udp_socket
 from poolhouse.feed.wayback import note_destinations
 

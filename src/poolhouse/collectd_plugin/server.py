@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from poolhouse.addresses import format_address
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd
 from poolhouse.collectd_plugin.config import Address, Config, ServerSettings, read_server
@@ -17,7 +18,6 @@ from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.messages import describe
 from poolhouse.defaults import GONE_INTERVALS, REPORTS_PORT
 from poolhouse.export.collectd import HOST_INSTANCE, value_lists
-from poolhouse.feed.addresses import format_address
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import plugin_instance

@@ -4,8 +4,8 @@ import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from poolhouse.addresses import format_address
 from poolhouse.console.feed import FeedFactory
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.client import FeedClient, Mode
 
 

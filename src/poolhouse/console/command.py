@@ -8,12 +8,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from poolhouse.addresses import format_address, parse_address
 from poolhouse.clock import SystemClock
 from poolhouse.console import feed_of, run
 from poolhouse.console.once import wait_for_snapshot, why_nothing
 from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.errors import SettingError
-from poolhouse.feed.addresses import format_address, parse_address
 from poolhouse.feed.client import Mode
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views import plain

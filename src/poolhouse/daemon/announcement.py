@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlencode
 
+from poolhouse.addresses import format_address
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.subscribers import Network
 from poolhouse.fleet.snapshot import Health

@@ -5,8 +5,8 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from poolhouse.addresses import format_address
 from poolhouse.errors import SettingError
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.sockets import bind_all
 
 

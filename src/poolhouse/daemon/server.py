@@ -5,12 +5,12 @@ import os
 import socket
 from collections.abc import Sequence
 
+from poolhouse.addresses import format_address
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.daemon.announcement import announcement, farewell
 from poolhouse.daemon.consoles import Consoles
 from poolhouse.daemon.ports import bound_to
 from poolhouse.defaults import SNAPSHOT_INTERVAL
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.frame import Server
 from poolhouse.feed.protocol.subscribers import Network, Subscribers

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from poolhouse.addresses import parse_address
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
-from poolhouse.feed.addresses import parse_address
 from poolhouse.feed.protocol.subscribers import Network, parse_network
 
 

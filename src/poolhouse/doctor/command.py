@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+from poolhouse.addresses import LARGEST_PORT
 from poolhouse.clock import SystemClock
 from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.doctor.address import destination_of
@@ -11,7 +12,6 @@ from poolhouse.doctor.environment import look_at_environment
 from poolhouse.doctor.finding import STATUS, Finding, Verdict
 from poolhouse.doctor.probe import probe
 from poolhouse.errors import SettingError
-from poolhouse.feed.addresses import LARGEST_PORT
 from poolhouse.report.destination import Destination
 
 DESCRIPTION = """\

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+from poolhouse.addresses import format_address
 from poolhouse.clock import Clock
 from poolhouse.doctor.finding import Finding, Verdict
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.client import FeedClient
 from poolhouse.feed.link import Link
 from poolhouse.feed.sockets import Endpoint, connected, lookup

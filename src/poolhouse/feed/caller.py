@@ -6,7 +6,7 @@ from contextlib import suppress
 from math import inf
 from typing import NamedTuple
 
-from poolhouse.feed.addresses import format_address
+from poolhouse.addresses import format_address
 from poolhouse.feed.link import Link, Phase
 from poolhouse.feed.protocol.datagrams import NONCE_BYTES, Reason
 from poolhouse.feed.protocol.frame import Server

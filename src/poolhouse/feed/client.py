@@ -8,9 +8,9 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Literal, Protocol
 
+from poolhouse.addresses import format_address
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.errors import SettingError
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.caller import Caller
 from poolhouse.feed.link import Link
 from poolhouse.feed.listener import Listener

@@ -3,8 +3,8 @@
 import socket
 from math import inf
 
+from poolhouse.addresses import format_address
 from poolhouse.errors import PacketError
-from poolhouse.feed.addresses import format_address
 from poolhouse.feed.link import Link
 from poolhouse.feed.protocol.values import DEFAULT_INTERVAL, PartialFleet
 from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolhouse.addresses import format_address, parse_address
 from poolhouse.errors import SettingError
-from poolhouse.feed.addresses import format_address, parse_address
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""An INI file as Python 2's ``ConfigParser`` reads it, with the line of everything.
+
+connmon's releases read their file with that module, so what it accepted is the format: ``name: value`` or
+``name = value``, lines that begin with a blank go on with the value before them, ``#`` and ``;`` at the start of a
+line begin a comment, a ``;`` after a blank ends a value, ``[DEFAULT]`` speaks for every section, ``%(name)s``
+stands for another value of the section. Python 3's module reads the same differently and does not tell lines.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from poolhouse.errors import SettingError
+
+_SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
+_OPTION = re.compile(r"(?P<name>[^:=\s][^:=]*?)\s*[:=]\s*(?P<value>.*)$")
+_REFERENCE = re.compile(r"%%|%\((?P<name>[^)]+)\)s")
+_DEFAULT = "DEFAULT"
+#: How many references a value may hold inside references: the number that ``ConfigParser`` allows.
+_DEPTH = 10
+
+
+class Line(NamedTuple):
+    """One line of a value."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting as it stands in the file.
+
+    Attributes:
+        name: In lower case.
+        lines: The value's lines without blanks around them, the first one beside the name; never none.
+    """
+
+    name: str
+    lines: list[Line]
+
+    @property
+    def line(self) -> int:
+        """Where the setting begins."""
+        return self.lines[0].number
+
+    @property
+    def raw(self) -> str:
+        """The value as it stands there."""
+        return "\n".join(line.text for line in self.lines).strip()
+
+
+@dataclass(slots=True)
+class Section:
+    """The settings under one ``[name]``; of two with one name, the later counts."""
+
+    name: str
+    line: int
+    options: dict[str, Option] = field(default_factory=dict[str, Option])
+
+
+class Ini:
+    """A whole file.
+
+    Attributes:
+        source: The file's path, or what else a message calls it.
+        sections: By name, in the file's order; ``[DEFAULT]`` is not among them.
+    """
+
+    def __init__(self, source: str, sections: dict[str, Section], defaults: Section) -> None:
+        self.source = source
+        self.sections = sections
+        self._defaults = defaults
+
+    def options(self, section: Section) -> dict[str, Option]:
+        """The section's settings, those of ``[DEFAULT]`` included."""
+        return self._defaults.options | section.options
+
+    def value(self, section: Section, name: str) -> str | None:
+        """A setting's value, references replaced; ``None`` where it is missing, empty or ``none``.
+
+        A reference to nothing, and a ``%`` that begins none, stand for themselves.
+        """
+        option = self.options(section).get(name)
+        if option is None:
+            return None
+        value = self._replaced(section, option.raw)
+        return None if value.lower() in ("", "none") else value
+
+    def where(self, line: int) -> str:
+        """What a message says of a line."""
+        return f"{self.source}, line {line}"
+
+    def _replaced(self, section: Section, text: str, depth: int = _DEPTH) -> str:
+        options = self.options(section)
+
+        def replacement(match: re.Match[str]) -> str:
+            if match["name"] is None:
+                return "%"
+            option = options.get(match["name"].lower())
+            if option is None or depth == 0:
+                return match[0]
+            return self._replaced(section, option.raw, depth - 1)
+
+        return _REFERENCE.sub(replacement, text)
+
+
+def parse_ini(text: str, source: str) -> Ini:
+    """Read a file's text.
+
+    Args:
+        text: The text.
+        source: What messages call it.
+
+    Raises:
+        SettingError: If a line is neither a section, a setting, a continuation nor a comment; it names the line.
+    """
+    defaults = Section(_DEFAULT, 0)
+    sections: dict[str, Section] = {}
+    section: Section | None = None
+    option: Option | None = None
+    for number, line in _contents(text):
+        if line[0].isspace() and option is not None:
+            option.lines.append(Line(number, line.strip()))
+        elif match := _SECTION.match(line):
+            name, option = match["name"], None
+            section = defaults if name == _DEFAULT else sections.setdefault(name, Section(name, number))
+        elif section is None:
+            raise SettingError(f"{source}, line {number}", f"expected [section] first, not {line.strip()!r}")
+        elif match := _OPTION.match(line):
+            value = _without_comment(match["value"])
+            name = match["name"].lower()
+            option = section.options[name] = Option(name, [Line(number, value)])
+        else:
+            raise SettingError(f"{source}, line {number}", f"expected name = value, not {line.strip()!r}")
+    return Ini(source, sections, defaults)
+
+
+def _contents(text: str) -> Iterator[Line]:
+    """The lines that say something."""
+    for number, line in enumerate(text.splitlines(), 1):
+        is_remark = line[:1] in ("r", "R") and line.split(None, 1)[0].lower() == "rem"
+        if line.strip() and line[0] not in "#;" and not is_remark:
+            yield Line(number, line)
+
+
+def _without_comment(value: str) -> str:
+    """A value beside its name: a ``;`` after a blank begins a comment, and ``""`` is nothing."""
+    at = value.find(";")
+    if at > 0 and value[at - 1].isspace():
+        value = value[:at]
+    value = value.strip()
+    return "" if value == '""' else value

@@ -1,0 +1,185 @@
+"""From the text of ``connmon.cfg`` to a `Configuration`: every mistake is one sentence with its line."""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from poolhouse.addresses import parse_address
+from poolhouse.configuration.ini import Ini, Line, Section, parse_ini
+from poolhouse.configuration.service import (
+    CSV_COLUMNS,
+    FILE_PORT,
+    Certificate,
+    Configuration,
+    CsvDump,
+    Login,
+    Node,
+    Service,
+)
+from poolhouse.errors import SettingError
+
+_PREFIX = "connmon_service"
+#: Everything that a service's section may say.
+_OPTIONS = (
+    "name",
+    "nodes",
+    "csv_dump",
+    "csv_token",
+    "csv_columns",
+    "use_auth",
+    "auth_key",
+    "auth_secret",
+    "ssl_keyfile",
+    "ssl_certfile",
+    "cluster_servers",
+)
+#: The sections of `logging.config.fileConfig`.
+_LOGGING = re.compile(r"loggers|handlers|formatters|(logger|handler|formatter)_.+")
+_YES = ("true", "yes", "1", "on")
+_NO = ("false", "no", "0", "off")
+
+
+def parse_configuration(text: str, source: str) -> Configuration:
+    """The configuration that a file's text describes.
+
+    Args:
+        text: The text.
+        source: The file's path.
+
+    Raises:
+        SettingError: If something is wrong; it names file and line, and what was expected there.
+    """
+    ini = parse_ini(text, source)
+    services: dict[str, Service] = {}
+    logging: dict[str, Mapping[str, str]] = {}
+    warnings: list[str] = []
+    for section in ini.sections.values():
+        if section.name.startswith(_PREFIX):
+            service = _service(ini, section, warnings)
+            if service.name in services:
+                warnings.append(
+                    f"{ini.where(section.line)}: a second service {service.name!r}; this one replaces the first"
+                )
+            services[service.name] = service
+        elif _LOGGING.fullmatch(section.name):
+            logging[section.name] = {name: option.raw for name, option in ini.options(section).items()}
+        else:
+            warnings.append(f"{ini.where(section.line)}: [{section.name}] is not read; services are [{_PREFIX}_…]")
+    if not services:
+        raise SettingError(source, f"expected a section [{_PREFIX}_default] with name and nodes")
+    return Configuration(source, services, logging, tuple(warnings))
+
+
+def _service(ini: Ini, section: Section, warnings: list[str]) -> Service:
+    name = ini.value(section, "name")
+    if name is None:
+        raise SettingError(ini.where(section.line), f"[{section.name}] has no name; expected name: default")
+    for option in section.options.values():
+        if option.name not in _OPTIONS:
+            near = get_close_matches(option.name, _OPTIONS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            warnings.append(f"{ini.where(option.line)}: {option.name} is no setting of a service{hint}")
+    return Service(
+        name,
+        _nodes(ini, section, warnings),
+        _login(ini, section),
+        _certificate(ini, section),
+        _csv(ini, section),
+    )
+
+
+# -- Nodes ------------------------------------------------------------------------------------------------------
+
+
+def _nodes(ini: Ini, section: Section, warnings: list[str]) -> tuple[Node, ...]:
+    option = ini.options(section).get("nodes")
+    lines = [] if option is None else [line for line in option.lines if line.text and line.text[0] != "#"]
+    if ini.value(section, "nodes") is None or not lines:
+        at = section.line if option is None else option.line
+        raise SettingError(ini.where(at), f"[{section.name}] has no nodes; expected node1 hostname=host:port")
+    nodes: dict[str, Node] = {}
+    for line in lines:
+        node = _node(ini, line, warnings)
+        if node.name in nodes:
+            raise SettingError(ini.where(line.number), f"a second node {node.name!r}; expected another name")
+        nodes[node.name] = node
+    return tuple(nodes.values())
+
+
+def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
+    """The node of one line: ``node1 hostname=host:port bind=address:port``, blanks around ``=`` allowed."""
+    where = ini.where(line.number)
+    name, *words = re.sub(r"\s*=\s*", "=", line.text).split()
+    settings: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if "=" in name or not equals or not key or not value:
+            raise SettingError(
+                where, f"expected a name, then hostname=host:port and bind=address:port, not {word!r}"
+            )
+        if key in settings:
+            raise SettingError(where, f"{key} stands twice for node {name!r}")
+        settings[key] = value
+        if key not in ("hostname", "bind"):
+            warnings.append(f"{where}: {key} is not read; a node has hostname and bind")
+    if "=" in name or "hostname" not in settings:
+        raise SettingError(where, f"expected a name, then hostname=host:port, not {line.text!r}")
+    host, port = _address(settings["hostname"], FILE_PORT, where)
+    bind_host, bind_port = _address(settings.get("bind", "0.0.0.0"), port, where)
+    return Node(name, host, port, bind_host, bind_port)
+
+
+def _address(text: str, port: int, where: str) -> tuple[str, int]:
+    host, port = parse_address(text, port, where)
+    if port == 0:
+        raise SettingError(where, f"{text!r}: expected a port from 1 to 65535")
+    return host, port
+
+
+# -- What a service may have --------------------------------------------------------------------------------------
+
+
+def _login(ini: Ini, section: Section) -> Login | None:
+    if not _is_yes(ini, section, "use_auth"):
+        return None
+    user, password = ini.value(section, "auth_key"), ini.value(section, "auth_secret")
+    if user is None or password is None:
+        line = ini.options(section)["use_auth"].line
+        missing = "auth_key" if user is None else "auth_secret"
+        raise SettingError(ini.where(line), f"use_auth is on, so {missing} is expected too")
+    return Login(user, password)
+
+
+def _certificate(ini: Ini, section: Section) -> Certificate | None:
+    certfile, keyfile = ini.value(section, "ssl_certfile"), ini.value(section, "ssl_keyfile")
+    if certfile is None:
+        if keyfile is not None:
+            line = ini.options(section)["ssl_keyfile"].line
+            raise SettingError(ini.where(line), "ssl_keyfile is set, so ssl_certfile is expected too")
+        return None
+    return Certificate(certfile, keyfile)
+
+
+def _csv(ini: Ini, section: Section) -> CsvDump | None:
+    path = ini.value(section, "csv_dump")
+    columns = ini.value(section, "csv_columns")
+    names = CSV_COLUMNS if columns is None else tuple(re.split(r"[\s,]+", columns.strip(", \n\t")))
+    for name in names:
+        if name not in CSV_COLUMNS:
+            line = ini.options(section)["csv_columns"].line
+            raise SettingError(
+                ini.where(line), f"no column is called {name!r}; there are {', '.join(CSV_COLUMNS)}"
+            )
+    if path is None:
+        return None
+    return CsvDump(path, ini.value(section, "csv_token") or "connmon", names)
+
+
+def _is_yes(ini: Ini, section: Section, name: str) -> bool:
+    value = ini.value(section, name)
+    if value is None or value.lower() in _NO:
+        return False
+    if value.lower() in _YES:
+        return True
+    line = ini.options(section)[name].line
+    raise SettingError(ini.where(line), f"{name}: expected one of {', '.join((*_YES, *_NO))}, not {value!r}")
