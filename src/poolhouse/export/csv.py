@@ -1,0 +1,90 @@
+"""The programs of each host as rows of connmon's CSV file: the same columns, order, time format and token.
+
+A program's row outlives its processes, with zeros. connmon kept it until the end; here it stays for `MEMORY`, so
+that the file does not grow with every name there ever was. Quoting is RFC 4180's; connmon quoted nothing.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from poolhouse.fleet.snapshot import HostProgram, Row
+
+#: Seconds for which a program without processes keeps its row, and how many such rows there are at most.
+MEMORY = 24 * 3600.0
+MOST_FORGOTTEN = 10_000
+
+
+class _Line(NamedTuple):
+    """What a row is made of."""
+
+    timestamp: str
+    token: str
+    host: str
+    program: str
+    row: Row
+
+
+#: Each column's value. What a source does not tell is 0, as it was in connmon: its readers expect numbers.
+COLUMNS: dict[str, Callable[[_Line], object]] = {
+    "timestamp": lambda line: line.timestamp,
+    "token": lambda line: line.token,
+    "hostname": lambda line: line.host,
+    "progname": lambda line: line.program,
+    "process_count": lambda line: line.row.processes or 0,
+    "connection_count": lambda line: line.row.connections or 0,
+    "checkout_count": lambda line: line.row.used or 0,
+    "max_process_count": lambda line: line.row.peaks.processes or 0,
+    "max_connections": lambda line: line.row.peaks.connections or 0,
+    "max_checkedout": lambda line: line.row.peaks.used or 0,
+    "checkouts_per_second": lambda line: f"{line.row.rates.checkouts or 0.0:.4f}",
+}
+
+
+class CsvTable:
+    """Rows for the file, a group for each instant."""
+
+    def __init__(self, columns: Sequence[str], token: str) -> None:
+        """A table that has seen nothing.
+
+        Args:
+            columns: Some of `COLUMNS`, in the order in which they are written.
+            token: What stands in the column ``token``.
+        """
+        self._columns = tuple(columns)
+        self._token = token
+        #: Programs without processes: their last row, and when it was last seen with the fleet.
+        self._gone: dict[tuple[str, str], tuple[Row, float]] = {}
+
+    @property
+    def header(self) -> str:
+        """The first line of a file."""
+        return _text([self._columns])
+
+    def rows(self, programs: Iterable[HostProgram], timestamp: str, now: float) -> str:
+        """The lines for this instant, sorted by host and program.
+
+        Args:
+            programs: The fleet's.
+            timestamp: The instant as it is written; connmon wrote local time, ``2026-11-29 06:40:45``.
+            now: Monotonic seconds.
+        """
+        present = {(host, program): row for host, program, row in programs}
+        for key, row in present.items():
+            self._gone.pop(key, None)
+            self._gone[key] = row, now
+        for key, (_, seen) in list(self._gone.items()):
+            if key not in present and (now - seen > MEMORY or len(self._gone) - len(present) > MOST_FORGOTTEN):
+                del self._gone[key]
+        lines = (
+            _Line(timestamp, self._token, host, program, present.get((host, program)) or Row("", peaks=last.peaks))
+            for (host, program), (last, _) in sorted(self._gone.items())
+        )
+        return _text([COLUMNS[column](line) for column in self._columns] for line in lines)
+
+
+def _text(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,64 @@
+"""connmon's CSV file: its columns, time format, token and order, as its releases wrote them."""
+
+import csv
+import io
+
+from poolhouse.configuration.service import CSV_COLUMNS
+from poolhouse.export.csv import COLUMNS, MEMORY, MOST_FORGOTTEN, CsvTable
+from poolhouse.fleet.snapshot import HostProgram, Peaks, Rates, Row
+
+#: As connmon wrote it; and monotonic seconds.
+AT = "2026-11-29 06:40:45", 100.0
+SHOP = Row(
+    "shop",
+    processes=2,
+    idle=3,
+    used=4,
+    detached=0,
+    rates=Rates(checkouts=3.0),
+    peaks=Peaks(processes=3, connections=9, used=8),
+)
+
+
+def table(*columns: str) -> CsvTable:
+    return CsvTable(columns or CSV_COLUMNS, "connmon")
+
+
+def test_the_columns_are_those_that_the_configuration_knows():
+    assert tuple(COLUMNS) == CSV_COLUMNS
+    assert table().header == ",".join(CSV_COLUMNS) + "\n"
+
+
+def test_a_row_reads_as_connmons():
+    rows = table().rows([HostProgram("web1", "shop", SHOP)], *AT)
+    assert rows == "2026-11-29 06:40:45,connmon,web1,shop,2,7,4,3,9,8,3.0000\n"
+
+
+def test_rows_are_sorted_by_host_and_program_and_have_the_columns_asked_for():
+    programs = [HostProgram("web2", "a", SHOP), HostProgram("web1", "b", SHOP), HostProgram("web1", "a", SHOP)]
+    assert table("hostname", "progname").rows(programs, *AT) == "web1,a\nweb1,b\nweb2,a\n"
+
+
+def test_a_program_without_processes_keeps_its_row_with_zeros_and_its_maxima_for_a_day():
+    ours = table("progname", "process_count", "checkout_count", "max_checkedout", "checkouts_per_second")
+    ours.rows([HostProgram("web1", "shop", SHOP)], *AT)
+    assert ours.rows([], "", AT[1] + MEMORY) == "shop,0,0,8,0.0000\n"
+    assert ours.rows([], "", AT[1] + MEMORY + 1) == ""
+
+
+def test_names_that_need_it_are_quoted_and_read_back():
+    hostile = 'a,"b"\nc'
+    text = table("hostname", "progname").rows([HostProgram("web1", hostile, SHOP)], *AT)
+    assert text == 'web1,"a,""b""\nc"\n'
+    assert list(csv.reader(io.StringIO(text))) == [["web1", hostile]]
+
+
+def test_what_a_source_does_not_tell_is_0():
+    assert table("checkout_count", "max_connections").rows([HostProgram("h", "p", Row("p"))], *AT) == "0,0\n"
+
+
+def test_names_without_end_do_not_make_the_table_grow_without_end():
+    ours = table("progname")
+    for first in range(0, 3 * MOST_FORGOTTEN, 1000):
+        ours.rows([HostProgram("h", f"p{n}", SHOP) for n in range(first, first + 1000)], *AT)
+    assert ours.rows([], *AT).count("\n") == MOST_FORGOTTEN
