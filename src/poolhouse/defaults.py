@@ -4,6 +4,10 @@
 REPORTS_PORT = 25827
 #: The aggregator's UDP port for consoles.
 CONSOLES_PORT = 25828
+#: The TCP port of a service's nodes: connmon's documentation, its built-in configuration and its ``--host``.
+SERVICE_PORT = 5800
+#: The TCP port of a node for which a configuration file names none.
+UNNAMED_SERVICE_PORT = 5084
 
 #: The environment variable that holds a destination's URL.
 REPORT_VARIABLE = "POOLHOUSE_REPORT"

@@ -8,7 +8,6 @@ from poolhouse.addresses import parse_address
 from poolhouse.configuration.ini import Ini, Line, Section, parse_ini
 from poolhouse.configuration.service import (
     CSV_COLUMNS,
-    FILE_PORT,
     Certificate,
     Configuration,
     CsvDump,
@@ -16,6 +15,7 @@ from poolhouse.configuration.service import (
     Node,
     Service,
 )
+from poolhouse.defaults import UNNAMED_SERVICE_PORT
 from poolhouse.errors import SettingError
 
 _PREFIX = "connmon_service"
@@ -124,7 +124,7 @@ def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
             warnings.append(f"{where}: {key} is not read; a node has hostname and bind")
     if "=" in name or "hostname" not in settings:
         raise SettingError(where, f"expected a name, then hostname=host:port, not {line.text!r}")
-    host, port = _address(settings["hostname"], FILE_PORT, where)
+    host, port = _address(settings["hostname"], UNNAMED_SERVICE_PORT, where)
     bind_host, bind_port = _address(settings.get("bind", "0.0.0.0"), port, where)
     return Node(name, host, port, bind_host, bind_port)
 

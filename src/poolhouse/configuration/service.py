@@ -4,12 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poolhouse.addresses import format_address
+from poolhouse.defaults import SERVICE_PORT
 from poolhouse.errors import SettingError
-
-#: Where nodes listen by default: connmon's documentation, its built-in configuration and its ``--host``.
-SERVICE_PORT = 5800
-#: Where a node of a configuration file listens that names no port.
-FILE_PORT = 5084
 
 #: The name of the service where none is named.
 DEFAULT_SERVICE = "default"

@@ -1,0 +1,146 @@
+"""Frames on a TCP connection between clients, consoles and the nodes of a service.
+
+Each side first sends `MAGIC`, then frames: one byte of kind, three bytes of length, big endian, and the payload.
+The magic begins with a byte that is no text and ends with a line's end, so that neither a program that speaks
+another protocol nor a link that changes line ends is taken for a peer. ``docs/reference/tcp.md`` has every byte.
+"""
+
+from collections.abc import Iterator
+from enum import IntEnum
+from struct import Struct
+from typing import NamedTuple
+
+from poolhouse.errors import PacketError
+
+#: What each side sends first; the digit is the protocol's version.
+MAGIC = b"\x93PLHS1\r\n"
+_ANY_VERSION = MAGIC[:5]
+HEADER = Struct(">I")
+_LENGTH_MASK = 0xFFFFFF
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    #: Server to client: its nonce, and whether it demands a login.
+    CHALLENGE = 1
+    #: Client to server: what it is, and its login.
+    HELLO = 2
+    #: Server to client: accepted.
+    WELCOME = 3
+    #: Server to client: refused; the connection ends.
+    DENIED = 4
+    #: One datagram of a report, as it would travel by UDP.
+    REPORT = 5
+    #: Server to client: how many `REPORT` frames of this connection it has taken.
+    TAKEN = 6
+    #: Console to server: the program whose processes it wants too.
+    ASK = 7
+    #: Server to console: one packed frame of the feed.
+    SNAPSHOT = 8
+
+
+#: The most bytes of a payload by kind: checked before anything of it is kept.
+LARGEST_PAYLOAD = {
+    Kind.CHALLENGE: 64,
+    Kind.HELLO: 4096,
+    Kind.WELCOME: 4096,
+    Kind.DENIED: 4096,
+    Kind.REPORT: 65507,
+    Kind.TAKEN: 8,
+    Kind.ASK: 4096,
+    Kind.SNAPSHOT: _LENGTH_MASK,
+}
+
+
+class Frame(NamedTuple):
+    """One frame."""
+
+    kind: Kind
+    payload: bytes
+
+
+def frame(kind: Kind, payload: bytes = b"") -> bytes:
+    """A frame's bytes.
+
+    Raises:
+        ValueError: If the payload is longer than its kind allows.
+    """
+    if len(payload) > LARGEST_PAYLOAD[kind]:
+        raise ValueError(f"{kind.name} has at most {LARGEST_PAYLOAD[kind]:,} bytes, not {len(payload):,}")
+    return HEADER.pack(kind << 24 | len(payload)) + payload
+
+
+class Unframer:
+    """Frames out of the bytes of one direction of a connection.
+
+    Attributes:
+        is_greeted: Whether the other side's magic has arrived.
+    """
+
+    def __init__(self) -> None:
+        self.is_greeted = False
+        self._buffer = bytearray()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that are kept until the rest of their frame arrives."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are complete with these bytes; call `feed` again only when all are taken.
+
+        Raises:
+            PacketError: If the other side does not speak this protocol, or breaks its limits. The connection is
+                of no use any more.
+        """
+        self._buffer += data
+        if not self.is_greeted:
+            begun = min(len(self._buffer), len(MAGIC))
+            if not self._buffer.startswith(MAGIC[:begun]):
+                raise PacketError(stranger(bytes(self._buffer)), 0)
+            if begun < len(MAGIC):
+                return
+            self.is_greeted = True
+            del self._buffer[: len(MAGIC)]
+        at = 0
+        try:
+            while (found := self._next(at)) is not None:
+                at += HEADER.size + len(found.payload)
+                yield found
+        finally:
+            del self._buffer[:at]
+
+    def _next(self, at: int) -> Frame | None:
+        if len(self._buffer) < at + HEADER.size:
+            return None
+        (word,) = HEADER.unpack_from(self._buffer, at)
+        number, length = word >> 24, word & _LENGTH_MASK
+        try:
+            kind = Kind(number)
+        except ValueError:
+            raise PacketError(f"a frame of the unknown kind {number}", 0) from None
+        if length > LARGEST_PAYLOAD[kind]:
+            raise PacketError(f"a {kind.name} frame of {length:,} bytes", 0)
+        begin = at + HEADER.size
+        if len(self._buffer) < begin + length:
+            return None
+        return Frame(kind, bytes(self._buffer[begin : begin + length]))
+
+
+def stranger(begin: bytes) -> str:
+    """What seems to speak on a connection that does not begin with `MAGIC`.
+
+    >>> stranger(b"GET / HTTP/1.1"), stranger(b"Q1 login [null, null]" + bytes(1))
+    ('an HTTP client', 'a client of connmon 0.x, which needs Python 2')
+    """
+    if begin.startswith(_ANY_VERSION):
+        return f"another version of the protocol ({begin[: len(MAGIC)]!r})"
+    if begin[:2] == b"\x16\x03":
+        return "a client that speaks TLS"
+    if begin.split(b" ", 1)[0] in (b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"DELETE", b"CONNECT"):
+        return "an HTTP client"
+    text, nul, _ = begin.partition(b"\0")
+    if nul and text and all(32 <= byte < 127 for byte in text):
+        return "a client of connmon 0.x, which needs Python 2"
+    return "no client of poolhouse"
