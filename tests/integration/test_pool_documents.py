@@ -202,7 +202,7 @@ def test_a_driver_is_asked_to_abort_while_another_thread_is_in_a_call(
         open=True,
     ) as pool:
         pool.wait()
-        with pytest.raises(ConnectionError, match="no connection after"):
+        with pytest.raises(ConnectionError, match="couldn't get a connection after"):
             pool.getconn(timeout=0.2)
         aborts = [thread for name, thread in driver.calls if name == "abort"]
         assert aborts

@@ -95,17 +95,16 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         )
         self._reset_inline = reset_inline
         self._set_up()
-        if open or open is None:
+        if open:
+            category, text = self._implicit_open
+            warnings.warn(text, category, stacklevel=3 if self._is_null else 2)  # where the user constructs it
+        elif open is None:
+            self._warns_of_implicit_open = self._core.warns_at_first_request = True
+        if open is None or open:
             try:
                 get_running_loop()
             except RuntimeError:
                 raise RuntimeError(f"{type(self).__name__} open with no running loop") from None
-            warnings.warn(
-                f"opening the pool {type(self).__name__} in the constructor is deprecated, as in psycopg_pool: "
-                "use open=False and `await pool.open()`, or `async with` the pool",
-                RuntimeWarning,
-                stacklevel=3 if self._is_null else 2,  # where the user constructs it
-            )
             self._open()
 
     def _set_up(self) -> None:
@@ -189,6 +188,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         """See `ConnectionPool.open`. The pool belongs to the event loop in which it is opened."""
         self._open()
         if wait:
+            self._warn_at_first_request(stacklevel=3)
             await self.wait(timeout)
 
     def _open(self) -> None:
@@ -205,6 +205,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
     async def wait(self, timeout: float = 30.0) -> None:
         """See `ConnectionPool.wait`."""
+        self._warn_at_first_request(stacklevel=4 if self._is_null else 3)
         self._demand_loop()
         core = self._core
         if not core.is_open:
@@ -231,7 +232,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         """See `ConnectionPool.close`."""
         if not (self._core.is_open or self._core.was_closed or self._opens_itself):
             return
-        self._opens_itself = False
+        self._opens_itself = self._warns_of_implicit_open = False
         if self._core.was_closed:
             # What blocks had that were never left.
             self._core.reclaim(self._now())
@@ -274,6 +275,15 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             if isinstance(job, Close):
                 self._driver.abort(job.conn)
 
+    @property
+    def _implicit_open(self) -> tuple[type[Warning], str]:
+        name = type(self).__name__
+        return (
+            RuntimeWarning,
+            f"opening the async pool {name} in the constructor is deprecated, as in psycopg_pool: use open=False "
+            f"and `await pool.open()`, or use it as a context manager: `async with {name}(...) as pool: ...`",
+        )
+
     async def reconnect_failed(self) -> None:
         """See `ConnectionPool.reconnect_failed`."""
         if self._reconnect_failed is not None:
@@ -283,6 +293,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
     async def __aenter__(self) -> "Self":
         """See `ConnectionPool.__enter__`."""
+        self._warns_of_implicit_open = False
         await self.open()
         return self
 

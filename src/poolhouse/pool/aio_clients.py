@@ -155,6 +155,8 @@ class AsyncClients(BasePool, Generic[ACT]):
     ) -> ACT:
         if self._opens_itself:
             self._open()
+        if self._core.warns_at_first_request:
+            self._warn_at_first_request()
         self._demand_loop()
         loop = get_running_loop()
         if self._loop is not None:

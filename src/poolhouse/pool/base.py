@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import warnings
 import weakref
 from collections.abc import Callable
 from functools import cache
@@ -144,6 +145,8 @@ class BasePool:
         #: The connections that this process, a child, found in the pool when it was forked off.
         self._parents: set[int] = set()
         self._opens_itself = False
+        #: The constructor opened the pool unasked, and it has not been used as a context.
+        self._warns_of_implicit_open = False
         live_pools.add(self)
 
     def _new_core(self) -> PoolCore:
@@ -251,6 +254,18 @@ class BasePool:
             return self._errors.too_many(f"the pool {self.name!r} has already {waiting} requests waiting")
         return self._timed_out(waiter)
 
+    def _warn_at_first_request(self, stacklevel: int = 4) -> None:
+        """Warn, once, of a pool that its constructor has opened unasked; `stacklevel` leads to the user's line."""
+        self._core.warns_at_first_request = False
+        if self._warns_of_implicit_open:
+            self._warns_of_implicit_open = False
+            warnings.warn(self._implicit_open[1], self._implicit_open[0], stacklevel=stacklevel)
+
+    @property
+    def _implicit_open(self) -> tuple[type[Warning], str]:
+        """What to warn of when the constructor opens the pool."""
+        raise NotImplementedError("the pools for threads and for asyncio warn of different things")
+
     def _closed(self) -> PoolClosed:
         """The exception for a pool that is closed for good."""
         return self._errors.closed(f"the pool {self.name!r} is already closed")
@@ -261,7 +276,8 @@ class BasePool:
         waited = max(0.0, now - waiter.since)
         tell(self.hooks.timed_out, waited)
         size, used, holders = core.size, core.used, core.holders(now)
-        text = [f"no connection after {waited:.2f} s: {used} of {core.max_size or size} in use"]
+        # The words up to the colon are psycopg_pool's: programs look for them.
+        text = [f"couldn't get a connection after {waited:.2f} sec: {used} of {core.max_size or size} in use"]
         if core.connecting:
             text[0] += f", {len(core.connecting)} connecting"
         text[0] += f", {len(core.waiters)} waiting"

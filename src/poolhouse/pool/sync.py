@@ -92,9 +92,8 @@ class ConnectionPool(Clients[CT]):
         self._is_thread_bound: bool = getattr(self._driver, "is_thread_bound", False)
         self._threads = threads or SystemThreads()
         self._set_up()
-        self._warns_of_implicit_open = open is None
         if open is None:
-            self._core.warns_at_first_request = True
+            self._warns_of_implicit_open = self._core.warns_at_first_request = True
         if open is None or open:
             self._open()
 
@@ -146,9 +145,9 @@ class ConnectionPool(Clients[CT]):
             PoolClosed: If the pool has been closed: it cannot be opened again.
             PoolTimeout: As `wait`.
         """
-        self._warns_of_implicit_open = False
         self._open()
         if wait:
+            self._warn_at_first_request(stacklevel=3)
             self.wait(timeout)
 
     def _open(self) -> None:
@@ -193,7 +192,7 @@ class ConnectionPool(Clients[CT]):
         """
         if not (self._core.is_open or self._core.was_closed or self._opens_itself):
             return  # It has not been opened, and still may be.
-        self._warns_of_implicit_open = self._opens_itself = False
+        self._opens_itself = self._warns_of_implicit_open = False
         if self._core.was_closed:
             # What came back since, and what blocks had that were never left.
             self._core_lock(self._core.reclaim, self._now())
@@ -213,6 +212,15 @@ class ConnectionPool(Clients[CT]):
         self._workers.dismiss()
         self._finish_closing()
 
+    @property
+    def _implicit_open(self) -> tuple[type[Warning], str]:
+        name = type(self).__name__
+        return (
+            DeprecationWarning,
+            f"the default of the {name} parameter 'open' will become False, as in psycopg_pool: say open=True or "
+            f"open=False, or use the pool as a context manager: `with {name}(...) as pool: ...`",
+        )
+
     def reconnect_failed(self) -> None:
         """Call the callback of this name: done each `reconnect_timeout` in which no connection could be made."""
         if self._reconnect_failed is not None:
@@ -220,6 +228,7 @@ class ConnectionPool(Clients[CT]):
 
     def __enter__(self) -> "Self":
         """Open the pool, if it is not open."""
+        self._warns_of_implicit_open = False
         self.open()
         return self
 

@@ -1,7 +1,6 @@
 """The pool for threads, as its clients see it: taking connections and giving them back."""
 
 import sys
-import warnings
 from contextlib import suppress
 from functools import partial
 from threading import get_ident
@@ -104,7 +103,6 @@ class Clients(BasePool, Generic[CT]):
     _work: Work
     _reset_inline: bool
     _is_thread_bound: bool
-    _warns_of_implicit_open: bool
 
     def _open(self) -> None:
         raise NotImplementedError("the pool itself knows how it is opened")
@@ -423,14 +421,3 @@ class Clients(BasePool, Generic[CT]):
         except BaseException:
             self._core_lock.finish(core.interrupted_work, now, self._now())
             raise
-
-    def _warn_at_first_request(self, stacklevel: int = 4) -> None:
-        if self._core.warns_at_first_request:
-            self._core.warns_at_first_request = False
-            if self._warns_of_implicit_open:
-                warnings.warn(
-                    f"the default of the {type(self).__name__} parameter 'open' will become False, as in "
-                    "psycopg_pool: say open=True or open=False, or use the pool as a context manager",
-                    DeprecationWarning,
-                    stacklevel=stacklevel,
-                )

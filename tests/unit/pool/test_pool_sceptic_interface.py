@@ -2,11 +2,9 @@
 
 import asyncio
 import inspect
-import linecache
 import sqlite3
 import time
-import warnings
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import psycopg
 import psycopg_pool
@@ -14,6 +12,8 @@ import pytest
 
 import poolhouse
 from support.pool_shells import async_connection_class, sync_connection_class
+
+Row = TypeVar("Row")
 
 CLASSES = ("ConnectionPool", "AsyncConnectionPool", "NullConnectionPool", "AsyncNullConnectionPool")
 
@@ -111,6 +111,35 @@ def test_the_class_of_connections_is_the_one_that_was_given_or_the_drivers() -> 
     assert poolhouse.ConnectionPool(driver=sqlite3, open=False).connection_class is None
 
 
+@pytest.mark.parametrize("close_returns", [False, True])
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_generic_class_of_connections_is_served(name: str, close_returns: bool) -> None:
+    base = async_connection_class() if "Async" in name else sync_connection_class(time.sleep)
+
+    class Mine(base, Generic[Row]):  # type: ignore[misc, valid-type]
+        pass
+
+    async def in_tasks(pool: Any) -> None:
+        async with pool, pool.connection() as conn:
+            assert isinstance(conn, Mine)
+
+    for package in (poolhouse, psycopg_pool):
+        pool = getattr(package, name)(connection_class=Mine[int], close_returns=close_returns, open=False)
+        assert pool.connection_class == Mine[int]
+        if "Async" in name:
+            asyncio.run(in_tasks(pool))
+            continue
+        with pool, pool.connection() as conn:
+            assert isinstance(conn, Mine)
+
+
+@pytest.mark.parametrize("wrong", [5, "psycopg.Connection", dict, list[int]])
+def test_what_is_no_class_of_connections_is_refused_at_once(wrong: Any) -> None:
+    for name in CLASSES:
+        with pytest.raises(TypeError, match="connection_class must"):
+            getattr(poolhouse, name)(connection_class=wrong, open=False)
+
+
 @pytest.mark.parametrize(("kind", "base"), [(CLASSES[2], CLASSES[0]), (CLASSES[3], CLASSES[1])])
 def test_null_pools_are_pools(kind: str, base: str) -> None:
     assert issubclass(getattr(poolhouse, kind), getattr(poolhouse, base))
@@ -121,58 +150,3 @@ def test_null_pools_are_pools(kind: str, base: str) -> None:
 def test_every_error_has_its_name(name: str) -> None:
     assert issubclass(getattr(psycopg_pool, name), Exception)
     assert issubclass(getattr(poolhouse, name), poolhouse.PoolError)
-
-
-@pytest.mark.parametrize(
-    "name", ["connection", "getconn", "wait", "check", "resize", "get_stats", "close", "drain"]
-)
-@pytest.mark.parametrize("kind", CLASSES[::2])
-def test_the_first_use_of_a_pool_that_was_opened_unasked_warns_where_psycopg_pool_does(
-    kind: str, name: str
-) -> None:
-    def use(package: Any) -> list[warnings.WarningMessage]:
-        sizes = {"max_size": 3} if kind.startswith("Null") else {"min_size": 1, "max_size": 3}
-        pool = getattr(package, kind)(connection_class=sync_connection_class(time.sleep), **sizes)
-        method = getattr(pool, name)
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                if name == "connection":
-                    with method():
-                        pass
-                elif name == "resize":
-                    method(0 if kind.startswith("Null") else 1, 2)
-                else:
-                    method()
-        finally:
-            pool.close()
-        return caught
-
-    ours, theirs = use(poolhouse), use(psycopg_pool)
-    assert [each.category for each in ours] == [each.category for each in theirs]
-    # The line that uses it, so that it can be found.
-    assert {linecache.getline(each.filename, each.lineno).strip() for each in ours} <= {
-        "method()",
-        "with method():",
-    }
-
-
-@pytest.mark.parametrize("kind", CLASSES[1::2])
-def test_a_pool_for_asyncio_that_is_opened_by_its_constructor_warns(kind: str) -> None:
-    async def main(package: Any) -> list[warnings.WarningMessage]:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            pool = getattr(package, kind)(connection_class=async_connection_class(), open=True)
-        await pool.close()
-        return caught
-
-    ours, theirs = asyncio.run(main(poolhouse)), asyncio.run(main(psycopg_pool))
-    assert [each.category for each in ours] == [each.category for each in theirs] == [RuntimeWarning]
-    assert ours[0].filename == __file__
-
-
-@pytest.mark.parametrize("kind", CLASSES[1::2])
-def test_a_pool_for_asyncio_is_not_opened_by_its_constructor_without_a_running_loop(kind: str) -> None:
-    for package in (poolhouse, psycopg_pool):
-        with pytest.raises(RuntimeError, match="running loop"):
-            getattr(package, kind)(connection_class=async_connection_class())

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, get_origin
 
 #: What every driver has: the attributes of `poolhouse.pool.drivers.protocol.Driver`.
 _METHODS = (
@@ -46,7 +46,7 @@ def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: boo
         raise TypeError(f"{name} is a driver for {there}, and this is a pool for {here}")
     if connection_class is not None and name not in _CLASS_ARGUMENT:
         raise TypeError(f"connection_class: {name}.connect takes no class of connections")
-    more = {} if connection_class is None else {_CLASS_ARGUMENT[name]: connection_class}
+    more = {} if connection_class is None else {_CLASS_ARGUMENT[name]: class_of(connection_class)}
     # Imported at first use: a pool over one driver needs no other.
     if name == "asyncpg":
         from poolhouse.pool.drivers.asyncpg import AsyncpgDriver
@@ -61,9 +61,21 @@ def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: boo
     return DbapiDriver(module, more)
 
 
+def class_of(connection_class: Any) -> type[Any]:
+    """The class itself, where a generic alias was given: of ``Connection[MyRow]`` it is ``Connection``.
+
+    Raises:
+        TypeError: If it is not a class.
+    """
+    found = get_origin(connection_class) or connection_class
+    if not isinstance(found, type):
+        raise TypeError(f"connection_class must be a class, not {connection_class!r}")
+    return found
+
+
 def _package_of(connection_class: type[Any] | None) -> str:
     """The package that a class of connections is derived from; psycopg if none is known."""
-    bases = () if connection_class is None else connection_class.__mro__
+    bases = () if connection_class is None else class_of(connection_class).__mro__
     packages = (base.__module__.partition(".")[0] for base in bases)
     return next((name for name in packages if name in _FOR_ASYNCIO or name in _CLASS_ARGUMENT), "psycopg")
 
@@ -82,6 +94,8 @@ def _psycopg(connection_class: type[Any] | None, *, is_async: bool) -> Any:
 
     from poolhouse.pool.drivers.psycopg import AsyncPsycopgDriver, PsycopgDriver
 
+    if connection_class is not None and not hasattr(class_of(connection_class), "connect"):
+        raise TypeError(f"connection_class must have a method connect(), and {connection_class!r} has none")
     if is_async:
         return AsyncPsycopgDriver(connection_class or psycopg.AsyncConnection)
     return PsycopgDriver(connection_class or psycopg.Connection)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import psycopg
 
+from poolhouse.pool.drivers import class_of
 from poolhouse.pool.drivers.protocol import Conn
 from poolhouse.pool.drivers.sockets import cut
 
@@ -35,8 +36,9 @@ class _Psycopg:
 
         psycopg's connections ask their pool from 3.3 on; for older ones a subclass does.
         """
-        if issubclass(self.connection_class, (psycopg.Connection, psycopg.AsyncConnection)) and _ASKS_NO_POOL:
-            self.connection_class = _returning(self.connection_class)
+        kind = class_of(self.connection_class)
+        if issubclass(kind, (psycopg.Connection, psycopg.AsyncConnection)) and _ASKS_NO_POOL:
+            self.connection_class = _returning(kind)
             self._connect = self.connection_class.connect
 
     def fileno(self, conn: Conn) -> int | None:
