@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from poolhouse.clean import clean
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd
 
@@ -10,12 +11,14 @@ QUIET = 60.0
 #: Lines of level debug in a second; a flood of datagrams must not become one of lines.
 DEBUG_LINES = 1000
 
+#: Characters of a line; collectd cuts at 1,024 bytes.
+LONGEST_LINE = 1000
 #: Most important first.
 _LEVELS = ("error", "warning", "notice", "info", "debug")
 
 
 class Log:
-    """The log of one plugin, for several threads: what two say at once may be a line more, never a line less.
+    """The log of one plugin, for several threads. Concurrent calls may write a line too many, never one too few.
 
     Attributes:
         level: The least important level that is written, one of ``error warning notice info debug``.
@@ -78,4 +81,4 @@ class Log:
 
     def _write(self, level: str, write: Callable[[str], None], text: str) -> None:
         if _LEVELS.index(level) <= _LEVELS.index(self.level):
-            write(f"{self._name}: {text}")
+            write(clean(f"{self._name}: {text}", LONGEST_LINE))

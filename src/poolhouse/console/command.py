@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from poolhouse.addresses import format_address, parse_address
+from poolhouse.clean import clean
 from poolhouse.clock import SystemClock
 from poolhouse.console import feed_of, run
 from poolhouse.console.once import wait_for_snapshot, why_nothing
@@ -18,11 +19,15 @@ from poolhouse.feed.client import Mode
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views import plain
 from poolhouse.views.as_json import json_text
-from poolhouse.views.line import Line, Tone
+from poolhouse.views.line import Line, Span, Tone
 from poolhouse.views.standing import is_saturated
 
 #: Cells of a line where there is no terminal to ask.
 _PLAIN_WIDTH = 100
+#: Characters of a span that are printed: ``COLUMNS`` may say anything.
+_LONGEST_SPAN = 10_000
+#: Characters of what goes to the standard error.
+_LONGEST_SENTENCE = 1000
 #: Seconds in a year: what waits may be told in 32 bits of milliseconds and 64 of nanoseconds.
 LONGEST_TIMEOUT = 31_536_000.0
 #: Exit statuses beside 0.
@@ -114,8 +119,9 @@ def _table(snapshot: Snapshot) -> str:
 
 
 def _styled(line: Line) -> str:
+    cleaned = (Span(clean(span.text, _LONGEST_SPAN), span.tone) for span in line)
     return "".join(
-        typer.style(span.text, **_STYLES[span.tone]) if span.tone != "plain" else span.text for span in line
+        typer.style(span.text, **_STYLES[span.tone]) if span.tone != "plain" else span.text for span in cleaned
     )
 
 
@@ -143,5 +149,5 @@ def _has_terminal() -> bool:
 
 
 def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"connmon: {sentence}", err=True)
+    typer.echo(f"connmon: {clean(sentence, _LONGEST_SENTENCE)}", err=True)
     raise typer.Exit(FAILED)

@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from poolhouse.clean import clean
 from poolhouse.clock import Clock
 from poolhouse.console.feed import FeedFactory
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Snapshot
+
+#: Characters of a sentence that quotes a server.
+LONGEST_SENTENCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +63,5 @@ def why_nothing(link: Link, timeout: float) -> str:
         "unresolved": link.error or "the name is not known",
         "listening": "nothing was pushed here, as collectd's plugin does; connmon connect asks a connmond",
     }
-    return f"nothing came from {link.address} within {timeout:g} s: {reasons[link.phase].rstrip('.')}"
+    sentence = f"nothing came from {link.address} within {timeout:g} s: {reasons[link.phase].rstrip('.')}"
+    return clean(sentence, LONGEST_SENTENCE)

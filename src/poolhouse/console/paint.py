@@ -7,6 +7,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from poolhouse.clean import clean
 from poolhouse.views.line import Line, Tone
 
 STYLES: dict[Tone, Style] = {
@@ -17,15 +18,18 @@ STYLES: dict[Tone, Style] = {
     "good": Style(color="green"),
     "bad": Style(color="red", bold=True),
 }
+#: Characters of a span: more than a terminal is wide, marks that take no cell included.
+LONGEST_SPAN = 10_000
 #: The row under the cursor, where only what is bad keeps a colour of its own.
 CURSOR = Style(color="black", bgcolor="cyan")
 _BAD_UNDER_CURSOR = Style(color="white", bgcolor="red", bold=True)
 
 
 def strip(line: Line, width: int, *, is_under_cursor: bool = False) -> Strip:
-    """The line as exactly `width` cells, each span in the style of its tone."""
+    """The line as exactly `width` cells, each span clean and in the style of its tone."""
     if not is_under_cursor:
-        return Strip([Segment(span.text, STYLES[span.tone]) for span in line]).adjust_cell_length(width)
+        segments = [Segment(clean(span.text, LONGEST_SPAN), STYLES[span.tone]) for span in line]
+        return Strip(segments).adjust_cell_length(width)
     styles = (_BAD_UNDER_CURSOR if span.tone == "bad" else CURSOR for span in line)
-    segments = [Segment(span.text, style) for span, style in zip(line, styles, strict=True)]
+    segments = [Segment(clean(span.text, LONGEST_SPAN), style) for span, style in zip(line, styles, strict=True)]
     return Strip(segments).adjust_cell_length(width, CURSOR)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
+from poolhouse.clean import clean
 from poolhouse.console.notices import is_fresh, no_processes, nothing_yet, status, too_small, trouble
 from poolhouse.console.session import Session
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.column import Sheet
 from poolhouse.views.header import fleet_header, program_header
 from poolhouse.views.legend import legend
-from poolhouse.views.line import Line, Span, cells, cut_line, printable, spread
+from poolhouse.views.line import Line, Span, cells, cut_line, spread
 from poolhouse.views.pool_page import pool_header, pool_page
 
 #: The smallest window in which a table can be read.
@@ -118,7 +119,7 @@ def _rule(session: Session, sheet: Sheet[Any] | None, width: int, height: int) -
     containing, total = session.arrangement.containing, session.row_count()
     label = ""
     if containing:
-        label = f" {len(sheet.rows)} of {total} contain “{printable(containing)}” (esc clears) "
+        label = f" {len(sheet.rows)} of {total} contain “{clean(containing)}” (esc clears) "
     elif len(sheet.rows) > _body_height(height) - 1:
         label = f" {total:,} rows "
     return (

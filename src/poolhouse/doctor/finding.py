@@ -3,6 +3,8 @@
 from enum import IntEnum
 from typing import NamedTuple
 
+from poolhouse.clean import clean
+
 
 class Verdict(IntEnum):
     """How it stands with one thing; the value orders them by how much they matter."""
@@ -15,6 +17,8 @@ class Verdict(IntEnum):
 
 #: The status with which the command ends, by the worst verdict. Status 2 is for arguments that are wrong.
 STATUS = {Verdict.FINE: 0, Verdict.UNKNOWN: 3, Verdict.WRONG: 1}
+#: Characters of a line of a finding.
+LONGEST_LINE = 1000
 SIGNS = {Verdict.FINE: "ok", Verdict.UNKNOWN: "?", Verdict.WRONG: "WRONG"}
 
 
@@ -33,4 +37,5 @@ class Finding(NamedTuple):
         ok     name         web1 is 10.0.0.1
         """
         indent = "\n" + " " * 20
-        return f"{SIGNS[self.verdict]:<6} {self.subject:<12} {self.text.replace(chr(10), indent)}"
+        text = indent.join(clean(line, LONGEST_LINE) for line in self.text.split("\n"))
+        return f"{SIGNS[self.verdict]:<6} {self.subject:<12} {text}"

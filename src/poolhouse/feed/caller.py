@@ -7,6 +7,7 @@ from math import inf
 from typing import NamedTuple
 
 from poolhouse.addresses import format_address
+from poolhouse.clean import clean
 from poolhouse.feed.link import Link, Phase
 from poolhouse.feed.protocol.datagrams import NONCE_BYTES, Reason
 from poolhouse.feed.protocol.frame import Server
@@ -115,8 +116,8 @@ class Caller:
         return Link(
             phase=phase,
             address=format_address(self._host, self._port),
-            server=server and server.name,
-            reports=server.reports[0] if server and server.reports else None,
+            server=server and clean(server.name),
+            reports=clean(server.reports[0]) if server and server.reports else None,
             tries=self._tries + max((line.subscription.tries for line in self._lines), default=0),
             next_try=None if phase == "connected" else self.next_due,
             error=error,

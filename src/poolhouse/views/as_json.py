@@ -4,6 +4,7 @@ import json
 from math import isfinite
 from typing import Any
 
+from poolhouse.clean import clean
 from poolhouse.fleet.snapshot import Event, Health, Peaks, PoolRow, ProcessRow, Rates, Row, Snapshot, Times, Totals
 from poolhouse.meter.histogram import Histogram
 from poolhouse.views.standing import is_saturated
@@ -12,8 +13,8 @@ _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 
 
 def json_text(snapshot: Snapshot) -> str:
-    """The snapshot as indented JSON that every parser reads and no terminal obeys: in ASCII, without NaN."""
-    return json.dumps(_finite(as_json(snapshot)), indent=2, allow_nan=False) + "\n"
+    """The snapshot as indented JSON: in ASCII, without NaN, with names as the window shows them (`clean`)."""
+    return json.dumps(_shown(as_json(snapshot)), indent=2, allow_nan=False) + "\n"
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:
@@ -153,9 +154,12 @@ def _health(health: Health) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def _shown(value: Any) -> Any:
+    """The value with clean texts, and with ``None`` for numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {clean(key): _shown(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_shown(item) for item in value]
+    if isinstance(value, str):
+        return clean(value)
     return None if isinstance(value, float) and not isfinite(value) else value

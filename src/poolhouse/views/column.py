@@ -10,7 +10,8 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from poolhouse.views.line import Line, Span, Tone, cells, cut_beginning, cut_line, dimmed, left, printable, right
+from poolhouse.clean import clean
+from poolhouse.views.line import Line, Span, Tone, cells, cut_beginning, cut_line, dimmed, left, right
 
 R = TypeVar("R")
 
@@ -56,7 +57,7 @@ class Column(Generic[R]):
         """The row's text in this column, not yet aligned, with its tone and sign."""
         tone, text = self.tone(row), self.text(row)
         if self.is_name:
-            text = printable(text)
+            text = clean(text)
         if self.has_sign:
             text += " !" if tone == "bad" else "  "
         return Span(text, tone)
@@ -241,5 +242,5 @@ class Sheet(Generic[R]):
     def _wanted(self, column: Column[R]) -> int:
         if not column.is_name:
             return column.width
-        longest = max((cells(printable(column.text(row))) for row in self.rows), default=0)
+        longest = max((cells(clean(column.text(row))) for row in self.rows), default=0)
         return min(column.widest, max(cells(column.heading) + 1, longest))

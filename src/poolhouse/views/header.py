@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from poolhouse.clean import clean
 from poolhouse.fleet.snapshot import Health, Row, Snapshot
 from poolhouse.views.bars import quantiles
 from poolhouse.views.fleet_table import p99
 from poolhouse.views.history import Past
-from poolhouse.views.line import Line, Span, Tone, printable, spread, words
+from poolhouse.views.line import Line, Span, Tone, spread, words
 from poolhouse.views.spark import meter, sparkline
 from poolhouse.views.standing import is_positive, reaches, tone_of
 from poolhouse.views.units import at_most, count, duration, elapsed, exact, rate, share
@@ -49,7 +50,7 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
         _peak(fleet),
         _lost(health),
         *([words("refused", exact(health.refused))] if health.refused else []),
-        *(words("over limit:", printable(bound), exact(number)) for bound, number in health.over_limit),
+        *(words("over limit:", clean(bound), exact(number)) for bound, number in health.over_limit),
         words("received", exact(health.received)),
         words("up", elapsed(health.uptime)),
     ]
@@ -62,13 +63,13 @@ def program_header(snapshot: Snapshot, name: str, past: Past, width: int, status
     hosts = sorted({process.host for process in snapshot.processes if process.program == name})
     cells = 12 if width < _WIDE else 30
     first = [
-        words(Span(printable(name), "strong")),
+        words(Span(clean(name), "strong")),
         _counted(row.processes, "proc"),
         _pools(row),
         _used(row, 0),
         _waiting(row, Past(), 0),
         _timeouts(row),
-        *([words("on", printable(" ".join(hosts)))] if hosts else []),
+        *([words("on", clean(" ".join(hosts)))] if hosts else []),
     ]
     past_used = (Span("used  "), Span(sparkline(past.used, cells, row.max_open), "accent"))
     past_rate = (Span("out/s "), Span(sparkline(past.checkouts_per_second, cells), "accent"))

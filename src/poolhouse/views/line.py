@@ -44,15 +44,6 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_cells_of, text))
 
 
-def printable(text: str) -> str:
-    r"""The text with everything that could move a terminal's cursor shown as ``·``.
-
-    >>> printable("web\x1b[2J\n1")
-    'web·[2J·1'
-    """
-    return text if text.isprintable() else "".join(c if c.isprintable() else "·" for c in text)
-
-
 def cut(text: str, width: int) -> str:
     """At most `width` cells of the text; the last one is ``…`` where something is missing.
 

@@ -1,9 +1,10 @@
 """One pool: what it may hold, what it holds, what it has done, and its three distributions as bars."""
 
+from poolhouse.clean import clean
 from poolhouse.fleet.snapshot import PoolRow, Times
 from poolhouse.meter.reading import PoolReading
 from poolhouse.views.bars import bars, summary
-from poolhouse.views.line import Line, Span, beside, cut_beginning, cut_line, left, printable, right, spread, words
+from poolhouse.views.line import Line, Span, beside, cut_beginning, cut_line, left, right, spread, words
 from poolhouse.views.pool_table import PoolEntry
 from poolhouse.views.spark import meter
 from poolhouse.views.standing import is_positive, tone_of
@@ -36,11 +37,11 @@ def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line,
     waiting = at_most(exact(entry.waiting), entry.is_bound and is_waiting)
     reading = entry.pool.reading if entry.pool else None
     first = [
-        words(Span(cut_beginning(printable(entry.name), width // 3), "strong")),
-        words(printable(process.program)),
-        words("on", printable(process.host)),
-        words(printable(process.token)),
-        words(printable(entry.kind)),
+        words(Span(cut_beginning(clean(entry.name), width // 3), "strong")),
+        words(clean(process.program)),
+        words("on", clean(process.host)),
+        words(clean(process.token)),
+        words(clean(entry.kind)),
     ]
     second = [
         (*full, Span(" "), *bar, Span(f" {share(entry.used, entry.max_open)}")),
