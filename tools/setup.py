@@ -66,9 +66,7 @@ def environment() -> None:
     """Bring .venv up to date with pyproject.toml and constraints.txt."""
     if sys.version_info < (3, 11):
         sys.exit(f"poolhouse needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}.")
-    wanted = hashlib.sha256(
-        (ROOT / "pyproject.toml").read_bytes() + CONSTRAINTS.read_bytes() + sys.version.encode()
-    ).hexdigest()
+    wanted = fingerprint()
     stamp = VENV / ".ready"
     if stamp.exists() and stamp.read_text() == wanted and PYTHON.exists():
         return
@@ -77,6 +75,25 @@ def environment() -> None:
         VENV, CONSTRAINTS, ["--editable", f"{ROOT}[all]", "--group", "lint", "--group", "test", "--group", "bench"]
     )
     stamp.write_text(wanted)
+
+
+def fingerprint() -> str:
+    """What an environment is made from; settings of the tools are not among it."""
+    import tomllib  # Since 3.11: after the sentence that says so.
+
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = pyproject["project"]
+    parts = (
+        pyproject["build-system"],
+        {
+            key: project.get(key)
+            for key in ("version", "dependencies", "optional-dependencies", "scripts", "entry-points")
+        },
+        pyproject["dependency-groups"],
+        CONSTRAINTS.read_text(),
+        sys.version,
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def create_venv(folder: Path, python: str) -> None:
