@@ -8,6 +8,7 @@ import itertools
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
@@ -227,9 +228,17 @@ class Striker:
     """
 
     FACE = ("_do_get", "_do_return_conn")
-    #: Between the lock's acquisition and the block that it guards CPython delivers nothing; a tracer would.
-    LOCKING = ("_locked", "_settle")
-    MODULES = ("pool/sqlalchemy.py", "pool/state.py", "pool/requests.py", "pool/maintenance.py", "pool/core.py")
+    NAMES = (
+        "sqlalchemy",
+        "sqlalchemy_lock",
+        "sqlalchemy_waiting",
+        "workers",
+        "state",
+        "requests",
+        "maintenance",
+        "core",
+    )
+    MODULES = tuple(f"pool/{name}.py" for name in NAMES)
 
     def __init__(self, at: int) -> None:
         self.left = at
@@ -238,7 +247,7 @@ class Striker:
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> Any:
         code = frame.f_code
-        if not code.co_filename.endswith(self.MODULES) or code.co_name in self.LOCKING:
+        if not code.co_filename.endswith(self.MODULES):
             return None
         frame.f_trace_opcodes = True
         return self.strike
@@ -527,6 +536,28 @@ def test_a_failed_connect_lets_the_next_one_try(server: Server) -> None:
     assert server.attempts == 2
 
 
+class Request:
+    """What a client has in its variables."""
+
+
+def test_a_failed_connect_keeps_nothing_of_its_client(server: Server) -> None:
+    pool = FairQueuePool(server.connect, pool_size=1, max_overflow=0, timeout=0.01)
+    server.failures = 1
+
+    def client() -> "weakref.ref[Request]":
+        request = Request()
+        try:
+            pool.connect()
+        except OSError:
+            return weakref.ref(request)
+        raise AssertionError
+
+    request = client()
+    gc.collect()  # SQLAlchemy's error refers to itself.
+    assert request() is None
+    assert str(pool._core.connect_error) == "the server is down"
+
+
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, asyncio.CancelledError])
 def test_a_connect_that_is_interrupted_is_no_failure_of_the_server_and_lets_the_next_one_try(
     interrupt: type[BaseException],
@@ -626,7 +657,7 @@ def test_the_collector_may_return_a_connection_inside_the_critical_section(serve
         gc.collect()
         assert pool.waiting() == 1, "it would have had to wait for itself"
 
-    pool._locked(collect)
+    pool._lock(collect)
     join(*threads)
     assert pool.checkedin() == 1
 
@@ -713,7 +744,7 @@ def test_a_forked_child_connects_anew_and_leaves_the_parents_connections_alone(t
 
 def test_a_lock_that_was_held_at_the_fork_does_not_block_the_child(server: Server) -> None:
     pool = FairQueuePool(server.connect, pool_size=1, max_overflow=0)
-    with pool._lock:
+    with pool._lock._lock:
         child = os.fork()
         if child == 0:
             pool.connect().close()

@@ -283,6 +283,70 @@ def test_who_waited_in_a_loop_that_has_ended_keeps_nobody_from_being_served() ->
     here.end()
 
 
+class Ended:
+    """An event loop in which a task waits for a connection, and which goes on only to be closed.
+
+    The task is kept, as by a test suite or a notebook: its end would give everything back.
+    """
+
+    def __init__(self, pool: FairQueuePool, count: int = 1) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.kept: list[Any] = []
+
+        async def main() -> None:
+            waiting = pool.waiting()
+            self.kept += [asyncio.create_task(greenlet_spawn(pool.connect)) for _ in range(count)]
+            await queued(pool, waiting + count)
+
+        self.loop.run_until_complete(main())
+
+    def close(self) -> None:
+        for task in self.kept:
+            task._log_destroy_pending = False
+        self.loop.close()
+
+
+@pytest.mark.parametrize("count", [1, 500])
+def test_a_loop_that_is_closed_while_tasks_wait_in_it_takes_no_connection_with_it(count: int) -> None:
+    pool = fair()
+    held = pool.connect()
+    ended = Ended(pool, count)
+    ended.close()
+    held.close()
+    assert (pool.checkedin(), pool.checkedout(), pool.waiting()) == (1, 0, 0)
+    pool.connect().close()
+    assert len(ended.kept) == count
+
+
+def test_nor_does_one_that_is_closed_before_it_has_told_its_task_that_it_is_served() -> None:
+    pool = fair()
+    held = pool.connect()
+    ended = Ended(pool)
+    held.close()
+    assert pool.checkedout() == 1
+    ended.close()
+
+    async def main() -> None:
+        await greenlet_spawn((await greenlet_spawn(pool.connect)).close)
+
+    asyncio.run(main())
+    assert (pool.checkedin(), pool.checkedout(), pool.waiting()) == (1, 0, 0)
+
+
+def test_who_waits_behind_a_task_whose_loop_is_closed_is_served() -> None:
+    pool, there = fair(timeout=None), Elsewhere()
+    held = pool.connect()
+    ended = Ended(pool)
+    behind = there.begin(pool.connect)
+    wait_until(lambda: pool.waiting() == 2)
+    held.close()
+    ended.close()
+    got = behind.result(timeout=30)
+    there.begin(got.close).result(timeout=30)
+    assert (pool.checkedin(), pool.checkedout(), pool.waiting()) == (1, 0, 0)
+    there.end()
+
+
 def test_threads_without_an_event_loop_wait_as_threads_do() -> None:
     """SQLAlchemy 1.4's ``async_fallback`` has each thread run a loop for each call, and none between them."""
     pool, served = fair(), []

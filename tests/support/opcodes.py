@@ -11,7 +11,7 @@ from importlib import import_module
 from types import CodeType, FrameType
 from typing import Any, Self
 
-#: What runs in a client's thread.
+#: What runs in a client's thread, unless a test names other modules.
 _MODULES = ("sync", "sync_clients", "state", "requests")
 _TOOL = 4
 
@@ -22,8 +22,15 @@ class AtOpcode:
     By `sys.settrace`; on CPython 3.13, where that does not tell every opcode, by `sys.monitoring`.
     """
 
-    def __init__(self, at: int, act: Callable[[], object], may_act: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        at: int,
+        act: Callable[[], object],
+        may_act: Callable[[], bool] = lambda: True,
+        modules: tuple[str, ...] = _MODULES,
+    ) -> None:
         self.has_acted = False
+        self._codes = _codes(modules)
         self._left = at
         self._act = act
         self._may_act = may_act
@@ -37,7 +44,7 @@ class AtOpcode:
             monitoring = sys.monitoring
             monitoring.use_tool_id(_TOOL, "opcodes")
             monitoring.register_callback(_TOOL, monitoring.events.INSTRUCTION, self._instruction)
-            for code in _codes():
+            for code in self._codes:
                 monitoring.set_local_events(_TOOL, code, monitoring.events.INSTRUCTION)
         else:
             # CPython 3.12 looks when tracing begins whether any frame wants opcodes.
@@ -53,13 +60,13 @@ class AtOpcode:
         if sys.version_info < (3, 13):
             sys.settrace(None)
         elif sys.monitoring.get_tool(_TOOL) is not None:
-            for code in _codes():
+            for code in self._codes:
                 sys.monitoring.set_local_events(_TOOL, code, 0)
             sys.monitoring.register_callback(_TOOL, sys.monitoring.events.INSTRUCTION, None)
             sys.monitoring.free_tool_id(_TOOL)
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code not in _codes():
+        if frame.f_code not in self._codes:
             return None
         frame.f_trace_opcodes = True
         return self._step
@@ -95,9 +102,9 @@ def _second_halves(code: CodeType) -> frozenset[int]:
 
 
 @cache
-def _codes() -> frozenset[CodeType]:
-    """The code of every function of the classes in `_MODULES`."""
-    names = [f"poolhouse.pool.{name}" for name in _MODULES]
+def _codes(modules: tuple[str, ...]) -> frozenset[CodeType]:
+    """The code of every function of the classes in these modules of `poolhouse.pool`."""
+    names = [f"poolhouse.pool.{name}" for name in modules]
     classes = [each for name in names for each in vars(import_module(name)).values() if inspect.isclass(each)]
     functions = [
         function

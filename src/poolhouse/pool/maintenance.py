@@ -151,7 +151,18 @@ class Maintenance(Requests):
         Returns:
             What to do if it is not wanted any more.
         """
-        self.connecting.discard(slot)
+        job = self.join(slot, conn, took, now, waiter)
+        if job is not None or self.max_kept is None:
+            self._pump(now)
+        else:
+            self.attend(now)
+        return job
+
+    def join(self, slot: Slot, conn: Any, took: float, now: float, waiter: Waiter | None = None) -> Close | None:
+        """`connected`, less what follows for others: `attend` must be called as soon as it may be.
+
+        Like `serve_within`, it may interrupt another call of the core.
+        """
         self.outage = None
         self._wanted_before = max(0, self._wanted_before - 1)
         self.counts.connections_num += 1
@@ -164,11 +175,13 @@ class Maintenance(Requests):
         slot.retire_at = 0 if self._always else slot.expires_at - min(self._look_after, self._lifetime / 20)
         slot.fit_until = now + self._look_after
         is_late = slot.is_closed  # Its client was interrupted, and the place given away.
-        if is_late or not self.is_open or slot.generation != self.generation or self._is_oversized(adding=1):
+        if is_late or not self.is_open or slot.generation != self.generation or self._is_oversized_exactly():
+            self.connecting.discard(slot)
             slot.is_closed = True
-            self._pump(now)
             return Close(conn, Reason.DRAINED if self.is_open else Reason.CLOSED)
+        # In this order: nobody, not even `serve_within`, may take its place between the two.
         self.slots[slot.key] = slot
+        self.connecting.discard(slot)
         if not self.options.connect_in_caller:
             self._target = max(self._target, len(self.slots))
         self.has_new_deadline = True
@@ -182,10 +195,6 @@ class Maintenance(Requests):
         if not self.is_full and len(self.slots) >= self.min_size:
             self.is_full = True
             self.notices.append(FULL)
-        if self.max_kept is None:
-            self._pump(now)
-        else:
-            self.attend(now)
         return None
 
     def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:

@@ -95,6 +95,30 @@ class Requests(PoolState):
             self.meter.waiting.reach(len(waiters))
         return True
 
+    def serve_within(self, waiter: Waiter, now: float) -> bool:
+        """`request` of a caller that interrupts another call of the core: a finalizer, or a signal's handler.
+
+        It cannot wait, since the other call cannot go on; it goes before all who wait, since they cannot be served
+        either. Each step is one that the other call allows for anywhere: a hint is popped, a lease claimed by
+        ``setdefault``, a place taken first and counted then. For pools that are never closed, and whose clients
+        connect by themselves.
+
+        Returns:
+            Whether `waiter.slot` is set. Where the client is to connect, `join` is to be called then; and when the
+            other call has ended, `attend` or `connect_failed`.
+        """
+        waiter.slot = self._claim_next(now, waiter)
+        if waiter.slot is not None:
+            self._mark_used()
+            return True
+        waiter.slot = Slot(self.generation)
+        self.connecting.add(waiter.slot)
+        if not self._is_oversized_exactly():
+            return True
+        self.connecting.discard(waiter.slot)
+        waiter.slot = None
+        return False
+
     def accept(self, waiter: Waiter, now: float) -> None:
         """The client has vetted what it was given and takes it. Needs no lock."""
         self._waits.append(max(0.0, now - waiter.since))
@@ -342,7 +366,11 @@ class Requests(PoolState):
             if waiter.slot is None:
                 waiter.slot = Slot(self.generation)
             self.connecting.add(waiter.slot)
-            return True
+            if not self._is_oversized():
+                return True
+            # `serve_within` has taken the last place between the two looks.
+            self.connecting.discard(waiter.slot)
+            waiter.slot = None
         return False
 
     def _pump(self, now: float) -> None:
@@ -377,6 +405,7 @@ class Requests(PoolState):
         waiting = {job.slot for lane in self._lanes.values() for job in lane if isinstance(job, (Return, Probe))}
         for slot in self.working - self.worked_on - waiting:
             self._lanes[RETURN].append(Return(slot, roll_back=True))
+        self.connecting.difference_update(list(self.slots.values()))
         hints = set(self.idle.copy())
         for slot in list(self.slots.values()):
             if slot.is_closed:
@@ -393,7 +422,7 @@ class Requests(PoolState):
                 continue
             self._work_on(slot, now)
             self._lanes[RETURN].append(Return(slot, roll_back=True))
-        self._stale = sum(slot.generation != self.generation for slot in self.slots.values())
+        self._stale = sum(slot.generation != self.generation for slot in list(self.slots.values()))
 
     def _leave_queue(self, waiter: Waiter, now: float) -> None:
         if waiter in self.waiters:

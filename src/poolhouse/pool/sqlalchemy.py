@@ -5,43 +5,40 @@ Everything else means what it means there. The same class serves `create_async_e
 does.
 
 The core's slots hold SQLAlchemy's *records*. A record reconnects by itself while it is checked out (`pre_ping`,
-`pool_recycle`, `invalidate()`), and may come back without a connection (`detach()`, a checkout that failed); that
-is not the core's concern, and neither are lifetimes and checks. There are no threads: connecting is done by the
-caller that needs the connection, closing by the one that returns it.
+`pool_recycle`, `invalidate()`), and may be returned without a connection (`detach()`, a checkout that failed).
+That is not the core's concern, and neither are lifetimes and checks. There are no threads: the caller that needs a
+connection connects, the caller that returns one closes.
 
-A return may come from the garbage collector, in the middle of anything. So it never waits for the lock: it leaves
-the record in `_returned`, and whoever has the lock looks there before and after he lets it go.
+A return may be the garbage collector's, in the middle of anything, so it never waits for the lock. A finalizer or
+a signal's handler may take a connection in the middle of a call of this very pool: it is served at once, from what
+is idle or by connecting, or refused in a sentence. `sqlalchemy_lock` has the lock, and what is done after it.
 """
 
 import asyncio
 import os
 import random
-import threading
 import weakref
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import exc
 from sqlalchemy.pool import Pool
-from sqlalchemy.util import await_only
 
 from poolhouse.errors import PoolTimeout
 from poolhouse.meter.meter import Meter
-from poolhouse.pool.base import describe, logger
+from poolhouse.pool import sqlalchemy_fork
+from poolhouse.pool.base import describe
 from poolhouse.pool.call_site import CallSite, CallSites, beyond_greenlet
-from poolhouse.pool.core import IDLE, PoolCore, Waiter
+from poolhouse.pool.core import PoolCore, Waiter
+from poolhouse.pool.frameless import frameless
 from poolhouse.pool.holders import Holder, oldest_in_words
-from poolhouse.pool.jobs import Close, Lane, Return
 from poolhouse.pool.options import PoolOptions, duration
 from poolhouse.pool.registry import opened
 from poolhouse.pool.slot import Lease, Slot
+from poolhouse.pool.sqlalchemy_lock import FairLock
+from poolhouse.pool.sqlalchemy_waiting import LoopParker, Loops, Parker
 from poolhouse.pool.threads import LockParker
 
-#: Records that a child inherited through a fork: neither used nor closed, since they are the parent's.
-_inherited: list[Any] = []
 _pools: "weakref.WeakSet[FairQueuePool]" = weakref.WeakSet()
 
 
@@ -96,9 +93,8 @@ class FairQueuePool(Pool):
         )
         self._core.open(monotonic())
         self._is_announced = False
-        self._lock = threading.Lock()
-        self._returned: deque[tuple[Any, Lease]] = deque()
-        self._broken_off: deque[tuple[Any, Lease | None]] = deque()
+        self._lock = FairLock(self._core, _close, sqlalchemy_fork.keep, _no_notice)
+        self._loops = Loops()
 
     # -- What SQLAlchemy calls ------------------------------------------------------------------------------------
 
@@ -111,14 +107,17 @@ class FairQueuePool(Pool):
             lease = core.take(began, code, instruction, False)
             if lease is not None:
                 return lease[0].conn
+            if self._lock.is_mine():
+                waiter = Waiter(bool, code, instruction, None, began)
+                return self._get_within(waiter)
             parker = self._parker()
             waiter = Waiter(parker.unpark, code, instruction, None, began)
             return self._get_slowly(waiter, parker)
         except BaseException:
             if waiter is None:
-                self._locked(core.interrupted_take, began, monotonic())
-            else:
-                self._locked(core.abandon, waiter, monotonic())
+                self._lock.later(core.interrupted_take, began, monotonic())
+            elif waiter.refusal is None or waiter.slot is not None:
+                self._lock.later(core.abandon, waiter, monotonic())
             raise
 
     def _do_return_conn(self, record: Any) -> None:
@@ -127,21 +126,21 @@ class FairQueuePool(Pool):
         try:
             core = self._core
             lease = core.leases.get(id(record))
-            if lease is None:
-                # It was checked out before this process was forked: it is the parent's.
-                _inherited.append(record)
-            elif (
-                not core.attention and core.leases.pop(id(record), None) is lease and core.give(lease, monotonic())
+            if (
+                lease is not None
+                and not core.attention
+                and core.leases.pop(id(record), None) is lease
+                and core.give(lease, monotonic())
             ):
                 if self._core.attention:
-                    self._settle()
+                    self._lock.later(self._lock.attend_locked, monotonic())
             else:
-                self._returned.append((record, lease))
-                self._settle()
+                self._lock.take_back(record, lease)
         except BaseException:
             # How far it came is found out under the lock. If it has not looked yet, what stands is its own lease.
-            self._broken_off.append((record, lease or self._core.leases.get(id(record))))
-            self._settle()
+            self._lock.later(
+                self._core.interrupted_give, record, lease or self._core.leases.get(id(record)), monotonic()
+            )
             raise
 
     def recreate(self) -> "FairQueuePool":
@@ -164,7 +163,10 @@ class FairQueuePool(Pool):
 
     def dispose(self) -> None:
         """Close what is idle now, the rest as it comes back; callers that wait are served until none is left."""
-        self._locked(self._core.retire, monotonic())
+        if self._lock.is_mine():
+            self._lock.later(self._core.retire, monotonic())
+        else:
+            self._lock(self._core.retire, monotonic())
         self.logger.info("Pool disposed. %s", self.status())
 
     # -- What others read -----------------------------------------------------------------------------------------
@@ -209,51 +211,97 @@ class FairQueuePool(Pool):
     def _call_site_elsewhere(self) -> CallSite:
         return (beyond_greenlet() if self._dialect.is_async else None) or _UNKNOWN
 
-    def _parker(self) -> "_Parker":
+    def _parker(self) -> Parker:
         # Where no loop runs (SQLAlchemy's `async_fallback` runs one for each call), a caller waits as a thread.
         is_in_loop = self._dialect.is_async and asyncio._get_running_loop() is not None
-        return _LoopParker() if is_in_loop else LockParker()
+        return LoopParker() if is_in_loop else LockParker()
 
-    def _get_slowly(self, waiter: Waiter, parker: "_Parker") -> Any:
+    def _get_slowly(self, waiter: Waiter, parker: Parker) -> Any:
         if not self._is_announced:
             # Not in the constructor: an engine's plugins, which may measure the pool too, come after that.
             self._is_announced = True
             opened(self)
-        core, deadline = self._core, waiter.since + duration(self._timeout)
-        if not self._locked(core.request, waiter, waiter.since, may_wait=deadline > waiter.since):
-            parker.park(None if self._timeout is None else deadline - monotonic())
-            if waiter.slot is None:
-                self._locked(core.time_out, waiter, monotonic())
+        core, lock, deadline = self._core, self._lock, waiter.since + duration(self._timeout)
+        may_wait = deadline > waiter.since
+        if (may_wait and lock.enqueue_fast(waiter, waiter.since)) or not lock(
+            core.request, waiter, waiter.since, may_wait=may_wait
+        ):
+            self._wait(waiter, parker, None if self._timeout is None else deadline)
         slot = waiter.slot
         if slot is None:
             raise self._timed_out(waiter)
         if slot.conn is None:
-            self._connect_here(waiter, slot)
+            return self._connect_here(waiter, slot)
         core.accept(waiter, monotonic())
         return slot.conn
 
-    def _connect_here(self, waiter: Waiter, slot: Slot) -> None:
+    def _wait(self, waiter: Waiter, parker: Parker, deadline: float | None) -> None:
+        """Wait until the waiter is served, or its time has passed: then it has no slot."""
+        loops = self._loops
+        if isinstance(parker, LoopParker):
+            parker.lost = self._look_for_closed_loops
+            loops.enter(parker.loop, waiter)
+        try:
+            while waiter.slot is None:
+                self._look_for_closed_loops()
+                if deadline is not None and monotonic() >= deadline:
+                    self._lock(self._core.time_out, waiter, monotonic())
+                    return
+                parker.park(loops.pause(deadline))
+        finally:
+            if isinstance(parker, LoopParker):
+                loops.leave(parker.loop, waiter)
+
+    def _look_for_closed_loops(self) -> None:
+        """Take back what clients were given whose event loop has been closed, and their places in the queue."""
+        if lost := self._loops.look():
+            self._lock.later(self._lock.abandon_locked, lost)
+
+    def _get_within(self, waiter: Waiter) -> Any:
+        """A record for a finalizer or signal handler that runs in the middle of this thread's call of the core."""
+        core = self._core
+        if not core.serve_within(waiter, waiter.since):
+            self._lock.later(core.time_out, waiter, waiter.since)
+            raise self._timed_out(waiter, is_within=True)
+        slot = waiter.slot
+        assert slot is not None, "it has just been served"
+        if slot.conn is None:
+            return self._connect_here(waiter, slot)
+        core.accept(waiter, monotonic())
+        return slot.conn
+
+    def _connect_here(self, waiter: Waiter, slot: Slot) -> Any:
         """Connect in the caller's thread or greenlet; if that fails, whoever waits is asked to try."""
-        began = monotonic()
+        core, lock, began = self._core, self._lock, monotonic()
         try:
             record = self._create_connection()
         except Exception as error:
-            self._locked(self._core.connect_failed, slot, error, monotonic())
+            core.connecting.discard(slot)
+            lock.later(core.connect_failed, slot, frameless(error), monotonic())
             raise
         now = monotonic()
-        unwanted = self._locked(self._core.connected, slot, record, now - began, now, waiter)
+        if lock.is_mine():
+            unwanted = core.join(slot, record, now - began, now, waiter)
+            lock.later(lock.attend_locked, now)
+        else:
+            unwanted = lock(core.connected, slot, record, now - began, now, waiter)
         assert unwanted is None, "this core is neither closed, drained nor resized"
+        core.accept(waiter, now)
+        return record
 
-    def _timed_out(self, waiter: Waiter) -> "FairQueueTimeout":
+    def _timed_out(self, waiter: Waiter, *, is_within: bool = False) -> "FairQueueTimeout":
         core, now = self._core, monotonic()
-        timeout = 0.0 if self._timeout is None else self._timeout
-        used, holders, cause = core.used, core.holders(now), core.connect_error
+        timeout = 0.0 if self._timeout is None or is_within else self._timeout
+        used, holders = core.used, core.holders(now)
+        cause = None if core.connect_error is None else frameless(core.connect_error)
         # The first part is QueuePool's.
         text = [
             f"{type(self).__name__} limit of size {self._pool_size} overflow {self._max_overflow} reached, "
             f"connection timed out, timeout {timeout:0.2f}",
             f"{used} in use, {len(core.connecting)} connecting, {len(core.waiters)} waiting",
         ]
+        if is_within:
+            text.append("a finalizer or signal handler in the middle of a call of the pool cannot wait")
         if holders:
             text.append(oldest_in_words(holders))
         if cause is not None:
@@ -271,72 +319,13 @@ class FairQueuePool(Pool):
         error.__cause__ = cause
         return error
 
-    # -- The lock, and what follows -------------------------------------------------------------------------------
-
-    def _locked(self, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-        """Call the core under the lock, and do what that brings about."""
-        with self._lock:
-            result = call(*arguments, **keywords)
-            closing = self._follow_up_locked()
-        self._close(closing)
-        self._settle()
-        return result
-
-    def _settle(self) -> None:
-        """See to what came back meanwhile. If the lock is taken, whoever has it does it when he has let it go."""
-        core = self._core
-        while self._has_left_over() and self._lock.acquire(False):
-            try:
-                core.attend(monotonic())
-                if core.max_kept == 0 and not core.waiters:
-                    core.retire(monotonic())
-                closing = self._follow_up_locked()
-            finally:
-                self._lock.release()
-            self._close(closing)
-
-    def _has_left_over(self) -> bool:
-        """Whether something came back, or is idle although somebody waits for it or the pool keeps nothing."""
-        core = self._core
-        is_misplaced = core.attention and core.idle and (core.waiters or core.max_kept == 0)
-        return bool(self._returned or self._broken_off or is_misplaced)
-
-    def _follow_up_locked(self) -> list[Any]:
-        """Take in what was returned and wake those who were served; returns the records that are to be closed."""
-        core, closing = self._core, []
-        # Removed when it is done: an exception in between lets it be looked at twice, not never.
-        while self._returned:
-            record, lease = self._returned[0]
-            if core.leases.get(id(record)) is lease:
-                job = core.put(record, IDLE, monotonic())
-                if isinstance(job, Close):
-                    closing.append(job.conn)
-            self._returned.popleft()
-        while self._broken_off:
-            core.interrupted_give(*self._broken_off[0], monotonic())
-            self._broken_off.popleft()
-        while (left := core.next_job(Lane.RETURN, monotonic())) is not None:
-            if isinstance(left, Return):
-                # Nobody has used it: its caller went away when he was given it.
-                core.returned(left.slot, True, monotonic())
-            elif isinstance(left, Close):
-                closing.append(left.conn)
-        while core.woken:
-            core.woken[-1].wake()
-            core.woken.pop()
-        return closing
-
-    @staticmethod
-    def _close(records: list[Any]) -> None:
-        for record in records:
-            record.close()
-
     # -- Fork -----------------------------------------------------------------------------------------------------
 
     def _heal(self) -> None:
         """Begin anew in a child: what was inherited is the parent's."""
         for slot in list(self._core.slots.values()):
-            _disown(slot.conn)
+            sqlalchemy_fork.disown(slot.conn)
+        sqlalchemy_fork.keep(self._lock)  # What it was about to take back or to close.
         self.meter.reset()
         self._begin()
 
@@ -348,91 +337,21 @@ class FairQueueTimeout(PoolTimeout, exc.TimeoutError):
     code = "3o7r"
 
 
-class _Parker(Protocol):
-    """Where a caller waits until it is served."""
-
-    def park(self, timeout: float | None) -> object:
-        """Wait for `unpark`, at most for `timeout` seconds."""
-        ...
-
-    def unpark(self) -> None:
-        """End the wait; may be called from any thread."""
-        ...
-
-
-class _LoopParker:
-    """Where a greenlet of SQLAlchemy's asyncio waits.
-
-    A future and a timer, because ``asyncio.wait_for`` may swallow a cancellation that comes together with the end.
-    """
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[None] = self._loop.create_future()
-
-    def park(self, timeout: float | None) -> None:
-        """See `_Parker.park`."""
-        timer = None if timeout is None else self._loop.call_later(timeout, self._end)
-        try:
-            await_only(self._future)
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    def unpark(self) -> None:
-        """See `_Parker.unpark`."""
-        if asyncio._get_running_loop() is self._loop:
-            self._end()
-        else:
-            with suppress(RuntimeError):  # The loop has been closed, and with it whoever waited.
-                self._loop.call_soon_threadsafe(self._end)
-
-    def _end(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
-
-
-def _disown(record: Any) -> None:
-    """Leave a record to the parent, and take its connection from whoever has it in this process.
-
-    Else the end of its use here, or its collection, would roll back what the parent has begun.
-    """
-    _inherited.append((record, record.dbapi_connection))
-    fairy = None if record.fairy_ref is None else record.fairy_ref()
-    record.fairy_ref = record.dbapi_connection = None
-    if fairy is not None:
-        fairy.dbapi_connection = _Inherited()
-
-
-class _Inherited:
-    """Stands, in a child, for a connection of the parent's: to end its use does nothing, to use it is an error."""
-
-    def __init__(self) -> None:
-        self._has_warned = False
-
-    def rollback(self) -> None:
-        """What SQLAlchemy does with a connection that is given back; once or twice."""
-        if not self._has_warned:
-            self._has_warned = True
-            logger.warning(
-                "a connection that was taken before this process was forked is the parent's and left alone"
-            )
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise exc.InvalidRequestError(
-            "this connection was taken before this process was forked, and belongs to the parent: take a new one"
-        )
-
-
 def _heal_all() -> None:
     for pool in list(_pools):
         pool._heal()
 
 
 os.register_at_fork(after_in_child=_heal_all)
+
+
+def _close(record: Any) -> None:
+    record.close()
+
+
+def _no_notice(notice: object) -> None:
+    """This core has none."""
+
 
 #: The call site of a checkout for which nothing of the application's asked.
 _UNKNOWN = FairQueuePool._do_get.__code__, 0

@@ -281,6 +281,10 @@ class PoolState:
     def _is_oversized(self, adding: int = 0) -> bool:
         return 0 < self.max_size < len(self.slots) + len(self.connecting) + adding
 
+    def _is_oversized_exactly(self) -> bool:
+        """The same in the middle of another call, where a slot may for an instant be in both containers."""
+        return self._is_oversized() and len(self.connecting.union(list(self.slots.values()))) > self.max_size
+
     def _unwanted(self, slot: Slot, now: float, *, is_kept: bool = False) -> Reason | None:
         """Why a good connection, whose lease this call owns, must not be used again; ``None`` if it may."""
         if not self.is_open:

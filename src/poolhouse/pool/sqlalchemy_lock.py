@@ -1,0 +1,186 @@
+"""The lock of a `FairQueuePool`'s core.
+
+The pools of our own have a keeper, a thread that finishes what others could not. Here is none: whoever has the
+lock finishes it, before and after. Three kinds of callers must not wait for the lock, and leave word instead:
+
+- A return, since it may be the garbage collector's: it interrupts any code of the application, which may hold a
+  lock of its own that the owner of this one needs.
+- A finalizer or a signal's handler that runs in the middle of a call of this very thread, which holds the lock.
+- An exception that ends a call.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any, ParamSpec, TypeVar
+
+from poolhouse.pool.core import IDLE, PoolCore, Waiter
+from poolhouse.pool.jobs import Close, Lane, Return
+from poolhouse.pool.slot import Lease
+from poolhouse.pool.workers import CoreLock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class FairLock(CoreLock):
+    """``lock(core.request, waiter, now)`` runs one method of the core under the lock, as `CoreLock` does.
+
+    Afterwards it finishes what was left meanwhile: `later` and `take_back` never wait.
+    """
+
+    __slots__ = ("_close", "_disown", "_left_open")
+
+    def __init__(
+        self,
+        core: PoolCore,
+        close: Callable[[Any], object],
+        disown: Callable[[Any], object],
+        tell: Callable[[Any], None],
+    ) -> None:
+        """A lock that nobody has.
+
+        Args:
+            core: The pool's.
+            close: Closes a record that has left the pool.
+            disown: Takes a record that was returned and is not the pool's.
+            tell: Tells a notice of the core.
+        """
+        super().__init__(core, self._plan_locked, tell, self.settle)
+        self._close = close
+        self._disown = disown
+        #: Records whose closing was interrupted.
+        self._left_open: deque[Any] = deque()
+
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `call`, a method of the core, returns. Not to be called if the lock `is_mine`."""
+        result = super().__call__(call, *args, **kwargs)
+        if self._unfinished:
+            self.settle()
+        return result
+
+    def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
+        """`CoreLock.enqueue_fast`."""
+        is_in_line = super().enqueue_fast(waiter, now)
+        if self._unfinished:
+            self.settle()
+        return is_in_line
+
+    def later(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run a method of the core now if the lock is free; else its owner does, who has then not done yet."""
+        self._unfinished.append(partial(call, *args, **kwargs))
+        self.settle()
+
+    finish = later
+
+    def take_back(self, record: Any, lease: Lease | None) -> None:
+        """Take back a record: what `PoolCore.give` left, and what has no lease.
+
+        Args:
+            record: SQLAlchemy's record.
+            lease: The lease that stood when the return began.
+        """
+        core = self._core
+        if lease is not None and self.is_mine():
+            # The call that this one interrupts goes on after it, and looks at what is idle when it has ended.
+            if core.leases.pop(id(record), None) is lease and core.give(lease, monotonic()):
+                self.later(self.attend_locked, monotonic())
+                return
+        elif lease is not None and core.waiters and self._hand_over(record):
+            return
+        self.later(self._take_back_locked, record, lease)
+
+    def settle(self) -> None:
+        """Finish what was left. If another thread has the lock, it does this when it has released it."""
+        core = self._core
+        while self._is_something_left() and not self.is_mine():
+            woken: list[Waiter] = []
+            try:
+                if not self._lock.acquire(False):
+                    return
+                if self.is_struck:
+                    # No work is done without the lock, so an exception has ended what still counts as begun.
+                    core.worked_on.clear()
+                    self.is_struck = False
+                    self._unfinished.append(partial(core.recover, monotonic()))
+                self._finish_locked()
+                woken = core.woken
+                core.woken = []
+                calls = self._plan()
+            finally:
+                self._release()
+                for waiter in woken:
+                    waiter.wake()
+            for each in calls:
+                each()
+            if core.notices:
+                self._tell_notices()
+
+    def attend_locked(self, now: float) -> None:
+        """For `later`, after a return that found the core's `attention` true when it was done."""
+        core = self._core
+        core.attend(now)
+        if core.max_kept == 0 and not core.waiters:
+            core.retire(now)
+
+    def abandon_locked(self, waiters: "list[Waiter]") -> None:
+        """For `later`: these clients are no more."""
+        for waiter in waiters:
+            self._core.abandon(waiter, monotonic())
+
+    def _is_something_left(self) -> bool:
+        return bool(self._unfinished or self.is_struck or self._left_open or self._core.woken)
+
+    def _hand_over(self, record: Any) -> bool:
+        """`CoreLock.hand_over`, unless somebody has the lock."""
+        core, first = self._core, None
+        if not 0 < core.max_size <= len(core.slots):
+            return False
+        waiter: Waiter | None = None
+        try:
+            if self._lock.acquire(False):
+                # Known before anything changes: an exception may strike in the middle of it.
+                first = next(iter(core.waiters), None)
+                waiter = core.hand_to_next(record, monotonic())
+        except BaseException:
+            self._release()
+            if first is not None:
+                first.wake()
+            raise
+        self._release()
+        if waiter is not None:
+            waiter.wake()
+        self.settle()
+        return waiter is not None
+
+    def _take_back_locked(self, record: Any, lease: Lease | None) -> None:
+        core = self._core
+        lease = lease or core.leases.get(id(record))
+        if lease is None:
+            self._disown(record)
+        elif core.leases.get(id(record)) is lease:
+            job = core.put(record, IDLE, monotonic())
+            if isinstance(job, Close):
+                core.post(job)
+
+    def _plan_locked(self) -> list[Callable[[], None]]:
+        """What is to be done when the lock is free: closing. There is nothing else to do here than to close."""
+        core, closing = self._core, deque[Any]()
+        while self._left_open:
+            closing.append(self._left_open.popleft())
+        while (job := core.next_job(Lane.RETURN, monotonic())) is not None:
+            if isinstance(job, Return):
+                # Nobody has used it: its caller went away when it was served.
+                core.returned(job.slot, True, monotonic())
+            elif isinstance(job, Close):
+                closing.append(job.conn)
+        return [partial(self._close_all, closing)] if closing else []
+
+    def _close_all(self, records: "deque[Any]") -> None:
+        try:
+            while records:
+                # It is the caller's: another event loop's connection could not be closed by somebody else.
+                self._close(records.popleft())
+        finally:
+            self._left_open.extend(records)
