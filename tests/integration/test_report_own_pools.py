@@ -365,7 +365,7 @@ def test_a_wrong_environment_costs_a_line_in_the_log_and_nothing_else(tmp_path: 
             "first, second = pool(min_size=1), pool(min_size=1); use(first, 3); first.close(); second.close()"
         )
         (line,) = session.end_complaining().splitlines()
-    assert line.startswith("pools are not reported: POOLHOUSE_REPORT: port:")
+    assert line.startswith("poolhouse reports no pools: POOLHOUSE_REPORT: port:")
 
 
 def test_a_meter_is_read_in_the_process_without_any_report(tmp_path: Path) -> None:

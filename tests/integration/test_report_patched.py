@@ -190,7 +190,9 @@ while not logged:
             url,
         )
         line = finish(program)
-        assert line.startswith(f"poolhouse.report WARNING no reports to 127.0.0.1 port {receiver.port}: ")
+        assert line.startswith(
+            f"poolhouse.report WARNING poolhouse cannot report to 127.0.0.1 port {receiver.port}: "
+        )
 
 
 @pytest.mark.parametrize("patch", ["", GEVENT, EVENTLET], ids=["threads", "gevent", "eventlet"])

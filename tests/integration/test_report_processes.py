@@ -420,9 +420,10 @@ def test_where_no_thread_can_be_started_the_application_goes_on_and_the_next_poo
             receiver.url(interval=NEVER),
         )
         assert (
-            output.splitlines()[0] == "no thread can be started, so no pool is reported until the next one is used"
+            output.splitlines()[0]
+            == "poolhouse cannot start a thread: it reports nothing until another pool is used"
         )
-        assert output.count("no thread") == 1
+        assert output.count("cannot start a thread") == 1
         (token,) = receiver.tokens()
         assert receiver.checkouts(token) == 8
 
@@ -452,7 +453,7 @@ def test_a_pool_that_cannot_begin_anew_in_a_child_keeps_no_other_from_it() -> No
             receiver.url(interval=NEVER),
             options=FORK_OPTIONS,
         )
-        assert output.startswith("a pool cannot begin anew after a fork: <__main__.Stubborn object")
+        assert output.startswith("poolhouse cannot reset a pool after a fork: <__main__.Stubborn object")
         assert sorted(receiver.checkouts(token) for token in receiver.tokens()) == [2, 10]
 
 
@@ -475,3 +476,68 @@ def test_workers_of_a_server_that_forks_without_a_word_to_python_are_processes()
             receiver.url(interval=NEVER),
         )
         assert [receiver.checkouts(token) for token in receiver.tokens()] == [2, 3]
+
+
+def test_a_program_that_closes_all_descriptors_finds_no_report_in_files_that_get_their_numbers() -> None:
+    """Daemons close whatever they inherited; the numbers come back with the next files and sockets."""
+    with Receiver() as receiver:
+        output = run(
+            """
+            import os, socket, sys, poolhouse
+            from support.counted_pool import CountedPool
+            pool = CountedPool(sys.argv[1])
+            pool.use()
+            assert poolhouse.flush(5)
+            os.closerange(3, 64)
+            pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(16)]
+            for pair in pairs:
+                pair[1].setblocking(False)
+            pool.use(4)
+            assert poolhouse.flush(5)
+            assert poolhouse.flush(5, goodbye=True)
+            for one, other in pairs:
+                for end in (one, other):
+                    end.setblocking(False)
+                    try:
+                        print("a report in the application's socket:", end.recv(65536))
+                    except BlockingIOError:
+                        pass
+                one.send(b"whole")  # Neither end was closed.
+                assert other.recv(9) == b"whole"
+                one.close()
+                other.close()
+            print("done")
+            """,
+            receiver.url(interval=NEVER),
+        )
+        assert output == "done\n"
+        (token,) = receiver.tokens()
+        assert receiver.goodbyes() == {token}
+        last = [report.pool.counters.checkouts for report in receiver.of(token) if report.pool is not None][-1]
+        assert last == 5
+
+
+@pytest.mark.parametrize("closes", ["os.closerange(3, 64)", "pass"])
+def test_a_child_that_forks_after_that_does_not_close_files_of_the_application(closes: str) -> None:
+    with Receiver() as receiver:
+        output = run(
+            f"""
+            import os, sys, poolhouse
+            from support.counted_pool import CountedPool
+            pool = CountedPool(sys.argv[1])
+            pool.use()
+            assert poolhouse.flush(5)
+            {closes}
+            files = [os.open("/dev/null", os.O_RDONLY) for _ in range(32)]
+            child = os.fork()
+            if child == 0:
+                for file in files:
+                    os.fstat(file)
+                pool.use()
+                os._exit(0 if poolhouse.flush(5, goodbye=True) else 1)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            """,
+            receiver.url(interval=NEVER),
+        )
+        assert output == "0\n"
+        assert len(receiver.tokens()) == 2

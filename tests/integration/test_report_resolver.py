@@ -51,12 +51,14 @@ sys.stdin.read()
         )
         assert program.stdout is not None
         first, second = program.stdout.readline(), program.stdout.readline()
-        assert first.startswith(f"WARNING no reports to aggregator.test port {receiver.port}: its name cannot be")
+        assert first.startswith(
+            f"WARNING poolhouse cannot report to aggregator.test port {receiver.port}: the name lookup failed"
+        )
         assert second == "known\n"
         wait_until(lambda: len(receiver.receive()) >= 10)
         (token,) = receiver.tokens()
         assert receiver.checkouts(token) == 3
-        assert finish(program) == f"INFO reports go to aggregator.test port {receiver.port}\n"
+        assert finish(program) == f"INFO poolhouse reports to aggregator.test port {receiver.port}\n"
 
 
 def test_a_lookup_that_hangs_keeps_nobody_from_ending_and_the_goodbye_goes_to_the_others() -> None:
@@ -142,13 +144,14 @@ def test_a_server_that_comes_later_gets_the_reports_and_one_line_tells_of_each_c
         f"collectd://127.0.0.1:{port}/?interval=0.1",
     )
     assert program.stdout is not None
-    refused = f"WARNING no reports to 127.0.0.1 port {port}: [Errno 111] Connection refused; trying on\n"
+    why = "[Errno 111] Connection refused; it will keep retrying"
+    refused = f"WARNING poolhouse cannot report to 127.0.0.1 port {port}: {why}\n"
     assert program.stdout.readline() == refused
     with Receiver(port=port) as receiver:
         wait_until(lambda: len(receiver.receive()) >= 10)
         (token,) = receiver.tokens()
         assert receiver.checkouts(token) == 4
-        assert program.stdout.readline() == f"INFO reports go to 127.0.0.1 port {port}\n"
+        assert program.stdout.readline() == f"INFO poolhouse reports to 127.0.0.1 port {port}\n"
     assert program.stdout.readline() == refused
     assert finish(program) == ""
 

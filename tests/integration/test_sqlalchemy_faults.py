@@ -208,9 +208,8 @@ def test_a_program_without_a_descriptor_left_goes_on_and_reports_when_it_has_one
             """,
             str(receiver.port),
         )
-        assert (
-            output == f"no reports to 127.0.0.1 port {receiver.port}: [Errno 24] Too many open files; trying on\n"
-        )
+        why = "[Errno 24] Too many open files; it will keep retrying"
+        assert output == f"poolhouse cannot report to 127.0.0.1 port {receiver.port}: {why}\n"
         (token,) = receiver.tokens()
         assert receiver.checkouts(token) == 4
 

@@ -215,6 +215,6 @@ def test_statistics_that_fail_cost_one_line_in_the_log(watcher: Watcher, session
     watcher.wait_for(has(checkouts=8))
     session.do("orders.close()")
     errors = session.end_complaining()
-    assert errors.count("cannot be read") == 1
+    assert errors.count("cannot read a pool") == 1
     assert "<Broken 'orders', watched>" in errors
     assert errors.count("no stats today") == 1

@@ -14,17 +14,27 @@ class FakeSocket:
         self.host: str = address.sockaddr[0]
         self.refused_at: deque[float] = deque()
         self.is_closed = False
+        self.sent = 0
+        #: Whether somebody else has closed the descriptor, and has its number now.
+        self.is_stolen = False
+
+    def is_ours(self) -> bool:
+        return not self.is_stolen
 
     def send(self, datagram: bytes) -> None:
         assert not self.is_closed
+        assert not self.is_stolen, "a report in somebody else's file"
         if self.network.is_full:
             raise BlockingIOError
         if self.host in self.network.refusing:
             self.refused_at.append(self.network.clock.monotonic())
         else:
             self.network.arrived.append((self.network.clock.monotonic(), self.host, datagram))
+            self.sent += 1
+            self.is_stolen = self.sent == self.network.steals_after
 
     def pending_error(self) -> OSError | None:
+        assert not self.is_stolen, "an error of somebody else's socket is taken away from him"
         if not self.refused_at or (self.network.is_far and self.network.clock.monotonic() == self.refused_at[0]):
             return None
         self.refused_at.clear()
@@ -45,6 +55,7 @@ class FakeNetwork:
         unreachable: Hosts that no socket can be opened to.
         is_far: Whether a refusal takes some time to come back.
         is_full: Whether the socket's buffer has no room.
+        steals_after: After how many datagrams somebody else has a socket's descriptor; 0 for never.
         arrived: When, where and what arrived.
     """
 
@@ -57,6 +68,7 @@ class FakeNetwork:
         self.unreachable: set[str] = set()
         self.is_far = False
         self.is_full = False
+        self.steals_after = 0
         self.sockets: list[FakeSocket] = []
         self.arrived: list[tuple[float, str, bytes]] = []
 

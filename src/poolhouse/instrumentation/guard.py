@@ -22,7 +22,7 @@ def report(kind: str) -> None:
         _logged.add(kind)
         log(
             logging.ERROR,
-            "measuring a pool failed in %s; the pool works on, its figures may be wrong",
+            "poolhouse failed to measure a pool (%s); the pool itself is not affected, its figures may be wrong",
             kind,
             error=sys.exception(),
             logger=_logger,

@@ -5,11 +5,14 @@ has overwritten the other's modules, removing it deletes them, and SQLAlchemy ma
 """
 
 import logging
+import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, distributions, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+
+from poolhouse.report.log import log
 
 logger = logging.getLogger("poolhouse.instrumentation")
 
@@ -82,10 +85,15 @@ def warn_once() -> None:
     try:
         version = legacy_version()
     except Exception:
-        logger.debug("the installed packages could not be looked at", exc_info=True)
+        log(
+            logging.DEBUG,
+            "poolhouse cannot read which packages are installed",
+            error=sys.exception(),
+            logger=logger,
+        )
         return
     if version is not None:
-        logger.warning("%s", advice(version))
+        log(logging.WARNING, "%s", advice(version), logger=logger)
 
 
 def _version(name: str, installed: Iterable[Distribution] | None = None) -> str | None:

@@ -52,7 +52,7 @@ def report_as_environment_says() -> None:
     try:
         reporter.default_destination()
     except SettingError as error:
-        log(ERROR, "pools are not reported: %s", error, logger=_logger)
+        log(ERROR, "poolhouse reports no pools: %s", error, logger=_logger)
     else:
         registry.observe(report)
 

@@ -87,7 +87,7 @@ class Dispatcher:
             self._differing.add(destination)
             log(
                 WARNING,
-                "%r reports to %s already, every %g s in %s detail; interval and detail stay so",
+                "poolhouse reports %r to %s already, every %g s in %s detail; interval and detail stay the same",
                 destination.program_name,
                 destination.address,
                 stream.destination.interval,
@@ -174,12 +174,17 @@ class Dispatcher:
             delivery = stream.report(self._identity(), self._clock.monotonic(), self._clock.wall_time(), goodbye)
         except Exception as error:
             if not stream.has_failed:
-                log(ERROR, "%r cannot be reported", stream.destination.program_name, error=error)
+                log(ERROR, "poolhouse cannot report %r", stream.destination.program_name, error=error)
             stream.has_failed = True
             return False
         stream.has_failed = False
         for failure in delivery.failures:
-            log(ERROR, "a pool cannot be read, its last numbers stay: %r", failure.source, error=failure.error)
+            log(
+                ERROR,
+                "poolhouse cannot read a pool and repeats its last figures: %r",
+                failure.source,
+                error=failure.error,
+            )
         return delivery.left
 
     def _look_up(self, sender: Sender) -> None:
@@ -197,6 +202,7 @@ class Dispatcher:
         with self._turn:
             if addresses:
                 route.found(addresses, self._clock.monotonic())
+                sender.renew()
             else:
                 route.not_found(error, self._clock.monotonic())
             if was_unresolved and addresses:
@@ -217,14 +223,14 @@ class Dispatcher:
                 case State.UNRESOLVED:
                     log(
                         WARNING,
-                        "no reports to %s: its name cannot be looked up (%s); trying on",
+                        "poolhouse cannot report to %s: the name lookup failed (%s); it will keep retrying",
                         where,
                         route.error,
                     )
                 case State.UNREACHED:
-                    log(WARNING, "no reports to %s: %s; trying on", where, route.error)
+                    log(WARNING, "poolhouse cannot report to %s: %s; it will keep retrying", where, route.error)
                 case State.REACHED:
-                    log(DEBUG if told is State.UNTRIED else INFO, "reports go to %s", where)
+                    log(DEBUG if told is State.UNTRIED else INFO, "poolhouse reports to %s", where)
 
     def _close_sockets(self) -> None:
         for sender in self._senders.copy().values():

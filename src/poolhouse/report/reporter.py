@@ -122,7 +122,7 @@ class Reporter:
             try:
                 source.after_fork()
             except Exception as error:
-                log(ERROR, "a pool cannot begin anew after a fork: %r", source, error=error)
+                log(ERROR, "poolhouse cannot reset a pool after a fork: %r", source, error=error)
 
     def _identify(self) -> Identity:
         return Identity(f"{os.getpid()}:{os.urandom(3).hex()}", self._clock.monotonic())
@@ -144,7 +144,7 @@ class Reporter:
             if not self._has_failed:
                 log(
                     ERROR,
-                    "no thread can be started, so no pool is reported until the next one is used",
+                    "poolhouse cannot start a thread: it reports nothing until another pool is used",
                     error=error,
                 )
             self._has_failed = True
@@ -175,7 +175,7 @@ class Reporter:
             try:
                 pause = self._dispatcher.turn()
             except BaseException as error:  # Whatever it is: this thread is the only one there is.
-                log(ERROR, "the reports go on after an error", error=error)
+                log(ERROR, "poolhouse keeps reporting after an unexpected error", error=error)
                 pause = REST_S
             if pause > 0:
                 self._signal.wait(pause)

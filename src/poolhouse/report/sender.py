@@ -14,6 +14,10 @@ from poolhouse.report.route import Address, Route
 class Socket(Protocol):
     """A UDP socket that is connected to one address and never waits."""
 
+    def is_ours(self) -> bool:
+        """Whether its descriptor is still this socket; nothing else may be called if it is not, except `close`."""
+        ...
+
     def send(self, datagram: bytes, /) -> object:
         """Hand over a datagram; OSError if it, or one before it, is known not to arrive."""
         ...
@@ -23,7 +27,7 @@ class Socket(Protocol):
         ...
 
     def close(self) -> None:
-        """Give it up."""
+        """Give it up; a descriptor that is no longer this socket stays open."""
         ...
 
 
@@ -40,23 +44,46 @@ class Network(Protocol):
 
 
 class UdpSocket:
-    """A `Socket` of the operating system."""
+    """A `Socket` of the operating system.
+
+    An application may close all descriptors (``os.closerange``, as daemons do), and files that it opens then get
+    the same numbers. So the inode tells whether a descriptor is still this socket.
+    """
 
     def __init__(self, address: Address) -> None:
         self._socket = _socket.socket(address.family, _socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
             self._socket.connect(address.sockaddr)
+            self._inode = _inode_of(self._socket.fileno())
         except BaseException:
             self._socket.close()
             raise
         self.send = self._socket.send
-        self.close = self._socket.close
+
+    def is_ours(self) -> bool:
+        """Whether the descriptor leads to the inode that it was opened with. Costs about a microsecond."""
+        try:
+            return _inode_of(self._socket.fileno()) == self._inode
+        except OSError:
+            return False
 
     def pending_error(self) -> OSError | None:
         """What an ICMP message told since the last send."""
         number = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         return OSError(number, os.strerror(number)) if number else None
+
+    def close(self) -> None:
+        """Close the socket if it is ours; else only forget it."""
+        if self.is_ours():
+            self._socket.close()
+        else:
+            self._socket.detach()
+
+
+def _inode_of(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 class UdpNetwork:
@@ -79,6 +106,7 @@ class Sender:
         self._network = network
         self._socket: Socket | None = None
         self._address: Address | None = None
+        self._is_renewed = False
 
     def send(self, datagrams: list[bytes]) -> bool:
         """Send a report's datagrams; true if nothing is known to speak against their arrival.
@@ -87,6 +115,8 @@ class Sender:
         the destination's addresses is tried once; on this machine a refusal comes back at once.
         """
         self._judge_last_report()
+        if self._is_renewed:
+            self.close()
         for _ in range(self.route.alternatives):
             try:
                 self._send(datagrams)
@@ -98,6 +128,14 @@ class Sender:
                 return True
         return False
 
+    def renew(self) -> None:
+        """Have the next report leave by a new socket.
+
+        Behind a service address a router remembers where a socket's datagrams go as long as the socket sends, even
+        if the server there is gone.
+        """
+        self._is_renewed = True
+
     def close(self) -> None:
         """Give up the socket; the next report opens a new one."""
         if self._socket is not None:
@@ -105,25 +143,34 @@ class Sender:
             self._socket = None
 
     def _judge_last_report(self) -> None:
-        if self._socket is not None:
-            error = self._socket.pending_error()
-            if error is None:
-                self.route.reached()
-            else:
-                self._refused(error)
+        if self._socket is None:
+            return
+        if not self._socket.is_ours():
+            self.close()
+            return
+        error = self._socket.pending_error()
+        if error is None:
+            self.route.reached()
+        else:
+            self._refused(error)
 
     def _send(self, datagrams: list[bytes]) -> None:
+        first, *others = datagrams
+        self._open_socket().send(first)
+        if error := self._open_socket().pending_error():
+            raise error
+        for datagram in others:
+            self._open_socket().send(datagram)
+
+    def _open_socket(self) -> Socket:
+        """The socket to the route's address: the one there is, if it is still ours, else a new one."""
         address = self.route.address
-        if self._socket is None or self._address != address:
+        if self._socket is None or self._address != address or not self._socket.is_ours():
             self.close()
             assert address is not None, "there is an alternative, so there is an address"
             self._socket, self._address = self._network.open(address), address
-        first, *others = datagrams
-        self._socket.send(first)
-        if error := self._socket.pending_error():
-            raise error
-        for datagram in others:
-            self._socket.send(datagram)
+            self._is_renewed = False
+        return self._socket
 
     def _refused(self, error: OSError) -> None:
         self.close()

@@ -9,6 +9,7 @@ import pytest
 from poolhouse.meter.reading import Counters, PoolReading
 from poolhouse.report.destination import Destination
 from poolhouse.report.dispatcher import Dispatcher
+from poolhouse.report.route import REFRESH_S
 from poolhouse.report.stream import Identity
 from poolhouse.testing.clock import VirtualClock
 from poolhouse.wire.message import ReportDatagram, decode_message
@@ -113,7 +114,7 @@ def test_a_destination_is_one_stream_however_often_it_is_named(
     world.use()
     assert caplog.records == []
     world.use(interval=7.0)
-    assert "'nova' reports to web1:25827 already, every 2 s in full detail" in caplog.text
+    assert "poolhouse reports 'nova' to web1:25827 already, every 2 s in full detail" in caplog.text
     world.live(2)
     (_, report) = world.reports("192.0.2.1")[-1]
     assert report.datagrams == 3
@@ -182,12 +183,15 @@ def test_each_change_of_a_destination_is_logged_once(world: World, caplog: pytes
     world.live(60)
     world.network.refusing = set()
     world.live(60)
-    unknown = "its name cannot be looked up ([Errno -2] Name or service not known)"
-    go = "reports go to web3 port 25827"
+    unknown = "the name lookup failed ([Errno -2] Name or service not known)"
+    go = "poolhouse reports to web3 port 25827"
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", f"no reports to web3 port 25827: {unknown}; trying on"),
+        ("WARNING", f"poolhouse cannot report to web3 port 25827: {unknown}; it will keep retrying"),
         ("INFO", go),
-        ("WARNING", "no reports to web3 port 25827: [Errno 111] Connection refused; trying on"),
+        (
+            "WARNING",
+            "poolhouse cannot report to web3 port 25827: [Errno 111] Connection refused; it will keep retrying",
+        ),
         ("INFO", go),
     ]
 
@@ -225,7 +229,7 @@ def test_a_pool_that_cannot_be_read_is_logged_once_and_the_others_are_reported(
     sound.checkouts = 9
     world.live(10)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "a pool cannot be read, its last numbers stay"
+        "poolhouse cannot read a pool and repeats its last figures"
     ]
     (_, report) = world.reports("192.0.2.1")[-1]
     assert report.pool is not None
@@ -241,7 +245,7 @@ def test_a_stream_that_cannot_be_reported_is_logged_once_and_the_others_are_repo
     broken = world.dispatcher.stream(Destination("web1", 25827, "broken", "here"))
     monkeypatch.setattr(broken, "_roster", None)
     world.live(10)
-    assert [record.getMessage() for record in caplog.records] == ["'broken' cannot be reported"]
+    assert [record.getMessage() for record in caplog.records] == ["poolhouse cannot report 'broken'"]
     assert {report.program for _, report in world.reports("192.0.2.1")} == {"sound"}
     assert world.times("192.0.2.1") == [0, 2, 4, 6, 8, 10]
 
@@ -322,3 +326,13 @@ def test_a_signal_handler_that_forks_during_a_flush_leaves_both_processes_whole(
     world.use()
     world.live(0)
     assert [report.token for _, report in world.reports("192.0.2.1")] == ["1:abcdef", "2:fedcba"]
+
+
+def test_each_lookup_gives_the_reports_a_fresh_socket(world: World) -> None:
+    """Behind a service address a socket's flow leads to the server it led to first, also when that is gone."""
+    world.use()
+    world.live(REFRESH_S - 1)
+    assert len(world.network.sockets) == 1
+    world.live(REFRESH_S)
+    assert [socket.is_closed for socket in world.network.sockets] == [True, False]
+    assert len(world.times("192.0.2.1")) == (2 * REFRESH_S - 1) // 2 + 1  # One every 2 s, none lost.

@@ -108,3 +108,52 @@ def test_after_a_fresh_lookup_the_next_report_goes_to_the_new_address(network: F
     web1.send(REPORT)
     assert {host for host, _ in arrived(network)} == {"192.0.2.1", "192.0.2.9"}
     assert network.sockets[0].is_closed
+
+
+def test_a_socket_whose_descriptor_somebody_else_has_is_left_alone_and_the_report_leaves_by_another(
+    network: FakeNetwork,
+) -> None:
+    web1 = sender(network, "192.0.2.1")
+    web1.send(REPORT)
+    network.sockets[0].is_stolen = True
+    assert web1.send(REPORT)
+    assert arrived(network) == [("192.0.2.1", b"first"), ("192.0.2.1", b"second")] * 2
+    assert web1.route.state is State.UNTRIED  # Nothing was heard of the first report, good or bad.
+    web1.send(REPORT)
+    assert web1.route.state is State.REACHED
+
+
+def test_a_socket_that_is_lost_in_the_middle_of_a_report_costs_none_of_its_datagrams(network: FakeNetwork) -> None:
+    web1 = sender(network, "192.0.2.1")
+    network.steals_after = 2
+    assert web1.send([b"1", b"2", b"3", b"4", b"5"])
+    assert [datagram for _, datagram in arrived(network)] == [b"1", b"2", b"3", b"4", b"5"]
+    assert len(network.sockets) == 3
+
+
+def test_after_a_renewal_the_next_report_has_a_new_socket_and_the_last_one_is_judged(network: FakeNetwork) -> None:
+    web1 = sender(network, "192.0.2.1")
+    web1.send(REPORT)
+    web1.renew()
+    assert web1.send(REPORT)
+    assert web1.route.state is State.REACHED
+    assert [socket.is_closed for socket in network.sockets] == [True, False]
+    web1.send(REPORT)
+    assert len(network.sockets) == 2
+
+
+def test_renewals_after_each_report_do_not_hide_that_the_server_refuses(network: FakeNetwork) -> None:
+    network.is_far = True
+    network.refusing = {"192.0.2.1"}
+    web1 = sender(network, "192.0.2.1")
+    for _ in range(3):
+        web1.send(REPORT)
+        web1.renew()
+        network.clock.advance(2)
+    assert web1.route.state is State.UNREACHED
+    network.refusing = set()
+    for _ in range(2):
+        web1.send(REPORT)
+        web1.renew()
+        network.clock.advance(2)
+    assert web1.route.state is State.REACHED
