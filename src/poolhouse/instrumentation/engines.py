@@ -7,6 +7,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import Pool
 
+from poolhouse.instrumentation.names import place_name
+from poolhouse.instrumentation.proxies import behind
 from poolhouse.meter.reading import Limits
 
 if TYPE_CHECKING:
@@ -33,21 +35,25 @@ def require_version(version: str) -> None:
 def root_engine(engine: Any) -> Engine:
     """The engine that owns the pool: of an asyncio engine the sync one, of an option engine the original.
 
+    An engine behind a proxy is found, too.
+
     Raises:
         TypeError: If this is no engine.
     """
-    engine = getattr(engine, "sync_engine", engine)
-    while (proxied := getattr(engine, "_proxied", None)) is not None:
-        engine = proxied
-    if not isinstance(engine, Engine):
+    found = behind(getattr(engine, "sync_engine", engine), Engine, "connect")
+    if found is None:
         raise TypeError(f"expected an engine of SQLAlchemy, not {type(engine).__name__}")
-    return engine
+    # Only what is an engine is asked further: a mock would go on answering for ever.
+    while (original := behind(vars(found).get("_proxied"), Engine, "connect")) is not None:
+        found = original
+    return found
 
 
 def pool_name(url: "URL") -> str:
-    """``server.address:server.port/db.namespace``, less what the URL does not say; the backend if it says nothing.
+    """``host:port/database``, as far as the URL has them; the backend's name if it has none that may be told.
 
-    Source: OpenTelemetry, ``db.client.connection.pool.name``. Never a user, a password or a driver's argument.
+    Where a password is not encoded as it must be, SQLAlchemy takes a part of it for the host or the database. Such
+    a URL connects to nothing: the caller uses this name once a connection was made.
 
     >>> from sqlalchemy.engine import make_url
     >>> pool_name(make_url("postgresql://ann:secret@db.example:5432/shop?sslmode=require"))
@@ -57,12 +63,8 @@ def pool_name(url: "URL") -> str:
     >>> pool_name(make_url("mssql+pyodbc://?odbc_connect=secret"))
     'mssql'
     """
-    address = url.host or ""
-    if ":" in address:
-        address = f"[{address}]"
-    if address and url.port is not None:
-        address = f"{address}:{url.port}"
-    return "/".join(part for part in (address, url.database) if part) or str(url.get_backend_name())
+    port = "" if url.port is None else str(url.port)
+    return place_name(url.host or "", port, url.database or "") or str(url.get_backend_name())
 
 
 def pool_limits(pools: Iterable[Pool]) -> Limits:

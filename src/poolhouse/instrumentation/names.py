@@ -12,8 +12,11 @@ from urllib.parse import parse_qsl, unquote
 
 #: What pools call themselves that were not given a name; it says nothing to who sees many processes.
 _GIVEN = re.compile(r"pool-\d+")
-#: Hosts as they may stand in a URL or in libpq's words: names, addresses, folders of sockets, several of them.
-_HOSTS = re.compile(r"[\w.\-/,@]*|[\w.\-,:\[\]%]+")
+#: Hosts as they may stand in a URL or in libpq's words: names, addresses, folders of sockets (an abstract socket
+#: begins with ``@``), SQL Server's named instances; several of them.
+_HOSTS = re.compile(r"@?[\w.\-/,\\]*|[\w.\-,:\[\]%]+")
+#: A text with one of these is not taken for a database's name: it may be a part of a URL, or a list of settings.
+_NOT_IN_DATABASES = re.compile(r"[@?=;&{}]|://")
 _PORTS = re.compile(r"[\d,]*")
 #: A word ``key = value`` or ``key = 'a value'`` of libpq's connection strings.
 _WORD = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?=\s|$)")
@@ -29,9 +32,7 @@ _DATABASE = ("dbname", "database", "db")
 
 
 def pool_name(given: str, conninfo: Any, kwargs: Any) -> str:
-    """The name that the pool was given; else ``host:port/database``, less what is not known; else `given`.
-
-    Source: OpenTelemetry, ``db.client.connection.pool.name``.
+    """The name that the pool was given; else `place_name`; else `given`.
 
     Args:
         given: The pool's `name`; one like ``pool-1``, which pools give themselves, counts as none.
@@ -56,13 +57,27 @@ def pool_name(given: str, conninfo: Any, kwargs: Any) -> str:
         if isinstance(dsn := kwargs.get("dsn"), str):
             settings |= _settings(dsn)
         settings |= {key: str(value) for key, value in kwargs.items() if isinstance(value, str | int)}
-    host, port, database = _first(settings, _HOST), settings.get("port", ""), _first(settings, _DATABASE)
-    if not _HOSTS.fullmatch(host) or not _PORTS.fullmatch(port):
-        return given
+    return place_name(_first(settings, _HOST), settings.get("port", ""), _first(settings, _DATABASE)) or given
+
+
+def place_name(host: str, port: str, database: str) -> str:
+    """``host:port/database``, less what is empty: the only thing of a URL or of settings that leaves the process.
+
+    Empty if one of the three does not look like what it should be. Every source of pools asks here.
+
+    Source: OpenTelemetry, ``db.client.connection.pool.name``.
+
+    >>> place_name("db.example", "5432", "shop"), place_name("::1", "", ""), place_name("", "", "my shop.db")
+    ('db.example:5432/shop', '[::1]', 'my shop.db')
+    >>> place_name("Secr3t@db.example", "5432", "shop"), place_name("Se", "", "cr3t@db.example/shop")
+    ('', '')
+    """
+    if not _HOSTS.fullmatch(host) or not _PORTS.fullmatch(port) or _NOT_IN_DATABASES.search(database):
+        return ""
     address = f"[{host}]" if ":" in host and "[" not in host else host
     if address and port:
         address = f"{address}:{port}"
-    return "/".join(part for part in (address, database) if part) or given
+    return "/".join(part for part in (address, database) if part)
 
 
 def _first(settings: Mapping[str, str], keys: tuple[str, ...]) -> str:

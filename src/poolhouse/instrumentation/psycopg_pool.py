@@ -14,10 +14,12 @@ psycopg_pool is not imported: anything that has its ``get_stats()`` will do.
 
 import weakref
 from collections.abc import Mapping, MutableMapping
+from inspect import iscoroutine
 from typing import Any
 
 from poolhouse.instrumentation import pools
 from poolhouse.instrumentation.names import pool_name
+from poolhouse.instrumentation.proxies import unproxied
 from poolhouse.meter.meter import Meter
 from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
 from poolhouse.report import reporter
@@ -51,10 +53,11 @@ def watch(pool: Any) -> None:
         SettingError: If ``POOLHOUSE_REPORT`` is needed, and wrong.
         TypeError: If this is no such pool.
     """
+    pool = unproxied(pool, "get_stats")
     if isinstance(getattr(pool, "meter", None), Meter):
         pools.report(pool)
         return
-    if not callable(getattr(pool, "get_stats", None)):
+    if not _has_stats(pool):
         raise TypeError(
             f"expected a pool with get_stats(), not {type(pool).__name__}; "
             "for an engine of SQLAlchemy there is poolhouse.instrument()"
@@ -64,6 +67,20 @@ def watch(pool: Any) -> None:
         made = StatsSource(pool, reporter.stream(reporter.default_destination()))
         source = _sources.setdefault(pool, made)
     source.stream.add(source)
+
+
+def _has_stats(pool: Any) -> bool:
+    """Whether the pool tells statistics; a mock has every method, and no figures."""
+    get_stats = getattr(pool, "get_stats", None)
+    if not callable(get_stats):
+        return False
+    try:
+        stats: Any = get_stats()
+    except Exception:
+        return True  # The reporter will log it, and ask again.
+    if iscoroutine(stats):
+        stats.close()
+    return isinstance(stats, Mapping)
 
 
 class Sums:

@@ -29,15 +29,20 @@ class LiveSet:
     """
 
     def __init__(self) -> None:
-        self._references: set[weakref.ref[Any]] = set()
+        #: A dictionary, because of several threads that add the same item it tells one that it was the first.
+        self._references: dict[weakref.ref[Any], object] = {}
 
-    def add(self, item: Any) -> None:
-        """Have it in the set for as long as it lives."""
-        self._references.add(weakref.ref(item, self._references.discard))
+    def add(self, item: Any) -> bool:
+        """Have it in the set for as long as it lives; true if it was not there."""
+        mark = object()
+        return self._references.setdefault(weakref.ref(item, self._forget), mark) is mark
 
     def discard(self, item: Any) -> None:
         """Have it in the set no more."""
-        self._references.discard(weakref.ref(item))
+        self._references.pop(weakref.ref(item), None)
+
+    def _forget(self, reference: "weakref.ref[Any]") -> None:
+        self._references.pop(reference, None)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -21,12 +21,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import Pool
 
 from poolhouse.instrumentation.engines import held_records, pool_limits, pool_name
+from poolhouse.instrumentation.events import listen
 from poolhouse.instrumentation.guard import guarded, report
 from poolhouse.instrumentation.pools import hand_over
 from poolhouse.instrumentation.records import LiveSet, Record, Records
@@ -60,15 +60,19 @@ _watches: "weakref.WeakKeyDictionary[Pool, PoolWatch]" = weakref.WeakKeyDictiona
 def watch(engine: Engine, stream: Stream) -> None:
     """Measure an engine and its pool, and report them in `stream` from their first use on.
 
-    An engine whose pool is watched already reports where the pool does.
+    An engine whose pool is watched already reports where the pool does. Several threads may do this at once, and
+    the engine may be in use.
     """
-    found = _watches.get(engine.pool)
-    if found is None:
-        found = PoolWatch(pool_name(engine.url), type(engine.pool).__name__, stream)
+    pool = engine.pool
+    found = _watches.get(pool)
+    if found is not None:
         found.listen_to_engine(engine)
-        found.listen_to_pool(engine.pool)
-    else:
-        found.listen_to_engine(engine)
+        return
+    made = PoolWatch(str(engine.url.get_backend_name()), type(pool).__name__, stream, place=pool_name(engine.url))
+    found = _watches.setdefault(pool, made)  # In one step: of several threads one is the first.
+    found.listen_to_engine(engine)
+    if found is made:
+        found.listen_to_pool(pool)
 
 
 def is_watched(pool: Any) -> bool:
@@ -79,12 +83,23 @@ def is_watched(pool: Any) -> bool:
 class PoolWatch:
     """One pool of one or more engines, and the pools that replace it. It is a `Source` of reports."""
 
-    def __init__(self, name: str, kind: str, stream: Stream) -> None:
+    def __init__(self, name: str, kind: str, stream: Stream, place: str = "") -> None:
+        """Begin with nothing.
+
+        Args:
+            name: What the pool is called until a connection was made.
+            kind: Its class.
+            stream: Where it is reported.
+            place: What it is called from then on: only then is its URL known to say what it should. As `name`, if
+                empty.
+        """
         self._name = name
+        self._place = place or name
         self._kind = kind
         self._stream = stream
         self._meter = Meter()
         self._engines = LiveSet()
+        self._pools = LiveSet()
         self._records = Records()
         #: One item for each caller that is in ``pool.connect``.
         self._waiting: deque[None] = deque()
@@ -103,18 +118,18 @@ class PoolWatch:
     # What the reporter asks.
 
     def is_gone(self) -> bool:
-        """Whether the engines have been collected."""
-        return not self._engines
+        """Whether the engines have been collected, and the pool too: an application may have kept that alone."""
+        return not self._engines and not self._pools
 
     def read(self, number: int) -> PoolReading:
         """What is true of the pool now."""
         self._end_lost_leases()
-        limits = pool_limits({engine.pool for engine in self._engines})
+        limits = pool_limits(self._pools_in_use())
         return self._meter.read(number, self._look, limits, name=self._name, kind=self._kind)
 
     def after_fork(self) -> None:
         """Start from nothing: what was counted, and what is open, belongs to the parent."""
-        held = [record for engine in self._engines for record in held_records(engine.pool)]
+        held = [record for pool in self._pools_in_use() for record in held_records(pool)]
         for record in (*self._records, *held):
             if record.dbapi_connection is not None:
                 self._inherited.add(record)
@@ -127,6 +142,10 @@ class PoolWatch:
     def __repr__(self) -> str:
         """For the log, for example ``<PoolWatch QueuePool 'db.example:5432/shop'>``."""
         return f"<PoolWatch {self._kind} {self._name!r}>"
+
+    def _pools_in_use(self) -> set[Pool]:
+        """The engines' pools; where no engine is left, the pools that were theirs."""
+        return {engine.pool for engine in self._engines} or set(self._pools)
 
     def _look(self) -> Gauges:
         if self.is_gone():
@@ -148,17 +167,16 @@ class PoolWatch:
 
     def listen_to_engine(self, engine: Engine) -> None:
         """Count the engine's transactions. Idempotent."""
-        if engine in self._engines:
+        if not self._engines.add(engine):
             return
-        self._engines.add(engine)
         meter = self._meter
         for kind, tally in (
             ("begin", meter.transactions),
             ("commit", meter.commits),
             ("rollback", meter.rollbacks),
         ):
-            event.listen(engine, kind, _counter(tally))
-            event.listen(engine, f"{kind}_twophase", _counter(tally))
+            listen(engine, kind, _counter(tally))
+            listen(engine, f"{kind}_twophase", _counter(tally))
 
     def listen_to_pool(self, pool: Pool) -> None:
         """Measure this pool, at once if it holds connections already.
@@ -173,7 +191,7 @@ class PoolWatch:
             ("invalidate", self._invalidated),
             ("soft_invalidate", self._invalidated),
         ):
-            event.listen(pool, kind, listener, insert=True)
+            listen(pool, kind, listener, first=True)
         for record in held_records(pool):
             self._adopt(record)
         self._wrap(pool)
@@ -182,13 +200,15 @@ class PoolWatch:
 
     def _wrap(self, pool: Pool) -> None:
         _watches[pool] = self
+        self._pools.add(pool)
         hand_over(pool)
-        # Instance attributes, because nothing else reaches pools that exist already.
+        # Instance attributes, because nothing else reaches pools that exist already. The way back comes first: a
+        # connection that is checked out in between, by another thread, is then adopted when it returns.
         attributes: Any = vars(pool)
-        attributes["connect"] = self._measuring_connect(pool.connect)
-        attributes["recreate"] = self._measuring_successor(pool.recreate)
         attributes["_return_conn"] = self._measuring_return(pool._return_conn)
         attributes["_invoke_creator"] = self._measuring_creator(pool._invoke_creator)
+        attributes["recreate"] = self._measuring_successor(pool.recreate)
+        attributes["connect"] = self._measuring_connect(pool.connect)
 
     def _measuring_successor(self, recreate: Callable[[], Pool]) -> Callable[[], Pool]:
         """The pool's `recreate`; the engine, and so everybody, gets a pool that is measured already."""
@@ -311,6 +331,7 @@ class PoolWatch:
         self._meter.creates.append(record.record_info.pop(_CREATE, 0.0))
         self._inherited.discard(record)
         self._records.add(record)
+        self._name = self._place
         _tell(self._meter.connections, sum(self._records.look()))
 
     def _returned_without_lease(self, record: Record) -> None:
@@ -351,6 +372,7 @@ class PoolWatch:
         if record.dbapi_connection is not None and record not in self._records:
             self._meter.adopted.add()
             self._records.add(record)
+            self._name = self._place
 
     def _be_reported(self) -> None:
         if not self._is_reported:

@@ -1,0 +1,42 @@
+"""Listening to events of SQLAlchemy while other threads use the engine.
+
+``sqlalchemy.event.listen`` puts a listener into a deque. A thread that goes through the same deque at that moment,
+because it is connecting, gets ``RuntimeError: deque mutated during iteration`` out of its ``connect()``. So the
+listeners are replaced instead, by a new deque: whoever goes through the old one ends there.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import event
+
+
+def listen(target: Any, name: str, listener: Callable[..., None], *, first: bool = False) -> None:
+    """Have `listener` called at an event of an engine or a pool, from now on.
+
+    Args:
+        target: An ``Engine`` or a ``Pool``, in use or not.
+        name: The event's name.
+        listener: Takes the event's arguments in their present form. ``sqlalchemy.event`` does not know it, so it
+            cannot be removed there.
+        first: Call it before the listeners that are there, not after them.
+    """
+    dispatch = target.dispatch
+    collection = getattr(dispatch, name).for_modify(dispatch)
+    old = getattr(collection, "listeners", None)
+    if type(old) is not deque:  # A version of SQLAlchemy that keeps them in another way.
+        event.listen(target, name, listener, insert=first)
+        return
+    if getattr(target, "_is_asyncio", False):
+        collection._set_asyncio()
+    new = old.copy()
+    if first:
+        new.appendleft(listener)
+    else:
+        new.append(listener)
+    collection.listeners = new
+    # What the application has added meanwhile.
+    new.extend([late for late in old.copy() if late not in new])
+    if hasattr(target, "_has_events"):
+        target._has_events = True
