@@ -115,7 +115,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         #: Returns, commits, checks and connects that may go on when their client has gone; and the connection.
         self._behind: dict[asyncio.Task[Any], Any] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._alarm = Alarm(self._core, self._now)
+        self._alarm = Alarm(self._now)
         self._full: list[asyncio.Future[Any]] = []
         self._work = AsyncWork(
             self.name,

@@ -9,13 +9,14 @@ from threading import get_ident
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
+from poolhouse.errors import PoolError
 from poolhouse.pool.aio_work import AsyncWork, Guard
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, dead_because, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, Vet, Waiter
 from poolhouse.pool.hooks import tell
-from poolhouse.pool.jobs import Close, Reason, Return
+from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 
@@ -169,9 +170,8 @@ class AsyncClients(BasePool, Generic[ACT]):
                 woken[-1].set_result(None)
 
         waiter = Waiter(wake, code, instruction, asyncio.current_task(loop), now)
-        waiter.deadline = now + timeout
         try:
-            conn: ACT = await self._wait_for(waiter, woken, waiter.deadline, loop)
+            conn: ACT = await self._wait_for(waiter, woken, now + timeout, loop)
             if self._marks:
                 conn._pool = self  # type: ignore[attr-defined]  # psycopg's
             if self.hooks.acquired is not None:
@@ -180,9 +180,12 @@ class AsyncClients(BasePool, Generic[ACT]):
             if checkout is not None:
                 checkout._lease = self._core.kept(waiter)
             return conn
-        except BaseException:
-            self._core.abandon(waiter, self._now())
-            self._settle()
+        except BaseException as error:
+            is_refusal = isinstance(error, PoolError)
+            if waiter.refusal is None or not is_refusal:
+                is_between_calls = is_refusal or isinstance(error, asyncio.CancelledError)
+                self._core.abandon(waiter, self._now(), is_between_calls=is_between_calls)
+                self._settle()
             raise
 
     async def _wait_for(
@@ -198,8 +201,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             is_answered = self._request(waiter, woken, may_wait=may_wait)
         while True:
             if not is_answered:
-                if deadline < self._alarm.rings_at:
-                    self._alarm.set(deadline)
+                self._alarm.add(deadline, woken[-1])
                 await woken[-1]
                 if waiter.slot is None and core.time_out(waiter, self._now()):
                     self._settle()
@@ -371,10 +373,9 @@ class AsyncClients(BasePool, Generic[ACT]):
         status = BROKEN if is_cut else self._status(conn)
         if self._marks and lease is not None:
             conn._pool = None
-        try:
-            job = self._core.put(conn, status, now, is_expected=is_expected, is_inline=is_inline)
-        except KeyError:
-            raise self._foreign(conn) from None
+        job = self._core.put(conn, status, now, is_expected=is_expected, is_inline=is_inline)
+        if job == NOT_LEASED:
+            raise self._foreign(conn)
         self._settle()
         if lease is not None:
             tell(self.hooks.released, conn, now - lease[1])

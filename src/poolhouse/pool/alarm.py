@@ -3,40 +3,53 @@
 A timer of the event loop for each would cost as much as all the rest of waiting; hardly one of them ever rings.
 """
 
-from asyncio import TimerHandle, get_running_loop
+from asyncio import Future, TimerHandle, get_running_loop
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import TypeAlias
 
-from poolhouse.pool.core import PoolCore
 from poolhouse.pool.options import FOREVER
+
+#: A deadline, a number that makes it unique, and the future of the task that has it. The future, not the client:
+#: once it is done it refers to nothing of the task, so a deadline that nobody needs any more keeps nothing alive.
+_Deadline: TypeAlias = tuple[float, int, "Future[None]"]
+
+#: How many deadlines are kept before those that nobody needs any more are looked for.
+_FEW = 64
 
 
 class Alarm:
-    """Wakes, at its deadline, each client that still stands in the core's queue then.
+    """Completes, at its deadline, the future of each task that still waits then.
 
-    Attributes:
-        rings_at: When it will next look, in monotonic seconds. Who begins to wait with a deadline before
-            this calls `set`.
+    What a deadline costs depends neither on how many tasks wait nor on how many deadlines there are, but for the
+    logarithm of a heap.
     """
 
-    __slots__ = ("_core", "_now", "_timer", "rings_at")
+    __slots__ = ("_deadlines", "_kept", "_now", "_numbers", "_timer", "rings_at")
 
-    def __init__(self, core: PoolCore, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         """An alarm that is not set.
 
         Args:
-            core: Whose clients to wake.
             now: Monotonic seconds.
         """
-        self._core = core
         self._now = now
+        self._deadlines: list[_Deadline] = []
+        self._numbers = count()
+        #: How many deadlines may be kept until the next look for those that nobody needs any more.
+        self._kept = _FEW
         self._timer: TimerHandle | None = None
+        #: When it will next look, in monotonic seconds.
         self.rings_at = FOREVER
 
-    def set(self, deadline: float) -> None:
-        """Ring at this deadline, in monotonic seconds, and no later."""
-        self.stop()
-        self.rings_at = deadline
-        self._timer = get_running_loop().call_later(max(0.0, deadline - self._now()), self._ring)
+    def add(self, deadline: float, future: "Future[None]") -> None:
+        """Complete the future at this deadline, in monotonic seconds, unless it is done by then."""
+        heappush(self._deadlines, (deadline, next(self._numbers), future))
+        if len(self._deadlines) > self._kept:
+            self._forget()
+        if deadline < self.rings_at:
+            self._set(deadline)
 
     def stop(self) -> None:
         """Do not ring."""
@@ -44,14 +57,28 @@ class Alarm:
             self._timer.cancel()
             self._timer = None
         self.rings_at = FOREVER
+        self._deadlines.clear()
+
+    def _set(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.rings_at = deadline
+        self._timer = get_running_loop().call_later(max(0.0, deadline - self._now()), self._ring)
+
+    def _forget(self) -> None:
+        """Drop the deadlines of tasks that wait no more: each time at most half of those that are kept remain."""
+        self._deadlines = [each for each in self._deadlines if not each[2].done()]
+        heapify(self._deadlines)
+        self._kept = max(_FEW, 2 * len(self._deadlines))
 
     def _ring(self) -> None:
         # The loop counts in fractions of a second and may be a little early.
         now = max(self._now(), self.rings_at)
         self._timer, self.rings_at = None, FOREVER
-        waiters = list(self._core.waiters)
-        for waiter in waiters:
-            if waiter.deadline <= now:
-                waiter.wake()
-        if later := [waiter.deadline for waiter in waiters if waiter.deadline > now]:
-            self.set(min(later))
+        deadlines = self._deadlines
+        while deadlines and (deadlines[0][0] <= now or deadlines[0][2].done()):
+            future = heappop(deadlines)[2]
+            if not future.done():
+                future.set_result(None)
+        if deadlines:
+            self._set(deadlines[0][0])

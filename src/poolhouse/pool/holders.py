@@ -1,6 +1,7 @@
 """Who holds connections: leases grouped by the line of code that took them, resolved only when shown."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
 
@@ -20,8 +21,11 @@ class Holder(NamedTuple):
     total_s: float
 
 
+@lru_cache(maxsize=256)
 def site_of(code: CodeType, instruction: int) -> str:
     """The call site in words: the last two parts of the file's path, line and function.
+
+    Clients that time out together name the same few lines, so the last ones are kept: a line takes 20 µs to find.
 
     >>> site_of(compile("pass", "/srv/app/views.py", "exec"), 0)
     'app/views.py:1 in <module>'

@@ -6,7 +6,7 @@ A job that owns a slot must be answered: `Connect` by `PoolCore.connected` or `c
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from poolhouse.pool.slot import Lease, Slot
 
@@ -96,6 +96,10 @@ class ReturnedAfterAll(NamedTuple):
     lease: Lease
     held: float
 
+
+#: `PoolCore.put` was given a connection that no client has. Not an exception: that would mean a struck call.
+NOT_LEASED: Final = "not leased"
+NotLeased: TypeAlias = Literal["not leased"]
 
 #: The pool has its `min_size` connections for the first time since it was opened.
 FULL = "full"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from poolhouse.meter.meter import BATCH, Meter
-from poolhouse.pool.jobs import Close, Probe, Reason, Return, ReturnedAfterAll
+from poolhouse.pool.jobs import NOT_LEASED, Close, NotLeased, Probe, Reason, Return, ReturnedAfterAll
 from poolhouse.pool.options import FOREVER, PoolOptions
 from poolhouse.pool.slot import Lease, Slot, abandoned, is_of_call
 from poolhouse.pool.state import RETURN, PoolState
@@ -58,6 +58,8 @@ class Requests(PoolState):
         if now >= self._look_for_abandoned_at:
             self.reclaim(now)
         self._was_exhausted = True
+        if is_first:
+            self._wake_answered(now)
         self.waiters[waiter] = None
         if is_first:
             self.waiters.move_to_end(waiter, last=False)
@@ -165,8 +167,15 @@ class Requests(PoolState):
         self._pump(now)
         return True
 
-    def abandon(self, waiter: Waiter, now: float) -> None:
-        """The client goes away, whatever it has or waits for: nothing stays with it."""
+    def abandon(self, waiter: Waiter, now: float, *, is_between_calls: bool = False) -> None:
+        """The client goes away, whatever it has or waits for: nothing stays with it.
+
+        Args:
+            waiter: The client.
+            now: Now.
+            is_between_calls: The exception that ends the request (a task's cancellation) was raised where the
+                client waits, not in the middle of a call of the core: so no call has left anything half done.
+        """
         self._leave_queue(waiter, now)
         slot, waiter.slot = waiter.slot, None
         if waiter.refusal is None:
@@ -179,7 +188,8 @@ class Requests(PoolState):
                 self._lanes[RETURN].append(Return(slot, roll_back=True))
             elif slot.key not in self.slots:
                 slot.is_closed = True
-        self._recover(now)
+        if not is_between_calls:
+            self._recover(now)
         # Its `take` may have given back a slot that had to be looked at, to a pool that was closed meanwhile.
         self.attend(now)
 
@@ -193,7 +203,7 @@ class Requests(PoolState):
 
     def put(
         self, conn: Any, status: int, now: float, *, is_expected: bool = False, is_inline: bool = False
-    ) -> Close | Return | None:
+    ) -> Close | Return | NotLeased | None:
         """Take back a connection.
 
         Args:
@@ -204,14 +214,12 @@ class Requests(PoolState):
             is_inline: Whether the caller makes the connection fit for the next client, not a worker.
 
         Returns:
-            What the caller has to do: a `Close`, or a `Return` if `is_inline`.
-
-        Raises:
-            KeyError: If no client has this connection.
+            What the caller has to do: a `Close`, or a `Return` if `is_inline`; `NOT_LEASED` if no client has this
+            connection.
         """
-        lease = self.leases[id(conn)]
-        if lease[2] is None:
-            raise KeyError(conn)
+        lease = self.leases.get(id(conn))
+        if lease is None or lease[2] is None:
+            return NOT_LEASED
         slot = lease[0]
         # The lease stands until the slot may be served as it is, or is replaced by the pool's: rule 3.
         if status in (ACTIVE, BROKEN):
@@ -233,7 +241,7 @@ class Requests(PoolState):
             return None
         slot.fit_until = now + self._look_after
         if self.leases.pop(slot.key, None) is not lease:
-            raise KeyError(conn)
+            return NOT_LEASED
         self._hint(slot)
         self._count_use(lease, now)
         self._pump(now)
@@ -257,6 +265,8 @@ class Requests(PoolState):
         if slot in self.suspects or self._is_oversized():
             return None
         waiter = next(iter(waiters))
+        if waiter.slot is not None:
+            return None
         self._count_use(lease, now)
         slot.fit_until = now + self._look_after
         leases[slot.key] = (slot, now, waiter.code, waiter.instruction, waiter, False)
@@ -377,6 +387,9 @@ class Requests(PoolState):
         """Serve waiters, in their order, as long as there is something to serve them with."""
         while self.waiters:
             waiter = next(iter(self.waiters))
+            if waiter.slot is not None:
+                self._wake_answered(now)
+                continue
             if not self._serve(waiter, now):
                 break
             # In this order, so that whoever has been given something is in one of the two: see `_recover`.
@@ -399,9 +412,7 @@ class Requests(PoolState):
         harm). A thread on the fast path may hold such a slot for an instant; claiming it is safe all the same: it
         then finds it leased, or its hint is one too many.
         """
-        for waiter in [waiter for waiter in self.waiters if waiter.is_answered]:
-            self.woken.append(waiter)
-            self._leave_queue(waiter, now)
+        self._wake_answered(now)
         waiting = {job.slot for lane in self._lanes.values() for job in lane if isinstance(job, (Return, Probe))}
         for slot in self.working - self.worked_on - waiting:
             self._lanes[RETURN].append(Return(slot, roll_back=True))
@@ -423,6 +434,18 @@ class Requests(PoolState):
             self._work_on(slot, now)
             self._lanes[RETURN].append(Return(slot, roll_back=True))
         self._stale = sum(slot.generation != self.generation for slot in list(self.slots.values()))
+
+    def _wake_answered(self, now: float) -> None:
+        """Wake the client at the head of the queue that a call, which an exception ended, has given something.
+
+        Only the head is ever given anything, and nobody is put before a head that has been: so that one look finds
+        whoever there is, however long the queue.
+        """
+        while self.waiters and (waiter := next(iter(self.waiters))).is_answered:
+            if waiter.slot is not None and waiter.slot.conn is None and not waiter.slot.is_closed:
+                self.connecting.add(waiter.slot)
+            self.woken.append(waiter)
+            self._leave_queue(waiter, now)
 
     def _leave_queue(self, waiter: Waiter, now: float) -> None:
         if waiter in self.waiters:

@@ -14,7 +14,7 @@ from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, dead_because, describe, log_discarded, logger
 from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
 from poolhouse.pool.hooks import tell
-from poolhouse.pool.jobs import Close, Reason
+from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.sync_work import Work
@@ -271,9 +271,11 @@ class Clients(BasePool, Generic[CT]):
             if checkout is not None:
                 checkout._lease = self._core.kept(waiter)
             return conn
-        except BaseException:
-            self._core_lock.finish(self._core.abandon, waiter, self._now())
-            self._finish_closing()
+        except BaseException as error:
+            # Whoever is refused, or gets nothing in time, has nothing.
+            if waiter.refusal is None or not isinstance(error, PoolError):
+                self._core_lock.finish(self._core.abandon, waiter, self._now())
+                self._finish_closing()
             raise
 
     def _wait_for(self, waiter: Waiter, parker: Any, deadline: float) -> Any:
@@ -406,18 +408,17 @@ class Clients(BasePool, Generic[CT]):
         if status == IDLE and self.hooks.released is None and self._core_lock.hand_over(conn, now):
             return
         try:
-            try:
-                job = self._core_lock(core.put, conn, status, now, is_inline=self._reset_inline)
-            except KeyError:
-                raise self._foreign(conn) from None
-            if lease is not None:
+            job = self._core_lock(core.put, conn, status, now, is_inline=self._reset_inline)
+            if lease is not None and job != NOT_LEASED:
                 tell(self.hooks.released, conn, now - lease[1])
             if isinstance(job, Close):
                 if job.reason is Reason.BROKEN:
                     log_discarded(conn, status)
                 self._work.close(job)
-            elif job is not None:
+            elif isinstance(job, Return):
                 self._work.restore(job)
         except BaseException:
             self._core_lock.finish(core.interrupted_work, now, self._now())
             raise
+        if job == NOT_LEASED:
+            raise self._foreign(conn)

@@ -38,13 +38,12 @@ class Waiter:
         instruction: and the offset of the instruction in it.
         holder: The thread's number, or the task; for the warning of long holds.
         since: When it asked, in monotonic seconds.
-        deadline: Until when it waits; for the shell, which tells the core when that is over.
         queued_at: When it last entered the queue; 0 if it never did.
         slot: What it has been given. Its ``conn`` is ``None`` if the client is to connect by itself.
         refusal: Why it will be given nothing.
     """
 
-    __slots__ = ("code", "deadline", "holder", "instruction", "queued_at", "refusal", "since", "slot", "wake")
+    __slots__ = ("code", "holder", "instruction", "queued_at", "refusal", "since", "slot", "wake")
 
     def __init__(
         self, wake: Callable[[], object], code: CodeType, instruction: int, holder: Any, since: float
@@ -54,7 +53,6 @@ class Waiter:
         self.instruction = instruction
         self.holder = holder
         self.since = since
-        self.deadline = 0.0
         self.slot: Slot | None = None
         self.refusal: Refusal | None = None
         self.queued_at = 0.0
