@@ -40,17 +40,12 @@ class Requests(PoolState):
             Whether it has its answer; else it is woken when there is one.
         """
         waiter.slot = None
-        if not self.is_open:
-            self._refuse(waiter, Refusal.CLOSED if self.was_closed else Refusal.NOT_OPEN)
+        if self.is_open and (not self.waiters or is_first) and self._serve(waiter, now):
             return True
-        if (not self.waiters or is_first) and self._serve(waiter, now):
-            return True
-        if not may_wait:
-            self._count_timeout(waiter, now)
-            return True
-        if self.options.max_waiting and len(self.waiters) >= self.options.max_waiting and not is_first:
-            self._refuse(waiter, Refusal.FULL)
-            self.counts.requests_errors += 1
+        if self._is_refused(waiter, now, may_wait=may_wait, is_first=is_first):
+            # Its `take` may have given back a slot that had to be looked at, to a pool that was closed meanwhile,
+            # or for which somebody waits.
+            self.attend(now)
             return True
         if not waiter.queued_at:
             self.counts.requests_queued += 1
@@ -72,6 +67,20 @@ class Requests(PoolState):
         self.attention = True
         self._pump(now)
         return waiter not in self.waiters
+
+    def _is_refused(self, waiter: Waiter, now: float, *, may_wait: bool, is_first: bool) -> bool:
+        """Whether a client that cannot be served may not wait either."""
+        max_waiting = 0 if is_first else self.options.max_waiting
+        if not self.is_open:
+            self._refuse(waiter, Refusal.CLOSED if self.was_closed else Refusal.NOT_OPEN)
+        elif not may_wait:
+            self._count_timeout(waiter, now)
+        elif 0 < max_waiting <= len(self.waiters):
+            self._refuse(waiter, Refusal.FULL)
+            self.counts.requests_errors += 1
+        else:
+            return False
+        return True
 
     def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
         """Queue behind others for a connection of a pool that cannot grow: the short form of `request`.
