@@ -355,7 +355,7 @@ class BasePool:
                 self.name,
                 held,
                 _site_of(lease),
-                f"; {now}" if (now := where_now(lease)) else "",
+                f"; {now}" if (now := where_now(lease, is_task=self._is_async)) else "",
             )
         else:
             logger.warning(

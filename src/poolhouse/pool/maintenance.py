@@ -19,6 +19,8 @@ from poolhouse.pool.waiter import Vet, Waiter
 
 #: How many of the last uses, and of the last connects, tell how long they take.
 RECENT_USES = 64
+#: The shortest time between two looks for leases that are held too long.
+HOLD_PAUSE = 0.01
 
 
 class Maintenance(Requests):
@@ -172,7 +174,7 @@ class Maintenance(Requests):
         assert slot.key not in self.slots, "the driver connected to give a connection that the pool has"
         slot.connected_at = slot.proven_at = now
         slot.expires_at = now + self._lifetime * (1.0 - 0.1 * self._random())
-        slot.retire_at = 0 if self._always else slot.expires_at - min(self._look_after, self._lifetime / 20)
+        slot.retire_at = self._retire_at(slot)
         slot.fit_until = now + self._look_after
         is_late = slot.is_closed  # Its client was interrupted, and the place given away.
         if is_late or not self.is_open or slot.generation != self.generation or self._is_oversized_exactly():
@@ -254,11 +256,7 @@ class Maintenance(Requests):
         if self.waiters:
             due.append(self._look_for_abandoned_at)
         if self._hold_warning != FOREVER:
-            due.extend(
-                lease[1] + self._hold_warning
-                for key, lease in self.leases.items()
-                if lease[2] is not None and self._warned.get(key) is not lease[1]
-            )
+            due.append(self._next_long_hold(now))
         return min(due, default=None)
 
     def _count_create(self, took: float) -> None:
@@ -344,10 +342,27 @@ class Maintenance(Requests):
                 self._discard(slot, Reason.SHRUNK)
 
     def _warn_of_long_holds(self, now: float) -> None:
+        """Warn of leases that are older than `hold_warning`.
+
+        Checkouts and returns tell nobody: the leases are looked at. The return of one that was warned of goes the
+        slow way, which tells that too; one that was on the fast way already is found here.
+        """
         if self._hold_warning == FOREVER:
             return
-        for key, lease in list(self.leases.items()):
-            held = now - lease[1]
-            if lease[2] is not None and held >= self._hold_warning and self._warned.get(key) is not lease[1]:
-                self._warned[key] = lease[1]
+        leases = self.leases.copy()
+        for slot, (since, *_) in list(self._warned.items()):
+            if (lease := leases.get(slot.key)) is None or lease[1] is not since:
+                self._returned_after_all(slot, now)
+        for lease in leases.values():
+            slot, held = lease[0], now - lease[1]
+            if lease[2] is not None and held >= self._hold_warning and slot not in self._warned:
+                self._warned[slot] = lease[1], lease[2], lease[3]
+                slot.retire_at = 0.0
                 self.notices.append(HeldLong(lease, held))
+
+    def _next_long_hold(self, now: float) -> float:
+        """When to look at the leases again; one taken after now is not long before now + `hold_warning`."""
+        warned = self._warned
+        leases = self.leases.copy().values()
+        since = [lease[1] for lease in leases if lease[2] is not None and lease[0] not in warned]
+        return max(min(since, default=now) + self._hold_warning, now + HOLD_PAUSE)

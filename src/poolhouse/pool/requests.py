@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from poolhouse.meter.meter import BATCH, Meter
-from poolhouse.pool.jobs import NOT_LEASED, Close, NotLeased, Probe, Reason, Return, ReturnedAfterAll
-from poolhouse.pool.options import FOREVER, PoolOptions
+from poolhouse.pool.jobs import NOT_LEASED, Close, NotLeased, Probe, Reason, Return
+from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.slot import Lease, Slot, abandoned, is_of_call
 from poolhouse.pool.state import RETURN, PoolState
 from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, UNTOLD
@@ -377,8 +377,6 @@ class Requests(PoolState):
                 continue
             waiter.slot = slot
             self._mark_used()
-            if self._hold_warning != FOREVER:
-                self.has_new_deadline = True
             return True
         if self.options.connect_in_caller and not self._is_oversized(adding=1):
             # Known to the waiter first, and only one: wherever this is interrupted, `abandon` finds it.
@@ -486,5 +484,5 @@ class Requests(PoolState):
         self._uses.append(held)
         if len(self._uses) >= BATCH:
             self.meter.fold()
-        if self._warned and self._warned.pop(lease[0].key, None) is lease[1]:
-            self.notices.append(ReturnedAfterAll(lease, held))
+        if self._warned and (warned := self._warned.get(lease[0])) is not None and warned[0] is lease[1]:
+            self._returned_after_all(lease[0], now)

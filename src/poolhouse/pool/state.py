@@ -11,7 +11,7 @@ from types import CodeType
 from poolhouse.meter.meter import BATCH, HighWater, Meter
 from poolhouse.meter.reading import Gauges, Limits, Mark
 from poolhouse.pool.holders import Holder, holders_of
-from poolhouse.pool.jobs import Close, Job, Lane, Notice, Probe, Reason, Return
+from poolhouse.pool.jobs import Close, Job, Lane, Notice, Probe, Reason, Return, ReturnedAfterAll
 from poolhouse.pool.options import PoolOptions, duration
 from poolhouse.pool.slot import Lease, Slot, State
 from poolhouse.pool.stats import Counts
@@ -108,7 +108,6 @@ class PoolState:
             options.max_kept == 0
             or options.has_reset
             or options.is_watched
-            or options.hold_warning is not None
             or (options.has_check and options.check_idle is None)
         )
         #: Slots are taken from the left end; those that come free go to the other, or to the same.
@@ -134,8 +133,9 @@ class PoolState:
         self._stale = 0
         #: Connects that clients asked for while nothing was out that could have served them.
         self._wanted_before = 0
-        #: Of which leases it was said that they are held long, by the stamp: another reference would keep them.
-        self._warned: dict[int, float] = {}
+        #: Leases already warned about: slot → start time, call site. The lease itself is not stored, so that it
+        #: can still be found abandoned.
+        self._warned: dict[Slot, tuple[float, CodeType, int]] = {}
         self._lanes: dict[Lane, deque[Job]] = {CONNECT: deque(), RETURN: deque()}
 
     def take(self, now: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
@@ -308,6 +308,15 @@ class PoolState:
         used = self.used
         if used > self._used.level:
             self._used.reach(used)
+
+    def _retire_at(self, slot: Slot) -> float:
+        return 0.0 if self._always else slot.expires_at - min(self._look_after, self._lifetime / 20)
+
+    def _returned_after_all(self, slot: Slot, now: float) -> None:
+        """A lease that was warned of has ended: say so, and let the slot go the fast way again."""
+        since, code, instruction = self._warned.pop(slot)
+        slot.retire_at = self._retire_at(slot)
+        self.notices.append(ReturnedAfterAll((slot, since, code, instruction, None, False), now - since))
 
     def _claim_next(self, now: float = 0.0, waiter: Waiter | None = None) -> Slot | None:
         """The next free slot, leased to the waiter, or to the pool; hints that lead nowhere are dropped."""

@@ -1,10 +1,12 @@
 """Where the thread or task that holds a connection is now."""
 
+import asyncio
 import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from inspect import CO_OPTIMIZED
 from itertools import islice
 from operator import call
 from types import FrameType
@@ -19,16 +21,24 @@ T = TypeVar("T")
 DEPTH = 5
 #: How far up the calls the line is looked for that took the connection.
 LIMIT = 100
+#: The references to the copy of a frame's variables if only the frame and `_has_variable` have it: the frame, a
+#: name, and the argument of `getrefcount`.
+_MINE_AND_THE_FRAMES = 3
 
 
-def where_now(lease: Lease) -> str:
+def where_now(lease: Lease, *, is_task: bool = False) -> str:
     """Where the holder is, in words, and by which calls it got there from where it took the connection.
+
+    Args:
+        lease: Of a connection that is out.
+        is_task: Whether the holder is a task of the running event loop; else it is a thread.
 
     Returns:
         For example ``MainThread is now at python3.13/ssl.py:1104 in SSLSocket.read, called from app/mail.py:12 in
         send, called from app/views.py:90 in checkout_cart``; empty if it cannot be told.
     """
-    holder = lease[4].holder if lease[4] is not None else None
+    # A checkout that did not wait says nothing of its holder: that would cost each of them a tenth more.
+    holder = lease[4].holder if lease[4] is not None else _found(lease, is_task=is_task)
     if holder is None:
         return ""
     if isinstance(holder, int):
@@ -49,6 +59,69 @@ def where_now(lease: Lease) -> str:
     return f"{name} is now at {', called from '.join(site_of(*place) for place in places[:DEPTH])}"
 
 
+def _found(lease: Lease, *, is_task: bool) -> Any:
+    """The thread's number, or the task, that has the connection; ``None`` if there is none, or more than one may.
+
+    It is the one that is in the function that took the connection. If there is none such, or several, then the
+    one that has the connection among its variables.
+    """
+    holders: list[Any] = _tasks() if is_task else [thread.ident for thread in threading.enumerate()]
+    is_in_code, has_conn = (_awaits, _task_has) if is_task else (_executes, _thread_has)
+    in_code = [holder for holder in holders if is_in_code(holder, lease[2])]
+    if len(in_code) == 1:
+        return in_code[0]
+    conn = lease[0].conn
+    with_conn = [] if conn is None else [holder for holder in in_code or holders if has_conn(holder, conn)]
+    return with_conn[0] if len(with_conn) == 1 else None
+
+
+def _tasks() -> "list[asyncio.Task[Any]]":
+    try:
+        return list(asyncio.all_tasks())
+    except RuntimeError:
+        return []  # The pool ends after its loop.
+
+
+def _awaits(task: "asyncio.Task[Any]", code: object) -> bool:
+    return any(getattr(each, f"{_kind(each)}_code") is code for each in _awaited(task.get_coro()))
+
+
+def _task_has(task: "asyncio.Task[Any]", conn: object) -> bool:
+    # A coroutine that is suspended refers to its variables.
+    return any(variable is conn for each in _awaited(task.get_coro()) for variable in gc.get_referents(each))
+
+
+def _executes(thread: int, code: object) -> bool:
+    return _any_frame(thread, lambda frame: frame.f_code is code)
+
+
+def _thread_has(thread: int, conn: object) -> bool:
+    return _any_frame(thread, partial(_has_variable, conn))
+
+
+def _any_frame(thread: int, is_it: Callable[[FrameType], bool]) -> bool:
+    # No generator, and no name for a frame at the end: if it is this thread, either would be a cycle.
+    frame = _frame_of_thread(thread)
+    for _ in range(LIMIT):
+        if frame is None or is_it(frame):
+            break
+        frame = _uncollected(partial(getattr, frame, "f_back"))
+    found, frame = frame is not None and is_it(frame), None
+    return found
+
+
+def _has_variable(conn: object, frame: FrameType) -> bool:
+    if not frame.f_code.co_flags & CO_OPTIMIZED or str(frame.f_globals.get("__name__")).startswith("poolhouse."):
+        return False  # A module or class; the pool's own, this very look among them.
+    variables = _uncollected(partial(getattr, frame, "f_locals"))
+    found = any(variable is conn for variable in list(variables.values()))
+    # Before CPython 3.13 the frame keeps this copy of its variables, and with it what it has itself dropped since;
+    # unless the function has called `locals()`, nobody else refers to it.
+    if isinstance(variables, dict) and sys.getrefcount(variables) <= _MINE_AND_THE_FRAMES:
+        variables.clear()
+    return found
+
+
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
     """A frame, its caller, and so on."""
     while frame is not None:
@@ -58,15 +131,19 @@ def _outward(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _awaiting(awaited: Any) -> list[FrameType]:
     """The frame of a coroutine that is suspended, of what it awaits, and so on."""
-    frames: list[FrameType] = []
-    while awaited is not None:
-        # A coroutine, a generator, an asynchronous generator; a future has none, and is the end.
-        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
-        if kind is None or (frame := getattr(awaited, f"{kind}_frame")) is None:
-            break
-        frames.append(frame)
+    return [getattr(each, f"{_kind(each)}_frame") for each in _awaited(awaited)]
+
+
+def _awaited(awaited: Any) -> Iterator[Any]:
+    """A coroutine that is suspended, what it awaits, and so on."""
+    while (kind := _kind(awaited)) is not None and getattr(awaited, f"{kind}_frame") is not None:
+        yield awaited
         awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
-    return frames
+
+
+def _kind(awaited: Any) -> str | None:
+    """A coroutine, a generator or an asynchronous generator; a future is neither, and the end."""
+    return next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
 
 
 def _frame_of_thread(number: int) -> FrameType | None:

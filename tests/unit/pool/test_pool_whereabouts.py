@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -116,5 +117,88 @@ def test_a_task_is_told_of_by_what_it_does_itself() -> None:
         task = asyncio.current_task()
         told = where_now(_lease(task, sys._getframe().f_code))
         assert told.endswith("main")
+
+    asyncio.run(main())
+
+
+def _fast(conn: object, code: Any) -> Lease:
+    """The lease of a checkout that did not wait: it does not say who has it."""
+    slot = Slot(0)
+    slot.conn = conn
+    return (slot, 0.0, code, 0, None, True)
+
+
+def _serves(conn: object, then: Callable[[], object]) -> None:
+    _works(then)
+
+
+def test_of_several_threads_in_the_same_function_the_one_is_told_that_has_the_connection() -> None:
+    conns = [object(), object(), object()]
+    are_there, is_over = threading.Barrier(4), threading.Event()
+
+    def stands_still() -> None:
+        are_there.wait(30)
+        is_over.wait(30)
+
+    workers = [
+        threading.Thread(target=_serves, args=(conn, stands_still), name=f"worker-{number}")
+        for number, conn in enumerate(conns)
+    ]
+    for worker in workers:
+        worker.start()
+    are_there.wait(30)
+    told = where_now(_fast(conns[1], _serves.__code__))
+    nobody = where_now(_fast(object(), _serves.__code__))
+    is_over.set()
+    for worker in workers:
+        worker.join()
+    assert told.startswith("worker-1 is now at ")
+    assert _names(told)[-1] == "_serves"
+    assert nobody == ""
+
+
+class _Dropped:
+    pass
+
+
+def test_a_look_at_a_threads_variables_keeps_none_of_them() -> None:
+    looked, gone = threading.Event(), []
+    is_there = threading.Event()
+
+    def handler(conn: object) -> None:
+        dropped = _Dropped()
+        weakref.finalize(dropped, gone.append, None)
+        is_there.set()
+        looked.wait(30)
+        del dropped
+        gone.append("the variable was dropped")
+
+    conn = object()
+    threads = [threading.Thread(target=handler, args=(each,)) for each in (conn, object())]
+    for thread in threads:
+        thread.start()
+    is_there.wait(30)
+    assert where_now(_fast(conn, handler.__code__))
+    looked.set()
+    for thread in threads:
+        thread.join()
+    assert gone[0] is None
+
+
+def test_of_a_task_whose_connection_a_generator_has_taken_what_it_does_with_it_is_told() -> None:
+    """As with FastAPI's `Depends`: the generator is suspended, and the handler has the connection."""
+
+    async def handler(conn: object) -> None:
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        conns = [object(), object()]
+        tasks = [asyncio.create_task(handler(conn), name=f"request-{number}") for number, conn in enumerate(conns)]
+        await asyncio.sleep(0)
+        told = where_now(_fast(conns[1], _items.__code__), is_task=True)
+        assert told.startswith("request-1 is now at ")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(main())
