@@ -6,24 +6,41 @@ What a command needs beyond the standard library is imported when it runs: one t
 import argparse
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from poolhouse.instrumentation import installation
+from poolhouse.stdio import guarded, reserve, say, write
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse's parser, which does not swallow that its help or version could not be written."""
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        is_output = file is sys.stdout
+        if is_output:
+            write(message, sys.stdout)
+        else:
+            say(message.removesuffix("\n"), sys.stderr)
 
 
 def connmond() -> None:
     """The daemon."""
+    reserve()
     _end_quietly_when_interrupted()  # Until it listens, when an interrupt ends it as SIGTERM does.
     try:
         from poolhouse.daemon.command import app
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmond", error, "daemon")
     installation.warn_once()
-    app(prog_name="connmond")
+    guarded("connmond", lambda: app(prog_name="connmond"))
 
 
 def connmon() -> None:
     """The console."""
+    reserve()
     before = _end_quietly_when_interrupted()
     try:
         from poolhouse.console.command import connmon
@@ -31,24 +48,27 @@ def connmon() -> None:
         _say_what_is_missing("connmon", error, "console")
     installation.warn_once()
     signal.signal(signal.SIGINT, before)  # From now on an interrupt is a goodbye to the server too.
-    connmon(prog_name="connmon")
+    guarded("connmon", lambda: connmon(prog_name="connmon"))
 
 
 def poolhouse() -> None:
     """What runs in the application's own environment, with the standard library only."""
+    reserve()
     _end_quietly_when_interrupted()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # The reader of its output may have seen enough.
     from poolhouse.doctor.command import add_arguments, examine
     from poolhouse.feed.product import product
 
-    parser = argparse.ArgumentParser(
-        prog="poolhouse", description="Database connection pools, and their live view."
-    )
+    parser = _Parser(prog="poolhouse", description="Database connection pools, and their live view.")
     parser.add_argument("--version", action="version", version=product("poolhouse"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     doctor = commands.add_parser("doctor", help="why do I see nothing?")
     add_arguments(doctor)
     doctor.set_defaults(run=examine)
+    guarded("poolhouse", lambda: _run(parser))
+
+
+def _run(parser: argparse.ArgumentParser) -> NoReturn:
     arguments = parser.parse_args()
     sys.exit(arguments.run(arguments))
 

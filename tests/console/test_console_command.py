@@ -72,12 +72,6 @@ def test_once_is_as_wide_as_the_terminal(connmon):
     assert "CONNMAX" not in narrow
 
 
-@pytest.mark.parametrize(("no_color", "is_coloured"), [(None, True), ("1", False)])
-def test_a_terminal_gets_colours_unless_it_wants_none(connmon, no_color, is_coloured):
-    result = connmon("--once", color=True, env={"NO_COLOR": no_color})
-    assert ("\x1b[31m" in result.stdout) is is_coloured
-
-
 def test_a_terminal_of_another_encoding_gets_what_it_can_show(connmon, monkeypatch):
     result = CliRunner(charset="latin-1")
     monkeypatch.setattr(command, "feed_of", lambda *_: type("Feed", (PreparedFeed,), {"items": (LIVE, SNAPSHOT)}))
@@ -197,7 +191,7 @@ def without_textual(monkeypatch):
 def test_without_textual_once_and_json_work_and_the_window_says_what_to_install(connmon, monkeypatch):
     assert connmon("--once").exit_code == 0
     assert connmon("--json").exit_code == 0
-    monkeypatch.setattr(command, "_has_terminal", lambda: True)
+    monkeypatch.setattr(command, "why_no_window", lambda: None)
     result = connmon()
     assert result.exit_code == 1
     assert "pip install 'poolhouse[console]'" in result.stderr

@@ -4,12 +4,13 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
 import termios
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from support.waiting import wait_until
@@ -20,15 +21,35 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?<>=]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78]|\][^
 class Terminal(AbstractContextManager["Terminal"]):
     """Runs a command in a pseudo-terminal until the context is left."""
 
-    def __init__(self, command: Sequence[str], width: int = 100, height: int = 30) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        width: int = 100,
+        height: int = 30,
+        env: Mapping[str, str] | None = None,
+        redirect: str = "",
+    ) -> None:
+        """Begin.
+
+        Args:
+            command: What runs.
+            width: Cells of the terminal.
+            height: Its lines.
+            env: Variables that the command is given besides.
+            redirect: What closes or redirects standard files, as the shell says it: ``<&-``.
+        """
         self._fd, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(width), "LINES": str(height)}
+        environment.update(env or {})
+        if redirect:
+            command = ["bash", "-c", f'exec "$@" {redirect}', "bash", *command]
         self.process = subprocess.Popen(
             command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True
         )
         os.close(side)
         self._drawn = b""
+        self._is_gone = False
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -55,6 +76,13 @@ class Terminal(AbstractContextManager["Terminal"]):
         """Press keys."""
         os.write(self._fd, keys.encode())
 
+    def vanish(self) -> None:
+        """Be gone without a SIGHUP: the command has no controlling terminal, and so is sent none."""
+        self._is_gone = True
+        self._reader.join(timeout=30)  # A terminal that somebody reads from is still there.
+        os.close(self._fd)
+        self._fd = -1
+
     def end(self) -> int:
         """The command's exit status, once it has ended."""
         status = self.process.wait(timeout=60)
@@ -66,10 +94,13 @@ class Terminal(AbstractContextManager["Terminal"]):
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(timeout=30)
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
     def _read(self) -> None:
-        while True:
+        while not self._is_gone:
+            if not select.select([self._fd], [], [], 0.1)[0]:
+                continue
             try:
                 chunk = os.read(self._fd, 65536)
             except OSError:  # The command has ended, and its side of the terminal with it.

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from poolhouse.addresses import format_address
 from poolhouse.console.feed import FeedFactory
+from poolhouse.console.terminal import end_with_terminal
 from poolhouse.feed.client import FeedClient, Mode
 
 
@@ -25,7 +26,11 @@ def run(host: str, port: int, mode: Mode = "auto", seconds: float | None = None)
 
     app = ConsoleApp(feed_of(host, port, mode), format_address(host, port), seconds=seconds)
     with _signals_call(app.exit):
-        app.run()
+        look_no_more = end_with_terminal(app.leave)
+        try:
+            app.run()
+        finally:
+            look_no_more()
     if app.failure is not None:
         raise app.failure
 

@@ -1,6 +1,7 @@
 """``python -m poolhouse.console`` is ``connmon``."""
 
 from poolhouse.console.command import connmon
+from poolhouse.stdio import guarded
 
 if __name__ == "__main__":
-    connmon(prog_name="connmon")
+    guarded("connmon", lambda: connmon(prog_name="connmon"))

@@ -10,7 +10,7 @@ from textual.events import Resize
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.console.feed import FeedFactory
 from poolhouse.console.keys import KEYS
-from poolhouse.console.messages import LinkChanged, SnapshotArrived
+from poolhouse.console.messages import LinkChanged, SnapshotArrived, TerminalGone
 from poolhouse.console.picture import picture
 from poolhouse.console.session import Page, Session
 from poolhouse.console.widgets.bar import Bar
@@ -131,6 +131,14 @@ class ConsoleApp(App[None]):
             self._lines_view.show(shown.lines, self.session.place, is_notice=shown.is_notice, is_dim=shown.is_dim)
         self._foot.display = bool(shown.foot) and not self._filter_line.display
         self._foot.show((shown.foot,) if shown.foot else ())
+
+    def leave(self) -> None:
+        """End; may be called from any thread."""
+        self.post_message(TerminalGone())
+
+    def on_terminal_gone(self, message: TerminalGone) -> None:
+        """End: nobody sees the window any more."""
+        self.exit()
 
     def action_go(self, page: Page) -> None:
         """Open a page."""

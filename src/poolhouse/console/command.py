@@ -13,13 +13,16 @@ from poolhouse.clean import clean
 from poolhouse.clock import SystemClock
 from poolhouse.console import feed_of, run
 from poolhouse.console.once import wait_for_snapshot, why_nothing
+from poolhouse.console.terminal import is_dumb, why_no_window
 from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.client import Mode
+from poolhouse.feed.product import product
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.stdio import say, write
 from poolhouse.views import plain
 from poolhouse.views.as_json import json_text
-from poolhouse.views.line import Line, Span, Tone
+from poolhouse.views.line import Line, Span, Tone, text_of
 from poolhouse.views.standing import is_saturated
 
 #: Cells of a line where there is no terminal to ask.
@@ -43,7 +46,10 @@ _STYLES: dict[Tone, dict[str, Any]] = {
 }
 
 connmon = typer.Typer(
-    add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -58,6 +64,12 @@ class Failure(StrEnum):
     """What ``--fail-on`` knows."""
 
     saturated = "saturated"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _print(f"{product('connmon')}\n")
+        raise typer.Exit
 
 
 @connmon.command()
@@ -84,6 +96,9 @@ def main(
         Failure | None,
         typer.Option(help="With --once or --json: status 3 when a pool is at its maximum and somebody waits."),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Watch the database connection pools of a fleet, live.
 
@@ -115,26 +130,38 @@ def _print_once(
 
 def _table(snapshot: Snapshot) -> str:
     width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns
-    return "".join(f"{_styled(line)}\n" for line in plain.lines(snapshot, width))
+    form = _styled if _has_colours() else text_of
+    return "".join(f"{form(_clean_line(line))}\n" for line in plain.lines(snapshot, width))
+
+
+def _clean_line(line: Line) -> Line:
+    return tuple(Span(clean(span.text, _LONGEST_SPAN), span.tone) for span in line)
 
 
 def _styled(line: Line) -> str:
-    cleaned = (Span(clean(span.text, _LONGEST_SPAN), span.tone) for span in line)
     return "".join(
-        typer.style(span.text, **_STYLES[span.tone]) if span.tone != "plain" else span.text for span in cleaned
+        typer.style(span.text, **_STYLES[span.tone]) if span.tone != "plain" else span.text for span in line
     )
 
 
 def _print(text: str) -> None:
-    """Write to the standard output: colours only to a terminal, and what it cannot encode as ``?``."""
-    encoding = sys.stdout.encoding or "utf-8"
-    text = text.encode(encoding, "replace").decode(encoding)
-    typer.echo(text, nl=False, color=False if os.environ.get("NO_COLOR") else None)
+    """Write to the standard output, and what it cannot encode as ``?``.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    write(text, sys.stdout)
+
+
+def _has_colours() -> bool:
+    """Whether the output goes to a terminal that has them, and the person wants them (no-color.org)."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal and not os.environ.get("NO_COLOR") and not is_dumb()
 
 
 def _show_window(host: str, port: int, mode: Mode) -> None:
-    if not _has_terminal():
-        _fail("the window needs a terminal; --once and --json do without")
+    if (reason := why_no_window()) is not None:
+        _fail(reason)
     try:
         run(host, port, mode)
     except ModuleNotFoundError as error:
@@ -143,11 +170,6 @@ def _show_window(host: str, port: int, mode: Mode) -> None:
         _fail(f"the window needs {error.name}: pip install 'poolhouse[console]'; --once and --json do without")
 
 
-def _has_terminal() -> bool:
-    """Whether a window can be drawn (Textual does so on the standard error) and keys can be read."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
-
-
 def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"connmon: {clean(sentence, _LONGEST_SENTENCE)}", err=True)
+    say(f"connmon: {clean(sentence, _LONGEST_SENTENCE)}", sys.stderr)
     raise typer.Exit(FAILED)

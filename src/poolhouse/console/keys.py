@@ -33,9 +33,10 @@ KEYS = (
     Key("slash", "filter", "/", "show only rows whose names contain a text"),
     Key("s", "sort(1)", "s", "sort by the next column"),
     Key("S", "sort(-1)", "S", "sort by the column before"),
-    Key("i", "reverse", "i", "sort the other way round"),
-    Key("space", "pause", "space", "hold the window still, or go on"),
+    Key("i", "reverse", "i", "reverse the order"),
+    Key("space", "pause", "space", "pause, or resume"),
     Key("r", "retry", "r", "try to connect now"),
     Key("question_mark", "explain", "?", "this legend"),
+    Key("ctrl+z", "suspend_process", "ctrl-z", "stop, until the shell's fg continues it"),
     Key("q,ctrl+c", "quit", "q", "quit"),
 )

@@ -28,3 +28,7 @@ class LinkChanged(Message):
     def can_replace(self, message: Message) -> bool:
         """Only the newest state of the link is of interest."""
         return isinstance(message, LinkChanged)
+
+
+class TerminalGone(Message):
+    """The terminal that the window is drawn on does not exist any more."""

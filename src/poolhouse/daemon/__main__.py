@@ -1,6 +1,7 @@
 """``python -m poolhouse.daemon`` is ``connmond``."""
 
 from poolhouse.daemon.command import app
+from poolhouse.stdio import guarded
 
 if __name__ == "__main__":
-    app(prog_name="connmond")
+    guarded("connmond", lambda: app(prog_name="connmond"))

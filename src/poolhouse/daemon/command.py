@@ -2,18 +2,27 @@
 
 import asyncio
 import gc
+import os
 import signal
+import sys
 from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
+from poolhouse.clean import clean
 from poolhouse.daemon.ports import open_ports
 from poolhouse.daemon.server import Daemon
 from poolhouse.daemon.settings import Settings, parse_settings
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.product import product
+from poolhouse.stdio import say, write
+
+#: Characters of what is said on the standard error.
+_LONGEST_SENTENCE = 1000
+#: Seconds after a hangup in which a terminal that is going away has gone.
+HANGUP_GRACE = 1.0
 
 app = typer.Typer(
     add_completion=False,
@@ -25,7 +34,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(product("connmond"))
+        write(f"{product('connmond')}\n", sys.stdout)
         raise typer.Exit
 
 
@@ -60,13 +69,17 @@ def connmond(
     try:
         settings = parse_settings(reports or [], consoles or [], allow or [])
     except SettingError as error:
-        typer.echo(f"connmond: {error}", err=True)
+        _complain(str(error))
         raise typer.Exit(2) from None
     try:
         asyncio.run(_serve(settings))
     except SettingError as error:
-        typer.echo(f"connmond: {error}", err=True)
+        _complain(str(error))
         raise typer.Exit(1) from None
+
+
+def _complain(sentence: str) -> None:
+    say(f"connmond: {clean(sentence, _LONGEST_SENTENCE)}", sys.stderr)
 
 
 def _collect_garbage_seldom() -> None:
@@ -78,15 +91,48 @@ def _collect_garbage_seldom() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _mind_hangups(end: asyncio.Event) -> None:
+    """End when the terminal that connmond was started from goes away; otherwise SIGHUP asks for nothing yet.
+
+    Under ``nohup``, where the signal is ignored, it stays ignored.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+    loop, had_terminal = asyncio.get_running_loop(), has_terminal()
+
+    def end_without_terminal() -> None:
+        if had_terminal and not has_terminal():
+            end.set()
+
+    def hang_up() -> None:
+        end_without_terminal()
+        if not end.is_set():
+            _complain("SIGHUP: there is no configuration file to read again; connmond keeps running")
+            loop.call_later(HANGUP_GRACE, end_without_terminal)
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+
+
 async def _serve(settings: Settings) -> None:
     _collect_garbage_seldom()
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end.set)
+    _mind_hangups(end)
     with ExitStack() as stack:
         reports = open_ports(settings.reports, "--reports", stack)
         consoles = open_ports(settings.consoles, "--consoles", stack)
         daemon = Daemon(reports, consoles, settings.allow)
-        typer.echo(daemon.announcement())
+        if (lost := say(daemon.announcement(), sys.stdout)) is not None and sys.stdout is not None:
+            _complain(f"cannot write to the standard output ({lost.strerror}); connmond keeps running")
         await daemon.run(end)
-        typer.echo(daemon.farewell())
+        say(daemon.farewell(), sys.stdout)

@@ -5,14 +5,16 @@ import sys
 from collections.abc import Iterator
 
 from poolhouse.addresses import LARGEST_PORT
+from poolhouse.clean import clean
 from poolhouse.clock import SystemClock
 from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.doctor.address import destination_of
 from poolhouse.doctor.environment import look_at_environment
-from poolhouse.doctor.finding import STATUS, Finding, Verdict
+from poolhouse.doctor.finding import LONGEST_LINE, STATUS, Finding, Verdict
 from poolhouse.doctor.probe import probe
 from poolhouse.errors import SettingError
 from poolhouse.report.destination import Destination
+from poolhouse.stdio import say, write
 
 DESCRIPTION = """\
 Why do I see nothing? Looks at what is installed, looks up where reports go, sends one, and asks whether
@@ -65,12 +67,11 @@ def examine(arguments: argparse.Namespace) -> int:
     try:
         destination = destination_of(arguments.url)
     except SettingError as error:
-        sys.stderr.write(f"poolhouse doctor: {error}\n")
+        say(f"poolhouse doctor: {clean(str(error), LONGEST_LINE)}", sys.stderr)
         return 2
     worst = Verdict.FINE
     for finding in _findings(destination, arguments.consoles, arguments.timeout):
-        sys.stdout.write(f"{finding}\n")
-        sys.stdout.flush()
+        write(f"{finding}\n", sys.stdout)
         worst = max(worst, finding.verdict)
     return STATUS[worst]
 
