@@ -8,9 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.exc import ArgumentError
 
 import poolhouse
+from poolhouse.doctor.address import destination_of
 from support.connmond import Connmond
+from support.receiver import Receiver
+from support.waiting import wait_until
 
 COMMAND = (sys.executable, "-W", "error", "-c", "from poolhouse.cli import poolhouse; poolhouse()", "doctor")
 
@@ -107,7 +112,7 @@ def test_an_aggregator_that_does_not_show_it_is_named(mute_port: int) -> None:
     ("url", "words"),
     [
         ("sqlite:///x.db", "the URL does not say plugin=collectd"),
-        ("shop", "the URL does not say plugin=collectd"),
+        ("shop", "expected a database URL with plugin=collectd, or collectd://host:port/"),
         ("sqlite:///x.db?plugin=collectd&collectd_prot=1", "collectd_prot: "),
         ("sqlite:///x.db?plugin=collectd&collectd_port=abc", "collectd_port: "),
         ("collectd://web1:abc/", "port: "),
@@ -170,3 +175,87 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
     assert findings["plugin"].startswith("WRONG no installed package has a plugin collectd: pip install ")
     assert findings["SQLAlchemy"].startswith("? not installed here")
     assert findings["report"].startswith("ok seen: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_doctor_that_is_stopped_says_goodbye_first(number: signal.Signals) -> None:
+    with Receiver() as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as consoles:
+        consoles.bind(("127.0.0.1", 0))
+        options = ("--consoles", str(consoles.getsockname()[1]), "--timeout", "60")
+        with subprocess.Popen([*COMMAND, receiver.url(), *options], stdout=subprocess.PIPE) as doctor:
+            wait_until(lambda: len(receiver.receive()) >= 1)
+            doctor.send_signal(number)
+            assert doctor.wait(60) == -number
+        assert receiver.goodbyes() == set(receiver.tokens())
+
+
+def test_a_doctor_whose_reader_leaves_says_goodbye_first(mute_port: int) -> None:
+    with Receiver() as receiver:
+        options = ("--consoles", str(mute_port), "--timeout", "1")
+        with subprocess.Popen([*COMMAND, receiver.url(), *options], stdout=subprocess.PIPE) as doctor:
+            assert doctor.stdout is not None
+            wait_until(lambda: len(receiver.receive()) >= 1)
+            doctor.stdout.close()
+            assert doctor.wait(60) == -signal.SIGPIPE
+        assert receiver.goodbyes() == set(receiver.tokens())
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "expected"),
+    [
+        ("sqlite://?plugin=collectd", "", "UDP localhost:25827, as host here"),
+        ("sqlite://?plugin=collectd", "collectd://127.0.0.9:7/", "UDP 127.0.0.9:7, as host here"),
+        ("sqlite://?plugin=collectd&collectd_port=8", "collectd://127.0.0.9:7/", "UDP 127.0.0.9:8, as host here"),
+        (
+            "sqlite://?plugin=collectd&collectd_host=web2",
+            "collectd://127.0.0.9:7/",
+            "UDP web2:7, as host here",
+        ),
+        ("postgresql://a:p[]%23?q%40@h/d?plugin=collectd&collectd_port=8", "", "UDP localhost:8, as host "),
+        ("postgresql://a:p#]?x&y@h/d?plugin=collectd&collectd_port=8", "", "UDP localhost:8, as host "),
+    ],
+)
+def test_the_doctor_looks_where_the_engine_with_that_url_reports(
+    url: str, environment: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POOLHOUSE_REPORT", environment)
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    destination = destination_of(url)
+    assert f"UDP {destination.address}, as host {destination.report_host}".startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite://?plugin=collectd&collectd_port=1&collectd_port=2", "collectd_port: given twice"),
+        ("postgresql://ann:p@s3cret:7@h/shop?plugin=collectd", "url: SQLAlchemy cannot read it"),
+        ("://s3cret", "url: SQLAlchemy cannot read it"),
+    ],
+)
+def test_what_create_engine_refuses_the_doctor_refuses_without_repeating_it(url: str, words: str) -> None:
+    with pytest.raises((ArgumentError, ValueError)):
+        create_engine(url)
+    status, findings, errors = examine(url)
+    assert (status, findings) == (2, {})
+    assert words in errors
+    assert "s3cret" not in errors
+
+
+@pytest.mark.parametrize("version", ["1.3.24", "1.4.20"])
+def test_a_sqlalchemy_that_create_engine_refuses_is_wrong(version: str, tmp_path: Path, free_port: int) -> None:
+    metadata = tmp_path / f"SQLAlchemy-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: SQLAlchemy\nVersion: {version}\n")
+    status, findings, _ = examine(f"collectd://127.0.0.1:{free_port}/", PYTHONPATH=str(tmp_path))
+    assert status == 1
+    assert findings["SQLAlchemy"] == f"WRONG poolhouse needs SQLAlchemy 1.4.24 or later, and this is {version}"
+
+
+def test_a_database_url_without_sqlalchemy_is_one_sentence() -> None:
+    source = str(Path(poolhouse.__file__).parents[1])
+    start = f"import sys; sys.path.insert(0, {source!r}); from poolhouse.cli import poolhouse; poolhouse()"
+    status, findings, errors = examine(
+        "sqlite://?plugin=collectd", command=(sys.executable, "-S", "-c", start, "doctor")
+    )
+    assert (status, findings) == (2, {})
+    assert "a database URL is read by SQLAlchemy, which is not installed here" in errors

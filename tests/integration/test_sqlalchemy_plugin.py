@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -150,6 +151,56 @@ def test_the_environment_holds_where_no_setting_is(
     create_engine("sqlite://?plugin=collectd")
     poolhouse.instrument(create_engine("sqlite://"))
     assert list(streams) == [Destination("collectd.example", 7, "shop")]
+
+
+HERE = Destination()
+ELSEWHERE = "collectd://web1:7/?program_name=shop&interval=5"
+
+
+@pytest.mark.parametrize(
+    ("environment", "told", "settings", "expected"),
+    [
+        ("", "", {}, HERE),
+        ("", "", {"program_name": "nova"}, replace(HERE, program_name="nova")),
+        (ELSEWHERE, "", {}, Destination("web1", 7, "shop", interval=5.0)),
+        ("", ELSEWHERE, {}, Destination("web1", 7, "shop", interval=5.0)),
+        ("collectd://web2/", ELSEWHERE, {}, Destination("web1", 7, "shop", interval=5.0)),
+        (ELSEWHERE, "", {"program_name": "nova"}, Destination("web1", 7, "nova", interval=5.0)),
+        ("", ELSEWHERE, {"program_name": "nova"}, Destination("web1", 7, "nova", interval=5.0)),
+        (ELSEWHERE, "", {"host": "web3"}, Destination("web3", 7, "shop", interval=5.0)),
+        (ELSEWHERE, "", {"port": 8, "interval": 2}, Destination("web1", 8, "shop", interval=2.0)),
+        (
+            ELSEWHERE,
+            "",
+            {"report_host": "r", "detail": "plain"},
+            Destination("web1", 7, "shop", "r", 5.0, "plain"),
+        ),
+    ],
+)
+def test_what_an_engine_does_not_say_is_taken_from_report_to_or_the_environment(
+    streams: dict[Destination, FakeStream],
+    monkeypatch: pytest.MonkeyPatch,
+    environment: str,
+    told: str,
+    settings: dict[str, Any],
+    expected: Destination,
+):
+    monkeypatch.setenv("POOLHOUSE_REPORT", environment)
+    monkeypatch.setattr(reporter._reporter(), "default", Destination.from_url(told) if told else None)
+    named = {f"collectd_{name}": value for name, value in settings.items()}
+    in_url = "&".join(f"{name}={value}" for name, value in named.items())
+    create_engine(f"sqlite://?plugin=collectd&{in_url}")
+    create_engine("sqlite://", plugins=["collectd"], **named)
+    poolhouse.instrument(create_engine("sqlite://"), **settings)
+    assert list(streams) == [expected]
+
+
+def test_a_wrong_environment_is_an_error_of_every_engine_that_is_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("POOLHOUSE_REPORT", "collectd://localhost:abc")
+    with pytest.raises(ArgumentError, match="POOLHOUSE_REPORT: port"):
+        create_engine("sqlite://?plugin=collectd&collectd_host=web1")
+    with pytest.raises(SettingError, match="POOLHOUSE_REPORT: port"):
+        poolhouse.instrument(create_engine("sqlite://"), host="web1")
 
 
 @pytest.mark.parametrize("version", ["1.1.18", "1.3.24", "1.4.23", "1.4.0b1"])

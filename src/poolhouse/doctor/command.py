@@ -13,7 +13,7 @@ from poolhouse.doctor.environment import look_at_environment
 from poolhouse.doctor.finding import LONGEST_LINE, STATUS, Finding, Verdict
 from poolhouse.doctor.probe import probe
 from poolhouse.errors import SettingError
-from poolhouse.report.destination import Destination
+from poolhouse.report.destination import NAMELESS, Destination
 from poolhouse.stdio import say, write
 
 DESCRIPTION = """\
@@ -79,5 +79,7 @@ def examine(arguments: argparse.Namespace) -> int:
 def _findings(destination: Destination, consoles_port: int, timeout: float) -> Iterator[Finding]:
     yield from look_at_environment()
     text = f"UDP {destination.address}, as host {destination.report_host}"
+    if destination.report_host == NAMELESS:
+        text += "\nThis machine has no host name; set collectd_report_host, or report_host in POOLHOUSE_REPORT."
     yield Finding(Verdict.FINE, "destination", text)
     yield from probe(destination, consoles_port, timeout, SystemClock())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from poolhouse.doctor.finding import Finding, Verdict
-from poolhouse.instrumentation.installation import OURS, Installation, look
+from poolhouse.instrumentation.installation import OURS, Installation, look, version_problem
 
 REINSTALL = "pip install --force-reinstall --no-deps poolhouse"
 
@@ -13,11 +13,7 @@ def look_at_environment() -> Iterator[Finding]:
     found = look()
     yield _plugin(found)
     yield _module(found)
-    if found.sqlalchemy is None:
-        text = "not installed here: run this with the application's own Python"
-        yield Finding(Verdict.UNKNOWN, "SQLAlchemy", text)
-    else:
-        yield Finding(Verdict.FINE, "SQLAlchemy", found.sqlalchemy)
+    yield _sqlalchemy(found.sqlalchemy)
 
 
 def _plugin(found: Installation) -> Finding:
@@ -29,6 +25,15 @@ def _plugin(found: Installation) -> Finding:
         return Finding(Verdict.WRONG, "plugin", f"{text}\n{found.advice}")
     is_ours = found.plugin.split()[0] == OURS
     return Finding(Verdict.FINE if is_ours else Verdict.WRONG, "plugin", text)
+
+
+def _sqlalchemy(version: str | None) -> Finding:
+    """Whether ``create_engine`` would refuse to measure with it."""
+    if version is None:
+        text = "not installed here: run this with the application's own Python"
+        return Finding(Verdict.UNKNOWN, "SQLAlchemy", text)
+    problem = version_problem(version)
+    return Finding(Verdict.FINE if problem is None else Verdict.WRONG, "SQLAlchemy", problem or version)
 
 
 def _module(found: Installation) -> Finding:

@@ -5,10 +5,12 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Self
 
 from poolhouse.addresses import format_address
 from poolhouse.clock import Clock
 from poolhouse.doctor.finding import Finding, Verdict
+from poolhouse.doctor.signals import stopped_by_signals
 from poolhouse.feed.client import FeedClient
 from poolhouse.feed.link import Link
 from poolhouse.feed.sockets import Endpoint, connected, lookup
@@ -47,7 +49,7 @@ def probe(destination: Destination, consoles_port: int, timeout: float, clock: C
 
 
 class _Sender:
-    """Reports of a process that has no pools."""
+    """Reports of a process that has no pools. A context manager, which says goodbye however it is left."""
 
     def __init__(self, sock: socket.socket, destination: Destination, clock: Clock) -> None:
         self.token = f"{os.getpid()}:{os.urandom(3).hex()}"
@@ -57,6 +59,13 @@ class _Sender:
         self._began = clock.monotonic()
         self._number = 0
         self._sequence = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self.send(goodbye=True)
 
     def send(self, goodbye: bool = False) -> None:
         """One report.
@@ -93,12 +102,12 @@ def _send(
     for endpoint in endpoints:
         address = format_address(*endpoint.address[:2])
         try:
-            with connected(endpoint) as sock:
-                sender = _Sender(sock, destination, clock)
+            with connected(endpoint) as sock, stopped_by_signals(), _Sender(sock, destination, clock) as sender:
                 sender.send()
                 _wait_for_refusal(sock)
-                yield _confirm(sender, destination, consoles_port, timeout, clock)
-                return
+                found = _confirm(sender, destination, consoles_port, timeout, clock)
+            yield found  # After the goodbye: the reader may have gone, which ends the process.
+            return
         except ConnectionRefusedError:
             refusals.append(f"{address} refuses: nobody listens there")
         except OSError as error:
@@ -143,8 +152,6 @@ def _confirm(
             if waited > timeout or _is_hopeless(client.link, waited):
                 break
     finally:
-        with suppress(OSError):
-            sender.send(goodbye=True)
         client.close()
     return _judge(seen.is_set(), client.link, destination)
 

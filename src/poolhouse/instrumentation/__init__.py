@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from poolhouse.instrumentation.guard import guarded
 from poolhouse.instrumentation.installation import warn_once
 from poolhouse.report import reporter
-from poolhouse.report.destination import Destination
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -31,13 +30,13 @@ def instrument(
 ) -> None:
     """Measure and report the pool of an engine, as ``?plugin=collectd`` in its URL would.
 
-    Without settings, reports go where ``poolhouse.report_to()`` or the environment variable ``POOLHOUSE_REPORT``
-    says, else to port 25827 of this machine. An engine whose pool is measured already goes on as it is.
+    Each setting that is left out is taken from ``poolhouse.report_to()``, else from the environment variable
+    ``POOLHOUSE_REPORT``, else it has its default. An engine whose pool is measured already stays as it is.
 
     Args:
         engine: An engine of SQLAlchemy, sync or asyncio, used or not.
-        host: Where the aggregator listens: a name, an IPv4 or an IPv6 address.
-        port: Its UDP port.
+        host: Where the aggregator listens: a name, an IPv4 or an IPv6 address; this machine by default.
+        port: Its UDP port; 25827 by default.
         program_name: The name under which processes are summed; the script's name by default.
         report_host: The name of this machine; ``socket.gethostname()`` by default.
         interval: Seconds between two reports; 2 by default.
@@ -66,5 +65,5 @@ def instrument(
         "detail": detail,
     }
     settings = {name: value for name, value in given.items() if value is not None}
-    destination = Destination.from_settings(settings, prefix="") if settings else reporter.default_destination()
+    destination = reporter.destination_of(settings, prefix="")
     guarded(watch)(root_engine(engine), reporter.stream(destination))

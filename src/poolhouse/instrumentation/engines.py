@@ -7,6 +7,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import Pool
 
+from poolhouse.instrumentation.installation import version_problem
 from poolhouse.instrumentation.names import place_name
 from poolhouse.instrumentation.proxies import behind
 from poolhouse.meter.reading import Limits
@@ -14,22 +15,16 @@ from poolhouse.meter.reading import Limits
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL  # What is too old, and is told so, has it elsewhere.
 
-#: The oldest version whose connection records can be looked at (``dbapi_connection``).
-OLDEST = (1, 4, 24)
-
 
 def require_version(version: str) -> None:
     """Refuse a SQLAlchemy that is too old.
 
-    >>> require_version("2.1.0b1")
-    >>> require_version("1.3.24")
-    Traceback (most recent call last):
-    sqlalchemy.exc.ArgumentError: poolhouse needs SQLAlchemy 1.4.24 or later, and this is 1.3.24
+    Raises:
+        sqlalchemy.exc.ArgumentError: What `version_problem` says.
     """
-    numbers = [int("".join(filter(str.isdigit, part[:2])) or 0) for part in version.split(".")[:3]]
-    if tuple(numbers) < OLDEST:
-        needed = ".".join(map(str, OLDEST))
-        raise ArgumentError(f"poolhouse needs SQLAlchemy {needed} or later, and this is {version}")
+    problem = version_problem(version)
+    if problem is not None:
+        raise ArgumentError(problem)
 
 
 def root_engine(engine: Any) -> Engine:

@@ -24,6 +24,22 @@ COMMANDS = ("pip uninstall sqlalchemy-collectd", "pip install --force-reinstall 
 _told: list[bool] = []
 
 
+#: The oldest SQLAlchemy whose connection records can be looked at (``dbapi_connection``).
+OLDEST = (1, 4, 24)
+
+
+def version_problem(version: str) -> str | None:
+    """Why a SQLAlchemy cannot be measured, in a sentence; ``None`` if it can.
+
+    >>> version_problem("2.1.0b1"), version_problem("1.3.24")
+    (None, 'poolhouse needs SQLAlchemy 1.4.24 or later, and this is 1.3.24')
+    """
+    numbers = [int("".join(filter(str.isdigit, part[:2])) or 0) for part in version.split(".")[:3]]
+    if tuple(numbers) >= OLDEST:
+        return None
+    return f"poolhouse needs SQLAlchemy {'.'.join(map(str, OLDEST))} or later, and this is {version}"
+
+
 class Installation(NamedTuple):
     """Whose code answers to the names that users type, in this interpreter."""
 

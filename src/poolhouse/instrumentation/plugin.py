@@ -1,10 +1,11 @@
 """The SQLAlchemy plugin ``collectd``: ``?plugin=collectd`` in a URL, or ``plugins=["collectd"]``.
 
 Its settings stand in the URL (``collectd_host=…``) or among the keywords of ``create_engine``; of two, the keyword
-counts. All are taken out, so that the driver gets its own arguments only. Without any, reports go where those of
-``poolhouse.instrument(engine)`` go.
+counts. All are taken out, so the driver gets only its own arguments. Each setting that is left out is taken from
+``poolhouse.report_to()``, else from ``POOLHOUSE_REPORT``, else it has its default.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -35,11 +36,9 @@ class CollectdPlugin(CreateEnginePlugin):
     def __init__(self, url: "URL", kwargs: dict[str, Any]) -> None:
         require_version(sqlalchemy.__version__)
         installation.warn_once()
-        settings: dict[str, Any] = {key: value for key, value in url.query.items() if key.startswith(_PREFIX)}
-        for key in [key for key in kwargs if key.startswith(_PREFIX)]:
-            settings[key] = kwargs.pop(key)
+        settings = {key: kwargs.pop(key) for key in list(kwargs) if key.startswith(_PREFIX)}
         try:
-            self._destination = Destination.from_settings(settings) if settings else reporter.default_destination()
+            self._destination = destination_of(url, settings)
         except SettingError as error:
             raise ArgumentError(str(error)) from None
 
@@ -50,6 +49,20 @@ class CollectdPlugin(CreateEnginePlugin):
     def engine_created(self, engine: Engine) -> None:
         """Begin to measure; an engine whose pool is measured already goes on as it is."""
         _watch(engine, self._destination)
+
+
+def destination_of(url: "URL", settings: Mapping[str, Any]) -> Destination:
+    """Where an engine with this URL reports.
+
+    Args:
+        url: The URL, with our settings in its query.
+        settings: Further ones, which count more than the URL's.
+
+    Raises:
+        SettingError: If a setting is wrong; it names it.
+    """
+    in_url = {key: value for key, value in url.query.items() if key.startswith(_PREFIX)}
+    return reporter.destination_of({**in_url, **settings}, _PREFIX)
 
 
 @guarded

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,7 +33,7 @@ class Destination:
         host: A host name, an IPv4 or an IPv6 address (without brackets; ``fe80::1%eth0`` for a zone).
         port: A UDP port.
         program_name: The name under which processes are summed; see `default_program_name`.
-        report_host: The host that this process says it runs on; ``socket.gethostname()`` by default.
+        report_host: The host that this process says it runs on; see `default_report_host`.
         interval: Seconds between two reports.
         detail: ``full``, or ``plain`` for aggregators that know the earlier system's values only.
     """
@@ -41,22 +41,26 @@ class Destination:
     host: str = "localhost"
     port: int = REPORTS_PORT
     program_name: str = field(default_factory=lambda: default_program_name())
-    report_host: str = field(default_factory=socket.gethostname)
+    report_host: str = field(default_factory=lambda: default_report_host())
     interval: float = REPORT_INTERVAL
     detail: Detail = "full"
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], prefix: str = "collectd_") -> "Destination":
-        """The destination that settings name; what they leave out has its default.
+    def from_settings(
+        cls, settings: Mapping[str, Any], prefix: str = "collectd_", base: "Destination | None" = None
+    ) -> "Destination":
+        """The destination that settings name.
 
         Args:
             settings: Texts, or numbers where a number is meant. Every key must be a setting of ours.
             prefix: What each key begins with; ``""`` for bare keys.
+            base: Where each setting that is left out is taken from; the defaults if ``None``.
 
         Raises:
             SettingError: If a key is unknown or its value is not one that it can have.
         """
-        return cls(**{_known(key, prefix): _value(key, prefix, value) for key, value in settings.items()})
+        given = {_known(key, prefix): _value(key, prefix, value) for key, value in settings.items()}
+        return cls(**given) if base is None else replace(base, **given)
 
     @classmethod
     def from_url(cls, url: str) -> "Destination":
@@ -116,6 +120,18 @@ class Destination:
     def address(self) -> str:
         """Host and port as a person would write them, for example ``[::1]:25827``."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+#: What a machine without a name is called in reports: an aggregator refuses an empty one.
+NAMELESS = "unnamed"
+
+
+def default_report_host() -> str:
+    """The name of this machine; `NAMELESS` where it has none, as in some serverless environments."""
+    try:
+        return socket.gethostname().strip() or NAMELESS
+    except (OSError, UnicodeError):
+        return NAMELESS
 
 
 def default_program_name() -> str:

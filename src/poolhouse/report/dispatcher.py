@@ -12,7 +12,7 @@ from math import inf
 from typing import NamedTuple
 
 from poolhouse.clock import Clock
-from poolhouse.report.destination import Destination
+from poolhouse.report.destination import NAMELESS, Destination
 from poolhouse.report.log import log
 from poolhouse.report.native import Lock
 from poolhouse.report.route import Address, Route, State
@@ -54,6 +54,7 @@ class Dispatcher:
         self._streams: dict[_Key, Stream] = {}
         #: Destinations whose interval or detail is another one's: the log said so.
         self._differing: set[Destination] = set()
+        self._is_namelessness_told = False
         self._begin()
 
     def _begin(self) -> None:
@@ -81,6 +82,7 @@ class Dispatcher:
         key = _Key(destination.host, destination.port, destination.program_name, destination.report_host)
         stream = self._streams.get(key)
         if stream is None:
+            self._warn_of_host(destination)
             made = Stream(destination, self._sender(destination.host, destination.port), self._used)
             stream = self._streams.setdefault(key, made)
         if stream.destination != destination and destination not in self._differing:
@@ -94,6 +96,17 @@ class Dispatcher:
                 stream.destination.detail,
             )
         return stream
+
+    def _warn_of_host(self, destination: Destination) -> None:
+        """Say once that this machine has no name: the rows of all such machines are one row."""
+        if destination.report_host == NAMELESS and not self._is_namelessness_told:
+            self._is_namelessness_told = True
+            log(
+                WARNING,
+                "poolhouse finds no host name on this machine and reports as host %r; "
+                "set collectd_report_host, or report_host in POOLHOUSE_REPORT",
+                NAMELESS,
+            )
 
     @property
     def is_active(self) -> bool:

@@ -13,9 +13,10 @@ import atexit
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from logging import ERROR
+from typing import Any
 
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.report.destination import Destination
@@ -219,6 +220,19 @@ def default_destination() -> Destination:
         SettingError: If the environment variable is wrong.
     """
     return _reporter().default or Destination.from_environment()
+
+
+def destination_of(settings: Mapping[str, Any], prefix: str) -> Destination:
+    """Where a pool with these settings reports: each setting that is left out is taken from `default_destination`.
+
+    Args:
+        settings: As for `Destination.from_settings`.
+        prefix: What each key begins with.
+
+    Raises:
+        SettingError: If a setting is wrong, or the environment variable.
+    """
+    return Destination.from_settings(settings, prefix, default_destination())
 
 
 def report_to(url: str) -> None:

@@ -336,3 +336,29 @@ def test_each_lookup_gives_the_reports_a_fresh_socket(world: World) -> None:
     world.live(REFRESH_S)
     assert [socket.is_closed for socket in world.network.sockets] == [True, False]
     assert len(world.times("192.0.2.1")) == (2 * REFRESH_S - 1) // 2 + 1  # One every 2 s, none lost.
+
+
+@pytest.mark.parametrize("name", ["", " ", OSError(), UnicodeError()])
+def test_a_machine_without_a_name_is_reported_as_unnamed_and_the_log_says_so_once(
+    name: str | Exception, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gethostname() -> str:
+        if isinstance(name, Exception):
+            raise name
+        return name
+
+    monkeypatch.setattr("socket.gethostname", gethostname)
+    for program in ("nova", "shop"):
+        world.dispatcher.stream(Destination("web1", 25827, program)).add(Pool())
+    world.live(2)
+    assert {report.host for _, report in world.reports("192.0.2.1")} == {"unnamed"}
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "poolhouse finds no host name on this machine and reports as host 'unnamed'"
+    ]
+
+
+def test_a_machine_whose_name_is_no_text_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "web\udcff")
+    world.dispatcher.stream(Destination("web1", 25827, "nova")).add(Pool())
+    world.live(2)
+    assert len(world.times("192.0.2.1")) == 2
