@@ -23,6 +23,7 @@ fsync = off
 shared_buffers = 16MB
 log_line_prefix = ''
 max_connections = {max_connections}
+max_prepared_transactions = 20
 superuser_reserved_connections = 0
 """
 

@@ -68,7 +68,11 @@ class AsyncCheckout(Generic[ACT]):
         if core.leases.get(lease[0].key) is not lease:
             pool._left_without(conn)
             return
-        status = conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn)
+        status = (
+            conn.pgconn.transaction_status or conn._tpc or conn._pipeline
+            if pool._has_pgconn
+            else pool._status(conn)
+        )
         if not (status or core.attention) and core.leases.pop(lease[0].key, None) is lease:
             now = pool._now
             if pool._marks:
@@ -123,7 +127,11 @@ class AsyncClients(BasePool, Generic[ACT]):
         """See `ConnectionPool.putconn`."""
         core = self._core
         try:
-            status = conn.pgconn.transaction_status if self._has_pgconn else self._status(conn)  # type: ignore[attr-defined]
+            status = (
+                conn.pgconn.transaction_status or conn._tpc or conn._pipeline  # type: ignore[attr-defined]
+                if self._has_pgconn
+                else self._status(conn)
+            )
         except AttributeError:
             if self._has_pgconn and not hasattr(conn, "pgconn"):
                 raise self._foreign(conn) from None

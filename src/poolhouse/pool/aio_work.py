@@ -6,12 +6,13 @@ from inspect import isawaitable
 from typing import Any
 
 from poolhouse.errors import PoolError
-from poolhouse.pool.base import STATUS, describe, log_discarded, logger
-from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
-from poolhouse.pool.drivers.protocol import AsyncDriver
+from poolhouse.pool.base import describe, log_discarded, logger
+from poolhouse.pool.core import BROKEN, IDLE, PoolCore
+from poolhouse.pool.drivers.protocol import AsyncDriver, Traits
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
+from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
 
 
 async def _result(value: Any) -> Any:
@@ -69,6 +70,7 @@ class AsyncWork:
         self.core: PoolCore
         self._name = name
         self._driver = driver
+        self._marks = Traits.of(driver).marks_connections
         self._now = now
         self._hooks = hooks
         self._conninfo = conninfo
@@ -106,7 +108,7 @@ class AsyncWork:
         if self._configure is not None:
             try:
                 await _result(self._configure(conn))
-                if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
+                if (status := await self._settled(conn)) not in CLEAN:
                     raise PoolError(
                         f"{conn} left in status {STATUS[status]} by configure function "
                         f"{self._configure}: discarded"
@@ -115,6 +117,14 @@ class AsyncWork:
                 await self._driver.close(conn)
                 raise
         return conn
+
+    async def _settled(self, conn: Any) -> int:
+        """The status after a callback; what that may have left open is rolled back first."""
+        status = self._driver.status(conn)
+        if status in HIDING:
+            await self._driver.rollback(conn)
+            status = self._driver.status(conn)
+        return status
 
     async def _connect(self, job: Connect) -> None:
         began = self._now()
@@ -153,19 +163,22 @@ class AsyncWork:
 
     async def _is_restored(self, conn: Any, job: Return) -> bool:
         try:
-            if self._driver.marks_connections:
+            if self._marks:
                 conn._pool = None
             status = self._driver.status(conn)
-            if status in (ACTIVE, BROKEN):
+            if status in UNFIT:
                 log_discarded(conn, status)
                 return False
             if job.roll_back and status != IDLE:
                 if not job.is_expected:
                     logger.warning("rolling back returned connection: %s", conn)
                 await self._driver.rollback(conn)
-            if self._reset is not None:
+            if self._reset is None:
+                status = self._driver.status(conn)
+            else:
                 await _result(self._reset(conn))
-            if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
+                status = await self._settled(conn)
+            if status not in CLEAN:
                 logger.warning(
                     "%s left in status %s by reset function %s: discarded", conn, STATUS[status], self._reset
                 )
@@ -181,10 +194,14 @@ class AsyncWork:
             await _result(self._check(conn))
         else:
             await self._driver.probe(conn)
-        if (status := self._driver.status(conn)) == BROKEN:
-            raise ConnectionError("the connection is closed")
-        if status != IDLE:
+        status = self._driver.status(conn)
+        if status not in UNFIT and status != IDLE:
             await self._driver.rollback(conn)
+            status = self._driver.status(conn)
+        if status == BROKEN:
+            raise ConnectionError("the connection is closed")
+        if status not in CLEAN:
+            raise ConnectionError(f"the check left the connection in status {STATUS[status]}")
 
     async def is_alive(self, conn: Any) -> bool:
         """See `Work.is_alive`."""
@@ -198,7 +215,7 @@ class AsyncWork:
     async def close(self, job: Close) -> None:
         """See `Work.close`."""
         try:
-            if self._driver.marks_connections:
+            if self._marks:
                 job.conn._pool = None
             await self._driver.close(job.conn)
         except Exception as error:

@@ -15,6 +15,7 @@ from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests, also
 from poolhouse.meter.meter import Meter
 from poolhouse.pool.core import ACTIVE, BROKEN, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
+from poolhouse.pool.drivers.protocol import Traits
 from poolhouse.pool.drivers.sockets import is_quiet
 from poolhouse.pool.holders import Holder, oldest_in_words, site_of
 from poolhouse.pool.hooks import PoolHooks, tell
@@ -24,9 +25,6 @@ from poolhouse.pool.stats import Reader
 from poolhouse.pool.whereabouts import where_now
 
 logger = logging.getLogger("poolhouse.pool")
-
-#: Names of the states of a connection (`core.IDLE` and so on), for messages.
-STATUS = ("IDLE", "ACTIVE", "INTRANS", "INERROR", "UNKNOWN")
 
 _numbers = count(1)
 #: Every pool that is alive, for the children of a fork.
@@ -104,19 +102,23 @@ class BasePool:
         self._reset = reset
         self._reconnect_failed = reconnect_failed
         self._driver: Any = driver_for(driver, connection_class, is_async=self._is_async)
-        self._marks: bool = self._driver.marks_connections
+        traits = Traits.of(self._driver)
+        self._marks: bool = traits.marks_connections
         #: The status can be read without a call, which would cost more than all of the rest of looking at it.
-        self._has_pgconn: bool = getattr(self._driver, "has_pgconn", False)
+        self._has_pgconn: bool = traits.has_pgconn
+        self._is_thread_bound: bool = traits.is_thread_bound
         if close_returns:
             if not self._marks:
                 raise ValueError(
                     "close_returns needs a driver that asks the pool when a connection is closed: psycopg"
                 )
-            if hasattr(self._driver, "let_close_return"):
-                self._driver.let_close_return()
+            if traits.let_close_return is not None:
+                traits.let_close_return()
+                traits = Traits.of(self._driver)
         #: The class whose connections are served; ``None`` if only the driver knows.
-        self.connection_class: type[Any] | None = getattr(self._driver, "connection_class", connection_class)
-        self._errors = errors_for(self._driver.error_base)
+        self.connection_class: type[Any] | None = traits.connection_class or connection_class
+        error_base: Any = traits.error_base  # mypy takes a class for something without a hash.
+        self._errors = errors_for(error_base)
         self._clock = clock
         self._now: Callable[[], float] = clock.monotonic
         self._status: Callable[[Any], int] = self._driver.status

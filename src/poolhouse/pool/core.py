@@ -47,7 +47,7 @@ from collections import deque
 from poolhouse.pool.jobs import FULL, HeldLong, Notice, Probe, Reason, ReturnedAfterAll
 from poolhouse.pool.maintenance import Maintenance
 from poolhouse.pool.state import CONNECT
-from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, IN_ERROR, IN_TRANSACTION, UNTOLD
+from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, IN_ERROR, IN_TRANSACTION, UNSETTLED, UNTOLD
 from poolhouse.pool.waiter import Refusal, Vet, Waiter
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "IDLE",
     "IN_ERROR",
     "IN_TRANSACTION",
+    "UNSETTLED",
     "UNTOLD",
     "HeldLong",
     "Notice",

@@ -11,7 +11,7 @@ from poolhouse.pool.jobs import NOT_LEASED, Close, NotLeased, Probe, Reason, Ret
 from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.slot import Lease, Slot, abandoned, is_of_call
 from poolhouse.pool.state import RETURN, PoolState
-from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, UNTOLD
+from poolhouse.pool.status import HIDING, IDLE, UNFIT
 from poolhouse.pool.waiter import Refusal, Waiter
 
 #: While clients wait: how often to look for blocks that are no more.
@@ -192,9 +192,12 @@ class Requests(PoolState):
         if slot is not None:
             self.connecting.discard(slot)
             if (lease := self.leases.get(slot.key)) is not None and lease[4] is waiter:
-                # Perhaps in the middle of a check: only a look at it can tell whether it is good.
-                self._work_on(slot, now)
-                self._lanes[RETURN].append(Return(slot, roll_back=True))
+                if waiter.is_checking:
+                    # Whatever the check had begun, it could not put right: a mode, a lock of the driver's.
+                    self._discard(slot, Reason.LOST)
+                else:
+                    self._work_on(slot, now)
+                    self._lanes[RETURN].append(Return(slot, roll_back=True))
             elif slot.key not in self.slots:
                 slot.is_closed = True
         if not is_between_calls:
@@ -217,7 +220,7 @@ class Requests(PoolState):
 
         Args:
             conn: The connection.
-            status: Its state: ``IDLE``, ``ACTIVE``, ``IN_TRANSACTION``, ``IN_ERROR``, ``BROKEN`` or ``UNTOLD``.
+            status: Its state, of those in `poolhouse.pool.status`; the rule stands there.
             now: Now.
             is_expected: Whether there is nothing remarkable about a transaction that is still open.
             is_inline: Whether the caller makes the connection fit for the next client, not a worker.
@@ -231,7 +234,7 @@ class Requests(PoolState):
             return NOT_LEASED
         slot = lease[0]
         # The lease stands until the slot may be served as it is, or is replaced by the pool's: rule 3.
-        if status in (ACTIVE, BROKEN):
+        if status in UNFIT:
             self._count_use(lease, now)
             self.counts.returns_bad += 1
             self.meter.invalidated.add()
@@ -242,7 +245,7 @@ class Requests(PoolState):
         if status != IDLE or self.options.has_reset:
             self._count_use(lease, now)
             self._work_on(slot, now)
-            job = Return(slot, roll_back=status != IDLE, is_expected=is_expected or status == UNTOLD)
+            job = Return(slot, roll_back=status != IDLE, is_expected=is_expected or status in HIDING)
             if is_inline:
                 self.worked_on.add(slot)
                 return job
@@ -356,7 +359,7 @@ class Requests(PoolState):
         self._pump(now)
 
     def interrupted_work(self, stamp: float, now: float) -> None:
-        """An exception ended a client's work on a connection (`put` inline, `claim_for_check`): a worker's now.
+        """An exception ended a client's work on a connection (`put` inline, `claim_for_check`): close that.
 
         Args:
             stamp: The very object that was the `now` of the call that gave the work to the client.
@@ -364,8 +367,7 @@ class Requests(PoolState):
         """
         for slot in self.worked_on.copy():
             if (lease := self.leases.get(slot.key)) is not None and lease[1] is stamp:
-                self._work_on(slot, now)  # Not this call's any more, should it be done twice.
-                self.worked_on.discard(slot)
+                self._discard(slot, Reason.LOST)
         self._recover(now)
         self._pump(now)
 

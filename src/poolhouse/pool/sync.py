@@ -88,8 +88,6 @@ class ConnectionPool(Clients[CT]):
             clock=clock or SystemClock(),
         )
         self._reset_inline = reset_inline
-        #: The connections of most drivers may be made by one thread and used by another.
-        self._is_thread_bound: bool = getattr(self._driver, "is_thread_bound", False)
         self._threads = threads or SystemThreads()
         self._set_up()
         if open is None:

@@ -79,7 +79,11 @@ class Checkout(Generic[CT]):
             pool._left_without(conn)
             return
         try:
-            status = conn.pgconn.transaction_status if pool._has_pgconn else pool._status(conn)
+            status = (
+                conn.pgconn.transaction_status or conn._tpc or conn._pipeline
+                if pool._has_pgconn
+                else pool._status(conn)
+            )
             if not (status or core.attention) and core.leases.pop(lease[0].key, None) is lease:
                 now = pool._now
                 if pool._marks:
@@ -178,7 +182,11 @@ class Clients(BasePool, Generic[CT]):
         lease: Lease | None = None
         try:
             core = self._core
-            status = conn.pgconn.transaction_status if self._has_pgconn else self._status(conn)  # type: ignore[attr-defined]
+            status = (
+                conn.pgconn.transaction_status or conn._tpc or conn._pipeline  # type: ignore[attr-defined]
+                if self._has_pgconn
+                else self._status(conn)
+            )
             if not (status or core.attention):
                 lease = core.leases.pop(id(conn), None)
                 if lease is not None:
@@ -317,18 +325,21 @@ class Clients(BasePool, Generic[CT]):
         conn = slot.conn
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
+        waiter.is_checking = True
         try:
             self._workers.guard(slot, deadline)
             self._work.examine(conn, with_check=vet is Vet.CHECK)
             if not self._workers.unguard(slot):
                 raise TimeoutError
         except Exception as error:
+            waiter.is_checking = False
             is_cut = not self._workers.unguard(slot)
             # No other name for it: the frame that its traceback refers to would refer to it.
             self._core_lock(
                 self._core.found_dead, waiter, dead_because(conn, error, is_cut), self._now(), is_cut=is_cut
             )
             return None
+        waiter.is_checking = False
         self._core_lock(self._core.proven, slot, self._now())
         return conn
 

@@ -5,13 +5,14 @@ from typing import Any
 
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolError
-from poolhouse.pool.base import STATUS, describe, log_discarded, logger
-from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, UNTOLD, PoolCore
-from poolhouse.pool.drivers.protocol import Driver
+from poolhouse.pool.base import describe, log_discarded, logger
+from poolhouse.pool.core import BROKEN, IDLE, PoolCore
+from poolhouse.pool.drivers.protocol import Driver, Traits
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
+from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
 from poolhouse.pool.workers import CoreLock
 
 
@@ -39,6 +40,7 @@ class Work:
         self.unguard: Callable[[Slot], bool]
         self._name = name
         self._driver = driver
+        self._marks = Traits.of(driver).marks_connections
         self._clock = clock
         self._hooks = hooks
         self._conninfo = conninfo
@@ -76,7 +78,7 @@ class Work:
         if self._configure is not None:
             try:
                 self._configure(conn)
-                if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
+                if (status := self._settled(conn)) not in CLEAN:
                     raise PoolError(
                         f"{conn} left in status {STATUS[status]} by configure function "
                         f"{self._configure}: discarded"
@@ -85,6 +87,14 @@ class Work:
                 self._driver.close(conn)
                 raise
         return conn
+
+    def _settled(self, conn: Any) -> int:
+        """The status after a callback; what that may have left open is rolled back first."""
+        status = self._driver.status(conn)
+        if status in HIDING:
+            self._driver.rollback(conn)
+            status = self._driver.status(conn)
+        return status
 
     def _connect(self, slot: Slot) -> None:
         began = self._clock.monotonic()
@@ -113,19 +123,22 @@ class Work:
 
     def _is_restored(self, conn: Any, job: Return) -> bool:
         try:
-            if self._driver.marks_connections:
+            if self._marks:
                 conn._pool = None
             status = self._driver.status(conn)
-            if status in (ACTIVE, BROKEN):
+            if status in UNFIT:
                 log_discarded(conn, status)
                 return False
             if job.roll_back and status != IDLE:
                 if not job.is_expected:
                     logger.warning("rolling back returned connection: %s", conn)
                 self._driver.rollback(conn)
-            if self._reset is not None:
+            if self._reset is None:
+                status = self._driver.status(conn)
+            else:
                 self._reset(conn)
-            if (status := self._driver.status(conn)) not in (IDLE, UNTOLD):
+                status = self._settled(conn)
+            if status not in CLEAN:
                 logger.warning(
                     "%s left in status %s by reset function %s: discarded", conn, STATUS[status], self._reset
                 )
@@ -150,10 +163,14 @@ class Work:
             self._check(conn)
         else:
             self._driver.probe(conn)
-        if (status := self._driver.status(conn)) == BROKEN:
-            raise ConnectionError("the connection is closed")
-        if status != IDLE:
+        status = self._driver.status(conn)
+        if status not in UNFIT and status != IDLE:
             self._driver.rollback(conn)
+            status = self._driver.status(conn)
+        if status == BROKEN:
+            raise ConnectionError("the connection is closed")
+        if status not in CLEAN:
+            raise ConnectionError(f"the check left the connection in status {STATUS[status]}")
 
     def is_alive(self, conn: Any) -> bool:
         """Whether the server answers through an idle connection; one that is dead is named in the log."""
@@ -167,7 +184,7 @@ class Work:
     def close(self, job: Close) -> None:
         """Close a connection that has left the pool."""
         try:
-            if self._driver.marks_connections:
+            if self._marks:
                 job.conn._pool = None
             self._driver.close(job.conn)
         except Exception as error:

@@ -41,9 +41,20 @@ class Waiter:
         queued_at: When it last entered the queue; 0 if it never did.
         slot: What it has been given. Its ``conn`` is ``None`` if the client is to connect by itself.
         refusal: Why it will be given nothing.
+        is_checking: Whether it checks what it has been given; for the shell, which tells the core so.
     """
 
-    __slots__ = ("code", "holder", "instruction", "queued_at", "refusal", "since", "slot", "wake")
+    __slots__ = (
+        "code",
+        "holder",
+        "instruction",
+        "is_checking",
+        "queued_at",
+        "refusal",
+        "since",
+        "slot",
+        "wake",
+    )
 
     def __init__(
         self, wake: Callable[[], object], code: CodeType, instruction: int, holder: Any, since: float
@@ -56,6 +67,7 @@ class Waiter:
         self.slot: Slot | None = None
         self.refusal: Refusal | None = None
         self.queued_at = 0.0
+        self.is_checking = False
 
     @property
     def is_answered(self) -> bool:

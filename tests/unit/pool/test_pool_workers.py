@@ -95,7 +95,9 @@ def test_a_check_that_ends_just_as_it_is_cut_off_serves_nothing() -> None:
     run(main)
 
 
-def test_a_check_that_an_exception_ends_leaves_no_deadline_to_the_next_client() -> None:
+def test_a_check_that_an_exception_ends_leaves_neither_its_connection_nor_its_deadline_to_the_next_client() -> (
+    None
+):
     def main(threads: Crowded, driver: FakeDriver) -> None:
         def check(conn: FakeConnection) -> None:
             if not interrupted:
@@ -109,7 +111,9 @@ def test_a_check_that_an_exception_ends_leaves_no_deadline_to_the_next_client() 
             pool.getconn(timeout=1.0)
         with pool.connection() as conn:
             threads.sleep(2.0)
-            assert conn is interrupted[0]
+            # It may hold a lock of the driver's, or be in a mode that the check would have switched back.
+            assert conn is not interrupted[0]
+            assert interrupted[0].is_closed
             assert "abort" not in conn.calls
         pool.close()
 

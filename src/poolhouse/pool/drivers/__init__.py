@@ -2,26 +2,29 @@
 
 from importlib import import_module
 from types import ModuleType
-from typing import Any, get_origin
+from typing import Any, NamedTuple, get_origin
 
-#: What every driver has: the attributes of `poolhouse.pool.drivers.protocol.Driver`.
-_METHODS = (
-    "connect",
-    "status",
-    "commit",
-    "rollback",
-    "probe",
-    "close",
-    "fileno",
-    "abort",
-    "error_base",
-    "marks_connections",
-)
+from poolhouse.pool.drivers.protocol import lacks
 
 
-#: The argument of ``connect`` that takes a class of connections.
-_CLASS_ARGUMENT = {"asyncpg": "connection_class", "psycopg2": "connection_factory", "sqlite3": "factory"}
-_FOR_ASYNCIO = ("aiosqlite", "asyncpg")
+class _Home(NamedTuple):
+    """The drivers of one library: classes of the module of `poolhouse.pool.drivers` with the library's name."""
+
+    for_threads: str | None = None
+    for_asyncio: str | None = None
+
+
+#: The libraries that have drivers of their own. The only place where a library's name decides anything; each class
+#: says for itself what it can.
+_HOMES = {
+    "psycopg": _Home("PsycopgDriver", "AsyncPsycopgDriver"),
+    "psycopg2": _Home("Psycopg2Driver"),
+    "sqlite3": _Home("Sqlite3Driver"),
+    "pymysql": _Home("PymysqlDriver"),
+    "asyncpg": _Home(for_asyncio="AsyncpgDriver"),
+    "aiosqlite": _Home(for_asyncio="AiosqliteDriver"),
+}
+_ANY_DBAPI = _Home("DbapiDriver")
 
 
 def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: bool) -> Any:
@@ -36,29 +39,21 @@ def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: boo
         TypeError: If there is no such driver.
     """
     if driver is not None and not isinstance(driver, ModuleType):
-        return _checked(driver)
+        if (missing := lacks(driver)) is not None:
+            raise TypeError(
+                f"driver must be a module or have the methods of a Driver; {driver!r} lacks {missing!r}"
+            )
+        return driver
     module = import_module(_package_of(connection_class)) if driver is None else driver
-    name = module.__name__
-    if name == "psycopg":
-        return _psycopg(connection_class, is_async=is_async)
-    if (name in _FOR_ASYNCIO) != is_async:
+    library = module.__name__.partition(".")[0]
+    home = _HOMES.get(library, _ANY_DBAPI)
+    class_name = home.for_asyncio if is_async else home.for_threads
+    if class_name is None:
         here, there = ("asyncio", "threads") if is_async else ("threads", "asyncio")
-        raise TypeError(f"{name} is a driver for {there}, and this is a pool for {here}")
-    if connection_class is not None and name not in _CLASS_ARGUMENT:
-        raise TypeError(f"connection_class: {name}.connect takes no class of connections")
-    more = {} if connection_class is None else {_CLASS_ARGUMENT[name]: class_of(connection_class)}
+        raise TypeError(f"{module.__name__} is a driver for {there}, and this is a pool for {here}")
     # Imported at first use: a pool over one driver needs no other.
-    if name == "asyncpg":
-        from poolhouse.pool.drivers.asyncpg import AsyncpgDriver
-
-        return AsyncpgDriver(more)
-    if name == "aiosqlite":
-        from poolhouse.pool.drivers.aiosqlite import AiosqliteDriver
-
-        return AiosqliteDriver()
-    from poolhouse.pool.drivers.dbapi import DbapiDriver
-
-    return DbapiDriver(module, more)
+    ours = import_module(f"{__name__}.{library if library in _HOMES else 'dbapi'}")
+    return getattr(ours, class_name).of(module, connection_class)
 
 
 def class_of(connection_class: Any) -> type[Any]:
@@ -77,25 +72,4 @@ def _package_of(connection_class: type[Any] | None) -> str:
     """The package that a class of connections is derived from; psycopg if none is known."""
     bases = () if connection_class is None else class_of(connection_class).__mro__
     packages = (base.__module__.partition(".")[0] for base in bases)
-    return next((name for name in packages if name in _FOR_ASYNCIO or name in _CLASS_ARGUMENT), "psycopg")
-
-
-def _checked(driver: Any) -> Any:
-    missing = [name for name in _METHODS if not hasattr(driver, name)]
-    if missing:
-        raise TypeError(
-            f"driver must be a module or have the methods of a Driver; {driver!r} lacks {missing[0]!r}"
-        )
-    return driver
-
-
-def _psycopg(connection_class: type[Any] | None, *, is_async: bool) -> Any:
-    import psycopg
-
-    from poolhouse.pool.drivers.psycopg import AsyncPsycopgDriver, PsycopgDriver
-
-    if connection_class is not None and not hasattr(class_of(connection_class), "connect"):
-        raise TypeError(f"connection_class must have a method connect(), and {connection_class!r} has none")
-    if is_async:
-        return AsyncPsycopgDriver(connection_class or psycopg.AsyncConnection)
-    return PsycopgDriver(connection_class or psycopg.Connection)
+    return next((name for name in packages if name in _HOMES), "psycopg")

@@ -1,25 +1,24 @@
 """Any DB-API 2.0 driver: a module with ``connect``, its connections with ``commit``, ``rollback``, ``close``.
 
-What DB-API 2.0 does not know is looked for under the names that drivers use: whether a transaction is open
-(`status`), and the descriptor of the socket (`fileno`).
+DB-API 2.0 does not say whether a transaction is open, so each return rolls back. Modules that tell more have
+drivers of their own, derived from this one. The descriptor of the socket is looked for under the names in use.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from poolhouse.pool.drivers.protocol import BROKEN, IDLE, IN_TRANSACTION, UNTOLD, Conn
+from poolhouse.pool.drivers import class_of
+from poolhouse.pool.drivers.protocol import BROKEN, UNTOLD, Conn
 from poolhouse.pool.drivers.sockets import cut
-
-#: Flag of MySQL's protocol in ``conn.server_status``: a transaction is open.
-_SERVER_STATUS_IN_TRANS = 1
 
 
 class DbapiDriver:
     """The connections of one DB-API 2.0 module."""
 
-    marks_connections = False
+    #: The argument of the module's ``connect`` that takes a class of connections, if there is one.
+    class_argument: ClassVar[str | None] = None
 
     def __init__(
         self, module: ModuleType | Any, defaults: Mapping[str, Any] | None = None, probe_query: str = "SELECT 1"
@@ -35,10 +34,11 @@ class DbapiDriver:
         self._defaults: dict[str, Any] = {} if defaults is None else dict(defaults)
         self._probe_query = probe_query
         self.error_base: type[Exception] | None = getattr(module, "OperationalError", None)
-        #: Unless told otherwise, sqlite3's connections may only be used by the thread that made them: in a null
-        #: pool, the client itself.
-        self.is_thread_bound = module.__name__ == "sqlite3"
-        self.status: Callable[[Conn], int] = _STATUS.get(module.__name__.partition(".")[0], _unknown_status)
+
+    @classmethod
+    def of(cls, module: ModuleType, connection_class: type[Any] | None) -> Self:
+        """The driver of a pool that was given `module` and `connection_class`."""
+        return cls(module, class_as_argument(module, cls.class_argument, connection_class))
 
     def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
         """``module.connect(conninfo, **kwargs)``, without `conninfo` if it is empty.
@@ -47,16 +47,20 @@ class DbapiDriver:
         """
         return self._module.connect(*((conninfo,) if conninfo else ()), **(self._defaults | dict(kwargs)))
 
+    def status(self, conn: Conn) -> int:
+        """Always ``UNTOLD``: there may be a transaction."""
+        return UNTOLD
+
     def commit(self, conn: Conn) -> None:
-        """See `Driver.commit`."""
+        """``conn.commit()``."""
         conn.commit()
 
     def rollback(self, conn: Conn) -> None:
-        """See `Driver.rollback`."""
+        """``conn.rollback()``."""
         conn.rollback()
 
     def probe(self, conn: Conn) -> None:
-        """See `Driver.probe`."""
+        """The `probe_query`, and a rollback."""
         cursor = conn.cursor()
         try:
             cursor.execute(self._probe_query)
@@ -66,7 +70,7 @@ class DbapiDriver:
         conn.rollback()
 
     def close(self, conn: Conn) -> None:
-        """See `Driver.close`."""
+        """``conn.close()``, unless the connection is closed."""
         if self.status(conn) != BROKEN:
             conn.close()
 
@@ -81,7 +85,7 @@ class DbapiDriver:
             return None
 
     def abort(self, conn: Conn) -> None:
-        """See `Driver.abort`. A driver without a socket (sqlite3) is interrupted where it can be."""
+        """Shut the socket down; a connection without one (sqlite3's) is interrupted where it can be."""
         descriptor = self.fileno(conn)
         if descriptor is not None:
             cut(descriptor)
@@ -90,34 +94,16 @@ class DbapiDriver:
                 conn.interrupt()
 
 
-def _unknown_status(conn: Conn) -> int:
-    """Of a driver that does not tell: there may be a transaction, so it is ended on return."""
-    return UNTOLD
+def class_as_argument(
+    module: ModuleType, argument: str | None, connection_class: type[Any] | None
+) -> dict[str, Any]:
+    """A class of connections as an argument of ``module.connect``.
 
-
-def _sqlite3_status(conn: Conn) -> int:
-    try:
-        if not conn.in_transaction:
-            return IDLE
-        # With `autocommit=False` (Python 3.12) there always is one, at least an empty one.
-        return UNTOLD if getattr(conn, "autocommit", None) is False else IN_TRANSACTION
-    except Exception:  # sqlite3.ProgrammingError: closed
-        return BROKEN
-
-
-def _psycopg2_status(conn: Conn) -> int:
-    # libpq's numbers, which the pool uses too; 4, unknown, for a connection that is closed.
-    return BROKEN if conn.closed else int(conn.info.transaction_status)
-
-
-def _pymysql_status(conn: Conn) -> int:
-    if not conn.open:
-        return BROKEN
-    return IN_TRANSACTION if conn.server_status & _SERVER_STATUS_IN_TRANS else IDLE
-
-
-_STATUS: dict[str, Callable[[Conn], int]] = {
-    "sqlite3": _sqlite3_status,
-    "psycopg2": _psycopg2_status,
-    "pymysql": _pymysql_status,
-}
+    Raises:
+        TypeError: If there is no such argument.
+    """
+    if connection_class is None:
+        return {}
+    if argument is None:
+        raise TypeError(f"connection_class: {module.__name__}.connect takes no class of connections")
+    return {argument: class_of(connection_class)}

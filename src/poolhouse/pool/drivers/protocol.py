@@ -1,45 +1,82 @@
 """What the pool needs to know of a database driver.
 
-A driver is any object with the methods of `Driver` (for threads) or `AsyncDriver` (for asyncio). It has no state
-of its own that the pool relies on: connections come in as arguments.
+A driver is any object with the methods of `Driver` (for threads) or `AsyncDriver` (for asyncio); what it may have
+beside them is named by `Traits`. A driver keeps no state of a connection that the pool relies on: connections are
+arguments.
 
-Who calls what: all methods but `abort` only for a connection that nobody else uses at the time. `abort` is called
-by another thread, while a call on the connection is stuck.
-
-A driver may have one attribute more: `is_thread_bound`, true of a library whose connections only that thread may
-use that made them. In null pools its clients then connect by themselves.
+All methods but `abort` are called only for a connection that nobody else uses at the time. `abort` is called by
+another thread, while a call on the connection is stuck.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeAlias
 
-from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, IN_ERROR, IN_TRANSACTION, UNTOLD
+from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, IN_ERROR, IN_TRANSACTION, UNSETTLED, UNTOLD
 
-__all__ = ["ACTIVE", "BROKEN", "IDLE", "IN_ERROR", "IN_TRANSACTION", "UNTOLD", "AsyncDriver", "Conn", "Driver"]
+__all__ = [
+    "ACTIVE",
+    "BROKEN",
+    "IDLE",
+    "IN_ERROR",
+    "IN_TRANSACTION",
+    "UNSETTLED",
+    "UNTOLD",
+    "AsyncDriver",
+    "Conn",
+    "Driver",
+    "Traits",
+    "lacks",
+]
 
 #: A connection: whatever the driver's `connect` returns.
 Conn: TypeAlias = Any
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """The attributes that a driver may have, with what the pool assumes of a driver without them.
+
+    Attributes:
+        error_base: The base of the pool's own errors beside `poolhouse.errors.PoolError`:
+            ``psycopg.OperationalError`` makes ``except psycopg.OperationalError`` catch a `PoolTimeout`.
+        marks_connections: Whether the pool sets ``conn._pool`` to itself while the connection is checked out, as
+            psycopg expects.
+        has_pgconn: Whether ``conn.pgconn.transaction_status or conn._tpc or conn._pipeline`` is false exactly
+            where `status` says ``IDLE``. The pool then reads that by itself, without a call.
+        is_thread_bound: Whether only the thread that made a connection may use it. In a null pool, the clients
+            then connect in their own threads; another pool cannot serve such connections.
+        connection_class: The class of the connections, if the driver knows it.
+        let_close_return: Called once, before the first `connect`, if the pool's `close_returns` is true: from then
+            on, ``conn.close()`` gives a connection that is checked out back to its pool.
+    """
+
+    error_base: type[Exception] | None = None
+    marks_connections: bool = False
+    has_pgconn: bool = False
+    is_thread_bound: bool = False
+    connection_class: type[Any] | None = None
+    let_close_return: Callable[[], object] | None = None
+
+    @classmethod
+    def of(cls, driver: object) -> "Traits":
+        """A driver's traits, as they are now."""
+        names = [field.name for field in fields(cls) if hasattr(driver, field.name)]
+        return cls(**{name: getattr(driver, name) for name in names})
+
+
 class _Common(Protocol):
-    """What drivers for threads and for asyncio have in common. Nothing of this may block."""
-
-    #: The base of the pool's own errors beside `poolhouse.errors.PoolError`: ``psycopg.OperationalError`` makes
-    #: ``except psycopg.OperationalError`` catch a `PoolTimeout`. ``None`` for no further base.
-    @property
-    def error_base(self) -> type[Exception] | None: ...
-
-    #: Whether the pool sets ``conn._pool`` to itself while the connection is checked out, as psycopg expects.
-    @property
-    def marks_connections(self) -> bool: ...
+    """What drivers for threads and for asyncio have in common. None of these methods may block."""
 
     def status(self, conn: Conn) -> int:
         """The connection's state without asking the server.
 
         Returns:
-            ``IDLE`` (0), ``IN_TRANSACTION``, ``IN_ERROR`` (a transaction that can only be rolled back),
-            ``ACTIVE`` (a command is under way), ``BROKEN`` (closed, or in an unknown state), or always ``UNTOLD``
-            if the driver cannot tell.
+            ``IDLE`` (0) only if that is certain: no transaction is open or begun by half, no work is under way or
+            queued, no rows are unread, the connection is in no special mode. Else ``IN_TRANSACTION``; ``IN_ERROR``
+            (a transaction that can only be rolled back); ``ACTIVE`` (a command is under way, or rows are unread);
+            ``BROKEN`` (closed, or in an unknown state); ``UNSETTLED`` if only a rollback will tell; ``UNTOLD``
+            always, if the driver never can tell.
         """
         ...
 
@@ -66,15 +103,24 @@ class Driver(_Common, Protocol):
         ...
 
     def commit(self, conn: Conn) -> None:
-        """End the transaction: what `connection()` does at its end without an exception."""
+        """End the transaction, as `connection()` does at its end without an exception.
+
+        Raises if the transaction cannot be ended: the client is then told.
+        """
         ...
 
     def rollback(self, conn: Conn) -> None:
-        """Undo the transaction: what `connection()` does at its end with an exception."""
+        """Undo the transaction, as `connection()` does at its end with an exception; raises if it cannot.
+
+        Waits for work that is queued, and undoes that too.
+        """
         ...
 
     def probe(self, conn: Conn) -> None:
-        """One round trip to the server, leaving no transaction open; raises if the connection is dead."""
+        """One round trip to the server; raises if the connection is dead.
+
+        It leaves no transaction open, and changes nothing that an exception in the middle could leave changed.
+        """
         ...
 
     def close(self, conn: Conn) -> None:
@@ -86,21 +132,27 @@ class AsyncDriver(_Common, Protocol):
     """A driver for asyncio: `Driver` with coroutines."""
 
     async def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
-        """See `Driver.connect`."""
+        """A new connection, as `Driver.connect`."""
         ...
 
     async def commit(self, conn: Conn) -> None:
-        """See `Driver.commit`."""
+        """End the transaction, as `Driver.commit`."""
         ...
 
     async def rollback(self, conn: Conn) -> None:
-        """See `Driver.rollback`."""
+        """Undo the transaction, as `Driver.rollback`."""
         ...
 
     async def probe(self, conn: Conn) -> None:
-        """See `Driver.probe`."""
+        """One round trip, as `Driver.probe`."""
         ...
 
     async def close(self, conn: Conn) -> None:
-        """See `Driver.close`."""
+        """Close the connection, as `Driver.close`."""
         ...
+
+
+def lacks(driver: object) -> str | None:
+    """The first method of `Driver` that an object does not have; ``None`` if it has them all."""
+    methods = (name for protocol in (Driver, _Common) for name in vars(protocol) if not name.startswith("_"))
+    return next((name for name in methods if not hasattr(driver, name)), None)

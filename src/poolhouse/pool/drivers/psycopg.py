@@ -1,18 +1,23 @@
 """psycopg 3, for threads and for asyncio."""
 
+import asyncio
 from collections.abc import Mapping
 from math import ceil
-from operator import attrgetter
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import Any, ClassVar, Self
 
 import psycopg
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus
 
 from poolhouse.pool.drivers import class_of
-from poolhouse.pool.drivers.protocol import Conn
+from poolhouse.pool.drivers.protocol import ACTIVE, IDLE, IN_TRANSACTION, Conn
 from poolhouse.pool.drivers.sockets import cut
+from poolhouse.pool.options import RETURN_LIMIT
 
-#: libpq's own numbers are the pool's. An attrgetter costs half of what a function would, on the fastest path.
-_status = attrgetter("pgconn.transaction_status")
+#: What to say of a connection that is busy with what will not end: psycopg itself would wait for ever.
+_UNDER_WAY = "a command is still under way on this connection, or a copy() or stream() was left before its end"
 
 _ASKS_NO_POOL = tuple(map(int, psycopg.__version__.split(".")[:2])) < (3, 3)
 
@@ -22,14 +27,23 @@ class _Psycopg:
 
     error_base: ClassVar[type[Exception] | None] = psycopg.OperationalError
     marks_connections: ClassVar[bool] = True
-    #: `status` only reads ``conn.pgconn.transaction_status``, which the pool does by itself where that is faster.
     has_pgconn: ClassVar[bool] = True
-    status = staticmethod(_status)
 
     def __init__(self, connection_class: type[Any]) -> None:
         """A driver that makes connections by ``connection_class.connect(conninfo, **kwargs)``."""
         self.connection_class = connection_class
         self._connect = connection_class.connect
+
+    def status(self, conn: Conn) -> int:
+        """What libpq says, whose numbers are the pool's; and psycopg, of what libpq calls idle.
+
+        A two-phase transaction that is prepared is the session's no more, but psycopg refuses all others until it
+        is ended: so it counts as an open one. A pipeline is a mode in which answers arrive later.
+        """
+        status = int(conn.pgconn.transaction_status)
+        if status != IDLE or not (conn._tpc or conn._pipeline):
+            return status
+        return IN_TRANSACTION if conn._tpc else ACTIVE
 
     def let_close_return(self) -> None:
         """Let ``conn.close()`` give a connection back to the pool that it is checked out of.
@@ -42,11 +56,11 @@ class _Psycopg:
             self._connect = self.connection_class.connect
 
     def fileno(self, conn: Conn) -> int | None:
-        """See `Driver.fileno`."""
+        """The descriptor of libpq's socket."""
         return None if conn.closed else conn.fileno()
 
     def abort(self, conn: Conn) -> None:
-        """See `Driver.abort`."""
+        """Shut libpq's socket down."""
         try:
             descriptor = conn.fileno()
         except Exception:  # Closed already, in one of several ways.
@@ -57,66 +71,141 @@ class _Psycopg:
 class PsycopgDriver(_Psycopg):
     """`psycopg.Connection` and its subclasses."""
 
+    @classmethod
+    def of(cls, module: ModuleType, connection_class: type[Any] | None) -> Self:
+        """The driver of a pool that was given `connection_class`."""
+        return cls(_with_connect(connection_class) or module.Connection)
+
     def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
-        """See `Driver.connect`."""
-        return self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout))
+        """``connection_class.connect(conninfo, **kwargs)``."""
+        return _completed(self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout)))
 
     def commit(self, conn: Conn) -> None:
-        """See `Driver.commit`."""
+        """``conn.commit()``; what is under way is waited for, but not for ever.
+
+        Raises:
+            psycopg.OperationalError: If it does not end. The connection is then of no more use.
+        """
+        self._wait_for(conn)
         conn.commit()
 
     def rollback(self, conn: Conn) -> None:
-        """See `Driver.rollback`."""
+        """``conn.rollback()``, as `commit`."""
+        self._wait_for(conn)
         conn.rollback()
+
+    @staticmethod
+    def _wait_for(conn: Conn) -> None:
+        if conn.pgconn.transaction_status == ACTIVE:
+            if not conn.lock.acquire(timeout=RETURN_LIMIT):
+                raise psycopg.OperationalError(_UNDER_WAY)
+            conn.lock.release()
 
     def probe(self, conn: Conn) -> None:
         """An empty query: the server answers it without planning or logging a statement."""
-        if conn.autocommit:
-            conn.execute("")
+        if isinstance(conn, psycopg.Connection):
+            asked(conn, b"")
             return
-        # One round trip instead of three: no BEGIN before, no ROLLBACK after.
-        conn.autocommit = True
-        try:
-            conn.execute("")
-        finally:
-            if not conn.closed:
-                conn.autocommit = False
+        conn.execute("")
+        if self.status(conn) != IDLE:
+            conn.rollback()
 
     def close(self, conn: Conn) -> None:
-        """See `Driver.close`."""
+        """``conn.close()``."""
         conn.close()
 
 
 class AsyncPsycopgDriver(_Psycopg):
     """`psycopg.AsyncConnection` and its subclasses."""
 
+    @classmethod
+    def of(cls, module: ModuleType, connection_class: type[Any] | None) -> Self:
+        """The driver of a pool that was given `connection_class`."""
+        return cls(_with_connect(connection_class) or module.AsyncConnection)
+
     async def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
-        """See `Driver.connect`."""
-        return await self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout))
+        """``connection_class.connect(conninfo, **kwargs)``."""
+        return _completed(await self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout)))
 
     async def commit(self, conn: Conn) -> None:
-        """See `Driver.commit`."""
+        """``conn.commit()``; what is under way is waited for, as in `PsycopgDriver.commit`."""
+        await self._wait_for(conn)
         await conn.commit()
 
     async def rollback(self, conn: Conn) -> None:
-        """See `Driver.rollback`."""
+        """``conn.rollback()``, as `commit`."""
+        await self._wait_for(conn)
         await conn.rollback()
 
+    @staticmethod
+    async def _wait_for(conn: Conn) -> None:
+        if conn.pgconn.transaction_status == ACTIVE:
+            try:
+                async with asyncio.timeout(RETURN_LIMIT):
+                    await conn.lock.acquire()
+            except TimeoutError:
+                raise psycopg.OperationalError(_UNDER_WAY) from None
+            conn.lock.release()
+
     async def probe(self, conn: Conn) -> None:
-        """See `PsycopgDriver.probe`."""
-        if conn.autocommit:
-            await conn.execute("")
+        """An empty query, as `PsycopgDriver.probe`."""
+        if isinstance(conn, psycopg.AsyncConnection):
+            await asked_async(conn, b"")
             return
-        await conn.set_autocommit(True)
-        try:
-            await conn.execute("")
-        finally:
-            if not conn.closed:
-                await conn.set_autocommit(False)
+        await conn.execute("")
+        if self.status(conn) != IDLE:
+            await conn.rollback()
 
     async def close(self, conn: Conn) -> None:
-        """See `Driver.close`."""
+        """``conn.close()``."""
         await conn.close()
+
+
+def asked(conn: "psycopg.Connection[Any]", query: bytes) -> list[Any]:
+    """Ask the server outside of a transaction, whether or not the connection is in autocommit mode.
+
+    One round trip: no BEGIN before, no ROLLBACK after. Nothing is switched that would have to be switched back,
+    and an exception in the middle leaves a connection whose status says that a command is under way.
+
+    Returns:
+        libpq's results.
+    """
+    with conn.lock:
+        results = conn.wait(_asking(conn.pgconn, query))
+    return _checked(conn, results)
+
+
+async def asked_async(conn: "psycopg.AsyncConnection[Any]", query: bytes) -> list[Any]:
+    """Ask the server, as `asked`."""
+    async with conn.lock:
+        results = await conn.wait(_asking(conn.pgconn, query))
+    return _checked(conn, results)
+
+
+def _asking(pgconn: Any, query: bytes) -> Any:
+    pgconn.send_query(query)
+    return (yield from execute(pgconn))
+
+
+def _checked(conn: Any, results: list[Any]) -> list[Any]:
+    for result in results:
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(result, encoding=conn.info.encoding)
+    return results
+
+
+def _with_connect(connection_class: type[Any] | None) -> type[Any] | None:
+    if connection_class is not None and not hasattr(class_of(connection_class), "connect"):
+        raise TypeError(f"connection_class must have a method connect(), and {connection_class!r} has none")
+    return connection_class
+
+
+def _completed(conn: Conn) -> Conn:
+    """A new connection; one of a class that is not psycopg's gets what `status` reads."""
+    for name in ("_tpc", "_pipeline"):
+        if not hasattr(conn, name):
+            setattr(conn, name, None)
+    return conn
 
 
 def _returning(connection_class: type[Any]) -> type[Any]:

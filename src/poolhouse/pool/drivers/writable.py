@@ -3,38 +3,23 @@
 from typing import Any
 
 from psycopg.errors import ReadOnlySqlTransaction
-from psycopg.rows import tuple_row
+
+from poolhouse.pool.drivers.psycopg import asked, asked_async
 
 #: True on a standby, and where default_transaction_read_only is set.
-_QUERY = "select current_setting('transaction_read_only')"
+_QUERY = b"select current_setting('transaction_read_only')"
 
 
 def check_writable(conn: Any) -> None:
-    """See `ConnectionPool.check_writable`."""
-    was_autocommit = conn.autocommit
-    # One round trip instead of three: no BEGIN before, no ROLLBACK after.
-    conn.autocommit = True
-    try:
-        row = conn.cursor(row_factory=tuple_row).execute(_QUERY).fetchone()
-    finally:
-        if not conn.closed:
-            conn.autocommit = was_autocommit
-    _demand_off(row)
+    """Raise if the server takes no writes: `ConnectionPool.check_writable`."""
+    _demand_off(asked(conn, _QUERY))
 
 
 async def check_writable_async(conn: Any) -> None:
-    """See `ConnectionPool.check_writable`."""
-    was_autocommit = conn.autocommit
-    await conn.set_autocommit(True)
-    try:
-        cursor = await conn.cursor(row_factory=tuple_row).execute(_QUERY)
-        row = await cursor.fetchone()
-    finally:
-        if not conn.closed:
-            await conn.set_autocommit(was_autocommit)
-    _demand_off(row)
+    """Raise if the server takes no writes: `AsyncConnectionPool.check_writable`."""
+    _demand_off(await asked_async(conn, _QUERY))
 
 
-def _demand_off(row: tuple[str] | None) -> None:
-    if row != ("off",):
+def _demand_off(results: list[Any]) -> None:
+    if results[0].get_value(0, 0) != b"off":
         raise ReadOnlySqlTransaction("the server takes no writes")

@@ -1,0 +1,42 @@
+"""psycopg2, for threads."""
+
+from typing import ClassVar
+
+from psycopg2.extensions import STATUS_READY
+
+from poolhouse.pool.drivers.dbapi import DbapiDriver
+from poolhouse.pool.drivers.protocol import BROKEN, IDLE, IN_TRANSACTION, Conn
+
+
+class Psycopg2Driver(DbapiDriver):
+    """Connections of ``psycopg2.connect``."""
+
+    class_argument: ClassVar[str | None] = "connection_factory"
+
+    def status(self, conn: Conn) -> int:
+        """What libpq says, and what psycopg2 believes: both must be idle.
+
+        psycopg2 believes that a transaction is open after a ``COMMIT`` that was executed as a statement, and would
+        begin none for the next client; and that one is prepared (`tpc_prepare`) until it is ended.
+        """
+        if conn.closed:
+            return BROKEN
+        # libpq's numbers are the pool's; 4, unknown, for a connection that is closed.
+        status = int(conn.info.transaction_status)
+        return status if status != IDLE or conn.status == STATUS_READY else IN_TRANSACTION
+
+    def commit(self, conn: Conn) -> None:
+        """``conn.commit()``; psycopg2 does not know of a transaction that ``BEGIN`` began in autocommit mode."""
+        conn.commit()
+        self._end_by_hand(conn, "COMMIT")
+
+    def rollback(self, conn: Conn) -> None:
+        """``conn.rollback()``, as `commit`."""
+        conn.rollback()
+        self._end_by_hand(conn, "ROLLBACK")
+
+    @staticmethod
+    def _end_by_hand(conn: Conn, command: str) -> None:
+        if conn.autocommit and int(conn.info.transaction_status) != IDLE:
+            with conn.cursor() as cursor:
+                cursor.execute(command)

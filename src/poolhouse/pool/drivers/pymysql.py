@@ -1,0 +1,97 @@
+"""PyMySQL, for threads.
+
+MySQL tells with most answers whether a transaction is open. PyMySQL keeps that only of answers without rows, and
+errors do not tell. So after a plain ``SELECT`` with autocommit off, and after an error, the pool has to roll back.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymysql.constants import SERVER_STATUS
+from pymysql.err import OperationalError
+
+from poolhouse.pool.drivers.dbapi import DbapiDriver
+from poolhouse.pool.drivers.protocol import ACTIVE, BROKEN, IDLE, IN_TRANSACTION, UNSETTLED, Conn
+
+_AUTOCOMMIT = SERVER_STATUS.SERVER_STATUS_AUTOCOMMIT
+_IN_TRANS = SERVER_STATUS.SERVER_STATUS_IN_TRANS
+
+
+class _Untouched:
+    """Stands as ``conn._result`` while nothing has been sent since the pool last ended a transaction.
+
+    PyMySQL replaces it in the first step of the next command. It has what PyMySQL reads of a result.
+    """
+
+    unbuffered_active = False
+    has_next = False
+    insert_id = 0
+
+
+_UNTOUCHED = _Untouched()
+
+
+class PymysqlDriver(DbapiDriver):
+    """Connections of ``pymysql.connect``."""
+
+    def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
+        """``pymysql.connect(**kwargs)``."""
+        conn = super().connect(conninfo, kwargs, timeout)
+        if not kwargs.get("init_command"):
+            conn._result = _UNTOUCHED
+        return conn
+
+    def status(self, conn: Conn) -> int:
+        """What the last answer says, where that is enough."""
+        if not conn.open:
+            return BROKEN
+        result = conn._result
+        if result is _UNTOUCHED:
+            return IDLE
+        if result is None:
+            # After an error, after a commit of the client's own, or in the middle of an answer.
+            return ACTIVE if self._is_unanswered(conn) else UNSETTLED
+        if result.unbuffered_active:
+            return ACTIVE
+        if conn.server_status & _IN_TRANS:
+            return IN_TRANSACTION
+        if result.has_next or (result.server_status is None and not conn.server_status & _AUTOCOMMIT):
+            return UNSETTLED
+        return IDLE
+
+    def commit(self, conn: Conn) -> None:
+        """``conn.commit()``, which reads first what was left unread.
+
+        Raises:
+            OperationalError: If nothing of an answer has arrived: it would be taken for that to the commit.
+        """
+        if self._is_unanswered(conn):
+            raise OperationalError("the last command has not been answered")
+        conn.commit()
+        conn._result = _UNTOUCHED
+
+    def rollback(self, conn: Conn) -> None:
+        """``conn.rollback()``, unless an answer would have to be read first: there may be any number of rows.
+
+        Raises:
+            OperationalError: If there is such an answer. The connection is then of no more use.
+        """
+        if self.status(conn) == ACTIVE:
+            raise OperationalError("the answer to the last command was not read")
+        conn.rollback()
+        conn._result = _UNTOUCHED
+
+    def probe(self, conn: Conn) -> None:
+        """A ping: one round trip, and no transaction."""
+        was_untouched = conn._result is _UNTOUCHED
+        conn.ping(reconnect=False)
+        if was_untouched:
+            conn._result = _UNTOUCHED
+
+    @staticmethod
+    def _is_unanswered(conn: Conn) -> bool:
+        """Whether a command was sent, and an exception struck before PyMySQL read anything of the answer.
+
+        1 is the number of the next packet only then.
+        """
+        return conn._result is None and conn._next_seq_id == 1
