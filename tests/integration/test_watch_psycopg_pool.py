@@ -172,6 +172,98 @@ def test_a_child_watches_the_pool_that_it_opens(watcher: Watcher, session: Sessi
     watcher.wait_for(has(processes=1, checkouts=5, connections=0))
 
 
+SYNC_CHILD = """
+    ends = os.pipe()
+    child = os.fork()
+    if not child:
+        orders.open(wait=True)
+        use(orders, 5)
+        poolhouse.flush(5)
+        os.read(ends[0], 1)
+        orders.close()
+        poolhouse.flush(5, goodbye=True)
+        os._exit(0)
+"""
+
+
+def test_a_pool_that_was_watched_before_a_fork_is_reported_by_the_child_that_uses_it(
+    watcher: Watcher, session: Session
+) -> None:
+    """Django's pool under a server that loads the application before it forks."""
+    session.do(SETUP)
+    session.do("orders = ConnectionPool(conninfo, min_size=1, open=False); poolhouse.watch(orders)")
+    session.do(SYNC_CHILD)
+    watcher.wait_for(has(processes=2, pools=2, checkouts=5, connections=1))
+    session.do("os.write(ends[1], b'.'); os.waitpid(child, 0)")
+    watcher.wait_for(has(processes=1, checkouts=5, connections=0))
+    session.do("orders.open(wait=True); use(orders, 2)")
+    watcher.wait_for(has(processes=1, checkouts=7, connections=1))
+    session.do("orders.close()")
+
+
+def test_a_child_that_uses_no_pool_is_no_process_and_a_grandchild_that_does_is_one(
+    watcher: Watcher, session: Session
+) -> None:
+    session.do(SETUP)
+    session.do("orders = ConnectionPool(conninfo, min_size=1, open=False); poolhouse.watch(orders)")
+    session.do(
+        """
+        ends = os.pipe()
+        child = os.fork()
+        if not child:
+            grandchild = os.fork()
+            if not grandchild:
+                orders.open(wait=True)
+                use(orders, 3)
+                poolhouse.flush(5)
+                os.read(ends[0], 1)
+                orders.close()
+                poolhouse.flush(5, goodbye=True)
+                os._exit(0)
+            os.waitpid(grandchild, 0)
+            os._exit(0)
+        """
+    )
+    watcher.wait_for(has(processes=2, pools=2, checkouts=3, connections=1))
+    session.do("os.write(ends[1], b'.'); os.waitpid(child, 0)")
+    watcher.wait_for(has(processes=1, checkouts=3, connections=0))
+
+
+def test_a_pool_of_asyncio_that_was_watched_before_a_fork_is_reported_by_the_child(
+    watcher: Watcher, session: Session
+) -> None:
+    session.do("import os")
+    session.do(ASYNC_SETUP)
+    session.do(
+        """
+        async def make(conninfo):
+            return AsyncConnectionPool(conninfo, min_size=1, open=False)
+
+        async def work(orders):
+            await orders.open(wait=True)
+            for _ in range(4):
+                async with orders.connection() as conn:
+                    await conn.execute("SELECT 1")
+            poolhouse.flush(5)
+            os.read(ends[0], 1)
+            await orders.close()
+
+        orders = loop.run_until_complete(make(conninfo))
+        loop.close()
+        poolhouse.watch(orders)
+        ends = os.pipe()
+        child = os.fork()
+        if not child:
+            asyncio.run(work(orders))
+            poolhouse.flush(5, goodbye=True)
+            os._exit(0)
+        """
+    )
+    watcher.wait_for(has(processes=2, pools=2, checkouts=4, connections=1))
+    session.do("os.write(ends[1], b'.'); os.waitpid(child, 0)")
+    watcher.wait_for(has(processes=1, checkouts=4, connections=0))
+
+
 def test_nothing_of_ours_imports_psycopg_pool(session: Session) -> None:
     session.do(
         """

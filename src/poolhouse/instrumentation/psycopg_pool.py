@@ -9,6 +9,8 @@ That says less than a pool of ours knows, and what it does not say is told as un
 - Its counters belong to the application, which may set them to zero by ``pop_stats()``. We never do, and go on
   from what we had. What was counted between our last look and a pop is lost to us.
 
+Nothing of the pool is replaced, except in the child of a fork: there two methods, until one of them is called.
+
 psycopg_pool is not imported: anything that has its ``get_stats()`` will do.
 """
 
@@ -35,6 +37,9 @@ COUNTERS = (
     "returns_bad",
 )
 
+#: The methods of a pool by which it is used for the first time; `connection` calls the second.
+USES = ("open", "getconn")
+
 #: The pools that are watched.
 _sources: "MutableMapping[Any, StatsSource]" = weakref.WeakKeyDictionary()
 
@@ -43,8 +48,9 @@ def watch(pool: Any) -> None:
     """Report a pool of psycopg_pool, of threads or of asyncio, until it is closed or collected.
 
     It is reported where ``poolhouse.report_to()`` or the environment variable ``POOLHOUSE_REPORT`` says, else to
-    port 25827 of this machine. A pool that is watched already goes on as it is. In a forked child, call it again
-    for each pool that the child opens. A pool of poolhouse, which needs no watching, is reported as it always is.
+    port 25827 of this machine. A pool that is watched already stays as it is. A forked child reports the pool from
+    its own first use on: `open`, or `getconn` and `connection`. A pool of poolhouse, which needs no watching, is
+    reported as it always is.
 
     Args:
         pool: What has ``get_stats()``, open already or not. It is not kept alive.
@@ -66,6 +72,7 @@ def watch(pool: Any) -> None:
     if source is None:
         made = StatsSource(pool, reporter.stream(reporter.default_destination()))
         source = _sources.setdefault(pool, made)
+    source.stream.expect(source)
     source.stream.add(source)
 
 
@@ -151,15 +158,47 @@ class StatsSource:
         return self._last
 
     def after_fork(self) -> None:
-        """What the pool has counted belongs to the parent."""
+        """What the pool has counted belongs to the parent; it is reported once this process uses it."""
         pool = self._pool()
         self._was_open = False
-        self._sums.skip({} if pool is None else _counters(pool.get_stats()))
         self._last = self._last._replace(gauges=Gauges(), counters=Counters(*[None] * len(Counters._fields)))
+        if pool is None:
+            self._sums.skip({})
+            return
+        for name in USES:
+            FirstUse(self, name).replace(pool)
+        self._sums.skip(_counters(pool.get_stats()))
 
     def __repr__(self) -> str:
         """For the log."""
         return f"<{self._kind} {self._name!r}, watched>"
+
+
+class FirstUse:
+    """A method of a pool that this process has not used yet: its first call has the pool reported.
+
+    In the child of a fork nothing else tells that a pool is used. The pool has its own method again before that is
+    called.
+    """
+
+    def __init__(self, source: StatsSource, name: str) -> None:
+        self._source = source
+        self._name = name
+
+    def replace(self, pool: Any) -> None:
+        """Stand for the method, unless the application has replaced it itself."""
+        attributes = getattr(pool, "__dict__", {})
+        if callable(getattr(pool, self._name, None)) and self._name not in attributes:
+            attributes[self._name] = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Have the pool reported, and do what was asked."""
+        pool = self._source._pool()
+        for name in USES:
+            if type(vars(pool).get(name)) is FirstUse:
+                del vars(pool)[name]
+        self._source.stream.add(self._source)
+        return getattr(pool, self._name)(*args, **kwargs)
 
 
 def _counters(stats: Mapping[str, int]) -> dict[str, int]:

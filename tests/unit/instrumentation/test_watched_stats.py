@@ -59,6 +59,9 @@ class Stream:
     def add(self, source: Any) -> None:
         self.sources.append(source)
 
+    def expect(self, source: Any) -> None:
+        """It is there when it is added."""
+
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
@@ -157,6 +160,52 @@ def test_in_a_child_the_parents_counts_are_not_told_again() -> None:
     pool.stats |= {"requests_num": 13, "connections_num": 3, "pool_size": 1}
     counters = source.read(1).counters
     assert (counters.checkouts, counters.connects, counters.disconnects) == (3, 1, 0)
+
+
+class Opened(ConnectionPool):
+    """With the methods by which psycopg_pool's pools are used."""
+
+    def open(self, wait: bool = False) -> str:
+        return f"open {wait}"
+
+    def getconn(self) -> str:
+        return "a connection"
+
+
+@pytest.mark.parametrize("use", [lambda pool: pool.open(wait=True), lambda pool: pool.getconn()])
+def test_the_first_use_in_a_child_has_the_pool_reported_and_its_methods_are_its_own_again(
+    use: Any, stream: Stream
+) -> None:
+    pool = Opened()
+    watch(pool)
+    (source,) = stream.sources
+    del stream.sources[:]
+    before = dict(vars(pool))
+    source.after_fork()
+    assert stream.sources == []
+    assert use(pool) in ("open True", "a connection")
+    assert stream.sources == [source]
+    assert vars(pool) == before
+    assert use(pool) in ("open True", "a connection")
+    assert stream.sources == [source]
+
+
+def test_a_method_that_the_application_has_replaced_stays_its_own(stream: Stream) -> None:
+    pool = Opened()
+    pool.getconn = lambda: "the application's"  # type: ignore[method-assign]
+    watch(pool)
+    (source,) = stream.sources
+    source.after_fork()
+    assert pool.getconn() == "the application's"
+
+
+def test_a_pool_that_waits_for_its_first_use_in_a_child_is_kept_alive_by_nobody(stream: Stream) -> None:
+    pool = Opened()
+    watch(pool)
+    stream.sources[0].after_fork()
+    reference = weakref.ref(pool)
+    del pool
+    assert reference() is None
 
 
 def test_watching_twice_is_watching_once(stream: Stream) -> None:
