@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 import poolhouse
 from poolhouse.doctor.address import destination_of
-from support.connmond import Connmond
+from support.connmond import Connmond, Watcher, program
 from support.receiver import Receiver
 from support.waiting import wait_until
 
@@ -69,6 +69,16 @@ def test_a_report_that_arrives_is_seen() -> None:
     assert findings["name"] == "ok 127.0.0.1 is 127.0.0.1"
     version = daemon.announcement.splitlines()[0]
     assert findings["report"] == f"ok seen: {version} at 127.0.0.1:{daemon.consoles} shows it"
+
+
+def test_the_doctor_leaves_no_row_behind() -> None:
+    with Connmond() as daemon, Watcher(daemon.consoles) as watcher:
+        status, _, _ = examine(f"collectd://127.0.0.1:{daemon.reports}/", "--consoles", str(daemon.consoles))
+        assert status == 0
+        shown = [found for snapshot in watcher.snapshots if (found := program(snapshot, "poolhouse-doctor"))]
+        # A row without processes is shown for five intervals.
+        assert {row.interval for row in shown} <= {0.2}
+        watcher.wait_for(lambda snapshot: program(snapshot, "poolhouse-doctor") is None)
 
 
 def test_the_environment_s_destination_is_examined_where_no_url_is_given() -> None:

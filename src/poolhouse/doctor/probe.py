@@ -20,8 +20,9 @@ from poolhouse.wire.report import Report, Sums, encode_report
 
 #: The program that the report is of: it is seen beside the application's, and never in its sums.
 PROGRAM = "poolhouse-doctor"
-#: Seconds between two reports, and for which a refusal is waited for.
-INTERVAL = 1.0
+#: Seconds between two reports: so short that the row is gone a second after the goodbye, which is five intervals.
+INTERVAL = 0.2
+#: Seconds to wait for a refusal.
 REFUSAL_TIME = 0.5
 #: Seconds after which a console port that has not said anything is taken to be silent.
 SILENCE = 3.0
