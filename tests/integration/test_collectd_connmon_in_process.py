@@ -6,10 +6,14 @@ import pytest
 
 from interop.helo_peer import HeloPeer, shown
 from poolhouse.clock import SystemClock
+from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.connmon import ConnmonPlugin
+from poolhouse.collectd_plugin.log import Log
+from poolhouse.collectd_plugin.monitors import LOOKUP_PERIOD, Monitors
 from poolhouse.collectd_plugin.server import ServerPlugin
 from poolhouse.feed.protocol.datagrams import HELO
 from poolhouse.meter.reading import Gauges
+from poolhouse.testing.clock import VirtualClock
 from support.collectd import Namespace, free_port, send, udp_socket
 from support.crafted import CraftedProcess
 from support.fake_collectd import FakeCollectd, FakeValues, block
@@ -53,6 +57,22 @@ def reporting_server(*processes):
         yield plugin
     finally:
         plugin.stop()
+
+
+def test_each_lookup_of_a_monitors_name_gives_it_a_fresh_socket():
+    """Behind a service address the flow of an old socket leads to a console that is gone."""
+    clock = VirtualClock()
+    with udp_socket() as console:
+        address = Address("127.0.0.1", console.getsockname()[1])
+        monitors = Monitors([address], Log(FakeCollectd(), "connmon", clock), clock)
+        ports = []
+        for _ in range(4):
+            monitors.send(b"a value")
+            ports.append(console.recvfrom(100)[1][1])
+            clock.advance(LOOKUP_PERIOD / 2)
+            monitors.look_up()
+        monitors.close()
+    assert (ports[0] == ports[1], ports[1] == ports[2], ports[2] == ports[3]) == (True, False, True)
 
 
 def test_monitor_pushes_every_value_in_the_form_of_the_earlier_console():

@@ -29,7 +29,9 @@ class Monitors:
         self._clock = clock
         self._endpoints: dict[Address, Endpoint] = {}
         self._failures: dict[Address, str] = {}
-        self._sockets = {family: udp_socket(family) for family in (socket.AF_INET, socket.AF_INET6)}
+        self._sockets = _new_sockets()
+        #: Those before: another thread may be sending from one.
+        self._retired: dict[int, socket.socket] = {}
         self._looked_up = -LOOKUP_PERIOD
         self.look_up()
 
@@ -39,6 +41,7 @@ class Monitors:
         is_due = now - self._looked_up >= LOOKUP_PERIOD
         if is_due:
             self._looked_up = now
+            self._renew_sockets()
         for address in self._addresses:
             if is_due or address in self._failures:
                 self._look_up(address)
@@ -52,8 +55,18 @@ class Monitors:
     def close(self) -> None:
         """Send no more."""
         self._endpoints.clear()
-        for sock in self._sockets.values():
+        for sock in (*self._sockets.values(), *self._retired.values()):
             sock.close()
+
+    def _renew_sockets(self) -> None:
+        """Send from new sockets: behind a service address an old one's flow leads to where it led at first."""
+        try:
+            new = _new_sockets()
+        except OSError:
+            return  # No descriptor is free: those that there are still send.
+        for sock in self._retired.values():
+            sock.close()
+        self._retired, self._sockets = self._sockets, new
 
     def _look_up(self, address: Address) -> None:
         try:
@@ -67,3 +80,7 @@ class Monitors:
             # The earlier console listens on IPv4 only, ours on both.
             endpoints.sort(key=lambda endpoint: endpoint.family != socket.AF_INET)
             self._endpoints[address] = endpoints[0]
+
+
+def _new_sockets() -> dict[int, socket.socket]:
+    return {family: udp_socket(family) for family in (socket.AF_INET, socket.AF_INET6)}
