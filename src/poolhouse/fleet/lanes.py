@@ -63,6 +63,17 @@ class Layout:
             return difference
         return self.pack(max(0, n - o) for n, o in zip(self.unpack(new), self.unpack(old), strict=True))
 
+    def rise_with_resets(self, new: int, old: int) -> int:
+        """By how much each number rose; one that fell was reset, and has risen from 0.
+
+        >>> Layout(2).unpack(Layout(2).rise_with_resets(7 + (1 << 64), 5 + (3 << 64)))
+        (2, 1)
+        """
+        difference = self.rise_of_all(new, old)
+        if difference is not None:
+            return difference
+        return self.pack(n - o if n >= o else n for n, o in zip(self.unpack(new), self.unpack(old), strict=True))
+
     def rise_of_all(self, new: int, old: int) -> int | None:
         """By how much each number rose; ``None`` if one fell.
 

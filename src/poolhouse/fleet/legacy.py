@@ -23,6 +23,10 @@ class _Order:
         self._sent = -inf
         self._taken_at = -inf
 
+    def is_newer(self, wall_time: float) -> bool:
+        """Whether the sender's clock did not run back since the last datagram that was taken."""
+        return wall_time >= self._sent
+
     def is_next(self, wall_time: float, now: float) -> bool:
         """Whether a datagram of the sender's `wall_time` is to be taken."""
         if 0 < self._sent - wall_time <= LATE_SECONDS and now - self._taken_at < LATE_SECONDS:
@@ -39,12 +43,14 @@ class LegacySums(Counted):
         gauges: The vector of the process's gauges; 0 while it adds nothing.
     """
 
-    __slots__ = ("_counts_order", "_gauges_order", "_is_counted", "gauges")
+    __slots__ = ("_counts_order", "_gauges_order", "_is_counted", "_risen", "gauges")
 
     def __init__(self) -> None:
         super().__init__(0, 0)
         self.gauges = 0
         self._is_counted = False
+        #: The vector of all that was added: it never falls.
+        self._risen = 0
         self._counts_order = _Order()
         self._gauges_order = _Order()
 
@@ -78,14 +84,18 @@ class LegacySums(Counted):
         counts, told = counts_vector(counters)
         if not COUNTS.is_small(counts):
             raise PacketError("a counter beyond 2**48", 0)
+        is_newer = self._counts_order.is_newer(message.wall_time)
         if not self._counts_order.is_next(message.wall_time, now):
             return 0
         if not self._is_counted:
             self._is_counted = True
             self.told = told
             self.counts = counts if is_base else 0
-        rise = self.rise(counts, told)
-        self.note(now, message.interval)
+        # Prometheus's rule for `rate`: a counter that fell was reset, and counts what it shows since. A datagram
+        # dated before the last one may be a late one: of that, a counter that falls adds nothing.
+        rise = self.rise(counts, told, COUNTS.rise_with_resets if is_newer else COUNTS.rise)
+        self._risen += rise
+        self.note(now, message.interval, self._risen)
         self.gauges += ((rise & LANE) - (self.gauges >> CHECKOUTS_SHIFT & LANE)) << CHECKOUTS_SHIFT
         return rise
 

@@ -1,5 +1,6 @@
 """What one pool of one process told last, and what is new in its next reading."""
 
+from collections.abc import Callable
 from struct import Struct
 
 from poolhouse.errors import PacketError
@@ -25,7 +26,7 @@ TIMES_POINTS = 2
 
 
 class Counted:
-    """Counters of one source: a value that falls is a new beginning and adds nothing.
+    """The counters of one source.
 
     Attributes:
         counts: What was told last, as a vector.
@@ -39,22 +40,28 @@ class Counted:
         self.told = told
         self._trail: Trail[int] = ()
 
-    def rise(self, counts: int, told: int) -> int:
-        """Take a newer vector; return by how much its counters rose."""
+    def rise(self, counts: int, told: int, risen: Callable[[int, int], int] = COUNTS.rise) -> int:
+        """Take a newer vector; return by how much its counters rose.
+
+        Args:
+            counts: The vector.
+            told: A bit for each counter that it tells.
+            risen: What becomes of a counter that fell: by default it adds nothing, and counting begins there.
+        """
         if told == self.told:
-            rise = COUNTS.rise(counts, self.counts)
+            rise = risen(counts, self.counts)
         else:
             # What is told for the first time is where counting begins; what is told no longer stays as it was.
             both = lanes_of(told & self.told)
-            rise = COUNTS.rise(counts & both, self.counts & both)
+            rise = risen(counts & both, self.counts & both)
             counts |= self.counts & ~lanes_of(told)
             self.told |= told
         self.counts = counts
         return rise
 
-    def note(self, now: float, interval: float) -> None:
+    def note(self, now: float, interval: float, counts: int) -> None:
         """Keep where the counters stand for `rates`."""
-        self._trail = extended(self._trail, now, self.counts, INTERVAL_SHARE * interval, RATE_POINTS)
+        self._trail = extended(self._trail, now, counts, INTERVAL_SHARE * interval, RATE_POINTS)
 
     def rates(self) -> Rates:
         """Counts a second over the last intervals."""
@@ -130,7 +137,7 @@ class Pool(Counted):
             raw.pools == 1 and max_open is not None and 0 < max_open <= used,
             raw.is_bound,
         )
-        self.note(now, message.interval)
+        self.note(now, message.interval, self.counts)
         self._durations_trail = extended(self._durations_trail, now, durations, TIMES_STEP, TIMES_POINTS)
         self._durations = durations
         self._head = datagram[: len(datagram) - len(durations) + _LENGTHS.size]

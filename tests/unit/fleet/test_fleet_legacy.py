@@ -113,6 +113,31 @@ def test_datagrams_that_come_late_are_left_out(aggregator, process):
     assert aggregator.program().totals.checkouts == 17
 
 
+def test_a_counter_of_an_earlier_client_that_falls_was_reset_and_counts_what_it_shows_since(aggregator, process):
+    """Prometheus's rule for ``rate``."""
+    aggregator.receive(*seed_only(plain(process, aggregator)))
+    process.pool.counters = process.pool.counters._replace(checkouts=5)  # It was 7; connects stay at 6.
+    aggregator.now += 2
+    aggregator.receive(*seed_only(plain(process, aggregator)))
+    assert aggregator.program().totals[:2] == (12, 6)
+    (told,) = aggregator.snapshot("nova").processes
+    assert told.sums.rates.checkouts == 2.5
+    process.pool.count(checkouts=1)
+    aggregator.now += 2
+    aggregator.receive(*seed_only(plain(process, aggregator)))
+    assert aggregator.program().totals.checkouts == 13
+
+
+def test_what_falls_in_a_datagram_dated_long_ago_is_not_new_work(aggregator, process):
+    """It came late, or a clock was set back: which of the two cannot be known."""
+    late = plain(process, aggregator)
+    process.pool.work(5)
+    aggregator.now += 60
+    aggregator.receive(*plain(process, aggregator))
+    aggregator.receive(*late)
+    assert aggregator.program().totals.checkouts == 12
+
+
 @pytest.mark.parametrize("error", [-5.0, -60.0, -86_400.0, 86_400.0])
 def test_an_earlier_clients_clock_that_is_set_does_not_silence_it(aggregator, process, error):
     """Trap 25."""
