@@ -259,12 +259,12 @@ def test_memory_stays_bounded_however_many_processes_come_and_go():
         for datagram in process.report(now, goodbye=rng.random() < 0.3):
             fleet.receive(datagram, now, WALL)
         fleet.expire(now)
-        living = len(fleet._processes) - len(fleet._gone)
+        living = len(fleet._processes) - fleet._gone_count
         assert living <= limits.processes
-        assert len(fleet._gone) <= limits.remembered
+        assert fleet._gone_count <= limits.remembered
         for table in (fleet._programs, fleet._hosts, fleet._host_programs):
             assert len(table.shown) <= table._most
-            assert len(table._remembered) <= limits.remembered
+            assert len(table._remembered) + len(table._heard_once) <= limits.remembered
     snapshot = fleet.snapshot(250.0, WALL)
     assert dict(snapshot.health.over_limit).keys() == {"hosts", "programs", "processes", "remembered"}
     assert len(snapshot.events) == 5

@@ -82,6 +82,10 @@ class Kept(NamedTuple):
     sum_ns: int
     max_ns: int
 
+    def size(self) -> int:
+        """Its bytes, about."""
+        return 200 + len(self.counts) * self.counts.itemsize
+
     def distribution(self) -> Distribution:
         """The same, ready to be summed."""
         after = 1 + BUCKETS - self.first - len(self.counts)

@@ -14,17 +14,21 @@ many processes there are; that of a snapshot depends on programs and hosts, and 
 that is asked for.
 """
 
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
 from poolhouse.defaults import GONE_INTERVALS
 from poolhouse.errors import PacketError
+from poolhouse.fleet.aggregate import Aggregate, RowState
+from poolhouse.fleet.budget import Budget
 from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.events import EventLog
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import clean_name
-from poolhouse.fleet.process import ENDED, LIVING, SILENT, Process, State, bounded
+from poolhouse.fleet.process import ENDED, LIVING, SILENT, UNPROVEN_INTERVAL, Process, ProcessState, Rows, State
 from poolhouse.fleet.sequence import Sequence
-from poolhouse.fleet.snapshot import Health, HostProgram, ProcessRow, Row, Snapshot
-from poolhouse.fleet.sums import Sums
-from poolhouse.fleet.table import Table
+from poolhouse.fleet.snapshot import Event, Health, HostProgram, Row, Snapshot
+from poolhouse.fleet.table import RowTable
 from poolhouse.fleet.vectors import ONE_PROCESS
 from poolhouse.wire.message import LegacyDatagram, ReportDatagram, decode_message, legacy_datagram
 from poolhouse.wire.values import ValueList
@@ -37,10 +41,35 @@ ENDED_MEMORY = 60.0
 #: By how much the birth of a process that returns may seem later than before, in seconds: its clock runs
 #: differently from ours, and its datagrams take their time.
 BIRTH_ERROR = 60.0
+#: Seconds that a process is given for its second report before another may take its place.
+GRACE = 10.0
 
 
 class OverLimit(Exception):
     """A bound was reached; handled within `Fleet.receive`."""
+
+
+class FleetState(NamedTuple):
+    """The sums of the whole fleet at one instant, as immutable values: taken at once, made readable later."""
+
+    wall_time: float
+    fleet: RowState
+    programs: list[RowState]
+    hosts: list[RowState]
+    health: Health
+    events: tuple[Event, ...]
+
+
+class _Host:
+    """What the living processes of a host share."""
+
+    __slots__ = ("programs", "tokens")
+
+    def __init__(self) -> None:
+        #: Under how many programs each process reports, by token.
+        self.tokens: dict[str, int] = {}
+        #: The processes of each program, and the rows that they add to.
+        self.programs: dict[str, tuple[dict[Process, None], Rows]] = {}
 
 
 class Fleet:
@@ -59,20 +88,22 @@ class Fleet:
         self._horizon = now
         #: The newest time of day that was told, for events.
         self._wall_time = 0.0
+        self._budget = Budget(limits.bytes)
         self._processes: dict[tuple[str, str, str], Process] = {}
-        #: Those of them that are not living, the longest gone first.
+        #: Those of them that are not living, the longest gone first: those that were heard of once, and others.
+        self._gone_once: dict[Process, None] = {}
         self._gone: dict[Process, None] = {}
+        #: Those that are living and were heard of once, the first first, and since when.
+        self._unproven: dict[Process, float] = {}
         self._deadlines: Deadlines[Process] = Deadlines()
-        self._sums = Sums(("", ""), now, 1.0)
-        self._programs = Table(limits.programs, limits)
-        self._hosts = Table(limits.hosts, limits)
+        self._sums = Aggregate(("", ""), now, 1.0, self._budget)
+        self._programs = RowTable(limits.programs, limits, self._budget)
+        self._hosts = RowTable(limits.hosts, limits, self._budget)
         # Each has a process, or is remembered: other bounds bound their number.
-        self._host_programs = Table(limits.processes, limits)
-        #: What the living processes of a program on a host share.
-        self._rows_in_use: dict[tuple[str, str], tuple[Sums, Sums, Sums, Sums]] = {}
-        self._members: dict[str, dict[Process, None]] = {}
-        #: Under how many programs each living process of a host reports, by host and token.
-        self._tokens: dict[str, dict[str, int]] = {}
+        self._host_programs = RowTable(limits.processes, limits, self._budget)
+        #: Where there are living processes, by host, and the hosts that have some of a program, by program.
+        self._living: dict[str, _Host] = {}
+        self._hosts_of: dict[str, dict[str, None]] = {}
         self._events = EventLog(limits.events)
         self._received = self._refused = self._expected = self._lost = 0
         self._over: dict[str, int] = {}
@@ -127,9 +158,9 @@ class Fleet:
                 self._deadlines.set(process, gone_at)
             else:
                 self._leave(process, SILENT, now)
-        while len(self._gone) > self._limits.remembered:
+        while self._gone_count > self._limits.remembered:
             self._count_over("remembered")
-            self._forget(next(iter(self._gone)))
+            self._forget_longest_gone()
         for table in (self._programs, self._hosts, self._host_programs):
             table.expire(now)
 
@@ -141,32 +172,56 @@ class Fleet:
             wall_time: The time of day, for people.
             program: Whose processes and pools are told one by one; none if ``None``.
         """
-        self._wall_time = wall_time
-        self.expire(now)
-        processes: list[ProcessRow] = []
-        if program is not None:
-            processes = [process.row(now) for process in self._members.get(program, ())]
-            processes.sort(key=lambda row: (row.host, row.token))
+        state = self.state(now, wall_time)
+        members = () if program is None else self.members(program)
         return Snapshot(
             wall_time,
-            self._sums.row(now),
-            tuple(row.row(now) for _, row in sorted(self._programs.shown.items())),
-            tuple(row.row(now) for _, row in sorted(self._hosts.shown.items())),
+            state.fleet.row(),
+            tuple(row.row() for row in state.programs),
+            tuple(row.row() for row in state.hosts),
+            state.health,
+            state.events,
+            program,
+            tuple(process.row() for some in members for process in self.process_states(some, now)),
+        )
+
+    def state(self, now: float, wall_time: float) -> FleetState:
+        """The sums of the fleet at this instant; some 2 µs a program and a host."""
+        self._wall_time = wall_time
+        self.expire(now)
+        return FleetState(
+            wall_time,
+            self._sums.state(now),
+            [row.state(now) for _, row in sorted(self._programs.shown.items())],
+            [row.state(now) for _, row in sorted(self._hosts.shown.items())],
             self.health(now),
             self._events.events(),
-            program,
-            tuple(processes),
         )
+
+    def members(self, program: str) -> Iterator[list[Process]]:
+        """The program's living processes in order, those of one host at a time, for `process_states`.
+
+        The fleet may change between two hosts.
+        """
+        for host in sorted(self._hosts_of.get(program, ())):
+            found = self._living.get(host)
+            if found is not None and program in found.programs:
+                yield sorted(found.programs[program][0], key=lambda process: process.token)
+
+    def process_states(self, processes: Iterable[Process], now: float) -> list[ProcessState]:
+        """These processes at this instant, if they are living; some 3 µs each, and as much a pool."""
+        return [process.state_at(now) for process in processes if process.state is LIVING]
 
     def hosts(self, now: float) -> tuple[Row, ...]:
         """The hosts' rows, by name."""
         self.expire(now)
-        return tuple(row.row(now) for _, row in sorted(self._hosts.shown.items()))
+        return tuple(row.state(now).row() for _, row in sorted(self._hosts.shown.items()))
 
     def host_programs(self, now: float) -> tuple[HostProgram, ...]:
         """The rows of each program on each host, by host and program."""
         self.expire(now)
-        return tuple(HostProgram(*key, row.row(now)) for key, row in sorted(self._host_programs.shown.items()))
+        shown = sorted(self._host_programs.shown.items())
+        return tuple(HostProgram(*key, row.state(now).row()) for key, row in shown)
 
     def health(self, now: float) -> Health:
         """What the aggregator says of itself."""
@@ -181,6 +236,8 @@ class Fleet:
             self._expected,
             now - self._started,
             tuple(sorted(over.items())),
+            self._budget.used,
+            self._budget.limit,
         )
 
     def _take_report(self, message: ReportDatagram, datagram: bytes, now: float) -> None:
@@ -194,7 +251,14 @@ class Fleet:
             return
         if process.state is SILENT and process.is_newer(message):
             self._return(process, now)
-        refused = process.report(message, datagram, self._limits.pools, now, self._tell)
+        may_grow = not self._budget.is_full or self._free_bytes(now)
+        size = process.size
+        try:
+            refused = process.report(message, datagram, self._limits.pools, may_grow, now, self._tell)
+        finally:
+            self._budget.used += process.size - size
+        if process.is_proven and process in self._unproven:
+            self._prove(process)
         if message.goodbye and process.state is LIVING:
             self._leave(process, ENDED, now)
         if refused is not None:
@@ -208,6 +272,8 @@ class Fleet:
         if process.state is SILENT:
             self._return(process, now)
         process.earlier(message, now, self._tell)
+        if process.is_proven and process in self._unproven:
+            self._prove(process)
 
     def _note_sequence(self, process: Process, message: ReportDatagram) -> bool:
         """Count what is lost; False if the datagram came before."""
@@ -241,92 +307,179 @@ class Fleet:
             raise PacketError("an empty host, program or token", 0)
         if max(map(len, key)) > self._limits.name_length:
             raise self._over_limit("name_length")
-        if len(self._processes) - len(self._gone) >= self._limits.processes:
+        if len(self._processes) - self._gone_count >= self._limits.processes and not self._replace(now):
             raise self._over_limit("processes")
-        interval = bounded(interval)
-        rows = self._rows(host, program, interval, now)
+        if self._budget.is_full and not self._free_bytes(now):
+            raise self._over_limit("bytes")
+        rows = self._rows(host, program, min(interval, UNPROVEN_INTERVAL), now)
         if (host, program) == key[:2]:
             # The names of thousands of processes: one object each instead of thousands.
             key = (*rows[0].key, token)
         process = Process(key, token, rows, is_base, now, interval)
         self._processes[key] = process
+        self._budget.used += process.size
+        self._unproven[process] = now
         self._join(process, now)
         self._tell(process, "appeared", token)
         return process
 
     def _return(self, process: Process, now: float) -> None:
         """A silent process is heard of again; raises `OverLimit` if there is no room for its rows any more."""
+        if len(self._processes) - self._gone_count >= self._limits.processes and not self._replace(now):
+            raise self._over_limit("processes")
         process.rows = self._rows(*process.rows[0].key, process.interval, now)
         process.learn_anew()
-        del self._gone[process]
+        self._gone_once.pop(process, None)
+        self._gone.pop(process, None)
         process.state = LIVING
-        process.heard_at = now
         self._join(process, now)
+        if process.is_proven:
+            self._prove_rows(process)
+        else:
+            self._unproven[process] = now
         self._tell(process, "returned", process.token)
 
-    def _rows(self, host: str, program: str, interval: float, now: float) -> tuple[Sums, Sums, Sums, Sums]:
+    def _rows(self, host: str, program: str, interval: float, now: float) -> Rows:
         """The rows of a program on a host, or raise `OverLimit`."""
-        rows = self._rows_in_use.get((host, program))
-        if rows is not None:
-            return rows
+        living = self._living.get(host)
+        if living is not None and program in living.programs:
+            return living.programs[program][1]
         by_bound = {
             "processes": (self._host_programs, (host, program)),
             "programs": (self._programs, ("", program)),
             "hosts": (self._hosts, (host, "")),
         }
         for bound, (table, key) in by_bound.items():
-            if not table.has_room(key):
+            if not table.has_room(key) and not self._replace_row(table, now):
                 raise self._over_limit(bound)
         both, of_program, of_host = (table.obtain(key, now, interval) for table, key in by_bound.values())
-        rows = self._rows_in_use[host, program] = both, of_program, of_host, self._sums
-        return rows
+        return both, of_program, of_host, self._sums
 
     def _join(self, process: Process, now: float) -> None:
         host, program = process.rows[0].key
-        self._members.setdefault(program, {})[process] = None
-        tokens = self._tokens.setdefault(host, {})
-        programs = tokens.get(process.token, 0)
-        tokens[process.token] = programs + 1
+        living = self._living.setdefault(host, _Host())
+        members, _ = living.programs.setdefault(program, ({}, process.rows))
+        members[process] = None
+        self._hosts_of.setdefault(program, {})[host] = None
+        programs = living.tokens.get(process.token, 0)
+        living.tokens[process.token] = programs + 1
         for row in process.rows if not programs else process.rows[:2]:
             row.join(ONE_PROCESS)
         self._deadlines.set(process, now + GONE_INTERVALS * process.interval)
 
     def _leave(self, process: Process, state: State, now: float) -> None:
         host, program = process.rows[0].key
-        members = self._members[program]
+        living = self._living[host]
+        members, _ = living.programs[program]
         del members[process]
         if not members:
-            del self._members[program]
-        tokens = self._tokens[host]
-        programs = tokens[process.token] = tokens[process.token] - 1
+            del living.programs[program]
+            del self._hosts_of[program][host]
+            if not self._hosts_of[program]:
+                del self._hosts_of[program]
+        programs = living.tokens[process.token] = living.tokens[process.token] - 1
         if not programs:
-            del tokens[process.token]
-        if not tokens:
-            del self._tokens[host]
+            del living.tokens[process.token]
+        if not living.programs:
+            del self._living[host]
         for place, row in enumerate(process.rows):
             # A process under two programs is one process of its host until it leaves the last of them.
             row.leave(process.gauges + (ONE_PROCESS if place < 2 or not programs else 0))
-        if not process.rows[0].processes:
-            del self._rows_in_use[host, program]
-        tables = self._host_programs, self._programs, self._hosts
-        for table, row in zip(tables, process.rows, strict=False):
+        for table, row in zip(self._tables, process.rows, strict=False):
+            if process.is_proven:
+                table.unprove(row, now)
             if not row.processes:
                 table.vacate(row, now)
+        self._unproven.pop(process, None)
+        size = process.size
         process.leave(state)
+        self._budget.used += process.size - size
         if state is SILENT:
             self._settle(process)
-        self._gone[process] = None
+        (self._gone if process.is_proven else self._gone_once)[process] = None
         self._deadlines.set(process, now + (self._limits.memory if state is SILENT else ENDED_MEMORY))
         self._tell(process, "silent" if state is SILENT else "goodbye", process.token)
 
     def _forget(self, process: Process) -> None:
         """What a silent process counted is not known any more, so that of its age is not counted again."""
-        del self._gone[process]
+        self._gone_once.pop(process, None)
+        self._gone.pop(process, None)
         del self._processes[process.key]
+        self._budget.used -= process.size
         process.deadline = None
         self._settle(process)
         if process.state is SILENT:
             self._horizon = max(self._horizon, process.born + BIRTH_ERROR)
+
+    @property
+    def _gone_count(self) -> int:
+        return len(self._gone) + len(self._gone_once)
+
+    @property
+    def _tables(self) -> tuple[RowTable, RowTable, RowTable]:
+        return self._host_programs, self._programs, self._hosts
+
+    def _forget_longest_gone(self) -> bool:
+        """Forget the process that is gone for longest, of those heard of once first; False if none is."""
+        process = next(iter(self._gone_once or self._gone), None)
+        if process is not None:
+            self._forget(process)
+        return process is not None
+
+    def _prove(self, process: Process) -> None:
+        """A second report came about when it should: the process keeps its place."""
+        del self._unproven[process]
+        self._prove_rows(process)
+
+    def _prove_rows(self, process: Process) -> None:
+        for table, row in zip(self._tables, process.rows, strict=False):
+            table.prove(row)
+
+    def _replace(self, now: float) -> bool:
+        """Give up the living process that has longest failed to report a second time; False if there is none."""
+        process, since = next(iter(self._unproven.items()), (None, now))
+        if process is None or since + GRACE > now:
+            return False
+        self._leave(process, SILENT, now)
+        self._forget(process)
+        return True
+
+    def _replace_row(self, table: RowTable, now: float) -> bool:
+        """Give up a row without a process that was heard of twice, and its processes; False if there is none."""
+        row = table.replaceable(now, GRACE)
+        if row is None:
+            return False
+        host, program = row.key
+        hosts = [host] if host else list(self._hosts_of.get(program, ()))
+        for one in hosts:
+            living = self._living.get(one)
+            programs = [program] if program else list(living.programs) if living else []
+            for other in programs:
+                members = living.programs.get(other) if living else None
+                for process in list(members[0]) if members else ():
+                    self._leave(process, SILENT, now)
+                    self._forget(process)
+        table.hide(row, now)
+        return True
+
+    def _free_bytes(self, now: float) -> bool:
+        """Give up what can best be missed until there are bytes left; False if there is nothing of the kind.
+
+        First what is gone and was heard of once, then who lives and was heard of once though there was time for a
+        second report, then what is gone; of each the oldest first, and what counts least.
+        """
+        while self._budget.is_full:
+            process = next(iter(self._gone_once), None)
+            if process is not None:
+                self._forget(process)
+            elif not (
+                self._replace(now)
+                or self._forget_longest_gone()
+                or any(table.forget_oldest() for table in self._tables)
+            ):
+                return False
+            self._count_over("bytes")
+        return True
 
     def _over_limit(self, bound: str) -> OverLimit:
         self._count_over(bound)

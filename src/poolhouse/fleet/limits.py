@@ -7,6 +7,8 @@ from dataclasses import dataclass
 class FleetLimits:
     """What a `Fleet` holds at most; what is beyond is refused and counted under the bound's name."""
 
+    #: Bytes of everything below together, living and remembered: the other bounds alone would multiply.
+    bytes: int = 1 << 30
     hosts: int = 1_000
     programs: int = 1_000
     #: Living processes; a process under two program names counts twice.

@@ -1,28 +1,27 @@
 """What one pool of one process told last, and what is new in its next reading."""
 
 from collections.abc import Callable
-from struct import Struct
+from typing import NamedTuple
 
 from poolhouse.errors import PacketError
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, read
 from poolhouse.fleet.lanes import LANE
 from poolhouse.fleet.names import clean_text
 from poolhouse.fleet.rows import INTERVAL_SHARE, rates, recent_times
-from poolhouse.fleet.snapshot import PoolRow, Rates
+from poolhouse.fleet.snapshot import PoolRow, Rates, Times
 from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
 from poolhouse.fleet.vectors import COUNTS, counts_vector, gauges_vector, lanes_of
 from poolhouse.meter.reading import REST, Mark
-from poolhouse.wire.message import RawPool, ReportDatagram, decode_message
-
-#: How long the first two of a pool's three histograms are; then the three. One object instead of four, because
-#: every pool keeps three of them.
-_LENGTHS = Struct(">HH")
+from poolhouse.wire.message import RawPool, ReportDatagram
+from poolhouse.wire.stored import NO_HISTOGRAMS, head_of, joined_histograms, parted_histograms, stored_reading
 
 #: A pool's rates are over two intervals, its last minute begins 30 to 60 seconds ago: fewer points than a program
 #: has, because there are so many pools.
 RATE_POINTS = 3
 TIMES_STEP = 30.0
 TIMES_POINTS = 2
+#: Bytes of a pool without those of its datagrams; measured with tracemalloc.
+POOL_BYTES = 1_000
 
 
 class Counted:
@@ -63,12 +62,55 @@ class Counted:
         """Keep where the counters stand for `rates`."""
         self._trail = extended(self._trail, now, counts, INTERVAL_SHARE * interval, RATE_POINTS)
 
+    def rate_points(self) -> "RatePoints":
+        """Where the counters stood lately."""
+        return RatePoints(self._trail, self.told)
+
+
+class RatePoints(NamedTuple):
+    """Where counters stood at a few instants."""
+
+    trail: Trail[int]
+    told: int
+
     def rates(self) -> Rates:
         """Counts a second over the last intervals."""
-        if not self._trail:
+        if not self.trail:
             return Rates()
-        (oldest, older), (newest, newer) = self._trail[0], self._trail[-1]
+        (oldest, older), (newest, newer) = self.trail[0], self.trail[-1]
         return rates(newer, older, newest - oldest, self.told)
+
+
+class PoolState(NamedTuple):
+    """One pool at one instant, as immutable values."""
+
+    #: Whether the pool is there; one that is not adds its durations to its process's only.
+    is_shown: bool
+    head: bytes
+    durations: bytes
+    #: The durations at the beginning of the last minute.
+    durations_before: bytes
+    span: int
+    points: RatePoints
+
+    def recent(self) -> tuple[Distributions, Distributions]:
+        """The durations since the pool's start: now, and at the beginning of the last minute."""
+        return _read(self.durations), _read(self.durations_before)
+
+    def row(self, recent: tuple[Distributions, Distributions] | None, knows: int) -> PoolRow | None:
+        """The row that faces read; ``None`` if the datagram was not laid out as ours are.
+
+        Args:
+            recent: What `recent` says; ``None`` for a row without any durations, at a fraction of the cost.
+            knows: What the pool's process tells.
+        """
+        reading = stored_reading(self.head, self.durations, with_histograms=recent is not None)
+        if reading is None:
+            return None
+        reading = reading._replace(name=clean_text(reading.name), kind=clean_text(reading.kind))
+        mark = Mark(*map(max, zip(*reading.marks[: self.span], strict=True))) if reading.marks else Mark()
+        times = Times() if recent is None else recent_times(*recent, knows)
+        return PoolRow(reading, self.points.rates(), times, mark)
 
 
 class Pool(Counted):
@@ -98,9 +140,9 @@ class Pool(Counted):
         self.number = message.number - 1
         self.gauges = 0
         self.is_over = False
-        self._durations = _NO_DURATIONS
+        self._durations = NO_HISTOGRAMS
         if is_base:
-            self._durations = _joined(raw)
+            self._durations = joined_histograms(raw)
             _read(self._durations)
         self._durations_trail: Trail[bytes] = ()
         #: Everything of the datagram that comes before the histograms.
@@ -119,7 +161,7 @@ class Pool(Counted):
         counts, told = counts_vector(raw.counters)
         if not COUNTS.is_small(counts):
             raise PacketError("a counter beyond 2**48", 0)
-        durations = _joined(raw)
+        durations = joined_histograms(raw)
         grown = NO_DISTRIBUTIONS if durations == self._durations else _grown(raw, self._durations)
         rise = self.rise(counts, told)
         span = message.number - self.number
@@ -140,62 +182,47 @@ class Pool(Counted):
         self.note(now, message.interval, self.counts)
         self._durations_trail = extended(self._durations_trail, now, durations, TIMES_STEP, TIMES_POINTS)
         self._durations = durations
-        self._head = datagram[: len(datagram) - len(durations) + _LENGTHS.size]
+        self._head = head_of(datagram, durations)
         self._span = span
         self.is_over = not raw.pools and raw.key != REST
         self.number = message.number
         return rise, grown
 
-    def recent(self, now: float) -> tuple[Distributions, Distributions]:
-        """The durations since the pool's start: now, and at the beginning of the last minute."""
-        return _read(self._durations), _read(value_since(self._durations_trail, now - RECENT, self._durations))
+    @property
+    def size(self) -> int:
+        """Its bytes, about."""
+        return POOL_BYTES + len(self._head) + len(self._durations) * (1 + len(self._durations_trail))
+
+    def would_grow(self, raw: RawPool, datagram: bytes) -> bool:
+        """Whether this reading may need more bytes than the pool has."""
+        histograms = len(raw.wait) + len(raw.use) + len(raw.create)
+        return POOL_BYTES + len(datagram) + histograms * TIMES_POINTS > self.size
+
+    def state(self, now: float) -> PoolState:
+        """The pool at this instant."""
+        return PoolState(
+            self.gauges != 0,
+            self._head,
+            self._durations,
+            value_since(self._durations_trail, now - RECENT, self._durations),
+            self._span,
+            self.rate_points(),
+        )
 
     def forget_trails(self) -> None:
         """Keep what counts only."""
         self._trail = ()
         self._durations_trail = ()
 
-    def row(self, recent: tuple[Distributions, Distributions], knows: int) -> PoolRow | None:
-        """The row that faces read; ``None`` if the datagram was not laid out as ours are.
-
-        Args:
-            recent: What `recent` says.
-            knows: What the pool's process tells.
-        """
-        try:
-            message = decode_message(self._head + self._durations[_LENGTHS.size :])
-        except PacketError:
-            return None
-        if not isinstance(message, ReportDatagram) or message.pool is None:
-            return None
-        reading = message.pool.reading()
-        reading = reading._replace(name=clean_text(reading.name), kind=clean_text(reading.kind))
-        mark = Mark(*map(max, zip(*reading.marks[: self._span], strict=True))) if reading.marks else Mark()
-        return PoolRow(reading, self.rates(), recent_times(*recent, knows), mark)
-
-
-def _joined(raw: RawPool) -> bytes:
-    return _LENGTHS.pack(len(raw.wait), len(raw.use)) + raw.wait + raw.use + raw.create
-
-
-def _parted(joined: bytes) -> tuple[bytes, bytes, bytes]:
-    wait, use = _LENGTHS.unpack_from(joined)
-    use_at = _LENGTHS.size + wait
-    create_at = use_at + use
-    return joined[_LENGTHS.size : use_at], joined[use_at:create_at], joined[create_at:]
-
 
 def _read(joined: bytes) -> Distributions:
-    wait, use, create = map(read, _parted(joined))
+    wait, use, create = map(read, parted_histograms(joined))
     return wait, use, create
 
 
 def _grown(raw: RawPool, old: bytes) -> Distributions:
     wait, use, create = (
         NOTHING if now == before else read(now).since(read(before)) or NOTHING
-        for now, before in zip((raw.wait, raw.use, raw.create), _parted(old), strict=True)
+        for now, before in zip((raw.wait, raw.use, raw.create), parted_histograms(old), strict=True)
     )
     return wait, use, create
-
-
-_NO_DURATIONS = _LENGTHS.pack(0, 0)

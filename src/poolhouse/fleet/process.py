@@ -7,25 +7,35 @@ than what it has, by the report's number, and passes on the difference.
 from collections.abc import Callable
 from enum import Enum, auto
 from math import inf
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from poolhouse.fleet import rows
+from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions
 from poolhouse.fleet.lanes import LANE, LANE_BITS
 from poolhouse.fleet.legacy import LegacySums
-from poolhouse.fleet.pool import Pool
+from poolhouse.fleet.pool import Pool, PoolState, RatePoints
 from poolhouse.fleet.sequence import Sequence
-from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow
-from poolhouse.fleet.sums import Sums
+from poolhouse.fleet.snapshot import Peaks, ProcessRow, Times
 from poolhouse.fleet.vectors import FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
 from poolhouse.meter.reading import MARKS, REST, Mark
 from poolhouse.wire.message import LegacyDatagram, PoolSums, RawPool, ReportDatagram
 
 #: An interval outside these bounds, in seconds, is taken for the nearer one.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 3600.0
+#: A longer interval than this is believed only of a process that has once been silent for nearly as long.
+UNPROVEN_INTERVAL = 60.0
+#: A report may come so much later than it should, or earlier.
+SLACK = 1.5
+#: A report of more datagrams than this is not ours: a process tells at most 64 pools, and a few that ended.
+MOST_DATAGRAMS = 512
+#: Bytes of a process without its pools, its place in the tables included; measured with tracemalloc.
+PROCESS_BYTES = 1_400
 
 #: Called with the process, the kind of an event and its text.
 Tell: TypeAlias = Callable[["Process", str, str], None]
+#: The sums that a process adds to: its program on its host, its program, its host, and the fleet.
+Rows: TypeAlias = tuple[Aggregate, Aggregate, Aggregate, Aggregate]
 
 
 class State(Enum):
@@ -53,12 +63,15 @@ class Process:
         interval: Seconds between its reports.
         born: When it began, by the aggregator's clock; -inf where it does not tell.
         deadline: When to look whether it has fallen silent, or can be forgotten.
+        is_proven: Whether a second report came, about when it should have.
+        size: Its bytes and those of its pools, about.
     """
 
     __slots__ = (
         "_base_until",
         "_earlier",
         "_knows",
+        "_longest_gap",
         "_number",
         "_places",
         "_pools",
@@ -69,9 +82,11 @@ class Process:
         "deadline",
         "heard_at",
         "interval",
+        "is_proven",
         "key",
         "rows",
         "sequence",
+        "size",
         "state",
         "token",
     )
@@ -80,7 +95,7 @@ class Process:
         self,
         key: tuple[str, str, str],
         token: str,
-        rows: tuple[Sums, Sums, Sums, Sums],
+        rows: Rows,
         is_base: bool,
         now: float,
         interval: float,
@@ -100,7 +115,11 @@ class Process:
         self.rows = rows
         self.state = LIVING
         self.heard_at = now
-        self.interval = interval
+        #: The longest time between two of its reports.
+        self._longest_gap = 0.0
+        self.interval = self._believed(interval)
+        self.is_proven = False
+        self.size = PROCESS_BYTES + 4 * len(token)
         self.born = -inf
         self.deadline: float | None = None
         self.sequence: Sequence | None = None
@@ -132,7 +151,7 @@ class Process:
         return message.number > self._number
 
     def report(
-        self, message: ReportDatagram, datagram: bytes, most_pools: int, now: float, tell: Tell
+        self, message: ReportDatagram, datagram: bytes, most_pools: int, may_grow: bool, now: float, tell: Tell
     ) -> str | None:
         """Take one datagram of a report.
 
@@ -140,6 +159,7 @@ class Process:
             message: The datagram, decoded.
             datagram: Its bytes, kept for those who ask for the pool.
             most_pools: How many pools are held.
+            may_grow: Whether there are bytes left for more than is held.
             now: The aggregator's time.
             tell: Called with events.
 
@@ -159,10 +179,15 @@ class Process:
             pool = self._pools.get(raw.key)
             if pool is not None:
                 if message.number > pool.number:
-                    self._take(pool, message, raw, datagram, now, tell)
+                    if may_grow or not pool.would_grow(raw, datagram):
+                        self._take(pool, message, raw, datagram, now, tell)
+                    else:
+                        refused = "bytes"
             # What is so late may be of a pool that is over and forgotten.
             elif message.number >= self._number - MARKS:
-                if self._has_room(most_pools):
+                if not may_grow:
+                    refused = "bytes"
+                elif self._has_room(most_pools):
                     pool = Pool(message, raw, message.number <= self._base_until)
                     self._take(pool, message, raw, datagram, now, tell)
                     self._pools[raw.key] = pool
@@ -191,8 +216,7 @@ class Process:
         else:
             counts = sums.take_counts(message, message.sums, self._base_until == inf, now)
             self._learn(Knows.UNMARKED | Knows.CHECKOUTS, sums.told)
-        self.heard_at = now
-        self.interval = bounded(message.interval)
+        self._hear(message.interval, now)
         if self.state is not LIVING:
             sums.gauges = 0
         self._add(sums.gauges - before, counts, NO_DISTRIBUTIONS, now)
@@ -204,7 +228,9 @@ class Process:
         self.state = state
         for pool in self._pools.values():
             pool.gauges = 0
+            self.size -= pool.size
             pool.forget_trails()
+            self.size += pool.size
         if self._earlier is not None:
             self._earlier.gauges = 0
             self._earlier.forget_trails()
@@ -214,37 +240,25 @@ class Process:
         for row in self.rows:
             row.learn(self._knows, self._told)
 
-    def row(self, now: float) -> ProcessRow:
-        """The row that faces read, with those of its pools."""
-        durations = [pool.recent(now) for pool in self._pools.values()]
-        pools = self._pool_rows(durations)
-        newer, older = NO_DISTRIBUTIONS, NO_DISTRIBUTIONS
-        for pool_newer, pool_older in durations:
-            newer, older = _sum(newer, pool_newer), _sum(older, pool_older)
-        sources = [*self._pools.values(), *([self._earlier] if self._earlier else [])]
+    def state_at(self, now: float) -> "ProcessState":
+        """The process at this instant."""
+        pools = [pool.state(now) for pool in self._pools.values()]
+        points = [pool.points for pool in pools]
+        if self._earlier is not None:
+            points.append(self._earlier.rate_points())
+        host, program = self.rows[0].key
         age = now - self.heard_at
-        sums = rows.row(
-            self.token,
-            self.gauges + ONE_PROCESS,
-            self._knows,
-            age,
-            self.interval,
-            totals=rows.totals(self._totals, self._told),
-            rates=rows.summed_rates([source.rates() for source in sources]),
-            interval_peaks=_peaks([pool.interval_mark for pool in pools]),
-            peaks=_peaks([pool.reading.peak for pool in pools]),
-            recent=rows.recent_times(newer, older, self._knows),
-            since_start=rows.times(newer, self._knows),
-        )
         uptime = None if self._uptime is None else self._uptime + age
-        return ProcessRow(*self.rows[0].key, self.token, sums, uptime, self.lost, pools)
+        return ProcessState(
+            host, program, self.token, self.gauges + ONE_PROCESS, self._knows, self._told, self._totals, age,
+            self.interval, uptime, self.lost, pools, points,
+        )  # fmt: skip
 
     def _begin_report(self, message: ReportDatagram, now: float) -> None:
         self._number = message.number
         self._places = 0
-        self.heard_at = now
+        self._hear(message.interval, now)
         self._uptime = message.uptime
-        self.interval = bounded(message.interval)
         oldest = message.number - MARKS
         for key in [key for key, pool in self._pools.items() if pool.number < oldest]:
             self._withdraw(key, now)
@@ -252,11 +266,24 @@ class Process:
             # Nothing else of this datagram tells the rows that they were heard of.
             self._add(0, 0, NO_DISTRIBUTIONS, now)
 
+    def _hear(self, interval: float, now: float) -> None:
+        """A new report begins: its claim of an interval counts as far as the process has kept it."""
+        gap = now - self.heard_at
+        self._longest_gap = max(self._longest_gap, gap)
+        self.heard_at = now
+        self.interval = self._believed(interval)
+        if gap * SLACK >= self.interval:
+            self.is_proven = True
+
+    def _believed(self, interval: float) -> float:
+        return min(bounded(interval), max(UNPROVEN_INTERVAL, SLACK * self._longest_gap))
+
     def _withdraw(self, key: int, now: float) -> None:
         """A pool is told no longer: it adds nothing, and is forgotten if it is over."""
         pool = self._pools[key]
         if pool.is_over:
             del self._pools[key]
+            self.size -= pool.size
         if pool.gauges:
             self._add(-pool.gauges, 0, NO_DISTRIBUTIONS, now)
             pool.gauges = 0
@@ -268,12 +295,12 @@ class Process:
             untold = next((key for key, pool in self._pools.items() if pool.number < oldest and key != REST), None)
             if untold is None:
                 return False
-            del self._pools[untold]
+            self.size -= self._pools.pop(untold).size
         return True
 
     def _note_place(self, message: ReportDatagram) -> None:
         """Once every datagram of one report came, all pools that were there before are known."""
-        if message.number == self._number:
+        if message.number == self._number and message.datagrams <= MOST_DATAGRAMS:
             self._places |= 1 << message.place
             if self._places == (1 << message.datagrams) - 1:
                 self._base_until = message.number
@@ -281,8 +308,9 @@ class Process:
     def _take(
         self, pool: Pool, message: ReportDatagram, raw: RawPool, datagram: bytes, now: float, tell: Tell
     ) -> None:
-        before = pool.gauges
+        before, size = pool.gauges, pool.size if raw.key in self._pools else 0
         counts, grown = pool.take(message, raw, datagram, now)
+        self.size += pool.size - size
         after = pool.gauges
         self._learn(
             Knows.SUMS
@@ -330,11 +358,51 @@ class Process:
         self._earlier = None
         self._base_until = inf
 
-    def _pool_rows(self, durations: list[tuple[Distributions, Distributions]]) -> tuple[PoolRow, ...]:
-        """The rows of the pools that are there, from what each of all pools says with `Pool.recent`."""
-        pools = zip(self._pools.values(), durations, strict=True)
-        found = (pool.row(recent, self._knows) for pool, recent in pools if pool.gauges)
-        return tuple(sorted((row for row in found if row is not None), key=lambda row: row.reading.key))
+
+class ProcessState(NamedTuple):
+    """One process at one instant, as immutable values: taken in microseconds, and made readable by `row` later."""
+
+    host: str
+    program: str
+    token: str
+    gauges: int
+    knows: int
+    told: int
+    totals: int
+    age: float
+    interval: float
+    uptime: float | None
+    lost: int
+    pools: list[PoolState]
+    #: Of all that tells rates: the pools, and the sums of an earlier client.
+    points: list[RatePoints]
+
+    def row(self, *, with_times: bool = True) -> ProcessRow:
+        """The row that faces read, with those of its pools; without durations at a fraction of the cost."""
+        durations = [pool.recent() if with_times else None for pool in self.pools]
+        found = (
+            pool.row(recent, self.knows)
+            for pool, recent in zip(self.pools, durations, strict=True)
+            if pool.is_shown
+        )
+        pools = tuple(sorted((row for row in found if row is not None), key=lambda row: row.reading.key))
+        newer, older = NO_DISTRIBUTIONS, NO_DISTRIBUTIONS
+        for pool_newer, pool_older in filter(None, durations):
+            newer, older = _sum(newer, pool_newer), _sum(older, pool_older)
+        sums = rows.row(
+            self.token,
+            self.gauges,
+            self.knows,
+            self.age,
+            self.interval,
+            totals=rows.totals(self.totals, self.told),
+            rates=rows.summed_rates([points.rates() for points in self.points]),
+            interval_peaks=_peaks([pool.interval_mark for pool in pools]),
+            peaks=_peaks([pool.reading.peak for pool in pools]),
+            recent=rows.recent_times(newer, older, self.knows) if with_times else Times(),
+            since_start=rows.times(newer, self.knows) if with_times else Times(),
+        )
+        return ProcessRow(self.host, self.program, self.token, sums, self.uptime, self.lost, pools)
 
 
 def bounded(interval: float) -> float:

@@ -157,6 +157,9 @@ class Health(NamedTuple):
     uptime: float = 0.0
     #: What was refused because a bound was reached, by the bound's name.
     over_limit: tuple[tuple[str, int], ...] = ()
+    #: The bytes that the fleet takes, about, and how many it may; 0 where the server does not say.
+    bytes: int = 0
+    bytes_limit: int = 0
 
 
 class Event(NamedTuple):

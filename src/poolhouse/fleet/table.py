@@ -3,15 +3,16 @@
 from collections import OrderedDict
 
 from poolhouse.defaults import GONE_INTERVALS
+from poolhouse.fleet.aggregate import Aggregate
+from poolhouse.fleet.budget import Budget
 from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.limits import FleetLimits
-from poolhouse.fleet.sums import Sums
 
 #: Host and program, empty where a row sums all of them.
 Key = tuple[str, str]
 
 
-class Table:
+class RowTable:
     """Rows by key; at most `most` of them are shown.
 
     Attributes:
@@ -20,44 +21,93 @@ class Table:
         forgotten: How many rows were forgotten because others had to be remembered.
     """
 
-    def __init__(self, most: int, limits: FleetLimits) -> None:
+    def __init__(self, most: int, limits: FleetLimits, budget: Budget) -> None:
         self._most = most
         self._limits = limits
-        self.shown: dict[Key, Sums] = {}
+        self._budget = budget
+        self.shown: dict[Key, Aggregate] = {}
         self.linger = 0.0
         self.forgotten = 0
-        #: With the time until which each is remembered, the oldest first.
-        self._remembered: OrderedDict[Key, tuple[float, Sums]] = OrderedDict()
-        self._vacant: Deadlines[Sums] = Deadlines()
+        #: Shown rows without a process that was heard of twice, by how long that has been so.
+        self._candidates: dict[Aggregate, None] = {}
+        #: With the time until which each is remembered, the oldest first: rows heard of once, and others.
+        self._heard_once: OrderedDict[Key, tuple[float, Aggregate]] = OrderedDict()
+        self._remembered: OrderedDict[Key, tuple[float, Aggregate]] = OrderedDict()
+        self._vacant: Deadlines[Aggregate] = Deadlines()
 
     def has_room(self, key: Key) -> bool:
         """Whether the row is shown or may be."""
         return key in self.shown or len(self.shown) < self._most
 
-    def obtain(self, key: Key, now: float, interval: float) -> Sums:
+    def obtain(self, key: Key, now: float, interval: float) -> Aggregate:
         """The row: shown, remembered or new."""
         row = self.shown.get(key)
         if row is None:
-            _, row = self._remembered.pop(key, (now, None))
-            row = self.shown[key] = row or Sums(key, now, interval)
+            remembered = self._heard_once if key in self._heard_once else self._remembered
+            if key in remembered:
+                _, row = remembered.pop(key)
+                row.was_proven = True
+            else:
+                row = Aggregate(key, now, interval, self._budget)
+            self.shown[key] = row
+            self._nominate(row, now)
         return row
 
-    def vacate(self, row: Sums, now: float) -> None:
+    def replaceable(self, now: float, grace: float) -> Aggregate | None:
+        """The row that may go to make room: the one that has longest had no process that was heard of twice.
+
+        Args:
+            now: The aggregator's time.
+            grace: Seconds for which each row may wait for a second report.
+        """
+        row = next(iter(self._candidates), None)
+        return row if row is not None and row.candidate_since + grace <= now else None
+
+    def prove(self, row: Aggregate) -> None:
+        """One of the row's processes was heard of for the second time."""
+        row.proven += 1
+        row.was_proven = True
+        self._candidates.pop(row, None)
+
+    def unprove(self, row: Aggregate, now: float) -> None:
+        """One of those processes left the row."""
+        row.proven -= 1
+        if not row.proven:
+            self._nominate(row, now)
+
+    def vacate(self, row: Aggregate, now: float) -> None:
         """The row's last process left: it is shown for five intervals with gauges 0."""
         self._vacant.set(row, now + max(GONE_INTERVALS * row.interval, self.linger))
+
+    def hide(self, row: Aggregate, now: float) -> None:
+        """Show a row without processes no more, but remember it."""
+        row.deadline = None
+        del self.shown[row.key]
+        self._candidates.pop(row, None)
+        row.forget_trails()
+        remembered = self._remembered if row.was_proven else self._heard_once
+        remembered[row.key] = now + self._limits.memory, row
 
     def expire(self, now: float) -> None:
         """Take vacant rows out of sight, and forget what is too old."""
         while row := self._vacant.pop_passed(now):
             if not row.processes:
-                del self.shown[row.key]
-                row.forget_trails()
-                self._remembered[row.key] = (now + self._limits.memory, row)
-        remembered = self._remembered
-        while remembered:
-            until, row = next(iter(remembered.values()))
-            if until > now:
-                if len(remembered) <= self._limits.remembered:
-                    break
-                self.forgotten += 1
-            del remembered[row.key]
+                self.hide(row, now)
+        for remembered in (self._heard_once, self._remembered):
+            while remembered and next(iter(remembered.values()))[0] <= now:
+                remembered.popitem(last=False)[1][1].forget()
+        while len(self._heard_once) + len(self._remembered) > self._limits.remembered:
+            self.forget_oldest()
+            self.forgotten += 1
+
+    def forget_oldest(self) -> bool:
+        """Forget the row that is remembered for longest, of those heard of once first; False if none is."""
+        remembered = self._heard_once or self._remembered
+        if not remembered:
+            return False
+        remembered.popitem(last=False)[1][1].forget()
+        return True
+
+    def _nominate(self, row: Aggregate, now: float) -> None:
+        row.candidate_since = now
+        self._candidates[row] = None

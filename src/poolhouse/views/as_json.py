@@ -151,6 +151,8 @@ def _health(health: Health) -> dict[str, Any]:
         "expected_datagrams": health.expected,
         "uptime_seconds": health.uptime,
         "over_limit": dict(health.over_limit),
+        "memory_bytes": health.bytes,
+        "memory_limit_bytes": health.bytes_limit,
     }
 
 

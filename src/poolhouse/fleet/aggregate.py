@@ -1,23 +1,70 @@
-"""One row's sums, kept incrementally: of a program, a host, a program on a host, or the whole fleet."""
+"""The sums of one row, kept incrementally: of a program, a host, a program on a host, or the whole fleet."""
 
 from math import inf
+from typing import NamedTuple
 
 from poolhouse.defaults import STALE_INTERVALS
 from poolhouse.fleet import rows
+from poolhouse.fleet.budget import Budget, bytes_of_int
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept
 from poolhouse.fleet.lanes import LANE
-from poolhouse.fleet.snapshot import Rates, Row
+from poolhouse.fleet.snapshot import Row
 from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
 from poolhouse.fleet.vectors import PEAKS, UNMARKED_SHIFT, Knows
 
-#: Rates are over so many intervals.
+#: Rates are over this many intervals.
 RATE_INTERVALS = 5
 #: The last minute begins at a point of a trail: between 45 and 60 seconds ago.
 TIMES_STEP = 15.0
 TIMES_POINTS = 5
+#: Bytes of an aggregate without durations, its place in the tables included; measured with tracemalloc.
+AGGREGATE_BYTES = 2_400
 
 
-class Sums:
+class RowState(NamedTuple):
+    """One row at one instant, as immutable values: taken in microseconds, made readable by `row`."""
+
+    name: str
+    gauges: int
+    knows: int
+    told: int
+    totals: int
+    age: float
+    interval: float
+    #: Sums of peaks: of the interval, and since the start.
+    window: int
+    largest: int
+    #: The counts between which the rates are, and the seconds between them.
+    newer: int
+    older: int
+    seconds: float
+    times: Distributions
+    #: The durations a minute ago; ``None`` if there were none since.
+    times_before: tuple[Kept, Kept, Kept] | None
+
+    def row(self) -> Row:
+        """The row as the faces read it."""
+        knows_now = self.knows if self.gauges >> UNMARKED_SHIFT else self.knows & ~Knows.UNMARKED
+        minute_ago = self.times
+        if self.times_before is not None:
+            wait, use, create = self.times_before
+            minute_ago = wait.distribution(), use.distribution(), create.distribution()
+        return rows.row(
+            self.name,
+            self.gauges,
+            self.knows,
+            self.age,
+            self.interval,
+            totals=rows.totals(self.totals, self.told),
+            rates=rows.rates(self.newer, self.older, self.seconds, self.told),
+            interval_peaks=rows.peaks(PEAKS.unpack(self.window), knows_now),
+            peaks=rows.peaks(PEAKS.unpack(self.largest), self.knows),
+            recent=rows.recent_times(self.times, minute_ago, self.knows),
+            since_start=rows.times(self.times, self.knows),
+        )
+
+
+class Aggregate:
     """What all processes of a row sum up to, living ones' gauges and everybody's counters.
 
     Attributes:
@@ -27,28 +74,51 @@ class Sums:
         times: The durations counted since then.
         interval: The longest interval that a process told lately, in seconds.
         deadline: When the row is given up, while it has no processes.
+        proven: How many of its living processes were heard of twice (`Process.is_proven`).
+        candidate_since: Since when it has none of them.
+        was_proven: Whether it ever had one.
+        size: Its bytes, about.
     """
 
     __slots__ = (
         "_before",
+        "_budget",
         "_largest",
         "_rate_trail",
         "_times_trail",
         "_told",
         "_turn_at",
         "_window",
+        "candidate_since",
         "deadline",
         "gauges",
         "heard_at",
         "interval",
         "key",
         "knows",
+        "proven",
+        "size",
         "times",
         "totals",
+        "was_proven",
     )
 
-    def __init__(self, key: tuple[str, str], now: float, interval: float) -> None:
+    def __init__(self, key: tuple[str, str], now: float, interval: float, budget: Budget) -> None:
+        """Begin with nothing.
+
+        Args:
+            key: Host and program.
+            now: The aggregator's time.
+            interval: Seconds between reports.
+            budget: What its bytes count in; `forget` takes them out.
+        """
         self.key = key
+        self.proven = 0
+        self.candidate_since = now
+        self.was_proven = False
+        self._budget = budget
+        self.size = AGGREGATE_BYTES + len(key[0]) + len(key[1])
+        budget.used += self.size
         self.gauges = 0
         self.totals = 0
         self.times = NO_DISTRIBUTIONS
@@ -108,38 +178,46 @@ class Sums:
         self._told |= told
 
     def forget_trails(self) -> None:
-        """Keep what counts and nothing of the last minutes, for a row that is remembered only."""
+        """Keep the totals and nothing of the last minutes, for a row that is remembered only."""
         self._rate_trail = ()
         self._times_trail = ()
+        self._weigh()
 
-    def row(self, now: float) -> Row:
-        """The row as the faces read it."""
+    def forget(self) -> None:
+        """The row is given up: its bytes are free."""
+        self._budget.used -= self.size
+        self.size = 0
+
+    def state(self, now: float) -> RowState:
+        """The row at this instant."""
         # Nobody reported for an interval: its peaks are those of what is left.
         if now - self._turn_at > self.interval:
             self._turn(now, self.interval)
         window = PEAKS.larger(self._before, self._window)
-        minute_ago = self._times_at(now - RECENT)
-        knows_now = self.knows if self.gauges >> UNMARKED_SHIFT else self.knows & ~Knows.UNMARKED
         host, program = self.key
-        return rows.row(
+        return RowState(
             program or host,
             self.gauges,
             self.knows,
+            self._told,
+            self.totals,
             now - self.heard_at,
             self.interval,
-            totals=rows.totals(self.totals, self._told),
-            rates=self._rates(now),
-            interval_peaks=rows.peaks(PEAKS.unpack(window), knows_now),
-            peaks=rows.peaks(PEAKS.unpack(PEAKS.larger(self._largest, window)), self.knows),
-            recent=rows.recent_times(self.times, minute_ago, self.knows),
-            since_start=rows.times(self.times, self.knows),
+            window,
+            PEAKS.larger(self._largest, window),
+            *self._rate_points(now),
+            self.times,
+            value_since(self._times_trail, now - RECENT, None),
         )
 
     def _add_times(self, grown: Distributions, now: float) -> None:
         wait, use, create = self.times
-        if not self._times_trail or now - self._times_trail[-1][0] >= TIMES_STEP:
+        if self._budget.is_full:
+            self._times_trail = ()
+        elif not self._times_trail or now - self._times_trail[-1][0] >= TIMES_STEP:
             kept = wait.kept(), use.kept(), create.kept()
             self._times_trail = extended(self._times_trail, now, kept, TIMES_STEP, TIMES_POINTS)
+            self._weigh()
         more_wait, more_use, more_create = grown
         self.times = (
             wait.plus(more_wait) if more_wait is not NOTHING else wait,
@@ -147,14 +225,15 @@ class Sums:
             create.plus(more_create) if more_create is not NOTHING else create,
         )
 
-    def _times_at(self, instant: float) -> Distributions:
-        kept = value_since(self._times_trail, instant, None)
-        if kept is None:
-            return self.times
-        wait, use, create = kept
-        return wait.distribution(), use.distribution(), create.distribution()
+    def _weigh(self) -> None:
+        """Count its bytes anew."""
+        size = AGGREGATE_BYTES + len(self.key[0]) + len(self.key[1])
+        size += sum(bytes_of_int(distribution.counts) for distribution in self.times)
+        size += sum(kept.size() for _, several in self._times_trail for kept in several)
+        self._budget.used += size - self.size
+        self.size = size
 
-    def _rates(self, now: float) -> Rates:
+    def _rate_points(self, now: float) -> tuple[int, int, float]:
         """From report to report, so that the time since the last blurs nothing; until now, if none comes."""
         newest, newer = self._rate_trail[-1]
         if now - self.heard_at >= STALE_INTERVALS * self.interval:
@@ -162,7 +241,7 @@ class Sums:
         begin = newest - (RATE_INTERVALS + 1) * self.interval
         nothing = newest - self.interval, newer
         oldest, older = next((point for point in self._rate_trail if point[0] >= begin), nothing)
-        return rows.rates(newer, older, newest - oldest, self._told)
+        return newer, older, newest - oldest
 
     def _turn(self, now: float, interval: float) -> None:
         """An interval ends."""

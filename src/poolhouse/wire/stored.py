@@ -1,0 +1,45 @@
+"""One pool's newest reading as two bytes objects, for an aggregator that keeps thousands of them.
+
+The histograms are most of a reading, and often do not change from one to the next; so they stand alone, and what
+came before them in the datagram is kept as it came.
+"""
+
+from struct import Struct
+
+from poolhouse.errors import PacketError
+from poolhouse.meter.reading import PoolReading
+from poolhouse.wire.message import RawPool, ReportDatagram, decode_message
+
+#: Bytes of the wait and of the use histogram; then the three. One object instead of four.
+_LENGTHS = Struct(">HH")
+NO_HISTOGRAMS = _LENGTHS.pack(0, 0)
+
+
+def joined_histograms(raw: RawPool) -> bytes:
+    """The three histograms' bytes as one object."""
+    return _LENGTHS.pack(len(raw.wait), len(raw.use)) + raw.wait + raw.use + raw.create
+
+
+def parted_histograms(joined: bytes) -> tuple[bytes, bytes, bytes]:
+    """The wait, use and create histogram of `joined_histograms`."""
+    wait, use = _LENGTHS.unpack_from(joined)
+    use_at = _LENGTHS.size + wait
+    create_at = use_at + use
+    return joined[_LENGTHS.size : use_at], joined[use_at:create_at], joined[create_at:]
+
+
+def head_of(datagram: bytes, joined: bytes) -> bytes:
+    """What stands before the histograms, which are a datagram's last part."""
+    return datagram[: len(datagram) - len(joined) + _LENGTHS.size]
+
+
+def stored_reading(head: bytes, joined: bytes, *, with_histograms: bool = True) -> PoolReading | None:
+    """The reading; ``None`` if the datagram was not laid out as ours are."""
+    try:
+        message = decode_message(head + joined[_LENGTHS.size :])
+        if not isinstance(message, ReportDatagram) or message.pool is None:
+            return None
+        raw = message.pool
+        return (raw if with_histograms else raw._replace(wait=b"", use=b"", create=b"")).reading()
+    except PacketError:
+        return None
