@@ -29,7 +29,7 @@ def listen(target: Any, name: str, listener: Callable[..., None], *, first: bool
         event.listen(target, name, listener, insert=first)
         return
     if getattr(target, "_is_asyncio", False):
-        collection._set_asyncio()
+        getattr(collection, "_set_asyncio", _nothing)()
     new = old.copy()
     if first:
         new.appendleft(listener)
@@ -40,3 +40,7 @@ def listen(target: Any, name: str, listener: Callable[..., None], *, first: bool
     new.extend([late for late in old.copy() if late not in new])
     if hasattr(target, "_has_events"):
         target._has_events = True
+
+
+def _nothing() -> None:
+    """For versions of SQLAlchemy whose collections do not differ for asyncio."""

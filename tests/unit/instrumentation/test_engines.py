@@ -83,7 +83,7 @@ def test_a_pool_has_its_name_once_it_has_connected():
 
 
 def test_a_pool_that_is_connected_already_has_its_name_at_once():
-    engine = create_engine("sqlite:///shop.db", creator=lambda: sqlite3.connect(":memory:"))
+    engine = create_engine("sqlite:///shop.db", poolclass=QueuePool, creator=lambda: sqlite3.connect(":memory:"))
     engine.connect().close()
     stream = FakeStream()
     watch(engine, stream)
