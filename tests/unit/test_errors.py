@@ -24,6 +24,7 @@ import poolhouse
 from poolhouse.errors import PoolClosed, PoolhouseError, PoolTimeout, SettingError, TooManyRequests, also
 from poolhouse.pool.base import errors_for
 from poolhouse.pool.drivers import driver_for
+from poolhouse.pool.drivers.protocol import Traits
 from poolhouse.pool.holders import Holder
 
 #: What needs something that the tests' environment has not, or does something when it is imported.
@@ -33,7 +34,8 @@ NOT_IMPORTED = ("poolhouse.collectd_plugin", "poolhouse.demo.__main__")
 BASES = {
     base
     for module in (psycopg, psycopg2, pymysql, sqlite3, aiosqlite, asyncpg)
-    if (base := driver_for(module, None, is_async=module in (aiosqlite, asyncpg)).error_base) is not None
+    if (base := Traits.of(driver_for(module, None, is_async=module in (aiosqlite, asyncpg))).error_base)
+    is not None
 }
 
 HOLDERS = (Holder("app/views.py:88 in checkout_cart", 6, 41.2, 200.0), Holder("app/jobs.py:7 in run", 1, 2.5, 2.5))
