@@ -5,8 +5,8 @@
     PoolhouseError
     ├── PoolError
     │   ├── PoolClosed       the pool is not open yet, or closed
-    │   ├── PoolTimeout      no connection in time; says who has them
-    │   └── TooManyRequests  as many clients wait as may
+    │   ├── PoolTimeout      no connection in time; names the holders
+    │   └── TooManyRequests  the queue of waiting clients is full
     ├── PacketError      a datagram is malformed: the sender's fault   (also a ValueError)
     └── SettingError     a setting is wrong: the message names it      (also a ValueError)
 
@@ -24,10 +24,10 @@ class PoolhouseError(Exception):
     """Base of every exception of poolhouse."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What `pickle` needs: the class, the arguments and the fields, each in bytes of its own.
+        """Class, arguments and fields for `pickle`, each value in bytes of its own.
 
-        An error of a driver, or an attribute that an application has set, may be something that cannot be pickled,
-        or cannot be unpickled there. Such a value then arrives as its text; everything else arrives as it was.
+        A driver's error, or an attribute that an application has set, may be impossible to pickle here or to
+        unpickle there. Such a value arrives as its text; every other value arrives as it was.
         """
         error, base = _PARTS.get(type(self), (type(self), None))
         fields = {name: _pack(value) for name, value in vars(self).items()}
@@ -71,7 +71,7 @@ class SettingError(PoolhouseError, ValueError):
 
 
 class PoolError(PoolhouseError):
-    """Base of what the pools raise. Where the driver is psycopg, also a `psycopg.OperationalError`."""
+    """Base of the pools' exceptions. With psycopg they are also `psycopg.OperationalError`."""
 
 
 class PoolClosed(PoolError):
@@ -82,13 +82,13 @@ class PoolTimeout(PoolError):
     """The pool could not provide a connection in time.
 
     Attributes:
-        waited: How long the client waited, in seconds; ``None`` where it was not a client that waited.
-        size: Connections of the pool, those being made included.
-        max_size: How many it may have; 0 for no limit.
-        in_use: How many of them clients have.
-        waiting: How many further clients wait.
-        holders: Who has them (`poolhouse.pool.holders.Holder`), the oldest lease first.
-        connect_error: What the last attempt to connect raised, if connecting fails at present.
+        waited: How long the client waited, in seconds; ``None`` if it was not a client that waited.
+        size: Connections of the pool, including those being made.
+        max_size: The most connections that it may have; 0 for no limit.
+        in_use: Connections that clients have.
+        waiting: Further clients that wait.
+        holders: The lines of code that have connections (`poolhouse.pool.holders.Holder`), the oldest lease first.
+        connect_error: The error of the last attempt to connect, if connecting fails at present.
     """
 
     def __init__(
@@ -117,13 +117,13 @@ class TooManyRequests(PoolError):
     """As many clients wait for a connection as `max_waiting` allows."""
 
 
-#: The classes that `also` has made, by what each was made of, and the other way round.
+#: The classes that `also` has made, by their parts, and the parts by class.
 _MIXED: dict[tuple[type[Any], type[Exception]], type[Any]] = {}
 _PARTS: dict[type, tuple[type[Any], type[Exception]]] = {}
 
 
 def also(error: type[E], base: type[Exception]) -> type[E]:
-    """The class of ours that ``except base`` catches too; the same class for the same arguments.
+    """A class of ours that ``except base`` catches too; the same class for the same arguments.
 
     Args:
         error: A class of ours.
@@ -140,7 +140,7 @@ def also(error: type[E], base: type[Exception]) -> type[E]:
 
 
 def _remade(kind: type[E], arguments: tuple[Any, ...], fields: dict[str, Any]) -> E:
-    """An error with these arguments and fields. No ``__init__`` runs: a subclass may want other arguments."""
+    """An error with these arguments and fields, made without ``__init__``: a subclass may want other arguments."""
     made = kind.__new__(kind, *arguments)
     made.args = arguments
     vars(made).update(fields)
@@ -158,9 +158,9 @@ def _unpacked(error: type[E], base: "_Packed", arguments: "list[_Packed]", field
 class _Packed(NamedTuple):
     """A value on its way to another process."""
 
-    #: What `pickle` made of it; ``None`` if it cannot be pickled.
+    #: Its pickle; ``None`` if it cannot be pickled.
     pickled: bytes | None
-    #: What to take where it cannot be unpickled: a class, and its argument.
+    #: The substitute where it cannot be unpickled: a class, and its argument.
     kind: type[Any]
     text: str
 

@@ -1,4 +1,4 @@
 """``poolhouse doctor``: why do I see nothing?
 
-It runs where the application runs, and like it needs the standard library only.
+It runs in the application's environment, and needs only the standard library there.
 """

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=12.0,
         metavar="SECONDS",
-        help="how long to wait for the report to be seen (default: %(default)g; collectd tells every 10)",
+        help="how long to wait for the report to be seen (default: %(default)g; collectd sends values every 10)",
     )
 
 

@@ -1,4 +1,4 @@
-"""What this Python would load: whose plugin, whose modules, which SQLAlchemy."""
+"""Findings about this Python: whose plugin and modules it would load, and which SQLAlchemy."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def look_at_environment() -> Iterator[Finding]:
 
 
 def _plugin(found: Installation) -> Finding:
-    """What a URL's ``plugin=collectd`` loads."""
+    """The plugin that ``plugin=collectd`` in a URL loads."""
     if found.plugin is None:
         return Finding(Verdict.WRONG, "plugin", f"no installed package has a plugin collectd: {REINSTALL}")
     text = f"plugin=collectd loads {found.plugin}"
@@ -37,7 +37,7 @@ def _sqlalchemy(version: str | None) -> Finding:
 
 
 def _module(found: Installation) -> Finding:
-    """What collectd's configuration imports. Who overwrote these modules stands in the plugin's way too."""
+    """The modules that collectd's configuration imports."""
     if found.module is None:
         return Finding(Verdict.WRONG, "module", f"sqlalchemy_collectd is not there: {REINSTALL}")
     verdict = Verdict.FINE if found.module == OURS else Verdict.WRONG

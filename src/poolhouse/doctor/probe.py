@@ -1,4 +1,4 @@
-"""A real report to where the application reports to, and a look at whether it arrived."""
+"""Send a real report where the application reports to, and look whether it arrived."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ PROGRAM = "poolhouse-doctor"
 INTERVAL = 0.2
 #: Seconds to wait for a refusal.
 REFUSAL_TIME = 0.5
-#: Seconds after which a console port that has not said anything is taken to be silent.
+#: Seconds after which a console port without an answer counts as silent.
 SILENCE = 3.0
 
 
@@ -35,7 +35,7 @@ def probe(destination: Destination, consoles_port: int, timeout: float, clock: C
         destination: Where the application reports to.
         consoles_port: The port of the same host that consoles ask.
         timeout: Seconds to wait for the report to be seen.
-        clock: Where time comes from.
+        clock: The source of time.
     """
     try:
         found = lookup(destination.host, destination.port)
@@ -118,10 +118,10 @@ def _send(
 
 
 def _wait_for_refusal(sock: socket.socket) -> None:
-    """Return if none comes.
+    """Wait for a refusal; return if there is none.
 
     Raises:
-        OSError: If one comes.
+        OSError: If there is one.
     """
     sock.settimeout(REFUSAL_TIME)
     with suppress(TimeoutError):
@@ -131,7 +131,7 @@ def _wait_for_refusal(sock: socket.socket) -> None:
 def _confirm(
     sender: _Sender, destination: Destination, consoles_port: int, timeout: float, clock: Clock
 ) -> Finding:
-    """Go on reporting until the aggregator shows it, or it is clear that it will not.
+    """Keep reporting until the aggregator shows the process, or it is clear that it will not.
 
     Raises:
         OSError: If a later report is refused.
@@ -158,7 +158,7 @@ def _confirm(
 
 
 def _shows(snapshot: Snapshot, token: str) -> bool:
-    """Whether our process is there; value lists tell of a program only that it has one."""
+    """Whether our process is shown; value lists only say that the program has a process."""
     if any(process.token == token for process in snapshot.processes):
         return True
     return snapshot.program is None and any(row.name == PROGRAM and row.processes for row in snapshot.programs)

@@ -1,4 +1,4 @@
-"""Signals that end a command, as exceptions: what stands in ``finally`` is done before."""
+"""Signals that end a command, as exceptions, so that ``finally`` blocks run before the end."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Stopped(BaseException):
-    """A signal came."""
+    """A signal arrived."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -20,7 +20,7 @@ class _Stopped(BaseException):
 
 @contextmanager
 def stopped_by_signals() -> Generator[None]:
-    """Have SIGINT, SIGTERM and SIGHUP leave the block, and end the process by the same signal then.
+    """Leave the block at SIGINT, SIGTERM or SIGHUP, then end the process by the same signal.
 
     A signal that is ignored stays ignored. Outside of the main thread nothing changes.
     """

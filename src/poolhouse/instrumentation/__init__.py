@@ -1,4 +1,4 @@
-"""From pools to reports: SQLAlchemy's are measured, psycopg_pool's watched, ours measure themselves.
+"""From pools to reports: SQLAlchemy's pools are measured, psycopg_pool's are watched, ours measure themselves.
 
 >>> from sqlalchemy import create_engine
 >>> engine = create_engine("sqlite://")
@@ -47,7 +47,7 @@ def instrument(
         sqlalchemy.exc.ArgumentError: If SQLAlchemy is too old; it names the version that is needed.
         TypeError: If this is no engine.
     """
-    # Here, because an application that only names us need not have SQLAlchemy.
+    # Imported here: an application that never calls this need not have SQLAlchemy.
     import sqlalchemy
 
     from poolhouse.instrumentation.engines import require_version, root_engine

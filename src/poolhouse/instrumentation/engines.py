@@ -1,4 +1,4 @@
-"""What an engine and its pool say of themselves: name, limits, and the connections a pool holds already."""
+"""Name and limits of an engine's pool, and the connections that it holds already."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from poolhouse.instrumentation.proxies import behind
 from poolhouse.meter.reading import Limits
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL  # What is too old, and is told so, has it elsewhere.
+    from sqlalchemy.engine import URL  # An old SQLAlchemy, which is refused, has it elsewhere.
 
 
 def require_version(version: str) -> None:
@@ -38,14 +38,14 @@ def root_engine(engine: Any) -> Engine:
     found = behind(getattr(engine, "sync_engine", engine), Engine, "connect")
     if found is None:
         raise TypeError(f"expected an engine of SQLAlchemy, not {type(engine).__name__}")
-    # Only what is an engine is asked further: a mock would go on answering for ever.
+    # Only a true engine is unwrapped further: a mock has a `_proxied` without end.
     while (original := behind(vars(found).get("_proxied"), Engine, "connect")) is not None:
         found = original
     return found
 
 
 def pool_name(url: "URL") -> str:
-    """``host:port/database``, as far as the URL has them; the backend's name if it has none that may be told.
+    """``host:port/database``, as far as the URL has them; the backend's name if none of them may leave.
 
     Where a password is not encoded as it must be, SQLAlchemy takes a part of it for the host or the database. Such
     a URL connects to nothing: the caller uses this name once a connection was made.
@@ -63,14 +63,14 @@ def pool_name(url: "URL") -> str:
 
 
 def pool_limits(pools: Iterable[Pool]) -> Limits:
-    """What these pools may hold together. No pool of SQLAlchemy opens connections before they are needed."""
+    """The sum of these pools' limits. No pool of SQLAlchemy opens connections before they are needed."""
     known = [_limits(pool) for pool in pools]
     return Limits(_sum(limit.max_open for limit in known), _sum(limit.max_idle for limit in known), 0)
 
 
 def _limits(pool: Pool) -> Limits:
     size, overflow = getattr(pool, "size", None), getattr(pool, "_max_overflow", None)
-    # Only those with a queue have both; of a SingletonThreadPool the size is a number.
+    # Only pools with a queue have both; the size of a SingletonThreadPool is an attribute, not a method.
     if not callable(size) or not isinstance(overflow, int):
         return Limits()
     kept = size()
@@ -86,10 +86,10 @@ def _sum(limits: Iterable[int | None]) -> int | None:
 
 
 def held_records(pool: Pool) -> Iterator[Any]:
-    """The connection records that a pool holds now, those of a queue only while they are idle.
+    """The connection records that a pool holds now; those of a queue only while they are idle.
 
-    No pool has a public way to tell them. Where a version of SQLAlchemy keeps them elsewhere, none are found, and
-    connections that are older than the measuring are not in the gauges until they are checked out.
+    No pool has a public way to list them. Where a version of SQLAlchemy keeps them elsewhere, none are found, and
+    connections that were opened before are missing in the gauges until they are checked out.
     """
     queue = getattr(pool, "_pool", None)
     adapted = getattr(queue, "__dict__", {}).get("_queue")  # An asyncio.Queue, made when first used.

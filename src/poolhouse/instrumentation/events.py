@@ -1,8 +1,8 @@
 """Listening to events of SQLAlchemy while other threads use the engine.
 
-``sqlalchemy.event.listen`` puts a listener into a deque. A thread that goes through the same deque at that moment,
-because it is connecting, gets ``RuntimeError: deque mutated during iteration`` out of its ``connect()``. So the
-listeners are replaced instead, by a new deque: whoever goes through the old one ends there.
+``sqlalchemy.event.listen`` appends a listener to a deque. If another thread iterates over that deque because it is
+connecting, its ``connect()`` raises ``RuntimeError: deque mutated during iteration``. So the deque is replaced by
+a new one here, and the other thread finishes with the old one.
 """
 
 from collections import deque
@@ -36,11 +36,11 @@ def listen(target: Any, name: str, listener: Callable[..., None], *, first: bool
     else:
         new.append(listener)
     collection.listeners = new
-    # What the application has added meanwhile.
+    # Keep what the application has added meanwhile.
     new.extend([late for late in old.copy() if late not in new])
     if hasattr(target, "_has_events"):
         target._has_events = True
 
 
 def _nothing() -> None:
-    """For versions of SQLAlchemy whose collections do not differ for asyncio."""
+    """Stand for the method where a version of SQLAlchemy does not have it."""

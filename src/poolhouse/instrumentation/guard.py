@@ -1,4 +1,4 @@
-"""What keeps errors of ours out of the application: they are logged, once a kind, and nothing else."""
+"""Keeps our errors out of the application: each kind is logged once, and that is all."""
 
 import functools
 import logging
@@ -10,7 +10,7 @@ from poolhouse.report.log import log
 
 _logger = logging.getLogger("poolhouse.instrumentation")
 
-#: The kinds that were logged in this process.
+#: The kinds that this process has logged.
 _logged: set[str] = set()
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ def report(kind: str) -> None:
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:
-    """The same function, but an exception in it is reported and goes no further."""
+    """The same function, except that an exception in it is logged and not raised."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,7 +1,7 @@
 """Whether PyPI's sqlalchemy-collectd is installed beside poolhouse, and what to do about it.
 
-Both install a package ``sqlalchemy_collectd`` and a SQLAlchemy plugin ``collectd``. Whichever was installed last
-has overwritten the other's modules, removing it deletes them, and SQLAlchemy may load either plugin.
+Both install a package ``sqlalchemy_collectd`` and a SQLAlchemy plugin ``collectd``. The one installed last has
+overwritten the other's modules, removing it deletes them, and SQLAlchemy may load either plugin.
 """
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger("poolhouse.instrumentation")
 
 OURS = "poolhouse"
 EARLIER = "sqlalchemy-collectd"
-#: What puts it right: the first takes our modules away too, the second brings them back.
+#: The remedy: the first command removes our modules too, the second restores them.
 COMMANDS = ("pip uninstall sqlalchemy-collectd", "pip install --force-reinstall --no-deps poolhouse")
 
 _told: list[bool] = []
@@ -41,7 +41,7 @@ def version_problem(version: str) -> str | None:
 
 
 class Installation(NamedTuple):
-    """Whose code answers to the names that users type, in this interpreter."""
+    """Which distribution provides the names that users type, in this interpreter."""
 
     #: The distribution and version whose plugin ``?plugin=collectd`` loads; ``None`` if there is none.
     plugin: str | None
@@ -59,7 +59,7 @@ class Installation(NamedTuple):
 
 
 def look() -> Installation:
-    """What is installed in this interpreter; imports nothing of it."""
+    """Look at what is installed in this interpreter, without importing it."""
     found = [entry for entry in entry_points(group="sqlalchemy.plugins") if entry.name == "collectd"]
     # SQLAlchemy takes the first of a name.
     plugin = found[0].dist if found else None
@@ -82,7 +82,7 @@ def legacy_version(installed: Iterable[Distribution] | None = None) -> str | Non
 
 
 def advice(version: str) -> str:
-    """What to tell whoever has this version of sqlalchemy-collectd installed.
+    """The advice for a user who has this version of sqlalchemy-collectd installed.
 
     >>> print(advice("0.0.8"))
     sqlalchemy-collectd 0.0.8 is installed beside poolhouse and takes its place: run
@@ -114,7 +114,7 @@ def warn_once() -> None:
 
 def _version(name: str, installed: Iterable[Distribution] | None = None) -> str | None:
     for distribution in distributions(name=name) if installed is None else installed:
-        # Its folder may be what a broken removal left behind, without metadata.
+        # A broken removal may leave a folder without metadata.
         found = distribution.metadata["Name"] if distribution.metadata else None
         if found and found.lower().replace("_", "-").replace(".", "-") == name:
             return distribution.version
@@ -122,7 +122,7 @@ def _version(name: str, installed: Iterable[Distribution] | None = None) -> str 
 
 
 def _module_owner() -> str | None:
-    """Whose ``sqlalchemy_collectd.server.plugin`` would be imported: ours hands over to poolhouse."""
+    """Which distribution's ``sqlalchemy_collectd.server.plugin`` would be imported: ours mentions poolhouse."""
     spec = find_spec("sqlalchemy_collectd")
     for folder in (spec and spec.submodule_search_locations) or ():
         module = Path(folder, "server", "plugin.py")

@@ -1,8 +1,7 @@
-"""What a pool is called in reports, made of what it connects to, and of nothing that is secret.
+"""A pool's name in reports: made from its host, port and database, and from nothing that may be secret.
 
-A name goes to places where nobody expects a password: dashboards, logs, the network. So nothing is taken that is
-not known to be a host, a port or a database's name; a pool of which that cannot be told with certainty goes by the
-name that it gave itself.
+Names reach dashboards, logs and the network, where a password must not be. So a name contains only texts that are
+known to be a host, a port or a database. If that is not certain, the pool keeps the name that it gave itself.
 """
 
 import re
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-#: What pools call themselves that were not given a name; it says nothing to who sees many processes.
+#: The default names of pools; they mean nothing across many processes.
 _GIVEN = re.compile(r"pool-\d+")
 #: Hosts as they may stand in a URL or in libpq's words: names, addresses, folders of sockets (an abstract socket
 #: begins with ``@``), SQL Server's named instances; several of them.
@@ -63,7 +62,7 @@ def pool_name(given: str, conninfo: Any, kwargs: Any) -> str:
 def place_name(host: str, port: str, database: str) -> str:
     """``host:port/database``, less what is empty: the only thing of a URL or of settings that leaves the process.
 
-    Empty if one of the three does not look like what it should be. Every source of pools asks here.
+    Empty if one of the three does not look like what it should be. All sources of pools use this function.
 
     Source: OpenTelemetry, ``db.client.connection.pool.name``.
 
@@ -85,7 +84,7 @@ def _first(settings: Mapping[str, str], keys: tuple[str, ...]) -> str:
 
 
 def _settings(conninfo: str) -> dict[str, str]:
-    """What a connection string says, secrets included; empty if it cannot be understood."""
+    """The settings in a connection string, secrets included; empty if it cannot be parsed."""
     if scheme := _URL.match(conninfo):
         return _of_url(conninfo[scheme.end() :])
     words = _of_words(conninfo)
@@ -95,7 +94,7 @@ def _settings(conninfo: str) -> dict[str, str]:
 
 
 def _of_url(rest: str) -> dict[str, str]:
-    """What follows the scheme of a URL; several hosts as libpq's words have them.
+    """Parse what follows the scheme of a URL; several hosts are joined as in libpq's words.
 
     >>> _of_url("ann:x@a:5432,b:5433/shop?connect_timeout=2")
     {'host': 'a,b', 'port': '5432,5433', 'dbname': 'shop', 'connect_timeout': '2'}
@@ -106,7 +105,7 @@ def _of_url(rest: str) -> dict[str, str]:
     else:
         authority, _, query = authority.partition("?")
     places = [_PLACE.fullmatch(place) for place in authority.rpartition("@")[2].split(",")]
-    # What has these signs elsewhere may be a password that was not encoded, and drivers differ in what they take.
+    # With these signs elsewhere, the URL may have a password that was not encoded; drivers parse it differently.
     if "@" in path + query or "?" in authority or None in places:
         return {}
     found = [(unquote(place[1].strip("[]")), place[2] or "") for place in places if place]
@@ -117,7 +116,7 @@ def _of_url(rest: str) -> dict[str, str]:
 
 
 def _of_words(conninfo: str) -> dict[str, str] | None:
-    r"""The words of libpq; ``None`` if this is something else.
+    r"""Parse libpq's words ``key=value``; ``None`` if this is something else.
 
     >>> _of_words(r"host = a  dbname='it\'s'"), _of_words("shop.db")
     ({'host': 'a', 'dbname': "it's"}, None)

@@ -20,7 +20,7 @@ from poolhouse.report import reporter
 from poolhouse.report.destination import Destination
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL  # What is too old, and is told so, has it elsewhere.
+    from sqlalchemy.engine import URL  # An old SQLAlchemy, which is refused, has it elsewhere.
 
 _PREFIX = "collectd_"
 
@@ -47,7 +47,7 @@ class CollectdPlugin(CreateEnginePlugin):
         return url.difference_update_query([key for key in url.query if key.startswith(_PREFIX)])
 
     def engine_created(self, engine: Engine) -> None:
-        """Begin to measure; an engine whose pool is measured already goes on as it is."""
+        """Begin to measure; an engine whose pool is measured already stays as it is."""
         _watch(engine, self._destination)
 
 

@@ -1,7 +1,7 @@
 """Our own pools, reported.
 
-A pool of ours measures itself, whether anybody looks or not. Once reporting is configured, every open pool is
-reported, and every one that opens later, each to the destination that was configured when it was first seen.
+A pool of ours always measures itself. Once reporting is configured, every open pool is reported, and every pool
+that opens later, each to the destination that was configured when it was first seen.
 """
 
 import weakref
@@ -21,7 +21,7 @@ from poolhouse.report.stream import Stream
 
 _logger = getLogger("poolhouse.instrumentation")
 
-#: What a pool has done that has done nothing.
+#: The counters of a pool that has not been used.
 _NOTHING = Counters(commits=None, rollbacks=None, transactions=None)
 
 #: The pools that are reported.
@@ -31,8 +31,8 @@ _sources: "MutableMapping[Any, PoolSource]" = weakref.WeakKeyDictionary()
 def report_to(url: str) -> None:
     """Report all pools of poolhouse in this process to `url`: those that are open, and those that will be.
 
-    What is reported already stays where it is. Engines and pools for which ``poolhouse.instrument`` and
-    ``poolhouse.watch`` are called later without naming a destination are reported there, too.
+    A pool that is reported already stays where it is. Engines that are created or instrumented later take from
+    this URL every setting that they do not have themselves; pools that are watched later are reported there.
 
     Args:
         url: ``collectd://host:port/?program_name=…``; ``docs/reference/settings.md`` has all of it.
@@ -71,7 +71,7 @@ def report(pool: Any) -> None:
 
 
 def hand_over(pool: Any) -> None:
-    """A pool is measured as that of an engine from now on: what was reported of it here ends."""
+    """Stop reporting this pool here: the SQLAlchemy instrumentation measures it from now on."""
     source = _sources.get(pool)
     if source is not None:
         source.hand_over()
@@ -91,11 +91,11 @@ class PoolSource:
         self._name = _name_of(pool)
         self._kind = type(pool).__name__
         self._last = PoolReading(0, self._name, self._kind, counters=_NOTHING)
-        #: What had been measured when the pool was handed over.
+        #: The figures at the moment of `hand_over`.
         self._final: Folded | None = None
 
     def hand_over(self) -> None:
-        """End: what the pool does from now on is told by somebody else."""
+        """Stop: the SQLAlchemy instrumentation reports the pool from now on."""
         if self._final is None:
             self._final = self._meter.totals()
 
@@ -105,7 +105,7 @@ class PoolSource:
         return pool is None or self._final is not None or _is_empty_for_good(pool._core)
 
     def read(self, number: int) -> PoolReading:
-        """What is true of the pool now. Of transactions it knows only those that it ends itself: unknown."""
+        """The pool's figures now. Transactions are unknown: the pool sees only those that it ends itself."""
         if (final := self._final) is not None:
             ended = self._last.counters._replace(
                 checkouts=final.checkouts, timeouts=final.timeouts, connects=final.connects
@@ -121,7 +121,7 @@ class PoolSource:
         return self._last
 
     def after_fork(self) -> None:
-        """The pool begins anew by itself, its meter too."""
+        """Forget the last reading: the pool and its meter start afresh by themselves."""
         self._last = PoolReading(0, self._name, self._kind, counters=_NOTHING)
 
     def __repr__(self) -> str:
@@ -130,7 +130,7 @@ class PoolSource:
 
 
 def _name_of(pool: Any) -> str:
-    """The pool's name in reports; SQLAlchemy's know no URL: their logging name, else their kind of database."""
+    """The pool's name in reports. SQLAlchemy's have no URL: their logging name, else the kind of database."""
     dialect = getattr(pool, "_dialect", None)
     if dialect is not None:
         return str(pool._orig_logging_name or dialect.name)
@@ -138,7 +138,7 @@ def _name_of(pool: Any) -> str:
 
 
 def _is_empty_for_good(core: Any) -> bool:
-    # SQLAlchemy's are not closed but disposed: they keep nothing any more, and serve whoever still waits.
+    # SQLAlchemy's pools are not closed but disposed: they keep no connection, and still serve waiting callers.
     is_over = core.was_closed or (core.max_kept == 0 and core.options.max_kept != 0)
     return is_over and not core.slots and not core.waiters
 

@@ -1,13 +1,13 @@
 """psycopg_pool's own pools, watched from outside by their ``get_stats()``.
 
-That says less than a pool of ours knows, and what it does not say is told as unknown, not as 0:
+They say less than a pool of ours knows. What they do not say is reported as unknown, not as 0:
 
 - In use, waiting: upper bounds. Connections that are being made count as given out, and callers that have given up
   stay in the queue for a while.
 - Timeouts, and other errors of callers: unknown, since it counts them together. So are the histograms (it has sums
   of whole milliseconds, with what is shorter left out), high-water marks and transactions.
-- Its counters belong to the application, which may set them to zero by ``pop_stats()``. We never do, and go on
-  from what we had. What was counted between our last look and a pop is lost to us.
+- The counters belong to the application, which may reset them by ``pop_stats()``. We never do that, and
+  continue our sums after it. What was counted between our last look and a pop is lost.
 
 Nothing of the pool is replaced, except in the child of a fork: there two methods, until one of them is called.
 
@@ -77,7 +77,7 @@ def watch(pool: Any) -> None:
 
 
 def _has_stats(pool: Any) -> bool:
-    """Whether the pool tells statistics; a mock has every method, and no figures."""
+    """Whether the pool has statistics; a mock has every method, and no figures."""
     get_stats = getattr(pool, "get_stats", None)
     if not callable(get_stats):
         return False
@@ -114,7 +114,7 @@ class Sums:
         return self._sums.copy()
 
     def skip(self, counters: Mapping[str, int]) -> None:
-        """Begin at zero with what these counters say: it belongs to somebody else."""
+        """Begin at zero: what these counters say so far belongs to the parent process."""
         self._last, self._sums = dict(counters), {}
 
 
@@ -143,10 +143,10 @@ class StatsSource:
         return pool is None or (self._was_open and bool(getattr(pool, "closed", False)))
 
     def read(self, number: int) -> PoolReading:
-        """What is true of the pool now, as far as it says.
+        """The pool's figures now, as far as it has them.
 
         Raises:
-            Exception: Whatever ``get_stats()`` raises, or an error because of what it returns.
+            Exception: If ``get_stats()`` raises, or returns something else than statistics.
         """
         pool = self._pool()
         if pool is not None:
@@ -158,7 +158,7 @@ class StatsSource:
         return self._last
 
     def after_fork(self) -> None:
-        """What the pool has counted belongs to the parent; it is reported once this process uses it."""
+        """Leave to the parent what the pool has counted, and report it again once this process uses it."""
         pool = self._pool()
         self._was_open = False
         self._last = self._last._replace(gauges=Gauges(), counters=Counters(*[None] * len(Counters._fields)))

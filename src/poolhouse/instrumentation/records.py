@@ -1,8 +1,8 @@
 """The connections of one pool, looked at instead of counted.
 
-SQLAlchemy's events do not add up: some ends have none, some come twice, some for connections that never were. So
-nothing is added or taken away when one fires. The records of the pool are kept, weakly, and when somebody
-wants to know they are looked at: no ``dbapi_connection`` is closed, ``in_use`` is used, else idle.
+SQLAlchemy's events do not add up: some ends of connections have no event, some have two, and some events are for
+connections that were never opened. So no event adds or subtracts anything. Weak references to the pool's records
+are kept, and each report looks at them: without ``dbapi_connection`` closed, with ``in_use`` used, else idle.
 """
 
 import weakref
@@ -14,7 +14,7 @@ Record = Any
 
 
 class Look(NamedTuple):
-    """What a look at the records found, in connections."""
+    """The numbers of connections that a look at the records found."""
 
     idle: int
     used: int
@@ -22,14 +22,14 @@ class Look(NamedTuple):
 
 
 class LiveSet:
-    """A set of what is alive: it keeps nothing alive, and any thread may call anything at any time.
+    """A set that keeps nothing alive. Any thread may call any method at any time.
 
     Weak references that remove themselves, as in ``weakref.WeakSet``. But that is iterated in many steps; a set of
     references is copied in one, which no other thread can come between.
     """
 
     def __init__(self) -> None:
-        #: A dictionary, because of several threads that add the same item it tells one that it was the first.
+        #: A dictionary: of several threads that add the same item, `setdefault` tells which was the first.
         self._references: dict[weakref.ref[Any], object] = {}
 
     def add(self, item: Any) -> bool:
@@ -89,8 +89,8 @@ class Records(LiveSet):
     def look(self) -> Look:
         """What is true now.
 
-        Records come first: what is detached meanwhile is then seen twice rather than never, and a connection
-        that nobody saw would count as closed.
+        Records come first: a connection that is detached meanwhile is then seen twice. Not seen at all, it would
+        count as closed.
         """
         idle = used = 0
         for record in self:
@@ -132,7 +132,7 @@ class Detached:
         if fairy is not None and fairy.dbapi_connection is connection:
             return True
         mine = None if self._connection_ref is None else self._connection_ref()
-        # Not by "==", which is the driver's affair.
+        # By identity: a driver may define "==".
         return mine is not None and (mine is connection or mine is getattr(connection, "driver_connection", None))
 
 

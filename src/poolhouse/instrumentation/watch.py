@@ -3,13 +3,13 @@
 What is measured where:
 
 - Gauges: the connection records are looked at when a report is made (`records`).
-- Waits, checkouts, timeouts, errors, callers waiting: a wrapper of ``pool.connect``, through which every way to a
-  connection goes, in threads and in greenlets. ``dispose()`` makes a new pool, which a wrapper of
-  ``pool.recreate`` wraps in its turn. (At the event ``engine_disposed`` others may have used it already.)
-- Uses: from that wrapper's end to a wrapper of ``pool._return_conn``, or to the event ``detach``. (The event
-  ``checkin`` comes at the same moment; its dispatch costs three times as much as all that is done there.)
-- Connects: the event ``connect``. How long they took, and the failed ones: a wrapper of the pool's creator, since
-  the one event for these does not come where the application connects for itself (``creator=``).
+- Waits, checkouts, timeouts, errors, callers waiting: a wrapper of ``pool.connect``, which every checkout calls,
+  in threads and in greenlets. ``dispose()`` makes a new pool, which a wrapper of ``pool.recreate`` wraps too.
+  (At the event ``engine_disposed`` other threads may have used the new pool already.)
+- Uses: from the end of that wrapper to a wrapper of ``pool._return_conn``, or to the event ``detach``. (The event
+  ``checkin`` fires at the same moment, but its dispatch costs three times as much as all our work there.)
+- Connects: the event ``connect``. Their durations and failures: a wrapper of the pool's creator, since the
+  event for these does not fire where the application connects for itself (``creator=``).
 - Transactions: events of the engine.
 
 Nothing here raises into the application, waits, or keeps an engine, a pool or an idle connection alive.
@@ -47,13 +47,13 @@ class Stream(Protocol):
         ...
 
 
-#: A caller that is served within this time did not wait, and does not make a mark of callers waiting.
+#: A caller that is served within this many seconds does not count as waiting.
 NO_WAIT = 0.0001
 
-#: Where a record keeps for a moment how long its connection took; unlike ``info`` it is not the application's.
+#: The key under which a record briefly keeps its connect time, in ``record_info``; ``info`` is the application's.
 _CREATE = "poolhouse.create_s"
 
-#: Who watches a pool; several engines may share one.
+#: The watch of each pool; several engines may share a pool.
 _watches: "weakref.WeakKeyDictionary[Pool, PoolWatch]" = weakref.WeakKeyDictionary()
 
 
@@ -76,7 +76,7 @@ def watch(engine: Engine, stream: Stream) -> None:
 
 
 def is_watched(pool: Any) -> bool:
-    """Whether a pool is measured as that of an engine."""
+    """Whether an engine's instrumentation measures this pool."""
     return pool in _watches
 
 
@@ -87,11 +87,10 @@ class PoolWatch:
         """Begin with nothing.
 
         Args:
-            name: What the pool is called until a connection was made.
-            kind: Its class.
-            stream: Where it is reported.
-            place: What it is called from then on: only then is its URL known to say what it should. As `name`, if
-                empty.
+            name: The pool's name until it has made a connection.
+            kind: The pool's class.
+            stream: The stream that reports it.
+            place: Its name after that, since only then is the URL known to be right; the same as `name` if empty.
         """
         self._name = name
         self._place = place or name
@@ -101,9 +100,9 @@ class PoolWatch:
         self._engines = LiveSet()
         self._pools = LiveSet()
         self._records = Records()
-        #: One item for each caller that is in ``pool.connect``.
+        #: One item for each caller inside ``pool.connect``.
         self._waiting: deque[None] = deque()
-        #: The records that are checked out. Their number is what is used: its mark costs no look.
+        #: The records that are checked out: the mark of connections in use needs no look at all records.
         self._leases: dict[Record, Lease] = {}
         #: Leases of records that were not in use when the pool was read last.
         self._suspects: dict[Record, Lease] = {}
@@ -111,24 +110,24 @@ class PoolWatch:
         self._inherited = LiveSet()
         self._lent: dict[Record, Lease] = {}
         self._is_reported = False
-        #: Whether checkouts have nothing else to see to: the pool is reported, and nothing is inherited.
+        #: Whether a checkout may take the short path: the pool is reported, and no record is inherited.
         self._is_settled = False
         stream.expect(self)
 
-    # What the reporter asks.
+    # The reporter's side.
 
     def is_gone(self) -> bool:
         """Whether the engines have been collected, and the pool too: an application may have kept that alone."""
         return not self._engines and not self._pools
 
     def read(self, number: int) -> PoolReading:
-        """What is true of the pool now."""
+        """The pool's figures now."""
         self._end_lost_leases()
         limits = pool_limits(self._pools_in_use())
         return self._meter.read(number, self._look, limits, name=self._name, kind=self._kind)
 
     def after_fork(self) -> None:
-        """Start from nothing: what was counted, and what is open, belongs to the parent."""
+        """Start from zero: the counts and the open connections belong to the parent."""
         held = [record for pool in self._pools_in_use() for record in held_records(pool)]
         for record in (*self._records, *held):
             if record.dbapi_connection is not None:
@@ -153,9 +152,9 @@ class PoolWatch:
         return Gauges(*self._records.look(), len(self._waiting))
 
     def _end_lost_leases(self) -> None:
-        """Forget leases whose records never came back, because a listener of the application's raised.
+        """Forget leases whose records were never returned, because a listener of the application raised.
 
-        A record that is not in use may be on its way back now, but not still at the next reading.
+        A record that is not in use may be in the middle of its return now, but not still at the next reading.
         """
         suspects = {record: lease for record, lease in self._leases.copy().items() if not record.in_use}
         for record, lease in suspects.items():
@@ -163,7 +162,7 @@ class PoolWatch:
                 self._leases.pop(record, None)
         self._suspects = suspects
 
-    # Where the figures come from.
+    # The pool's side.
 
     def listen_to_engine(self, engine: Engine) -> None:
         """Count the engine's transactions. Idempotent."""
@@ -183,7 +182,7 @@ class PoolWatch:
 
         The pools that replace it inherit the listeners, and need `_wrap` only.
         """
-        # Ours come first, so that they hear of connections that a listener of the application refuses.
+        # Our listeners are first, so that they see connections that a listener of the application refuses.
         for kind, listener in (
             ("connect", self._connected),
             ("detach", self._detached),
@@ -202,8 +201,8 @@ class PoolWatch:
         _watches[pool] = self
         self._pools.add(pool)
         hand_over(pool)
-        # Instance attributes, because nothing else reaches pools that exist already. The way back comes first: a
-        # connection that is checked out in between, by another thread, is then adopted when it returns.
+        # Instance attributes, because nothing else changes a pool that exists already. The return is wrapped
+        # first: a connection that another thread checks out in between is then adopted when it is returned.
         attributes: Any = vars(pool)
         attributes["_return_conn"] = self._measuring_return(pool._return_conn)
         attributes["_invoke_creator"] = self._measuring_creator(pool._invoke_creator)
@@ -211,7 +210,7 @@ class PoolWatch:
         attributes["connect"] = self._measuring_connect(pool.connect)
 
     def _measuring_successor(self, recreate: Callable[[], Pool]) -> Callable[[], Pool]:
-        """The pool's `recreate`; the engine, and so everybody, gets a pool that is measured already."""
+        """The pool's `recreate`: the engine gets a pool that is measured from its first use on."""
 
         def measured_successor() -> Pool:
             successor = recreate()
@@ -224,7 +223,7 @@ class PoolWatch:
         return measured_successor
 
     def _measuring_connect(self, connect: Callable[[], Any]) -> Callable[[], Any]:
-        """The pool's `connect`, measured. This is the hot path: everything is bound, nothing is called twice."""
+        """The pool's `connect`, measured. The hot path: every name is bound, and nothing is called twice."""
         meter, waiting, leases = self._meter, self._waiting, self._leases
         used, waits = meter.used, meter.waits
         enter, leave, lease = waiting.append, waiting.pop, leases.setdefault
@@ -233,7 +232,7 @@ class PoolWatch:
         def measured_connect() -> Any:
             began = now()
             try:
-                enter(None)  # In here, since an interrupt may come with its end, and then it must be left.
+                enter(None)  # Inside the try: an interrupt may strike as it returns, and `leave` must still run.
                 fairy = connect()
                 ended = now()
                 if ended - began > NO_WAIT:
@@ -245,11 +244,11 @@ class PoolWatch:
                 try:  # noqa: SIM105  # suppress() costs half a microsecond.
                     leave()
                 except IndexError:
-                    pass  # A greenlet that waited when the process forked goes on in the child, uncounted.
+                    pass  # In a forked child: a greenlet that was waiting in the parent runs on here, uncounted.
             try:
                 waited(ended - began)
                 record = fairy._connection_record
-                # A nested checkout of a SingletonThreadPool gets the proxy that its thread has: one lease.
+                # A nested checkout of a SingletonThreadPool gets its thread's proxy again: still one lease.
                 if self._is_settled:
                     lease(record, (ended, record.fairy_ref))
                     if len(leases) > used.level:
@@ -265,7 +264,7 @@ class PoolWatch:
         return measured_connect
 
     def _measuring_return(self, give_back: Callable[[Record], None]) -> Callable[[Record], None]:
-        """The pool's way back for a record, measured: the second half of the hot path."""
+        """The pool's return of a record, measured: the second half of the hot path."""
         end_lease, now, was_used = self._leases.pop, time.monotonic, self._meter.uses.append
 
         def measured_return(record: Record) -> None:
@@ -283,7 +282,7 @@ class PoolWatch:
         return measured_return
 
     def _measuring_creator(self, create: Callable[[Record], Any]) -> Callable[[Record], Any]:
-        """The pool's creator, timed, and its failures counted; being cancelled is no failure of the database."""
+        """The pool's creator, timed, with its failures counted; a cancellation is not one."""
         failed, now = self._meter.connect_errors.add, time.monotonic
 
         def measured_creator(record: Record) -> Any:
@@ -299,7 +298,7 @@ class PoolWatch:
         return measured_creator
 
     def _settle(self, record: Record, lease: "Lease") -> None:
-        """A checkout as long as there is more to it than a lease: see `_is_settled`."""
+        """Record a checkout on the long path; then decide whether the next one may be short (`_is_settled`)."""
         if record in self._inherited:
             self._lent.setdefault(record, lease)
         else:
@@ -310,7 +309,7 @@ class PoolWatch:
 
     @guarded
     def _has_waited(self) -> None:
-        """A caller leaves that did wait. It is among those waiting still: see `HighWater`."""
+        """A caller that did wait is leaving; it still counts as waiting here, as `HighWater` demands."""
         _tell(self._meter.waiting, len(self._waiting))
 
     @guarded
@@ -321,13 +320,13 @@ class PoolWatch:
         if isinstance(error, PoolTimeoutError):
             self._meter.timeouts.append(waited)
         else:
-            # Cancelled callers among them: asyncio.timeout() and gevent.Timeout end waits in this way.
+            # Cancelled callers included: asyncio.timeout() and gevent.Timeout end waits in this way.
             self._meter.acquire_errors.add()
         self._be_reported()
 
     @guarded
     def _connected(self, connection: Any, record: Record) -> None:
-        # First the count, then what makes it visible: a connection that is seen was counted.
+        # Count first, then make it visible: a connection that a report sees has been counted.
         self._meter.creates.append(record.record_info.pop(_CREATE, 0.0))
         self._inherited.discard(record)
         self._records.add(record)
@@ -335,10 +334,9 @@ class PoolWatch:
         _tell(self._meter.connections, sum(self._records.look()))
 
     def _returned_without_lease(self, record: Record) -> None:
-        """A record comes back that has no lease.
+        """A record without a lease is returned.
 
-        It was checked out before the pool was measured, or its connection is inherited, or it never was checked
-        out: a failed checkout gives back too.
+        It was checked out before the pool was measured, or its connection is inherited, or its checkout failed.
         """
         lease = self._lent.pop(record, None)
         if lease is not None:
@@ -350,7 +348,7 @@ class PoolWatch:
     def _detached(self, connection: Any, record: Record) -> None:
         lease = self._leases.pop(record, None)
         if record.in_use:
-            # The record went back before this event, and somebody else has it already.
+            # The record was returned before this event, and another caller has it already.
             self._leases.setdefault(record, (time.monotonic(), record.fairy_ref))
         if lease is None:
             lease = self._lent.pop(record, None)
@@ -368,7 +366,7 @@ class PoolWatch:
         self._meter.invalidated.add()
 
     def _adopt(self, record: Record) -> None:
-        """Look at a record whose connect was not seen, unless it is known or empty."""
+        """Include a record whose connect was not seen, unless it is known already, or empty."""
         if record.dbapi_connection is not None and record not in self._records:
             self._meter.adopted.add()
             self._records.add(record)
@@ -380,7 +378,7 @@ class PoolWatch:
             self._stream.add(self)
 
 
-#: Since when a record is checked out, in monotonic seconds, and a reference to the proxy that the application got.
+#: When a record was checked out, in monotonic seconds, and a reference to the proxy that the application got.
 Lease = tuple[float, Any]
 
 
@@ -390,7 +388,7 @@ def _tell(mark: HighWater, value: int) -> None:
 
 
 def _counter(tally: Tally) -> Callable[..., None]:
-    """A listener that counts, whatever it is told. SQLAlchemy looks at its signature, and takes no builtin."""
+    """A listener that counts, with any arguments. SQLAlchemy inspects its signature, and accepts no builtin."""
     count = tally.add
 
     def listener(*details: Any) -> None:

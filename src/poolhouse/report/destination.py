@@ -1,8 +1,8 @@
 """Where a process reports to, under which names and how often.
 
-A destination is made from settings, either those of SQLAlchemy's URL and ``create_engine`` (``collectd_host``,
-…) or bare ones (``host``, …), or from a URL ``collectd://host:port/?program_name=…``. Whatever is wrong with them
-is told when it is made, in a `SettingError` that names the setting as it was typed.
+A destination is made from settings (``collectd_host``, … in SQLAlchemy's URL and ``create_engine``; bare ``host``,
+… elsewhere) or from a URL ``collectd://host:port/?program_name=…``. A wrong one raises a `SettingError` at once,
+which names the setting as it was typed.
 """
 
 import os
@@ -88,7 +88,7 @@ class Destination:
             raise SettingError(
                 "url", "expected nothing between collectd://host:port/ and its settings, ?name=value"
             )
-        # A setting without "=" or without a value is as wrong as one with a wrong value.
+        # A setting without "=" or without a value is wrong, too.
         settings: dict[str, str] = {}
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         if parts.hostname:
@@ -146,9 +146,9 @@ def default_program_name() -> str:
 def program_name_of(argv0: str) -> str:
     """The program's name: the base name of its script.
 
-    ``python -m package`` runs a script called ``__main__.py``: there it is the package's name, and ``python``
-    where there is no script at all. Only the path is asked, so that children which multiprocessing starts anew,
-    in which another main module runs, have their parent's name.
+    ``python -m package`` runs a script called ``__main__.py``: the name is then the package's. Without any script
+    it is ``python``. Only the path decides, so that the spawned children of multiprocessing, which run another
+    main module, have their parent's name.
 
     >>> program_name_of("/usr/bin/nova-api"), program_name_of("-c"), program_name_of("")
     ('nova-api', 'python', 'python')
@@ -179,7 +179,7 @@ def _known(key: str, prefix: str) -> str:
 
 
 def _value(key: str, prefix: str, value: Any) -> Any:
-    """What a setting's value means."""
+    """The value of a setting, converted and checked."""
     if isinstance(value, (list, tuple)):
         raise SettingError(key, "given twice")
     try:
@@ -244,7 +244,7 @@ def _detail(value: Any) -> Detail:
             raise ValueError(f"expected full or plain, not {value!r}")
 
 
-#: Each setting, and what its value means.
+#: Each setting, and the function that converts and checks its value.
 _READERS = {
     "host": _host,
     "port": _port,

@@ -1,9 +1,9 @@
 """What the reporter's thread does, turn by turn: which reports are due, and which name is looked up.
 
-What is guaranteed, whatever a resolver does: a lookup begins only when every report that is due and has an
-address has been sent; one lookup runs at a time; at most a tenth of the time goes into the same name
-(`poolhouse.report.route`). So what goes to one destination is late by at most the one lookup that runs for
-another, and nothing is lost by that, because reports are cumulative.
+Guarantees, however slow a resolver is: a lookup begins only after every report that is due and has an address has
+been sent; one lookup runs at a time; one name takes at most a tenth of the time (`poolhouse.report.route`). So a
+lookup for one destination delays the reports to another by at most its own duration. Nothing is lost by that,
+because reports are cumulative.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from poolhouse.report.stream import Identity, Stream
 
 
 class _Key(NamedTuple):
-    """What a receiver tells a process's streams apart by, and where they go."""
+    """How a receiver distinguishes a process's streams, and where they are sent."""
 
     host: str
     port: int
@@ -33,11 +33,11 @@ class _Key(NamedTuple):
 class Dispatcher:
     """All streams of a process.
 
-    Safe for threads, but for `begin`, which wants to be alone.
+    Thread-safe except `begin`, which must not run concurrently with anything.
 
     Args:
-        clock: Where time comes from.
-        network: Where reports go.
+        clock: The source of time.
+        network: The operating system's sockets and resolver.
         identify: Gives this process an identity; called when the first of its pools is used.
         wake: Called when a stream has something to report at once; neither waits nor raises.
     """
@@ -49,27 +49,27 @@ class Dispatcher:
         self._network = network
         self._identify = identify
         self._wake = wake
-        #: Any thread, and any signal handler, may insert; without a lock, because inserting is atomic. So whoever
-        #: iterates, iterates over a copy. The same holds for the senders.
+        #: Any thread and any signal handler may insert, without a lock, because inserting is atomic. So every loop
+        #: iterates over a copy. The same holds for the senders.
         self._streams: dict[_Key, Stream] = {}
-        #: Destinations whose interval or detail is another one's: the log said so.
+        #: Destinations that differ from a stream only in interval or detail, and were logged for that.
         self._differing: set[Destination] = set()
         self._is_namelessness_told = False
         self._begin()
 
     def _begin(self) -> None:
-        #: The process's, under the only key there is. Not made before a pool is used: a server in C may load the
-        #: application once and fork then without a word to Python, as uWSGI does, and each worker is a process.
+        #: The process's identity, under the only key. It is not made before a pool is used: a server in C, such as
+        #: uWSGI, may load the application once and then fork without telling Python, and each worker is a process.
         self._identities: dict[None, Identity] = {}
-        #: Protects rosters, routes and sockets: held while reports are made and sent, never during a lookup.
+        #: Protects rosters, routes and sockets. Held while reports are made and sent, never during a lookup.
         self._turn = Lock()
         self._senders: dict[tuple[str, int], Sender] = {}
-        #: What the log said last of each destination.
+        #: The state of each destination that was logged last.
         self._told: dict[Sender, State] = {}
         self._is_closed = False
 
     def begin(self) -> list[Source]:
-        """Begin anew in a forked child: no pool, no socket, no lock of before. What was reported or expected."""
+        """Begin afresh in a forked child, without the parent's sockets and locks; return the parent's sources."""
         self._close_sockets()
         self._begin()
         sources = [source for stream in self._streams.copy().values() for source in stream.sources]
@@ -98,7 +98,7 @@ class Dispatcher:
         return stream
 
     def _warn_of_host(self, destination: Destination) -> None:
-        """Say once that this machine has no name: the rows of all such machines are one row."""
+        """Log once that this machine has no name: all such machines share one row."""
         if destination.report_host == NAMELESS and not self._is_namelessness_told:
             self._is_namelessness_told = True
             log(
@@ -124,7 +124,7 @@ class Dispatcher:
         return any(sender.route.lookup_due == inf for sender in self._senders.copy().values())
 
     def turn(self) -> float:
-        """Send what is due, then look up at most one name; the seconds until there is something to do again."""
+        """Send what is due, then look up at most one name; return the seconds until something is due again."""
         now = self._clock.monotonic()
         with self._turn:
             if self._is_closed:
@@ -151,7 +151,7 @@ class Dispatcher:
 
         Waits at most `timeout` seconds for reports under way.
         """
-        turn = self._turn  # A signal handler may fork meanwhile, and its child has another.
+        turn = self._turn  # A signal handler may fork meanwhile: the child has another lock.
         if not turn.acquire(timeout):
             return False
         try:
@@ -165,7 +165,7 @@ class Dispatcher:
         return all(left)
 
     def _used(self) -> None:
-        """A pool is used, so this is a process now."""
+        """A pool is used: from now on this is a process that reports."""
         self._identity()
         self._wake()
 
@@ -182,7 +182,7 @@ class Dispatcher:
         return min([*lookups, *reports], default=inf)
 
     def _report(self, stream: Stream, goodbye: bool) -> bool:
-        """Report one stream; what goes wrong with it is its own affair."""
+        """Report one stream; its failure affects no other stream."""
         try:
             delivery = stream.report(self._identity(), self._clock.monotonic(), self._clock.wall_time(), goodbye)
         except Exception as error:
@@ -225,7 +225,7 @@ class Dispatcher:
         self._tell()
 
     def _tell(self) -> None:
-        """Log what has changed about the destinations, each change once."""
+        """Log each change of a destination's state once."""
         for sender in self._senders.copy().values():
             route, told = sender.route, self._told.get(sender, State.UNTRIED)
             if route.state is told or route.state is State.UNTRIED:

@@ -1,10 +1,10 @@
-"""The one thread that reports all pools of this process; what it does when the process forks and when it ends.
+"""The one thread that reports all pools of this process, and how it behaves at a fork and at the exit.
 
-The thread starts with the first pool that is used. **Fork:** it ends before, so that it holds nothing that the
-child needs, and so that Python 3.12 has no thread of ours to warn of; it starts again in the parent at once, and
-in the child with the first pool that is used there. A thread that waits for a resolver cannot be ended: the fork
-waits `FORK_PATIENCE_S` for it and goes on without; the thread leaves when the resolver lets it. **End:** a goodbye
-within `END_PATIENCE_S`, after which nothing is sent.
+The thread starts with the first pool that is used. **Fork:** it ends before the fork, so that it holds no lock
+that the child needs, and so that Python 3.12 has no thread of ours to warn of. It starts again at once in the
+parent, and in the child with the first pool that is used there. A thread that waits for a resolver cannot be
+ended: the fork waits for it for `FORK_PATIENCE_S`, then goes on; the thread ends when the resolver answers.
+**Exit:** a goodbye is sent within `END_PATIENCE_S`, and nothing after it.
 
 Nothing here raises into the application, except for a wrong URL given to `report_to`.
 """
@@ -33,7 +33,7 @@ BUSY_PATIENCE_S = 1.0
 #: Seconds that the process's end is delayed at most, and the part of them in which a lookup may end.
 END_PATIENCE_S = 0.2
 LOOKUP_PATIENCE_S = 0.15
-#: Seconds that the thread rests after an error that nobody foresaw.
+#: Seconds that the thread pauses after an unexpected error.
 REST_S = 1.0
 #: Seconds between two looks at whether all names have been looked up.
 _GLANCE_S = 0.001
@@ -53,7 +53,7 @@ class Reporter:
     """The reports of one process.
 
     Attributes:
-        default: What `report_to` was told; ``None`` without it.
+        default: The destination given to `report_to`; ``None`` if there was none.
     """
 
     def __init__(self, clock: Clock, network: Network) -> None:
@@ -65,10 +65,10 @@ class Reporter:
 
     def _begin(self) -> None:
         self._signal = Signal()
-        #: Keeps two threads from starting the reporter's; nobody waits for it.
+        #: Keeps two threads from starting the reporter's thread twice; never waited for.
         self._starting = Lock()
         self._run: _Run | None = None
-        #: One item for every fork under way: no thread starts meanwhile. Counted so because a deque is atomic.
+        #: One item for every fork under way: no thread starts meanwhile. A deque, because it is atomic.
         self._forks: deque[None] = deque()
         self._has_ended = False
         self._has_failed = False
@@ -86,7 +86,7 @@ class Reporter:
         self._signal.set()
 
     def flush(self, timeout: float, goodbye: bool) -> bool:
-        """As the function `flush`."""
+        """Report all pools now: the function `flush` of this module."""
         if self._has_ended:
             return False
         deadline = self._clock.monotonic() + timeout
@@ -117,7 +117,7 @@ class Reporter:
             self.wake()
 
     def after_fork_in_child(self) -> None:
-        """Be a process of its own, which has not used a pool yet."""
+        """Become a process of its own, which has not used a pool yet."""
         self._begin()
         for source in self._dispatcher.begin():
             try:
@@ -175,14 +175,14 @@ class Reporter:
         while not run.must_end:
             try:
                 pause = self._dispatcher.turn()
-            except BaseException as error:  # Whatever it is: this thread is the only one there is.
+            except BaseException as error:  # Even SystemExit: this thread is the only one.
                 log(ERROR, "poolhouse keeps reporting after an unexpected error", error=error)
                 pause = REST_S
             if pause > 0:
                 self._signal.wait(pause)
         if self._has_ended:
             self._dispatcher.look_up_unknown()
-        self._signal.set()  # Whatever was set for a thread that has taken over is set again.
+        self._signal.set()  # This thread may have consumed the signal meant for its successor.
 
 
 #: This process's reporter, under the only key there is.
@@ -214,7 +214,7 @@ def stream(destination: Destination) -> Stream:
 def default_destination() -> Destination:
     """Where pools report whose settings name no destination.
 
-    What `report_to` was told; else what the environment variable ``POOLHOUSE_REPORT`` names; else localhost.
+    The URL given to `report_to`; else that in the environment variable ``POOLHOUSE_REPORT``; else localhost.
 
     Raises:
         SettingError: If the environment variable is wrong.

@@ -1,17 +1,17 @@
-"""Which pools of a stream a report tells, and what they sum up to. No I/O, no clock, no thread.
+"""The pools that each report of a stream lists, and their sums. No I/O, no clock, no thread.
 
-A pool that lives at a report is told under a key of its own, as long as one of `PLACES` places is free. Every
-other pool counts in the rest: those beyond the places, and those that came and went between two reports.
+A pool that lives at a report is listed under a key of its own, as long as one of `PLACES` places is free. Every
+other pool is summed in the rest: pools beyond the places, and pools that began and ended between two reports.
 
-The rules, for whoever receives the reports:
+The rules for the receiver of the reports:
 
-* A key is never given twice, and everything told under it is cumulative and never falls. So the differences under
-  all keys, added up, are what all pools have done, whatever came, went or was lost on the way.
-* After its end a pool is told `FAREWELLS` times more, its counters final, so that its last work is known although
-  all but one of these reports are lost.
-* The rest is told in every report from the first in which there is one.
+* A key is never used twice, and all figures under it are cumulative and never fall. So the differences under all
+  keys add up to what all pools have done, however many pools begin and end, and however many reports are lost.
+* After its end a pool is listed in `FAREWELLS` further reports with its final counters, so that its last work is
+  known even if all but one of these reports are lost.
+* The rest is listed in every report from the first one that has a rest.
 
-The shell owes it: one caller at a time, and report numbers that rise by one.
+The caller must not call `read` from two threads at once, and must pass report numbers that rise by one.
 """
 
 from collections.abc import Iterable
@@ -22,9 +22,9 @@ from poolhouse.meter.reading import MARKS, REST, Counters, Gauges, Limits, Mark,
 from poolhouse.report.source import Source
 from poolhouse.wire.report import Sums
 
-#: How many pools are told on their own at a time, each in a datagram of its own.
+#: How many pools are listed under a key of their own at a time, each in a datagram of its own.
 PLACES = 64
-#: How many reports tell a pool that is gone.
+#: How many reports list a pool that has ended.
 FAREWELLS = 5
 
 #: The neutral elements of the sums of limits and of counters.
@@ -33,14 +33,14 @@ _UNCOUNTED = Counters(*[None] * len(Counters._fields))
 
 
 class Failure(NamedTuple):
-    """A source that could not be read, told once until it can be read again."""
+    """A source that cannot be read; given once, until it can be read again."""
 
     source: Source
     error: Exception
 
 
 class Statement(NamedTuple):
-    """What a report says about the pools."""
+    """The pools and sums of a report."""
 
     sums: Sums
     pools: tuple[PoolReading, ...]
@@ -48,7 +48,7 @@ class Statement(NamedTuple):
 
 
 class _Member:
-    """A pool on the roster, and what it said last."""
+    """A pool on the roster, and its last reading."""
 
     __slots__ = ("farewells", "has_failed", "key", "last", "source")
 
@@ -57,7 +57,7 @@ class _Member:
         self.key = REST
         self.last = PoolReading(REST, name="", kind="", counters=_UNCOUNTED)
         self.has_failed = False
-        #: How many reports still tell it; ``None`` while the pool lives.
+        #: How many reports still list it; ``None`` while the pool lives.
         self.farewells: int | None = None
 
     def read(self, number: int) -> Failure | None:
@@ -65,7 +65,7 @@ class _Member:
         is_gone = False
         failure = None
         try:
-            is_gone = self.source.is_gone()  # Asked first, so that the last reading has all that came before.
+            is_gone = self.source.is_gone()  # First, so that the last reading includes everything before the end.
             self.last = self.source.read(number)._replace(key=self.key, pools=1)
             self.has_failed = False
         except Exception as error:
@@ -86,7 +86,7 @@ class Roster:
         self._told: list[_Member] = []
         self._untold: list[_Member] = []
         self._rest = _Rest()
-        #: What pools that are no longer told have done.
+        #: The counters of pools that are no longer listed.
         self._departed = _UNCOUNTED
 
     @property
@@ -95,10 +95,10 @@ class Roster:
         return [member.source for member in self._told + self._untold]
 
     def read(self, arrivals: Iterable[Source], number: int) -> Statement:
-        """Everything that report `number` says about the pools.
+        """The pools and sums of report `number`.
 
         Args:
-            arrivals: Pools that are new since the report before; those that are not are let pass.
+            arrivals: Pools that are new since the last report; those that are known already are ignored.
             number: The report's number, from 1; each report's is one higher than that of the one before.
         """
         self._dismiss()
@@ -124,7 +124,7 @@ class Roster:
         return new
 
     def _dismiss(self) -> None:
-        """Count the report that begins among the farewells; those who have had theirs leave."""
+        """Count this report as a farewell of each ended pool, and drop the pools that have had all of theirs."""
         for member in self._told:
             if member.farewells is not None:
                 member.farewells -= 1
@@ -133,7 +133,7 @@ class Roster:
             self._departed = _sum_counters([self._departed, member.last.counters])
 
     def _place(self, member: _Member) -> None:
-        """Give a new pool a key if it lives and there is a place; else it counts in the rest."""
+        """Give a new pool a key if it lives and a place is free; else sum it in the rest."""
         if member.farewells is None and len(self._told) < self._places:
             member.key = self._next_key
             self._next_key += 1
@@ -152,10 +152,10 @@ class Roster:
 
 
 class _Rest:
-    """What all pools without a key of their own sum up to."""
+    """The sum of all pools without a key of their own."""
 
     def __init__(self) -> None:
-        #: The sum of those that are gone; empty as long as there is none.
+        #: The sum of the pools that have ended; empty as long as there is none.
         self._gone: list[PoolReading] = []
         self._peak = Mark()
 
@@ -165,12 +165,12 @@ class _Rest:
             self._gone = [_merged(self._gone + last)]
 
     def read(self, living: list[PoolReading], number: int) -> list[PoolReading]:
-        """The rest in report `number`; empty as long as there has never been one."""
+        """The rest in report `number`; empty until there is one."""
         readings = self._gone + living
         if not readings:
             return []
         rest = _merged(readings)
-        # What was true at once within an interval is at most the sum of the pools' own marks in it.
+        # The true mark of several pools together is at most the sum of their own marks in the same interval.
         marks = tuple(mark for mark in rest.marks if mark.interval > number - MARKS)
         most = next((mark for mark in marks if mark.interval == number), Mark())
         self._peak = Mark(number, *map(max, self._peak[1:], most[1:]))

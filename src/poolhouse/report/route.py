@@ -1,13 +1,13 @@
 """The addresses of a destination: which one to use, and when to look its name up. No I/O, no clock, no thread.
 
-A name is looked up at first use, again while there is trouble, and now and then; never for every report. A lookup
-may take as long as the resolver's patience, in the only thread that reports: so the next one for the same name
-waits until at most a tenth of the time goes into lookups, a hundredth where there is no trouble. A failed lookup
-leaves the addresses that were known in use.
+A name is looked up at its first use, repeatedly while its server cannot be reached, and every five minutes
+otherwise; never for every report. A lookup may block the only thread that reports until the resolver times out. So
+lookups of a name are spaced to take at most a tenth of the time, or a hundredth while the server is reached. After
+a failed lookup the known addresses stay in use.
 
-IPv4 comes first where a name has both, since servers of the earlier system listen there only; what refuses gives
-way to the next address. So a destination is out of reach only when each of its addresses has refused: a server
-that listens on ``::1`` alone is reached by the name ``localhost``.
+IPv4 is tried first where a name has both families, since servers of sqlalchemy-collectd listen on IPv4 only. If an
+address refuses, the next one is tried. So a destination counts as unreachable only when all of its addresses have
+refused: the name ``localhost`` also reaches a server that listens on ``::1`` alone.
 """
 
 from enum import Enum

@@ -1,7 +1,7 @@
 """Datagrams to one destination, over UDP. Nothing here waits, except the lookup of a name.
 
-The sockets are those of the C module, which gevent and eventlet leave alone: a report must go out although their
-hub is busy.
+The sockets are those of the C module, which gevent and eventlet do not patch: a report must be sent even while
+their hub is busy.
 """
 
 import _socket
@@ -19,23 +19,23 @@ class Socket(Protocol):
         ...
 
     def send(self, datagram: bytes, /) -> object:
-        """Hand over a datagram; OSError if it, or one before it, is known not to arrive."""
+        """Send a datagram; OSError if this one, or an earlier one, is known not to arrive."""
         ...
 
     def pending_error(self) -> OSError | None:
-        """What came back since the last send, once; ``None`` if nothing did."""
+        """The error that arrived since the last send, once; ``None`` if there was none."""
         ...
 
     def close(self) -> None:
-        """Give it up; a descriptor that is no longer this socket stays open."""
+        """Close it, unless its descriptor is no longer this socket."""
         ...
 
 
 class Network(Protocol):
-    """What the reporter needs of the operating system."""
+    """The part of the operating system that the reporter uses."""
 
     def look_up(self, host: str, port: int) -> list[Address]:
-        """The host's addresses; may wait for long. OSError or UnicodeError if there are none."""
+        """The host's addresses; may block for long. OSError or UnicodeError if there are none."""
         ...
 
     def open(self, address: Address) -> Socket:
@@ -69,7 +69,7 @@ class UdpSocket:
             return False
 
     def pending_error(self) -> OSError | None:
-        """What an ICMP message told since the last send."""
+        """The error that an ICMP message reported since the last send."""
         number = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         return OSError(number, os.strerror(number)) if number else None
 
@@ -99,7 +99,7 @@ class UdpNetwork:
 
 
 class Sender:
-    """Sends to the address that its route says, and tells the route what became of it."""
+    """Sends to its route's address, and informs the route of the result."""
 
     def __init__(self, route: Route, network: Network) -> None:
         self.route = route
@@ -109,10 +109,10 @@ class Sender:
         self._is_renewed = False
 
     def send(self, datagrams: list[bytes]) -> bool:
-        """Send a report's datagrams; true if nothing is known to speak against their arrival.
+        """Send a report's datagrams; true if no error is known.
 
-        Whether the last report was refused is known now, since the answer had an interval's time to come. Each of
-        the destination's addresses is tried once; on this machine a refusal comes back at once.
+        A refusal of the last report is known now, since its answer had an interval's time to arrive. Each of the
+        destination's addresses is tried once; on this machine a refusal arrives at once.
         """
         self._judge_last_report()
         if self._is_renewed:
@@ -121,7 +121,7 @@ class Sender:
             try:
                 self._send(datagrams)
             except BlockingIOError:
-                return False  # The socket's buffer is full: the report is lost, as the network may lose one.
+                return False  # The socket's buffer is full: this report is lost, as any datagram may be.
             except OSError as error:
                 self._refused(error)
             else:
@@ -137,7 +137,7 @@ class Sender:
         self._is_renewed = True
 
     def close(self) -> None:
-        """Give up the socket; the next report opens a new one."""
+        """Close the socket; the next report opens a new one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

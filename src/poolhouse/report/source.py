@@ -1,4 +1,4 @@
-"""What the reporter asks of a pool that is measured."""
+"""The interface of a measured pool to the reporter."""
 
 from typing import Protocol
 
@@ -8,9 +8,9 @@ from poolhouse.meter.reading import PoolReading
 class Source(Protocol):
     """One pool of this process, for a `Stream` to report.
 
-    Every method is called from the reporter's thread, from the thread that ends the process or calls
-    ``poolhouse.flush()``, never from two at once; `after_fork` from the thread that forked. What they raise is
-    logged once and costs this pool's report only.
+    The methods are called from the reporter's thread, or from the thread that ends the process or calls
+    ``poolhouse.flush()``, never from two at once; `after_fork` from the thread that forked. An exception is logged
+    once, and costs only this pool's report.
     """
 
     def is_gone(self) -> bool:
@@ -18,17 +18,17 @@ class Source(Protocol):
         ...
 
     def read(self, number: int) -> PoolReading:
-        """What is true of the pool now, closing the interval that ends with report `number`.
+        """The pool's figures now; closes the interval that ends with report `number`.
 
-        Counters, histograms and the peak are cumulative and never fall. After its end the gauges are 0. The
-        reading's `key` and `pools` are the stream's affair: it replaces them.
+        Counters, histograms and the peak are cumulative and never fall. After the pool's end the gauges are 0. The
+        stream replaces the reading's `key` and `pools`.
         """
         ...
 
     def after_fork(self) -> None:
-        """This process is a new child, and the stream has forgotten the pools that its parent had added.
+        """Start afresh in a forked child, whose stream has forgotten the pools that its parent had added.
 
-        Counters and histograms start at zero, connections that were inherited are nobody's. The pool's first
-        connect or checkout in the child adds it to its stream again.
+        Counters and histograms start at zero, and inherited connections are not counted. The pool's first connect
+        or checkout in the child adds it to its stream again.
         """
         ...

@@ -14,18 +14,18 @@ from poolhouse.wire.report import Report, encode_report
 
 
 class Identity(NamedTuple):
-    """What all streams of a process have in common, until it forks."""
+    """The identity that all streams of a process share, until it forks."""
 
     #: ``<pid>:<6 hex>``.
     token: str
-    #: The monotonic time from which on its pools were measured.
+    #: The monotonic time at which the measuring of its pools began.
     began: float
 
 
 class Delivery(NamedTuple):
-    """What became of a report."""
+    """The result of a report."""
 
-    #: Whether it left, and nothing is known to speak against its arrival.
+    #: Whether it was sent, without a known error.
     left: bool
     #: The pools that could not be read.
     failures: tuple[Failure, ...]
@@ -35,10 +35,10 @@ class Stream:
     """Pools that are reported together, under one program's name.
 
     Attributes:
-        destination: Where to, under which names, how often.
-        sender: How it gets there; streams to the same host and port share it.
-        due: The monotonic time of the next report; infinite as long as no pool was used in this process.
-        has_failed: Whether the last report could not even be made.
+        destination: Where reports are sent, under which names, how often.
+        sender: Sends them; streams to the same host and port share it.
+        due: The monotonic time of the next report; infinite until a pool is used in this process.
+        has_failed: Whether making the last report failed.
     """
 
     def __init__(self, destination: Destination, sender: Sender, wake: Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class Stream:
         self.begin(sender)
 
     def begin(self, sender: Sender) -> None:
-        """Begin anew: in a new process, whose pools have not been used yet."""
+        """Start afresh in a new process, whose pools have not been used yet."""
         self.sender = sender
         self.due = inf
         self.has_failed = False
@@ -60,8 +60,8 @@ class Stream:
     def add(self, source: Source) -> None:
         """Report this pool from now on. To be called at its first connect or checkout in this process.
 
-        Never waits, locks or raises; the same pool may be added twice. The stream's first report follows at
-        once; a pool that is added later is told in the next one.
+        Never waits, locks or raises; the same pool may be added twice. The stream's first report is sent at once;
+        a pool that is added later is in the next report.
         """
         self._arrivals.append(source)
         if self.due == inf:
@@ -69,9 +69,9 @@ class Stream:
         self._wake()
 
     def expect(self, source: Source) -> None:
-        """Have this pool begin anew in a forked child, also if it was not added before the fork.
+        """Have this pool start afresh in a forked child, also if it was not added before the fork.
 
-        A fork may come while the pool is used for the first time. Nothing is reported, and nothing kept alive.
+        A fork may happen while the pool is used for the first time. This reports nothing, and keeps nothing alive.
         """
         self._expected.add(source)
 
@@ -81,7 +81,7 @@ class Stream:
         return {*self._roster.sources, *self._arrivals, *self._expected}
 
     def report(self, identity: Identity, now: float, wall_time: float, goodbye: bool) -> Delivery:
-        """Read the pools and send what they say.
+        """Read the pools and send their figures.
 
         Args:
             identity: The process's.
@@ -93,7 +93,7 @@ class Stream:
         self.due = _next_due(self.due, self.destination.interval, now)
         arrivals = list(self._arrivals)
         statement = self._roster.read(arrivals, self._number)
-        # Only now, so that whoever forks in between finds each pool in `sources`.
+        # Only now, so that a fork in between finds each pool in `sources`.
         for _ in arrivals:
             self._arrivals.popleft()
         datagrams = encode_report(
@@ -112,7 +112,7 @@ class Stream:
             ),
             self.destination.detail,
         )
-        # Numbers of datagrams that did not leave are not used again: to the receiver they are lost ones.
+        # The numbers of datagrams that were not sent are not reused: the receiver counts them as lost.
         self._sequence += len(datagrams)
         return Delivery(self.sender.send(datagrams), statement.failures)
 
