@@ -130,6 +130,125 @@ async def as_a_context_a_pool_is_open_inside_and_closed_afterwards(s: Shell) -> 
     assert pool.closed
 
 
+@timed
+async def wait_lasts_until_min_size_connections_are_idle_again(s: Shell) -> None:
+    pool = await s.opened(min_size=2, max_size=3)
+    conn = await s.call(pool.getconn)
+
+    async def gives_back() -> None:
+        await s.sleep(0.2)
+        await s.call(pool.putconn, conn)
+
+    client = s.spawn(gives_back())
+    began = s.clock.monotonic()
+    await s.call(pool.wait, 5.0)
+    assert 0.19 <= s.clock.monotonic() - began <= 0.4
+    assert _stats(pool, "pool_size", "pool_available") == [2, 2]
+    await client.result()
+
+    held = [await s.call(pool.getconn) for _ in range(3)]
+    await s.call(pool.putconn, held.pop())
+    await s.call(pool.putconn, held.pop())
+    began = s.clock.monotonic()
+    await s.call(pool.wait, 5.0)
+    assert s.clock.monotonic() - began <= 0.2, "two of three are idle, which is all that it asks for"
+    await s.call(pool.putconn, held.pop())
+
+
+@timed
+async def wait_lasts_until_a_returned_connection_is_reset(s: Shell) -> None:
+    pool = await s.opened(min_size=1, reset=s.slow_callback(0.2))
+    await s.use(pool)
+    began = s.clock.monotonic()
+    await s.call(pool.wait, 5.0)
+    assert 0.19 <= s.clock.monotonic() - began <= 0.4
+    assert _stats(pool, "pool_available") == [1]
+
+
+@timed
+async def wait_lasts_until_lost_and_missing_connections_are_replaced(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    await s.use(pool, lambda conn: conn._closed())
+    await s.call(pool.wait, 5.0)
+    assert _stats(pool, "pool_available", "returns_bad") == [1, 1]
+    await s.call(pool.resize, 3, 3)
+    await s.call(pool.wait, 5.0)
+    assert _stats(pool, "pool_available") == [3]
+    await s.call(pool.drain)
+    await s.call(pool.wait, 5.0)
+    assert _stats(pool, "pool_available") == [3]
+
+
+@timed
+async def wait_does_not_wait_for_what_is_there(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    for timeout in (0, -1, None, float("inf"), 0.0001):
+        await s.call(pool.wait, timeout)
+    pool = s.pool(min_size=0, max_size=1)
+    await s.call(pool.open)
+    await s.call(pool.wait, 5.0)
+    assert _stats(pool, "pool_size") == [0]
+
+
+@timed
+async def wait_tells_that_a_connection_did_not_come_back_in_time(s: Shell) -> None:
+    pool = await s.opened(min_size=2)
+    conn = await s.call(pool.getconn)
+    with pytest.raises(psycopg.OperationalError, match=r"^pool initialization incomplete after 0\.2 sec"):
+        await s.call(pool.wait, 0.2)
+    await s.call(pool.putconn, conn)
+
+
+@own
+async def a_pool_that_serves_is_not_closed_because_wait_has_an_end(s: Shell) -> None:
+    # psycopg_pool closes the pool under its clients.
+    pool = await s.opened(min_size=2)
+    conn = await s.call(pool.getconn)
+    with pytest.raises(psycopg.OperationalError, match=r"0\.5 sec: 1 of 2 idle, 1 in use; oldest held 0\.5 s by "):
+        await s.call(pool.wait, 0.5)
+    assert not pool.closed
+    await s.call(pool.putconn, conn)
+    await s.call(pool.wait, 0.5)
+    await s.use(pool)
+    with pytest.raises(ValueError, match="timeout must be a number of seconds, not nan"):
+        await s.call(pool.wait, float("nan"))
+
+
+@own
+async def closing_ends_a_wait_for_the_pool_to_be_full(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    waiting = s.spawn(s.call(pool.wait, 5.0))
+    await s.sleep(0.1)
+    began = s.clock.monotonic()
+    await s.call(pool.close, timeout=0)
+    with pytest.raises(psycopg.OperationalError, match="already closed"):
+        await waiting.result()
+    assert s.clock.monotonic() - began <= 0.01
+    await s.call(pool.putconn, conn)
+
+
+@own
+async def a_pool_that_is_not_open_has_no_connections(s: Shell) -> None:
+    pool = s.pool(min_size=2)
+    assert _stats(pool, "pool_min", "pool_size", "pool_available") == [2, 0, 0]
+
+
+@own
+async def several_may_wait_for_a_pool_to_be_full_and_clients_pay_nothing_afterwards(s: Shell) -> None:
+    pool = await s.opened(min_size=1)
+    conn = await s.call(pool.getconn)
+    waiting = [s.spawn(s.call(pool.wait, 5.0)) for _ in range(3)]
+    late = s.spawn(s.call(pool.wait, 0.1))
+    await s.sleep(0.2)
+    with pytest.raises(psycopg.OperationalError, match="incomplete"):
+        await late.result()
+    await s.call(pool.putconn, conn)
+    for each in waiting:
+        await each.result()
+    assert not pool._core.attention, "the fast path is open again"
+
+
 @timeless
 async def closing_refuses_those_who_wait(s: Shell) -> None:
     pool = await s.opened(min_size=1)
@@ -1253,11 +1372,22 @@ async def a_null_pool_that_is_drained_serves_nothing_that_was_begun_before(s: Sh
 async def a_null_pool_that_is_closed_refuses_those_who_connect(s: Shell) -> None:
     s.connection_class.connect_s = 1.0
     pool = await s.opened("null")
-    client = s.spawn(s.call(pool.getconn, timeout=30.0))
+    began = s.clock.monotonic()
+    told: list[float] = []
+
+    async def connect() -> None:
+        try:
+            await s.call(pool.getconn, timeout=30.0)
+        finally:
+            told.append(s.clock.monotonic() - began)
+
+    client = s.spawn(connect())
     await s.sleep(0.5)
     await s.call(pool.close)
     with pytest.raises(psycopg.OperationalError, match="already closed"):
         await client.result()
+    assert told[0] <= 0.51, "at once, though the connect goes on"
+    await s.sleep(1.0)
     assert [conn.closed for conn in s.made] == [True]
 
 

@@ -5,13 +5,14 @@ No lock: nothing is awaited between two calls of the core that belong together.
 
 import asyncio
 import warnings
+import weakref
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from inspect import isawaitable
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
@@ -19,10 +20,11 @@ from poolhouse.pool.aio_clients import ACT, AsyncClients
 from poolhouse.pool.aio_work import AsyncWork
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import FIRST_PAUSE
+from poolhouse.pool.base import logger
 from poolhouse.pool.core import FULL, PoolCore
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Lane, Probe, Reason
-from poolhouse.pool.options import Order, Shrink, size_limits
+from poolhouse.pool.options import Order, Shrink, size_limits, time_limit
 from poolhouse.pool.slot import Slot
 
 if TYPE_CHECKING:
@@ -117,6 +119,16 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._timer: asyncio.TimerHandle | None = None
         self._alarm = Alarm(self._now)
         self._full: list[asyncio.Future[Any]] = []
+        myself = weakref.ref(self)
+
+        async def reconnect_failed() -> None:
+            if (pool := myself()) is not None:
+                await pool.reconnect_failed()
+
+        def log_failed_connect(error: BaseException, *, is_loud: bool) -> None:
+            if (pool := myself()) is not None:
+                pool._log_failed_connect(error, is_loud=is_loud)
+
         self._work = AsyncWork(
             self.name,
             self._driver,
@@ -127,8 +139,8 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._configure,
             self._check,
             self._reset,
-            self.reconnect_failed,
-            self._log_failed_connect,
+            reconnect_failed,
+            log_failed_connect,
         )
         self._work.core = self._core
 
@@ -171,7 +183,9 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._timer = None
         deadline = core.next_deadline(now)
         if deadline is not None and self._loop is not None:
-            self._timer = self._loop.call_later(max(0.0, deadline - now), self._tick)
+            # The loop keeps no pool that nobody else has any more.
+            tick = weakref.WeakMethod(self._tick)
+            self._timer = self._loop.call_later(max(0.0, deadline - now), _call_if_alive, tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -189,7 +203,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._open()
         if wait:
             self._warn_at_first_request(stacklevel=3)
-            await self.wait(timeout)
+            await self.wait(timeout=timeout)
 
     def _open(self) -> None:
         self._opens_itself = False
@@ -205,28 +219,39 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
     async def wait(self, timeout: float = 30.0) -> None:
         """See `ConnectionPool.wait`."""
-        self._warn_at_first_request(stacklevel=4 if self._is_null else 3)
+        self._warn_at_first_request(stacklevel=3)
         self._demand_loop()
-        core = self._core
-        if not core.is_open:
+        if not self._core.is_open:
             raise self._errors.closed(
-                f"the pool {self.name!r} is {'already closed' if core.was_closed else 'not open yet'}"
+                f"the pool {self.name!r} is {'already closed' if self._core.was_closed else 'not open yet'}"
             )
-        if core.is_full:
-            return
+        deadline = self._now() + time_limit(timeout)
+        logger.info("waiting for pool %r initialization", self.name)
+        await self._wait_until(deadline, timeout)
+        logger.info("pool %r is ready to use", self.name)
+
+    async def _wait_until(self, deadline: float, timeout: float) -> None:
+        core = self._core
+        before = core.watch_full(self._now())
         full: asyncio.Future[None] = get_running_loop().create_future()
         self._full.append(full)
         try:
-            async with asyncio.timeout(timeout):
-                await full
-        except TimeoutError:
-            cause = core.connect_error
-            await self.close(timeout=0)
-            raise self._incomplete(timeout, cause) from cause
+            self._settle()
+            await asyncio.wait({full}, timeout=max(0.0, deadline - self._now()))
+            if not full.done():
+                await self._fail_to_fill(timeout, core.connect_error)
         finally:
             self._full.remove(full)
-        if not core.is_full:
+            core.unwatch_full()
+        if core.times_full == before:
             raise self._closed() from core.connect_error
+
+    async def _fail_to_fill(self, timeout: float, cause: BaseException | None) -> NoReturn:
+        """See `ConnectionPool._fail_to_fill`."""
+        error = self._incomplete(timeout, cause)
+        if not self._core.was_full:
+            await self.close(timeout=0)
+        raise error from cause
 
     async def close(self, timeout: float = 5.0) -> None:
         """See `ConnectionPool.close`."""
@@ -249,7 +274,8 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self._now() + timeout
+        logger.debug("pool %r closed", self.name)
+        deadline = self._now() + time_limit(timeout)
         while tasks := self._tasks[Lane.CONNECT] | self._tasks[Lane.RETURN] | self._behind.keys():
             remaining = deadline - self._now()
             if remaining <= 0:
@@ -259,7 +285,9 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 # What needs no answer of the server, such as closing an idle connection, ends by itself.
                 tasks |= {asyncio.ensure_future(self._work.perform(job)) for job in self._core.leftovers()}
                 await asyncio.wait(tasks, timeout=0)
-                for task in tasks:
+                # What connects is left alone: its end closes what comes of it, which a cancellation might drop.
+                connecting = {task for task, conn in self._behind.items() if conn is None}
+                for task in tasks - connecting - self._tasks[Lane.CONNECT]:
                     task.cancel()
                 return
             await asyncio.wait(tasks, timeout=remaining)
@@ -271,9 +299,18 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._loop = self._timer = None
         self._core.close(self._now())
         self._settle()
-        for job in self._core.leftovers():
-            if isinstance(job, Close):
-                self._driver.abort(job.conn)
+        _cut_leftovers(self._core, self._work)
+
+    def __del__(self) -> None:
+        # A pool that nobody has any more: what is idle is closed, by its loop if that still runs.
+        core, loop = getattr(self, "_core", None), getattr(self, "_loop", None)
+        if core is None or loop is None or not core.is_open:
+            return
+        try:
+            loop.call_soon_threadsafe(_close_forgotten, core, self._work, self._now)
+        except RuntimeError:  # The loop is closed.
+            core.close(self._now())
+            _cut_leftovers(core, self._work)
 
     @property
     def _implicit_open(self) -> tuple[type[Warning], str]:
@@ -310,6 +347,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         """See `ConnectionPool.resize`."""
         self._demand_loop()
         min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
+        logger.info("resizing %r to min_size=%s max_size=%s", self.name, min_size, max_size)
         self._core.resize(min_size, max_size, self._now())
         self._settle()
 
@@ -319,7 +357,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         seen: set[Slot] = set()
         while (slot := self._core.claim_for_check(seen, self._now())) is not None:
             seen.add(slot)
-            await self._shielded(self._work.perform(Probe(slot)), slot.conn)
+            await self._shielded(self._work.perform(Probe(slot, is_asked=True)), slot.conn, settles=False)
             self._settle()
 
     async def drain(self) -> None:
@@ -345,6 +383,33 @@ class AsyncConnectionPool(AsyncClients[ACT]):
     def _heal(self) -> None:
         super()._heal()
         self._set_up()
+
+
+#: The tasks that close what forgotten pools had: an event loop itself does not keep its tasks.
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _close_forgotten(core: PoolCore, work: AsyncWork, now: Callable[[], float]) -> None:
+    """In the event loop of a pool that has been forgotten: close it."""
+    core.close(now())
+    for job in core.leftovers():
+        # Without a task if that can be: a loop that is about to end cancels it before it has begun.
+        if not (isinstance(job, Close) and work.close_at_once(job, cuts=False)):
+            task = get_running_loop().create_task(work.perform(job))
+            _closing.add(task)
+            task.add_done_callback(_closing.discard)
+
+
+def _cut_leftovers(core: PoolCore, work: AsyncWork) -> None:
+    """Close the connections of a closed pool whose event loop has ended."""
+    for job in core.leftovers():
+        if isinstance(job, Close):
+            work.close_at_once(job, cuts=True)
+
+
+def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    if (call := method()) is not None:
+        call()
 
 
 class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
@@ -413,8 +478,10 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
 
     async def wait(self, timeout: float = 30.0) -> None:
         """See `NullConnectionPool.wait`."""
+        self._warn_at_first_request(stacklevel=3)
         await super().wait(timeout)
-        deadline = self._now() + timeout
+
+    async def _wait_until(self, deadline: float, timeout: float) -> None:
         ended: asyncio.Future[Any] = get_running_loop().create_future()
         self._full.append(ended)
         try:

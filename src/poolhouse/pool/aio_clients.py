@@ -13,11 +13,11 @@ from poolhouse.errors import PoolError
 from poolhouse.pool.aio_work import AsyncWork, Guard
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import PROBE_PAUSE
-from poolhouse.pool.base import BasePool, dead_because, describe, log_discarded, logger
-from poolhouse.pool.core import BROKEN, Vet, Waiter
+from poolhouse.pool.base import BasePool, describe, log_returned, logger
+from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
-from poolhouse.pool.options import PROBE_LIMIT
+from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ else:
     ACT = TypeVar("ACT")
 
 _getframe = sys._getframe
+
+#: How long a client that was cancelled waits, in seconds, for its transaction to end and its connection to be idle
+#: again. A server that answers has answered by then; one that says nothing holds nobody up.
+SETTLED = 0.05
 
 
 class AsyncCheckout(Generic[ACT]):
@@ -85,6 +89,41 @@ class AsyncCheckout(Generic[ACT]):
             await pool._putconn_slowly(conn)
 
 
+class RoutedAsyncCheckout(AsyncCheckout[ACT]):
+    """See `RoutedCheckout`."""
+
+    __slots__ = ("_conn",)
+    _conn: ACT
+
+    async def __aenter__(self) -> ACT:
+        if self._lease is not None:
+            raise RuntimeError("a block is entered once: call connection() for each")
+        pool, frame = self._pool, _getframe(1)
+        self._conn = conn = await pool.getconn(timeout=self._timeout)
+        self._lease = pool._core.attribute(conn, frame.f_code, frame.f_lasti)
+        return conn
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pool, conn, lease = self._pool, self._conn, self._lease
+        if lease is not None and pool._core.leases.get(lease[0].key) is not lease:
+            pool._left_without(conn)
+            return
+        try:
+            if pool._status(conn) not in (IDLE, BROKEN) and not pool._is_parents(conn):
+                await (pool._driver.commit if exc_type is None else pool._driver.rollback)(conn)
+        except Exception as error:
+            if exc_type is None:
+                raise
+            logger.warning("error ignored in rollback on %s: %s", conn, describe(error))
+        finally:
+            await pool.putconn(conn)
+
+
 class AsyncClients(BasePool, Generic[ACT]):
     """Taking connections and giving them back."""
 
@@ -95,6 +134,8 @@ class AsyncClients(BasePool, Generic[ACT]):
     _is_running: Callable[[], bool]
     _alarm: Alarm
     _behind: dict[asyncio.Task[Any], Any]
+    #: Done when the pool is full, or closed.
+    _full: list[asyncio.Future[Any]]
     _work: AsyncWork
     _reset_inline: bool
 
@@ -106,7 +147,7 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     def connection(self, timeout: float | None = None) -> AsyncCheckout[ACT]:
         """See `ConnectionPool.connection`: ``async with pool.connection() as conn: …``."""
-        checkout: AsyncCheckout[ACT] = AsyncCheckout()
+        checkout: AsyncCheckout[ACT] = self._checkout()
         checkout._pool, checkout._timeout, checkout._lease = self, timeout, None
         return checkout
 
@@ -168,8 +209,8 @@ class AsyncClients(BasePool, Generic[ACT]):
             self._warn_at_first_request()
         self._demand_loop()
         loop = get_running_loop()
-        if self._loop is not None:
-            self._thread = get_ident()
+        if self._loop is not None and self._thread != (thread := get_ident()):
+            self._thread = thread
         timeout = self.timeout if timeout is None else timeout
         woken: list[asyncio.Future[None]] = []
 
@@ -262,7 +303,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             raise
         except Exception as error:
             is_cut = not guard.end()
-            self._core.found_dead(waiter, dead_because(conn, error, is_cut), self._now(), is_cut=is_cut)
+            self._core.found_dead(waiter, self._dead_because(conn, error, is_cut), self._now(), is_cut=is_cut)
             self._settle()
             return None
         self._core.proven(slot, self._now())
@@ -287,12 +328,21 @@ class AsyncClients(BasePool, Generic[ACT]):
         task = asyncio.ensure_future(self._connect_for(waiter, slot, deadline))
         self._behind[task] = None
         task.add_done_callback(self._behind.pop)
+        closed: asyncio.Future[None] = get_running_loop().create_future()
+        self._full.append(closed)
+        either: set[asyncio.Future[Any]] = {task, closed}
         try:
-            await asyncio.wait({task}, timeout=deadline - self._now())
+            remaining = deadline - self._now()
+            await asyncio.wait(either, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             if not task.done():
                 waiter.slot = None
             raise
+        finally:
+            self._full.remove(closed)
+        if not task.done() and self._core.was_closed:
+            waiter.slot = None  # The connect goes on, and what comes of it is closed.
+            raise self._closed()
         if not task.done():
             self._core.leave_connect(waiter, self._now())
             self._settle()
@@ -342,6 +392,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             return
         if exc_type is not None and issubclass(exc_type, asyncio.CancelledError):
             self._put_behind(conn)
+            await self._settled(conn)
             return
         if self._status(conn) != BROKEN:
             end = self._driver.commit if exc_type is None else self._driver.rollback
@@ -350,13 +401,14 @@ class AsyncClients(BasePool, Generic[ACT]):
                 await asyncio.shield(task)
             except asyncio.CancelledError:
                 self._go_on(task, conn, lambda in_time: self._put_behind(conn, is_cut=not in_time))
+                await self._settled(conn)
                 raise
             except Exception as error:
                 if exc_type is None:
                     self._put_behind(conn)
                     raise
                 # The exception that ends the block matters more; the connection is looked at on return.
-                logger.warning("error ignored in rollback of %s: %s", conn, describe(error))
+                logger.warning("error ignored in rollback on %s: %s", conn, describe(error))
         await self._putconn_slowly(conn)
 
     async def _putconn_slowly(self, conn: Any) -> None:
@@ -388,37 +440,58 @@ class AsyncClients(BasePool, Generic[ACT]):
         if lease is not None:
             tell(self.hooks.released, conn, now - lease[1])
         if isinstance(job, Close) and job.reason is Reason.BROKEN:
-            log_discarded(conn, status)
+            log_returned(conn, status)
         return job
 
     def _put_behind(self, conn: Any, *, is_cut: bool = False) -> None:
         """Give the connection back without waiting: its client was cancelled, or has an error to raise."""
-        job = self._put(conn, is_expected=True, is_cut=is_cut)
-        if isinstance(job, Close):
-            self._core.post(job)
-            self._settle()
+        job = self._put(conn, is_expected=True, is_inline=True, is_cut=is_cut)
+        if job is not None:
+            work = self._work.close(job) if isinstance(job, Close) else self._work.restore(job)
+            self._go_on(asyncio.ensure_future(work), conn, lambda in_time: self._settle(), RETURN_LIMIT)
 
-    async def _shielded(self, work: Coroutine[Any, Any, None], conn: Any) -> None:
-        """Await what must be done whether or not the client is cancelled; a cancelled client is told at once."""
+    async def _settled(self, conn: Any) -> None:
+        """Wait, for a client that was cancelled, until what goes on behind it is done; no longer than `SETTLED`.
+
+        What is to be done is begun already, so that a second cancellation does no harm.
+        """
+        deadline = self._now() + SETTLED
+        while tasks := [task for task, used in self._behind.items() if used is conn]:
+            remaining = deadline - self._now()
+            if remaining <= 0:
+                return
+            await asyncio.wait(tasks, timeout=remaining)
+            await asyncio.sleep(0)  # Let their ends begin what follows.
+
+    async def _shielded(self, work: Coroutine[Any, Any, None], conn: Any, *, settles: bool = True) -> None:
+        """Await what must be done whether or not the client is cancelled.
+
+        A cancelled client is told at once, or, if it `settles`, within `SETTLED`.
+        """
         task = asyncio.ensure_future(work)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             self._go_on(task, conn, lambda in_time: self._settle())
+            if settles:
+                await self._settled(conn)
             raise
 
-    def _go_on(self, task: asyncio.Task[Any], conn: Any, then: Callable[[bool], object]) -> None:
+    def _go_on(
+        self, task: asyncio.Task[Any], conn: Any, then: Callable[[bool], object], limit: float = PROBE_LIMIT
+    ) -> None:
         """Let a task end behind its client, and do something afterwards.
 
-        Nobody waits for it any more, and nobody else would end it: its connection is cut after `PROBE_LIMIT`.
+        Nobody waits for it any more, and nobody else would end it: its connection is cut after `limit`.
 
         Args:
             task: The task.
             conn: The connection that it uses.
             then: What follows; it is told whether the task was in time.
+            limit: How long it may last, in seconds.
         """
         self._behind[task] = conn
-        guard = Guard(self._driver.abort, conn, PROBE_LIMIT, task)
+        guard = Guard(self._driver.abort, conn, limit, task)
 
         def done(_lease: Lease | None, _task: object) -> None:
             in_time = guard.end()
@@ -436,3 +509,7 @@ class AsyncClients(BasePool, Generic[ACT]):
                 f"the pool {self.name!r} was opened in another event loop, and its connections belong to that; "
                 "open a pool inside each loop that needs one"
             )
+
+
+AsyncClients._plain = (AsyncClients.getconn, AsyncClients.putconn)
+AsyncClients._plain_checkout, AsyncClients._routed_checkout = AsyncCheckout, RoutedAsyncCheckout

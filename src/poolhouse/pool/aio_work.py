@@ -6,7 +6,7 @@ from inspect import isawaitable
 from typing import Any
 
 from poolhouse.errors import PoolError
-from poolhouse.pool.base import describe, log_discarded, logger
+from poolhouse.pool.base import describe, log_closed, log_dead, log_returned, logger
 from poolhouse.pool.core import BROKEN, IDLE, PoolCore
 from poolhouse.pool.drivers.protocol import AsyncDriver, Traits
 from poolhouse.pool.hooks import PoolHooks, tell
@@ -70,7 +70,8 @@ class AsyncWork:
         self.core: PoolCore
         self._name = name
         self._driver = driver
-        self._marks = Traits.of(driver).marks_connections
+        traits = Traits.of(driver)
+        self._marks, self._close_at_once = traits.marks_connections, traits.close_at_once
         self._now = now
         self._hooks = hooks
         self._conninfo = conninfo
@@ -93,6 +94,7 @@ class AsyncWork:
             elif isinstance(job, Close):
                 await self.close(job)
             else:
+                logger.warning("reconnection attempt in pool %r failed after %s sec", self._name, job.after)
                 await self._reconnect_failed()
         except SystemExit:
             # As in threads; it would end the event loop in the middle of a turn.
@@ -137,6 +139,7 @@ class AsyncWork:
             self._log_failed_connect(error, is_loud=is_loud)
             return
         now = self._now()
+        logger.info("adding new connection to the pool %r: %s", self._name, conn)
         close = self.core.connected(job.slot, conn, now - began, now)
         tell(self._hooks.connected, conn, now - began)
         if close is not None:
@@ -146,7 +149,7 @@ class AsyncWork:
         conn, is_alive = job.slot.conn, False
         guard = Guard(self._driver.abort, conn, PROBE_LIMIT)
         try:
-            is_alive = await self.is_alive(conn)
+            is_alive = await self.is_alive(conn, is_asked=job.is_asked)
         finally:
             is_alive = guard.end() and is_alive
             self.core.probed(job.slot, is_alive, self._now())
@@ -167,12 +170,16 @@ class AsyncWork:
                 conn._pool = None
             status = self._driver.status(conn)
             if status in UNFIT:
-                log_discarded(conn, status)
+                log_returned(conn, status)
                 return False
             if job.roll_back and status != IDLE:
                 if not job.is_expected:
                     logger.warning("rolling back returned connection: %s", conn)
-                await self._driver.rollback(conn)
+                try:
+                    await self._driver.rollback(conn)
+                except Exception as error:
+                    logger.warning("rollback failed: %s. Discarding connection %s", describe(error), conn)
+                    return False
             if self._reset is None:
                 status = self._driver.status(conn)
             else:
@@ -180,7 +187,10 @@ class AsyncWork:
                 status = await self._settled(conn)
             if status not in CLEAN:
                 logger.warning(
-                    "%s left in status %s by reset function %s: discarded", conn, STATUS[status], self._reset
+                    "error resetting connection: %s left in status %s by reset function %s: discarded",
+                    conn,
+                    STATUS[status],
+                    self._reset,
                 )
                 return False
         except Exception as error:
@@ -203,12 +213,12 @@ class AsyncWork:
         if status not in CLEAN:
             raise ConnectionError(f"the check left the connection in status {STATUS[status]}")
 
-    async def is_alive(self, conn: Any) -> bool:
+    async def is_alive(self, conn: Any, *, is_asked: bool) -> bool:
         """See `Work.is_alive`."""
         try:
             await self._driver.probe(conn)
         except Exception as error:
-            logger.warning("discarding broken connection: %s: %s", conn, describe(error))
+            log_dead(conn, error, has_check=self._check is not None and not is_asked)
             return False
         return True
 
@@ -220,4 +230,21 @@ class AsyncWork:
             await self._driver.close(job.conn)
         except Exception as error:
             logger.warning("error closing connection: %s: %s", job.conn, describe(error))
+        log_closed(job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)
+
+    def close_at_once(self, job: Close, *, cuts: bool) -> bool:
+        """Close a connection without waiting for anything: as the driver can, or, if this `cuts`, by cutting it.
+
+        Returns:
+            Whether it was closed.
+        """
+        close = self._close_at_once or (self._driver.abort if cuts else None)
+        if close is None:
+            return False
+        if self._marks:
+            job.conn._pool = None
+        close(job.conn)
+        log_closed(job.conn, job.reason)
+        tell(self._hooks.closed, job.conn, job.reason)
+        return True

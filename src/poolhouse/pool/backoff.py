@@ -16,6 +16,7 @@ class Outage:
 
     Attributes:
         started_at: When the series of attempts began that `reconnect_timeout` bounds.
+        gives_up_at: When it ends, with an attempt.
         failed_at: When the last attempt failed.
         error: What the last attempt raised.
     """
@@ -26,15 +27,21 @@ class Outage:
         "_pause",
         "_probe_pause",
         "_random",
+        "_reconnect_timeout",
         "_waited",
         "error",
         "failed_at",
+        "gives_up_at",
         "started_at",
     )
 
-    def __init__(self, now: float, error: BaseException, random: Callable[[], float]) -> None:
+    def __init__(
+        self, now: float, error: BaseException, random: Callable[[], float], reconnect_timeout: float
+    ) -> None:
         self._random = random
+        self._reconnect_timeout = reconnect_timeout
         self.started_at = self._loud_at = now
+        self.gives_up_at = now + reconnect_timeout
         self._waited = FIRST_PAUSE
         self._restart_pauses()
         self._record(now, error)
@@ -58,14 +65,16 @@ class Outage:
     def restart(self, now: float) -> None:
         """Begin a new series of attempts, after `reconnect_timeout`."""
         self.started_at = now
+        self.gives_up_at = now + self._reconnect_timeout
         self._restart_pauses()
 
     def next_attempt_at(self, is_somebody_waiting: bool) -> float:
-        """When the next attempt is due."""
+        """When the next attempt is due; no later than `gives_up_at`, so that the news is not late."""
         pause = self._pause * self._jitter
         if is_somebody_waiting:
             pause = min(pause, self._probe_pause)
-        return self.failed_at + pause
+        due = self.failed_at + pause
+        return min(due, self.gives_up_at) if self.failed_at < self.gives_up_at else due
 
     def _record(self, now: float, error: BaseException) -> None:
         self.failed_at = now

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from functools import cache
 from itertools import count
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests, also
@@ -19,12 +19,16 @@ from poolhouse.pool.drivers.protocol import Traits
 from poolhouse.pool.drivers.sockets import is_quiet
 from poolhouse.pool.holders import Holder, oldest_in_words, site_of
 from poolhouse.pool.hooks import PoolHooks, tell
+from poolhouse.pool.jobs import Reason
 from poolhouse.pool.options import Order, PoolOptions, Shrink, size_limits
 from poolhouse.pool.slot import Lease
 from poolhouse.pool.stats import Reader
 from poolhouse.pool.whereabouts import where_now
 
 logger = logging.getLogger("poolhouse.pool")
+
+#: The methods of which `connection` uses an override, on a subclass or on a pool itself.
+_OVERRIDABLE = {"getconn", "putconn"}
 
 _numbers = count(1)
 #: Every pool that is alive, for the children of a fork.
@@ -54,7 +58,7 @@ class BasePool:
     """What every pool has. Not to be used directly."""
 
     # Looked at in every checkout: slots are faster than what would be the far end of a long dictionary.
-    __slots__ = ("__dict__", "__weakref__", "_core", "_has_pgconn", "_marks", "_now", "_status")
+    __slots__ = ("__dict__", "__weakref__", "_checkout", "_core", "_has_pgconn", "_marks", "_now", "_status")
 
     #: Null pools keep no connection that nobody waits for, and clients connect by themselves.
     _is_null = False
@@ -149,10 +153,37 @@ class BasePool:
         self._opens_itself = False
         #: The constructor opened the pool unasked, and it has not been used as a context.
         self._warns_of_implicit_open = False
+        self._choose_checkout()
         live_pools.add(self)
 
     def _new_core(self) -> PoolCore:
         return PoolCore(self._options, self.meter, random.random)
+
+    # -- Overrides ----------------------------------------------------------------------------------------------
+
+    #: The functions that blocks need not call, the class of their contexts, and that of those that call overrides.
+    _plain: tuple[Any, Any]
+    _plain_checkout: type[Any]
+    _routed_checkout: type[Any]
+
+    def _choose_checkout(self) -> None:
+        """See whether `connection` has to call an override of `getconn` or `putconn`."""
+        is_plain = (type(self).getconn, type(self).putconn) == self._plain and not (  # type: ignore[attr-defined]
+            _OVERRIDABLE & self.__dict__.keys()
+        )
+        self._checkout = self._plain_checkout if is_plain else self._routed_checkout
+
+    if not TYPE_CHECKING:  # A type checker would let anything be set on a class with this method.
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+            if name in _OVERRIDABLE:
+                self._choose_checkout()
+
+        def __delattr__(self, name: str) -> None:
+            object.__delattr__(self, name)
+            if name in _OVERRIDABLE:
+                self._choose_checkout()
 
     # -- What can be read ---------------------------------------------------------------------------------------
 
@@ -302,11 +333,21 @@ class BasePool:
 
     def _incomplete(self, timeout: float, cause: BaseException | None) -> PoolTimeout:
         """The exception for a pool that does not fill."""
-        reason = "" if cause is None else f"; last connect error: {describe(cause)}"
+        core, holders = self._core, self._core.holders(self._now())
+        # The words up to the colon are psycopg_pool's.
+        text = [f"pool initialization incomplete after {timeout} sec"]
+        if core.min_size:
+            text[0] += f": {core.free} of {core.min_size} idle, {core.used} in use"
+        if holders:
+            text.append(oldest_in_words(holders))
+        if cause is not None:
+            text.append(f"last connect error: {describe(cause)}")
         return self._errors.timeout(
-            f"pool initialization incomplete after {timeout} sec{reason}",
-            size=self._core.size,
-            max_size=self._core.max_size,
+            "; ".join(text),
+            size=core.size,
+            max_size=core.max_size,
+            in_use=core.used,
+            holders=holders,
             connect_error=cause,
         )
 
@@ -320,6 +361,20 @@ class BasePool:
             return descriptor is None or is_quiet(descriptor)
         except Exception:  # Of any driver, which may not even have a socket any more.
             return False
+
+    def _dead_because(self, conn: Any, error: Exception, is_cut: bool) -> Exception:
+        """Log what the check of a connection failed with, and return it, less its traceback.
+
+        The frames of a traceback would keep the block of the client alive whose connection it was.
+
+        Args:
+            conn: The connection.
+            error: What the check raised.
+            is_cut: It was cut off when the client's time was over, and what it raised tells of that only.
+        """
+        reason = TimeoutError("the check did not end in time") if is_cut else error
+        log_dead(conn, reason, has_check=self._options.has_check)
+        return reason.with_traceback(None)
 
     def _foreign(self, conn: Any) -> ValueError:
         """The exception for a connection that cannot be returned to this pool."""
@@ -397,27 +452,33 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def dead_because(conn: Any, error: Exception, is_cut: bool) -> Exception:
-    """Log what the check of a connection failed with, and return it, less its traceback.
-
-    The frames of a traceback would keep the block of the client alive whose connection it was.
+def log_dead(conn: Any, error: BaseException, *, has_check: bool) -> None:
+    """Name a connection that was found dead while it was idle.
 
     Args:
         conn: The connection.
-        error: What the check raised.
-        is_cut: It was cut off when the client's time was over, and what it raised tells of that only.
+        error: What the check or the probe raised.
+        has_check: The application has asked for checks (`check=`): then it is no news, and psycopg_pool logs it at
+            level INFO. Else, and where `check()` finds it, at level WARNING.
     """
-    reason = TimeoutError("the check did not end in time") if is_cut else error
-    logger.warning("discarding broken connection: %s: %s", conn, describe(reason))
-    return reason.with_traceback(None)
-
-
-def log_discarded(conn: Any, status: int) -> None:
-    """Say that a connection came back in a state in which it cannot be used again."""
-    if status == ACTIVE:
-        logger.warning("discarding connection in the middle of a command: %s", conn)
+    if has_check:
+        logger.info("connection failed check: %s: %s", conn, describe(error))
     else:
+        logger.warning("discarding broken connection: %s: %s", conn, describe(error))
+
+
+def log_returned(conn: Any, status: int) -> None:
+    """Warn of a connection that came back in the middle of a command; `log_closed` follows."""
+    if status == ACTIVE:
+        logger.warning("closing returned connection in the middle of a command: %s", conn)
+
+
+def log_closed(conn: Any, reason: Reason) -> None:
+    """Name a connection that has just been closed, if the reason is worth a line."""
+    if reason in (Reason.BROKEN, Reason.RESET_FAILED):
         logger.warning("discarding closed connection: %s", conn)
+    elif reason is Reason.EXPIRED:
+        logger.info("discarding expired connection: %s", conn)
 
 
 def _site_of(lease: Lease) -> str:

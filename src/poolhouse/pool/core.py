@@ -13,8 +13,8 @@ Rules
     1. Two stores, two looks. A taker that must wait stores its waiter, sets `attention`, then pops `idle` once
        more; a returner appends to `idle`, then looks at `attention`. One of them sees the other.
     2. `attention` is true while somebody must look further than the fast path does: while clients wait, the pool
-       is not open, is larger than it may be, drains, or has suspects; always, where a policy needs it (null
-       pools, callbacks).
+       is not open, is larger than it may be, drains, has suspects, or is waited for to be full; always, where a
+       policy needs it (null pools, callbacks).
     3. A slot belongs to its owner: all that happens to it between claim and append is his. The instant it has no
        owner it is anybody's who pops a hint, or popped one long ago and has slept since: so a lease goes only from
        a slot that may be served as it is, or whose `fit_until` forbids it; else the next owner's replaces it.
@@ -80,7 +80,7 @@ class PoolCore(Maintenance):
         if not self.is_open:
             self.is_open = True
             self._shrink_at = now + self._max_idle
-            self.is_full = self.min_size == 0
+            self.was_full = self.min_size == 0
             self.has_new_deadline = True
             self._attend()
 
@@ -101,6 +101,22 @@ class PoolCore(Maintenance):
                 self._discard(job.slot, Reason.CLOSED)
         while (slot := self._claim_next()) is not None:
             self._discard(slot, Reason.CLOSED)
+
+    def watch_full(self, now: float) -> int:
+        """Have the notice `FULL` given when `min_size` connections are idle; `unwatch_full` ends that.
+
+        Returns:
+            What `times_full` was before the call: if it is more now, they are idle already.
+        """
+        before = self.times_full
+        self._full_watchers += 1
+        self._pump(now)
+        return before
+
+    def unwatch_full(self) -> None:
+        """Nobody waits for `FULL` any more who called `watch_full` once."""
+        self._full_watchers -= 1
+        self._attend()
 
     def drain(self, now: float) -> None:
         """Replace every connection: free ones now, the others when they come back."""

@@ -62,9 +62,10 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask the server whether an idle connection still answers."""
+    """Ask the server whether an idle connection still answers; `is_asked` if the application wants to know."""
 
     slot: Slot
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Close:
 @dataclass(frozen=True, slots=True)
 class ReconnectFailed:
     """Tell the application, by its `reconnect_failed` callback, that `reconnect_timeout` has passed."""
+
+    after: float
 
 
 Job: TypeAlias = Connect | Return | Probe | Close | ReconnectFailed
@@ -101,7 +104,7 @@ class ReturnedAfterAll(NamedTuple):
 NOT_LEASED: Final = "not leased"
 NotLeased: TypeAlias = Literal["not leased"]
 
-#: The pool has its `min_size` connections for the first time since it was opened.
+#: `min_size` connections are idle, and somebody waits for that.
 FULL = "full"
 
 Notice: TypeAlias = HeldLong | ReturnedAfterAll | str

@@ -10,7 +10,7 @@ from typing import Any
 from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.backoff import FIRST_PAUSE, Outage
 from poolhouse.pool.growth import connects_for, review_at
-from poolhouse.pool.jobs import FULL, Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
+from poolhouse.pool.jobs import Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
 from poolhouse.pool.options import FOREVER, PoolOptions, duration
 from poolhouse.pool.requests import Requests
 from poolhouse.pool.slot import Slot
@@ -194,9 +194,8 @@ class Maintenance(Requests):
             self._hint(slot)
         if len(self.slots) > self.meter.connections.level:
             self.meter.connections.reach(len(self.slots))
-        if not self.is_full and len(self.slots) >= self.min_size:
-            self.is_full = True
-            self.notices.append(FULL)
+        if len(self.slots) >= self.min_size:
+            self.was_full = True
         return None
 
     def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:
@@ -267,14 +266,14 @@ class Maintenance(Requests):
     def _fail(self, error: BaseException, now: float) -> bool:
         self.has_new_deadline = True
         if self.outage is None:
-            self.outage = Outage(now, error, self._random)
-            return True
-        is_loud = self.outage.fail(now, error)
-        if not self.waiters:
-            self.outage.pause()
-        if now - self.outage.started_at >= self._reconnect_timeout:
+            self.outage, is_loud = Outage(now, error, self._random, self._reconnect_timeout), True
+        else:
+            is_loud = self.outage.fail(now, error)
+            if not self.waiters:
+                self.outage.pause()
+        if now >= self.outage.gives_up_at:
             self.outage.restart(now)
-            self._lanes[CONNECT].append(ReconnectFailed())
+            self._lanes[CONNECT].append(ReconnectFailed(self._reconnect_timeout))
         return is_loud
 
     def _shortfall(self, now: float) -> int:

@@ -93,6 +93,21 @@ def duration(seconds: float | None) -> float:
     return FOREVER if seconds is None else min(float(seconds), FOREVER)
 
 
+def time_limit(timeout: float | None) -> float:
+    """How long a method waits at most: what is negative is 0, ``None`` and infinity are `FOREVER`.
+
+    >>> time_limit(2), time_limit(-1), time_limit(None) == FOREVER
+    (2.0, 0.0, True)
+
+    Raises:
+        ValueError: If it is no number.
+    """
+    limit = duration(timeout)
+    if limit != limit:
+        raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
+    return max(0.0, limit)
+
+
 def size_limits(min_size: int, max_size: int | None, *, is_null: bool) -> tuple[int, int]:
     """`min_size` and `max_size` as the pool takes them, with ``None`` for the latter made a number.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from poolhouse.meter.meter import BATCH, Meter
-from poolhouse.pool.jobs import NOT_LEASED, Close, NotLeased, Probe, Reason, Return
+from poolhouse.pool.jobs import FULL, NOT_LEASED, Close, NotLeased, Probe, Reason, Return
 from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.slot import Lease, Slot, abandoned, is_of_call
 from poolhouse.pool.state import RETURN, PoolState
@@ -406,6 +406,9 @@ class Requests(PoolState):
             self._leave_queue(waiter, now)
         if self.suspects:
             self._probe_suspects(now)
+        if self._full_watchers and self.free >= self.min_size:
+            self.times_full += 1
+            self.notices.append(FULL)
         self._attend()
 
     def _retired(self, slot: Slot, reason: Reason, now: float) -> Close:

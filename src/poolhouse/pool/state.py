@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import CodeType
+from typing import Any
 
 from poolhouse.meter.meter import BATCH, HighWater, Meter
 from poolhouse.meter.reading import Gauges, Limits, Mark
@@ -27,6 +28,7 @@ class PoolState:
     __slots__ = (
         "_always",
         "_check_idle",
+        "_full_watchers",
         "_hint",
         "_hold_warning",
         "_lanes",
@@ -50,7 +52,6 @@ class PoolState:
         "generation",
         "has_new_deadline",
         "idle",
-        "is_full",
         "is_open",
         "leases",
         "max_kept",
@@ -61,9 +62,11 @@ class PoolState:
         "options",
         "slots",
         "suspects",
+        "times_full",
         "waiters",
         "warns_at_first_request",
         "was_closed",
+        "was_full",
         "woken",
         "worked_on",
         "working",
@@ -97,7 +100,11 @@ class PoolState:
         self.generation = 0
         self.is_open = False
         self.was_closed = False
-        self.is_full = False
+        #: There have been `min_size` connections at one time.
+        self.was_full = False
+        #: How often `min_size` connections have been idle while somebody waited for that.
+        self.times_full = 0
+        self._full_watchers = 0
         self.attention = True
         #: The shell wants to see the first request, on whichever path it comes.
         self.warns_at_first_request = False
@@ -203,6 +210,20 @@ class PoolState:
         self._uses.append(now - lease[1])
         return False
 
+    def attribute(self, conn: Any, code: CodeType, instruction: int) -> Lease | None:
+        """Make the lease of a connection that of a block, which keeps what this returns. Needs no lock.
+
+        For blocks of pools whose `getconn` is overridden: the call site is the block's, not the override's.
+
+        Returns:
+            ``None`` if the connection is not this pool's.
+        """
+        lease = self.leases.get(id(conn))
+        if lease is None or lease[2] is None:
+            return None
+        mine = self.leases[id(conn)] = (lease[0], lease[1], code, instruction, lease[4], True)
+        return mine
+
     def taken_at_once(self) -> int:
         """How many checkouts went the fast way; for the meter. May be too low for an instant."""
         return self._takes_of_the_closed + sum([slot.takes for slot in list(self.slots.values())])
@@ -276,6 +297,7 @@ class PoolState:
             or (self.max_kept is not None and self.size > self.max_kept)
             or self.suspects
             or self._is_oversized()
+            or self._full_watchers
         )
 
     def _is_oversized(self, adding: int = 0) -> bool:

@@ -4,15 +4,16 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
 from poolhouse.pool.background_call import BackgroundCall
 from poolhouse.pool.backoff import FIRST_PAUSE
+from poolhouse.pool.base import logger
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
-from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, size_limits
+from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, size_limits, time_limit
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_clients import CT, Clients
 from poolhouse.pool.sync_work import Work
@@ -146,7 +147,7 @@ class ConnectionPool(Clients[CT]):
         self._open()
         if wait:
             self._warn_at_first_request(stacklevel=3)
-            self.wait(timeout)
+            self.wait(timeout=timeout)
 
     def _open(self) -> None:
         self._opens_itself = False
@@ -156,31 +157,43 @@ class ConnectionPool(Clients[CT]):
         registry.opened(self)
 
     def wait(self, timeout: float = 30.0) -> None:
-        """Wait until there are `min_size` connections. May be called from several threads.
+        """Wait until `min_size` connections are idle in the pool. May be called from several threads, at any time.
 
         Raises:
-            PoolTimeout: If there are not within `timeout` seconds; the pool is then closed. Its ``__cause__`` is
-                the last error in connecting, if there was one.
+            PoolTimeout: If they are not within `timeout` seconds. If connecting fails, its ``__cause__`` is the
+                last error in that. A pool that never had `min_size` connections is closed then.
             PoolClosed: If the pool is not open, or is closed meanwhile.
         """
-        self._warn_at_first_request(stacklevel=4 if self._is_null else 3)
+        self._warn_at_first_request(stacklevel=3)
         if not self._core.is_open:
             raise self._errors.closed(
                 f"the pool {self.name!r} is {'already closed' if self._core.was_closed else 'not open yet'}"
             )
-        deadline = self._now() + timeout
-        parker = self._threads.parker()
+        deadline = self._now() + time_limit(timeout)
+        logger.info("waiting for pool %r initialization", self.name)
+        self._wait_until(deadline, timeout)
+        logger.info("pool %r is ready to use", self.name)
+
+    def _wait_until(self, deadline: float, timeout: float) -> None:
+        core, parker = self._core, self._threads.parker()
         self._workers.watchers.append(parker)
         try:
-            while not self._core.is_full and not self._core.was_closed:
-                if not parker.park(deadline - self._now()) and not self._core.is_full:
-                    cause = self._core.connect_error
-                    self.close(timeout=0)
-                    raise self._incomplete(timeout, cause) from cause
+            before = self._core_lock(core.watch_full, self._now())
+            while core.times_full == before and not core.was_closed:
+                if not parker.park(deadline - self._now()) and core.times_full == before:
+                    self._fail_to_fill(timeout, core.connect_error)
         finally:
             self._workers.watchers.remove(parker)
-        if not self._core.is_full:
-            raise self._closed() from self._core.connect_error
+            self._core_lock(core.unwatch_full)
+        if core.times_full == before:
+            raise self._closed() from core.connect_error
+
+    def _fail_to_fill(self, timeout: float, cause: BaseException | None) -> NoReturn:
+        """Raise what `wait` raises when its time is over."""
+        error = self._incomplete(timeout, cause)
+        if not self._core.was_full:
+            self.close(timeout=0)
+        raise error from cause
 
     def close(self, timeout: float = 5.0) -> None:
         """Refuse all clients, close what is idle, and later, when it comes back, what is out.
@@ -198,7 +211,8 @@ class ConnectionPool(Clients[CT]):
             return
         self._core_lock(self._core.close, self._now())
         self._workers.wake_watchers()
-        deadline = self._now() + timeout
+        logger.debug("pool %r closed", self.name)
+        deadline = self._now() + time_limit(timeout)
         parker = self._threads.parker()
         self._workers.watchers.append(parker)
         while self._workers.is_busy() and self._now() < deadline:
@@ -247,6 +261,7 @@ class ConnectionPool(Clients[CT]):
     def resize(self, min_size: int, max_size: int | None = None) -> None:
         """Change the limits of the pool's size."""
         min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
+        logger.info("resizing %r to min_size=%s max_size=%s", self.name, min_size, max_size)
         self._core_lock(self._core.resize, min_size, max_size, self._now())
 
     def check(self) -> None:
@@ -267,7 +282,7 @@ class ConnectionPool(Clients[CT]):
                 return False
             seen.add(slot)
             self._workers.guard(slot, now + PROBE_LIMIT)
-            is_alive = self._work.is_alive(slot.conn)
+            is_alive = self._work.is_alive(slot.conn, is_asked=True)
             is_alive = self._workers.unguard(slot) and is_alive
             self._core_lock(self._core.probed, slot, is_alive, self._now())
         except BaseException:
@@ -376,9 +391,16 @@ class NullConnectionPool(ConnectionPool[CT]):
         )
 
     def wait(self, timeout: float = 30.0) -> None:
-        """Make one connection, to see that it can be made, and close it; try again until the time is over."""
+        """Make one connection, to see that it can be made, and close it; try again until the time is over.
+
+        Raises:
+            PoolTimeout: If none could be made within `timeout` seconds; the pool is then closed.
+            PoolClosed: As `ConnectionPool.wait`.
+        """
+        self._warn_at_first_request(stacklevel=3)
         super().wait(timeout)
-        deadline = self._now() + timeout
+
+    def _wait_until(self, deadline: float, timeout: float) -> None:
         parker = self._threads.parker()
         self._workers.watchers.append(parker)
         try:

@@ -11,7 +11,7 @@ from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH
 from poolhouse.pool.background_call import BackgroundCall
 from poolhouse.pool.backoff import PROBE_PAUSE
-from poolhouse.pool.base import BasePool, dead_because, describe, log_discarded, logger
+from poolhouse.pool.base import BasePool, describe, log_returned, logger
 from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
@@ -98,6 +98,37 @@ class Checkout(Generic[CT]):
         pool._end_block(conn, lease, exc_type)
 
 
+class RoutedCheckout(Checkout[CT]):
+    """The context of a pool whose `getconn` or `putconn` is overridden: it calls them, as psycopg_pool's does."""
+
+    __slots__ = ("_conn",)
+    _conn: CT
+
+    def __enter__(self) -> CT:
+        if self._lease is not None:
+            raise RuntimeError("a block is entered once: call connection() for each")
+        pool, frame = self._pool, _getframe(1)
+        self._conn = conn = pool.getconn(timeout=self._timeout)
+        self._lease = pool._core.attribute(conn, frame.f_code, frame.f_lasti)
+        return conn
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pool, conn, lease = self._pool, self._conn, self._lease
+        if lease is not None and pool._core.leases.get(lease[0].key) is not lease:
+            pool._left_without(conn)
+            return
+        try:
+            if pool._status(conn):
+                pool._end_transaction(conn, exc_type)
+        finally:
+            pool.putconn(conn)
+
+
 class Clients(BasePool, Generic[CT]):
     """Taking connections and giving them back."""
 
@@ -125,7 +156,7 @@ class Clients(BasePool, Generic[CT]):
             PoolClosed: If the pool is not open.
             TooManyRequests: If `max_waiting` clients wait already.
         """
-        checkout: Checkout[CT] = Checkout()
+        checkout: Checkout[CT] = self._checkout()
         checkout._pool, checkout._timeout, checkout._lease = self, timeout, None
         return checkout
 
@@ -336,7 +367,11 @@ class Clients(BasePool, Generic[CT]):
             is_cut = not self._workers.unguard(slot)
             # No other name for it: the frame that its traceback refers to would refer to it.
             self._core_lock(
-                self._core.found_dead, waiter, dead_because(conn, error, is_cut), self._now(), is_cut=is_cut
+                self._core.found_dead,
+                waiter,
+                self._dead_because(conn, error, is_cut),
+                self._now(),
+                is_cut=is_cut,
             )
             return None
         waiter.is_checking = False
@@ -358,11 +393,18 @@ class Clients(BasePool, Generic[CT]):
         if not self._is_thread_bound:
             with suppress(RuntimeError):  # No thread can be started: then, too, the client connects by itself.
                 background = BackgroundCall(connect, self._threads, parker, f"{self.name}-connect")
-        while background is not None and not background.is_over:
-            if not parker.park(deadline - self._now()):
-                if self._core_lock(self._core.leave_connect, waiter, self._now()):
-                    raise self._timed_out(waiter)
-                parker.park(None)  # It is over, and about to say so.
+        self._workers.watchers.append(parker)  # Woken when the pool is closed, too.
+        try:
+            while background is not None and not background.is_over:
+                if not parker.park(deadline - self._now()):
+                    if self._core_lock(self._core.leave_connect, waiter, self._now()):
+                        raise self._timed_out(waiter)
+                    parker.park(None)  # It is over, and about to say so.
+                elif self._core.was_closed and not background.is_over:
+                    waiter.slot = None  # The connect goes on, and what comes of it is closed.
+                    raise self._closed()
+        finally:
+            self._workers.watchers.remove(parker)
         conn = connect() if background is None else background.result()
         if conn is None:
             waiter.slot = None
@@ -403,7 +445,7 @@ class Clients(BasePool, Generic[CT]):
             self._driver.rollback(conn)
         except Exception as error:
             # The exception that ends the block matters more; the connection is looked at on return.
-            logger.warning("error ignored in rollback of %s: %s", conn, describe(error))
+            logger.warning("error ignored in rollback on %s: %s", conn, describe(error))
 
     def _putconn_slowly(self, conn: Any) -> None:
         if self._parents and self._is_parents(conn):
@@ -424,7 +466,7 @@ class Clients(BasePool, Generic[CT]):
                 tell(self.hooks.released, conn, now - lease[1])
             if isinstance(job, Close):
                 if job.reason is Reason.BROKEN:
-                    log_discarded(conn, status)
+                    log_returned(conn, status)
                 self._work.close(job)
             elif isinstance(job, Return):
                 self._work.restore(job)
@@ -433,3 +475,7 @@ class Clients(BasePool, Generic[CT]):
             raise
         if job == NOT_LEASED:
             raise self._foreign(conn)
+
+
+Clients._plain = (Clients.getconn, Clients.putconn)
+Clients._plain_checkout, Clients._routed_checkout = Checkout, RoutedCheckout

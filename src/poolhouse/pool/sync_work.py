@@ -5,7 +5,7 @@ from typing import Any
 
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolError
-from poolhouse.pool.base import describe, log_discarded, logger
+from poolhouse.pool.base import describe, log_closed, log_dead, log_returned, logger
 from poolhouse.pool.core import BROKEN, IDLE, PoolCore
 from poolhouse.pool.drivers.protocol import Driver, Traits
 from poolhouse.pool.hooks import PoolHooks, tell
@@ -63,6 +63,7 @@ class Work:
             elif isinstance(job, Close):
                 self.close(job)
             else:
+                logger.warning("reconnection attempt in pool %r failed after %s sec", self._name, job.after)
                 self._reconnect_failed()
         except SystemExit:
             # What reconnect_failed raises to end the program ends the thread in which it runs; a worker goes on.
@@ -105,6 +106,7 @@ class Work:
             self._log_failed_connect(error, is_loud=is_loud)
             return
         now = self._clock.monotonic()
+        logger.info("adding new connection to the pool %r: %s", self._name, conn)
         job = self.core_lock(self.core.connected, slot, conn, now - began, now)
         tell(self._hooks.connected, conn, now - began)
         if job is not None:
@@ -127,12 +129,16 @@ class Work:
                 conn._pool = None
             status = self._driver.status(conn)
             if status in UNFIT:
-                log_discarded(conn, status)
+                log_returned(conn, status)
                 return False
             if job.roll_back and status != IDLE:
                 if not job.is_expected:
                     logger.warning("rolling back returned connection: %s", conn)
-                self._driver.rollback(conn)
+                try:
+                    self._driver.rollback(conn)
+                except Exception as error:
+                    logger.warning("rollback failed: %s. Discarding connection %s", describe(error), conn)
+                    return False
             if self._reset is None:
                 status = self._driver.status(conn)
             else:
@@ -140,7 +146,10 @@ class Work:
                 status = self._settled(conn)
             if status not in CLEAN:
                 logger.warning(
-                    "%s left in status %s by reset function %s: discarded", conn, STATUS[status], self._reset
+                    "error resetting connection: %s left in status %s by reset function %s: discarded",
+                    conn,
+                    STATUS[status],
+                    self._reset,
                 )
                 return False
         except Exception as error:
@@ -152,7 +161,7 @@ class Work:
         is_alive = False
         try:
             self.guard(slot, self._clock.monotonic() + PROBE_LIMIT)
-            is_alive = self.is_alive(slot.conn)
+            is_alive = self.is_alive(slot.conn, is_asked=False)
         finally:
             is_alive = self.unguard(slot) and is_alive
             self.core_lock(self.core.probed, slot, is_alive, self._clock.monotonic())
@@ -172,12 +181,17 @@ class Work:
         if status not in CLEAN:
             raise ConnectionError(f"the check left the connection in status {STATUS[status]}")
 
-    def is_alive(self, conn: Any) -> bool:
-        """Whether the server answers through an idle connection; one that is dead is named in the log."""
+    def is_alive(self, conn: Any, *, is_asked: bool) -> bool:
+        """Whether the server answers through an idle connection; one that is dead is named in the log.
+
+        Args:
+            conn: The connection.
+            is_asked: Whether the application asked, by `check()`.
+        """
         try:
             self._driver.probe(conn)
         except Exception as error:
-            logger.warning("discarding broken connection: %s: %s", conn, describe(error))
+            log_dead(conn, error, has_check=self._check is not None and not is_asked)
             return False
         return True
 
@@ -189,4 +203,5 @@ class Work:
             self._driver.close(job.conn)
         except Exception as error:
             logger.warning("error closing connection: %s: %s", job.conn, describe(error))
+        log_closed(job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)

@@ -293,6 +293,15 @@ class Workers:
                 self._keeper_wakes_at = self._clock.monotonic() + AGAIN
             pause = self._keeper_wakes_at - self._clock.monotonic()
             parker.park(None if pause == float("inf") else pause)
+        self._close_forgotten()
+
+    def _close_forgotten(self) -> None:
+        """Close what is idle, if nobody has closed the pool: its finalizer has dismissed its threads."""
+        if not self._core.was_closed:
+            self.core_lock(self._core.close, self._clock.monotonic())
+        while jobs := self.core_lock(self._core.leftovers):
+            for job in jobs:
+                self._perform(job)
 
     def _abort_overdue(self, now: float) -> None:
         for slot, (deadline, lease) in list(self._guards.items()):

@@ -224,7 +224,7 @@ def test_a_driver_that_lacks_a_method_is_refused_with_its_name() -> None:
 
 
 def test_the_pauses_of_an_outage_double_and_a_waiting_client_has_probes() -> None:
-    outage = Outage(0, OSError("down"), lambda: 0.5)
+    outage = Outage(0, OSError("down"), lambda: 0.5, 300.0)
     assert outage.next_attempt_at(False) == FIRST_PAUSE
     assert outage.next_attempt_at(True) == 0.08
     for times in range(3):
@@ -236,13 +236,13 @@ def test_the_pauses_of_an_outage_double_and_a_waiting_client_has_probes() -> Non
 
 def test_the_pauses_of_an_outage_differ_by_chance() -> None:
     """So that the pools of many processes do not come all at once."""
-    early, late = (Outage(0.0, OSError("down"), lambda draw=draw: draw) for draw in (0.0, 1.0))
+    early, late = (Outage(0.0, OSError("down"), lambda draw=draw: draw, 300.0) for draw in (0.0, 1.0))
     assert (early.next_attempt_at(False), late.next_attempt_at(False)) == pytest.approx((0.9, 1.1))
     assert (early.next_attempt_at(True), late.next_attempt_at(True)) == pytest.approx((0.064, 0.096))
 
 
 def test_an_outage_is_told_of_at_doubling_intervals() -> None:
-    outage = Outage(0, OSError("down"), lambda: 0.5)
+    outage = Outage(0, OSError("down"), lambda: 0.5, 300.0)
     loud = [at for at in range(1, 64) if outage.fail(at, OSError("down"))]
     assert loud == [1, 3, 7, 15, 31, 63]
 

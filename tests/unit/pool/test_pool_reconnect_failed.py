@@ -69,7 +69,7 @@ def test_a_subclass_may_say_what_is_done() -> None:
 
     async def main() -> None:
         async with Pool(driver=driver, clock=clock, min_size=1, reconnect_timeout=10.0, name="mine", open=False):
-            await asyncio.sleep(20.0)
+            await asyncio.sleep(19.0)
 
     loop = VirtualLoop(clock)
     loop.run_until_complete(main())

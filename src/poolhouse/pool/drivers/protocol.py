@@ -49,6 +49,8 @@ class Traits:
         connection_class: The class of the connections, if the driver knows it.
         let_close_return: Called once, before the first `connect`, if the pool's `close_returns` is true: from then
             on, ``conn.close()`` gives a connection that is checked out back to its pool.
+        close_at_once: For asyncio: closes a connection without waiting, and raises nothing. It is called for the
+            connections of a pool that was dropped, or whose event loop has ended; without it, `abort` is.
     """
 
     error_base: type[Exception] | None = None
@@ -57,6 +59,7 @@ class Traits:
     is_thread_bound: bool = False
     connection_class: type[Any] | None = None
     let_close_return: Callable[[], object] | None = None
+    close_at_once: Callable[[Any], object] | None = None
 
     @classmethod
     def of(cls, driver: object) -> "Traits":

@@ -160,6 +160,10 @@ class AsyncPsycopgDriver(_Psycopg):
         """``conn.close()``."""
         await conn.close()
 
+    def close_at_once(self, conn: Conn) -> None:
+        """See `Traits.close_at_once`."""
+        conn.pgconn.finish()
+
 
 def asked(conn: "psycopg.Connection[Any]", query: bytes) -> list[Any]:
     """Ask the server outside of a transaction, whether or not the connection is in autocommit mode.
