@@ -6,7 +6,7 @@ in the same collectd, if it is loaded, together with what other collectds forwar
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd, DispatchedValues
@@ -20,8 +20,10 @@ from poolhouse.collectd_plugin.server import OWN, ServerPlugin
 from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.export.collectd import PLUGIN_NAME, console_datagram
 from poolhouse.feed.product import product
-from poolhouse.feed.protocol.frame import Frame, Server
+from poolhouse.feed.protocol.frame import Processes
+from poolhouse.feed.protocol.service import NOBODY
 from poolhouse.feed.protocol.values import PartialFleet
+from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
 #: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
@@ -79,7 +81,9 @@ class ConnmonPlugin:
         for address in monitor:
             self._log.info(f"pushing values to UDP {address}")
         self._monitors = Monitors(monitor, self._log, self._clock)
-        self._consoles = Consoles(self._settings.allow, self._frame, self._log, self._clock)
+        self._consoles = Consoles(
+            self._settings.allow, self, product(PRODUCT), self._reports, self._log, self._clock
+        )
         self._consoles.open(listen)
 
     def stop(self) -> None:
@@ -109,15 +113,28 @@ class ConnmonPlugin:
             self._consoles.push(datagram)
             self._log.debug(f"pushed {str(told.identifier)!r} {told.values!r}")
 
-    def _frame(self, program: str | None) -> Frame:
-        """What a console is sent that asked for the processes of `program`, or for none."""
+    def sums(self) -> Iterator[Snapshot | None]:
+        """What consoles are sent but for processes: see `poolhouse.feed.protocol.service.Source`."""
         with self._lock:
             forwarded = self._forwarded.snapshot(self._clock.monotonic(), self._clock.wall_time())
         server = self._server()
         if server is None:
-            return Frame(Server(product(PRODUCT)), forwarded)
-        told = Server(product(PRODUCT), reports=server.reports)
-        return Frame(told, combined(server.snapshot(program), forwarded))
+            yield forwarded
+            return
+        for snapshot in server.source.sums():
+            yield None if snapshot is None else combined(snapshot, forwarded)
+
+    def processes(self, program: str) -> Processes:
+        """Those that report to this collectd."""
+        server = self._server()
+        return NOBODY if server is None else server.source.processes(program)
+
+    def values(self) -> None:
+        """None: `write` pushes value lists as collectd writes them."""
+
+    def _reports(self) -> tuple[str, ...]:
+        server = self._server()
+        return () if server is None else server.reports
 
 
 def _value_list(values: DispatchedValues) -> ValueList:

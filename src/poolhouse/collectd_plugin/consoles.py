@@ -1,52 +1,59 @@
 """The consoles that ask: who they are, and what they are sent.
 
-Two threads of its own: the listeners' takes what consoles say, another sends our own consoles a snapshot a second.
-A lock around the subscribers lets in one thread at a time, collectd's own that push values included.
+Two threads of its own: the listeners' takes what consoles say, another sends our own consoles their snapshots. A
+lock around the service lets in one thread at a time, collectd's own that push values included; a step of work is
+done without it.
 """
 
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count, islice
+from collections.abc import Callable, Sequence
 
 from poolhouse.addresses import format_address
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
-from poolhouse.defaults import SNAPSHOT_INTERVAL
-from poolhouse.feed.protocol.chunks import datagrams
-from poolhouse.feed.protocol.frame import Frame, encode_frame
+from poolhouse.feed.protocol.service import ConsoleService, Source
 from poolhouse.feed.protocol.subscribers import Network, Subscriber, Subscribers
 from poolhouse.feed.wayback import Via, waiting_datagrams
 
-#: Datagrams that are sent in one go, and the seconds that the console then has to read them.
-BURST, PAUSE = 32, 0.005
+#: Seconds of work before other threads are let in, and the seconds that they are given.
+SLICE, REST = 0.004, 0.001
 
 
 class Consoles:
     """Every console that has asked; safe for threads."""
 
     def __init__(
-        self, networks: Sequence[Network], frame: Callable[[str | None], Frame], log: Log, clock: Clock
+        self,
+        networks: Sequence[Network],
+        source: Source,
+        name: str,
+        reports: Callable[[], tuple[str, ...]],
+        log: Log,
+        clock: Clock,
     ) -> None:
         """Start the threads, listening nowhere yet.
 
         Args:
             networks: Where consoles may be, besides this machine.
-            frame: What to send to a console that asked for this program's processes, or for none.
+            source: Where their snapshots come from.
+            name: How the plugin introduces itself.
+            reports: Where reports are received now, as ``host:port``.
             log: Where to say what happens.
             clock: Where time comes from.
         """
-        self._frame = frame
         self._log = log
         self._clock = clock
-        # Held for whatever is done to the subscribers; never while something is sent.
+        # Held for whatever is done to the service; never while something is sent, or a step of work is done.
         self._lock = threading.Lock()
         self._subscribers = Subscribers(os.urandom(32), networks)
+        self._service = ConsoleService(source, name, reports, self._subscribers, clock.monotonic())
         self._refused = 0
-        self._is_closing = threading.Event()
+        self._is_closing = False
+        self._wake = threading.Event()
         self._listeners = Listeners(self._receive, log)
         self._thread = threading.Thread(target=self._run, name="poolhouse consoles", daemon=True)
         self._thread.start()
@@ -57,7 +64,8 @@ class Consoles:
 
     def close(self) -> None:
         """Answer nobody any more."""
-        self._is_closing.set()
+        self._is_closing = True
+        self._wake.set()
         self._thread.join()
         self._listeners.close()
 
@@ -74,7 +82,8 @@ class Consoles:
     def _receive(self, sock: socket.socket) -> None:
         for content, sender, via in waiting_datagrams(sock):
             with self._lock:
-                answer = self._subscribers.handle(content, sender, self._clock.monotonic(), via)
+                answer = self._service.receive(content, sender, self._clock.monotonic(), via)
+            self._wake.set()
             if answer is not None:
                 via.send(answer, sender)
             if self._log.is_debug:
@@ -88,27 +97,38 @@ class Consoles:
                 )
 
     def _run(self) -> None:
-        numbers = count()
-        while not self._is_closing.wait(SNAPSHOT_INTERVAL):
+        while not self._is_closing:
+            rest = 1.0
             try:
-                self._send_snapshots(next(numbers))
+                rest = self._work()
             except Exception as error:  # Without this thread consoles would show a picture that stands still.
                 self._log.seldom("snapshot", f"bug: no snapshot for consoles: {error!r}")
+            self._wake.wait(rest)
+            self._wake.clear()
 
-    def _send_snapshots(self, number: int) -> None:
-        ours = [console for console in self._living() if console.nonce is not None]
-        for program in {console.program for console in ours}:
-            chunks = encode_frame(self._frame(program))
-            for console in ours:
-                if console.program == program and console.nonce is not None:
-                    self._send_frame(console, datagrams(chunks, console.nonce, number))
-
-    def _send_frame(self, console: Subscriber, frame: Iterator[bytes]) -> None:
-        while burst := list(islice(frame, BURST)):
-            for datagram in burst:
-                _send(console, datagram)
-            if len(burst) == BURST:
-                self._is_closing.wait(PAUSE)
+    def _work(self) -> float:
+        """Some milliseconds of work; how long to rest."""
+        begin = self._clock.monotonic()
+        with self._lock:
+            outgoing = self._service.outgoing(begin)
+        for via, address, datagram in outgoing:
+            assert isinstance(via, Via)
+            via.send(datagram, address)
+        now = self._clock.monotonic()
+        with self._lock:
+            self._service.sent(now - begin)
+        while now - begin < SLICE:
+            with self._lock:
+                work = self._service.next(now)
+            if work is None:
+                break
+            work.run()
+            then = self._clock.monotonic()
+            with self._lock:
+                self._service.done(work, then - now, then)
+            now = then
+        with self._lock:
+            return max(REST, self._service.next_due(now) - now)
 
 
 def _send(console: Subscriber, datagram: bytes) -> None:

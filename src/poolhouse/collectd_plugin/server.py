@@ -18,6 +18,7 @@ from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.messages import describe
 from poolhouse.defaults import GONE_INTERVALS, REPORTS_PORT
 from poolhouse.export.collectd import HOST_INSTANCE, value_lists
+from poolhouse.feed.fleet_source import FleetSource
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import plugin_instance
@@ -34,6 +35,8 @@ OWN = "poolhouse:own"
 DATAGRAM_BYTES = 4096
 #: Datagrams that are read before the fleet is locked for them.
 BATCH = 64
+#: Rows whose state is taken while the fleet is locked: a millisecond at most.
+ROWS_AT_ONCE = 200
 
 
 class ServerPlugin:
@@ -90,22 +93,28 @@ class ServerPlugin:
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()
         with self._lock:
             self._fleet.set_linger(GONE_INTERVALS * (now - self._read_at))
-            programs, hosts = self._fleet.host_programs(now), self._fleet.hosts(now)
+            rows = self._fleet.host_rows(now)
             health = self._fleet.health(now)
         self._read_at = now
-        rows = [(host, plugin_instance(program), row) for host, program, row in programs]
-        rows += [(row.name, HOST_INSTANCE, row) for row in hosts]
-        for host, instance, row in rows:
-            for values in value_lists(host, instance, row, wall_time, self._settings.values):
-                self._dispatch(values)
+        for at in range(0, len(rows), ROWS_AT_ONCE):
+            with self._lock:
+                states = self._fleet.row_states(rows[at : at + ROWS_AT_ONCE], now)
+            for host, program, state in states:
+                instance = plugin_instance(program) if program else HOST_INSTANCE
+                for values in value_lists(host, instance, state.row(), wall_time, self._settings.values):
+                    self._dispatch(values)
         self._tell_refused(health)
         self._listeners.open(self._addresses)
 
     def snapshot(self, program: str | None = None) -> Snapshot:
-        """The fleet now, with the processes of `program` if it is told."""
-        now, wall_time = self._clock.monotonic(), self._clock.wall_time()
+        """The fleet now, with the processes of `program` if it is named; the fleet is locked meanwhile."""
         with self._lock:
-            return self._fleet.snapshot(now, wall_time, program)
+            return self._fleet.snapshot(self._clock.monotonic(), self._clock.wall_time(), program)
+
+    @property
+    def source(self) -> FleetSource:
+        """The fleet for consoles."""
+        return FleetSource(self._fleet, self._clock, self._lock)
 
     @property
     def reports(self) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def console_words(consoles: Bound) -> str:
     return " ".join(words)
 
 
-def farewell(health: Health, refused_consoles: int) -> str:
+def summary(health: Health, refused_consoles: int) -> str:
     """What it has counted, when it ends."""
     refused = f"{health.refused:,} refused"
     limits = ", ".join(f"{name} {count:,}" for name, count in health.over_limit)

@@ -10,8 +10,12 @@ from typing import Annotated
 
 import typer
 
+from poolhouse.addresses import format_address
 from poolhouse.clean import clean
-from poolhouse.daemon.ports import open_ports
+from poolhouse.daemon.announcement import announcement, summary
+from poolhouse.daemon.consoles import ConsoleFace
+from poolhouse.daemon.ports import bound_to, open_ports
+from poolhouse.daemon.reports import ReportListener
 from poolhouse.daemon.server import Daemon
 from poolhouse.daemon.settings import Settings, parse_settings
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
@@ -131,8 +135,11 @@ async def _serve(settings: Settings) -> None:
     with ExitStack() as stack:
         reports = open_ports(settings.reports, "--reports", stack)
         consoles = open_ports(settings.consoles, "--consoles", stack)
-        daemon = Daemon(reports, consoles, settings.allow)
-        if (lost := say(daemon.announcement(), sys.stdout)) is not None and sys.stdout is not None:
+        listening_at = tuple(format_address(*one) for one in bound_to(reports))
+        face = ConsoleFace(consoles, listening_at, settings.allow)
+        daemon = Daemon([ReportListener(reports), face])
+        words = announcement(bound_to(reports), bound_to(consoles), settings.allow)
+        if (lost := say(words, sys.stdout)) is not None and sys.stdout is not None:
             _complain(f"cannot write to the standard output ({lost.strerror}); connmond keeps running")
         await daemon.run(end)
-        say(daemon.farewell(), sys.stdout)
+        say(summary(daemon.health(), face.refused), sys.stdout)

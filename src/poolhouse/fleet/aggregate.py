@@ -8,7 +8,7 @@ from poolhouse.fleet import rows
 from poolhouse.fleet.budget import Budget, bytes_of_int
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept
 from poolhouse.fleet.lanes import LANE
-from poolhouse.fleet.snapshot import Row
+from poolhouse.fleet.snapshot import Rates, Row
 from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
 from poolhouse.fleet.vectors import PEAKS, UNMARKED_SHIFT, Knows
 
@@ -31,24 +31,23 @@ class RowState(NamedTuple):
     totals: int
     age: float
     interval: float
-    #: Sums of peaks: of the interval, and since the start.
+    now: float
+    #: The largest sums of the interval that goes on, of the one before, and of all before.
     window: int
+    before: int
     largest: int
-    #: The counts between which the rates are, and the seconds between them.
-    newer: int
-    older: int
-    seconds: float
+    rate_trail: Trail[int]
     times: Distributions
-    #: The durations a minute ago; ``None`` if there were none since.
-    times_before: tuple[Kept, Kept, Kept] | None
+    times_trail: Trail[tuple[Kept, Kept, Kept]]
 
     def row(self) -> Row:
         """The row as the faces read it."""
         knows_now = self.knows if self.gauges >> UNMARKED_SHIFT else self.knows & ~Knows.UNMARKED
         minute_ago = self.times
-        if self.times_before is not None:
-            wait, use, create = self.times_before
+        if (kept := value_since(self.times_trail, self.now - RECENT, None)) is not None:
+            wait, use, create = kept
             minute_ago = wait.distribution(), use.distribution(), create.distribution()
+        window = PEAKS.larger(self.before, self.window)
         return rows.row(
             self.name,
             self.gauges,
@@ -56,12 +55,22 @@ class RowState(NamedTuple):
             self.age,
             self.interval,
             totals=rows.totals(self.totals, self.told),
-            rates=rows.rates(self.newer, self.older, self.seconds, self.told),
-            interval_peaks=rows.peaks(PEAKS.unpack(self.window), knows_now),
-            peaks=rows.peaks(PEAKS.unpack(self.largest), self.knows),
+            rates=self._rates(),
+            interval_peaks=rows.peaks(PEAKS.unpack(window), knows_now),
+            peaks=rows.peaks(PEAKS.unpack(PEAKS.larger(self.largest, window)), self.knows),
             recent=rows.recent_times(self.times, minute_ago, self.knows),
             since_start=rows.times(self.times, self.knows),
         )
+
+    def _rates(self) -> Rates:
+        """From report to report, so that the time since the last blurs nothing; until now, if none comes."""
+        newest, newer = self.rate_trail[-1]
+        if self.age >= STALE_INTERVALS * self.interval:
+            newest, newer = self.now, self.totals
+        begin = newest - (RATE_INTERVALS + 1) * self.interval
+        nothing = newest - self.interval, newer
+        oldest, older = next((point for point in self.rate_trail if point[0] >= begin), nothing)
+        return rows.rates(newer, older, newest - oldest, self.told)
 
 
 class Aggregate:
@@ -193,7 +202,6 @@ class Aggregate:
         # Nobody reported for an interval: its peaks are those of what is left.
         if now - self._turn_at > self.interval:
             self._turn(now, self.interval)
-        window = PEAKS.larger(self._before, self._window)
         host, program = self.key
         return RowState(
             program or host,
@@ -203,11 +211,13 @@ class Aggregate:
             self.totals,
             now - self.heard_at,
             self.interval,
-            window,
-            PEAKS.larger(self._largest, window),
-            *self._rate_points(now),
+            now,
+            self._window,
+            self._before,
+            self._largest,
+            self._rate_trail,
             self.times,
-            value_since(self._times_trail, now - RECENT, None),
+            self._times_trail,
         )
 
     def _add_times(self, grown: Distributions, now: float) -> None:
@@ -232,16 +242,6 @@ class Aggregate:
         size += sum(kept.size() for _, several in self._times_trail for kept in several)
         self._budget.used += size - self.size
         self.size = size
-
-    def _rate_points(self, now: float) -> tuple[int, int, float]:
-        """From report to report, so that the time since the last blurs nothing; until now, if none comes."""
-        newest, newer = self._rate_trail[-1]
-        if now - self.heard_at >= STALE_INTERVALS * self.interval:
-            newest, newer = now, self.totals
-        begin = newest - (RATE_INTERVALS + 1) * self.interval
-        nothing = newest - self.interval, newer
-        oldest, older = next((point for point in self._rate_trail if point[0] >= begin), nothing)
-        return newer, older, newest - oldest
 
     def _turn(self, now: float, interval: float) -> None:
         """An interval ends."""

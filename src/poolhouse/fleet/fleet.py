@@ -15,6 +15,7 @@ that is asked for.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from poolhouse.defaults import GONE_INTERVALS
@@ -58,6 +59,16 @@ class FleetState(NamedTuple):
     hosts: list[RowState]
     health: Health
     events: tuple[Event, ...]
+
+    def snapshot_steps(self) -> Iterator[Snapshot | None]:
+        """The snapshot, without any processes, in small steps: ``None`` after each row, and then the snapshot."""
+        made: list[Row] = []
+        for row in (self.fleet, *self.programs, *self.hosts):
+            made.append(row.row())
+            yield None
+        hosts_at = 1 + len(self.programs)
+        programs, hosts = tuple(made[1:hosts_at]), tuple(made[hosts_at:])
+        yield Snapshot(self.wall_time, made[0], programs, hosts, self.health, self.events)
 
 
 class _Host:
@@ -172,18 +183,11 @@ class Fleet:
             wall_time: The time of day, for people.
             program: Whose processes and pools are told one by one; none if ``None``.
         """
-        state = self.state(now, wall_time)
-        members = () if program is None else self.members(program)
-        return Snapshot(
-            wall_time,
-            state.fleet.row(),
-            tuple(row.row() for row in state.programs),
-            tuple(row.row() for row in state.hosts),
-            state.health,
-            state.events,
-            program,
-            tuple(process.row() for some in members for process in self.process_states(some, now)),
-        )
+        (snapshot,) = filter(None, self.state(now, wall_time).snapshot_steps())
+        if program is None:
+            return snapshot
+        members = self.process_states(self.members(program), now)
+        return replace(snapshot, program=program, processes=tuple(process.row() for process in members))
 
     def state(self, now: float, wall_time: float) -> FleetState:
         """The sums of the fleet at this instant; some 2 µs a program and a host."""
@@ -198,15 +202,12 @@ class Fleet:
             self._events.events(),
         )
 
-    def members(self, program: str) -> Iterator[list[Process]]:
-        """The program's living processes in order, those of one host at a time, for `process_states`.
-
-        The fleet may change between two hosts.
-        """
+    def members(self, program: str) -> list[Process]:
+        """The program's living processes by host and token, for `process_states`."""
+        found: list[Process] = []
         for host in sorted(self._hosts_of.get(program, ())):
-            found = self._living.get(host)
-            if found is not None and program in found.programs:
-                yield sorted(found.programs[program][0], key=lambda process: process.token)
+            found += sorted(self._living[host].programs[program][0], key=lambda process: process.token)
+        return found
 
     def process_states(self, processes: Iterable[Process], now: float) -> list[ProcessState]:
         """These processes at this instant, if they are living; some 3 µs each, and as much a pool."""
@@ -216,6 +217,15 @@ class Fleet:
         """The hosts' rows, by name."""
         self.expire(now)
         return tuple(row.state(now).row() for _, row in sorted(self._hosts.shown.items()))
+
+    def host_rows(self, now: float) -> list[Aggregate]:
+        """What `row_states` takes: the sums of each host, and of each program on each host, by name."""
+        self.expire(now)
+        return [row for table in (self._hosts, self._host_programs) for _, row in sorted(table.shown.items())]
+
+    def row_states(self, rows: Iterable[Aggregate], now: float) -> list[tuple[str, str, RowState]]:
+        """Host, program (empty for the host's own sum) and the sums at this instant; some 2 µs each."""
+        return [(*row.key, row.state(now)) for row in rows]
 
     def host_programs(self, now: float) -> tuple[HostProgram, ...]:
         """The rows of each program on each host, by host and program."""

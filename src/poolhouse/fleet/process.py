@@ -4,7 +4,7 @@ A reading is cumulative, so a datagram that is lost, late or repeated does no ha
 than what it has, by the report's number, and passes on the difference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from math import inf
 from typing import NamedTuple, TypeAlias
@@ -16,7 +16,7 @@ from poolhouse.fleet.lanes import LANE, LANE_BITS
 from poolhouse.fleet.legacy import LegacySums
 from poolhouse.fleet.pool import Pool, PoolState, RatePoints
 from poolhouse.fleet.sequence import Sequence
-from poolhouse.fleet.snapshot import Peaks, ProcessRow, Times
+from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow, Times
 from poolhouse.fleet.vectors import FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
 from poolhouse.meter.reading import MARKS, REST, Mark
 from poolhouse.wire.message import LegacyDatagram, PoolSums, RawPool, ReportDatagram
@@ -379,16 +379,21 @@ class ProcessState(NamedTuple):
 
     def row(self, *, with_times: bool = True) -> ProcessRow:
         """The row that faces read, with those of its pools; without durations at a fraction of the cost."""
-        durations = [pool.recent() if with_times else None for pool in self.pools]
-        found = (
-            pool.row(recent, self.knows)
-            for pool, recent in zip(self.pools, durations, strict=True)
-            if pool.is_shown
-        )
-        pools = tuple(sorted((row for row in found if row is not None), key=lambda row: row.reading.key))
+        (row,) = filter(None, self.row_steps(with_times))
+        return row
+
+    def row_steps(self, with_times: bool) -> Iterator[ProcessRow | None]:
+        """The same in small steps: ``None`` after each, and then the row."""
         newer, older = NO_DISTRIBUTIONS, NO_DISTRIBUTIONS
-        for pool_newer, pool_older in filter(None, durations):
-            newer, older = _sum(newer, pool_newer), _sum(older, pool_older)
+        found: list[PoolRow] = []
+        for pool in self.pools:
+            recent = pool.recent() if with_times else None
+            if recent is not None:
+                newer, older = _sum(newer, recent[0]), _sum(older, recent[1])
+            if pool.is_shown and (row := pool.row(recent, self.knows)) is not None:
+                found.append(row)
+            yield None
+        pools = tuple(sorted(found, key=lambda row: row.reading.key))
         sums = rows.row(
             self.token,
             self.gauges,
@@ -402,7 +407,7 @@ class ProcessState(NamedTuple):
             recent=rows.recent_times(newer, older, self.knows) if with_times else Times(),
             since_start=rows.times(newer, self.knows) if with_times else Times(),
         )
-        return ProcessRow(self.host, self.program, self.token, sums, self.uptime, self.lost, pools)
+        yield ProcessRow(self.host, self.program, self.token, sums, self.uptime, self.lost, pools)
 
 
 def bounded(interval: float) -> float:

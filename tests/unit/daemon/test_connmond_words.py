@@ -2,7 +2,7 @@
 
 import pytest
 
-from poolhouse.daemon.announcement import announcement, console_words, farewell, program_words
+from poolhouse.daemon.announcement import announcement, console_words, program_words, summary
 from poolhouse.daemon.settings import Settings, parse_settings
 from poolhouse.errors import SettingError
 from poolhouse.feed.protocol.subscribers import parse_network
@@ -59,9 +59,9 @@ def test_a_person_is_told_what_shows_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert console_words(("0.0.0.0", 9)) == "connmon --host web7 --port 9"
 
 
-def test_the_farewell_tells_every_counter() -> None:
+def test_the_summary_tells_every_counter() -> None:
     health = Health(12345, 7, 2, 12347, 61.5, (("hosts", 3), ("processes", 1000)))
-    assert farewell(health, 4) == (
+    assert summary(health, 4) == (
         "connmond ends after 62 s: 12,345 datagrams received, 7 refused (over a limit: hosts 3, processes 1,000), "
         "2 of 12,347 lost; 4 refused from consoles"
     )

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhouse.errors import PacketError
-from poolhouse.feed.protocol.chunks import MAX_BYTES, MAX_CHUNKS, Reassembly, datagrams, pack, unpack
+from poolhouse.feed.protocol.chunks import (
+    MAX_BYTES,
+    MAX_CHUNKS,
+    Reassembly,
+    chunks_of,
+    compress,
+    datagrams,
+    unpack,
+)
 from poolhouse.feed.protocol.datagrams import DATAGRAM_BYTES, Chunk, decode_datagram
 from poolhouse.feed.protocol.frame import Frame, Server, decode_frame, encode_frame
 from poolhouse.fleet.snapshot import Health, PoolRow, ProcessRow, Rates, Row, Snapshot, Times
@@ -145,9 +153,7 @@ def test_what_an_older_server_does_not_know_keeps_its_default() -> None:
 
 def test_a_frame_that_lost_a_chunk_is_dropped_and_the_next_one_arrives() -> None:
     reassembly = Reassembly()
-    first, second = pack(random.Random(1).randbytes(5000)), pack(b"second")
-    assert first is not None
-    assert second is not None
+    first, second = chunks_of([compress(random.Random(1).randbytes(5000))]), chunks_of([compress(b"second")])
     for datagram in list(datagrams(first, NONCE, 1))[:-1]:
         message = decode_datagram(datagram)
         assert isinstance(message, Chunk)
@@ -158,8 +164,7 @@ def test_a_frame_that_lost_a_chunk_is_dropped_and_the_next_one_arrives() -> None
 
 def test_chunks_may_come_in_any_order_and_twice() -> None:
     content = random.Random(2).randbytes(20_000)
-    chunks = pack(content)
-    assert chunks is not None
+    chunks = chunks_of([compress(content)])
     sent = list(datagrams(chunks, NONCE, 0xFFFFFFFF))
     random.Random(3).shuffle(sent)
     reassembly = Reassembly()

@@ -1,10 +1,11 @@
 """A frame of any size through datagrams of at most 1,346 bytes, and out again.
 
-A frame that lost a chunk is dropped whole: the next one is on its way.
+A frame that lost chunks is kept for a while, until they are sent again or another frame is complete.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from poolhouse.errors import PacketError
 from poolhouse.feed.protocol.datagrams import CHUNK_BYTES, Chunk, encode_datagram
@@ -16,25 +17,67 @@ MAX_BYTES = 32 << 20
 #: Frames that may be incomplete at once, for datagrams that overtake each other.
 PENDING_FRAMES = 2
 
+#: A zlib stream's head, an empty last block of deflate, and how many bytes they and the checksum have.
+_STREAM_HEAD, _LAST_BLOCK = b"\x78\x01", b"\x03\x00"
+_STREAM_BYTES = len(_STREAM_HEAD) + len(_LAST_BLOCK) + 4
+_ADLER_BASE = 65521
 
-def pack(content: bytes) -> list[bytes] | None:
-    """The compressed chunks of a frame; ``None`` beyond `MAX_CHUNKS` of them, or beyond `MAX_BYTES` of content."""
-    packed = zlib.compress(content, 1)
-    if len(content) > MAX_BYTES or len(packed) > MAX_CHUNKS * CHUNK_BYTES:
-        return None
+
+class Piece(NamedTuple):
+    """Some compressed content that stands alone: pieces put one after the other unpack to their contents.
+
+    A deflate stream may be cut wherever it was flushed with ``Z_FULL_FLUSH`` (RFC 1951, RFC 1950).
+    """
+
+    packed: bytes
+    #: How many bytes the content has, and its Adler-32.
+    length: int
+    check: int
+
+
+def compress(content: bytes) -> Piece:
+    """The content as a piece; best for some ten thousand bytes at a time."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    packed = packer.compress(content) + packer.flush(zlib.Z_FULL_FLUSH)
+    return Piece(packed, len(content), zlib.adler32(content))
+
+
+def is_too_large(pieces: Sequence[Piece]) -> bool:
+    """Whether a frame of these pieces would have more than `MAX_CHUNKS`, or `MAX_BYTES` of content."""
+    packed = sum(len(piece.packed) for piece in pieces) + _STREAM_BYTES
+    return packed > MAX_CHUNKS * CHUNK_BYTES or sum(piece.length for piece in pieces) > MAX_BYTES
+
+
+def chunks_of(pieces: Sequence[Piece]) -> list[bytes]:
+    """The chunks of a frame of these pieces."""
+    check = 1
+    for piece in pieces:
+        check = _joined_check(check, piece)
+    packed = b"".join((_STREAM_HEAD, *(piece.packed for piece in pieces), _LAST_BLOCK, check.to_bytes(4)))
     return [packed[at : at + CHUNK_BYTES] for at in range(0, len(packed), CHUNK_BYTES)]
 
 
-def datagrams(chunks: list[bytes], nonce: bytes, frame: int) -> Iterator[bytes]:
+def _joined_check(check: int, piece: Piece) -> int:
+    """The Adler-32 of what `check` is of, followed by the piece's content."""
+    low, high = check & 0xFFFF, check >> 16
+    more_low, more_high = piece.check & 0xFFFF, piece.check >> 16
+    high = (high + more_high + (low - 1) * piece.length) % _ADLER_BASE
+    return high << 16 | (low + more_low - 1) % _ADLER_BASE
+
+
+def datagrams(
+    chunks: list[bytes], nonce: bytes, frame: int, parts: Iterable[int] | None = None
+) -> Iterator[bytes]:
     """The datagrams that carry a packed frame to one console.
 
     Args:
-        chunks: From `pack`; the same for every console that sees the same.
+        chunks: From `chunks_of`; the same for every console that sees the same.
         nonce: The console's.
         frame: The frame's number, another one than that of the frame before; wraps at 2**32.
+        parts: Which of the chunks; all if ``None``.
     """
-    for part, payload in enumerate(chunks):
-        yield encode_datagram(Chunk(nonce, frame & 0xFFFFFFFF, part, len(chunks), payload))
+    for part in range(len(chunks)) if parts is None else parts:
+        yield encode_datagram(Chunk(nonce, frame & 0xFFFFFFFF, part, len(chunks), chunks[part]))
 
 
 class Reassembly:
@@ -42,10 +85,18 @@ class Reassembly:
 
     def __init__(self) -> None:
         self._pending: dict[int, dict[int, bytes]] = {}
+        self._parts: dict[int, int] = {}
 
     def __len__(self) -> int:
         """How many frames are incomplete."""
         return len(self._pending)
+
+    def missing(self) -> tuple[int, list[int]] | None:
+        """Number and missing parts of the newest frame that is incomplete; ``None`` if none is."""
+        if not self._pending:
+            return None
+        frame, chunks = next(reversed(self._pending.items()))
+        return frame, [part for part in range(self._parts[frame]) if part not in chunks]
 
     def add(self, chunk: Chunk) -> bytes | None:
         """The content of the frame that this chunk completes, if it does.
@@ -59,17 +110,19 @@ class Reassembly:
             raise PacketError(f"a frame of {chunk.parts} chunks", 0)
         chunks = self._pending.setdefault(chunk.frame, {})
         chunks[chunk.part] = chunk.payload
+        self._parts[chunk.frame] = chunk.parts
         if len(chunks) < chunk.parts:
             if len(self._pending) > PENDING_FRAMES:
                 self._drop_oldest()
             return None
         while chunk.frame != next(iter(self._pending)):
             self._drop_oldest()
-        del self._pending[chunk.frame]
+        del self._pending[chunk.frame], self._parts[chunk.frame]
         return unpack(b"".join(chunks[part] for part in sorted(chunks)))
 
     def _drop_oldest(self) -> None:
-        del self._pending[next(iter(self._pending))]
+        oldest = next(iter(self._pending))
+        del self._pending[oldest], self._parts[oldest]
 
 
 def unpack(packed: bytes) -> bytes:

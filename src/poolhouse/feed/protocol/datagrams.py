@@ -11,6 +11,8 @@ kind      direction  what follows
 3 Chunk   to console frame(4) part(2) parts(2), then at most `CHUNK_BYTES` bytes of the frame
 4 Denied  to console reason(1), see `Reason`
 5 Bye     to server  cookie(16)
+6 Missing to server  cookie(16), frame(4), then at most `MOST_RANGES` times first(2) last(2): the parts of the
+                     frame that have not come
 ========  =========  =====================================================================================
 
 The nonce is the console's; the server repeats it, so that a third party that cannot read along cannot answer in
@@ -19,6 +21,7 @@ bytes exactly.
 """
 
 import struct
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -34,11 +37,15 @@ NO_COOKIE = bytes(COOKIE_BYTES)
 
 _HEAD = struct.Struct(f"!4sBB{NONCE_BYTES}s")
 _CHUNK = struct.Struct("!IHH")
+_MISSING = struct.Struct("!I")
+_RANGE = struct.Struct("!HH")
 #: As collectd's own sender: fits every path that carries its datagrams.
 DATAGRAM_BYTES = 1346
 CHUNK_BYTES = DATAGRAM_BYTES - _HEAD.size - _CHUNK.size
 #: The longest name of a program, in UTF-8 bytes.
 PROGRAM_BYTES = 255
+#: The most gaps that one `Missing` names.
+MOST_RANGES = 256
 
 
 class Reason(IntEnum):
@@ -78,23 +85,55 @@ class Chunk(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """You are not served."""
+    """The server refuses this console."""
 
     nonce: bytes
     reason: Reason
 
 
 class Bye(NamedTuple):
-    """Send me nothing more."""
+    """The console unsubscribes."""
 
     nonce: bytes
     cookie: bytes
 
 
-_KINDS: tuple[type[Ask | Cookie | Chunk | Denied | Bye], ...] = (Ask, Cookie, Chunk, Denied, Bye)
+class Missing(NamedTuple):
+    """The console has got a frame without these parts."""
+
+    nonce: bytes
+    cookie: bytes
+    frame: int
+    #: The first and the last part of each gap.
+    ranges: tuple[tuple[int, int], ...]
+
+    def parts(self, most: int) -> Iterator[int]:
+        """The parts, one by one, of a frame of so many."""
+        return (part for first, last in self.ranges for part in range(first, min(last + 1, most)))
 
 
-def encode_datagram(message: Ask | Cookie | Chunk | Denied | Bye) -> bytes:
+Message = Ask | Cookie | Chunk | Denied | Bye | Missing
+_KINDS: tuple[type[Message], ...] = (Ask, Cookie, Chunk, Denied, Bye, Missing)
+
+
+def ranges_of(parts: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Ascending numbers as ranges, at most `MOST_RANGES` of them.
+
+    >>> ranges_of([1, 2, 3, 7])
+    ((1, 3), (7, 7))
+    """
+    ranges: list[tuple[int, int]] = []
+    for part in parts:
+        if ranges and part == ranges[-1][1] + 1:
+            ranges[-1] = ranges[-1][0], part
+        elif len(ranges) == MOST_RANGES:
+            break
+        else:
+            ranges.append((part, part))
+    return tuple(ranges)
+
+
+def encode_datagram(message: Message) -> bytes:
     """The bytes of one datagram; a program's name beyond `PROGRAM_BYTES` is cut."""
     match message:
         case Ask(_, cookie, program):
@@ -106,10 +145,13 @@ def encode_datagram(message: Ask | Cookie | Chunk | Denied | Bye) -> bytes:
             body = _CHUNK.pack(frame, part, parts) + payload
         case Denied(_, reason):
             body = bytes([reason])
+        case Missing(_, cookie, frame, ranges):
+            numbers = [part for pair in ranges for part in pair]
+            body = cookie + _MISSING.pack(frame) + struct.pack(f"!{len(numbers)}H", *numbers)
     return _HEAD.pack(MAGIC, VERSION, _KINDS.index(type(message)) + 1, message.nonce) + body
 
 
-def decode_datagram(datagram: bytes) -> Ask | Cookie | Chunk | Denied | Bye:
+def decode_datagram(datagram: bytes) -> Message:
     """What one datagram says.
 
     Raises:
@@ -134,6 +176,8 @@ def decode_datagram(datagram: bytes) -> Ask | Cookie | Chunk | Denied | Bye:
             return Denied(nonce, _reason(body))
         case 5:
             return Bye(nonce, _cookie(body))
+        case 6:
+            return _missing(nonce, body)
         case _:
             raise PacketError(f"unknown kind {kind}", 5)
 
@@ -158,6 +202,18 @@ def _chunk(nonce: bytes, body: bytes) -> Chunk:
     if part >= parts:
         raise PacketError(f"part {part} of {parts}", _HEAD.size)
     return Chunk(nonce, frame, part, parts, body[_CHUNK.size :])
+
+
+def _missing(nonce: bytes, body: bytes) -> Missing:
+    head = COOKIE_BYTES + _MISSING.size
+    if len(body) < head or (len(body) - head) % 4 or len(body) > head + 4 * MOST_RANGES:
+        raise PacketError(f"a list of parts of {len(body)} bytes", _HEAD.size)
+    (frame,) = _MISSING.unpack_from(body, COOKIE_BYTES)
+    ranges = tuple((first, last) for first, last in _RANGE.iter_unpack(body[head:]))
+    bounds = [bound for pair in ranges for bound in pair]
+    if bounds != sorted(bounds):
+        raise PacketError("parts that do not ascend", _HEAD.size + head)
+    return Missing(nonce, body[:COOKIE_BYTES], frame, ranges)
 
 
 def _reason(body: bytes) -> Reason:

@@ -5,16 +5,20 @@
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from poolhouse.errors import PacketError
-from poolhouse.feed.protocol.chunks import pack
+from poolhouse.feed.protocol.chunks import Piece, chunks_of, compress, is_too_large
 from poolhouse.feed.protocol.plain import decoder, encoder
-from poolhouse.fleet.snapshot import ProcessRow, Row, Snapshot, Times
+from poolhouse.fleet.snapshot import Event, Health, PoolRow, ProcessRow, Row, Snapshot, Times
 
 NO_TIMES = Times()
+#: Text is compressed in pieces of this many characters: a millisecond's work.
+_PIECE_BYTES = 48 * 1024
+#: At this detail a row has no durations; from these degrees of lightness on there are fewer processes, and rows.
+_LEAST_DETAIL, _FEWER_PROCESSES, _FEWER_ROWS = 2, 3, 19
 
 
 class Server(NamedTuple):
@@ -26,6 +30,8 @@ class Server(NamedTuple):
     interval: float = 1.0
     #: Where it listens for reports, as ``host:port``.
     reports: tuple[str, ...] = ()
+    #: Whether it understands `Missing`.
+    sends_again: bool = False
 
 
 class Frame(NamedTuple):
@@ -35,17 +41,119 @@ class Frame(NamedTuple):
     snapshot: Snapshot
 
 
-def encode_frame(frame: Frame) -> list[bytes]:
-    """The packed chunks of a frame.
+class Processes(Protocol):
+    """Where the processes of a frame come from."""
 
-    A snapshot that is too large for a frame loses what can be missed first: the processes' histograms, all
-    histograms since the start, all histograms, and then the processes from the end, half of them at a time.
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def rows(self, with_times: bool, most: int) -> Iterator[ProcessRow | None]:
+        """The first `most` rows in small steps, ``None`` between them, with durations or without."""
+        ...
+
+
+class Base:
+    """What all frames of one moment have in common: everything of a snapshot but its processes."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._pieces: dict[int, list[Piece]] = {}
+        #: What encodes each detail; several frames may wait for it.
+        self._encoding: dict[int, Iterator[None]] = {}
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether some detail is."""
+        return bool(self._pieces)
+
+    def pieces(self, detail: int) -> list[Piece]:
+        """What `steps` has made of this detail."""
+        return self._pieces[detail]
+
+    def steps(self, detail: int) -> Iterator[None]:
+        """Encode in small steps, if that has not been done.
+
+        Args:
+            detail: 0 for all, 1 without the durations since the start, 2 without any durations, and from there on
+                half as many programs and hosts at a time.
+        """
+        encoding = self._encoding.setdefault(detail, self._encode(detail))
+        while detail not in self._pieces:
+            # Not `yield from`, which would end the encoding for all when one of those who wait is given up.
+            next(encoding, None)
+            yield
+
+    def _encode(self, detail: int) -> Iterator[None]:
+        packer = _Packer()
+        snapshot = self._snapshot
+        most = max(len(snapshot.programs), len(snapshot.hosts)) >> max(0, detail - 2)
+        packer.add(f"{_json(_FLOAT(snapshot.wall_time))},{_row_text(snapshot.fleet, detail)},[")
+        for rows, end in ((snapshot.programs, "],["), (snapshot.hosts, "],")):
+            for number, row in enumerate(rows[:most]):
+                packer.add(f"{',' * (number > 0)}{_row_text(row, detail)}")
+                yield
+            packer.add(end)
+        events = snapshot.events if detail <= _LEAST_DETAIL else ()
+        packer.add(f"{_json(_HEALTH(snapshot.health))},{_json(_EVENTS(events))},")
+        yield
+        self._pieces[detail] = packer.finish()
+
+
+def frame_steps(
+    server: Callable[[], Server], base: Base, program: str | None, processes: Processes, lightness: int
+) -> Generator[None, None, tuple[list[bytes], int]]:
+    """Encode a frame in small steps.
+
+    A frame that would be too large loses what can be missed first: the processes' histograms, all histograms
+    since the start, all histograms, then the processes from the end, half of them at a time, and then rows.
+
+    Args:
+        server: The introduction; asked last.
+        base: Everything but the processes.
+        program: Whose processes are told; ``None`` if none are.
+        processes: They.
+        lightness: How much to leave out to begin with: what the last frame of this program took.
+
+    Returns:
+        The chunks, and how much had to be left out.
     """
-    for snapshot in _lighter(frame.snapshot):
-        content = json.dumps(_ENCODE(Frame(frame.server, snapshot)), separators=(",", ":")).encode()
-        if chunks := pack(content):
+    while True:
+        detail = min(max(0, lightness - 1), _LEAST_DETAIL) + max(0, lightness - _FEWER_ROWS)
+        yield from base.steps(detail)
+        packer = _Packer(base.pieces(detail))
+        packer.add(f"{_json(program)},[")
+        most = len(processes) >> max(0, lightness - _FEWER_PROCESSES)
+        comma = ""
+        for row in processes.rows(lightness == 0, most) if most else ():
+            if row is not None:
+                for text in _process_texts(row):
+                    packer.add(comma + text)
+                    comma = ""
+                    yield
+                comma = ","
+            if packer.is_too_large:
+                break
+            yield
+        packer.add("]]]")
+        pieces = packer.finish()
+        head = compress(f"[{_json(_SERVER(server()))},[".encode())
+        if not is_too_large([head, *pieces]):
+            return chunks_of([head, *pieces]), lightness
+        lightness += 1
+
+
+def encode_frame(frame: Frame) -> list[bytes]:
+    """The chunks of a frame, at once; what is left out where it is too large says `frame_steps`."""
+    steps = frame_steps(
+        lambda: frame.server, Base(frame.snapshot), frame.snapshot.program, _Told(frame.snapshot.processes), 0
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            chunks: list[bytes] = stop.value[0]
             return chunks
-    raise AssertionError("bug: a fleet has more programs and hosts than its limits allow")
 
 
 def decode_frame(content: bytes) -> Frame:
@@ -62,38 +170,71 @@ def decode_frame(content: bytes) -> Frame:
     return frame
 
 
-_ENCODE: Callable[[Frame], list[object]] = encoder(Frame)
 _DECODE = decoder(Frame)
+_SERVER, _ROW, _HEALTH, _FLOAT = encoder(Server), encoder(Row), encoder(Health), encoder(float)
+_EVENTS, _POOL, _OPTIONAL_FLOAT = encoder(tuple[Event, ...]), encoder(PoolRow), encoder(float | None)
 
 
-def _lighter(snapshot: Snapshot) -> Iterator[Snapshot]:
-    yield snapshot
-    snapshot = replace(snapshot, processes=tuple(map(_without_histograms, snapshot.processes)))
-    yield snapshot
-    snapshot = _each_row(snapshot, lambda row: replace(row, since_start=NO_TIMES))
-    yield snapshot
-    snapshot = _each_row(snapshot, lambda row: replace(row, recent=NO_TIMES))
-    yield snapshot
-    while snapshot.processes:
-        snapshot = replace(snapshot, processes=snapshot.processes[: len(snapshot.processes) // 2])
-        yield snapshot
-    while snapshot.programs or snapshot.hosts:
-        snapshot = replace(
-            snapshot,
-            programs=snapshot.programs[: len(snapshot.programs) // 2],
-            hosts=snapshot.hosts[: len(snapshot.hosts) // 2],
-            events=(),
-        )
-        yield snapshot
+class _Told(NamedTuple):
+    """Processes whose rows are there already."""
+
+    processes: tuple[ProcessRow, ...]
+
+    def __len__(self) -> int:
+        return len(self.processes)
+
+    def rows(self, with_times: bool, most: int) -> Iterator[ProcessRow | None]:
+        for row in self.processes[:most]:
+            yield row if with_times else _without_histograms(row)
 
 
-def _each_row(snapshot: Snapshot, change: Callable[[Row], Row]) -> Snapshot:
-    return replace(
-        snapshot,
-        fleet=change(snapshot.fleet),
-        programs=tuple(map(change, snapshot.programs)),
-        hosts=tuple(map(change, snapshot.hosts)),
-    )
+class _Packer:
+    """Compresses text as it comes."""
+
+    def __init__(self, pieces: Sequence[Piece] = ()) -> None:
+        self._pieces = list(pieces)
+        self._text: list[str] = []
+        self._length = 0
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether what is compressed so far is more than a frame."""
+        return is_too_large(self._pieces)
+
+    def add(self, text: str) -> None:
+        self._text.append(text)
+        self._length += len(text)
+        if self._length >= _PIECE_BYTES:
+            self._flush()
+
+    def finish(self) -> list[Piece]:
+        self._flush()
+        return self._pieces
+
+    def _flush(self) -> None:
+        self._pieces.append(compress("".join(self._text).encode()))
+        self._text, self._length = [], 0
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _row_text(row: Row, detail: int) -> str:
+    if detail >= _LEAST_DETAIL:
+        row = replace(row, recent=NO_TIMES, since_start=NO_TIMES)
+    elif detail:
+        row = replace(row, since_start=NO_TIMES)
+    return _json(_ROW(row))
+
+
+def _process_texts(row: ProcessRow) -> Iterator[str]:
+    """The list of the row's fields, pool by pool: a process may have a hundred."""
+    head = [row.host, row.program, row.token, _ROW(row.sums), _OPTIONAL_FLOAT(row.uptime), row.lost]
+    yield f"{_json(head)[:-1]},["
+    for number, pool in enumerate(row.pools):
+        yield f"{',' * (number > 0)}{_json(_POOL(pool))}"
+    yield "]]"
 
 
 def _without_histograms(process: ProcessRow) -> ProcessRow:

@@ -26,6 +26,7 @@ from poolhouse.feed.protocol.datagrams import (
     Bye,
     Cookie,
     Denied,
+    Missing,
     Reason,
     decode_datagram,
     encode_datagram,
@@ -74,6 +75,7 @@ class Subscribers:
 
     Attributes:
         refused: Datagrams that were not served: malformed, from elsewhere, or beyond the bound.
+        missing: What the datagram that was handled last says is missing; whoever serves takes it out.
     """
 
     def __init__(self, secret: bytes, networks: Iterable[Network] = (), limit: int = 64) -> None:
@@ -86,6 +88,7 @@ class Subscribers:
                 take the place of those that have proved their address.
         """
         self.refused = 0
+        self.missing: list[Missing] = []
         self._secret = secret
         self._networks = (*LOOPBACK, *networks)
         self._limit = limit
@@ -116,6 +119,10 @@ class Subscribers:
             case Ask():
                 answer = self._ask(message, address, now, via)
                 return None if answer is None else encode_datagram(answer)
+            case Missing(nonce, cookie) if self._is_valid(cookie, address, now):
+                known = self._subscribers.get((via, address))
+                if known is not None and known.nonce == nonce:
+                    self.missing.append(message)
             case Bye(_, cookie) if self._is_valid(cookie, address, now):
                 self._forget((via, address))
             case _:

@@ -9,6 +9,7 @@ The shell owes: what `due` returns is sent, at `next_due` at the latest; every d
 """
 
 from contextlib import suppress
+from math import inf
 
 from poolhouse.errors import PacketError
 from poolhouse.feed.protocol.chunks import Reassembly
@@ -21,9 +22,11 @@ from poolhouse.feed.protocol.datagrams import (
     Chunk,
     Cookie,
     Denied,
+    Missing,
     Reason,
     decode_datagram,
     encode_datagram,
+    ranges_of,
 )
 from poolhouse.feed.protocol.frame import Frame, Server, decode_frame
 from poolhouse.feed.protocol.values import DEFAULT_INTERVAL, PartialFleet
@@ -33,6 +36,10 @@ from poolhouse.wire.values import ValueList
 
 #: Seconds between two of our words.
 PERIOD = 5.0
+#: Seconds without a further chunk after which the missing ones of a frame are lost. They double with each request
+#: for them, of which there are so many at most.
+QUIET = 0.15
+MOST_REQUESTS = 4
 #: Seconds after which an answer to our own word counts no more.
 ANSWER_LIFETIME = 3 * PERIOD
 
@@ -55,7 +62,11 @@ class Subscription:
         self.refusal: str | None = None
         self.denied: Reason | None = None
         self.server: Server | None = None
-        self.next_due = now
+        self._ask_due = now
+        #: When to say what is missing of a frame, and how often that was said of it.
+        self._missing_due = inf
+        self._missing_frame: int | None = None
+        self._requests = 0
         self._nonce = nonce
         self._program = program
         self._cookie = NO_COOKIE
@@ -69,19 +80,25 @@ class Subscription:
         """Seconds of silence that are normal with this server."""
         return 2.5 * (self._interval if self.server is None else self.server.interval) + 1.0
 
+    @property
+    def next_due(self) -> float:
+        """When `due` has something to say."""
+        return min(self._ask_due, self._missing_due)
+
     def ask(self, program: str | None, now: float) -> None:
         """Want the processes of another program, or of none."""
         if program != self._program:
-            self._program, self.next_due = program, now
+            self._program, self._ask_due = program, now
 
     def due(self, now: float) -> list[bytes]:
         """What to send now; empty before `next_due`."""
-        if now < self.next_due:
-            return []
-        self.next_due = now + PERIOD
+        missing = self._missing(now)
+        if now < self._ask_due:
+            return missing
+        self._ask_due = now + PERIOD
         self.tries += 1
         ask = encode_datagram(Ask(self._nonce, self._cookie, self._program))
-        return [ask] if self._is_answered(now) else [HELO, ask]
+        return [*missing, ask] if self._is_answered(now) else [*missing, HELO, ask]
 
     def bye(self) -> bytes | None:
         """What to send when nothing more is wanted; ``None`` where nobody would understand."""
@@ -117,7 +134,7 @@ class Subscription:
                 self._hear(now)
                 self._answered = now
                 if cookie != self._cookie:
-                    self._cookie, self.next_due = cookie, now
+                    self._cookie, self._ask_due = cookie, now
             case Denied(_, reason):
                 self._hear(now)
                 self.denied = reason
@@ -125,10 +142,32 @@ class Subscription:
                 self._hear(now)
                 self._answered = now
                 if (content := self._frames.add(message)) is not None:
+                    self._missing_due = inf
                     return self._take(decode_frame(content))
+                self._expect(message.frame, now)
             case _:
                 raise PacketError("what only a console says", 5)
         return None
+
+    def _expect(self, frame: int, now: float) -> None:
+        """A frame is incomplete: if nothing more comes for a while, something is lost."""
+        if frame != self._missing_frame:
+            self._missing_frame, self._requests = frame, 0
+        # A server that does not say it understands `Missing` is asked once for each frame until it says more.
+        most = MOST_REQUESTS if self.server is not None and self.server.sends_again else self.server is None
+        self._missing_due = now + QUIET * 2**self._requests if self._requests < most else inf
+
+    def _missing(self, now: float) -> list[bytes]:
+        if now < self._missing_due:
+            return []
+        found = self._frames.missing()
+        self._missing_due = inf
+        if found is None:
+            return []
+        frame, parts = found
+        self._requests += 1
+        self._expect(frame, now)
+        return [encode_datagram(Missing(self._nonce, self._cookie, frame, ranges_of(parts)))]
 
     def _take(self, frame: Frame) -> Snapshot:
         self.server = frame.server

@@ -1,0 +1,374 @@
+"""The server's side of all consoles: what they say, what is made for whom and when, and what is sent.
+
+No clock, no socket, no thread. The shell owes, in this order, often, and with its reports read between:
+
+1. `receive` for every datagram of a console; what it returns goes back at once.
+2. `outgoing`, and sends what it returns; `sent` with the seconds that took.
+3. `next`; it runs the `Work` that is returned (that alone may be done beside other threads), then `done` with the
+   seconds it took.
+
+`next_due` says how long it may rest. Times are monotonic seconds.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from itertools import count, islice
+from math import ceil, inf
+from typing import NamedTuple, Protocol
+
+from poolhouse.defaults import SNAPSHOT_INTERVAL
+from poolhouse.feed.protocol.chunks import MAX_CHUNKS, datagrams
+from poolhouse.feed.protocol.datagrams import Missing
+from poolhouse.feed.protocol.frame import Base, Processes, Server, frame_steps
+from poolhouse.feed.protocol.schedule import SHARE, Schedule
+from poolhouse.feed.protocol.subscribers import Address, Subscriber, Subscribers
+from poolhouse.fleet.snapshot import ProcessRow, Snapshot
+
+#: Datagrams that are sent before the console is given time to read them, and that time in seconds: a socket's
+#: buffer of the usual size holds about 180 of them.
+BURST, PAUSE = 32, 0.002
+#: Value lists that a console of the earlier system is sent in a second: of a large fleet it hears less often.
+VALUES_PER_SECOND = 2_000
+#: Datagrams for all consoles together that are sent at once.
+MOST_AT_ONCE = 128
+#: The sums of a fleet serve all frames that are begun within so many seconds of their making, or for as long as
+#: making them anew would take more than the consoles' share.
+SUMS_SECONDS = 0.05
+#: The longest time without a look at who has left, in seconds.
+LONGEST_REST = 1.0
+#: A frame that has this many times fewer chunks than it may is tried with more detail.
+CHUNKS_TO_SPARE = 4
+#: How often a console may say which chunks of a frame it misses, and how many chunks it is sent again, in frames:
+#: asking makes no amplifier.
+MOST_REQUESTS, MOST_SENT_AGAIN = 8, 2
+
+#: Who a console is: how it is reached, and its address.
+Key = tuple[Hashable, Address]
+
+
+class Source(Protocol):
+    """Where a server's snapshots come from; the shell's."""
+
+    def sums(self) -> Iterator[Snapshot | None]:
+        """A snapshot without processes, in small steps: ``None`` after each, and then the snapshot."""
+        ...
+
+    def processes(self, program: str) -> Processes:
+        """The program's processes."""
+        ...
+
+    def values(self) -> "Iterator[list[bytes]] | None":
+        """The value lists for consoles of the earlier system, in steps; ``None`` if the service sends none."""
+        ...
+
+
+class Outgoing(NamedTuple):
+    """A datagram to be sent."""
+
+    via: Hashable
+    address: Address
+    datagram: bytes
+
+
+class _Nobody:
+    """No processes."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def rows(self, with_times: bool, most: int) -> Iterator[ProcessRow | None]:
+        return iter(())
+
+
+NOBODY = _Nobody()
+
+
+@dataclass(slots=True)
+class _Sent:
+    """The frame that a console was sent last, for what it misses."""
+
+    nonce: bytes
+    number: int
+    chunks: list[bytes]
+    requests: int = 0
+    sent_again: int = 0
+
+
+class _Values:
+    """The topic of consoles of the earlier system."""
+
+
+VALUES = _Values()
+
+
+class _Sums:
+    """The sums of a fleet at one moment, which several frames may wait for."""
+
+    def __init__(self, steps: Iterator[Snapshot | None], now: float) -> None:
+        #: When it was worked on last; -inf if that failed.
+        self.at = now
+        self.cost = 0.0
+        self.base: Base | None = None
+        self._steps = steps
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all of it is made and encoded."""
+        return self.base is not None and self.base.is_encoded
+
+    def step(self) -> None:
+        try:
+            snapshot = next(self._steps)
+        except BaseException:
+            self.at = -inf  # Nobody else is to wait for it.
+            raise
+        if snapshot is not None:
+            self.base = Base(snapshot)
+
+
+class Work:
+    """One small step of a topic. `run` it, then say `ConsoleService.done`."""
+
+    def __init__(self, topic: Hashable, steps: "Iterator[list[bytes] | None]", sums: _Sums | None) -> None:
+        self.topic = topic
+        self._steps = steps
+        #: The sums that are being made, for what they cost.
+        self.sums = sums if sums is not None and not sums.is_ready else None
+        self.made: list[bytes] | None = None
+        self.is_over = False
+
+    def run(self) -> None:
+        """Do it: a millisecond or two."""
+        try:
+            self.made = next(self._steps)
+        except StopIteration:
+            self.is_over = True
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """What is being sent to one console."""
+
+    #: Seconds to wait for each datagram of a burst.
+    pause: float
+    sendings: deque[Iterator[bytes]] = field(default_factory=deque)
+    #: When the next burst may be sent.
+    due: float = 0.0
+
+    def burst(self, most: int) -> list[bytes]:
+        found: list[bytes] = []
+        while self.sendings and len(found) < most:
+            some = list(islice(self.sendings[0], most - len(found)))
+            if not some:
+                self.sendings.popleft()
+            found += some
+        return found
+
+
+class ConsoleService:
+    """All consoles of one server; not safe for threads, but for `Work.run`."""
+
+    def __init__(
+        self,
+        source: Source,
+        name: str,
+        reports: Callable[[], tuple[str, ...]],
+        subscribers: Subscribers,
+        now: float,
+        interval: float = SNAPSHOT_INTERVAL,
+    ) -> None:
+        """Begin without consoles.
+
+        Args:
+            source: Where snapshots come from.
+            name: How the server introduces itself.
+            reports: Where it receives reports now, as ``host:port``.
+            subscribers: Who is served.
+            now: The time.
+            interval: Seconds between two snapshots for a console.
+        """
+        self.subscribers = subscribers
+        self._source = source
+        self._name = name
+        self._reports = reports
+        self._interval = interval
+        self._schedule = Schedule(interval, now)
+        self._now = now
+        self._numbers = count()
+        self._sums: _Sums | None = None
+        #: The steps of each topic that is worked on.
+        self._steps: dict[Hashable, Iterator[list[bytes] | None]] = {}
+        #: When the newest frame of each topic was begun, the time since the one before, and how much it left out.
+        self._begun: dict[Hashable, float] = {}
+        self._periods: dict[Hashable, float] = {}
+        self._lightness: dict[Hashable, int] = {}
+        self._outboxes: dict[Key, _Outbox] = {}
+        self._sent: dict[Key, _Sent] = {}
+        #: What is not worked on because its last datagrams are still being sent.
+        self._held: Hashable = None
+
+    def receive(self, datagram: bytes, address: Address, now: float, via: Hashable = None) -> bytes | None:
+        """Take one datagram of a console; what is to be sent back at once, if anything."""
+        answer = self.subscribers.handle(datagram, address, now, via)
+        while self.subscribers.missing:
+            self._send_again((via, address), self.subscribers.missing.pop())
+        return answer
+
+    def outgoing(self, now: float) -> list[Outgoing]:
+        """What is to be sent now."""
+        found: list[Outgoing] = []
+        for key, outbox in list(self._outboxes.items()):
+            if outbox.due > now or len(found) >= MOST_AT_ONCE:
+                continue
+            burst = outbox.burst(BURST)
+            found += [Outgoing(*key, datagram) for datagram in burst]
+            outbox.due = now + outbox.pause * len(burst)
+            del self._outboxes[key]
+            if burst:
+                self._outboxes[key] = outbox  # Behind the others, for the next time.
+        return found
+
+    def sent(self, seconds: float) -> None:
+        """It took so long to send what `outgoing` returned."""
+        self._schedule.sent(seconds)
+
+    def next(self, now: float) -> Work | None:
+        """What to do next, if there is something to do and time for it."""
+        self._now = now
+        consoles = {(one.via, one.address): one for one in self.subscribers.consoles(now)}
+        has_values = any(one.nonce is None for one in consoles.values())
+        topics = {key: self._topic(one) for key, one in consoles.items()}
+        self._schedule.set_consoles(topics.items(), now)
+        self._forget(set(topics.values()))
+        for gone in (self._sent.keys() | self._outboxes.keys()) - consoles.keys():
+            self._sent.pop(gone, None)
+            self._outboxes.pop(gone, None)
+        self._held = VALUES if has_values and self._is_sending_values(consoles) else None
+        chosen = self._schedule.next(now, self._outboxes, self._held)
+        if chosen is None:
+            return None
+        (topic,) = chosen
+        steps = self._steps.get(topic)
+        if steps is None:
+            self._note_period(topic, now)
+            steps = self._steps[topic] = self._begin(topic)
+        return Work(topic, steps, self._sums)
+
+    def done(self, work: Work, seconds: float, now: float) -> None:
+        """A step of `next` was run."""
+        self._now = now
+        self._schedule.spent(seconds, work.topic)
+        if work.sums is not None:
+            work.sums.cost += seconds
+            work.sums.at = max(now, work.sums.at) if work.sums.at != -inf else -inf
+        if not self._schedule.is_wanted(work.topic):
+            self._steps.pop(work.topic, None)
+            return
+        if work.topic is VALUES:
+            if work.made:
+                self._send_values(work.made)
+            if work.is_over:
+                self._finish(work.topic)
+        elif work.made is not None:
+            self._send_frame(work.made, self._finish(work.topic))
+        elif work.is_over:  # A step before raised.
+            self._finish(work.topic)
+
+    def next_due(self, now: float) -> float:
+        """When there may be something to do; a datagram of a console may come before."""
+        sending = min((outbox.due for outbox in self._outboxes.values()), default=now + LONGEST_REST)
+        return min(sending, self._schedule.next_due(now, self._outboxes, self._held), now + LONGEST_REST)
+
+    def _topic(self, console: Subscriber) -> Hashable:
+        return VALUES if console.nonce is None else console.program
+
+    def _is_sending_values(self, consoles: dict[Key, Subscriber]) -> bool:
+        return any(key in self._outboxes for key, one in consoles.items() if one.nonce is None)
+
+    def _note_period(self, topic: Hashable, now: float) -> None:
+        if topic in self._begun:
+            self._periods[topic] = now - self._begun[topic]
+        self._begun[topic] = now
+
+    def _forget(self, topics: set[Hashable]) -> None:
+        """What nobody asks for any more."""
+        for known in (self._steps, self._begun, self._periods, self._lightness):
+            for topic in known.keys() - topics:
+                del known[topic]
+
+    def _begin(self, topic: Hashable) -> Iterator[list[bytes] | None]:
+        if topic is VALUES:
+            return self._source.values() or iter(())
+        assert topic is None or isinstance(topic, str)
+        return self._frame(topic)
+
+    def _frame(self, program: str | None) -> Iterator[list[bytes] | None]:
+        """The frame of a program in small steps, its chunks at last."""
+        sums = self._fresh_sums()
+        while sums.base is None:
+            sums.step()
+            yield None
+        processes = NOBODY if program is None else self._source.processes(program)
+        steps = frame_steps(
+            lambda: self._server(program), sums.base, program, processes, self._lightness.get(program, 0)
+        )
+        made: tuple[list[bytes], int] | None = None
+        while made is None:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                made = stop.value
+            else:
+                yield None
+        chunks, lightness = made
+        # A frame with room to spare may tell more next time.
+        has_room = lightness and len(chunks) * CHUNKS_TO_SPARE < MAX_CHUNKS
+        self._lightness[program] = lightness - 1 if has_room else lightness
+        yield chunks
+
+    def _fresh_sums(self) -> _Sums:
+        sums = self._sums
+        age = inf if sums is None else self._now - sums.at
+        if sums is None or age == inf or (sums.is_ready and age > max(SUMS_SECONDS, sums.cost / SHARE)):
+            sums = self._sums = _Sums(self._source.sums(), self._now)
+        return sums
+
+    def _server(self, topic: Hashable) -> Server:
+        """The introduction: a console of a large program is told how often it hears."""
+        period = max(self._periods.get(topic, 0.0), self._now - self._begun.get(topic, self._now))
+        interval = self._interval if period < 1.5 * self._interval else float(ceil(period))
+        return Server(self._name, interval, self._reports(), sends_again=True)
+
+    def _finish(self, topic: Hashable) -> set[Hashable]:
+        self._steps.pop(topic, None)
+        return self._schedule.finish(topic)
+
+    def _send_frame(self, chunks: list[bytes], keys: set[Hashable]) -> None:
+        for one in self.subscribers.consoles(self._now):
+            key = one.via, one.address
+            if key in keys and one.nonce is not None:
+                number = next(self._numbers) & 0xFFFFFFFF
+                self._sent[key] = _Sent(one.nonce, number, chunks)
+                self._outbox(key, PAUSE / BURST).sendings.append(datagrams(chunks, one.nonce, number))
+
+    def _send_again(self, key: Key, missing: Missing) -> None:
+        """What a console misses of its newest frame."""
+        sent = self._sent.get(key)
+        if sent is None or (sent.nonce, sent.number) != (missing.nonce, missing.frame):
+            return
+        if sent.requests >= MOST_REQUESTS or key in self._outboxes:
+            return
+        sent.requests += 1
+        room = MOST_SENT_AGAIN * len(sent.chunks) - sent.sent_again
+        parts = list(islice(missing.parts(len(sent.chunks)), room))
+        sent.sent_again += len(parts)
+        self._outbox(key, PAUSE / BURST).sendings.append(datagrams(sent.chunks, sent.nonce, sent.number, parts))
+
+    def _send_values(self, values: list[bytes]) -> None:
+        for one in self.subscribers.consoles(self._now):
+            if one.nonce is None:
+                self._outbox((one.via, one.address), 1 / VALUES_PER_SECOND).sendings.append(iter(values))
+
+    def _outbox(self, key: Key, pause: float) -> _Outbox:
+        return self._outboxes.setdefault(key, _Outbox(pause))
