@@ -3,6 +3,8 @@
 import io
 import re
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ import pytest
 from poolhouse.clock import SystemClock
 from poolhouse.pool import ConnectionPool, NullConnectionPool
 from poolhouse.pool.drivers.protocol import UNTOLD
+from support.pages import looks_like, under
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 REFERENCE = HOWTO.parent / "reference"
@@ -233,13 +236,33 @@ def test_the_examples_of_the_page_on_drivers_run(tmp_path: Path, monkeypatch: py
 
 def test_the_examples_of_the_page_on_queuepool_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    examples = code(HOWTO / "from-queuepool.md")
-    assert len(examples) == 2
-    for example in examples:
-        names: dict[str, Any] = {"__name__": "page"}
-        assert printed(example, names) == "1\n"
-        if "engine" in names:
-            names["engine"].dispose()
+    shown = ["1\n", "1\n", None, "[]\n"]
+    for example, output in zip(code(HOWTO / "from-queuepool.md"), shown, strict=True):
+        if output is not None:
+            names: dict[str, Any] = {"__name__": "page"}
+            assert printed(example, names) == output
+            if "engine" in names:
+                names["engine"].dispose()
+
+
+def test_the_warning_of_the_page_on_queuepool_is_logged_as_it_is_shown(tmp_path: Path) -> None:
+    page = HOWTO / "from-queuepool.md"
+    heading = "A warning for connections that are held too long"
+    example, shown = under(page, heading, "python", "")
+    (tmp_path / "app").mkdir()
+    program = tmp_path / "app" / "invoices.py"
+    program.write_text(example)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert len(done.stderr.splitlines()) == 2
+    for line, logged in zip(shown.splitlines(), done.stderr.splitlines(), strict=True):
+        assert looks_like(line, logged)
 
 
 def first_cells(page: Path, heading: str) -> list[str]:

@@ -68,15 +68,63 @@ class CallSites:
         return None
 
 
-def beyond_greenlet() -> CallSite | None:
-    """The call site where SQLAlchemy runs in a greenlet of its own: the application is where that was started."""
-    # Any: greenlet has no types. Imported here, because where asyncio is not used it need not be installed.
-    greenlet: Any = import_module("greenlet")
-    parent = greenlet.getcurrent().parent
-    frame: FrameType | None = None if parent is None else parent.gr_frame
-    while frame is not None and is_between(frame):
-        frame = frame.f_back
-    return None if frame is None else (frame.f_code, frame.f_lasti)
+class TaskCallSites:
+    """The same where SQLAlchemy runs in a greenlet of its own, and the application is where that was started.
+
+    The application may be in the greenlet as well (``run_sync``), so its stack is looked at first. Mostly there is
+    nothing of the application in it, and its outermost function is the same as last time.
+    """
+
+    __slots__ = ("_bottom", "_bottom_code", "_getcurrent", "_hops", "_inside", "_outermost", "_site")
+
+    def __init__(self) -> None:
+        # Any: greenlet has no types. Imported here, because where asyncio is not used it need not be installed.
+        greenlet: Any = import_module("greenlet")
+        self._getcurrent = greenlet.getcurrent
+        self._inside = CallSites()
+        self._bottom = 0
+        self._bottom_code: CodeType | None = None
+        #: How many frames lie between the one that started the greenlet and the application's.
+        self._hops = 0
+        self._outermost: CodeType | None = None
+        self._site: tuple[CodeType | None, int] = None, 0
+
+    def find(self) -> CallSite | None:
+        """See `CallSites.find`."""
+        bottom: FrameType | None
+        try:
+            bottom = _getframe(self._bottom)
+        except ValueError:
+            bottom = None  # The stack is not so deep.
+        if bottom is None or bottom.f_code is not self._bottom_code or bottom.f_back is not None:
+            if (found := self._inside.find()) is not None:
+                return found
+            self._bottom, self._bottom_code = _bottom()
+        parent = self._getcurrent().parent
+        started: FrameType | None = None if parent is None else parent.gr_frame
+        frame, below, site = started, None, self._site
+        for _ in range(self._hops):
+            below, frame = frame, None if frame is None else frame.f_back
+        if frame is not None and frame.f_code is site[0] and frame.f_lasti == site[1]:
+            return site  # type: ignore[return-value]  # it has a code
+        if frame is None or below is None or below.f_code is not self._outermost or is_between(frame):
+            frame, below, self._hops = started, None, 0
+            while frame is not None and is_between(frame):
+                below, frame = frame, frame.f_back
+                self._hops += 1
+            if frame is None:
+                return None
+            self._outermost = None if below is None else below.f_code
+        self._site = found = frame.f_code, frame.f_lasti
+        return found
+
+
+def _bottom() -> tuple[int, CodeType]:
+    """How far from its caller the outermost frame of this greenlet is, and its code."""
+    depth, frame = 0, _getframe(1)
+    while (caller := frame.f_back) is not None:
+        depth, frame = depth + 1, caller
+    return depth, frame.f_code
 
 
 def is_between(frame: FrameType) -> bool:

@@ -18,6 +18,10 @@ import asyncio
 import os
 import random
 import weakref
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from threading import get_ident
 from time import monotonic
 from typing import Any
 
@@ -27,17 +31,21 @@ from sqlalchemy.pool import Pool
 from poolhouse.errors import PoolTimeout
 from poolhouse.meter.meter import Meter
 from poolhouse.pool import sqlalchemy_fork
-from poolhouse.pool.base import describe
-from poolhouse.pool.call_site import CallSite, CallSites, beyond_greenlet
+from poolhouse.pool.base import describe, logger
+from poolhouse.pool.call_site import CallSite, CallSites, TaskCallSites
 from poolhouse.pool.core import PoolCore, Waiter
 from poolhouse.pool.frameless import frameless
-from poolhouse.pool.holders import Holder, oldest_in_words
+from poolhouse.pool.holders import Holder, oldest_in_words, site_of
+from poolhouse.pool.hooks import PoolHooks, tell
+from poolhouse.pool.jobs import Close, HeldLong, ReturnedAfterAll
 from poolhouse.pool.options import PoolOptions, duration
 from poolhouse.pool.registry import opened
 from poolhouse.pool.slot import Lease, Slot
+from poolhouse.pool.sqlalchemy_keeper import keeper
 from poolhouse.pool.sqlalchemy_lock import FairLock
 from poolhouse.pool.sqlalchemy_waiting import LoopParker, Loops, Parker
 from poolhouse.pool.threads import LockParker
+from poolhouse.pool.whereabouts import where_now
 
 _pools: "weakref.WeakSet[FairQueuePool]" = weakref.WeakSet()
 
@@ -51,6 +59,11 @@ class FairQueuePool(Pool):
         max_overflow: How many more there may be at a time; -1 for no limit.
         timeout: How long a caller waits for a connection, in seconds; ``None`` for as long as it takes.
         use_lifo: Take the connection that was returned last, not the one that is idle for longest.
+        hold_warning: Log a WARNING for each connection that is held for longer, in seconds, with the line of the
+            application that took it; ``None`` for never.
+        hooks: Called for the pool's events. `conn` is SQLAlchemy's record of the connection, and
+            ``conn.dbapi_connection`` the driver's. A record reconnects by itself: SQLAlchemy's own events tell of
+            that. The garbage collector may call `released`.
         **parameters: Those of `sqlalchemy.pool.Pool`: `recycle`, `pre_ping`, `reset_on_return`, `echo`, …
     """
 
@@ -61,6 +74,8 @@ class FairQueuePool(Pool):
         max_overflow: int = 10,
         timeout: float | None = 30.0,
         use_lifo: bool = False,
+        hold_warning: float | None = None,
+        hooks: PoolHooks | None = None,
         **parameters: Any,
     ) -> None:
         Pool.__init__(self, creator, **parameters)
@@ -68,9 +83,13 @@ class FairQueuePool(Pool):
         self._max_overflow = -1 if pool_size == 0 else max_overflow
         self._timeout = timeout
         self._use_lifo = use_lifo
+        self._hold_warning = hold_warning
+        self._given_hooks = hooks
+        self._hooks = hooks or PoolHooks()
+        self._acquired, self._released = self._hooks.acquired, self._hooks.released
         #: What the pool has done, measured: waits, uses and connects as histograms; peaks; timeouts.
         self.meter = Meter()
-        self._find_call_site = CallSites().find
+        self._find_call_site: Callable[[], CallSite | None] | None = None
         self._begin()
         _pools.add(self)
 
@@ -87,32 +106,41 @@ class FairQueuePool(Pool):
                 max_lifetime=float("inf"),
                 max_idle=float("inf"),
                 reconnect_timeout=float("inf"),
+                hold_warning=self._hold_warning,
             ),
             self.meter,
             random.random,
         )
         self._core.open(monotonic())
         self._is_announced = False
-        self._lock = FairLock(self._core, _close, sqlalchemy_fork.keep, _no_notice)
+        #: What is to be logged, by the keeper: a return may be the garbage collector's, and must not wait.
+        self._notices: deque[HeldLong | ReturnedAfterAll] = deque()
+        notice = partial(_leave, self._notices)
+        self._lock = FairLock(self._core, partial(_close, self._hooks.closed), sqlalchemy_fork.keep, notice)
         self._loops = Loops()
 
     # -- What SQLAlchemy calls ------------------------------------------------------------------------------------
 
     def _do_get(self) -> Any:
         """A record for a caller of `connect`. An exception may strike anywhere: nothing stays with this call."""
-        code, instruction = self._find_call_site() or self._call_site_elsewhere()
+        code, instruction = (self._find_call_site or self._call_sites())() or _UNKNOWN
         core, began = self._core, monotonic()
         waiter: Waiter | None = None
         try:
             lease = core.take(began, code, instruction, False)
             if lease is not None:
-                return lease[0].conn
-            if self._lock.is_mine():
+                record = lease[0].conn
+            elif self._lock.is_mine():
                 waiter = Waiter(bool, code, instruction, None, began)
-                return self._get_within(waiter)
-            parker = self._parker()
-            waiter = Waiter(parker.unpark, code, instruction, None, began)
-            return self._get_slowly(waiter, parker)
+                record = self._get_within(waiter)
+            else:
+                parker = self._parker()
+                holder = None if self._dialect.is_async else get_ident()
+                waiter = Waiter(parker.unpark, code, instruction, holder, began)
+                record = self._get_slowly(waiter, parker)
+            if self._acquired is not None:
+                tell(self._acquired, record, 0.0 if waiter is None else monotonic() - began, core.size, core.free)
+            return record
         except BaseException:
             if waiter is None:
                 self._lock.later(core.interrupted_take, began, monotonic())
@@ -136,6 +164,8 @@ class FairQueuePool(Pool):
                     self._lock.later(self._lock.attend_locked, monotonic())
             else:
                 self._lock.take_back(record, lease)
+            if self._released is not None and lease is not None:
+                tell(self._released, record, monotonic() - lease[1])
         except BaseException:
             # How far it came is found out under the lock. If it has not looked yet, what stands is its own lease.
             self._lock.later(
@@ -146,6 +176,8 @@ class FairQueuePool(Pool):
     def recreate(self) -> "FairQueuePool":
         """A new pool with the same arguments and listeners: see `sqlalchemy.pool.Pool.recreate`."""
         self.logger.info("Pool recreating")
+        # Only where they are set: a subclass may know QueuePool's parameters and no others.
+        ours: dict[str, Any] = {"hold_warning": self._hold_warning, "hooks": self._given_hooks}
         return self.__class__(
             self._creator,
             pool_size=self._pool_size,
@@ -159,6 +191,7 @@ class FairQueuePool(Pool):
             reset_on_return=self._reset_on_return,
             _dispatch=self.dispatch,
             dialect=self._dialect,
+            **{name: value for name, value in ours.items() if value is not None},
         )
 
     def dispose(self) -> None:
@@ -208,8 +241,10 @@ class FairQueuePool(Pool):
 
     # -- Waiting and connecting -----------------------------------------------------------------------------------
 
-    def _call_site_elsewhere(self) -> CallSite:
-        return (beyond_greenlet() if self._dialect.is_async else None) or _UNKNOWN
+    def _call_sites(self) -> Callable[[], CallSite | None]:
+        # Not in the constructor: an engine tells its pool the dialect afterwards.
+        self._find_call_site = find = (TaskCallSites() if self._dialect.is_async else CallSites()).find
+        return find
 
     def _parker(self) -> Parker:
         # Where no loop runs (SQLAlchemy's `async_fallback` runs one for each call), a caller waits as a thread.
@@ -221,6 +256,8 @@ class FairQueuePool(Pool):
             # Not in the constructor: an engine's plugins, which may measure the pool too, come after that.
             self._is_announced = True
             opened(self)
+            if self._hold_warning is not None:
+                keeper.watch(self)
         core, lock, deadline = self._core, self._lock, waiter.since + duration(self._timeout)
         may_wait = deadline > waiter.since
         if (may_wait and lock.enqueue_fast(waiter, waiter.since)) or not lock(
@@ -287,10 +324,12 @@ class FairQueuePool(Pool):
             unwanted = lock(core.connected, slot, record, now - began, now, waiter)
         assert unwanted is None, "this core is neither closed, drained nor resized"
         core.accept(waiter, now)
+        tell(self._hooks.connected, record, now - began)
         return record
 
     def _timed_out(self, waiter: Waiter, *, is_within: bool = False) -> "FairQueueTimeout":
         core, now = self._core, monotonic()
+        tell(self._hooks.timed_out, now - waiter.since)
         timeout = 0.0 if self._timeout is None or is_within else self._timeout
         used, holders = core.used, core.holders(now)
         cause = None if core.connect_error is None else frameless(core.connect_error)
@@ -319,6 +358,29 @@ class FairQueuePool(Pool):
         error.__cause__ = cause
         return error
 
+    # -- Held for too long ----------------------------------------------------------------------------------------
+
+    def look(self, now: float) -> float:
+        """For `sqlalchemy_keeper`: warn of connections that are held too long; when to look again."""
+        # What is taken from now on is not held too long before that.
+        latest = now + duration(self._hold_warning)
+        due = self._lock(self._lock.tick_locked, now)
+        self.tell()
+        return latest if due is None else min(due, latest)
+
+    def tell(self) -> None:
+        """For `sqlalchemy_keeper`: log what is to be told of connections that are, or were, held too long."""
+        name = type(self).__name__ if self._orig_logging_name is None else f"pool {self._orig_logging_name!r}"
+        while self._notices:
+            lease, held = notice = self._notices.popleft()
+            site = "a caller that is not known" if lease[2] is None else site_of(lease[2], lease[3])
+            if isinstance(notice, HeldLong):
+                where = "" if self._dialect.is_async else where_now(lease)
+                text = f"a connection has been held for {held:.1f} s by {site}{where and '; '}{where}"
+            else:
+                text = f"the connection held by {site} was returned after all, after {held:.1f} s"
+            logger.warning("%s: %s", name, text)
+
     # -- Fork -----------------------------------------------------------------------------------------------------
 
     def _heal(self) -> None:
@@ -345,12 +407,14 @@ def _heal_all() -> None:
 os.register_at_fork(after_in_child=_heal_all)
 
 
-def _close(record: Any) -> None:
-    record.close()
+def _close(closed: Callable[..., object] | None, job: Close) -> None:
+    job.conn.close()
+    tell(closed, job.conn, job.reason)
 
 
-def _no_notice(notice: object) -> None:
-    """This core has none."""
+def _leave(notices: "deque[HeldLong | ReturnedAfterAll]", notice: HeldLong | ReturnedAfterAll) -> None:
+    notices.append(notice)
+    keeper.wake()
 
 
 #: The call site of a checkout for which nothing of the application's asked.

@@ -35,7 +35,7 @@ class FairLock(CoreLock):
     def __init__(
         self,
         core: PoolCore,
-        close: Callable[[Any], object],
+        close: Callable[[Close], object],
         disown: Callable[[Any], object],
         tell: Callable[[Any], None],
     ) -> None:
@@ -43,15 +43,15 @@ class FairLock(CoreLock):
 
         Args:
             core: The pool's.
-            close: Closes a record that has left the pool.
+            close: Closes a record that has left the pool, and tells why.
             disown: Takes a record that was returned and is not the pool's.
             tell: Tells a notice of the core.
         """
         super().__init__(core, self._plan_locked, tell, self.settle)
         self._close = close
         self._disown = disown
-        #: Records whose closing was interrupted.
-        self._left_open: deque[Any] = deque()
+        #: What an interrupted call was to close.
+        self._left_open: deque[Close] = deque()
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `call`, a method of the core, returns. Not to be called if the lock `is_mine`."""
@@ -124,6 +124,12 @@ class FairLock(CoreLock):
         if core.max_kept == 0 and not core.waiters:
             core.retire(now)
 
+    def tick_locked(self, now: float) -> float | None:
+        """`PoolCore.tick`; returns when to call it again, in monotonic seconds."""
+        self._core.tick(now)
+        self._core.has_new_deadline = False
+        return self._core.next_deadline(now)
+
     def abandon_locked(self, waiters: "list[Waiter]") -> None:
         """For `later`: these clients are no more."""
         for waiter in waiters:
@@ -166,7 +172,7 @@ class FairLock(CoreLock):
 
     def _plan_locked(self) -> list[Callable[[], None]]:
         """What is to be done when the lock is free: closing. There is nothing else to do here than to close."""
-        core, closing = self._core, deque[Any]()
+        core, closing = self._core, deque[Close]()
         while self._left_open:
             closing.append(self._left_open.popleft())
         while (job := core.next_job(Lane.RETURN, monotonic())) is not None:
@@ -174,13 +180,13 @@ class FairLock(CoreLock):
                 # Nobody has used it: its caller went away when it was served.
                 core.returned(job.slot, True, monotonic())
             elif isinstance(job, Close):
-                closing.append(job.conn)
+                closing.append(job)
         return [partial(self._close_all, closing)] if closing else []
 
-    def _close_all(self, records: "deque[Any]") -> None:
+    def _close_all(self, jobs: "deque[Close]") -> None:
         try:
-            while records:
+            while jobs:
                 # It is the caller's: another event loop's connection could not be closed by somebody else.
-                self._close(records.popleft())
+                self._close(jobs.popleft())
         finally:
-            self._left_open.extend(records)
+            self._left_open.extend(jobs)

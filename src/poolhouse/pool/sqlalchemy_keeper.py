@@ -1,0 +1,120 @@
+"""The thread that keeps time for the `FairQueuePool`s of a process that have a `hold_warning`.
+
+A checkout tells nobody, so somebody has to look. One thread looks for all pools: it starts with the first use of
+the first such pool and ends with the last of them. It refers to the pools weakly. ``docs/decisions/0014`` tells
+what else could have looked.
+"""
+
+import atexit
+import os
+import weakref
+from collections import deque
+from time import monotonic
+from typing import Any, Protocol
+
+from poolhouse.pool.base import describe, logger
+from poolhouse.pool.threads import Parker, SystemThreads, Threads
+
+#: The shortest pause between two looks, in seconds: what is due and not done yet must not make the thread spin.
+SHORTEST = 0.01
+#: The pause after a look that failed, in seconds.
+AGAIN = 1.0
+
+
+class Watched(Protocol):
+    """What is looked after."""
+
+    def look(self, now: float) -> float:
+        """Find what is due and `tell` it; returns when to look again, in monotonic seconds."""
+        ...
+
+    def tell(self) -> None:
+        """Log what was found, and what has been returned since."""
+        ...
+
+
+class Keeper:
+    """Looks at pools when one of their connections may have been held for too long."""
+
+    def __init__(self, threads: Threads) -> None:
+        """A keeper of nothing.
+
+        Args:
+            threads: Where its thread is started.
+        """
+        self._threads = threads
+        self._begin()
+
+    def _begin(self) -> None:
+        self._watched: set[weakref.ref[Any]] = set()
+        #: One element while there is no thread: whoever pops it starts one. Safe in a signal's handler, too.
+        self._is_free: deque[bool] = deque([True])
+        self._parker: Parker | None = None
+
+    def watch(self, pool: Watched) -> None:
+        """Look after this one, too, as long as it lives. Never raises."""
+        self._watched.add(weakref.ref(pool, self._watched.discard))
+        if not _is_popped(self._is_free):
+            self.wake()  # It may sleep for longer than this pool allows.
+            return
+        try:
+            self._threads.start(self._run, "poolhouse-holds")
+        except RuntimeError as error:
+            # As many threads as there may be, or the interpreter ends. The next pool tries again.
+            self._is_free.append(True)
+            logger.warning("no warnings of connections that are held too long: %s", describe(error))
+
+    def wake(self) -> None:
+        """Let it look now."""
+        if (parker := self._parker) is not None:
+            parker.unpark()
+
+    def last_words(self) -> None:
+        """Tell what is left to be told when the interpreter ends."""
+        for reference in self._watched.copy():
+            if (pool := reference()) is not None:
+                pool.tell()
+
+    def forget(self) -> None:
+        """Begin anew in the child of a fork, which has no such thread."""
+        self._begin()
+
+    def _run(self) -> None:
+        is_free = self._is_free
+        try:
+            parker = self._parker = self._threads.parker()
+            while True:
+                while self._watched:
+                    parker.park(self._look())
+                # First the one, then a look at the other; `watch` does it the other way round.
+                is_free.append(True)
+                if not self._watched or not _is_popped(is_free):
+                    return
+        except BaseException:
+            is_free.append(True)
+            raise
+
+    def _look(self) -> float:
+        """Look at all; how long to sleep then."""
+        pauses = [_pause(pool) for reference in self._watched.copy() if (pool := reference()) is not None]
+        return min(pauses, default=AGAIN)
+
+
+def _pause(pool: Watched) -> float:
+    try:
+        return max(SHORTEST, pool.look(monotonic()) - monotonic())
+    except Exception as error:
+        logger.warning("a look for connections that are held too long failed: %s", describe(error))
+        return AGAIN
+
+
+def _is_popped(tokens: "deque[bool]") -> bool:
+    try:
+        return tokens.pop()
+    except IndexError:
+        return False
+
+
+keeper = Keeper(SystemThreads())
+atexit.register(keeper.last_words)
+os.register_at_fork(after_in_child=keeper.forget)
