@@ -1,14 +1,14 @@
 """Keeps our errors out of the application: each kind is logged once, and that is all."""
 
 import functools
-import logging
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
 from poolhouse.report.log import log
+from poolhouse.safely import ERROR, Log
 
-_logger = logging.getLogger("poolhouse.instrumentation")
+_logger = Log("poolhouse.instrumentation")
 
 #: The kinds that this process has logged.
 _logged: set[str] = set()
@@ -21,7 +21,7 @@ def report(kind: str) -> None:
     if kind not in _logged:
         _logged.add(kind)
         log(
-            logging.ERROR,
+            ERROR,
             "poolhouse failed to measure a pool (%s); the pool itself is not affected, its figures may be wrong",
             kind,
             error=sys.exception(),

@@ -4,8 +4,6 @@ Both install a package ``sqlalchemy_collectd`` and a SQLAlchemy plugin ``collect
 overwritten the other's modules, removing it deletes them, and SQLAlchemy may load either plugin.
 """
 
-import logging
-import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, distributions, entry_points
 from importlib.util import find_spec
@@ -13,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from poolhouse.report.log import log
+from poolhouse.safely import DEBUG, Log
 
-logger = logging.getLogger("poolhouse.instrumentation")
+logger = Log("poolhouse.instrumentation")
 
 OURS = "poolhouse"
 EARLIER = "sqlalchemy-collectd"
@@ -100,13 +99,8 @@ def warn_once() -> None:
     _told.append(True)
     try:
         version = legacy_version()
-    except Exception:
-        log(
-            logging.DEBUG,
-            "poolhouse cannot read which packages are installed",
-            error=sys.exception(),
-            logger=logger,
-        )
+    except Exception as error:
+        log(DEBUG, "poolhouse cannot read which packages are installed", error=error, logger=logger)
         return
     if version is not None:
         log(logging.WARNING, "%s", advice(version), logger=logger)

@@ -6,7 +6,6 @@ that opens later, each to the destination that was configured when it was first 
 
 import weakref
 from collections.abc import MutableMapping
-from logging import ERROR, getLogger
 from sys import modules
 from typing import Any
 
@@ -18,8 +17,9 @@ from poolhouse.pool import registry
 from poolhouse.report import reporter
 from poolhouse.report.log import log
 from poolhouse.report.stream import Stream
+from poolhouse.safely import ERROR, Log
 
-_logger = getLogger("poolhouse.instrumentation")
+_logger = Log("poolhouse.instrumentation")
 
 #: The counters of a pool that has not been used.
 _NOTHING = Counters(commits=None, rollbacks=None, transactions=None)

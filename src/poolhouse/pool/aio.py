@@ -23,9 +23,10 @@ from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.base import logger
 from poolhouse.pool.core import FULL, PoolCore
 from poolhouse.pool.hooks import PoolHooks
-from poolhouse.pool.jobs import Close, Lane, Probe, Reason
+from poolhouse.pool.jobs import Close, Job, Lane, Probe, Reason
 from poolhouse.pool.options import Order, Shrink, size_limits, time_limit
-from poolhouse.pool.slot import Slot
+from poolhouse.pool.slot import Lease, Slot
+from poolhouse.safely import ERROR
 
 if TYPE_CHECKING:
     from typing import Self
@@ -113,7 +114,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         """What belongs to the present core and to one event loop."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread, self._is_running = 0, bool
-        self._tasks: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in Lane}
+        self._tasks: dict[Lane, set[asyncio.Task[bool]]] = {lane: set() for lane in Lane}
         #: Returns, commits, checks and connects that may go on when their client has gone; and the connection.
         self._behind: dict[asyncio.Task[Any], Any] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -151,29 +152,34 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             woken, core.woken = core.woken, []
             for waiter in woken:
                 waiter.wake()
+        if self._loop is not None:
+            self._begin_jobs(self._loop, core)
+        # Last, because it calls the application's log handlers.
         while core.notices:
             notice = core.notices.popleft()
             if isinstance(notice, str):
                 assert notice == FULL, "the core has one notice without details"
                 self._wake_full()
             else:
-                self._tell(notice)
-        if self._loop is None:
-            return
+                logger.call(self._tell, notice)
+
+    def _begin_jobs(self, loop: asyncio.AbstractEventLoop, core: PoolCore) -> None:
         now = self._now()
         for lane in Lane if core.has_jobs(now) else ():
             tasks = self._tasks[lane]
             while len(tasks) < core.options.num_workers and (job := core.next_job(lane, now)) is not None:
-                task = self._loop.create_task(self._work.perform(job))
+                task = loop.create_task(self._work.perform(job))
                 tasks.add(task)
-                task.add_done_callback(partial(self._ended, tasks))
+                task.add_done_callback(partial(self._ended, core, job, core.lease_of(job)))
         if core.has_new_deadline:
             self._set_timer(core, now)
 
-    def _ended(self, tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
-        tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # A KeyboardInterrupt: the event loop has told of it.
+    def _ended(self, core: PoolCore, job: Job, lease: Lease | None, task: asyncio.Task[bool]) -> None:
+        for tasks in self._tasks.values():
+            tasks.discard(task)
+        # The exception is a KeyboardInterrupt: the event loop has told of it.
+        if task.cancelled() or task.exception() is not None or not task.result():
+            core.dropped(job, lease, self._now())
         self._settle()
 
     def _set_timer(self, core: PoolCore, now: float) -> None:
@@ -189,8 +195,13 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
     def _tick(self) -> None:
         self._timer = None
-        self._core.tick(self._now())
-        self._core.has_new_deadline = True
+        core, now = self._core, self._now()
+        try:
+            core.tick(now)
+        except Exception as error:  # There is no other timer: whatever it is, there is a next look.
+            logger.log(ERROR, "pool %r: unexpected; going on", self.name, error=error)
+            core.recover(now)
+        core.has_new_deadline = True
         self._settle()
 
     def _wake_full(self) -> None:

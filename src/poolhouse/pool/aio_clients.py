@@ -367,6 +367,8 @@ class AsyncClients(BasePool, Generic[ACT]):
         began = self._now()
         try:
             conn = await self._work.connection(max(0.0, deadline - began))
+            now = self._now()
+            job = self._core.connected(slot, conn, now - began, now, waiter)
         except BaseException as error:
             is_loud = self._core.connect_failed(slot, error, self._now())
             self._settle()
@@ -375,12 +377,14 @@ class AsyncClients(BasePool, Generic[ACT]):
             if waiter.slot is not slot:
                 self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
             return error, None
-        now = self._now()
-        job = self._core.connected(slot, conn, now - began, now, waiter)
-        self._settle()
-        tell(self.hooks.connected, conn, now - began)
+        raised: BaseException | None = None
+        try:
+            self._settle()
+            tell(self.hooks.connected, conn, now - began)
+        except BaseException as error:  # To be raised in the client's task, which takes care of the connection.
+            raised = error
         if job is None:
-            return None, conn
+            return raised, conn
         await self._work.close(job)
         if job.reason is Reason.CLOSED:
             return self._closed(), None
@@ -436,11 +440,18 @@ class AsyncClients(BasePool, Generic[ACT]):
         job = self._core.put(conn, status, now, is_expected=is_expected, is_inline=is_inline)
         if job == NOT_LEASED:
             raise self._foreign(conn)
-        self._settle()
-        if lease is not None:
-            tell(self.hooks.released, conn, now - lease[1])
-        if isinstance(job, Close) and job.reason is Reason.BROKEN:
-            log_returned(conn, status)
+        try:
+            self._settle()
+            if lease is not None:
+                tell(self.hooks.released, conn, now - lease[1])
+            if isinstance(job, Close) and job.reason is Reason.BROKEN:
+                log_returned(conn, status)
+        except BaseException:
+            if isinstance(job, Close):
+                self._core.post(job)
+            self._core.interrupted_work(now, self._now())
+            self._settle()
+            raise
         return job
 
     def _put_behind(self, conn: Any, *, is_cut: bool = False) -> None:
@@ -463,7 +474,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             await asyncio.wait(tasks, timeout=remaining)
             await asyncio.sleep(0)  # Let their ends begin what follows.
 
-    async def _shielded(self, work: Coroutine[Any, Any, None], conn: Any, *, settles: bool = True) -> None:
+    async def _shielded(self, work: Coroutine[Any, Any, object], conn: Any, *, settles: bool = True) -> None:
         """Await what must be done whether or not the client is cancelled.
 
         A cancelled client is told at once, or, if it `settles`, within `SETTLED`.

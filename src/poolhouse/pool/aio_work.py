@@ -13,11 +13,23 @@ from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
+from poolhouse.safely import WARNING
 
 
 async def _result(value: Any) -> Any:
     """What a callback returned, awaited if need be."""
     return await value if isawaitable(value) else value
+
+
+def _is_order(error: BaseException) -> bool:
+    """Whether it cancels the present task. What a callback or driver awaits may be cancelled without that."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
+
+
+def _own_error(error: asyncio.CancelledError) -> BaseException:
+    """What is raised for it: an error like any other where nobody has cancelled the present task."""
+    return error if _is_order(error) else PoolError("a callback, or the driver, awaited what had been cancelled")
 
 
 class Guard:
@@ -82,8 +94,8 @@ class AsyncWork:
         self._reconnect_failed = reconnect_failed
         self._log_failed_connect = log_failed_connect
 
-    async def perform(self, job: Job) -> None:
-        """See `Work.perform`."""
+    async def perform(self, job: Job) -> bool:
+        """See `Work.perform`; KeyboardInterrupt, which ends the event loop, and CancelledError are raised."""
         try:
             if isinstance(job, Connect):
                 await self._connect(job)
@@ -98,12 +110,23 @@ class AsyncWork:
                 await self._reconnect_failed()
         except SystemExit:
             # As in threads; it would end the event loop in the middle of a turn.
-            logger.warning("pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name)
-        except Exception:
-            logger.exception("pool %r: unexpected; going on", self._name)
+            logger.last_word(
+                "pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name, level=WARNING
+            )
+        except Exception as error:
+            logger.last_word("pool %r: unexpected; going on", self._name, error=error)
+        else:
+            return True
+        return False
 
     async def connection(self, timeout: float | None) -> Any:
         """See `Work.connection`."""
+        try:
+            return await self._connection(timeout)
+        except asyncio.CancelledError as error:
+            raise _own_error(error) from None
+
+    async def _connection(self, timeout: float | None) -> Any:
         conninfo = await _result(self._conninfo()) if callable(self._conninfo) else self._conninfo
         kwargs = await _result(self._kwargs()) if callable(self._kwargs) else self._kwargs
         conn = await self._driver.connect(conninfo, kwargs or {}, timeout)
@@ -132,15 +155,15 @@ class AsyncWork:
         began = self._now()
         try:
             conn = await self.connection(None)
+            now = self._now()
+            close = self.core.connected(job.slot, conn, now - began, now)
         except BaseException as error:
             is_loud = self.core.connect_failed(job.slot, error, self._now())
             if isinstance(error, asyncio.CancelledError):
                 raise
             self._log_failed_connect(error, is_loud=is_loud)
             return
-        now = self._now()
         logger.info("adding new connection to the pool %r: %s", self._name, conn)
-        close = self.core.connected(job.slot, conn, now - began, now)
         tell(self._hooks.connected, conn, now - began)
         if close is not None:
             await self.close(close)
@@ -193,17 +216,22 @@ class AsyncWork:
                     self._reset,
                 )
                 return False
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_order(error):
+                raise
             logger.warning("error resetting connection: %s: %s", conn, describe(error))
             return False
         return True
 
     async def examine(self, conn: Any, *, with_check: bool) -> None:
         """Raise if the connection is dead; leave it idle if it is not."""
-        if with_check and self._check is not None:
-            await _result(self._check(conn))
-        else:
-            await self._driver.probe(conn)
+        try:
+            if with_check and self._check is not None:
+                await _result(self._check(conn))
+            else:
+                await self._driver.probe(conn)
+        except asyncio.CancelledError as error:
+            raise _own_error(error) from None
         status = self._driver.status(conn)
         if status not in UNFIT and status != IDLE:
             await self._driver.rollback(conn)

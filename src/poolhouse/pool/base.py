@@ -1,6 +1,5 @@
 """What the pools for threads and for asyncio have in common: settings, figures, errors, words."""
 
-import logging
 import os
 import random
 import warnings
@@ -24,8 +23,9 @@ from poolhouse.pool.options import Order, PoolOptions, Shrink, size_limits
 from poolhouse.pool.slot import Lease
 from poolhouse.pool.stats import Reader
 from poolhouse.pool.whereabouts import where_now
+from poolhouse.safely import DEBUG, WARNING, Log
 
-logger = logging.getLogger("poolhouse.pool")
+logger = Log("poolhouse.pool")
 
 #: The methods of which `connection` uses an override, on a subclass or on a pool itself.
 _OVERRIDABLE = {"getconn", "putconn"}
@@ -423,8 +423,7 @@ class BasePool:
             )
 
     def _log_failed_connect(self, error: BaseException, *, is_loud: bool) -> None:
-        level = logging.WARNING if is_loud else logging.DEBUG
-        logger.log(level, "error connecting in %r: %s", self.name, describe(error))
+        logger.log(WARNING if is_loud else DEBUG, "error connecting in %r: %s", self.name, describe(error))
 
     # -- Fork ---------------------------------------------------------------------------------------------------
 
@@ -448,7 +447,10 @@ def describe(error: BaseException) -> str:
     >>> describe(TimeoutError()), describe(OSError("no route"))
     ('TimeoutError', 'OSError: no route')
     """
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # Its class is the application's, or a driver's, and cannot say it.
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

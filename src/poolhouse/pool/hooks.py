@@ -1,13 +1,13 @@
 """What an application can be told of as it happens."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from poolhouse.pool.jobs import Reason
+from poolhouse.safely import Log
 
-logger = logging.getLogger("poolhouse.pool")
+logger = Log("poolhouse.pool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,11 @@ class PoolHooks:
     """Callables for the events of a pool; each may be left out. Durations are seconds.
 
     They are called outside the pool's lock, in the thread or event loop in which the event happens, and must not
-    block. What they raise is logged and ignored. `acquired` and `released` take every checkout off the fast path.
+    block. `acquired` and `released` take every checkout off the fast path.
+
+    An `Exception` that a hook raises is logged and ignored. KeyboardInterrupt, SystemExit, CancelledError and the
+    like are no `Exception`: they end the client's call in which the hook ran, and no connection is lost by that.
+    In a background thread or task of the pool they are logged, too.
 
     Attributes:
         connected: ``(conn, took)``: a connection was made and configured.
@@ -33,9 +37,6 @@ class PoolHooks:
 
 
 def tell(hook: Callable[..., object] | None, *event: object) -> None:
-    """Call a hook if there is one; whatever it raises is logged and ends here."""
+    """Call a hook if there is one. An `Exception` that it raises is logged and ends here; see `PoolHooks`."""
     if hook is not None:
-        try:
-            hook(*event)
-        except Exception:
-            logger.exception("the event hook %r failed", hook)
+        logger.call(hook, *event, failed="the event hook %r failed")

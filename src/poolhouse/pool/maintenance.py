@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.backoff import FIRST_PAUSE, Outage
 from poolhouse.pool.growth import connects_for, review_at
 from poolhouse.pool.jobs import Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
 from poolhouse.pool.options import FOREVER, PoolOptions, duration
 from poolhouse.pool.requests import Requests
-from poolhouse.pool.slot import Slot
+from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.state import CONNECT, RETURN
 from poolhouse.pool.waiter import Vet, Waiter
 
@@ -136,7 +137,11 @@ class Maintenance(Requests):
                 self._work_on(job.slot, now)
                 self.worked_on.add(job.slot)
             return job
-        return Connect(self._new_slot()) if is_connect else None
+        if not is_connect:
+            return None
+        connect = Connect(Slot(self.generation))
+        self.connecting.add(connect.slot)  # Last: after it nothing can fail.
+        return connect
 
     def connected(
         self, slot: Slot, conn: Any, took: float, now: float, waiter: Waiter | None = None
@@ -152,6 +157,9 @@ class Maintenance(Requests):
 
         Returns:
             What to do if it is not wanted any more.
+
+        Raises:
+            PoolError: If the pool has this very connection already; `connect_failed` is to follow, and no close.
         """
         job = self.join(slot, conn, took, now, waiter)
         if job is not None or self.max_kept is None:
@@ -165,13 +173,14 @@ class Maintenance(Requests):
 
         Like `serve_within`, it may interrupt another call of the core.
         """
+        if id(conn) in self.slots:
+            raise PoolError(f"connecting returned a connection that the pool has already: {conn}")
         self.outage = None
         self._wanted_before = max(0, self._wanted_before - 1)
         self.counts.connections_num += 1
         self._count_create(took)
         self._connect_times.append(took)
         slot.conn, slot.key = conn, id(conn)
-        assert slot.key not in self.slots, "the driver connected to give a connection that the pool has"
         slot.connected_at = slot.proven_at = now
         slot.expires_at = now + self._lifetime * (1.0 - 0.1 * self._random())
         slot.retire_at = self._retire_at(slot)
@@ -200,6 +209,9 @@ class Maintenance(Requests):
 
     def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:
         """A `Connect` has failed. Returns whether that deserves a WARNING, not only a DEBUG line."""
+        if self.slots.get(slot.key) is slot:
+            self.connecting.discard(slot)
+            return False  # An exception came late in `connected`: the connection is there.
         self.connecting.discard(slot)
         slot.is_closed = True
         self.counts.connections_num += 1
@@ -208,6 +220,24 @@ class Maintenance(Requests):
         is_loud = self._fail(error, now)
         self._pump(now)
         return is_loud
+
+    def lease_of(self, job: Job) -> Lease | None:
+        """The lease under which a job is done that `next_job` has just given; see `dropped`."""
+        return self.leases.get(job.slot.key) if isinstance(job, (Return, Probe)) else None
+
+    def dropped(self, job: Job, lease: Lease | None, now: float) -> None:
+        """An exception has ended a worker's work on a job, perhaps before its answer: nobody is at work on it now.
+
+        Args:
+            job: What `next_job` gave. What was answered stays so.
+            lease: What `lease_of` said of it then: it is another if the slot has another owner since.
+            now: Now.
+        """
+        if isinstance(job, Connect) and job.slot in self.connecting:
+            self.connect_failed(job.slot, PoolError("the connect was interrupted"), now)
+        elif isinstance(job, (Return, Probe)) and self.leases.get(job.slot.key) is lease:
+            self.worked_on.discard(job.slot)
+        self.recover(now)
 
     def rehearsed(self, took: float, error: BaseException | None, now: float) -> bool:
         """A connection was made only to see whether one can be; count it.

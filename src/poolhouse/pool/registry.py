@@ -6,7 +6,6 @@ environment configures it, there is no call of the application's that could brin
 pool that opens does, by the name `OBSERVER`. ``docs/decisions/0007`` has the reasons.
 """
 
-import logging
 import os
 import weakref
 from collections import deque
@@ -15,8 +14,9 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 from poolhouse.defaults import REPORT_VARIABLE
+from poolhouse.safely import Log
 
-logger = logging.getLogger("poolhouse.pool")
+logger = Log("poolhouse.pool")
 
 #: What is called if the environment variable that has all pools of the process reported is set.
 OBSERVER = "poolhouse.instrumentation.pools", "report_as_environment_says"

@@ -321,11 +321,6 @@ class PoolState:
             return Reason.NOT_KEPT
         return None
 
-    def _new_slot(self) -> Slot:
-        slot = Slot(self.generation)
-        self.connecting.add(slot)
-        return slot
-
     def _mark_used(self) -> None:
         used = self.used
         if used > self._used.level:

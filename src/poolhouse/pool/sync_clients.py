@@ -419,17 +419,20 @@ class Clients(BasePool, Generic[CT]):
         began = self._now()
         try:
             conn = self._work.connection(max(0.0, deadline - began))
+            now = self._now()
+            job = self._core_lock(self._core.connected, slot, conn, now - began, now, waiter)
         except BaseException as error:
             is_loud = self._core_lock(self._core.connect_failed, slot, error, self._now())
             if waiter.slot is not slot:
                 self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
             raise
-        now = self._now()
-        job = self._core_lock(self._core.connected, slot, conn, now - began, now, waiter)
-        tell(self.hooks.connected, conn, now - began)
+        try:
+            tell(self.hooks.connected, conn, now - began)
+        finally:
+            if job is not None:
+                self._work.close(job)
         if job is None:
             return conn
-        self._work.close(job)
         if job.reason is Reason.CLOSED:
             raise self._closed()
         return None

@@ -14,6 +14,7 @@ from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
 from poolhouse.pool.workers import CoreLock
+from poolhouse.safely import WARNING
 
 
 class Work:
@@ -51,8 +52,8 @@ class Work:
         self._reconnect_failed = reconnect_failed
         self._log_failed_connect = log_failed_connect
 
-    def perform(self, job: Job) -> None:
-        """Do a job and tell the core; raises nothing."""
+    def perform(self, job: Job) -> bool:
+        """Do a job and tell the core. Raises nothing, and returns False if the core may not have been told."""
         try:
             if isinstance(job, Connect):
                 self._connect(job.slot)
@@ -66,10 +67,15 @@ class Work:
                 logger.warning("reconnection attempt in pool %r failed after %s sec", self._name, job.after)
                 self._reconnect_failed()
         except SystemExit:
-            # What reconnect_failed raises to end the program ends the thread in which it runs; a worker goes on.
-            logger.warning("pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name)
-        except BaseException:
-            logger.exception("pool %r: unexpected; going on", self._name)
+            # What reconnect_failed raises to end the program would end the thread in which it runs.
+            logger.last_word(
+                "pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name, level=WARNING
+            )
+        except BaseException as error:
+            logger.last_word("pool %r: unexpected; going on", self._name, error=error)
+        else:
+            return True
+        return False
 
     def connection(self, timeout: float | None) -> Any:
         """A new connection, configured and idle."""
@@ -101,13 +107,13 @@ class Work:
         began = self._clock.monotonic()
         try:
             conn = self.connection(None)
+            now = self._clock.monotonic()
+            job = self.core_lock(self.core.connected, slot, conn, now - began, now)
         except BaseException as error:
             is_loud = self.core_lock(self.core.connect_failed, slot, error, self._clock.monotonic())
             self._log_failed_connect(error, is_loud=is_loud)
             return
-        now = self._clock.monotonic()
         logger.info("adding new connection to the pool %r: %s", self._name, conn)
-        job = self.core_lock(self.core.connected, slot, conn, now - began, now)
         tell(self._hooks.connected, conn, now - began)
         if job is not None:
             self.close(job)

@@ -4,9 +4,9 @@ The workers never refers to its pool, so that a forgotten pool can be collected;
 the workers. The keeper never works: whatever hangs, deadlines are kept.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from threading import RLock
 from typing import Any, ParamSpec, TypeVar
@@ -16,11 +16,12 @@ from poolhouse.pool.core import FULL, Notice, PoolCore, Waiter
 from poolhouse.pool.jobs import Job, Lane
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.threads import Parker, Threads
+from poolhouse.safely import ERROR, Log
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-logger = logging.getLogger("poolhouse.pool")
+logger = Log("poolhouse.pool")
 
 #: How long a worker without work stays, in seconds.
 LINGER = 2.0
@@ -40,7 +41,7 @@ class CoreLock:
     whoever was to be woken is.
     """
 
-    __slots__ = ("_core", "_lock", "_plan", "_tell", "_unfinished", "_wake_keeper", "is_struck")
+    __slots__ = ("_core", "_errors", "_lock", "_plan", "_tell", "_unfinished", "_wake_keeper", "is_struck")
 
     def __init__(
         self,
@@ -60,6 +61,8 @@ class CoreLock:
         self.is_struck = False
         #: What `finish` was told and nobody has done yet.
         self._unfinished: deque[Callable[[], object]] = deque()
+        #: What that raised; logged without the lock, since a handler may use the pool.
+        self._errors: deque[Exception] = deque()
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `call`, a method of the core, returns.
@@ -86,7 +89,7 @@ class CoreLock:
                 waiter.wake()
             for each in calls:
                 each()
-            if core.notices:
+            if core.notices or self._errors:
                 self._tell_notices()
         except BaseException:
             # Clients may be woken twice, it does no harm; what is left half done, and what workers are needed for,
@@ -165,17 +168,16 @@ class CoreLock:
         while self._unfinished:
             try:
                 self._unfinished[0]()
-            except Exception:
-                logger.exception("unexpected; going on")
+            except Exception as error:
+                self._errors.append(error)
             self._unfinished.popleft()
 
     def _tell_notices(self) -> None:
-        while True:
-            try:
-                notice = self._core.notices.popleft()
-            except IndexError:
-                return  # Another thread may have been faster.
-            self._tell(notice)
+        with suppress(IndexError):  # Another thread may be faster.
+            while self._errors:
+                logger.log(ERROR, "unexpected; going on", error=self._errors.popleft())
+            while self._core.notices:
+                self._tell(self._core.notices.popleft())
 
 
 def _nothing() -> None:
@@ -191,7 +193,7 @@ class Workers:
         core: PoolCore,
         clock: Clock,
         threads: Threads,
-        perform: Callable[[Job], None],
+        perform: Callable[[Job], bool],
         abort: Callable[[Any], None],
         tell: Callable[[Any], None],
     ) -> None:
@@ -202,7 +204,7 @@ class Workers:
             core: The pool's.
             clock: Real or virtual.
             threads: Real or virtual.
-            perform: Does a job and answers it; logs what goes wrong and raises nothing.
+            perform: Does a job and answers it; logs what goes wrong, raises nothing, and says whether it is done.
             abort: The driver's.
             tell: Logs a notice of the core.
         """
@@ -220,6 +222,9 @@ class Workers:
         self._arriving: dict[Lane, set[object]] = {lane: set() for lane in Lane}
         #: Those that sleep, in the order in which they began to. They leave it by themselves.
         self._resting: dict[Lane, dict[Parker, None]] = {lane: {} for lane in Lane}
+        #: What each worker, by its token, is doing, and the lease of the job's slot. What stands here of a worker
+        #: that is gone was never answered.
+        self._in_hand: dict[object, tuple[Job, Lease | None]] = {}
         #: Where the keeper sleeps; ``None`` until there is one.
         self._keeper: Parker | None = None
         self._keeper_wakes_at = 0.0
@@ -261,7 +266,7 @@ class Workers:
         if notice is FULL:
             self.wake_watchers()
         else:
-            self._tell(notice)
+            logger.call(self._tell, notice)
 
     def wake_watchers(self) -> None:
         """Let those look who wait for the pool to be full, or for the workers to be done."""
@@ -275,25 +280,46 @@ class Workers:
             self._keeper.unpark()
 
     def _keep(self) -> None:
-        """Keep time: tick, abort what is overdue, start workers, sleep until something else is due."""
+        """The life of the keeper; whatever ends it, the next one is started."""
         parker = self._threads.parker()
-        if not self.core_lock(self._becomes_keeper_locked, parker):
-            return
-        while not self._is_dismissed:
-            try:
-                now = self._clock.monotonic()
-                self._abort_overdue(now)
-                if self.core_lock.is_struck:
-                    self.core_lock.is_struck = False
-                    self.core_lock(self._core.recover, now)
-                self.core_lock(self._tick_locked, now)
-                self._hire()
-            except Exception:
-                logger.exception("pool %r: unexpected; going on", self._name)
-                self._keeper_wakes_at = self._clock.monotonic() + AGAIN
-            pause = self._keeper_wakes_at - self._clock.monotonic()
-            parker.park(None if pause == float("inf") else pause)
-        self._close_forgotten()
+        try:
+            if self.core_lock(self._becomes_keeper_locked, parker):
+                while not self._is_dismissed:
+                    self._look(parker)
+                self._close_forgotten()
+        except BaseException as error:
+            if isinstance(error, Exception):  # Else it was meant to end this thread or greenlet, and does.
+                logger.last_word("pool %r: its keeper has ended; another is started", self._name, error=error)
+        finally:
+            if self._keeper is parker and not self._is_dismissed:
+                # In this order: where no thread can be started now, the next turn of anybody tries again.
+                self._keeper, self._keeper_wakes_at, self.core_lock.is_struck = None, 0.0, True
+                self._start_keeper()
+
+    def _look(self, parker: Parker) -> None:
+        """Keep time: tick, abort what is overdue, start workers, sleep until something else is due."""
+        try:
+            now = self._clock.monotonic()
+            self._abort_overdue(now)
+            if self.core_lock.is_struck:
+                self.core_lock.is_struck = False
+                self.core_lock(self._recover_locked, now)
+            self.core_lock(self._tick_locked, now)
+            self._hire()
+        except BaseException as error:
+            self._keeper_wakes_at = self._clock.monotonic() + AGAIN
+            self.core_lock.is_struck = True
+            logger.last_word("pool %r: unexpected; going on", self._name, error=error)
+        pause = self._keeper_wakes_at - self._clock.monotonic()
+        parker.park(None if pause == float("inf") else pause)
+
+    def _recover_locked(self, now: float) -> None:
+        """Put right what an exception has left, in a call of the core or in a worker that it has ended."""
+        for token, in_hand in list(self._in_hand.items()):
+            if not any(token in workers for workers in self._workers.values()):
+                self._core.dropped(*in_hand, now)
+                del self._in_hand[token]
+        self._core.recover(now)
 
     def _close_forgotten(self) -> None:
         """Close what is idle, if nobody has closed the pool: its finalizer has dismissed its threads."""
@@ -308,7 +334,7 @@ class Workers:
             # Whom an exception has struck before he could say that the call is over has lost the lease since.
             is_overdue = deadline <= now and self._guards.pop(slot, None) is not None
             if is_overdue and self._core.leases.get(slot.key) is lease:
-                self._abort(slot.conn)
+                logger.call(self._abort, slot.conn)
 
     def _becomes_keeper_locked(self, parker: Parker) -> bool:
         """Whether this is the first of the threads that were started to be the keeper; usually there is one."""
@@ -366,8 +392,8 @@ class Workers:
     def _start_keeper(self) -> None:
         try:
             self._threads.start(self._keep, f"{self._name}-keeper")
-        except RuntimeError as error:
-            # As many threads as there may be. The next turn that is taken tries again.
+        except Exception as error:
+            # As many threads as there may be, or no memory. The next turn that is taken tries again.
             logger.warning("pool %r: %s", self._name, error)
 
     def _hire(self) -> None:
@@ -378,11 +404,13 @@ class Workers:
                 continue
             try:
                 self._threads.start(partial(self._work, lane, token), f"{self._name}-{lane.name.lower()}")
-            except RuntimeError as error:
-                logger.warning("pool %r: %s; trying again", self._name, error)
+            except BaseException as error:
+                self._leave_books(lane, token)
                 self._hires_at = self._clock.monotonic() + AGAIN
                 self._keeper_wakes_at = min(self._keeper_wakes_at, self._hires_at)
-                self.core_lock(self._has_left_locked, lane, None, token)
+                if not isinstance(error, Exception):
+                    raise
+                logger.warning("pool %r: %s; trying again", self._name, error)
 
     def _hire_locked(self, lane: Lane) -> object:
         """The token of a worker to be started; ``None`` if the lane needs none."""
@@ -395,12 +423,36 @@ class Workers:
         return token
 
     def _work(self, lane: Lane, token: object) -> None:
+        """The life of a worker; whatever ends it, it leaves the books, and the keeper hires another."""
+        parker: Parker | None = None
+        try:
+            parker = self._threads.parker()
+            self._do_jobs(lane, parker, token)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                logger.last_word("pool %r: a worker has ended; another is hired", self._name, error=error)
+        finally:
+            if token in self._workers[lane]:
+                self._leave_books(lane, token, parker)
+                self.core_lock.is_struck = True
+                self._wake_keeper()
+                self.wake_watchers()
+
+    def _leave_books(self, lane: Lane, token: object, parker: Parker | None = None) -> None:
+        """Forget a worker that has ended. One step each, without the lock and without memory: so none can fail."""
+        if parker is not None:
+            self._resting[lane].pop(parker, None)
+        self._arriving[lane].discard(token)
+        self._workers[lane].discard(token)
+
+    def _do_jobs(self, lane: Lane, parker: Parker, token: object) -> None:
         """Do jobs of one lane until there has been none for a while."""
-        parker = self._threads.parker()
         while True:
             job = self.core_lock(self._next_job_locked, lane, parker, token)
             if job is not None:
-                self._perform(job)
+                if not self._perform(job):
+                    self.core_lock.later(self._core.dropped, *self._in_hand[token], self._clock.monotonic())
+                self._in_hand.pop(token, None)
                 continue
             self.wake_watchers()
             if not self._is_dismissed and parker.park(LINGER):
@@ -414,14 +466,13 @@ class Workers:
         job = self._core.next_job(lane, self._clock.monotonic())
         if job is None:
             self._resting[lane][parker] = None
+        else:
+            self._in_hand[token] = job, self._core.lease_of(job)
         return job
 
-    def _has_left_locked(self, lane: Lane, parker: Parker | None, token: object) -> bool:
+    def _has_left_locked(self, lane: Lane, parker: Parker, token: object) -> bool:
         """Whether the worker goes: not if there is something to do after all."""
-        if parker is not None and not self._is_dismissed and self._core.has_job(lane, self._clock.monotonic()):
+        if not self._is_dismissed and self._core.has_job(lane, self._clock.monotonic()):
             return False
-        if parker is not None:
-            self._resting[lane].pop(parker, None)
-        self._arriving[lane].discard(token)
-        self._workers[lane].discard(token)
+        self._leave_books(lane, token, parker)
         return True

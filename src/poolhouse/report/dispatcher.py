@@ -7,7 +7,6 @@ because reports are cumulative.
 """
 
 from collections.abc import Callable
-from logging import DEBUG, ERROR, INFO, WARNING
 from math import inf
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from poolhouse.report.route import Address, Route, State
 from poolhouse.report.sender import Network, Sender
 from poolhouse.report.source import Source
 from poolhouse.report.stream import Identity, Stream
+from poolhouse.safely import DEBUG, ERROR, INFO, WARNING
 
 
 class _Key(NamedTuple):

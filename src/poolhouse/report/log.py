@@ -5,7 +5,6 @@ operating system that meets a greenlet at one of them hangs, and the program wit
 hub is given what our thread has to say, and a greenlet says it when the hub has time.
 """
 
-import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,8 +12,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from poolhouse.report.native import thread_id
+from poolhouse.safely import Log
 
-_logger = logging.getLogger("poolhouse.report")
+_logger = Log("poolhouse.report")
 
 
 class _Hub(NamedTuple):
@@ -42,22 +42,15 @@ def log(
     message: str,
     *arguments: object,
     error: BaseException | None = None,
-    logger: logging.Logger = _logger,
+    logger: Log = _logger,
 ) -> None:
-    """Log a message, with the traceback of `error`; never raises."""
-    say = partial(_say, logger, level, message, arguments, error)
+    """Log a message, with the traceback of `error`; raises no `Exception`."""
+    say = partial(logger.log, level, message, *arguments, error=error)
     with suppress(Exception):
         if _hubs and _hubs[0].thread != thread_id():
             _hubs[0].spawn(say)
         else:
             say()
-
-
-def _say(
-    logger: logging.Logger, level: int, message: str, arguments: tuple[object, ...], error: BaseException | None
-) -> None:
-    with suppress(Exception):  # What a handler of the application raises, nobody is left to be told.
-        logger.log(level, message, *arguments, exc_info=error)
 
 
 def _hub_of_gevent() -> Callable[[Callable[[], None]], object] | None:

@@ -15,7 +15,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from logging import ERROR
 from typing import Any
 
 from poolhouse.clock import Clock, SystemClock
@@ -25,6 +24,7 @@ from poolhouse.report.log import log, notice_hub
 from poolhouse.report.native import Lock, NativeThread, Signal
 from poolhouse.report.sender import Network, UdpNetwork
 from poolhouse.report.stream import Identity, Stream
+from poolhouse.safely import ERROR
 
 #: Seconds that a fork waits at most for the thread to end: while it waits for a resolver, and while nothing but a
 #: busy machine can keep it from ending.
@@ -173,16 +173,22 @@ class Reporter:
     def _work(self, run: _Run) -> None:
         """What the thread does."""
         while not run.must_end:
-            try:
-                pause = self._dispatcher.turn()
-            except BaseException as error:  # Even SystemExit: this thread is the only one.
-                log(ERROR, "poolhouse keeps reporting after an unexpected error", error=error)
-                pause = REST_S
-            if pause > 0:
-                self._signal.wait(pause)
+            # Whatever is raised, even SystemExit: this thread is the only one, and nobody would start another.
+            with suppress(BaseException):
+                self._take_turn(run)
         if self._has_ended:
             self._dispatcher.look_up_unknown()
         self._signal.set()  # This thread may have consumed the signal meant for its successor.
+
+    def _take_turn(self, run: _Run) -> None:
+        try:
+            pause = self._dispatcher.turn()
+        except BaseException as error:
+            pause = REST_S
+            with suppress(BaseException):
+                log(ERROR, "poolhouse keeps reporting after an unexpected error", error=error)
+        if pause > 0:
+            self._signal.wait(pause)
 
 
 #: This process's reporter, under the only key there is.

@@ -1,0 +1,74 @@
+"""The one place that logs, and that calls functions of the application whose errors are none of ours.
+
+A filter that reads the web request, a handler whose disk is full, a hook with a bug: each belongs to the
+application, and each may raise in a thread of ours, which would then be missing for good. Every `Exception` ends
+here, MemoryError and RecursionError included.
+
+KeyboardInterrupt, SystemExit, GreenletExit and CancelledError are no `Exception`: they order the caller to stop,
+and a signal may have raised them in the middle of a handler. They pass, so that Ctrl-C still ends a program while
+it logs. A thread of ours stops them, too, in its outermost function, which reports them by `Log.last_word`.
+
+Nothing else in the pool, the reports and the instrumentation imports `logging`: an import contract holds that.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from logging import DEBUG as DEBUG
+from logging import ERROR as ERROR
+from logging import INFO as INFO
+from logging import WARNING as WARNING
+
+
+class Log:
+    """A logger of the standard library; no `Exception` of its filters, handlers and formatters gets out."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, name: str) -> None:
+        """The logger of this name."""
+        self._logger = logging.getLogger(name)
+
+    def debug(self, message: str, *arguments: object) -> None:
+        """Log at DEBUG."""
+        self._write(DEBUG, message, arguments, None)
+
+    def info(self, message: str, *arguments: object) -> None:
+        """Log at INFO."""
+        self._write(INFO, message, arguments, None)
+
+    def warning(self, message: str, *arguments: object) -> None:
+        """Log at WARNING."""
+        self._write(WARNING, message, arguments, None)
+
+    def error(self, message: str, *arguments: object) -> None:
+        """Log at ERROR."""
+        self._write(ERROR, message, arguments, None)
+
+    def exception(self, message: str, *arguments: object) -> None:
+        """Log at ERROR, with the traceback of the exception that is being handled."""
+        self._write(ERROR, message, arguments, sys.exception())
+
+    def log(self, level: int, message: str, *arguments: object, error: BaseException | None = None) -> None:
+        """Log at any level, with the traceback of `error`."""
+        self._write(level, message, arguments, error)
+
+    def call(self, function: Callable[..., object], *arguments: object, failed: str = "%r failed") -> None:
+        """Call a function of the application; log what it raises, with `failed`, which names the function."""
+        try:
+            function(*arguments)
+        except Exception as error:
+            self._write(ERROR, failed, (function,), error)
+
+    def last_word(
+        self, message: str, *arguments: object, level: int = ERROR, error: BaseException | None = None
+    ) -> None:
+        """Log from the outermost function of a thread or task of ours. Raises nothing at all."""
+        with suppress(BaseException):
+            self._write(level, message, arguments, error)
+
+    def _write(self, level: int, message: str, arguments: tuple[object, ...], error: BaseException | None) -> None:
+        with suppress(Exception):  # A filter or handler of the application raised; there is nowhere to report it.
+            # The line that a record names is the one that called `warning` and the like.
+            self._logger.log(level, message, *arguments, exc_info=error, stacklevel=3)
