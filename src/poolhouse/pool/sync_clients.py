@@ -426,13 +426,10 @@ class Clients(BasePool, Generic[CT]):
             if waiter.slot is not slot:
                 self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
             raise
-        try:
-            tell(self.hooks.connected, conn, now - began)
-        finally:
-            if job is not None:
-                self._work.close(job)
+        tell(self.hooks.connected, conn, now - began)
         if job is None:
             return conn
+        self._work.close(job)
         if job.reason is Reason.CLOSED:
             raise self._closed()
         return None
@@ -463,6 +460,7 @@ class Clients(BasePool, Generic[CT]):
             return
         if status == IDLE and self.hooks.released is None and self._core_lock.hand_over(conn, now):
             return
+        job: Close | Return | str | None = None
         try:
             job = self._core_lock(core.put, conn, status, now, is_inline=self._reset_inline)
             if lease is not None and job != NOT_LEASED:
@@ -474,6 +472,8 @@ class Clients(BasePool, Generic[CT]):
             elif isinstance(job, Return):
                 self._work.restore(job)
         except BaseException:
+            if isinstance(job, Close):
+                self._core_lock.finish(core.post, job)
             self._core_lock.finish(core.interrupted_work, now, self._now())
             raise
         if job == NOT_LEASED:
