@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from poolhouse.report.log import log
-from poolhouse.safely import DEBUG, Log
+from poolhouse.safely import DEBUG, WARNING, Log
 
 logger = Log("poolhouse.instrumentation")
 
@@ -103,7 +103,7 @@ def warn_once() -> None:
         log(DEBUG, "poolhouse cannot read which packages are installed", error=error, logger=logger)
         return
     if version is not None:
-        log(logging.WARNING, "%s", advice(version), logger=logger)
+        log(WARNING, "%s", advice(version), logger=logger)
 
 
 def _version(name: str, installed: Iterable[Distribution] | None = None) -> str | None:

@@ -397,7 +397,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
 
 
 #: The tasks that close what forgotten pools had: an event loop itself does not keep its tasks.
-_closing: set[asyncio.Task[None]] = set()
+_closing: set[asyncio.Task[bool]] = set()
 
 
 def _close_forgotten(core: PoolCore, work: AsyncWork, now: Callable[[], float]) -> None:

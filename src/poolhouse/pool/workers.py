@@ -173,7 +173,8 @@ class CoreLock:
             self._unfinished.popleft()
 
     def _tell_notices(self) -> None:
-        with suppress(IndexError):  # Another thread may be faster.
+        # Another thread may be faster; and no error may cost the caller what the core has returned.
+        with suppress(Exception):
             while self._errors:
                 logger.log(ERROR, "unexpected; going on", error=self._errors.popleft())
             while self._core.notices:
