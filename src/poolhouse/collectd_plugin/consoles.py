@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from poolhouse.addresses import format_address
-from poolhouse.clock import Clock
+from poolhouse.clock import Clock, cpu_seconds
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
@@ -108,25 +108,24 @@ class Consoles:
 
     def _work(self) -> float:
         """Some milliseconds of work; how long to rest."""
-        begin = self._clock.monotonic()
+        begin, cost = self._clock.monotonic(), cpu_seconds()
         with self._lock:
             outgoing = self._service.outgoing(begin)
         for via, address, datagram in outgoing:
             assert isinstance(via, Via)
             via.send(datagram, address)
-        now = self._clock.monotonic()
+        cost, before = cpu_seconds(), cost
         with self._lock:
-            self._service.sent(now - begin)
-        while now - begin < SLICE:
+            self._service.sent(cost - before)
+        while (now := self._clock.monotonic()) - begin < SLICE:
             with self._lock:
                 work = self._service.next(now)
             if work is None:
                 break
             work.run()
-            then = self._clock.monotonic()
+            cost, before = cpu_seconds(), cost
             with self._lock:
-                self._service.done(work, then - now, then)
-            now = then
+                self._service.done(work, cost - before, self._clock.monotonic())
         with self._lock:
             return max(REST, self._service.next_due(now) - now)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from math import ceil
 
-from poolhouse.clock import Clock
+from poolhouse.clock import Clock, cpu_seconds
 from poolhouse.daemon.part import Hub
 from poolhouse.defaults import SNAPSHOT_INTERVAL
 from poolhouse.export.collectd import HOST_INSTANCE, console_datagram, value_lists
@@ -94,17 +94,16 @@ class ConsoleFace:
 
     def _work(self) -> None:
         """One slice."""
-        begin = now = self._clock.monotonic()
-        for via, address, datagram in self._service.outgoing(now):
+        begin, cost = self._clock.monotonic(), cpu_seconds()
+        for via, address, datagram in self._service.outgoing(begin):
             assert isinstance(via, Via)
             via.send(datagram, address)
-        then = self._clock.monotonic()
-        self._service.sent(then - now)
-        while then - begin < SLICE and (work := self._service.next(then)) is not None:
-            now = then
+        cost, before = cpu_seconds(), cost
+        self._service.sent(cost - before)
+        while (now := self._clock.monotonic()) - begin < SLICE and (work := self._service.next(now)) is not None:
             work.run()
-            then = self._clock.monotonic()
-            self._service.done(work, then - now, then)
+            cost, before = cpu_seconds(), cost
+            self._service.done(work, cost - before, self._clock.monotonic())
 
 
 class DaemonSource(FleetSource):
