@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Literal
 
-from poolhouse.fleet.snapshot import Row
+from poolhouse.fleet.snapshot import Row, Totals
 from poolhouse.wire.encode import encode_alone
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
@@ -51,11 +51,7 @@ LEGACY_DERIVES = {
     "rollbacks": "rollbacks",
     "transactions": "transactions",
 }
-DERIVES = LEGACY_DERIVES | {
-    "timeouts": "timeouts",
-    "acquireerrors": "acquire_errors",
-    "connecterrors": "connect_errors",
-}
+DERIVES = LEGACY_DERIVES | {name.replace("_", ""): name for name in Totals._fields}
 
 #: Fields of `Times`, each told as three quantiles and one sum.
 TIMES = ("wait", "use", "create")

@@ -12,12 +12,12 @@ from typing import NamedTuple, TypeAlias
 from poolhouse.fleet import rows
 from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions
-from poolhouse.fleet.lanes import LANE, LANE_BITS
+from poolhouse.fleet.lanes import LANE
 from poolhouse.fleet.legacy import LegacySums
 from poolhouse.fleet.pool import Pool, PoolState, RatePoints
 from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow, Times
-from poolhouse.fleet.vectors import FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
+from poolhouse.fleet.vectors import COUNT_SHIFT, FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
 from poolhouse.meter.reading import MARKS, REST, Mark
 from poolhouse.wire.message import LegacyDatagram, PoolSums, RawPool, ReportDatagram
 
@@ -345,7 +345,8 @@ class Process:
             self.learn_anew()
 
     def _tell_trouble(self, counts: int, tell: Tell) -> None:
-        timeouts, _, connect_errors = (counts >> TROUBLE_SHIFT + lane * LANE_BITS & LANE for lane in range(3))
+        timeouts = counts >> COUNT_SHIFT["timeouts"] & LANE
+        connect_errors = counts >> COUNT_SHIFT["connect_errors"] & LANE
         if timeouts:
             tell(self, "timeouts", f"{timeouts} waited in vain")
         if connect_errors:

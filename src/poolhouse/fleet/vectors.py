@@ -23,8 +23,10 @@ WAITING_SHIFT = 3 * LANE_BITS
 CHECKOUTS_SHIFT = 5 * LANE_BITS
 FULL_SHIFT = 12 * LANE_BITS
 UNMARKED_SHIFT = 18 * LANE_BITS
-#: From here up in a vector of counts: timeouts, acquire errors, connect errors.
-TROUBLE_SHIFT = 7 * LANE_BITS
+#: Where a counter stands in a vector of counts.
+COUNT_SHIFT = {name: place * LANE_BITS for place, name in enumerate(Totals._fields)}
+#: From here up: timeouts, acquire errors, connect errors.
+TROUBLE_SHIFT = COUNT_SHIFT["timeouts"]
 #: Every counter is told.
 ALL_TOLD = (1 << len(Totals._fields)) - 1
 

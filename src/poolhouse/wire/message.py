@@ -12,6 +12,18 @@ from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.histogram import decode_histogram
+from poolhouse.wire.layout import (
+    COUNTERS,
+    EACH_MARK,
+    GAUGES,
+    KEY,
+    LIMITS,
+    MARK_COUNT,
+    PEAK,
+    POOL,
+    POOLS,
+    SIZES,
+)
 from poolhouse.wire.parts import (
     DERIVE,
     GAUGE,
@@ -28,7 +40,6 @@ from poolhouse.wire.report import (
     HAS_POOL,
     HEAD,
     IS_BOUND,
-    POOL,
     POOL_TYPE,
     SEED_DERIVES,
     SEED_GAUGES,
@@ -210,7 +221,7 @@ def _report(datagram: bytes, parts: dict[int, tuple[int, int]], at: int, end: in
             raise PacketError("pool cut short", at)
         numbers = POOL.unpack_from(datagram, cursor)
         cursor += POOL.size
-        variable += sum(numbers[-5:])
+        variable += sum(numbers[SIZES])
     if cursor + variable != end:
         raise PacketError(f"private part with {end - cursor} bytes where it names {variable}", at)
     try:
@@ -243,33 +254,34 @@ def _name(datagram: bytes, parts: dict[int, tuple[int, int]], kind: int) -> str:
 
 def _pool(datagram: bytes, numbers: tuple[Any, ...], at: int, is_bound: bool) -> RawPool:
     """The pool of these numbers, whose strings and histograms begin at `at`."""
-    marks = numbers[23]
+    marks = numbers[MARK_COUNT]
     if marks > MARKS:
         raise PacketError(f"{marks} marks where {MARKS} have room", at)
-    limits = Limits._make(numbers[2:5])
+    limits = Limits._make(numbers[LIMITS])
     if UNKNOWN_LIMIT in limits:
         limits = Limits(*(None if limit == UNKNOWN_LIMIT else limit for limit in limits))
-    counters = Counters._make(numbers[9:19])
+    counters = Counters._make(numbers[COUNTERS])
     if UNKNOWN_COUNT in counters:
         counters = Counters(*(None if count == UNKNOWN_COUNT else count for count in counters))
-    name_at = at + numbers[44]
-    wait_at = name_at + numbers[45]
-    use_at = wait_at + numbers[46]
-    create_at = use_at + numbers[47]
+    kind_bytes, name_bytes, wait_bytes, use_bytes, create_bytes = numbers[SIZES]
+    name_at = at + kind_bytes
+    wait_at = name_at + name_bytes
+    use_at = wait_at + wait_bytes
+    create_at = use_at + use_bytes
     return RawPool(
-        numbers[0],
+        numbers[KEY],
         datagram[name_at:wait_at].decode(),
         datagram[at:name_at].decode(),
-        numbers[1],
+        numbers[POOLS],
         limits,
-        Gauges._make(numbers[5:9]),
+        Gauges._make(numbers[GAUGES]),
         counters,
-        tuple([Mark._make(numbers[first : first + 4]) for first in range(24, 24 + 4 * marks, 4)]),
-        Mark._make(numbers[19:23]),
+        tuple([Mark._make(numbers[place]) for place in EACH_MARK[:marks]]),
+        Mark._make(numbers[PEAK]),
         is_bound,
         datagram[wait_at:use_at],
         datagram[use_at:create_at],
-        datagram[create_at : create_at + numbers[48]],
+        datagram[create_at : create_at + create_bytes],
     )
 
 

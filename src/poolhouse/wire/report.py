@@ -16,8 +16,9 @@ from struct import Struct
 from typing import Literal, NamedTuple
 
 from poolhouse.meter.histogram import Histogram
-from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, PoolReading
+from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
 from poolhouse.wire.histogram import COARSEST_SCALE, encode_histogram
+from poolhouse.wire.layout import POOL
 from poolhouse.wire.names import ascii_name, utf8_name
 from poolhouse.wire.parts import (
     DERIVE,
@@ -51,9 +52,6 @@ GOODBYE, HAS_POOL, IS_BOUND = 1, 2, 4
 
 #: version, flags, place, datagrams, sequence, number, uptime, wall time, interval, host's and program's bytes.
 HEAD = Struct(">BBHHIIdddBB")
-#: key, pools, 3 limits, 4 gauges, 10 counters, peak, number of marks, `MARKS` marks (unused ones are zero),
-#: bytes of kind, name, wait, use, create.
-POOL = Struct(">II3I4I10Q4IB" + "4I" * MARKS + "BBHHH")
 
 #: What stands for "not known" in limits and counters; the numbers told are smaller.
 UNKNOWN_LIMIT = (1 << 32) - 1
@@ -180,7 +178,7 @@ def _pool(pool: PoolReading, room: int) -> tuple[bytes, bytes]:
         *_all_clamped(pool.peak),
         len(marks),
         *(number for mark in marks for number in _all_clamped(mark)),
-        *[0] * (4 * (MARKS - len(marks))),
+        *[0] * (len(Mark._fields) * (MARKS - len(marks))),
         len(kind),
         len(name),
         *map(len, histograms),

@@ -1,0 +1,44 @@
+"""Which number of a pool stands where in the private part: the one place that says so.
+
+`POOL` packs and unpacks them all in one call; the names below are their places in what it returns.
+"""
+
+from itertools import accumulate
+from struct import Struct
+
+from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark
+
+_MARK = len(Mark._fields)
+
+#: The numbers in their order: name, the code of `struct`, how many of them.
+_NUMBERS = (
+    ("key", "I", 1),
+    ("pools", "I", 1),
+    ("limits", "I", len(Limits._fields)),
+    ("gauges", "I", len(Gauges._fields)),
+    # A further counter makes another version of the private part: a reader compares the part's length.
+    ("counters", "Q", len(Counters._fields)),
+    ("peak", "I", _MARK),
+    ("mark_count", "B", 1),
+    ("marks", "I", _MARK * MARKS),
+    ("text_bytes", "B", 2),
+    ("histogram_bytes", "H", 3),
+)
+POOL = Struct(">" + "".join(f"{count}{code}" for _, code, count in _NUMBERS))
+
+_ENDS = tuple(accumulate(count for _, _, count in _NUMBERS))
+_PLACES = {name: slice(end - count, end) for (name, _, count), end in zip(_NUMBERS, _ENDS, strict=True)}
+
+KEY = _PLACES["key"].start
+POOLS = _PLACES["pools"].start
+LIMITS = _PLACES["limits"]
+GAUGES = _PLACES["gauges"]
+COUNTERS = _PLACES["counters"]
+PEAK = _PLACES["peak"]
+MARK_COUNT = _PLACES["mark_count"].start
+#: Each mark's place, newest first; unused ones are zero.
+EACH_MARK = tuple(
+    slice(first, first + _MARK) for first in range(_PLACES["marks"].start, _PLACES["marks"].stop, _MARK)
+)
+#: Bytes of the class, the name, and the wait, use and create histogram, which follow in this order.
+SIZES = slice(_PLACES["text_bytes"].start, _PLACES["histogram_bytes"].stop)
