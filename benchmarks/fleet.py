@@ -129,7 +129,7 @@ class Ours:
 
 
 def bytes_a_process(count: int) -> float:
-    """Memory of a fleet whose trails and last minute are full, by tracemalloc."""
+    """Memory of a fleet whose samples and last minute are full, by tracemalloc."""
     rng = random.Random(count)
     processes = processes_of(count, rng)
     rounds = [reports(processes, 100.0 + 15.0 * number, rng) for number in range(7)]

@@ -17,7 +17,7 @@ from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.feed.protocol.service import ConsoleService, Source
 from poolhouse.feed.protocol.subscribers import Network, Subscriber, Subscribers
-from poolhouse.feed.wayback import Via, waiting_datagrams
+from poolhouse.feed.return_path import Via, waiting_datagrams
 
 #: Seconds of work before other threads are let in, and the seconds that they are given.
 SLICE, REST = 0.004, 0.001

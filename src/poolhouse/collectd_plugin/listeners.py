@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from poolhouse.addresses import format_address
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.log import Log
+from poolhouse.feed.return_path import note_destinations
 from poolhouse.feed.sockets import Endpoint, lookup, udp_socket
-from poolhouse.feed.wayback import note_destinations
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 

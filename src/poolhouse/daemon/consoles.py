@@ -15,7 +15,7 @@ from poolhouse.feed.fleet_source import FleetSource
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.service import VALUES_PER_SECOND, ConsoleService
 from poolhouse.feed.protocol.subscribers import Network, Subscribers
-from poolhouse.feed.wayback import Via, note_destinations, waiting_datagrams
+from poolhouse.feed.return_path import Via, note_destinations, waiting_datagrams
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.names import plugin_instance
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from poolhouse.daemon.part import Hub, forever
-from poolhouse.feed.wayback import BATCH, DATAGRAM_BYTES
+from poolhouse.feed.return_path import BATCH, DATAGRAM_BYTES
 
 
 class ReportListener:

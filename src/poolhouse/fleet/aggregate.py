@@ -7,14 +7,14 @@ from poolhouse.defaults import STALE_INTERVALS
 from poolhouse.fleet import rows
 from poolhouse.fleet.budget import Budget, bytes_of_int
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept
-from poolhouse.fleet.lanes import LANE
+from poolhouse.fleet.packed import LANE
+from poolhouse.fleet.samples import RECENT, Samples, extended, value_since
 from poolhouse.fleet.snapshot import Rates, Row
-from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
 from poolhouse.fleet.vectors import PEAKS, UNMARKED_SHIFT, Knows
 
 #: Rates are over this many intervals.
 RATE_INTERVALS = 5
-#: The last minute begins at a point of a trail: between 45 and 60 seconds ago.
+#: The last minute begins at one of the samples: between 45 and 60 seconds ago.
 TIMES_STEP = 15.0
 TIMES_POINTS = 5
 #: Bytes of an aggregate without durations, its place in the tables included; measured with tracemalloc.
@@ -36,15 +36,15 @@ class RowState(NamedTuple):
     window: int
     before: int
     largest: int
-    rate_trail: Trail[int]
+    rate_samples: Samples[int]
     times: Distributions
-    times_trail: Trail[tuple[Kept, Kept, Kept]]
+    times_samples: Samples[tuple[Kept, Kept, Kept]]
 
     def row(self) -> Row:
         """The row as the faces read it."""
         knows_now = self.knows if self.gauges >> UNMARKED_SHIFT else self.knows & ~Knows.UNMARKED
         minute_ago = self.times
-        if (kept := value_since(self.times_trail, self.now - RECENT, None)) is not None:
+        if (kept := value_since(self.times_samples, self.now - RECENT, None)) is not None:
             wait, use, create = kept
             minute_ago = wait.distribution(), use.distribution(), create.distribution()
         window = PEAKS.larger(self.before, self.window)
@@ -64,12 +64,12 @@ class RowState(NamedTuple):
 
     def _rates(self) -> Rates:
         """From report to report, so that the time since the last blurs nothing; until now, if none comes."""
-        newest, newer = self.rate_trail[-1]
+        newest, newer = self.rate_samples[-1]
         if self.age >= STALE_INTERVALS * self.interval:
             newest, newer = self.now, self.totals
         begin = newest - (RATE_INTERVALS + 1) * self.interval
         nothing = newest - self.interval, newer
-        oldest, older = next((point for point in self.rate_trail if point[0] >= begin), nothing)
+        oldest, older = next((point for point in self.rate_samples if point[0] >= begin), nothing)
         return rows.rates(newer, older, newest - oldest, self.told)
 
 
@@ -93,8 +93,8 @@ class Aggregate:
         "_before",
         "_budget",
         "_largest",
-        "_rate_trail",
-        "_times_trail",
+        "_rate_samples",
+        "_times_samples",
         "_told",
         "_turn_at",
         "_window",
@@ -141,8 +141,8 @@ class Aggregate:
         self._window = self._before = self._largest = 0
         #: When the interval that goes on ends: the first report opens the next one.
         self._turn_at = -inf
-        self._rate_trail: Trail[int] = ()
-        self._times_trail: Trail[tuple[Kept, Kept, Kept]] = ()
+        self._rate_samples: Samples[int] = ()
+        self._times_samples: Samples[tuple[Kept, Kept, Kept]] = ()
 
     @property
     def processes(self) -> int:
@@ -186,10 +186,10 @@ class Aggregate:
         self.knows |= knows
         self._told |= told
 
-    def forget_trails(self) -> None:
+    def forget_samples(self) -> None:
         """Keep the totals and nothing of the last minutes, for a row that is remembered only."""
-        self._rate_trail = ()
-        self._times_trail = ()
+        self._rate_samples = ()
+        self._times_samples = ()
         self._weigh()
 
     def forget(self) -> None:
@@ -215,18 +215,18 @@ class Aggregate:
             self._window,
             self._before,
             self._largest,
-            self._rate_trail,
+            self._rate_samples,
             self.times,
-            self._times_trail,
+            self._times_samples,
         )
 
     def _add_times(self, grown: Distributions, now: float) -> None:
         wait, use, create = self.times
         if self._budget.is_full:
-            self._times_trail = ()
-        elif not self._times_trail or now - self._times_trail[-1][0] >= TIMES_STEP:
+            self._times_samples = ()
+        elif not self._times_samples or now - self._times_samples[-1][0] >= TIMES_STEP:
             kept = wait.kept(), use.kept(), create.kept()
-            self._times_trail = extended(self._times_trail, now, kept, TIMES_STEP, TIMES_POINTS)
+            self._times_samples = extended(self._times_samples, now, kept, TIMES_STEP, TIMES_POINTS)
             self._weigh()
         more_wait, more_use, more_create = grown
         self.times = (
@@ -239,7 +239,7 @@ class Aggregate:
         """Count its bytes anew."""
         size = AGGREGATE_BYTES + len(self.key[0]) + len(self.key[1])
         size += sum(bytes_of_int(distribution.counts) for distribution in self.times)
-        size += sum(kept.size() for _, several in self._times_trail for kept in several)
+        size += sum(kept.size() for _, several in self._times_samples for kept in several)
         self._budget.used += size - self.size
         self.size = size
 
@@ -250,4 +250,4 @@ class Aggregate:
         self._window = self.gauges & PEAKS.mask
         self._turn_at = now + rows.INTERVAL_SHARE * interval
         self.interval = interval
-        self._rate_trail = extended(self._rate_trail, now, self.totals, 0.0, RATE_INTERVALS + 1)
+        self._rate_samples = extended(self._rate_samples, now, self.totals, 0.0, RATE_INTERVALS + 1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from poolhouse.errors import PacketError
-from poolhouse.fleet.lanes import LANE_BYTES, LARGEST, Layout
+from poolhouse.fleet.packed import LANE_BYTES, LARGEST, Layout
 from poolhouse.meter.histogram import BUCKETS, SCALE, Histogram, bucket_count
 from poolhouse.wire.histogram import histogram_runs
 

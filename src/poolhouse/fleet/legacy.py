@@ -3,7 +3,7 @@
 from math import inf
 
 from poolhouse.errors import PacketError
-from poolhouse.fleet.lanes import LANE
+from poolhouse.fleet.packed import LANE
 from poolhouse.fleet.pool import Counted
 from poolhouse.fleet.vectors import CHECKOUTS_SHIFT, COUNTS, GAUGES, counts_vector, gauges_vector
 from poolhouse.meter.reading import Counters, Gauges, Limits
@@ -99,6 +99,6 @@ class LegacySums(Counted):
         self.gauges += ((rise & LANE) - (self.gauges >> CHECKOUTS_SHIFT & LANE)) << CHECKOUTS_SHIFT
         return rise
 
-    def forget_trails(self) -> None:
+    def forget_samples(self) -> None:
         """Keep what counts only."""
-        self._trail = ()
+        self._samples = ()

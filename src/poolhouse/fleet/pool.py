@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from poolhouse.errors import PacketError
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, read
-from poolhouse.fleet.lanes import LANE
 from poolhouse.fleet.names import clean_text
+from poolhouse.fleet.packed import LANE
 from poolhouse.fleet.rows import INTERVAL_SHARE, rates, recent_times
+from poolhouse.fleet.samples import RECENT, Samples, extended, value_since
 from poolhouse.fleet.snapshot import PoolRow, Rates, Times
-from poolhouse.fleet.trail import RECENT, Trail, extended, value_since
 from poolhouse.fleet.vectors import COUNTS, counts_vector, gauges_vector, lanes_of
 from poolhouse.meter.reading import REST, Mark
 from poolhouse.wire.message import RawPool, ReportDatagram
@@ -32,12 +32,12 @@ class Counted:
         told: A bit for each counter that is told.
     """
 
-    __slots__ = ("_trail", "counts", "told")
+    __slots__ = ("_samples", "counts", "told")
 
     def __init__(self, counts: int, told: int) -> None:
         self.counts = counts
         self.told = told
-        self._trail: Trail[int] = ()
+        self._samples: Samples[int] = ()
 
     def rise(self, counts: int, told: int, risen: Callable[[int, int], int] = COUNTS.rise) -> int:
         """Take a newer vector; return by how much its counters rose.
@@ -60,24 +60,24 @@ class Counted:
 
     def note(self, now: float, interval: float, counts: int) -> None:
         """Keep where the counters stand for `rates`."""
-        self._trail = extended(self._trail, now, counts, INTERVAL_SHARE * interval, RATE_POINTS)
+        self._samples = extended(self._samples, now, counts, INTERVAL_SHARE * interval, RATE_POINTS)
 
     def rate_points(self) -> "RatePoints":
         """Where the counters stood lately."""
-        return RatePoints(self._trail, self.told)
+        return RatePoints(self._samples, self.told)
 
 
 class RatePoints(NamedTuple):
     """Where counters stood at a few instants."""
 
-    trail: Trail[int]
+    samples: Samples[int]
     told: int
 
     def rates(self) -> Rates:
         """Counts a second over the last intervals."""
-        if not self.trail:
+        if not self.samples:
             return Rates()
-        (oldest, older), (newest, newer) = self.trail[0], self.trail[-1]
+        (oldest, older), (newest, newer) = self.samples[0], self.samples[-1]
         return rates(newer, older, newest - oldest, self.told)
 
 
@@ -122,7 +122,7 @@ class Pool(Counted):
         is_over: Whether the pool is gone, so that its counters are final.
     """
 
-    __slots__ = ("_durations", "_durations_trail", "_head", "_span", "gauges", "is_over", "number")
+    __slots__ = ("_durations", "_durations_samples", "_head", "_span", "gauges", "is_over", "number")
 
     def __init__(self, message: ReportDatagram, raw: RawPool, is_base: bool) -> None:
         """Begin with a first reading, to be taken by `take` next.
@@ -144,7 +144,7 @@ class Pool(Counted):
         if is_base:
             self._durations = joined_histograms(raw)
             _read(self._durations)
-        self._durations_trail: Trail[bytes] = ()
+        self._durations_samples: Samples[bytes] = ()
         #: Everything of the datagram that comes before the histograms.
         self._head = b""
         #: For how many reports the reading stands: more than 1 when some were lost.
@@ -180,7 +180,7 @@ class Pool(Counted):
             raw.is_bound,
         )
         self.note(now, message.interval, self.counts)
-        self._durations_trail = extended(self._durations_trail, now, durations, TIMES_STEP, TIMES_POINTS)
+        self._durations_samples = extended(self._durations_samples, now, durations, TIMES_STEP, TIMES_POINTS)
         self._durations = durations
         self._head = head_of(datagram, durations)
         self._span = span
@@ -191,7 +191,7 @@ class Pool(Counted):
     @property
     def size(self) -> int:
         """Its bytes, about."""
-        return POOL_BYTES + len(self._head) + len(self._durations) * (1 + len(self._durations_trail))
+        return POOL_BYTES + len(self._head) + len(self._durations) * (1 + len(self._durations_samples))
 
     def would_grow(self, raw: RawPool, datagram: bytes) -> bool:
         """Whether this reading may need more bytes than the pool has."""
@@ -204,15 +204,15 @@ class Pool(Counted):
             self.gauges != 0,
             self._head,
             self._durations,
-            value_since(self._durations_trail, now - RECENT, self._durations),
+            value_since(self._durations_samples, now - RECENT, self._durations),
             self._span,
             self.rate_points(),
         )
 
-    def forget_trails(self) -> None:
+    def forget_samples(self) -> None:
         """Keep what counts only."""
-        self._trail = ()
-        self._durations_trail = ()
+        self._samples = ()
+        self._durations_samples = ()
 
 
 def _read(joined: bytes) -> Distributions:

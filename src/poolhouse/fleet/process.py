@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias
 from poolhouse.fleet import rows
 from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions
-from poolhouse.fleet.lanes import LANE
 from poolhouse.fleet.legacy import LegacySums
+from poolhouse.fleet.packed import LANE
 from poolhouse.fleet.pool import Pool, PoolState, RatePoints
 from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow, Times
@@ -229,11 +229,11 @@ class Process:
         for pool in self._pools.values():
             pool.gauges = 0
             self.size -= pool.size
-            pool.forget_trails()
+            pool.forget_samples()
             self.size += pool.size
         if self._earlier is not None:
             self._earlier.gauges = 0
-            self._earlier.forget_trails()
+            self._earlier.forget_samples()
 
     def learn_anew(self) -> None:
         """Tell its rows what it knows, for rows that are new."""

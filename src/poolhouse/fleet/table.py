@@ -84,7 +84,7 @@ class RowTable:
         row.deadline = None
         del self.shown[row.key]
         self._candidates.pop(row, None)
-        row.forget_trails()
+        row.forget_samples()
         remembered = self._remembered if row.was_proven else self._heard_once
         remembered[row.key] = now + self._limits.memory, row
 

@@ -1,10 +1,10 @@
-"""What a process tells of itself as vectors (`poolhouse.fleet.lanes`), lane by lane.
+"""What a process tells of itself as vectors (`poolhouse.fleet.packed`), lane by lane.
 
 Gauges of a pool, a process, a program, a host and the fleet have the same lanes: a sum is an addition, a process
 that leaves is a subtraction.
 """
 
-from poolhouse.fleet.lanes import LANE_BITS, Layout
+from poolhouse.fleet.packed import LANE_BITS, Layout
 from poolhouse.fleet.snapshot import Totals
 from poolhouse.meter.reading import Counters, Gauges, Limits
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhouse.fleet.lanes import LARGEST, Layout
+from poolhouse.fleet.packed import LARGEST, Layout
 
 LANES = 5
 LAYOUT = Layout(LANES)
