@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
+import weakref
 from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from threading import get_ident
 from types import CodeType, TracebackType
@@ -35,6 +37,8 @@ _getframe = sys._getframe
 #: How long a client that was cancelled waits, in seconds, for its transaction to end and its connection to be idle
 #: again. A server that answers has answered by then; one that says nothing holds nobody up.
 SETTLED = 0.05
+#: How often another loop looks whether the pool's, which it has asked for something, still runs; in seconds.
+LOOP_PAUSE = 1.0
 
 
 class AsyncCheckout(Generic[ACT]):
@@ -82,8 +86,12 @@ class AsyncCheckout(Generic[ACT]):
             if pool._marks:
                 conn._pool = None
             if core.give(lease, now()):
+                if pool._core.attention:  # now: rule 1 of the core
+                    pool._attend_from_elsewhere()
                 return
-        if status:
+        if exc_type is GeneratorExit:
+            pool._put_dropped(conn)
+        elif status:
             await pool._end_transaction(conn, exc_type)
         elif not pool._pass_on(conn):
             await pool._putconn_slowly(conn)
@@ -183,13 +191,52 @@ class AsyncClients(BasePool, Generic[ACT]):
                 if self._marks:
                     conn._pool = None  # type: ignore[attr-defined]  # psycopg's
                 if core.give(lease, now()):
+                    if self._core.attention:  # now: rule 1 of the core
+                        self._attend_from_elsewhere()
                     return
         if status or not self._pass_on(conn):
             await self._putconn_slowly(conn)
 
+    def _is_at_home(self) -> bool:
+        """Whether this is the pool's event loop: only there may the core be changed off the fast path."""
+        return asyncio._get_running_loop() is self._loop
+
+    def _attend_from_elsewhere(self) -> None:
+        """Rule 1 of the core: in the pool's own loop, nothing comes between a return and the look before it."""
+        if not self._is_at_home():
+            self._at_home_soon(self._core.attend, self._now())
+
+    def _at_home_soon(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Have the pool's loop call something, and do what that brings about; nothing is done if it has ended."""
+
+        def called() -> None:
+            call(*arguments)
+            self._settle()
+
+        if self._loop is not None:
+            with suppress(RuntimeError):  # The loop is closed, and the next `close` sees to what came back.
+                self._loop.call_soon_threadsafe(called)
+
+    async def _at_home(self, call: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+        """Have the pool's loop run what another loop is asked for; it is done though its client is cancelled.
+
+        Raises:
+            RuntimeError: If the pool's loop does not run (any more).
+        """
+        assert self._loop is not None, "a pool without a loop has no other"
+        if not self._loop.is_running():
+            self._demand_loop()
+        done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(*arguments), self._loop))
+        while not done.done():
+            await asyncio.wait({done}, timeout=LOOP_PAUSE)
+            if not done.done() and not self._loop.is_running():
+                self._demand_loop()
+        await done
+
     def _pass_on(self, conn: Any) -> bool:
         """Give a connection that is idle on the server to the next client; False if `put` must decide."""
-        waiter = self._core.hand_to_next(conn, self._now()) if self._core.attention else None
+        core = self._core
+        waiter = core.hand_to_next(conn, self._now()) if core.attention and self._is_at_home() else None
         if waiter is None:
             return False
         waiter.wake()
@@ -218,7 +265,8 @@ class AsyncClients(BasePool, Generic[ACT]):
             if woken and not woken[-1].done():
                 woken[-1].set_result(None)
 
-        waiter = Waiter(wake, code, instruction, asyncio.current_task(loop), now)
+        task = asyncio.current_task(loop)
+        waiter = Waiter(wake, code, instruction, task and weakref.ref(task), now)
         try:
             conn: ACT = await self._wait_for(waiter, woken, now + timeout, loop)
             if self._marks:
@@ -394,6 +442,9 @@ class AsyncClients(BasePool, Generic[ACT]):
         """What the end of a `connection` block does to an open transaction, and the return after it."""
         if self._is_parents(conn):
             return
+        if self._loop is not None and not self._is_at_home():
+            await self._at_home(self._end_transaction, conn, exc_type)
+            return
         if exc_type is not None and issubclass(exc_type, asyncio.CancelledError):
             self._put_behind(conn)
             await self._settled(conn)
@@ -418,7 +469,9 @@ class AsyncClients(BasePool, Generic[ACT]):
     async def _putconn_slowly(self, conn: Any) -> None:
         if self._is_parents(conn):
             return
-        self._demand_loop()
+        if self._loop is not None and not self._is_at_home():
+            await self._at_home(self._putconn_slowly, conn)
+            return
         job = self._put(conn, is_inline=self._reset_inline)
         if isinstance(job, Close) and job.reason not in (Reason.NOT_KEPT, Reason.CLOSED):
             self._core.post(job)
@@ -460,6 +513,16 @@ class AsyncClients(BasePool, Generic[ACT]):
         if job is not None:
             work = self._work.close(job) if isinstance(job, Close) else self._work.restore(job)
             self._go_on(asyncio.ensure_future(work), conn, lambda in_time: self._settle(), RETURN_LIMIT)
+
+    def _put_dropped(self, conn: Any) -> None:
+        """Give back the connection of a block whose coroutine is closed: it cannot await anything.
+
+        The garbage collection closes the coroutine of a task that nobody refers to any more, in any thread.
+        """
+        if self._is_at_home():
+            self._put_behind(conn)
+        elif not self._is_parents(conn):
+            self._at_home_soon(self._put_behind, conn)
 
     async def _settled(self, conn: Any) -> None:
         """Wait, for a client that was cancelled, until what goes on behind it is done; no longer than `SETTLED`.

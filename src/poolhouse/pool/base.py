@@ -308,7 +308,7 @@ class BasePool:
         core, now = self._core, self._now()
         waited = max(0.0, now - waiter.since)
         tell(self.hooks.timed_out, waited)
-        size, used, holders = core.size, core.used, core.holders(now)
+        size, used, holders, cause = core.size, core.used, core.holders(now), core.connect_error
         # The words up to the colon are psycopg_pool's: programs look for them.
         text = [f"couldn't get a connection after {waited:.2f} sec: {used} of {core.max_size or size} in use"]
         if core.connecting:
@@ -316,8 +316,8 @@ class BasePool:
         text[0] += f", {len(core.waiters)} waiting"
         if holders:
             text.append(oldest_in_words(holders))
-        if core.connect_error is not None:
-            text.append(f"last connect error: {describe(core.connect_error)}")
+        if cause is not None:
+            text.append(f"last connect error: {describe(cause)}")
         error = self._errors.timeout(
             "; ".join(text),
             waited=waited,
@@ -326,9 +326,9 @@ class BasePool:
             in_use=used,
             waiting=len(core.waiters),
             holders=holders,
-            connect_error=core.connect_error,
+            connect_error=cause,
         )
-        error.__cause__ = core.connect_error
+        error.__cause__ = cause
         return error
 
     def _incomplete(self, timeout: float, cause: BaseException | None) -> PoolTimeout:

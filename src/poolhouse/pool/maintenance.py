@@ -10,6 +10,7 @@ from typing import Any
 from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.backoff import FIRST_PAUSE, Outage
+from poolhouse.pool.bare_error import bare
 from poolhouse.pool.growth import connects_for, review_at
 from poolhouse.pool.jobs import Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
 from poolhouse.pool.options import FOREVER, PoolOptions, duration
@@ -50,8 +51,8 @@ class Maintenance(Requests):
 
     @property
     def connect_error(self) -> BaseException | None:
-        """What the last attempt to connect raised; ``None`` if it succeeded."""
-        return None if self.outage is None else self.outage.error
+        """What the last attempt to connect raised; ``None`` if it succeeded. A copy for each who asks."""
+        return None if self.outage is None else bare(self.outage.error)
 
     def vet(self, slot: Slot, now: float) -> Vet:
         """What the owner has to do before the connection may be used. Needs no lock."""
@@ -86,7 +87,7 @@ class Maintenance(Requests):
         is_new = slot.fit_until == slot.connected_at + self._look_after
         if is_new and now - slot.connected_at < FIRST_PAUSE:
             if not is_cut or self._doubt is None:
-                self._doubt = error
+                self._doubt = bare(error)
             self._fail(self._doubt, now)
         self._lost(slot, now)
 
@@ -295,6 +296,7 @@ class Maintenance(Requests):
 
     def _fail(self, error: BaseException, now: float) -> bool:
         self.has_new_deadline = True
+        error = bare(error)
         if self.outage is None:
             self.outage, is_loud = Outage(now, error, self._random, self._reconnect_timeout), True
         else:

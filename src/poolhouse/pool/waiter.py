@@ -36,7 +36,8 @@ class Waiter:
         wake: Called by the shell when `slot` or `refusal` has been set while it waited.
         code: Call site: the code object,
         instruction: and the offset of the instruction in it.
-        holder: The thread's number, or the task; for the warning of long holds.
+        holder: The thread's number, or a weak reference to the task; for the warning of long holds. The core keeps
+            the waiter of a lease, so a task that it refers to could not be dropped, and its block not be found.
         since: When it asked, in monotonic seconds.
         queued_at: When it last entered the queue; 0 if it never did.
         slot: What it has been given. Its ``conn`` is ``None`` if the client is to connect by itself.

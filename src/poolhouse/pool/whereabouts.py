@@ -11,6 +11,7 @@ from itertools import islice
 from operator import call
 from types import FrameType
 from typing import Any, TypeVar
+from weakref import ref
 
 from poolhouse.pool.holders import site_of
 from poolhouse.pool.slot import Lease
@@ -39,6 +40,8 @@ def where_now(lease: Lease, *, is_task: bool = False) -> str:
     """
     # A checkout that did not wait says nothing of its holder: that would cost each of them a tenth more.
     holder = lease[4].holder if lease[4] is not None else _found(lease, is_task=is_task)
+    if isinstance(holder, ref):
+        holder = holder()
     if holder is None:
         return ""
     if isinstance(holder, int):

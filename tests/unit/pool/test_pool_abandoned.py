@@ -1,8 +1,11 @@
 """Blocks that are entered and never left: their connections come back though nobody returns them."""
 
 import asyncio
+import gc
 import sys
 from contextlib import AsyncExitStack, ExitStack
+
+import pytest
 
 from poolhouse.pool import AsyncConnectionPool, ConnectionPool
 from poolhouse.pool.requests import ABANDONED_PAUSE
@@ -107,6 +110,42 @@ def test_a_task_is_given_the_connection_of_a_block_that_is_no_more() -> None:
             return clock.monotonic() - began
 
     assert run(main(), clock) <= ABANDONED_PAUSE + 1e-6
+
+
+@pytest.mark.parametrize("has_waited", [False, True])
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_the_block_of_a_task_that_was_dropped_comes_back(has_waited: bool, has_begun: bool) -> None:
+    """Nobody refers to the task any more: neither does the pool, though it knows who had waited in line."""
+    clock, driver = VirtualClock(), AsyncFakeDriver()
+
+    async def main() -> None:
+        pool = AsyncConnectionPool(driver=driver, clock=clock, min_size=1, open=False, hold_warning=10.0)
+        await pool.open(wait=True)
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["message"]))
+
+        async def client() -> None:
+            async with pool.connection() as conn:
+                if has_begun:
+                    conn.begin()
+                await asyncio.get_running_loop().create_future()  # Which nobody will ever set.
+
+        first = await pool.getconn() if has_waited else None
+        task = asyncio.ensure_future(client())
+        await asyncio.sleep(1.0)
+        if first is not None:
+            await pool.putconn(first)
+            await asyncio.sleep(1.0)
+        assert pool.get_stats()["pool_available"] == 0
+        del task
+        gc.collect()
+        await pool.putconn(await pool.getconn(timeout=1.0))
+        await pool.close()
+
+    told: list[str] = []
+    run(main(), clock)
+    assert told == ["Task was destroyed but it is pending!"]
+    assert not driver.open_connections
+    assert not driver.overlaps
 
 
 def test_a_block_whose_end_goes_on_behind_a_cancelled_task_is_not_taken_for_abandoned() -> None:

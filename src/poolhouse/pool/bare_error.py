@@ -1,0 +1,29 @@
+"""Exceptions that are kept after the call in which they were raised."""
+
+from poolhouse.errors import PoolError
+
+
+def bare(error: BaseException) -> BaseException:
+    """A copy of an exception that keeps no frame alive: it has neither a traceback nor a cause or context.
+
+    The frames of a traceback refer to all that was in them: the connections of other pools, the request of a web
+    server. And whoever raises the same exception again, in any thread, adds his own.
+
+    >>> try:
+    ...     raise OSError(111, "refused")
+    ... except OSError as error:
+    ...     copy = bare(error)
+    >>> copy, copy.errno, copy.__traceback__
+    (ConnectionRefusedError(111, 'refused'), 111, None)
+    """
+    kind = type(error)
+    try:
+        if isinstance(error, BaseExceptionGroup):
+            return error.derive([bare(each) for each in error.exceptions])
+        # Without `__init__`, which may want other arguments than those that it left in `args`.
+        copy = kind.__new__(kind, *error.args)
+        copy.args = error.args
+        copy.__dict__.update(error.__dict__)
+    except Exception:  # Of a class that is made differently: the words at least.
+        return PoolError(f"{kind.__name__}: {error.args}")
+    return copy
