@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
 from poolhouse.pool.aio_clients import ACT, AsyncClients
-from poolhouse.pool.aio_work import AsyncWork
+from poolhouse.pool.aio_work import AsyncWork, own_tasks
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.base import logger
@@ -286,8 +286,8 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._timer.cancel()
             self._timer = None
         logger.debug("pool %r closed", self.name)
-        deadline = self._now() + time_limit(timeout)
-        while tasks := self._tasks[Lane.CONNECT] | self._tasks[Lane.RETURN] | self._behind.keys():
+        deadline, own = self._now() + time_limit(timeout), own_tasks()
+        while tasks := (self._tasks[Lane.CONNECT] | self._tasks[Lane.RETURN] | self._behind.keys()) - own:
             remaining = deadline - self._now()
             if remaining <= 0:
                 for conn in [slot.conn for slot in self._core.worked_on] + list(self._behind.values()):

@@ -12,7 +12,7 @@ from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.errors import PoolError
-from poolhouse.pool.aio_work import AsyncWork, Guard
+from poolhouse.pool.aio_work import AsyncWork, Guard, enter_own_task
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, describe, log_returned, logger
@@ -412,6 +412,7 @@ class AsyncClients(BasePool, Generic[ACT]):
         Returns:
             What it failed with, or the connection; neither if the pool was drained meanwhile.
         """
+        enter_own_task()
         began = self._now()
         try:
             conn = await self._work.connection(max(0.0, deadline - began))

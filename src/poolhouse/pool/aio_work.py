@@ -1,7 +1,9 @@
 """The twin of `sync_work` for asyncio; callbacks may be plain functions or coroutine functions."""
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from inspect import isawaitable
 from typing import Any
 
@@ -14,6 +16,23 @@ from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
 from poolhouse.safely import WARNING
+
+#: The task of the pool in which this code runs. Its callback may close the pool, even in another task, and is
+#: neither waited for nor cancelled then. A weak reference, since the task keeps its context.
+_own_task: "ContextVar[weakref.ref[asyncio.Task[Any]] | None]" = ContextVar("poolhouse_task", default=None)
+
+
+def enter_own_task() -> None:
+    """Note that the present task is the pool's own, and what it calls part of it."""
+    task = asyncio.current_task()
+    assert task is not None, "only a task awaits"
+    _own_task.set(weakref.ref(task))
+
+
+def own_tasks() -> "set[asyncio.Task[Any]]":
+    """The present task, and the pool's own task in which it was begun, if there is one."""
+    own = _own_task.get()
+    return {task for task in (asyncio.current_task(), own() if own else None) if task is not None}
 
 
 async def _result(value: Any) -> Any:
@@ -96,6 +115,7 @@ class AsyncWork:
 
     async def perform(self, job: Job) -> bool:
         """See `Work.perform`; KeyboardInterrupt, which ends the event loop, and CancelledError are raised."""
+        enter_own_task()
         try:
             if isinstance(job, Connect):
                 await self._connect(job)

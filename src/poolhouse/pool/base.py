@@ -16,6 +16,7 @@ from poolhouse.pool.core import ACTIVE, BROKEN, HeldLong, PoolCore, Refusal, Ret
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.protocol import Traits
 from poolhouse.pool.drivers.sockets import is_quiet
+from poolhouse.pool.gil import is_gil_enabled
 from poolhouse.pool.holders import Holder, oldest_in_words, site_of
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Reason
@@ -147,6 +148,8 @@ class BasePool:
             connect_in_caller=self._is_null,
         )
         self._core = self._new_core()
+        if not is_gil_enabled():
+            logger.info("pool %r: without the GIL every checkout and return takes the pool's lock", self.name)
         self._reader = Reader()
         #: The connections that this process, a child, found in the pool when it was forked off.
         self._parents: set[int] = set()

@@ -10,6 +10,8 @@ from sys import getrefcount
 from types import CodeType
 from typing import Any, TypeAlias
 
+from poolhouse.pool.gil import is_gil_enabled
+
 
 class State(Enum):
     """Where a slot is."""
@@ -109,7 +111,10 @@ def abandoned(leases: Mapping[int, Lease]) -> list[Lease]:
 
     A generator was dropped in the middle of its block, or an exception struck between the block's end and the
     first instruction of its ``__exit__``. A finalizer would find that too, but cost each checkout a tenth more.
+    None are found in a free-threaded interpreter: its counts may leave out what another thread refers to.
     """
+    if not is_gil_enabled():
+        return []
     blocks = [lease for lease in list(leases.values()) if lease[5]]
     counts = _references(blocks)
     return [lease for lease, count in zip(blocks, counts, strict=True) if count <= _IN_ONE_LIST + 1]

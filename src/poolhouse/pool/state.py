@@ -11,6 +11,7 @@ from typing import Any
 
 from poolhouse.meter.meter import BATCH, HighWater, Meter
 from poolhouse.meter.reading import Gauges, Limits, Mark
+from poolhouse.pool.gil import is_gil_enabled
 from poolhouse.pool.holders import Holder, holders_of
 from poolhouse.pool.jobs import Close, Job, Lane, Notice, Probe, Reason, Return, ReturnedAfterAll
 from poolhouse.pool.options import PoolOptions, duration
@@ -112,7 +113,8 @@ class PoolState:
         self.has_new_deadline = False
         self._random = random
         self._always = (
-            options.max_kept == 0
+            not is_gil_enabled()
+            or options.max_kept == 0
             or options.has_reset
             or options.is_watched
             or (options.has_check and options.check_idle is None)

@@ -199,7 +199,8 @@ class ConnectionPool(Clients[CT]):
         """Refuse all clients, close what is idle, and later, when it comes back, what is out.
 
         Args:
-            timeout: How long to wait for the background threads to end, in seconds; 0 for not at all.
+            timeout: How long to wait for the background threads to end, in seconds; 0 for not at all. A callback
+                that closes its pool does not wait for the thread in which it runs.
         """
         if not (self._core.is_open or self._core.was_closed or self._opens_itself):
             return  # It has not been opened, and still may be.

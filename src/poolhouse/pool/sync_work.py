@@ -15,6 +15,7 @@ from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
 from poolhouse.pool.workers import CoreLock
 from poolhouse.safely import WARNING
+from poolhouse.signals import as_application
 
 
 class Work:
@@ -65,7 +66,7 @@ class Work:
                 self.close(job)
             else:
                 logger.warning("reconnection attempt in pool %r failed after %s sec", self._name, job.after)
-                self._reconnect_failed()
+                as_application(self._reconnect_failed)
         except SystemExit:
             # What reconnect_failed raises to end the program would end the thread in which it runs.
             logger.last_word(
@@ -79,8 +80,8 @@ class Work:
 
     def connection(self, timeout: float | None) -> Any:
         """A new connection, configured and idle."""
-        conninfo = self._conninfo() if callable(self._conninfo) else self._conninfo
-        kwargs = self._kwargs() if callable(self._kwargs) else self._kwargs
+        conninfo = as_application(self._conninfo) if callable(self._conninfo) else self._conninfo
+        kwargs = as_application(self._kwargs) if callable(self._kwargs) else self._kwargs
         conn = self._driver.connect(conninfo, kwargs or {}, timeout)
         if self._configure is not None:
             try:

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from poolhouse.signals import blocking
+
 
 class Parker(Protocol):
     """Where one thread sleeps until another wakes it."""
@@ -62,11 +64,14 @@ class LockParker:
 
 
 class SystemThreads:
-    """The operating system's threads (or gevent's greenlets, where its patches are applied)."""
+    """The operating system's threads (or gevent's greenlets, where its patches are applied).
+
+    They take no signals: see `poolhouse.signals`.
+    """
 
     def start(self, target: Callable[[], None], name: str) -> None:
         """See `Threads.start`."""
-        threading.Thread(target=target, name=name, daemon=True).start()
+        blocking(threading.Thread(target=target, name=name, daemon=True).start)
 
     def parker(self) -> Parker:
         """See `Threads.parker`."""

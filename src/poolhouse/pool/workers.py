@@ -7,6 +7,7 @@ the workers. The keeper never works: whatever hangs, deadlines are kept.
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from threading import RLock
 from typing import Any, ParamSpec, TypeVar
@@ -22,6 +23,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = Log("poolhouse.pool")
+
+#: The worker in which this code runs: its callback may close the pool, and is not waited for then.
+_own_token: ContextVar[object] = ContextVar("poolhouse_worker", default=None)
 
 #: How long a worker without work stays, in seconds.
 LINGER = 2.0
@@ -258,9 +262,10 @@ class Workers:
                 parker.unpark()
 
     def is_busy(self) -> bool:
-        """Whether there is work, or a worker who does not rest."""
+        """Whether there is work, or a worker other than the caller that does not rest."""
+        own = _own_token.get()
         return self._core.has_jobs(self._clock.monotonic()) or any(
-            len(self._workers[lane]) > len(self._resting[lane]) for lane in Lane
+            len(self._workers[lane]) - (own in self._workers[lane]) > len(self._resting[lane]) for lane in Lane
         )
 
     def _notice(self, notice: Notice) -> None:
@@ -448,6 +453,7 @@ class Workers:
 
     def _do_jobs(self, lane: Lane, parker: Parker, token: object) -> None:
         """Do jobs of one lane until there has been none for a while."""
+        _own_token.set(token)
         while True:
             job = self.core_lock(self._next_job_locked, lane, parker, token)
             if job is not None:

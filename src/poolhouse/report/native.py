@@ -12,6 +12,8 @@ from importlib.machinery import BuiltinImporter
 from importlib.util import module_from_spec
 from types import ModuleType
 
+from poolhouse.signals import blocking
+
 #: How often to look whether an ended thread has left the operating system's list, and the seconds in between.
 _GLANCES, _GLANCE_S = 50, 0.0002
 
@@ -74,7 +76,7 @@ class Signal:
 
 
 class NativeThread:
-    """A running thread that nobody waits for at the interpreter's end.
+    """A running thread that takes no signals, and that nobody waits for at the interpreter's end.
 
     Raises:
         RuntimeError: If the operating system allows no further thread, or the interpreter is ending.
@@ -83,7 +85,7 @@ class NativeThread:
     def __init__(self, run: Callable[[], None]) -> None:
         self._native_id = 0
         self._ended = Signal()
-        self._ident: int = _thread.start_new_thread(self._main, (run,))
+        self._ident: int = blocking(lambda: _thread.start_new_thread(self._main, (run,)))
 
     def _main(self, run: Callable[[], None]) -> None:
         self._native_id = _thread.get_native_id()

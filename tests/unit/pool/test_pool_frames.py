@@ -4,7 +4,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from sqlalchemy import create_engine
@@ -88,12 +88,11 @@ def test_so_is_one_that_raises_what_its_timeout_tells_as_the_cause() -> None:
     with ConnectionPool(driver=Down(), min_size=1) as pool:
 
         def take() -> None:
-            try:
+            with pytest.raises(PoolTimeout) as caught:
                 pool.getconn(timeout=0.1)
-            except PoolTimeout as error:
-                assert error.connect_error is not None
-                assert error.__cause__ is error.connect_error
-                raise error.connect_error from None
+            assert caught.value.connect_error is not None
+            assert caught.value.__cause__ is caught.value.connect_error
+            raise caught.value.connect_error
 
         assert not _is_kept(take)
 
@@ -105,7 +104,7 @@ class Unusual(Exception):
 
 
 class Impossible(Exception):
-    def __new__(cls, *, word: str) -> "Impossible":
+    def __new__(cls, *, word: str) -> Self:
         return super().__new__(cls, word)
 
     def __init__(self, *, word: str) -> None:
