@@ -33,7 +33,7 @@ class Alarm(Exception):
 
 
 #: Where it may strike: what runs in a client's thread.
-_MODULES = ("sync", "sync_clients", "sync_work", "workers", "background_call", "state", "requests")
+_MODULES = ("sync", "sync_clients", "sync_work", "workers", "background_call", "check_beside", "state", "requests")
 
 
 def _part(code: CodeType, at: int) -> str:
@@ -137,11 +137,14 @@ def _codes() -> frozenset[CodeType]:
 
 
 def _every_opcode(
-    action: Callable[[ConnectionPool[FakeConnection]], object], error: type[BaseException] = Interrupt
+    action: Callable[[ConnectionPool[FakeConnection]], object],
+    error: type[BaseException] = Interrupt,
+    *,
+    is_kept: bool = False,
 ) -> int:
     """Run `action` on a pool again and again, each time struck one opcode later; how often it was struck."""
     for at in range(100_000):
-        struck, where = _struck(action, at, error)
+        struck, where = _struck(action, at, error, is_kept=is_kept)
         if not struck:
             return at
         assert where is None, f"struck at {where[0]}: {where[1]}"
@@ -149,11 +152,17 @@ def _every_opcode(
 
 
 def _struck(
-    action: Callable[[ConnectionPool[FakeConnection]], object], at: int, error: type[BaseException]
+    action: Callable[[ConnectionPool[FakeConnection]], object],
+    at: int,
+    error: type[BaseException],
+    *,
+    is_kept: bool = False,
 ) -> tuple[bool, Any]:
+    """What became of a pool whose client was struck; `is_kept`: with the exception, its frames stay until the end."""
     threads = VirtualThreads(VirtualClock())
     striker = (_MonitoringStriker if sys.version_info >= (3, 13) else _Striker)(at, error)
     problem: list[Any] = []
+    kept: list[BaseException] = []
 
     def main() -> None:
         driver = FakeDriver(threads.sleep, threads.parker)
@@ -167,6 +176,7 @@ def _struck(
             timeout=5.0,
             num_workers=1,
             **({"reset": lambda conn: None, "reset_inline": True} if action is _put_to_be_reset else {}),
+            **({"check": driver.probe} if action is _use_briefly else {}),
         )
         pool.wait()
         place = ""
@@ -178,6 +188,8 @@ def _struck(
             held = action(pool) or []
         except (Interrupt, Alarm) as struck:
             place = str(struck)
+            if is_kept:
+                kept.append(struck)
         except FakeError:
             pass
         finally:
@@ -208,6 +220,16 @@ def _struck(
             place = f"{place}: {error}"
         if len(taken) != 2:
             problem.append((place, f"{pool} serves {taken}"))
+        # What the kept frames still do when they go, they do to the connections of others.
+        kept.clear()
+        gc.collect()
+        threads.sleep(1.0)
+        if len(taken) == 2 and (
+            harmed := [conn for conn in taken if conn.is_closed or conn.calls[-1:] == ["close"]]
+        ):
+            problem.append((place, f"{pool}: {harmed} were harmed when the exception was dropped"))
+        if {id(conn) for conn in taken} != set(core.leases):
+            problem.append((place, f"{pool}: {taken} are out, the leases are {core.leases}"))
         pool.close()
 
     threads.run(main)
@@ -238,6 +260,12 @@ def _use_in_a_transaction(pool: ConnectionPool[FakeConnection]) -> None:
 
 def _get_and_put(pool: ConnectionPool[FakeConnection]) -> None:
     pool.putconn(pool.getconn())
+
+
+def _use_briefly(pool: ConnectionPool[FakeConnection]) -> None:
+    """With a check, which is made beside a client that has so little time."""
+    with pool.connection(timeout=1.0):
+        pass
 
 
 def _use_after_a_while(pool: ConnectionPool[FakeConnection]) -> None:
@@ -295,6 +323,7 @@ def _check(pool: ConnectionPool[FakeConnection]) -> None:
         _use_null_that_cannot_connect,
         _put_to_be_reset,
         _use,
+        _use_briefly,
         _use_in_a_transaction,
         _get_and_put,
         _use_after_a_while,
@@ -305,6 +334,16 @@ def test_a_checkout_and_a_return_that_are_interrupted_anywhere_lose_nothing(
     action: Callable[[ConnectionPool[FakeConnection]], object],
 ) -> None:
     assert _every_opcode(action) > 100
+
+
+@pytest.mark.parametrize(
+    "action", [_put_to_be_reset, _use, _use_briefly, _use_in_a_transaction, _use_null, _use_after_a_while]
+)
+def test_nor_is_anything_done_to_others_when_the_exception_is_dropped_later(
+    action: Callable[[ConnectionPool[FakeConnection]], object],
+) -> None:
+    """Whoever keeps an exception keeps its frames; what ends with them ends when others have the connections."""
+    assert _every_opcode(action, is_kept=True) > 100
 
 
 @pytest.mark.parametrize("action", [_put_to_be_reset, _use, _use_in_a_transaction, _get_and_put])

@@ -290,9 +290,11 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         while tasks := (self._tasks[Lane.CONNECT] | self._tasks[Lane.RETURN] | self._behind.keys()) - own:
             remaining = deadline - self._now()
             if remaining <= 0:
-                for conn in [slot.conn for slot in self._core.worked_on] + list(self._behind.values()):
+                worked_on = [slot.conn for slot in self._core.worked_on]
+                behind = [conn for conn in self._behind.values() if not any(conn is other for other in worked_on)]
+                for conn in worked_on + behind:
                     if conn is not None:
-                        self._driver.abort(conn)
+                        logger.call(self._driver.abort, conn)
                 # What needs no answer of the server, such as closing an idle connection, ends by itself.
                 tasks |= {asyncio.ensure_future(self._work.perform(job)) for job in self._core.leftovers()}
                 await asyncio.wait(tasks, timeout=0)

@@ -313,8 +313,9 @@ class AsyncClients(BasePool, Generic[ACT]):
                 core.accept(waiter, now)
                 return slot.conn
             else:
-                # Who does not wait in line has no time left already: an idle connection is still checked in peace.
-                conn = await self._vetted(waiter, slot, vet, deadline if may_wait else now + PROBE_LIMIT)
+                # With timeout=0 the deadline has passed, but an idle connection may take PROBE_LIMIT to check.
+                limit = deadline if may_wait else now + PROBE_LIMIT
+                conn = await self._vetted(waiter, slot, vet, limit, may_leave=may_wait)
             if conn is not None:
                 core.accept(waiter, self._now())
                 return conn
@@ -333,29 +334,59 @@ class AsyncClients(BasePool, Generic[ACT]):
         self._settle()
         return is_answered
 
-    async def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float) -> Any:
-        """The slot's connection, if it is alive; ``None`` if it was not, and is gone."""
+    async def _vetted(
+        self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float, *, may_leave: bool = True
+    ) -> Any:
+        """The slot's connection, if it is alive; ``None`` if it was not, and is gone.
+
+        Args:
+            waiter: The client.
+            slot: What it has been given.
+            vet: What is to be done.
+            deadline: Until when the client waits for that.
+            may_leave: Whether the check goes on if it lasts longer; else the connection is aborted.
+        """
         conn = slot.conn
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
         task = asyncio.ensure_future(self._work.examine(conn, with_check=vet is Vet.CHECK))
-        guard = Guard(self._driver.abort, conn, deadline - self._now(), task)
+        is_cut = False
         try:
-            await asyncio.shield(task)
-            if not guard.end():
-                raise TimeoutError
+            await asyncio.wait({task}, timeout=max(0.0, deadline - self._now()))
+            if not task.done() and not may_leave:
+                is_cut = True
+                self._driver.abort(conn)
+                await asyncio.wait({task})
         except asyncio.CancelledError:
-            # The client is told at once; the check goes on, and who knows what it finds.
-            self._core.take_over(waiter, self._now())
-            self._go_on(task, conn, lambda in_time: self._checked_behind(slot, task, guard.end() and in_time))
+            # Cancel the client now; the check goes on, and decides what becomes of the connection.
+            self._leave_check(waiter, slot, task)
             raise
-        except Exception as error:
-            is_cut = not guard.end()
+        if not task.done():
+            self._leave_check(waiter, slot, task)
+            self._core.time_out(waiter, self._now())
+            self._settle()
+            raise self._timed_out(waiter)
+        error = TimeoutError() if is_cut else self._error_of(task)
+        if error is not None:
             self._core.found_dead(waiter, self._dead_because(conn, error, is_cut), self._now(), is_cut=is_cut)
             self._settle()
             return None
         self._core.proven(slot, self._now())
         return conn
+
+    @staticmethod
+    def _error_of(task: asyncio.Task[None]) -> Exception | None:
+        """What a check has failed with; raises what is no `Exception`."""
+        try:
+            task.result()
+        except Exception as error:
+            return error
+        return None
+
+    def _leave_check(self, waiter: Waiter, slot: Slot, task: asyncio.Task[None]) -> None:
+        """The client goes away; the check goes on for at most `PROBE_LIMIT`, and decides about the connection."""
+        self._core.take_over(waiter, self._now())
+        self._go_on(task, slot.conn, lambda in_time: self._checked_behind(slot, task, in_time))
 
     def _checked_behind(self, slot: Slot, task: asyncio.Task[None], in_time: bool) -> None:
         is_alive = in_time and not task.cancelled() and task.exception() is None
@@ -572,7 +603,7 @@ class AsyncClients(BasePool, Generic[ACT]):
             in_time = guard.end()
             del self._behind[task]
             if not task.cancelled() and (error := task.exception()) is not None:
-                logger.warning("pool %r: after its client was cancelled: %s", self.name, describe(error))
+                logger.warning("pool %r: after its client had left: %s", self.name, describe(error))
             then(in_time)
 
         # The block that had the lease is no more, and must not seem abandoned while its end goes on.

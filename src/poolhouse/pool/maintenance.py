@@ -51,8 +51,12 @@ class Maintenance(Requests):
 
     @property
     def connect_error(self) -> BaseException | None:
-        """What the last attempt to connect raised; ``None`` if it succeeded. A copy for each who asks."""
-        return None if self.outage is None else bare(self.outage.error)
+        """What the last attempt to connect, or the last check of a new connection, raised; ``None`` if it succeeded.
+
+        Each caller gets a copy.
+        """
+        error = self._doubt if self.outage is None else self.outage.error
+        return None if error is None else bare(error)
 
     def vet(self, slot: Slot, now: float) -> Vet:
         """What the owner has to do before the connection may be used. Needs no lock."""

@@ -12,13 +12,14 @@ from poolhouse.meter.meter import BATCH
 from poolhouse.pool.background_call import BackgroundCall
 from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, describe, log_returned, logger
+from poolhouse.pool.check_beside import CheckBeside
 from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.sync_work import Work
-from poolhouse.pool.threads import Threads
+from poolhouse.pool.threads import Parker, Threads
 from poolhouse.pool.workers import CoreLock, Workers
 
 if TYPE_CHECKING:
@@ -341,8 +342,12 @@ class Clients(BasePool, Generic[CT]):
                 core.accept(waiter, now)
                 return slot.conn
             else:
-                # Who does not wait in line has no time left already: an idle connection is still checked in peace.
-                conn = self._vetted(waiter, slot, vet, deadline if may_wait else now + PROBE_LIMIT)
+                # With timeout=0 the deadline has passed, but an idle connection may take PROBE_LIMIT to check.
+                conn = (
+                    self._vetted(waiter, slot, vet, deadline, parker)
+                    if may_wait
+                    else self._vetted(waiter, slot, vet, now + PROBE_LIMIT, None)
+                )
             if conn is not None:
                 core.accept(waiter, self._now())
                 return conn
@@ -351,32 +356,82 @@ class Clients(BasePool, Generic[CT]):
                 raise self._timed_out(waiter)
             is_answered = core_lock(core.request, waiter, self._now(), may_wait=may_wait, is_first=True)
 
-    def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float) -> Any:
-        """The slot's connection, if it is alive; ``None`` if it was not, and is gone."""
-        conn = slot.conn
+    def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float, parker: Parker | None) -> Any:
+        """The slot's connection, if it is alive; ``None`` if it was not, and is gone.
+
+        A server may be silent for `PROBE_LIMIT`. A client that has less time waits, at its parker if it has one,
+        for a thread that checks beside it.
+        """
+        conn, is_check = slot.conn, vet is Vet.CHECK
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
         waiter.is_checking = True
+        if parker is not None and deadline < self._now() + PROBE_LIMIT and not self._is_thread_bound:
+            failure = self._failure_beside(waiter, slot, deadline, parker, with_check=is_check)
+        else:
+            failure = self._failure(slot, deadline, with_check=is_check)
+        waiter.is_checking = False
+        if failure is not None:
+            reason, is_cut = failure
+            self._core_lock(self._core.found_dead, waiter, reason, self._now(), is_cut=is_cut)
+            return None
+        self._core_lock(self._core.proven, slot, self._now())
+        return conn
+
+    def _failure(self, slot: Slot, deadline: float, *, with_check: bool) -> tuple[Exception, bool] | None:
+        """Why a connection is dead, and whether that is only that it was aborted at the deadline."""
         try:
             self._workers.guard(slot, deadline)
-            self._work.examine(conn, with_check=vet is Vet.CHECK)
+            self._work.examine(slot.conn, with_check=with_check)
             if not self._workers.unguard(slot):
                 raise TimeoutError
         except Exception as error:
-            waiter.is_checking = False
             is_cut = not self._workers.unguard(slot)
             # No other name for it: the frame that its traceback refers to would refer to it.
-            self._core_lock(
-                self._core.found_dead,
-                waiter,
-                self._dead_because(conn, error, is_cut),
-                self._now(),
-                is_cut=is_cut,
-            )
-            return None
-        waiter.is_checking = False
-        self._core_lock(self._core.proven, slot, self._now())
-        return conn
+            return self._dead_because(slot.conn, error, is_cut), is_cut
+        return None
+
+    def _failure_beside(
+        self, waiter: Waiter, slot: Slot, deadline: float, parker: Parker, *, with_check: bool
+    ) -> tuple[Exception, bool] | None:
+        """`_failure` of a check in another thread, which goes on if the client's time is over before it ends."""
+        check = CheckBeside(
+            self._core,
+            self._core_lock,
+            self._workers,
+            self._clock,
+            waiter,
+            slot,
+            partial(self._work.examine, slot.conn, with_check=with_check),
+        )
+        try:
+            try:
+                background = BackgroundCall(
+                    partial(self._check_beside, check, slot.conn), self._threads, parker, f"{self.name}-check"
+                )
+            except RuntimeError:  # No thread can be started.
+                return self._failure(slot, deadline, with_check=with_check)
+            while not background.is_over:
+                if not parker.park(deadline - self._now()):
+                    if check.leave():
+                        self._core_lock(self._core.time_out, waiter, self._now())
+                        raise self._timed_out(waiter)
+                    parker.park(None)  # It is over, and about to say so.
+            error = background.result()
+            if error is None:
+                return None
+            if not isinstance(error, Exception):
+                raise error
+            return self._dead_because(slot.conn, error, is_cut=False), False
+        except BaseException:
+            check.leave()
+            raise
+
+    def _check_beside(self, check: CheckBeside, conn: Any) -> BaseException | None:
+        error = check.run()
+        if isinstance(error, Exception) and check.has_been_left:
+            self._dead_because(conn, error, check.was_cut)  # Nobody is told of it otherwise.
+        return error
 
     def _connect_here(self, waiter: Waiter, slot: Slot, parker: Any, deadline: float) -> Any:
         """A null pool's connection, made for this client alone; ``None`` if the pool was drained meanwhile.
@@ -409,7 +464,7 @@ class Clients(BasePool, Generic[CT]):
         if conn is None:
             waiter.slot = None
         elif self._core.vet(slot, self._now()) is Vet.CHECK:
-            conn = self._vetted(waiter, slot, Vet.CHECK, deadline)
+            conn = self._vetted(waiter, slot, Vet.CHECK, deadline, parker)
             if conn is None:  # A check that fails always must not make the client connect as fast as it can.
                 parker.park(min(PROBE_PAUSE, deadline - self._now()))
         return conn

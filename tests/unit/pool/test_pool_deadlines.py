@@ -9,12 +9,13 @@ import pytest
 
 from poolhouse.errors import PoolClosed, PoolTimeout
 from poolhouse.pool.aio import AsyncConnectionPool, AsyncNullConnectionPool
+from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.status import IDLE
 from poolhouse.pool.sync import ConnectionPool, NullConnectionPool
 from poolhouse.testing import AsyncFakeDriver, Does, FakeConnection, FakeDriver, VirtualClock, VirtualThreads, run
 
 
-def test_in_threads_a_check_that_never_ends_is_cut_off_when_the_time_is_over() -> None:
+def test_in_threads_a_check_that_never_ends_is_cut_off_five_seconds_after_its_client_has_left() -> None:
     threads = VirtualThreads(VirtualClock())
 
     def main() -> None:
@@ -29,6 +30,8 @@ def test_in_threads_a_check_that_never_ends_is_cut_off_when_the_time_is_over() -
         with pytest.raises(PoolTimeout, match="couldn't get a connection after"):
             pool.getconn(timeout=1.0)
         assert 1.0 <= threads.clock.monotonic() - began <= 1.1
+        assert not any("abort" in conn.calls for conn in driver.connections)
+        threads.sleep(PROBE_LIMIT + 0.1)
         assert sum("abort" in conn.calls for conn in driver.connections) == 1
         assert pool.get_stats()["connections_lost"] == 1
         pool.close(timeout=1.0)
@@ -71,7 +74,7 @@ def test_in_tasks_a_timeout_tells_what_checks_failed_with_not_that_the_last_one_
     run(main(), clock)
 
 
-def test_in_tasks_a_check_that_never_ends_is_cut_off_when_the_time_is_over() -> None:
+def test_in_tasks_a_check_that_never_ends_is_cut_off_five_seconds_after_its_client_has_left() -> None:
     clock = VirtualClock()
 
     async def main() -> None:
@@ -86,6 +89,10 @@ def test_in_tasks_a_check_that_never_ends_is_cut_off_when_the_time_is_over() -> 
         with pytest.raises(PoolTimeout, match="couldn't get a connection after"):
             await pool.getconn(timeout=1.0)
         assert 1.0 <= clock.monotonic() - began <= 1.1
+        assert not any("abort" in conn.calls for conn in driver.connections)
+        await asyncio.sleep(PROBE_LIMIT + 0.1)
+        assert sum("abort" in conn.calls for conn in driver.connections) == 1
+        assert pool.get_stats()["connections_lost"] == 1
         await pool.close(timeout=1.0)
 
     run(main(), clock)
@@ -219,7 +226,7 @@ def test_rollbacks_of_tasks_that_never_end_do_not_keep_others_from_coming_back()
 
 
 @pytest.mark.parametrize("takes", [0.999, 1.0, 1.001])
-def test_a_check_that_ends_in_the_moment_in_which_it_is_cut_off_is_not_served(takes: float) -> None:
+def test_a_check_that_ends_in_the_moment_in_which_its_client_leaves_loses_nothing(takes: float) -> None:
     clock = VirtualClock()
 
     async def main() -> None:
@@ -237,10 +244,13 @@ def test_a_check_that_ends_in_the_moment_in_which_it_is_cut_off_is_not_served(ta
         try:
             conn = await pool.getconn(timeout=1.0)
         except PoolTimeout:
-            assert "abort" in driver.connections[0].calls
+            assert takes >= 1.0
         else:
-            assert "abort" not in conn.calls
+            assert takes <= 1.0
             await pool.putconn(conn)
+        await asyncio.sleep(0.01)
+        assert pool.get_stats()["pool_available"] == 1
+        assert driver.connections[0].calls == []
         await pool.close()
 
     run(main(), clock)
