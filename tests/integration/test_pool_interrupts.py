@@ -158,7 +158,7 @@ def _struck(
     *,
     is_kept: bool = False,
 ) -> tuple[bool, Any]:
-    """What became of a pool whose client was struck; `is_kept`: with the exception, its frames stay until the end."""
+    """What became of a pool whose client was struck. If it `is_kept`, the exception and its frames stay."""
     threads = VirtualThreads(VirtualClock())
     striker = (_MonitoringStriker if sys.version_info >= (3, 13) else _Striker)(at, error)
     problem: list[Any] = []

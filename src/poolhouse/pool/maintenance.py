@@ -51,7 +51,7 @@ class Maintenance(Requests):
 
     @property
     def connect_error(self) -> BaseException | None:
-        """What the last attempt to connect, or the last check of a new connection, raised; ``None`` if it succeeded.
+        """What the last connect, or the last check of a new connection, raised; ``None`` if it succeeded.
 
         Each caller gets a copy.
         """

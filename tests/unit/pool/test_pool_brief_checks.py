@@ -180,6 +180,7 @@ def test_what_a_check_behind_its_client_fails_with_is_logged(
         await world.sleep(1.0)
         assert pool.get_stats()["connections_lost"] == 1
 
+    caplog.set_level("DEBUG", "poolhouse.pool")
     _run(shell, "", body)
     assert "the connection was shut down" in caplog.text
 

@@ -516,3 +516,34 @@ def test_a_pool_whose_event_loop_goes_on_elsewhere_is_closed_there() -> None:
         asyncio.run(pool.close())
     loop.run_until_complete(pool.close())
     loop.close()
+
+
+@pytest.mark.parametrize("has_been_woken", [False, True])
+def test_in_a_null_pool_of_one_the_place_of_a_client_cancelled_as_it_gets_it_comes_back(
+    has_been_woken: bool,
+) -> None:
+    """In the same turn of the loop it is given the right to connect, and is cancelled."""
+    clock, driver = VirtualClock(), AsyncFakeDriver()
+
+    async def main() -> None:
+        async with AsyncNullConnectionPool(driver=driver, clock=clock, max_size=1, open=False) as pool:
+            driver.gate("connect", Does.OK, Does.SLOW)
+            conn = await pool.getconn()
+            client = asyncio.ensure_future(pool.getconn(timeout=60.0))
+            next_client = asyncio.ensure_future(pool.getconn(timeout=60.0))
+            await asyncio.sleep(1.0)
+            conn.begin()
+            driver.abort(conn)
+            await pool.putconn(conn)  # It is broken: whoever waits connects.
+            if has_been_woken:
+                await asyncio.sleep(0)
+            client.cancel()
+            await asyncio.wait([client])
+            assert client.cancelled()
+            await pool.putconn(await next_client)
+            assert clock.monotonic() < 1010.0
+            core = pool._core
+            assert (core.used, len(core.connecting), len(core.waiters)) == (0, 0, 0)
+
+    run(main(), clock)
+    assert not driver.open_connections
