@@ -718,6 +718,195 @@ def test_aiosqlite_is_not_idle_before_its_thread_has_done_all_that_was_asked(tmp
     run(main())
 
 
+# -- Unread rows of SQLite ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wal(tmp_path: Path) -> Iterator[tuple[str, Any]]:
+    """A file in WAL mode with a table of three rows, and another connection to it."""
+    path = str(tmp_path / "wal.db")
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    other.execute("pragma journal_mode = wal")
+    other.execute("create table t (n integer)")
+    other.execute("insert into t values (1), (2), (3)")
+    yield path, other
+    other.close()
+
+
+COUNT = "select count(*) from t"
+
+
+@pytest.mark.parametrize("end", ["block", "block raises", "putconn"])
+def test_unread_rows_of_sqlite_leave_no_snapshot_to_the_next_client(wal: tuple[str, Any], end: str) -> None:
+    path, other = wal
+    kwargs = {"check_same_thread": False}
+    with ConnectionPool[Any](path, driver=sqlite3, kwargs=kwargs, min_size=1, max_size=1, open=True) as pool:
+        if end == "putconn":
+            conn = pool.getconn()
+            cursor = conn.execute("select n from t")
+            cursor.fetchone()
+            pool.putconn(conn)
+        else:
+            with suppress(Give), pool.connection() as conn:
+                cursor = conn.execute("select n from t")
+                cursor.fetchone()
+                if end == "block raises":
+                    raise Give
+        with pool.connection() as innocent:
+            assert innocent is conn
+            other.execute("insert into t values (4)")
+            assert innocent.execute(COUNT).fetchone() == (4,)
+        with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+            cursor.fetchone()
+        # Nothing reads any more: the log can be emptied.
+        assert other.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0
+
+
+def test_a_cursor_of_sqlite_that_was_read_to_its_end_is_left_alone(wal: tuple[str, Any]) -> None:
+    path, _ = wal
+    kwargs = {"check_same_thread": False}
+    with ConnectionPool[Any](path, driver=sqlite3, kwargs=kwargs, min_size=1, max_size=1, open=True) as pool:
+        with pool.connection() as conn:
+            cursor = conn.execute("select n from t")
+            assert len(cursor.fetchall()) == 3
+        assert cursor.fetchone() is None
+        assert pool._driver.status(conn) == IDLE
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_unread_rows_of_aiosqlite_leave_no_snapshot_to_the_next_client(wal: tuple[str, Any], keeps: bool) -> None:
+    """If the client keeps no cursor, the connection's thread does, until it is asked for something else."""
+    path, other = wal
+
+    async def main() -> None:
+        async with AsyncConnectionPool(path, driver=aiosqlite, min_size=1, max_size=1, open=False) as pool:
+            async with pool.connection() as conn:
+                cursor = await conn.execute("select n from t")
+                if keeps:
+                    await cursor.fetchone()
+                else:
+                    del cursor
+            async with pool.connection() as innocent:
+                assert innocent is conn
+                other.execute("insert into t values (4)")
+                assert await innocent.execute_fetchall(COUNT) == [(4,)]
+            assert other.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0
+            if keeps:
+                with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+                    await cursor.fetchone()
+
+    run(main())
+
+
+def test_aiosqlite_is_idle_once_its_cursors_were_read_or_closed(wal: tuple[str, Any]) -> None:
+    path, _ = wal
+
+    async def main() -> None:
+        async with AsyncConnectionPool(path, driver=aiosqlite, min_size=1, max_size=1, open=False) as pool:
+            status = pool._driver.status
+            async with pool.connection() as conn:
+                cursor = await conn.execute("select n from t")
+                assert status(conn) == UNSETTLED
+                await cursor.fetchall()
+                assert status(conn) == IDLE
+                cursor = await conn.execute("select n from t")
+                assert [row async for row in cursor] == [(1,), (2,), (3,)]
+                assert status(conn) == IDLE
+                async with conn.execute("select n from t") as cursor:
+                    await cursor.fetchone()
+                    assert status(conn) == UNSETTLED
+                assert status(conn) == IDLE
+                await conn.execute("create table u (n integer)")
+                assert status(conn) == IDLE
+
+    run(main())
+
+
+# -- Sessions -----------------------------------------------------------------------------------------------------
+
+#: What a client leaves in a session of PostgreSQL that no transaction takes back.
+DIRT = (
+    "set application_name = 'dirt'; set session authorization locked; reset session authorization; "
+    "create temporary table dirt (n int); select pg_advisory_lock(77); listen dirt; "
+    "declare dirt cursor with hold for select 1"
+)
+CLEAN_SESSION = (
+    "select current_setting('application_name') = '' and to_regclass('pg_temp.dirt') is null"
+    " and not exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())"
+    " and not exists (select from pg_listening_channels())"
+    " and not exists (select from pg_cursors where is_holdable)"
+)
+
+
+@pytest.mark.parametrize("module", [psycopg, psycopg2])
+def test_reset_session_undoes_what_a_client_has_left_in_its_session(module: Any, postgres: Postgres) -> None:
+    from poolhouse.pool.drivers.psycopg2 import Psycopg2Driver
+
+    reset = {psycopg: psycopg_driver.PsycopgDriver, psycopg2: Psycopg2Driver}[module].reset_session
+    with psycopg.connect(postgres.conninfo, autocommit=True) as conn:
+        conn.execute("drop role if exists locked")
+        conn.execute("create role locked")
+    for one in (None, reset):
+        options: dict[str, Any] = {"min_size": 1, "max_size": 1, "reset": one, "open": True}
+        with ConnectionPool[Any](postgres.conninfo, driver=module, **options) as pool:
+            with pool.connection() as conn:
+                conn.cursor().execute(DIRT)
+            with pool.connection() as again:
+                assert again is conn
+                assert not again.autocommit
+                cursor = again.cursor()
+                cursor.execute(CLEAN_SESSION)
+                assert cursor.fetchone() == (one is reset,)
+
+
+@pytest.mark.parametrize("module", [psycopg, asyncpg])
+def test_in_asyncio_too_reset_session_undoes_what_a_client_has_left(module: Any, postgres: Postgres) -> None:
+    reset: Any = {
+        psycopg: psycopg_driver.AsyncPsycopgDriver.reset_session,
+        asyncpg: asyncpg_driver.AsyncpgDriver.reset_session,
+    }[module]
+    conninfo = postgres.conninfo if module is psycopg else postgres.url
+    dirt = "set application_name = 'dirt'; select pg_advisory_lock(77); listen dirt"
+
+    async def main() -> None:
+        for one in (None, reset):
+            options: dict[str, Any] = {"min_size": 1, "max_size": 1, "reset": one, "open": False}
+            async with AsyncConnectionPool(conninfo, driver=module, **options) as pool:
+                async with pool.connection() as conn:
+                    await conn.execute(dirt)
+                async with pool.connection() as again:
+                    assert again is conn
+                    found = await again.execute(CLEAN_SESSION) if module is psycopg else again
+                    is_clean = (
+                        (await found.fetchone())[0] if module is psycopg else await again.fetchval(CLEAN_SESSION)
+                    )
+                    assert is_clean == (one is reset)
+
+    run(main())
+
+
+def test_reset_session_of_pymysql_begins_the_session_anew(maria: dict[str, Any]) -> None:
+    from poolhouse.pool.drivers.pymysql import PymysqlDriver
+
+    for one in (None, PymysqlDriver.reset_session):
+        arguments = maria | {"charset": "utf8mb4", "sql_mode": "ANSI_QUOTES", "init_command": "set @mine = 1"}
+        with mysql_pool(arguments, reset=one) as pool:
+            with pool.connection() as conn:
+                fetch(conn, "set @left = 7, sql_mode = '', names latin1")
+                fetch(conn, "create temporary table dirt (n int)")
+                fetch(conn, "select get_lock('dirt', 0)")
+            with pool.connection() as again:
+                assert again is conn
+                held = fetch(
+                    again, "select @left, @mine, @@sql_mode, @@character_set_client, is_used_lock('dirt')"
+                )
+                if one is None:
+                    assert held == ((7, 1, "", "latin1", again.thread_id()),)
+                else:
+                    assert held == ((None, 1, "ANSI_QUOTES", "utf8mb4", None),)
+                assert not again.get_autocommit()
+
+
 # -- The drivers' protocol ----------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,11 @@
 """aiosqlite, for asyncio: SQLite, with a thread for each connection.
 
 A statement whose client was cancelled stays in the queue to that thread, and is carried out later: the pool has to
-know when the queue is empty, and that nothing is under way.
+know when the queue is empty, and that nothing is under way. A cursor with unread rows keeps its lock on the file.
 """
 
+import sqlite3
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -44,22 +46,25 @@ class AiosqliteDriver:
         return conn
 
     def status(self, conn: Conn) -> int:
-        """``UNSETTLED`` while anything is queued or under way; else SQLite itself tells."""
+        """``UNSETTLED`` while anything is queued, under way, or unread; else SQLite itself tells."""
         try:
-            is_in_transaction, queue = conn.in_transaction, conn._tx
+            is_in_transaction: bool = conn.in_transaction
+            queue: _Counted = conn._tx
         except (ValueError, aiosqlite.ProgrammingError):
             return BROKEN  # It has been closed.
         if queue.put != queue.done:
             return UNSETTLED
-        return queue.open_transaction if is_in_transaction else IDLE
+        if is_in_transaction:
+            return queue.open_transaction
+        return UNSETTLED if queue.unread else IDLE
 
     async def commit(self, conn: Conn) -> None:
-        """Commit all that is queued before it."""
-        await conn.commit()
+        """Commit all that is queued before it, and close the cursors that may have unread rows."""
+        await conn._execute(conn._tx.end, conn._conn.commit)
 
     async def rollback(self, conn: Conn) -> None:
-        """Undo all that is queued before it."""
-        await conn.rollback()
+        """Undo all that is queued before it, and close the cursors that may have unread rows."""
+        await conn._execute(conn._tx.end, conn._conn.rollback)
 
     async def probe(self, conn: Conn) -> None:
         """``SELECT 1``."""
@@ -82,21 +87,23 @@ class AiosqliteDriver:
 
 
 class _Counted:
-    """The queue to a connection's thread, which counts what is put into it and what the thread has done.
+    """The queue to a connection's thread; it counts what is put into it and what the thread has done.
 
-    The event loop's thread alone writes `put`, the connection's alone writes `done`: neither needs a lock.
+    The event loop's thread alone writes `put`, the connection's alone all the rest: neither needs a lock.
 
     Attributes:
         put: How many calls were put into it.
         done: How many of them have ended.
+        unread: The cursors that may have unread rows.
         open_transaction: What an open transaction means for this connection: ``IN_TRANSACTION`` or ``UNTOLD``.
     """
 
-    __slots__ = ("_queue", "done", "open_transaction", "put")
+    __slots__ = ("_queue", "done", "open_transaction", "put", "unread")
 
     def __init__(self, queue: Any, open_transaction: int) -> None:
         self._queue = queue
         self.put = self.done = 0
+        self.unread: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
         self.open_transaction = open_transaction
 
     def put_nowait(self, item: tuple[Any, Callable[[], Any]]) -> None:
@@ -105,11 +112,31 @@ class _Counted:
         self.put += 1
         self._queue.put_nowait((future, partial(self._do, call)))
 
-    def _do(self, call: Callable[[], Any]) -> Any:
+    def end(self, commit_or_rollback: Callable[[], object]) -> None:
+        """In the connection's thread: end what there is."""
+        for cursor in list(self.unread):
+            cursor.close()
+        self.unread.clear()
+        commit_or_rollback()
+
+    def _do(self, call: Any) -> Any:
         try:
-            return call()
+            result = call()
+            if isinstance(result, sqlite3.Cursor):
+                if result.description is not None:
+                    self.unread.add(result)
+            elif self.unread:
+                self._has_read(call, result)
+            return result
         finally:
             self.done += 1
+
+    def _has_read(self, call: Any, result: Any) -> None:
+        """Whether a call of a cursor's method has read the last row, or closed it."""
+        method: Any = getattr(call, "func", None)
+        cursor = getattr(method, "__self__", None)
+        if isinstance(cursor, sqlite3.Cursor) and (not result or method.__name__ == "fetchall"):
+            self.unread.discard(cursor)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queue, name)

@@ -91,6 +91,11 @@ class AsyncpgDriver:
         except TimeoutError:
             return  # asyncpg has cut the connection.
 
+    @staticmethod
+    async def reset_session(conn: Conn) -> None:
+        """A `reset` for pools: ``conn.reset()``, which asyncpg's own pool calls at each release."""
+        await conn.reset()
+
     def fileno(self, conn: Conn) -> int | None:
         """The descriptor of the transport's socket."""
         transport = getattr(conn, "_transport", None)

@@ -12,6 +12,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus
 
 from poolhouse.pool.drivers import class_of
+from poolhouse.pool.drivers.postgres import RESET_SESSION
 from poolhouse.pool.drivers.protocol import ACTIVE, IDLE, IN_TRANSACTION, Conn
 from poolhouse.pool.drivers.sockets import cut
 from poolhouse.pool.options import RETURN_LIMIT
@@ -114,6 +115,11 @@ class PsycopgDriver(_Psycopg):
         """``conn.close()``."""
         conn.close()
 
+    @staticmethod
+    def reset_session(conn: "psycopg.Connection[Any]") -> None:
+        """A `reset` for pools: undo what a client has set, created, locked or listened to in its session."""
+        asked(conn, RESET_SESSION.encode())
+
 
 class AsyncPsycopgDriver(_Psycopg):
     """`psycopg.AsyncConnection` and its subclasses."""
@@ -163,6 +169,11 @@ class AsyncPsycopgDriver(_Psycopg):
     def close_at_once(self, conn: Conn) -> None:
         """See `Traits.close_at_once`."""
         conn.pgconn.finish()
+
+    @staticmethod
+    async def reset_session(conn: "psycopg.AsyncConnection[Any]") -> None:
+        """A `reset` for pools: undo what a client has set, created, locked or listened to in its session."""
+        await asked_async(conn, RESET_SESSION.encode())
 
 
 def asked(conn: "psycopg.Connection[Any]", query: bytes) -> list[Any]:

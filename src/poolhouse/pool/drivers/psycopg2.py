@@ -5,6 +5,7 @@ from typing import ClassVar
 from psycopg2.extensions import STATUS_READY
 
 from poolhouse.pool.drivers.dbapi import DbapiDriver
+from poolhouse.pool.drivers.postgres import RESET_SESSION
 from poolhouse.pool.drivers.protocol import BROKEN, IDLE, IN_TRANSACTION, Conn
 
 
@@ -34,6 +35,18 @@ class Psycopg2Driver(DbapiDriver):
         """``conn.rollback()``, as `commit`."""
         conn.rollback()
         self._end_by_hand(conn, "ROLLBACK")
+
+    @staticmethod
+    def reset_session(conn: Conn) -> None:
+        """A `reset` for pools: undo what a client has set, created, locked or listened to in its session.
+
+        It switches autocommit on for one statement; if that fails, the pool closes the connection.
+        """
+        autocommit = conn.autocommit
+        conn.autocommit = True
+        with conn.cursor() as cursor:
+            cursor.execute(RESET_SESSION)
+        conn.autocommit = autocommit
 
     @staticmethod
     def _end_by_hand(conn: Conn, command: str) -> None:

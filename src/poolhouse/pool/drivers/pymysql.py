@@ -13,6 +13,7 @@ from pymysql.err import OperationalError
 from poolhouse.pool.drivers.dbapi import DbapiDriver
 from poolhouse.pool.drivers.protocol import ACTIVE, BROKEN, IDLE, IN_TRANSACTION, UNSETTLED, Conn
 
+_COM_RESET_CONNECTION = 0x1F
 _AUTOCOMMIT = SERVER_STATUS.SERVER_STATUS_AUTOCOMMIT
 _IN_TRANS = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 
@@ -37,8 +38,9 @@ class PymysqlDriver(DbapiDriver):
     def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
         """``pymysql.connect(**kwargs)``."""
         conn = super().connect(conninfo, kwargs, timeout)
-        if not kwargs.get("init_command"):
-            conn._result = _UNTOUCHED
+        if conn.init_command is not None:
+            conn.rollback()
+        conn._result = _UNTOUCHED
         return conn
 
     def status(self, conn: Conn) -> int:
@@ -87,6 +89,23 @@ class PymysqlDriver(DbapiDriver):
         conn.ping(reconnect=False)
         if was_untouched:
             conn._result = _UNTOUCHED
+
+    @staticmethod
+    def reset_session(conn: Conn) -> None:
+        """A `reset` for pools: undo what a client has set, created or locked in its session.
+
+        PyMySQL has no method for MySQL's ``COM_RESET_CONNECTION``. What PyMySQL sets in a new connection follows.
+        """
+        conn._execute_command(_COM_RESET_CONNECTION, b"")
+        conn._read_ok_packet()
+        conn.set_character_set(conn.charset, conn.collation)
+        statements = [] if conn.sql_mode is None else [f"SET sql_mode={conn.escape(conn.sql_mode)}"]
+        statements += [] if conn.init_command is None else [conn.init_command]
+        for statement in statements:
+            with conn.cursor() as cursor:
+                cursor.execute(statement)
+        if conn.autocommit_mode is not None:
+            conn.autocommit(conn.autocommit_mode)
 
     @staticmethod
     def _is_unanswered(conn: Conn) -> bool:
