@@ -3,7 +3,6 @@
 import asyncio
 import select
 import signal
-import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -187,18 +186,22 @@ def test_a_null_pool_is_a_pool_so_that_a_setting_can_choose() -> None:
     assert issubclass(TooManyRequests, poolhouse.PoolError)
 
 
-def test_a_pool_sends_no_statement_that_its_clients_did_not_send(tmp_path: Path) -> None:
-    sent: list[str] = []
+def test_a_pool_sends_no_statement_that_its_clients_did_not_send(postgres: Any, tmp_path: Path) -> None:
+    """libpq writes down whatever it sends."""
+    with (tmp_path / "trace").open("w+") as trace:
 
-    def configure(conn: sqlite3.Connection) -> None:
-        conn.set_trace_callback(sent.append)
+        def configure(conn: psycopg.Connection[Any]) -> None:
+            conn.pgconn.trace(trace.fileno())
 
-    parameters: dict[str, Any] = {"driver": sqlite3, "kwargs": {"check_same_thread": False}}
-    with ConnectionPool(str(tmp_path / "shop.db"), min_size=1, configure=configure, **parameters) as pool:
-        for _ in range(3):
-            with pool.connection() as conn:
-                conn.execute("SELECT 1")
-    assert sent == ["SELECT 1"] * 3
+        options: dict[str, Any] = {"min_size": 1, "max_size": 1, "kwargs": {"autocommit": True}}
+        with ConnectionPool(postgres.conninfo, configure=configure, **options) as pool:
+            for _ in range(3):
+                with pool.connection() as conn:
+                    conn.execute("SELECT 1")
+            conn.pgconn.untrace()
+        trace.seek(0)
+        sent = [line.split("\t")[1:] for line in trace if line.split("\t")[1] == "F"]
+    assert [(message, text.strip()) for _, _, message, text in sent] == [("Query", '"SELECT 1"')] * 3
 
 
 @BOTH
