@@ -17,6 +17,7 @@ import pytest
 from poolhouse.clock import SystemClock
 from poolhouse.pool import ConnectionPool, NullConnectionPool
 from poolhouse.pool.drivers.protocol import UNTOLD
+from support.line_server import line_server
 from support.pages import looks_like, under
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
@@ -36,38 +37,10 @@ def printed(block: str, names: dict[str, Any]) -> str:
     return output.getvalue()
 
 
-class Lines(socketserver.StreamRequestHandler):
-    """The server of lines: a table that its connections share once they have committed."""
-
-    def handle(self) -> None:
-        committed: dict[str, str] = self.server.table  # type: ignore[attr-defined]
-        pending = dict(committed)
-        for line in self.rfile:
-            word, *rest = line.decode().split()
-            answer = "ok"
-            if word == "begin":
-                pending = dict(committed)
-            elif word == "set":
-                pending[rest[0]] = rest[1]
-            elif word == "commit":
-                committed |= pending
-            elif word == "get":
-                answer = committed.get(rest[0], "nothing")
-            elif word == "hang":
-                continue
-            self.wfile.write(f"{answer}\n".encode())
-
-
 @pytest.fixture
 def lines() -> Iterator[socketserver.ThreadingTCPServer]:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Lines) as server:
-        server.daemon_threads = True
-        server.table = {}  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with line_server() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_the_driver_of_the_page_works(lines: socketserver.ThreadingTCPServer) -> None:

@@ -235,6 +235,56 @@ async def a_pool_that_is_not_open_has_no_connections(s: Shell) -> None:
 
 
 @own
+async def without_a_limit_nothing_expires_or_shrinks(s: Shell) -> None:
+    # As in HikariCP, 0 is no limit; jackc/pgx#2574: where it was none, each connection was expired at birth.
+    for limit in (0, float("inf")):
+        pool = await s.opened(min_size=1, max_size=2, max_lifetime=limit, max_idle=limit)
+        held = [await s.call(pool.getconn) for _ in range(2)]
+        for conn in held:
+            await s.call(pool.putconn, conn)
+        made = len(s.made)
+        await s.sleep(30 * 86400.0)
+        assert len(s.made) == made
+        assert _stats(pool, "pool_size", "pool_available") == [2, 2]
+        await s.use(pool)
+        assert len(s.made) == made
+
+
+@own
+async def a_short_lifetime_does_not_keep_an_idle_pool_connecting(s: Shell) -> None:
+    for lifetime in (0.001, 0.05):
+        pool = await s.opened(min_size=2, max_lifetime=lifetime)
+        before = len(s.made)
+        await s.sleep(10.0)
+        assert len(s.made) - before <= 2 * 11, "each is replaced once a second at most"
+        began = s.clock.monotonic()
+        first = await s.use(pool, timeout=1.0)
+        assert s.clock.monotonic() - began <= 0.1, "a client is served at once all the same"
+        await s.sleep(lifetime)
+        assert await s.use(pool, timeout=1.0) is not first
+        await s.call(pool.close)
+
+
+@own
+async def a_short_max_idle_does_not_keep_the_pool_looking(s: Shell) -> None:
+    pool = await s.opened(min_size=1, max_size=2, max_idle=1e-9)
+    held = [await s.call(pool.getconn) for _ in range(2)]
+    looked: list[float] = []
+    tick = type(pool._core).tick
+
+    def counting(core: Any, now: float) -> None:
+        looked.append(now)
+        tick(core, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(pool._core), "tick", counting)
+        await s.sleep(10.0)
+    assert len(looked) <= 10.0 / 0.1 + 2, "`maintenance.LOOK_PAUSE`"
+    for conn in held:
+        await s.call(pool.putconn, conn)
+
+
+@own
 async def several_may_wait_for_a_pool_to_be_full_and_clients_pay_nothing_afterwards(s: Shell) -> None:
     pool = await s.opened(min_size=1)
     conn = await s.call(pool.getconn)

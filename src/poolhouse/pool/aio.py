@@ -24,7 +24,8 @@ from poolhouse.pool.base import logger
 from poolhouse.pool.core import FULL, PoolCore
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Job, Lane, Probe, Reason
-from poolhouse.pool.options import Order, Shrink, size_limits, time_limit
+from poolhouse.pool.options import Order, Shrink, time_limit
+from poolhouse.pool.parameters import given, sized
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.safely import ERROR
 
@@ -70,33 +71,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         hooks: PoolHooks | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(
-            conninfo,
-            connection_class=connection_class,
-            driver=driver,
-            kwargs=kwargs,
-            min_size=min_size,
-            max_size=max_size,
-            check=check,
-            reset=reset,
-            configure=configure,
-            name=name,
-            close_returns=close_returns,
-            timeout=timeout,
-            max_waiting=max_waiting,
-            max_lifetime=max_lifetime,
-            max_idle=max_idle,
-            reconnect_timeout=reconnect_timeout,
-            reconnect_failed=reconnect_failed,
-            num_workers=num_workers,
-            check_idle=check_idle,
-            idle_order=idle_order,
-            shrink=shrink,
-            hold_warning=hold_warning,
-            hooks=hooks,
-            clock=clock or SystemClock(),
-        )
-        self._reset_inline = reset_inline
+        super().__init__(given(locals()), clock or SystemClock())
         self._set_up()
         if open:
             category, text = self._implicit_open
@@ -359,7 +334,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
     async def resize(self, min_size: int, max_size: int | None = None) -> None:
         """See `ConnectionPool.resize`."""
         self._demand_loop()
-        min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
+        min_size, max_size = sized(min_size, max_size, is_null=self._is_null)
         logger.info("resizing %r to min_size=%s max_size=%s", self.name, min_size, max_size)
         self._core.resize(min_size, max_size, self._now())
         self._settle()
@@ -460,34 +435,7 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
         hooks: PoolHooks | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(
-            conninfo,
-            connection_class=connection_class,
-            kwargs=kwargs,
-            min_size=min_size,
-            max_size=max_size,
-            open=open,
-            configure=configure,
-            check=check,
-            reset=reset,
-            name=name,
-            close_returns=close_returns,
-            timeout=timeout,
-            max_waiting=max_waiting,
-            max_lifetime=max_lifetime,
-            max_idle=max_idle,
-            reconnect_timeout=reconnect_timeout,
-            reconnect_failed=reconnect_failed,
-            num_workers=num_workers,
-            driver=driver,
-            check_idle=check_idle,
-            idle_order=idle_order,
-            shrink=shrink,
-            reset_inline=reset_inline,
-            hold_warning=hold_warning,
-            hooks=hooks,
-            clock=clock,
-        )
+        super().__init__(**given(locals(), "clock"))
 
     async def wait(self, timeout: float = 30.0) -> None:
         """See `NullConnectionPool.wait`."""

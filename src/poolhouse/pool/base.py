@@ -4,7 +4,8 @@ import os
 import random
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,8 @@ from poolhouse.pool.gil import is_gil_enabled
 from poolhouse.pool.holders import Holder, oldest_in_words, site_of
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Reason
-from poolhouse.pool.options import Order, PoolOptions, Shrink, size_limits
+from poolhouse.pool.options import PoolOptions
+from poolhouse.pool.parameters import checked
 from poolhouse.pool.slot import Lease
 from poolhouse.pool.stats import Reader
 from poolhouse.pool.whereabouts import where_now
@@ -66,53 +68,34 @@ class BasePool:
     #: Where asyncio's pools differ.
     _is_async = False
 
-    def __init__(
-        self,
-        conninfo: Any,
-        *,
-        connection_class: type[Any] | None,
-        driver: Any,
-        kwargs: Any,
-        min_size: int,
-        max_size: int | None,
-        check: Any,
-        reset: Any,
-        configure: Any,
-        name: str | None,
-        close_returns: bool,
-        timeout: float,
-        max_waiting: int,
-        max_lifetime: float,
-        max_idle: float,
-        reconnect_timeout: float,
-        reconnect_failed: Any,
-        num_workers: int,
-        check_idle: float | None,
-        idle_order: Order,
-        shrink: Shrink,
-        hold_warning: float | None,
-        hooks: PoolHooks | None,
-        clock: Clock,
-    ) -> None:
-        min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
-        self.conninfo = conninfo
-        self.kwargs = kwargs
-        self.name = name or f"pool-{next(_numbers)}"
-        self.timeout = timeout
+    def __init__(self, parameters: Mapping[str, Any], clock: Clock) -> None:
+        """A pool that is not open.
+
+        Args:
+            parameters: The constructor's, all of `poolhouse.pool.parameters.PARAMETERS` by name.
+            clock: Real or virtual.
+        """
+        told = checked(parameters, is_null=self._is_null)
+        self.conninfo = told["conninfo"]
+        self.kwargs = told["kwargs"]
+        self.name: str = told["name"] or f"pool-{next(_numbers)}"
+        self.timeout: float = told["timeout"]
         #: Read by psycopg (from 3.3 on): whether ``conn.close()`` gives the connection back to its pool.
-        self.close_returns = close_returns
-        self.hooks = hooks or PoolHooks()
-        self._configure = configure
-        self._check = check
-        self._reset = reset
-        self._reconnect_failed = reconnect_failed
-        self._driver: Any = driver_for(driver, connection_class, is_async=self._is_async)
+        self.close_returns: bool = told["close_returns"]
+        self.hooks: PoolHooks = told["hooks"] or PoolHooks()
+        self._configure = told["configure"]
+        self._check = told["check"]
+        self._reset = told["reset"]
+        self._reset_inline: bool = told["reset_inline"]
+        self._reconnect_failed = told["reconnect_failed"]
+        connection_class = told["connection_class"]
+        self._driver: Any = driver_for(told["driver"], connection_class, is_async=self._is_async)
         traits = Traits.of(self._driver)
         self._marks: bool = traits.marks_connections
         #: The status can be read without a call, which would cost more than all of the rest of looking at it.
         self._has_pgconn: bool = traits.has_pgconn
         self._is_thread_bound: bool = traits.is_thread_bound
-        if close_returns:
+        if self.close_returns:
             if not self._marks:
                 raise ValueError(
                     "close_returns needs a driver that asks the pool when a connection is closed: psycopg"
@@ -129,20 +112,9 @@ class BasePool:
         self._status: Callable[[Any], int] = self._driver.status
         self.meter = Meter()
         self._options = PoolOptions(
-            min_size=min_size,
-            max_size=max_size,
-            timeout=timeout,
-            max_waiting=max_waiting,
-            max_lifetime=max_lifetime,
-            max_idle=max_idle,
-            reconnect_timeout=reconnect_timeout,
-            num_workers=num_workers,
-            idle_order=idle_order,
-            shrink=shrink,
-            check_idle=check_idle,
-            hold_warning=hold_warning,
-            has_check=check is not None,
-            has_reset=reset is not None,
+            **{field.name: told[field.name] for field in fields(PoolOptions) if field.name in told},
+            has_check=self._check is not None,
+            has_reset=self._reset is not None,
             is_watched=self.hooks.acquired is not None or self.hooks.released is not None,
             max_kept=0 if self._is_null else None,
             connect_in_caller=self._is_null,

@@ -24,6 +24,12 @@ RECENT_USES = 64
 #: The shortest time between two looks for leases that are held too long.
 HOLD_PAUSE = 0.01
 
+#: Expired connections that nobody asks for are closed and replaced no more often than this, in seconds, so that a
+#: short `max_lifetime` does not keep an idle pool connecting. They are not served meanwhile.
+EXPIRE_PAUSE = 1.0
+#: The least `max_idle` that is reckoned with, in seconds.
+LOOK_PAUSE = 0.1
+
 
 class Maintenance(Requests):
     """Jobs, and what time brings."""
@@ -31,6 +37,7 @@ class Maintenance(Requests):
     __slots__ = (
         "_connect_times",
         "_doubt",
+        "_expires_from",
         "_max_idle",
         "_mean_hold",
         "_reconnect_timeout",
@@ -44,7 +51,8 @@ class Maintenance(Requests):
         #: What the check of a new connection failed with, until one succeeds.
         self._doubt: BaseException | None = None
         self._shrink_at = 0.0
-        self._max_idle = duration(options.max_idle)
+        self._max_idle = max(duration(options.max_idle or None), LOOK_PAUSE)
+        self._expires_from = 0.0
         self._reconnect_timeout = duration(options.reconnect_timeout)
         self._connect_times: deque[float] = deque(maxlen=RECENT_USES)
         self._mean_hold = 0.0
@@ -263,8 +271,10 @@ class Maintenance(Requests):
         """Do what is due: expire, shrink, warn."""
         if not self.is_open:
             return
-        for slot in self._claim_free(lambda slot: now >= slot.expires_at):
-            self._discard(slot, Reason.EXPIRED)
+        if now >= self._expires_from:
+            for slot in self._claim_free(lambda slot: now >= slot.expires_at):
+                self._discard(slot, Reason.EXPIRED)
+                self._expires_from = now + EXPIRE_PAUSE
         if now >= self._shrink_at:
             self._shrink(now)
         if now >= self._look_for_abandoned_at:
@@ -276,7 +286,9 @@ class Maintenance(Requests):
         """When `tick` or `next_job` will next have something to do that no other call brings about."""
         if not self.is_open:
             return None
-        due = [slot.expires_at for key, slot in self.slots.items() if key not in self.leases]
+        due = [
+            max(slot.expires_at, self._expires_from) for key, slot in self.slots.items() if key not in self.leases
+        ]
         if len(self.slots) > self.min_size and self._max_idle != FOREVER:
             due.append(self._shrink_at)
         if self.outage is not None:

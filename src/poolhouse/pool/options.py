@@ -1,7 +1,9 @@
-"""What a pool can be told, with defaults and limits. No callbacks: those belong to the shells."""
+"""What the core is told of a pool: numbers and policies. `parameters` has what a user may say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
+
+from poolhouse.pool.parameters import PARAMETERS, sized
 
 #: What the pool itself asks the server, with no client waiting for it, is ended after so long without an answer,
 #: and its connection with it.
@@ -25,8 +27,8 @@ class PoolOptions:
         max_size: How many it opens at most; 0 for no limit, which only pools may have in which clients connect.
         timeout: How long a client waits for a connection unless it says otherwise.
         max_waiting: How many clients may wait; the next gets `TooManyRequests`. 0 for no limit.
-        max_lifetime: How long a connection lives, less a random share of up to 10 %.
-        max_idle: How often a pool larger than `min_size` looks whether it needs all its connections.
+        max_lifetime: How long a connection lives, less a random share of up to 10 %; 0 for no limit.
+        max_idle: How often a pool larger than `min_size` looks whether it needs all its connections; 0 for never.
         reconnect_timeout: After how long without success `reconnect_failed` is called.
         num_workers: How many connections are made at the same time.
         idle_order: Which idle connection is taken: the longest (``fifo``) or the shortest (``lifo``) idle one.
@@ -62,26 +64,14 @@ class PoolOptions:
     connect_in_caller: bool = False
 
     def __post_init__(self) -> None:
-        check_sizes(self.min_size, self.max_size, is_null=self.connect_in_caller)
-        if self.num_workers < 1:
-            raise ValueError("num_workers must be at least 1")
-        if self.max_waiting < 0:
-            raise ValueError("max_waiting cannot be negative; 0 means no limit")
-        if self.idle_order not in ("fifo", "lifo"):
-            raise ValueError(f"idle_order must be 'fifo' or 'lifo', not {self.idle_order!r}")
-        if self.shrink not in ("one", "all"):
-            raise ValueError(f"shrink must be 'one' or 'all', not {self.shrink!r}")
-        for name in ("max_lifetime", "max_idle", "reconnect_timeout"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} cannot be negative: {getattr(self, name)!r}")
-        if self.check_idle is not None and not self.check_idle >= 0:
-            raise ValueError(f"check_idle cannot be negative: {self.check_idle!r}")
+        sized(self.min_size, self.max_size, is_null=self.connect_in_caller)
+        for field in fields(self):
+            if (parameter := PARAMETERS.get(field.name)) is not None:
+                parameter.values.read(field.name, getattr(self, field.name))
         if self.check_idle is not None and not self.has_check:
             raise ValueError(
                 "check_idle needs a check callback, for example check=ConnectionPool.check_connection"
             )
-        if self.hold_warning is not None and not self.hold_warning > 0:
-            raise ValueError(f"hold_warning must be more than 0 seconds: {self.hold_warning!r}")
 
 
 def duration(seconds: float | None) -> float:
@@ -106,34 +96,3 @@ def time_limit(timeout: float | None) -> float:
     if limit != limit:
         raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
     return max(0.0, limit)
-
-
-def size_limits(min_size: int, max_size: int | None, *, is_null: bool) -> tuple[int, int]:
-    """`min_size` and `max_size` as the pool takes them, with ``None`` for the latter made a number.
-
-    >>> size_limits(4, None, is_null=False), size_limits(0, None, is_null=True)
-    ((4, 4), (0, 0))
-
-    Raises:
-        ValueError: If they cannot be.
-    """
-    if max_size is None:
-        max_size = min_size
-    check_sizes(min_size, max_size, is_null=is_null)
-    return min_size, max_size
-
-
-def check_sizes(min_size: int, max_size: int, *, is_null: bool) -> None:
-    """Refuse sizes that cannot be.
-
-    Raises:
-        ValueError: With the sentence that psycopg_pool's users know.
-    """
-    if is_null and min_size:
-        raise ValueError("null pools must have min_size = 0")
-    if min_size < 0:
-        raise ValueError("min_size cannot be negative")
-    if max_size < min_size:
-        raise ValueError("max_size must be greater or equal than min_size")
-    if not is_null and max_size == 0:
-        raise ValueError("if min_size is 0 max_size must be greater than 0")

@@ -127,7 +127,7 @@ class PoolState:
         #: The most connections in use in those intervals of the meter that ended since the last look for `shrink`.
         self._peak_used = 0
         self._was_exhausted = False
-        self._lifetime = duration(options.max_lifetime)
+        self._lifetime = duration(options.max_lifetime or None)
         self._hold_warning = duration(options.hold_warning)
         self._check_idle = -1.0 if options.check_idle is None else duration(options.check_idle)
         look_after = duration(options.look_after)

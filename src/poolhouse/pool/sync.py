@@ -13,7 +13,8 @@ from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.base import logger
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
-from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, size_limits, time_limit
+from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, time_limit
+from poolhouse.pool.parameters import given, sized
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_clients import CT, Clients
 from poolhouse.pool.sync_work import Work
@@ -62,33 +63,7 @@ class ConnectionPool(Clients[CT]):
         clock: Clock | None = None,
         threads: Threads | None = None,
     ) -> None:
-        super().__init__(
-            conninfo,
-            connection_class=connection_class,
-            driver=driver,
-            kwargs=kwargs,
-            min_size=min_size,
-            max_size=max_size,
-            check=check,
-            reset=reset,
-            configure=configure,
-            name=name,
-            close_returns=close_returns,
-            timeout=timeout,
-            max_waiting=max_waiting,
-            max_lifetime=max_lifetime,
-            max_idle=max_idle,
-            reconnect_timeout=reconnect_timeout,
-            reconnect_failed=reconnect_failed,
-            num_workers=num_workers,
-            check_idle=check_idle,
-            idle_order=idle_order,
-            shrink=shrink,
-            hold_warning=hold_warning,
-            hooks=hooks,
-            clock=clock or SystemClock(),
-        )
-        self._reset_inline = reset_inline
+        super().__init__(given(locals()), clock or SystemClock())
         self._threads = threads or SystemThreads()
         self._set_up()
         if open is None:
@@ -261,7 +236,7 @@ class ConnectionPool(Clients[CT]):
 
     def resize(self, min_size: int, max_size: int | None = None) -> None:
         """Change the limits of the pool's size."""
-        min_size, max_size = size_limits(min_size, max_size, is_null=self._is_null)
+        min_size, max_size = sized(min_size, max_size, is_null=self._is_null)
         logger.info("resizing %r to min_size=%s max_size=%s", self.name, min_size, max_size)
         self._core_lock(self._core.resize, min_size, max_size, self._now())
 
@@ -361,35 +336,7 @@ class NullConnectionPool(ConnectionPool[CT]):
         clock: Clock | None = None,
         threads: Threads | None = None,
     ) -> None:
-        super().__init__(
-            conninfo,
-            connection_class=connection_class,
-            kwargs=kwargs,
-            min_size=min_size,
-            max_size=max_size,
-            open=open,
-            configure=configure,
-            check=check,
-            reset=reset,
-            name=name,
-            close_returns=close_returns,
-            timeout=timeout,
-            max_waiting=max_waiting,
-            max_lifetime=max_lifetime,
-            max_idle=max_idle,
-            reconnect_timeout=reconnect_timeout,
-            reconnect_failed=reconnect_failed,
-            num_workers=num_workers,
-            driver=driver,
-            check_idle=check_idle,
-            idle_order=idle_order,
-            shrink=shrink,
-            reset_inline=reset_inline,
-            hold_warning=hold_warning,
-            hooks=hooks,
-            clock=clock,
-            threads=threads,
-        )
+        super().__init__(**given(locals(), "clock", "threads"))
 
     def wait(self, timeout: float = 30.0) -> None:
         """Make one connection, to see that it can be made, and close it; try again until the time is over.

@@ -202,7 +202,7 @@ def test_a_pool_that_opens_itself_warns_at_its_first_use_and_not_as_a_context() 
         ({"idle_order": "filo"}, "idle_order must be 'fifo' or 'lifo', not 'filo'"),
         ({"shrink": "some"}, "shrink must be 'one' or 'all', not 'some'"),
         ({"max_lifetime": -1.0}, "max_lifetime cannot be negative"),
-        ({"max_idle": float("nan")}, "max_idle cannot be negative: nan"),
+        ({"max_idle": float("nan")}, "max_idle must be a number of seconds, not nan"),
         ({"check_idle": 1.0}, "check_idle needs a check callback"),
         ({"check_idle": -1.0, "has_check": True}, "check_idle cannot be negative"),
         ({"hold_warning": 0.0}, "hold_warning must be more than 0"),
