@@ -28,6 +28,8 @@ class Connmond(AbstractContextManager["Connmond"]):
     def __init__(self, *options: str, host: str = "127.0.0.1", reports: int = 0, consoles: int = 0) -> None:
         where = f"[{host}]" if ":" in host else host
         command = [*COMMAND, "--reports", f"{where}:{reports}", "--consoles", f"{where}:{consoles}", *options]
+        if "--bind" not in options:
+            command += ["--bind", "off"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._output: IO[str] = self.process.stdout

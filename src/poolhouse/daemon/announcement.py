@@ -14,14 +14,29 @@ from poolhouse.fleet.snapshot import Health
 Bound = tuple[str, int]
 
 
-def announcement(reports: Sequence[Bound], consoles: Sequence[Bound], allow: Sequence[Network]) -> str:
-    """Where it listens, and what a program and a console must say to reach it."""
+def announcement(
+    reports: Sequence[Bound],
+    consoles: Sequence[Bound],
+    allow: Sequence[Network],
+    service: Sequence[Bound] = (),
+    name: str = "",
+) -> str:
+    """Where it listens, and what a program and a console must say to reach it.
+
+    Args:
+        reports: Where reports are received over UDP.
+        consoles: Where consoles are served over UDP.
+        allow: Where these may be, besides this machine.
+        service: Where clients connect over TCP.
+        name: What is said of the service.
+    """
     served = ", ".join(["this machine", *map(str, allow)])
     return "\n".join(
         (
             product("connmond"),
             f"  reports   UDP {_list(reports)}",
             f"  consoles  UDP {_list(consoles)}  (serves {served})",
+            *((f"  clients   TCP {_list(service)}  ({name})",) if service else ()),
             f"A program reports here with  {program_words(reports[0])}  in its SQLAlchemy URL.",
             f"Watch with  {console_words(consoles[0])}",
         )

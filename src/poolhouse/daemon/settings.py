@@ -1,32 +1,84 @@
-"""What connmond is told: where to listen, and whom to serve."""
+"""What connmond is told: by its options, and by the configuration of its service. An option wins over the file."""
 
 from dataclasses import dataclass
 
-from poolhouse.addresses import parse_address
-from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
+from poolhouse.addresses import format_address, parse_address
+from poolhouse.configuration.files import load_configuration
+from poolhouse.configuration.service import BUILT_IN, DEFAULT_SERVICE, Configuration, Node, Service
+from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
 from poolhouse.feed.protocol.subscribers import Network, parse_network
+
+#: What ``--bind`` says to listen for no TCP at all.
+OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set; what is not set means this machine only."""
+    """Everything that can be set; what is not set over UDP means this machine only."""
 
-    #: Hosts and ports; a name stands for every address that it has.
+    #: Hosts and UDP ports; a name stands for every address that it has.
     reports: tuple[tuple[str, int], ...] = (("localhost", REPORTS_PORT),)
     consoles: tuple[tuple[str, int], ...] = (("localhost", CONSOLES_PORT),)
-    #: Where consoles may be, besides this machine.
+    #: Where consoles may be over UDP, besides this machine.
     allow: tuple[Network, ...] = ()
+    #: The configuration, and which service and node of it this is.
+    configuration: Configuration = BUILT_IN
+    service: Service = BUILT_IN.services[DEFAULT_SERVICE]
+    node: Node = BUILT_IN.services[DEFAULT_SERVICE].nodes[0]
+    #: Where clients connect over TCP; empty for nowhere.
+    bind: tuple[tuple[str, int], ...] = (("0.0.0.0", SERVICE_PORT),)
 
 
-def parse_settings(reports: list[str], consoles: list[str], allow: list[str]) -> Settings:
+def parse_settings(
+    reports: list[str],
+    consoles: list[str],
+    allow: list[str],
+    config: str | None = None,
+    service: str = DEFAULT_SERVICE,
+    node: str | None = None,
+    bind: list[str] | None = None,
+) -> Settings:
     """Settings as they are typed; an empty list means the default.
 
     Raises:
-        SettingError: If one of them is none; it names the option.
+        SettingError: If one of them or the configuration is wrong; it names the option, or the file and the line.
     """
     default = Settings()
+    configuration = load_configuration(config)
+    its_service = configuration.service(service)
+    its_node = its_service.node(node)
+    listen: tuple[tuple[str, int], ...] = ((its_node.bind_host, its_node.bind_port),)
+    if bind:
+        listen = tuple(parse_address(text, SERVICE_PORT, "--bind") for text in bind if bind != [OFF])
     return Settings(
         tuple(parse_address(text, REPORTS_PORT, "--reports") for text in reports) or default.reports,
         tuple(parse_address(text, CONSOLES_PORT, "--consoles") for text in consoles) or default.consoles,
         tuple(parse_network(text, "--allow") for text in allow),
+        configuration,
+        its_service,
+        its_node,
+        listen,
     )
+
+
+def described(settings: Settings) -> str:
+    """What would happen with these settings, a line for each thing."""
+    service, node = settings.service, settings.node
+
+    def places(addresses: tuple[tuple[str, int], ...]) -> str:
+        return ", ".join(format_address(*one) for one in addresses) or "nowhere"
+
+    others = [one.name for one in service.nodes if one is not node]
+    lines = [
+        f"configuration  {settings.configuration.source}",
+        f"service        {service.name}, node {node.name}"
+        + (f"; other nodes: {', '.join(others)}" if others else ""),
+        f"clients reach  {node.address}",
+        f"listens        TCP {places(settings.bind)}; reports UDP {places(settings.reports)}; "
+        f"consoles UDP {places(settings.consoles)}",
+        f"login          {'user ' + service.login.user if service.login else 'none'}",
+        f"TLS            {service.certificate.certfile if service.certificate else 'none'}",
+        f"CSV file       {service.csv.path if service.csv else 'none'}",
+        *(f"warning        {warning}" for warning in settings.configuration.warnings),
+    ]
+    return "\n".join(lines)

@@ -65,7 +65,9 @@ def _fleet() -> Generator[tuple[int, int]]:
             # The programs end before the daemon, so that it hears their goodbyes.
             with Family(errors) as daemons, Family(errors) as programs:
                 any_port = f"{HOST}:0"
-                daemon = daemons.start("poolhouse.daemon", "--reports", any_port, "--consoles", any_port)
+                daemon = daemons.start(
+                    "poolhouse.daemon", "--reports", any_port, "--consoles", any_port, "--bind", "off"
+                )
                 reports, consoles = _port(daemon, "reports"), _port(daemon, "consoles")
                 for program, settings in PROGRAMS.items():
                     for host in settings.hosts:

@@ -233,6 +233,11 @@ class Fleet:
         shown = sorted(self._host_programs.shown.items())
         return tuple(HostProgram(*key, row.state(now).row()) for key, row in shown)
 
+    @property
+    def received(self) -> int:
+        """Datagrams that came."""
+        return self._received
+
     def health(self, now: float) -> Health:
         """What the aggregator says of itself."""
         over = dict(self._over)

@@ -1,8 +1,9 @@
 """Where a process reports to, under which names and how often.
 
-A destination is made from settings (``collectd_host``, … in SQLAlchemy's URL and ``create_engine``; bare ``host``,
-… elsewhere) or from a URL ``collectd://host:port/?program_name=…``. A wrong one raises a `SettingError` at once,
-which names the setting as it was typed.
+A destination is made from settings, either those of SQLAlchemy's URL and ``create_engine`` (``collectd_host``,
+…) or bare ones (``host``, …), or from a URL ``collectd://host:port/?program_name=…``. A service of connmond is
+named by ``connmon_service``, ``connmon_addr`` or ``connmon_config``, or by a URL ``connmon://host:port/``. A
+mistake is a `SettingError` when the destination is made; it names the setting as it was typed.
 """
 
 import os
@@ -10,16 +11,27 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from poolhouse.addresses import format_address
+from poolhouse.configuration.service import Service
 from poolhouse.defaults import REPORT_INTERVAL, REPORT_VARIABLE, REPORTS_PORT
 from poolhouse.errors import SettingError
+from poolhouse.report.service_settings import NAMES, service_of
 
 #: Seconds between two reports, at least and at most.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
 
 Detail = Literal["full", "plain"]
+
+#: Where reports go: to a service, or to a port of some hosts.
+Target: TypeAlias = Service | tuple[tuple[str, ...], int]
+
+#: What the settings that name a service begin with.
+CONNMON_PREFIX = "connmon_"
+#: The settings that a service's reports share with others.
+_SHARED = ("program_name", "report_host", "interval")
 
 #: Settings of signed and encrypted reports. Ignoring them would send in clear what was meant to be protected.
 _PROTECTION = ("username", "password", "security")
@@ -30,12 +42,14 @@ class Destination:
     """An aggregator, and how this process presents itself to it.
 
     Attributes:
-        host: A host name, an IPv4 or an IPv6 address (without brackets; ``fe80::1%eth0`` for a zone).
+        host: A host name, an IPv4 or an IPv6 address (without brackets; ``fe80::1%eth0`` for a zone); several are
+            separated by commas, and each is sent every report.
         port: A UDP port.
         program_name: The name under which processes are summed; see `default_program_name`.
         report_host: The host that this process says it runs on; see `default_report_host`.
         interval: Seconds between two reports.
         detail: ``full``, or ``plain`` for aggregators that know the earlier system's values only.
+        service: The service of connmond to report to over TCP; ``None`` for `host` and `port` over UDP.
     """
 
     host: str = "localhost"
@@ -44,6 +58,7 @@ class Destination:
     report_host: str = field(default_factory=lambda: default_report_host())
     interval: float = REPORT_INTERVAL
     detail: Detail = "full"
+    service: Service | None = None
 
     @classmethod
     def from_settings(
@@ -60,13 +75,42 @@ class Destination:
             SettingError: If a key is unknown or its value is not one that it can have.
         """
         given = {_known(key, prefix): _value(key, prefix, value) for key, value in settings.items()}
-        return cls(**given) if base is None else replace(base, **given)
+        if base is None:
+            return cls(**given)
+        if "host" in given or "port" in given:
+            base = replace(base, service=None)
+        return replace(base, **given)
+
+    @classmethod
+    def from_service_settings(
+        cls, settings: Mapping[str, Any], prefix: str = CONNMON_PREFIX, base: "Destination | None" = None
+    ) -> "Destination":
+        """The service that settings name.
+
+        Args:
+            settings: `poolhouse.report.service_settings.NAMES`, program name, reporting host and interval.
+            prefix: What each key begins with.
+            base: Where program name, reporting host and interval are taken from if they are left out.
+
+        Raises:
+            SettingError: If a key is unknown or its value is not one that it can have.
+        """
+        given: dict[str, Any] = {}
+        for key, value in settings.items():
+            name = key.removeprefix(prefix)
+            if name in _SHARED:
+                given[name] = _value(key, prefix, value)
+            elif name not in NAMES:
+                known = ", ".join(prefix + one for one in (*NAMES, *_SHARED))
+                raise SettingError(key, f"there is no such setting; there are {known}")
+        return replace(base or cls(), **given, service=service_of(settings, prefix))
 
     @classmethod
     def from_url(cls, url: str) -> "Destination":
         """The destination that ``collectd://host:port/?program_name=…&interval=…`` names.
 
         All but the scheme may be left out. An IPv6 address stands in brackets; names may be percent-encoded.
+        ``connmon://host:port/`` names a node over TCP, ``connmon:///?service=…&config=…`` a service.
 
         Raises:
             SettingError: If the URL is malformed, or for what `from_settings` raises it.
@@ -80,26 +124,29 @@ class Destination:
             port = parts.port
         except ValueError:
             raise SettingError("port", "expected a port from 1 to 65535") from None
-        if parts.scheme != "collectd":
-            raise SettingError("url", "expected collectd://host:port/?program_name=…")
+        if parts.scheme not in ("collectd", "connmon"):
+            raise SettingError("url", "expected collectd://host:port/?program_name=…, or connmon://host:port/")
         if parts.username is not None:
             raise _protection_error("username")
         if parts.path not in ("", "/") or parts.fragment:
             raise SettingError(
-                "url", "expected nothing between collectd://host:port/ and its settings, ?name=value"
+                "url", f"expected nothing between {parts.scheme}://host:port/ and its settings, ?name=value"
             )
         # A setting without "=" or without a value is wrong, too.
         settings: dict[str, str] = {}
         pairs = parse_qsl(parts.query, keep_blank_values=True)
-        if parts.hostname:
+        is_service = parts.scheme == "connmon"
+        if is_service and parts.netloc:
+            pairs.append(("addr", unquote(parts.netloc)))
+        elif parts.hostname:
             pairs.append(("host", unquote(parts.hostname)))
-        if port is not None:
+        if port is not None and not is_service:
             pairs.append(("port", str(port)))
         for name, value in pairs:
             if name in settings:
                 raise SettingError(name, "given twice")
             settings[name] = value
-        return cls.from_settings(settings, prefix="")
+        return cls.from_service_settings(settings, "") if is_service else cls.from_settings(settings, "")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Destination":
@@ -118,8 +165,20 @@ class Destination:
 
     @property
     def address(self) -> str:
-        """Host and port as a person would write them, for example ``[::1]:25827``."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """Where it is as a person would write it, for example ``[::1]:25827``."""
+        if self.service is not None:
+            return ", ".join(node.address for node in self.service.nodes)
+        return ", ".join(format_address(host, self.port) for host in self.hosts)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that `host` names, one or more."""
+        return tuple(self.host.split(","))
+
+    @property
+    def target(self) -> Target:
+        """Where reports go."""
+        return self.service or (self.hosts, self.port)
 
 
 #: What a machine without a name is called in reports: an aggregator refuses an empty one.
@@ -198,6 +257,11 @@ def _text(value: Any) -> str:
     return value
 
 
+def _hosts(value: Any) -> str:
+    """One host or several: ``web1``, ``web1,[::1]``; twice the same is the same once."""
+    return ",".join(dict.fromkeys(_host(one) for one in _text(value).split(",")))
+
+
 def _host(value: Any) -> str:
     host = _text(value).strip()
     if host.startswith("[") and host.endswith("]"):
@@ -246,7 +310,7 @@ def _detail(value: Any) -> Detail:
 
 #: Each setting, and the function that converts and checks its value.
 _READERS = {
-    "host": _host,
+    "host": _hosts,
     "port": _port,
     "program_name": _text,
     "report_host": _text,

@@ -6,26 +6,27 @@ lookup for one destination delays the reports to another by at most its own dura
 because reports are cumulative.
 """
 
+import random
 from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
 from poolhouse.clock import Clock
-from poolhouse.report.destination import NAMELESS, Destination
+from poolhouse.report.destination import NAMELESS, Destination, Target
 from poolhouse.report.log import log
-from poolhouse.report.native import Lock
+from poolhouse.report.native import Lock, Signal
 from poolhouse.report.route import Address, Route, State
-from poolhouse.report.sender import Network, Sender
+from poolhouse.report.sender import AnySender, Network, Sender
 from poolhouse.report.source import Source
 from poolhouse.report.stream import Identity, Stream
+from poolhouse.report.tcp import TcpSender
 from poolhouse.safely import DEBUG, ERROR, INFO, WARNING
 
 
 class _Key(NamedTuple):
     """How a receiver distinguishes a process's streams, and where they are sent."""
 
-    host: str
-    port: int
+    target: Target
     program_name: str
     report_host: str
 
@@ -63,9 +64,9 @@ class Dispatcher:
         self._identities: dict[None, Identity] = {}
         #: Protects rosters, routes and sockets. Held while reports are made and sent, never during a lookup.
         self._turn = Lock()
-        self._senders: dict[tuple[str, int], Sender] = {}
+        self._senders: dict[Target, tuple[AnySender, ...]] = {}
         #: The state of each destination that was logged last.
-        self._told: dict[Sender, State] = {}
+        self._told: dict[AnySender, State] = {}
         self._is_closed = False
 
     def begin(self) -> list[Source]:
@@ -73,17 +74,17 @@ class Dispatcher:
         self._close_sockets()
         self._begin()
         sources = [source for stream in self._streams.copy().values() for source in stream.sources]
-        for key, stream in self._streams.copy().items():
-            stream.begin(self._sender(key.host, key.port))
+        for stream in self._streams.copy().values():
+            stream.begin(self._senders_to(stream.destination))
         return sources
 
     def stream(self, destination: Destination) -> Stream:
         """The stream to a destination, the same one for the same host, port, program and reporting host."""
-        key = _Key(destination.host, destination.port, destination.program_name, destination.report_host)
+        key = _Key(destination.target, destination.program_name, destination.report_host)
         stream = self._streams.get(key)
         if stream is None:
             self._warn_of_host(destination)
-            made = Stream(destination, self._sender(destination.host, destination.port), self._used)
+            made = Stream(destination, self._senders_to(destination), self._used)
             stream = self._streams.setdefault(key, made)
         if stream.destination != destination and destination not in self._differing:
             self._differing.add(destination)
@@ -116,12 +117,12 @@ class Dispatcher:
     @property
     def has_unknown_address(self) -> bool:
         """Whether a name that a report needs has never been looked up."""
-        return any(not stream.sender.route.was_looked_up for stream in self._active())
+        return any(not stream.is_looked_up for stream in self._active())
 
     @property
     def is_looking_up(self) -> bool:
         """Whether a lookup is under way."""
-        return any(sender.route.lookup_due == inf for sender in self._senders.copy().values())
+        return any(sender.route.lookup_due == inf for sender in self._all_senders())
 
     def turn(self) -> float:
         """Send what is due, then look up at most one name; return the seconds until something is due again."""
@@ -129,20 +130,23 @@ class Dispatcher:
         with self._turn:
             if self._is_closed:
                 return inf
+            senders = self._active_senders()
+            steps = [sender.step(now) for sender in senders]
             for stream in self._active():
-                if stream.due <= now and stream.sender.route.was_looked_up:
+                if stream.due <= now and stream.is_ready:
                     self._report(stream, goodbye=False)
         self._tell()
-        senders = {stream.sender for stream in self._active()}
         waiting_longest = min(senders, key=lambda sender: sender.route.lookup_due, default=None)
         if waiting_longest is not None and waiting_longest.route.lookup_due <= now:
             self._look_up(waiting_longest)
             return 0.0
-        return max(0.0, self._next_due(senders) - self._clock.monotonic())
+        lookups = [sender.route.lookup_due for sender in senders]
+        reports = [stream.due for stream in self._active() if stream.is_ready]
+        return max(0.0, min([*steps, *lookups, *reports], default=inf) - self._clock.monotonic())
 
     def look_up_unknown(self) -> None:
         """Look up every name that a report needs and that has never been looked up."""
-        for sender in {stream.sender for stream in self._active()}:
+        for sender in self._active_senders():
             if not sender.route.was_looked_up and sender.route.lookup_due < inf:
                 self._look_up(sender)
 
@@ -151,18 +155,31 @@ class Dispatcher:
 
         Waits at most `timeout` seconds for reports under way.
         """
-        turn = self._turn  # A signal handler may fork meanwhile: the child has another lock.
+        turn = self._turn  # A signal handler may fork meanwhile, and its child has another.
+        deadline = self._clock.monotonic() + timeout
         if not turn.acquire(timeout):
             return False
         try:
+            self._move_on(deadline)
             left = [not self._is_closed and self._report(stream, goodbye) for stream in self._active()]
             if goodbye:
+                self._move_on(deadline)  # What a node has not taken yet.
                 self._is_closed = True
                 self._close_sockets()
         finally:
             turn.release()
         self._tell()
         return all(left)
+
+    def _move_on(self, deadline: float) -> None:
+        """Have every sender do what it can do until the deadline, so that a report leaves."""
+        pause = Signal()
+        while not self._is_closed:
+            senders, now = self._active_senders(), self._clock.monotonic()
+            due = [due for sender in senders if (due := sender.step(now)) < deadline and not sender.is_ready]
+            if not due or now >= deadline:
+                return
+            pause.wait(max(0.0, min(min(due), deadline) - now))
 
     def _used(self) -> None:
         """A pool is used: from now on this is a process that reports."""
@@ -176,10 +193,11 @@ class Dispatcher:
         """The streams whose pools were used in this process."""
         return [stream for stream in self._streams.copy().values() if stream.due < inf]
 
-    def _next_due(self, senders: set[Sender]) -> float:
-        lookups = [sender.route.lookup_due for sender in senders]
-        reports = [stream.due for stream in self._active() if stream.sender.route.was_looked_up]
-        return min([*lookups, *reports], default=inf)
+    def _active_senders(self) -> set[AnySender]:
+        return {sender for stream in self._active() for sender in stream.senders}
+
+    def _all_senders(self) -> list[AnySender]:
+        return [sender for senders in self._senders.copy().values() for sender in senders]
 
     def _report(self, stream: Stream, goodbye: bool) -> bool:
         """Report one stream; its failure affects no other stream."""
@@ -200,7 +218,7 @@ class Dispatcher:
             )
         return delivery.left
 
-    def _look_up(self, sender: Sender) -> None:
+    def _look_up(self, sender: AnySender) -> None:
         """Ask for a name's addresses, for as long as it takes."""
         route = sender.route
         with self._turn:
@@ -220,36 +238,43 @@ class Dispatcher:
                 route.not_found(error, self._clock.monotonic())
             if was_unresolved and addresses:
                 for stream in self._active():
-                    if stream.sender is sender:
+                    if sender in stream.senders:
                         stream.due = -inf  # It has been silent for too long already.
         self._tell()
 
     def _tell(self) -> None:
         """Log each change of a destination's state once."""
-        for sender in self._senders.copy().values():
-            route, told = sender.route, self._told.get(sender, State.UNTRIED)
-            if route.state is told or route.state is State.UNTRIED:
+        for sender in self._all_senders():
+            state, told = sender.state, self._told.get(sender, State.UNTRIED)
+            if state is told or state is State.UNTRIED:
                 continue
-            self._told[sender] = route.state
-            where = f"{route.host} port {route.port}"
-            match route.state:
+            self._told[sender] = state
+            where, error = sender.where, sender.error
+            match state:
                 case State.UNRESOLVED:
                     log(
                         WARNING,
                         "poolhouse cannot report to %s: the name lookup failed (%s); it will keep retrying",
                         where,
-                        route.error,
+                        error,
                     )
                 case State.UNREACHED:
-                    log(WARNING, "poolhouse cannot report to %s: %s; it will keep retrying", where, route.error)
+                    log(WARNING, "poolhouse cannot report to %s: %s; it will keep retrying", where, error)
                 case State.REACHED:
                     log(DEBUG if told is State.UNTRIED else INFO, "poolhouse reports to %s", where)
 
     def _close_sockets(self) -> None:
-        for sender in self._senders.copy().values():
+        for sender in self._all_senders():
             sender.close()
 
-    def _sender(self, host: str, port: int) -> Sender:
-        return self._senders.get((host, port)) or self._senders.setdefault(
-            (host, port), Sender(Route(host, port), self._network)
-        )
+    def _senders_to(self, destination: Destination) -> tuple[AnySender, ...]:
+        target = destination.target
+        return self._senders.get(target) or self._senders.setdefault(target, self._make_senders(destination))
+
+    def _make_senders(self, destination: Destination) -> tuple[AnySender, ...]:
+        """One sender for each host; one for a service, whichever of its nodes it talks to."""
+        if destination.service is None:
+            routes = [Route(host, destination.port) for host in destination.hosts]
+            return tuple(Sender(route, self._network) for route in routes)
+        name, interval = destination.program_name, destination.interval
+        return (TcpSender(destination.service, name, interval, self._network, self._clock, random.random),)

@@ -6,9 +6,11 @@ their hub is busy.
 
 import _socket
 import os
+from math import inf
 from typing import Protocol
 
-from poolhouse.report.route import Address, Route
+from poolhouse.report.route import Address, Route, State
+from poolhouse.report.tcp import SystemTcpSocket, TcpNetwork, inode_of
 
 
 class Socket(Protocol):
@@ -31,8 +33,53 @@ class Socket(Protocol):
         ...
 
 
-class Network(Protocol):
-    """The part of the operating system that the reporter uses."""
+class AnySender(Protocol):
+    """What the dispatcher asks of whatever carries reports to one host or one service."""
+
+    @property
+    def route(self) -> Route:
+        """The way to it, or to the node that is in use: the name to be looked up."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """What is known of it, for the log."""
+        ...
+
+    @property
+    def error(self) -> Exception | None:
+        """What went wrong last, for the log."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """What the log calls it."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a report would leave now."""
+        ...
+
+    def step(self, now: float, /) -> float:
+        """Do what can be done without waiting; the monotonic time at which to call again."""
+        ...
+
+    def send(self, datagrams: list[bytes], /) -> bool:
+        """Send a report's datagrams; true if nothing is known to speak against their arrival."""
+        ...
+
+    def renew(self) -> None:
+        """The name was looked up afresh."""
+        ...
+
+    def close(self) -> None:
+        """Give up what is open."""
+        ...
+
+
+class Network(TcpNetwork, Protocol):
+    """What the reporter needs of the operating system."""
 
     def look_up(self, host: str, port: int) -> list[Address]:
         """The host's addresses; may block for long. OSError or UnicodeError if there are none."""
@@ -55,7 +102,7 @@ class UdpSocket:
         try:
             self._socket.setblocking(False)
             self._socket.connect(address.sockaddr)
-            self._inode = _inode_of(self._socket.fileno())
+            self._inode = inode_of(self._socket.fileno())
         except BaseException:
             self._socket.close()
             raise
@@ -64,7 +111,7 @@ class UdpSocket:
     def is_ours(self) -> bool:
         """Whether the descriptor leads to the inode that it was opened with. Costs about a microsecond."""
         try:
-            return _inode_of(self._socket.fileno()) == self._inode
+            return inode_of(self._socket.fileno()) == self._inode
         except OSError:
             return False
 
@@ -81,15 +128,11 @@ class UdpSocket:
             self._socket.detach()
 
 
-def _inode_of(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
-
-
 class UdpNetwork:
     """The `Network` of this machine."""
 
     open = staticmethod(UdpSocket)
+    connect = staticmethod(SystemTcpSocket)
 
     @staticmethod
     def look_up(host: str, port: int) -> list[Address]:
@@ -107,6 +150,30 @@ class Sender:
         self._socket: Socket | None = None
         self._address: Address | None = None
         self._is_renewed = False
+
+    @property
+    def state(self) -> State:
+        """What is known of the destination."""
+        return self.route.state
+
+    @property
+    def error(self) -> Exception | None:
+        """What went wrong last."""
+        return self.route.error
+
+    @property
+    def where(self) -> str:
+        """The host and its port."""
+        return f"{self.route.host} port {self.route.port}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Always: UDP waits for nobody."""
+        return True
+
+    def step(self, now: float) -> float:
+        """Nothing: UDP needs no preparation."""
+        return inf
 
     def send(self, datagrams: list[bytes]) -> bool:
         """Send a report's datagrams; true if no error is known.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from poolhouse.report.destination import Destination
 from poolhouse.report.roster import Failure, Roster
-from poolhouse.report.sender import Sender
+from poolhouse.report.sender import AnySender
 from poolhouse.report.source import Source
 from poolhouse.wire.report import Report, encode_report
 
@@ -25,7 +25,7 @@ class Identity(NamedTuple):
 class Delivery(NamedTuple):
     """The result of a report."""
 
-    #: Whether it was sent, without a known error.
+    #: Whether it was sent to every host, without a known error.
     left: bool
     #: The pools that could not be read.
     failures: tuple[Failure, ...]
@@ -36,20 +36,20 @@ class Stream:
 
     Attributes:
         destination: Where reports are sent, under which names, how often.
-        sender: Sends them; streams to the same host and port share it.
+        senders: Send them, one for each host; streams to the same place share them.
         due: The monotonic time of the next report; infinite until a pool is used in this process.
         has_failed: Whether making the last report failed.
     """
 
-    def __init__(self, destination: Destination, sender: Sender, wake: Callable[[], None]) -> None:
+    def __init__(self, destination: Destination, senders: tuple[AnySender, ...], wake: Callable[[], None]) -> None:
         self.destination = destination
         self._wake = wake
         self._expected: weakref.WeakSet[Source] = weakref.WeakSet()
-        self.begin(sender)
+        self.begin(senders)
 
-    def begin(self, sender: Sender) -> None:
+    def begin(self, senders: tuple[AnySender, ...]) -> None:
         """Start afresh in a new process, whose pools have not been used yet."""
-        self.sender = sender
+        self.senders = senders
         self.due = inf
         self.has_failed = False
         self._arrivals: deque[Source] = deque()
@@ -74,6 +74,16 @@ class Stream:
         A fork may happen while the pool is used for the first time. This reports nothing, and keeps nothing alive.
         """
         self._expected.add(source)
+
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether a lookup of each host has ended, whatever it gave."""
+        return all(sender.route.was_looked_up for sender in self.senders)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a report would leave now: no report is made for a service none of whose nodes is there."""
+        return self.is_looked_up and any(sender.is_ready for sender in self.senders)
 
     @property
     def sources(self) -> set[Source]:
@@ -114,7 +124,8 @@ class Stream:
         )
         # The numbers of datagrams that were not sent are not reused: the receiver counts them as lost.
         self._sequence += len(datagrams)
-        return Delivery(self.sender.send(datagrams), statement.failures)
+        left = [sender.send(datagrams) for sender in self.senders]
+        return Delivery(all(left), statement.failures)
 
 
 def _next_due(due: float, interval: float, now: float) -> float:

@@ -34,10 +34,8 @@ class Kind(IntEnum):
     REPORT = 5
     #: Server to client: how many `REPORT` frames of this connection it has taken.
     TAKEN = 6
-    #: Console to server: the program whose processes it wants too.
-    ASK = 7
-    #: Server to console: one packed frame of the feed.
-    SNAPSHOT = 8
+    #: One datagram of the feed, from a console or to it, as it would travel by UDP.
+    FEED = 7
 
 
 #: The most bytes of a payload by kind: checked before anything of it is kept.
@@ -46,10 +44,9 @@ LARGEST_PAYLOAD = {
     Kind.HELLO: 4096,
     Kind.WELCOME: 4096,
     Kind.DENIED: 4096,
-    Kind.REPORT: 65507,
+    Kind.REPORT: 8192,
     Kind.TAKEN: 8,
-    Kind.ASK: 4096,
-    Kind.SNAPSHOT: _LENGTH_MASK,
+    Kind.FEED: 65507,
 }
 
 

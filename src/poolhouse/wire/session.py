@@ -128,7 +128,7 @@ def is_proof(given: bytes, expected: bytes) -> bool:
 def _proof(password: str, *said: bytes) -> bytes:
     # Each part's length stands before it: no two conversations say the same bytes.
     message = b"".join(len(part).to_bytes(4, "big") + part for part in said)
-    return hmac.new(password.encode("utf-8", "surrogateescape"), message, sha256).digest()
+    return hmac.new(password.encode("utf-8", "surrogatepass"), message, sha256).digest()
 
 
 #: The fields that are bytes; they travel as hexadecimal digits.

@@ -1,0 +1,64 @@
+"""The part of the daemon that writes the service's CSV file, once a second if anything was reported."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from poolhouse.configuration.service import CsvDump
+from poolhouse.daemon.csv_file import CsvFile
+from poolhouse.daemon.part import Hub
+from poolhouse.export.csv import CsvTable
+
+#: Seconds between two groups of rows, as in connmon.
+INTERVAL = 1.0
+#: Seconds that the end of the daemon waits for rows under way.
+END_PATIENCE = 1.0
+
+
+class CsvPart:
+    """Writes rows until it is detached."""
+
+    def __init__(self, dump: CsvDump | None, say: Callable[[int, str], object]) -> None:
+        """Prepare.
+
+        Args:
+            dump: The file; ``None`` for none.
+            say: Called with what belongs into the log.
+        """
+        self._say = say
+        self._dump: CsvDump | None = None
+        self._file: CsvFile | None = None
+        self.set_dump(dump)
+
+    def set_dump(self, dump: CsvDump | None) -> None:
+        """Write this file from now on; the same one goes on as it is."""
+        if dump == self._dump:
+            return
+        if self._file is not None:
+            self._file.close(0)
+        self._dump, self._file = dump, None
+        if dump is not None:
+            self._table = CsvTable(dump.columns, dump.token)
+            self._file = CsvFile(dump.path, self._table.header, self._say)
+
+    def attach(self, hub: Hub) -> None:
+        """Get ready."""
+        self._hub = hub
+
+    async def run(self) -> None:
+        """Write, for as long as it is not cancelled."""
+        written = 0
+        while True:
+            await asyncio.sleep(INTERVAL)
+            fleet, now = self._hub.fleet, self._hub.clock.monotonic()
+            if self._file is None or (received := fleet.received) == written:
+                continue
+            written = received
+            wall_time = self._hub.clock.wall_time()
+            timestamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_time))
+            self._file.append(self._table.rows(fleet.host_programs(now), timestamp, now))
+
+    def detach(self) -> None:
+        """Write no more."""
+        if self._file is not None:
+            self._file.close(END_PATIENCE)

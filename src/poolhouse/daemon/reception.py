@@ -1,0 +1,127 @@
+"""The server's side of a TCP connection until its guest is let in: who it is, and whether it may.
+
+No socket, no clock: bytes go in and out.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from poolhouse.configuration.service import Login
+from poolhouse.errors import PacketError
+from poolhouse.wire.framing import MAGIC, Frame, Kind, Unframer, frame
+from poolhouse.wire.session import (
+    Challenge,
+    Denied,
+    Hello,
+    Welcome,
+    client_proof,
+    decode_hello,
+    encode_challenge,
+    encode_denied,
+    encode_welcome,
+    is_proof,
+    server_proof,
+)
+
+#: Wrong logins of one address in so many seconds, after which it has to wait; addresses that are remembered.
+MOST_FAILURES, FAILURES_PERIOD_S, MOST_ADDRESSES = 5, 60.0, 10_000
+
+
+class Refused(PacketError):
+    """The guest was told why it is not let in; the connection ends once that has left."""
+
+
+class Failures:
+    """Wrong logins by address, so that nobody tries passwords without end."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def note(self, address: str, now: float) -> None:
+        """A login from this address was wrong."""
+        count, since = self._failures.pop(address, (0, now))
+        if now - since >= FAILURES_PERIOD_S:
+            count, since = 0, now
+        self._failures[address] = count + 1, since
+        if len(self._failures) > MOST_ADDRESSES:
+            self._failures.popitem(last=False)
+
+    def is_barred(self, address: str, now: float) -> bool:
+        """Whether this address has to wait."""
+        count, since = self._failures.get(address, (0, now))
+        return count >= MOST_FAILURES and now - since < FAILURES_PERIOD_S
+
+
+class Reception:
+    """One connection.
+
+    Attributes:
+        outgoing: What has to be sent next; the shell takes from its front what it has sent.
+        guest: Who it is, once it was let in.
+    """
+
+    def __init__(
+        self, me: Welcome, nonce: bytes, login: Login | None, failures: Failures, address: str, now: float
+    ) -> None:
+        """The connection is there.
+
+        Args:
+            me: What this node says of itself.
+            nonce: Random.
+            login: What a guest has to prove; ``None`` for nothing.
+            failures: Shared by all connections.
+            address: Where the guest comes from, without a port.
+            now: Monotonic seconds.
+        """
+        self.guest: Hello | None = None
+        self._challenge = Challenge(nonce, login is not None)
+        self.outgoing = bytearray(MAGIC + frame(Kind.CHALLENGE, encode_challenge(self._challenge)))
+        self._me = me
+        self._login = login
+        self._failures = failures
+        self._address = address
+        self._now = now
+        self._unframer = Unframer()
+
+    def receive(self, data: bytes, now: float) -> Iterator[Frame]:
+        """The frames that the guest sent after it was let in.
+
+        Raises:
+            Refused: If it is not let in; `outgoing` tells it why.
+            PacketError: If it does not speak our protocol.
+        """
+        self._now = now
+        for one in self._unframer.feed(data):
+            if self.guest is not None:
+                yield one
+            elif one.kind is Kind.HELLO:
+                self._let_in(decode_hello(one.payload))
+            else:
+                raise PacketError(f"{one.kind.name} before HELLO", 0)
+
+    def deny(self, text: str) -> Refused:
+        """Tell the guest why it has to go; what to raise."""
+        self.outgoing += frame(Kind.DENIED, encode_denied(Denied(text)))
+        return Refused(text, 0)
+
+    def _let_in(self, hello: Hello) -> None:
+        if hello.service and self._me.service and hello.service != self._me.service:
+            raise self.deny(f"this node serves {self._me.service!r}, not {hello.service!r}")
+        proof = b""
+        if self._login is not None:
+            if self._failures.is_barred(self._address, self._now):
+                raise self.deny("too many wrong logins; try again in a minute")
+            expected = client_proof(self._login.password, self._challenge, hello)
+            # Both are compared, so that a wrong user takes as long as a wrong password.
+            is_user = is_proof(_bytes(hello.user), _bytes(self._login.user))
+            if not is_proof(hello.proof, expected) or not is_user:
+                self._failures.note(self._address, self._now)
+                raise self.deny("wrong user or password" if hello.user else "this service demands a login")
+            proof = server_proof(self._login.password, self._challenge, hello)
+        self.guest = hello
+        self.outgoing += frame(Kind.WELCOME, encode_welcome(self._me._replace(proof=proof)))
+
+
+def _bytes(name: str) -> bytes:
+    # JSON may name half of a surrogate pair.
+    return name.encode("utf-8", "surrogatepass")

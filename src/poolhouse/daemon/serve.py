@@ -1,0 +1,176 @@
+"""connmond at work: its sockets, its signals, and the configuration, which is read again on SIGHUP."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from poolhouse.addresses import format_address
+from poolhouse.clean import clean
+from poolhouse.configuration.service import BUILT_IN
+from poolhouse.daemon.announcement import announcement, summary
+from poolhouse.daemon.consoles import ConsoleFace
+from poolhouse.daemon.csv_part import CsvPart
+from poolhouse.daemon.ports import bound_to, open_ports, open_tcp_ports
+from poolhouse.daemon.reports import ReportListener
+from poolhouse.daemon.server import Daemon
+from poolhouse.daemon.settings import Settings
+from poolhouse.daemon.tcp import TcpListener
+from poolhouse.errors import SettingError
+from poolhouse.feed.product import product
+from poolhouse.report.tls import server_context
+from poolhouse.stdio import say
+from poolhouse.wire.session import Welcome
+
+#: Characters of what is said on the standard error.
+_LONGEST_SENTENCE = 1000
+#: Hosts that only this machine reaches.
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+#: Seconds after a hangup in which a terminal that is going away has gone.
+HANGUP_GRACE = 1.0
+
+
+async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
+    """Receive and show until SIGTERM or SIGINT.
+
+    Args:
+        settings: What holds at the start.
+        read: Reads the settings again, for SIGHUP.
+
+    Raises:
+        SettingError: If a port or a certificate cannot be had; nothing has been served then.
+    """
+    _collect_garbage_seldom()
+    end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end.set)
+    with ExitStack() as stack:
+        reports = open_ports(settings.reports, "--reports", stack)
+        consoles = open_ports(settings.consoles, "--consoles", stack)
+        clients = open_tcp_ports(settings.bind, "--bind", stack)
+        listening_at = tuple(format_address(*one) for one in bound_to(reports))
+        face = ConsoleFace(consoles, listening_at, settings.allow)
+        changeable = _Changeable(settings, clients)
+        _mind_hangups(end, lambda: changeable.read_again(read))
+        daemon = Daemon([ReportListener(reports), face, changeable.listener, changeable.csv])
+        _warn(settings)
+        words = announcement(
+            bound_to(reports),
+            bound_to(consoles),
+            settings.allow,
+            bound_to(clients),
+            f"service {settings.service.name}, node {settings.node.name}",
+        )
+        if (lost := say(words, sys.stdout)) is not None and sys.stdout is not None:
+            complain(f"cannot write to the standard output ({lost.strerror}); connmond keeps running")
+        await daemon.run(end)
+        say(summary(daemon.health(), face.refused), sys.stdout)
+
+
+def complain(sentence: str) -> None:
+    """Say a sentence on the standard error; never raises."""
+    say(f"connmond: {clean(sentence, _LONGEST_SENTENCE)}", sys.stderr)
+
+
+def context_of(settings: Settings) -> ssl.SSLContext | None:
+    """With what the node speaks TLS; ``None`` for in clear.
+
+    Raises:
+        SettingError: If its certificate cannot be used.
+    """
+    certificate = settings.service.certificate
+    return None if certificate is None else server_context(certificate)
+
+
+class _Changeable:
+    """What a new configuration changes while the daemon runs."""
+
+    def __init__(self, settings: Settings, clients: list[socket.socket]) -> None:
+        self._settings = settings
+        self._context = context_of(settings)
+        me = Welcome(product("connmond"), settings.service.name, settings.node.name)
+        self.listener = TcpListener(clients, me, settings.service.login, self._context, _log)
+        self.csv = CsvPart(settings.service.csv, _log)
+
+    def read_again(self, read: Callable[[], Settings]) -> None:
+        """Read the configuration and do what it says now; what was counted stays."""
+        try:
+            new = read()
+            if (certificate := new.service.certificate) is not None and self._context is not None:
+                server_context(certificate)
+                self._context.load_cert_chain(certificate.certfile, certificate.keyfile)
+        except SettingError as error:
+            complain(f"{error}; connmond keeps running as it did")
+            return
+        if new.configuration is BUILT_IN:
+            complain("SIGHUP: there is no configuration file to read again; connmond keeps running")
+            return
+        old, self._settings = self._settings, new
+        self.listener.set_login(new.service.login)
+        self.csv.set_dump(new.service.csv)
+        complain(f"{new.configuration.source} was read again")
+        _warn(new)
+        has_tls, had_tls = new.service.certificate is not None, self._context is not None
+        if (new.bind, new.node, has_tls) != (old.bind, old.node, had_tls):
+            complain("where the node listens, and whether with TLS, changes at the next start only")
+
+
+def _warn(settings: Settings) -> None:
+    for warning in settings.configuration.warnings:
+        complain(warning)
+    open_to_all = [format_address(*one) for one in settings.bind if one[0] not in _LOOPBACK]
+    if open_to_all and settings.service.login is None:
+        complain(
+            f"everybody who reaches TCP {', '.join(open_to_all)} may report: set use_auth in the configuration, "
+            "or --bind to an address that only your programs reach"
+        )
+
+
+def _log(level: int, sentence: str) -> None:
+    """A sentence of a part; each is said, whatever its level."""
+    complain(sentence)
+
+
+def _collect_garbage_seldom() -> None:
+    """A large fleet is many objects that live long: looking through them for garbage is a part of the work.
+
+    10,000 processes: 37 µs a datagram with Python's thresholds, 33 with these, 30 without any collection.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _mind_hangups(end: asyncio.Event, read_again: Callable[[], None]) -> None:
+    """End when the terminal that connmond was started from goes away; otherwise read the configuration again.
+
+    Under ``nohup``, where the signal is ignored, it stays ignored.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+    loop, had_terminal = asyncio.get_running_loop(), has_terminal()
+
+    def end_without_terminal() -> None:
+        if had_terminal and not has_terminal():
+            end.set()
+
+    def hang_up() -> None:
+        end_without_terminal()
+        if not end.is_set():
+            read_again()
+            loop.call_later(HANGUP_GRACE, end_without_terminal)
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)

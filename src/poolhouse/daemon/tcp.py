@@ -1,0 +1,232 @@
+"""connmond's TCP port: clients that report, each on a connection of its own."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from logging import WARNING
+
+from poolhouse.clock import Clock
+from poolhouse.configuration.service import Login
+from poolhouse.daemon.part import Hub, forever
+from poolhouse.daemon.ports import BACKLOG
+from poolhouse.daemon.reception import Failures, Reception, Refused
+from poolhouse.errors import PacketError
+from poolhouse.wire.framing import Frame, Kind, frame
+from poolhouse.wire.session import NONCE_BYTES, Welcome
+
+#: Seconds within which a guest has to say who it is.
+GREETING_PATIENCE_S = 5.0
+#: Connections at once, and of those the ones that have not said who they are.
+MOST_GUESTS, MOST_UNKNOWN = 20_000, 256
+#: Bytes that may wait for a guest that does not read, before its connection is closed.
+LARGEST_BACKLOG = 1 << 20
+#: Seconds in which one address makes at most one line of the log, and how many addresses are told apart.
+SAID_PERIOD_S, MOST_SAID = 60.0, 1000
+
+#: Takes a report's datagram.
+Take = Callable[[bytes], object]
+#: Says a sentence; level and text.
+Say = Callable[[int, str], object]
+
+
+class TcpPort:
+    """Everything that the connections of a node share.
+
+    Attributes:
+        refused: Connections that were not let in.
+    """
+
+    def __init__(self, me: Welcome, login: Login | None, clock: Clock, take: Take, say: Say) -> None:
+        """Begin without a connection; give `guest` to ``loop.create_server``.
+
+        Args:
+            me: What this node says of itself.
+            login: What a guest has to prove; ``None`` for nothing.
+            clock: Where time comes from.
+            take: Called with each datagram of a report.
+            say: Called with what belongs into the log, at most once a minute for each kind and address.
+        """
+        self.refused = 0
+        self.me = me
+        self.login = login
+        self.clock = clock
+        self.take = take
+        self.failures = Failures()
+        self.guests: set[Guest] = set()
+        self.unknown: set[Guest] = set()
+        self._say = say
+        self._said: dict[str, float] = {}
+
+    def guest(self) -> "Guest":
+        """The protocol of a new connection."""
+        return Guest(self)
+
+    def close(self) -> None:
+        """End every connection; their clients try another node."""
+        for guest in list(self.guests):
+            guest.end()
+
+    def turn_away(self, address: str, reason: str, level: int = WARNING) -> None:
+        """Count a connection that is not let in, and say so unless the same was said of the address lately."""
+        self.refused += 1
+        now = self.clock.monotonic()
+        if len(self._said) >= MOST_SAID:
+            self._said = {one: at for one, at in self._said.items() if now - at < SAID_PERIOD_S}
+        if len(self._said) < MOST_SAID and now - self._said.get(address, -SAID_PERIOD_S) >= SAID_PERIOD_S:
+            self._said[address] = now
+            self._say(level, f"a connection from {address} is closed: {reason}")
+
+
+class Guest(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, port: TcpPort) -> None:
+        self._port = port
+        self._transport: asyncio.Transport | None = None
+        self._reception: Reception | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._taken = 0
+        self.address = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet it, if there is room."""
+        assert isinstance(transport, asyncio.Transport)
+        port, self._transport = self._port, transport
+        self.address = str((transport.get_extra_info("peername") or ("an unknown address",))[0])
+        if len(port.guests) >= MOST_GUESTS or len(port.unknown) >= MOST_UNKNOWN:
+            port.turn_away(self.address, "too many connections")
+            transport.abort()
+            return
+        port.guests.add(self)
+        port.unknown.add(self)
+        now = port.clock.monotonic()
+        nonce = os.urandom(NONCE_BYTES)
+        self._reception = Reception(port.me, nonce, port.login, port.failures, self.address, now)
+        self._patience = asyncio.get_running_loop().call_later(GREETING_PATIENCE_S, self._is_silent)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what it says."""
+        port, reception = self._port, self._reception
+        if reception is None:
+            return
+        taken = self._taken
+        try:
+            for one in reception.receive(data, port.clock.monotonic()):
+                self._take(one)
+        except PacketError as error:
+            port.turn_away(self.address, error.args[0])
+            self._flush()
+            self.end(abort=not isinstance(error, Refused))
+            return
+        if reception.guest is not None:
+            port.unknown.discard(self)
+        if self._taken > taken:
+            reception.outgoing += frame(Kind.TAKEN, self._taken.to_bytes(8, "big"))
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it: whether its process lives is told by reports, not by connections."""
+        self._forget()
+
+    def end(self, *, abort: bool = False) -> None:
+        """Close the connection: what was said still leaves, unless it is aborted."""
+        self._forget()
+        if self._transport is not None:
+            if abort:
+                self._transport.abort()
+            else:
+                self._transport.close()
+
+    def _take(self, one: Frame) -> None:
+        if one.kind is not Kind.REPORT:
+            raise PacketError(f"{one.kind.name} from a client that reports", 0)
+        self._taken += 1
+        self._port.take(one.payload)
+
+    def _flush(self) -> None:
+        transport, reception = self._transport, self._reception
+        assert transport is not None, "only what is connected is sent to"
+        assert reception is not None, "only who is let in is sent to"
+        if reception.outgoing:
+            transport.write(bytes(reception.outgoing))
+            reception.outgoing.clear()
+        if transport.get_write_buffer_size() > LARGEST_BACKLOG:
+            self._port.turn_away(self.address, "it does not read what it is sent")
+            self.end(abort=True)
+
+    def _is_silent(self) -> None:
+        if self in self._port.unknown:
+            self._port.turn_away(self.address, f"it did not say who it is within {GREETING_PATIENCE_S:g} s")
+            self.end(abort=True)
+
+    def _forget(self) -> None:
+        self._reception = None
+        self._port.guests.discard(self)
+        self._port.unknown.discard(self)
+        if self._patience is not None:
+            self._patience.cancel()
+
+
+class TcpListener:
+    """The part of the daemon that receives reports over TCP."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        me: Welcome,
+        login: Login | None,
+        context: ssl.SSLContext | None,
+        say: Say,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            sockets: Listening sockets; they stay their owner's to close.
+            me: What this node says of itself.
+            login: What a client has to prove; ``None`` for nothing.
+            context: With what it speaks TLS; ``None`` for in clear.
+            say: Called with what belongs into the log.
+        """
+        self._sockets = sockets
+        self._context = context
+        self._me = me
+        self._login = login
+        self._say = say
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def refused(self) -> int:
+        """Connections that were not let in."""
+        return self._port.refused
+
+    def set_login(self, login: Login | None) -> None:
+        """Demand this of those who connect from now on."""
+        self._login = self._port.login = login
+
+    def attach(self, hub: Hub) -> None:
+        """Get ready; connections are accepted once it runs."""
+        self._port = TcpPort(self._me, self._login, hub.clock, hub.receive, self._say)
+
+    async def run(self) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets[len(self._servers) :]:
+            # A socket of its own, because a server closes the one that it has.
+            server = await loop.create_server(
+                self._port.guest,
+                sock=sock.dup(),
+                backlog=BACKLOG,
+                ssl=self._context,
+                ssl_handshake_timeout=None if self._context is None else GREETING_PATIENCE_S,
+            )
+            self._servers.append(server)
+        await forever()
+
+    def detach(self) -> None:
+        """End every connection: the clients go to other nodes."""
+        for server in self._servers:
+            server.close()
+        self._port.close()

@@ -1,0 +1,40 @@
+"""Which service a process reports to: the settings ``connmon_service``, ``connmon_addr``, ``connmon_config``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from poolhouse.addresses import parse_address
+from poolhouse.configuration.files import load_configuration
+from poolhouse.configuration.service import DEFAULT_SERVICE, Node, Service
+from poolhouse.defaults import SERVICE_PORT
+from poolhouse.errors import SettingError
+
+#: The settings that name a service, without their prefix.
+NAMES = ("service", "addr", "config")
+
+
+def service_of(settings: Mapping[str, Any], prefix: str = "connmon_") -> Service:
+    """The service that settings name.
+
+    ``addr`` names one node, and then no configuration is read. Otherwise ``service`` (``default``) is looked up in
+    the file that ``config`` names, in ``/etc/connmon.cfg``, or in the built-in configuration.
+
+    Args:
+        settings: Texts, by `NAMES` behind the prefix; others are not looked at.
+        prefix: What each key begins with.
+
+    Raises:
+        SettingError: If the service is not to be found, or if an address or a file is wrong.
+    """
+    named = {name: settings[prefix + name] for name in NAMES if prefix + name in settings}
+    for name, value in named.items():
+        if not isinstance(value, str) or not value.strip():
+            what = "given twice" if isinstance(value, (list, tuple)) else f"expected a text, not {value!r}"
+            raise SettingError(prefix + name, what)
+    if "addr" in named:
+        host, port = parse_address(named["addr"], SERVICE_PORT, f"{prefix}addr")
+        if port == 0:
+            raise SettingError(f"{prefix}addr", f"{named['addr']!r}: expected a port from 1 to 65535")
+        return Service("", (Node(named["addr"], host, port),))
+    configuration = load_configuration(named.get("config"), f"{prefix}config")
+    return configuration.service(named.get("service", DEFAULT_SERVICE), f"{prefix}service")

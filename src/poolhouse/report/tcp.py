@@ -1,0 +1,293 @@
+"""Reports to a service over TCP: one connection to one of its nodes, to another node if that one is lost.
+
+Nothing here waits. `TcpSender.step` moves a connection on as far as it goes at present. The reporter's thread
+calls it before each report, and every `GLANCE_S` while a connection is being made. A report is made only when the
+node is ready for it and the one before has left. So a node is always sent the newest truth, and a process keeps
+nothing but its meters while no node is there.
+"""
+
+import _socket
+import os
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from poolhouse.clock import Clock
+from poolhouse.configuration.service import Certificate, Service
+from poolhouse.errors import PacketError, SettingError
+from poolhouse.report.conversation import GREETING_PATIENCE_S, Conversation
+from poolhouse.report.nodes import Nodes
+from poolhouse.report.route import Address, Route, State
+from poolhouse.wire.session import NONCE_BYTES, Hello
+
+if TYPE_CHECKING:
+    import ssl
+
+#: Seconds between two looks at a connection that is being made, or that takes its time to send.
+GLANCE_S = 0.02
+#: The most bytes that are read at once.
+_READ_BYTES = 16384
+
+
+class TcpSocket(Protocol):
+    """A TCP socket that never waits."""
+
+    def is_connected(self) -> bool:
+        """Whether the connection is there; OSError if it will not be."""
+        ...
+
+    def send(self, data: bytes, /) -> int:
+        """How many bytes were taken; BlockingIOError for none, OSError if the connection is lost."""
+        ...
+
+    def receive(self, size: int, /) -> bytes:
+        """What arrived, ``b""`` at its end; BlockingIOError if nothing did, OSError if the connection is lost."""
+        ...
+
+    def is_ours(self) -> bool:
+        """Whether its descriptor is still this socket."""
+        ...
+
+    def close(self) -> None:
+        """Give it up; a descriptor that is no longer this socket stays open."""
+        ...
+
+
+class TcpNetwork(Protocol):
+    """What is needed of the operating system."""
+
+    def connect(self, address: Address) -> TcpSocket:
+        """Begin to connect; OSError if that is known to fail."""
+        ...
+
+
+class TcpSender:
+    """Sends to one node of a service; has what the dispatcher asks of a `poolhouse.report.sender.Sender`.
+
+    Attributes:
+        state: What is known of the service.
+        error: What went wrong last; ``None`` where nothing has since a node welcomed us.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        product: str,
+        interval: float,
+        network: TcpNetwork,
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        """Begin without a connection.
+
+        Args:
+            service: Its nodes, its login and its name; the name may be empty, and then any service will do.
+            product: Name and version of this program, for the node's log.
+            interval: Seconds between two reports.
+            network: The operating system.
+            clock: Where time comes from.
+            random: Numbers in [0, 1).
+        """
+        self.state = State.UNTRIED
+        self.error: Exception | None = None
+        self._service = service
+        self._product = product
+        self._interval = interval
+        self._network = network
+        self._clock = clock
+        self._routes = [Route(node.host, node.port) for node in service.nodes]
+        self._nodes = Nodes(len(self._routes), random)
+        self._socket: TcpSocket | None = None
+        self._conversation: Conversation | None = None
+        self._began = 0.0
+        self._context: ssl.SSLContext | None = None
+
+    @property
+    def route(self) -> Route:
+        """The way to the node in use, or to the one that is tried next: the name to be looked up."""
+        return self._routes[self._nodes.current]
+
+    @property
+    def where(self) -> str:
+        """The node in use, or the whole service, for the log."""
+        if self.state is State.REACHED:
+            return self._described(self.route)
+        nodes = ", ".join(map(self._described, self._routes))
+        return f"service {self._service.name!r} ({nodes})" if self._service.name else nodes
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a report would leave now."""
+        return self._conversation is not None and self._conversation.is_ready
+
+    def send(self, datagrams: list[bytes]) -> bool:
+        """Send a report's datagrams to the node; False if they were not, or are not known to have left whole."""
+        now = self._clock.monotonic()
+        conversation = self._conversation
+        if conversation is None or not conversation.is_ready:
+            return False
+        conversation.report(datagrams, now)
+        self.step(now)
+        return self.is_ready
+
+    def step(self, now: float) -> float:
+        """Do what can be done without waiting; the monotonic time at which to call again, infinite for never."""
+        try:
+            return self._step(now)
+        except (OSError, PacketError, SettingError) as error:
+            self._lose(error, now)
+            return max(now, self._nodes.due) if self.route.was_looked_up else inf
+
+    def renew(self) -> None:
+        """The node's name was looked up: a connection that there is stays."""
+
+    def close(self) -> None:
+        """Give up the connection; what was sent before still arrives."""
+        if self._socket is not None:
+            if self._socket.is_ours():
+                _empty(self._socket)
+            self._socket.close()
+        self._socket = self._conversation = None
+
+    def _step(self, now: float) -> float:
+        if self._socket is not None and not self._socket.is_ours():
+            raise OSError("its socket was closed by the application")
+        if self._socket is None:
+            return self._connect(now)
+        if self._conversation is None:
+            if not self._socket.is_connected():
+                if now >= self._began + GREETING_PATIENCE_S:
+                    raise TimeoutError(f"no connection within {GREETING_PATIENCE_S:g} s")
+                return now + GLANCE_S
+            nonce = os.urandom(NONCE_BYTES)
+            hello = Hello("report", self._product, nonce, self._service.name)
+            self._conversation = Conversation(hello, self._service.login, self._interval, self._began)
+        return self._converse(self._socket, self._conversation, now)
+
+    def _connect(self, now: float) -> float:
+        route = self.route
+        if now < self._nodes.due:
+            return self._nodes.due
+        if not route.was_looked_up:
+            return inf  # The dispatcher looks it up.
+        if route.address is None:
+            raise route.error or OSError("its name has no address")
+        self._began = now
+        self._socket = self._network.connect(route.address)
+        if self._service.certificate is not None:
+            self._socket = self._encrypted(self._socket, self._service.certificate)
+        return now + GLANCE_S
+
+    def _encrypted(self, plain: TcpSocket, certificate: Certificate) -> TcpSocket:
+        from poolhouse.report import tls  # Only here: a process that needs no TLS does not load it.
+
+        if self._context is None:
+            self._context = tls.client_context(certificate)
+        return tls.TlsSocket(plain, self._context, self.route.host)
+
+    def _converse(self, sock: TcpSocket, conversation: Conversation, now: float) -> float:
+        was_welcome = conversation.welcome
+        _read(sock, conversation, now)
+        if (reason := conversation.overdue(now)) is not None:
+            raise TimeoutError(reason)
+        if conversation.welcome is not was_welcome:
+            self._nodes.reached()
+            self.route.reached()
+            self.state, self.error = State.REACHED, None
+        _write(sock, conversation)
+        return inf if conversation.is_ready else now + GLANCE_S
+
+    def _lose(self, error: Exception, now: float) -> None:
+        """Give up the connection, or the attempt: the node's next address is tried next, then the next node."""
+        self.close()
+        route = self.route
+        self.error = error
+        if route.address is not None:
+            route.refused(error if isinstance(error, OSError) else OSError(str(error)))
+            if route.state is not State.UNREACHED:
+                return
+        self._nodes.failed(now)
+        if all(one.state in (State.UNREACHED, State.UNRESOLVED) for one in self._routes):
+            resolved = any(one.state is State.UNREACHED for one in self._routes)
+            self.state = State.UNREACHED if resolved else State.UNRESOLVED
+
+    @staticmethod
+    def _described(route: Route) -> str:
+        return f"{route.host} port {route.port}"
+
+
+def _read(sock: TcpSocket, conversation: Conversation, now: float) -> None:
+    while True:
+        try:
+            data = sock.receive(_READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            raise ConnectionResetError("the node has closed the connection")
+        conversation.receive(data, now)
+
+
+def _empty(sock: TcpSocket) -> None:
+    """Read what is there: closed with something unread, a socket is reset, and what it sent last may be lost."""
+    try:
+        while sock.receive(_READ_BYTES):
+            pass
+    except OSError:
+        pass
+
+
+def _write(sock: TcpSocket, conversation: Conversation) -> None:
+    outgoing = conversation.outgoing
+    while outgoing:
+        try:
+            del outgoing[: sock.send(bytes(outgoing))]
+        except BlockingIOError:
+            return
+
+
+class SystemTcpSocket:
+    """A `TcpSocket` of the operating system; the C module's, which gevent and eventlet leave alone."""
+
+    def __init__(self, address: Address) -> None:
+        self._socket = _socket.socket(address.family, _socket.SOCK_STREAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            self._inode = inode_of(self._socket.fileno())
+            self._connect_error = self._socket.connect_ex(address.sockaddr)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.send = self._socket.send
+        self.receive = self._socket.recv
+
+    def is_connected(self) -> bool:
+        """As the peer's address and the pending error tell; asking changes nothing."""
+        error = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        try:
+            self._socket.getpeername()
+        except OSError:
+            return False
+        return True
+
+    def is_ours(self) -> bool:
+        """Whether the descriptor leads to the inode that it was opened with."""
+        try:
+            return inode_of(self._socket.fileno()) == self._inode
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close the socket if it is ours; else only forget it."""
+        if self.is_ours():
+            self._socket.close()
+        else:
+            self._socket.detach()
+
+
+def inode_of(descriptor: int) -> tuple[int, int]:
+    """What a descriptor leads to: an application may close it and open something else under its number."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino

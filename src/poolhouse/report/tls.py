@@ -1,0 +1,177 @@
+"""TLS over bytes, without a socket: what arrives goes in, what has to be sent comes out.
+
+Certificates are checked, the host's name among them, against the system's authorities and the certificate that the
+configuration names, so that a service may use one of its own making.
+"""
+
+import ssl
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from poolhouse.configuration.service import Certificate
+from poolhouse.errors import SettingError
+
+if TYPE_CHECKING:
+    from poolhouse.report.tcp import TcpSocket
+
+_READ_BYTES = 65536
+
+
+def client_context(certificate: Certificate) -> ssl.SSLContext:
+    """What a client, a console or a node that connects to another trusts.
+
+    Raises:
+        SettingError: If the certificate is there and cannot be read.
+    """
+    context = ssl.create_default_context()
+    # A client may trust the service's certificate without having the file: by an authority of the system.
+    if Path(certificate.certfile).exists():
+        try:
+            context.load_verify_locations(cafile=certificate.certfile)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingError("ssl_certfile", f"{certificate.certfile!r} cannot be used: {error}") from None
+    return context
+
+
+def server_context(certificate: Certificate) -> ssl.SSLContext:
+    """With what a node speaks TLS.
+
+    Raises:
+        SettingError: If certificate or key cannot be read.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate.certfile, certificate.keyfile, password=_no_password)
+    except (OSError, ssl.SSLError, _PasswordNeeded) as error:
+        files = " and ".join(filter(None, (certificate.certfile, certificate.keyfile)))
+        raise SettingError("ssl_certfile", f"{files} cannot be used: {error}") from None
+    return context
+
+
+class _PasswordNeeded(Exception):
+    pass
+
+
+def _no_password() -> str:
+    # OpenSSL would ask the terminal, and a service would hang there.
+    raise _PasswordNeeded("the key is protected by a password")
+
+
+class TlsPipe:
+    """One connection's encryption.
+
+    Attributes:
+        is_open: Whether both sides have agreed on how to speak.
+    """
+
+    def __init__(self, context: ssl.SSLContext, hostname: str) -> None:
+        """Begin; `outgoing` has the first words.
+
+        Args:
+            context: `client_context`.
+            hostname: The name or address that the certificate has to be for.
+        """
+        self.is_open = False
+        self._arrived = ssl.MemoryBIO()
+        self._leaving = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=hostname)
+        self._move_on()
+
+    def outgoing(self) -> bytes:
+        """What has to be sent now, once."""
+        return self._leaving.read()
+
+    def receive(self, data: bytes) -> bytes:
+        """Take what arrived; what the other side has said in clear.
+
+        Raises:
+            OSError: If the other side's certificate is not trusted, or it does not speak TLS (`ssl.SSLError`).
+        """
+        self._arrived.write(data)
+        self._move_on()
+        said = bytearray()
+        while self.is_open:
+            try:
+                more = self._tls.read(_READ_BYTES)
+            except ssl.SSLWantReadError:
+                break
+            if not more:
+                raise ConnectionResetError("the node has closed the connection")
+            said += more
+        return bytes(said)
+
+    def send(self, data: bytes) -> None:
+        """Encrypt; `outgoing` has it then. Only once it is open."""
+        self._tls.write(data)
+
+    def _move_on(self) -> None:
+        if not self.is_open:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                return
+            self.is_open = True
+
+
+class TlsSocket:
+    """A `poolhouse.report.tcp.TcpSocket` whose words are encrypted."""
+
+    def __init__(self, plain: "TcpSocket", context: ssl.SSLContext, hostname: str) -> None:
+        """Begin on a socket that is connecting.
+
+        Args:
+            plain: The socket.
+            context: `client_context`.
+            hostname: The name or address that the certificate has to be for.
+        """
+        self._plain = plain
+        self._pipe = TlsPipe(context, hostname)
+        self._leaving = bytearray(self._pipe.outgoing())
+        self._said = bytearray()
+        self.is_ours = plain.is_ours
+        self.close = plain.close
+
+    def is_connected(self) -> bool:
+        """Whether both sides have agreed on how to speak."""
+        if not self._plain.is_connected():
+            return False
+        self._exchange()
+        return self._pipe.is_open
+
+    def send(self, data: bytes) -> int:
+        """Take what can be encrypted now, if all that was taken before has left."""
+        self._flush()
+        if self._leaving:
+            raise BlockingIOError
+        taken = data[:_READ_BYTES]
+        self._pipe.send(taken)
+        self._flush()
+        return len(taken)
+
+    def receive(self, size: int) -> bytes:
+        """What the other side has said."""
+        if not self._said:
+            self._exchange()
+        if not self._said:
+            raise BlockingIOError
+        said = bytes(self._said[:size])
+        del self._said[:size]
+        return said
+
+    def _exchange(self) -> None:
+        """Read what arrived, and send what that asks for."""
+        with suppress(BlockingIOError):
+            data = self._plain.receive(_READ_BYTES)
+            if not data:
+                raise ConnectionResetError("the node has closed the connection")
+            self._said += self._pipe.receive(data)
+        self._flush()
+
+    def _flush(self) -> None:
+        self._leaving += self._pipe.outgoing()
+        while self._leaving:
+            try:
+                del self._leaving[: self._plain.send(bytes(self._leaving))]
+            except BlockingIOError:
+                return

@@ -1,0 +1,210 @@
+"""connmond as the node of a service: programs report over TCP, by its configuration, and survive its end."""
+
+import csv
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from poolhouse.configuration.service import CSV_COLUMNS
+from support.connmond import COMMAND, Connmond, Watcher, program
+from support.waiting import wait_until
+
+#: A program that checks out and in when it is told to, by a line each.
+PROGRAM = """
+import sys
+from sqlalchemy import create_engine
+engine = create_engine(sys.argv[1])
+for line in sys.stdin:
+    engine.connect().close()
+    print("done", flush=True)
+"""
+
+
+@contextmanager
+def running(url: str) -> Iterator["subprocess.Popen[str]"]:
+    """A program with an engine at this URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", PROGRAM, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        assert process.wait(30) == 0, process.stderr.read()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def check_out(process: "subprocess.Popen[str]") -> None:
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "done\n"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def configured(folder: Path, port: int, *more: str) -> str:
+    path = folder / "connmon.cfg"
+    lines = ["[connmon_service_default]", "name: default", "nodes:", f"    node1 hostname=127.0.0.1:{port}", *more]
+    path.write_text("\n".join([*lines, ""]))
+    return str(path)
+
+
+@contextmanager
+def node(config: str, port: int) -> Iterator[Connmond]:
+    with Connmond("--config", config, "--bind", f"127.0.0.1:{port}") as daemon:
+        yield daemon
+
+
+def test_a_program_with_connmons_url_is_shown_and_says_goodbye(tmp_path):
+    port = free_port()
+    config = configured(tmp_path, port)
+    url = f"sqlite+connmon://?connmon_config={config}&connmon_program_name=shop&connmon_interval=0.2"
+    with node(config, port) as daemon, Watcher(daemon.consoles) as watcher:
+        assert f"TCP 127.0.0.1:{port}  (service default, node node1)" in daemon.announcement
+        with running(url) as shop:
+            check_out(shop)
+            watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 1)
+        # The goodbye leaves with the process: its gauges go at once, long before five intervals are over.
+        watcher.wait_for(lambda seen: any(event.kind == "goodbye" for event in seen.events))
+        status, output, errors = daemon.end()
+    assert (status, errors) == (0, "")
+    assert re.search(r" 0 refused, 0 of \d+ lost", output)
+
+
+def test_a_daemon_that_is_killed_and_comes_back_is_told_everything(tmp_path):
+    port = free_port()
+    config = configured(tmp_path, port)
+    url = f"sqlite+connmon://?connmon_config={config}&connmon_program_name=shop&connmon_interval=0.2"
+    with running(url) as shop:
+        with node(config, port) as first, Watcher(first.consoles) as watcher:
+            check_out(shop)
+            watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 1)
+            first.process.kill()
+            first.process.wait()
+        check_out(shop)  # Nobody is there, and the application does not notice.
+        with node(config, port) as second, Watcher(second.consoles) as watcher:
+            watcher.wait_for(lambda seen: program(seen, "shop"))
+            check_out(shop)
+            # Work that was done before the daemon began is where its counting begins.
+            watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 1)
+
+
+def test_with_a_login_only_those_who_know_it_report(tmp_path):
+    port = free_port()
+    config = configured(tmp_path, port, "use_auth: 1", "auth_key: monitor", "auth_secret: s3cret")
+    by_file = f"sqlite+connmon://?connmon_config={config}&connmon_program_name=shop&connmon_interval=0.2"
+    by_address = f"sqlite+connmon://?connmon_addr=127.0.0.1:{port}&connmon_program_name=guest"
+    with node(config, port) as daemon, Watcher(daemon.consoles) as watcher:
+        with running(by_address) as guest, running(by_file) as shop:
+            check_out(guest)
+            check_out(shop)
+            seen = watcher.wait_for(lambda seen: program(seen, "shop"))
+            assert program(seen, "guest") is None
+        _, _, errors = daemon.end()
+    assert "s3cret" not in errors
+
+
+def test_the_configuration_is_read_again_on_sighup_and_all_state_kept(tmp_path):
+    port = free_port()
+    config = configured(tmp_path, port)
+    url = f"sqlite+connmon://?connmon_config={config}&connmon_program_name=shop&connmon_interval=0.2"
+    with running(url) as shop, node(config, port) as daemon, Watcher(daemon.consoles) as watcher:
+        check_out(shop)
+        watcher.wait_for(lambda seen: program(seen, "shop"))
+        table = tmp_path / "connmon.csv"
+        configured(tmp_path, port, f"csv_dump: {table}")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(table.exists)
+        (tmp_path / "connmon.cfg").write_text("[connmon_service_default]\nname: default\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        check_out(shop)
+        watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 2)
+        status, _, errors = daemon.end()
+    assert status == 0
+    assert f"connmond: {config} was read again\n" in errors
+    assert f"connmond: {config}, line 1: [connmon_service_default] has no nodes; expected " in errors
+
+
+def test_the_csv_file_has_a_row_a_second_for_each_program_and_goes_on_over_restarts(tmp_path):
+    port, table = free_port(), tmp_path / "connmon.csv"
+    config = configured(tmp_path, port, f"csv_dump: {table}", "csv_token: rack4")
+    url = f"sqlite+connmon://?connmon_config={config}&connmon_program_name=shop&connmon_report_host=web1"
+    for _ in range(2):
+        before = table.read_text().count("\n") if table.exists() else 0
+        with running(f"{url}&connmon_interval=0.2") as shop, node(config, port) as daemon:
+            check_out(shop)
+            wait_until(lambda before=before: table.exists() and table.read_text().count("\n") >= before + 2)
+            assert daemon.end()[0] == 0
+    header, *rows = csv.reader(table.read_text().splitlines())
+    assert tuple(header) == CSV_COLUMNS
+    for row in rows:
+        named = dict(zip(header, row, strict=True))
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", named["timestamp"])
+        assert (named["token"], named["hostname"], named["progname"]) == ("rack4", "web1", "shop")
+        assert re.fullmatch(r"\d+\.\d{4}", named["checkouts_per_second"])
+
+
+def test_a_client_of_the_old_release_is_named_in_the_log(tmp_path):
+    port = free_port()
+    with node(configured(tmp_path, port), port) as daemon:
+        with socket.create_connection(("127.0.0.1", port)) as old:
+            # As connmon 0.3.6 begins: a question, its number, the call and its arguments.
+            old.sendall(b"Q0 login [null, null]\0")
+            wait_until(lambda: old.recv(4096) == b"")
+        _, _, errors = daemon.end()
+    assert "a connection from 127.0.0.1 is closed: a client of connmon 0.x, which needs Python 2" in errors
+
+
+def test_who_listens_beyond_this_machine_without_a_login_is_warned_once(tmp_path):
+    config = configured(tmp_path, 5800)
+    with Connmond("--config", config, "--bind", "0.0.0.0:0") as daemon:
+        _, _, errors = daemon.end()
+    assert errors.count("everybody who reaches TCP 0.0.0.0:0 may report: set use_auth") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        ("[connmon_service_default]\nname: default\nnodes: a hostname=web1\n", 0, "clients reach  web1:5084"),
+        (
+            "[connmon_service_default]\nname: default\nnodes: a host=web1\n",
+            2,
+            "line 3: expected a name, then hostname=",
+        ),
+        (
+            "[connmon_service_default]\nname: d\nnodes: a hostname=w\n",
+            2,
+            "--service: there is no service 'default'",
+        ),
+    ],
+)
+def test_check_says_what_would_happen_or_what_is_wrong(text, status, words, tmp_path):
+    (tmp_path / "connmon.cfg").write_text(text)
+    command = [*COMMAND, "--check", "-c", str(tmp_path / "connmon.cfg")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status
+    assert words in (done.stderr if status else done.stdout)
+
+
+def test_a_port_that_is_taken_is_one_sentence_and_nothing_is_served(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [*COMMAND, "--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", "--bind", address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"connmond: --bind: cannot listen on TCP {address}: Address already in use")

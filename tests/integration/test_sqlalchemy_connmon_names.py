@@ -1,0 +1,231 @@
+"""connmon's dialect names and its plugin: the engine is the one of the plain URL, and its pool is measured."""
+
+import asyncio
+import configparser
+import importlib
+import pkgutil
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+
+import pytest
+import sqlalchemy
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from poolhouse.instrumentation.dialects import plain_url
+from poolhouse.wire.framing import MAGIC, Kind, Unframer, frame
+from poolhouse.wire.message import ReportDatagram, decode_message
+from poolhouse.wire.session import Challenge, Welcome, decode_hello, encode_challenge, encode_welcome
+from support.waiting import wait_until
+
+#: The dialects that SQLAlchemy has by itself; what else it ships stands behind one of their names.
+DIALECTS = ("mysql", "mariadb", "postgresql", "sqlite", "oracle", "mssql")
+
+
+def shipped_names() -> list[str]:
+    """``mysql+pymysql`` and so on: every driver's dialect that this SQLAlchemy brings along."""
+    names = []
+    for dialect in DIALECTS:
+        package = importlib.import_module(f"sqlalchemy.dialects.{'mysql' if dialect == 'mariadb' else dialect}")
+        for module in pkgutil.iter_modules(package.__path__):
+            driver = getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "dialect", None)
+            if driver is not None and module.name not in ("base", "mariadb"):
+                names.append(f"{dialect}+{driver.driver}")
+    assert len(names) > 15
+    return sorted({name for name in names if loads(name)})
+
+
+def loads(name: str) -> bool:
+    try:
+        make_url(f"{name}://").get_dialect()
+    except sqlalchemy.exc.NoSuchModuleError:
+        return False
+    return True
+
+
+class Node:
+    """A node of a service, written out: it welcomes whoever comes and keeps what is reported."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.reports: list[ReportDatagram] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._server.getsockname()[1]}"
+
+    def close(self) -> None:
+        self._server.close()
+
+    def checkouts(self, program: str) -> int:
+        told = [one.pool.counters.checkouts for one in self.reports if one.pool and one.program == program]
+        return max((count or 0 for count in told), default=0)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        sock.sendall(MAGIC + frame(Kind.CHALLENGE, encode_challenge(Challenge(bytes(16)))))
+        unframer, taken = Unframer(), 0
+        while data := sock.recv(65536):
+            for kind, payload in unframer.feed(data):
+                if kind is Kind.HELLO:
+                    assert decode_hello(payload).role == "report"
+                    sock.sendall(frame(Kind.WELCOME, encode_welcome(Welcome("test"))))
+                    continue
+                assert kind is Kind.REPORT
+                taken += 1
+                message = decode_message(payload)
+                assert isinstance(message, ReportDatagram)
+                self.reports.append(message)
+            sock.sendall(frame(Kind.TAKEN, taken.to_bytes(8, "big")))
+        sock.close()
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    one = Node()
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_driver_that_sqlalchemy_ships_has_its_name(name):
+    dialect, _, driver = name.partition("+")
+    registered = {entry.name for entry in entry_points(group="sqlalchemy.dialects")}
+    assert f"{dialect}.{driver}_connmon" in registered
+    assert f"{dialect}.connmon" in registered
+    plain = make_url(f"{name}://user:secret@db/shop?charset=utf8")
+    ours = make_url(f"{name}_connmon://user:secret@db/shop?charset=utf8&connmon_service=default")
+    assert plain_url(ours) == plain
+    of_plain, of_ours = plain.get_dialect(), ours.get_dialect()
+    assert issubclass(of_ours, of_plain)
+    assert (of_ours.__name__, of_ours.__module__, of_ours.name, of_ours.driver) == (
+        of_plain.__name__,
+        of_plain.__module__,
+        of_plain.name,
+        of_plain.driver,
+    )
+
+
+@pytest.mark.parametrize("name", ["sqlite+connmon", "sqlite+pysqlite_connmon"])
+def test_the_engine_is_the_one_of_the_plain_url_and_is_measured(name, node, tmp_path):
+    program = name.replace("+", "-")
+    url = f"{name}:///{tmp_path}/shop.db?timeout=7&connmon_addr={node.address}&connmon_program_name={program}"
+    engine, plain = create_engine(url), create_engine(str(plain_url(make_url(url))))
+    assert engine.url == plain.url
+    assert type(engine.dialect) is type(plain.dialect)
+    assert "connmon" not in repr(engine)
+    with engine.begin() as connection:
+        connection.execute(text("create table orders (id integer primary key)"))
+    assert inspect(engine).get_table_names() == ["orders"]
+    wait_until(lambda: node.checkouts(program) >= 2)
+    engine.dispose()
+    plain.dispose()
+
+
+def test_statements_are_cached_as_with_the_plain_dialect(node):
+    engine = create_engine(f"sqlite+connmon://?connmon_addr={node.address}")
+    with engine.connect() as connection:
+        for _ in range(2):
+            connection.execute(sqlalchemy.select(sqlalchemy.literal(1)))
+    assert len(engine._compiled_cache) == 1
+    engine.dispose()
+
+
+def test_it_works_for_asyncio(node, tmp_path):
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def main() -> None:
+        url = f"sqlite+aiosqlite_connmon:///{tmp_path}/shop.db?connmon_addr={node.address}"
+        engine = create_async_engine(f"{url}&connmon_program_name=aio")
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("select 1"))).scalar_one() == 1
+        assert str(engine.url) == f"sqlite+aiosqlite:///{tmp_path}/shop.db"
+        await engine.dispose()
+
+    asyncio.run(main())
+    wait_until(lambda: node.checkouts("aio") == 1)
+
+
+def test_as_a_plugin_settings_stand_in_the_url_or_among_the_keywords(node):
+    of_url = create_engine(f"sqlite://?plugin=connmon&connmon_addr={node.address}&connmon_program_name=of-url")
+    of_keyword = create_engine(
+        "sqlite://", plugins=["connmon"], connmon_addr=node.address, connmon_program_name="of-keyword"
+    )
+    for engine in (of_url, of_keyword):
+        assert not engine.url.query
+        engine.connect().close()
+    wait_until(lambda: node.checkouts("of-url") == 1 and node.checkouts("of-keyword") == 1)
+    of_url.dispose()
+    of_keyword.dispose()
+
+
+def test_the_service_is_looked_up_in_the_configuration(node, tmp_path):
+    (tmp_path / "connmon.cfg").write_text(
+        f"[connmon_service_default]\nname: default\nnodes:\n    node1 hostname={node.address}\n"
+    )
+    query = f"connmon_service=default&connmon_config={tmp_path}/connmon.cfg&connmon_program_name=by-file"
+    engine = create_engine(f"sqlite+connmon://?{query}")
+    engine.connect().close()
+    wait_until(lambda: node.checkouts("by-file") == 1)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("connmon_service=nothing&connmon_config={file}", "connmon_service: there is no service 'nothing' in "),
+        ("connmon_config=/nowhere.cfg", r"connmon_config: there is no file '/nowhere\.cfg'"),
+        ("connmon_addr=db:port", "connmon_addr: 'db:port': 'port' is no port"),
+        (
+            "connmon_addr=db&connmon_colour=red",
+            "connmon_colour: there is no such setting; there are connmon_service",
+        ),
+    ],
+)
+@pytest.mark.parametrize("form", ["sqlite+connmon://?{}", "sqlite://?plugin=connmon&{}"])
+def test_a_mistake_is_an_error_of_create_engine_that_names_the_setting(form, query, sentence, tmp_path):
+    file = tmp_path / "connmon.cfg"
+    file.write_text("[connmon_service_default]\nname: default\nnodes: a hostname=localhost\n")
+    with pytest.raises(ArgumentError, match=sentence):
+        create_engine(form.format(query.format(file=file)))
+
+
+def test_without_a_node_the_application_does_not_notice():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    engine = create_engine(f"sqlite+connmon://?connmon_addr={address}")
+    with engine.connect() as connection:
+        assert connection.execute(text("select 1")).scalar_one() == 1
+    engine.dispose()
+
+
+#: What devstack's local.conf of the seed makes of nova.conf: the ampersand is escaped there.
+NOVA = """\
+[database]
+connection = sqlite+connmon:///{folder}/nova.db?timeout=5{escape}&connmon_addr={address}
+"""
+
+
+@pytest.mark.parametrize("escape", ["", "\\", "\\\\"])
+def test_the_lines_of_the_seeds_devstack_work_as_printed(escape, node, tmp_path):
+    # oslo.config reads sections of name = value and takes a value as it stands, backslashes included.
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read_string(NOVA.format(folder=tmp_path, address=node.address, escape=escape))
+    engine = create_engine(parser["database"]["connection"])
+    assert engine.url.query == {"timeout": "5"}
+    connection = engine.raw_connection()
+    assert isinstance(connection.driver_connection, sqlite3.Connection)
+    connection.close()
+    engine.dispose()

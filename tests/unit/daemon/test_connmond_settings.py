@@ -1,0 +1,71 @@
+"""What connmond makes of its options and of its configuration: an option wins."""
+
+import pytest
+
+from poolhouse.configuration.service import BUILT_IN
+from poolhouse.daemon.settings import described, parse_settings
+from poolhouse.errors import SettingError
+
+FILE = """\
+[connmon_service_default]
+name: default
+nodes:
+    node1 hostname=web1:5800 bind=10.0.0.1:5801
+    node2 hostname=[fd00::2]
+use_auth: yes
+auth_key: monitor
+auth_secret: s3cret
+csv_dump: /var/log/connmon.csv
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_file(monkeypatch, tmp_path):
+    monkeypatch.setattr("poolhouse.configuration.files.DEFAULT_PATH", str(tmp_path / "connmon.cfg"))
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "mine.cfg").write_text(FILE)
+    return str(tmp_path / "mine.cfg")
+
+
+def test_without_anything_it_is_the_built_in_node_on_all_addresses():
+    settings = parse_settings([], [], [])
+    assert settings.configuration is BUILT_IN
+    assert settings.bind == (("0.0.0.0", 5800),)
+    assert (settings.service.name, settings.node.name) == ("default", "node1")
+
+
+def test_the_file_says_where_the_node_listens(file):
+    assert parse_settings([], [], [], file, node="node1").bind == (("10.0.0.1", 5801),)
+    # connmon's releases take 5084 where a node names no port, and all addresses where it binds to none.
+    assert parse_settings([], [], [], file, node="node2").bind == (("0.0.0.0", 5084),)
+
+
+def test_bind_wins_over_the_file(file):
+    bound = parse_settings([], [], [], file, node="node1", bind=["127.0.0.1", "[::1]:7"]).bind
+    assert bound == (("127.0.0.1", 5800), ("::1", 7))
+    assert parse_settings([], [], [], file, node="node1", bind=["off"]).bind == ()
+
+
+def test_of_several_nodes_one_has_to_be_named(file):
+    with pytest.raises(SettingError, match="--node: expected one of the nodes of service 'default': node1, node2"):
+        parse_settings([], [], [], file)
+    with pytest.raises(SettingError, match="--node: service 'default' has no node 'node3'; it has node1, node2"):
+        parse_settings([], [], [], file, node="node3")
+    with pytest.raises(SettingError, match=r"--service: there is no service 'other' in .*; it has default"):
+        parse_settings([], [], [], file, service="other")
+
+
+def test_the_description_says_what_would_happen_and_no_password(file):
+    text = described(parse_settings(["0.0.0.0"], [], [], file, node="node2"))
+    assert text.splitlines() == [
+        f"configuration  {file}",
+        "service        default, node node2; other nodes: node1",
+        "clients reach  [fd00::2]:5084",
+        "listens        TCP 0.0.0.0:5084; reports UDP 0.0.0.0:25827; consoles UDP localhost:25828",
+        "login          user monitor",
+        "TLS            none",
+        "CSV file       /var/log/connmon.csv",
+    ]
