@@ -8,6 +8,7 @@ because reports are cumulative.
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from typing import NamedTuple
 
@@ -144,10 +145,16 @@ class Dispatcher:
         reports = [stream.due for stream in self._active() if stream.is_ready]
         return max(0.0, min([*steps, *lookups, *reports], default=inf) - self._clock.monotonic())
 
-    def look_up_unknown(self) -> None:
-        """Look up every name that a report needs and that has never been looked up."""
+    def look_up_unknown(self, *, at_once: bool = False) -> None:
+        """Look up every name that a report needs and that has never been looked up.
+
+        Args:
+            at_once: Only those for which no resolver has to be asked: addresses, and this machine.
+        """
         for sender in self._active_senders():
-            if not sender.route.was_looked_up and sender.route.lookup_due < inf:
+            route = sender.route
+            is_quick = not at_once or route.host == "localhost" or _is_address(route.host)
+            if is_quick and not route.was_looked_up and route.lookup_due < inf:
                 self._look_up(sender)
 
     def report_all(self, goodbye: bool, timeout: float) -> bool:
@@ -278,3 +285,16 @@ class Dispatcher:
             return tuple(Sender(route, self._network) for route in routes)
         name, interval = destination.program_name, destination.interval
         return (TcpSender(destination.service, name, interval, self._network, self._clock, random.random),)
+
+
+def _is_address(host: str) -> bool:
+    """Whether a host is an address already.
+
+    >>> [_is_address(host) for host in ("127.0.0.1", "fe80::1%eth0", "db.example")]
+    [True, True, False]
+    """
+    from ipaddress import ip_address  # At the end of a process only, and seldom.
+
+    with suppress(ValueError):
+        return bool(ip_address(host))
+    return False

@@ -75,7 +75,12 @@ class Reporter:
         self._has_finalizer = False
 
     def stream(self, destination: Destination) -> Stream:
-        """The stream to a destination; neither thread nor socket before a pool is added to it."""
+        """The stream to a destination; neither thread nor socket before a pool is added to it.
+
+        The end of the process is registered already: handlers run in reverse order, so those that the application
+        registers later, and that use a pool, run before.
+        """
+        self._register_at_exit()
         return self._dispatcher.stream(destination)
 
     def wake(self) -> None:
@@ -94,13 +99,16 @@ class Reporter:
             self._has_ended = True
             if (run := self._dismiss_thread()) is not None:
                 run.thread.join(min(timeout, LOOKUP_PATIENCE_S))
+            else:
+                self._dispatcher.look_up_unknown(at_once=True)
         else:
             self._wait_for_addresses(deadline)
         return self._dispatcher.report_all(goodbye, max(0.0, deadline - self._clock.monotonic()))
 
     def end(self) -> None:
-        """Say goodbye, once."""
-        self.flush(END_PATIENCE_S, goodbye=True)
+        """Say goodbye, once, if a pool was used: the first may be used later still."""
+        if self._dispatcher.is_active:
+            self.flush(END_PATIENCE_S, goodbye=True)
 
     def before_fork(self) -> None:
         """End the thread until the fork is done."""
@@ -142,7 +150,8 @@ class Reporter:
                 self._register_end()
                 self._run = _Run(self._work)
         except Exception as error:
-            if not self._has_failed:
+            # From CPython 3.12 on no thread starts once the interpreter is ending: then `end` reports.
+            if not self._has_failed and "interpreter shutdown" not in str(error):
                 log(
                     ERROR,
                     "poolhouse cannot start a thread: it reports nothing until another pool is used",
@@ -152,10 +161,13 @@ class Reporter:
         finally:
             self._starting.release()
 
-    def _register_end(self) -> None:
+    def _register_at_exit(self) -> None:
         if not self._is_at_exit:
             atexit.register(self.end)
             self._is_at_exit = True
+
+    def _register_end(self) -> None:
+        self._register_at_exit()
         # The children that multiprocessing forks run its finalizers only, on Python 3.11 and 3.12.
         finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
         if finalize is not None and not self._has_finalizer:
