@@ -205,7 +205,8 @@ def _struck(
         leased = [conn for conn in known if core.state_of(core.slots[id(conn)]) is State.LEASED]
         if place in _CALLERS_OWN and len(leased) == 1:
             held = leased
-        if place and held != leased:
+        # A kept exception keeps a block that it ended between its last and the first instruction of `__exit__`.
+        if place and held != leased and not is_kept:
             problem.append((place, f"{pool}: held {held}, leased {leased}"))
         for slot, _, code, *_ in [*core.leases.values()]:
             if code is not None:
