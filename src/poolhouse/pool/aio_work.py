@@ -290,9 +290,12 @@ class AsyncWork:
         close = self._close_at_once or (self._driver.abort if cuts else None)
         if close is None:
             return False
-        if self._marks:
-            job.conn._pool = None
-        close(job.conn)
+        try:
+            if self._marks:
+                job.conn._pool = None
+            close(job.conn)
+        except Exception as error:
+            logger.warning("error closing connection: %s: %s", job.conn, describe(error))
         log_closed(job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)
         return True

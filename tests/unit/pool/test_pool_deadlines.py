@@ -547,3 +547,19 @@ def test_in_a_null_pool_of_one_the_place_of_a_client_cancelled_as_it_gets_it_com
 
     run(main(), clock)
     assert not driver.open_connections
+
+
+def test_a_driver_that_cannot_cut_one_connection_of_an_ended_loop_cuts_the_others() -> None:
+    driver = AsyncFakeDriver()
+    pool: AsyncConnectionPool[FakeConnection] = AsyncConnectionPool(driver=driver, min_size=2, open=False)
+    asyncio.run(pool.open(wait=True))
+    abort = driver.abort
+
+    def abort_one(conn: FakeConnection) -> None:
+        if conn is driver.connections[0]:
+            raise ZeroDivisionError
+        abort(conn)
+
+    driver.abort = abort_one  # type: ignore[method-assign]
+    asyncio.run(pool.close())
+    assert [conn.calls for conn in driver.connections] == [[], ["abort"]]
