@@ -167,7 +167,7 @@ class AsyncPsycopgDriver(_Psycopg):
         await conn.close()
 
     def close_at_once(self, conn: Conn) -> None:
-        """See `Traits.close_at_once`."""
+        """Close libpq's connection; it waits for nothing."""
         conn.pgconn.finish()
 
     @staticmethod
