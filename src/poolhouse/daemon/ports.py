@@ -2,13 +2,18 @@
 
 import errno
 import socket
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from poolhouse.addresses import format_address
 from poolhouse.errors import SettingError
-from poolhouse.feed.sockets import bind_all
+from poolhouse.feed.protocol.datagrams import YIELD
+from poolhouse.feed.sockets import LOOPBACK, bind_all, connected, lookup
+
+#: Seconds that a console is given to leave a port which is needed here.
+YIELD_TIME = 1.0
 
 #: Connections that wait to be accepted: all clients of a node that died may come at once.
 BACKLOG = 1024
@@ -17,13 +22,15 @@ BACKLOG = 1024
 def open_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitStack) -> list[socket.socket]:
     """A socket for each address of each host; `stack` closes them.
 
+    A port that a connmon of this machine has taken, because no server was there, is asked back.
+
     Raises:
         SettingError: If one cannot be bound; it names the option, the address and the reason.
     """
     sockets: list[socket.socket] = []
     for host, port in addresses:
         try:
-            bound = bind_all(host, port)
+            bound = _bind_or_ask_back(host, port)
         except OSError as error:
             reason = error.strerror or str(error)
             if error.errno == errno.EADDRINUSE:
@@ -31,6 +38,26 @@ def open_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitSta
             raise SettingError(option, f"cannot listen on UDP {format_address(host, port)}: {reason}") from error
         sockets += map(stack.enter_context, bound)
     return sockets
+
+
+def _bind_or_ask_back(host: str, port: int) -> list[socket.socket]:
+    """`bind_all`, with up to `YIELD_TIME` for a console to leave the port."""
+    try:
+        return bind_all(host, port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        taken = error
+    for name in LOOPBACK["localhost"]:
+        for endpoint in lookup(name, port):
+            with suppress(OSError), connected(endpoint) as sock:
+                sock.send(YIELD)
+    end = time.monotonic() + YIELD_TIME
+    while time.monotonic() < end:
+        time.sleep(YIELD_TIME / 50)
+        with suppress(OSError):
+            return bind_all(host, port)
+    raise taken
 
 
 def open_tcp_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitStack) -> list[socket.socket]:

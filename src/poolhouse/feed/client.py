@@ -17,7 +17,7 @@ from poolhouse.feed.listener import Listener
 from poolhouse.feed.sockets import bind_all, claim_loopback
 from poolhouse.fleet.snapshot import Snapshot
 
-#: ``auto``: listen where the host is this machine and the port is free, else connect.
+#: ``auto``: listen where the host is this machine and the port is free, until a server needs it; else connect.
 Mode = Literal["auto", "listen", "connect"]
 #: Seconds between two snapshots made from value lists.
 TICK = 1.0
@@ -81,6 +81,8 @@ class FeedClient:
         self._thread = Thread(target=self._run, name="poolhouse-feed", daemon=True)
         self._source: _Source = Caller(host, port)
         self._link = self._source.link()
+        #: The program that was asked for last.
+        self._program: str | None = None
 
     @property
     def link(self) -> Link:
@@ -99,6 +101,7 @@ class FeedClient:
 
     def ask(self, program: str | None) -> None:
         """Want the processes of this program in the snapshots too; ``None``: of none."""
+        self._program = program
         self._command(lambda source, now: source.ask(program, now))
 
     def retry(self) -> None:
@@ -139,9 +142,19 @@ class FeedClient:
                     next_tick = now + TICK
                     self._tell(self._source.summed(now, self._clock.wall_time()))
                 self._tell(None)
+                self._yield_port(now)
                 self._wait(max(0.0, min(next_tick, self._source.next_due) - now))
         finally:
             self._end()
+
+    def _yield_port(self, now: float) -> None:
+        """Leave the port to the server that needs it, and ask there from now on; only where both are allowed."""
+        if self._mode != "auto" or not isinstance(self._source, Listener) or not self._source.is_wanted_back:
+            return
+        self._source.close()
+        self._source = Caller(self._host, self._port)
+        self._source.ask(self._program, now)
+        self._tell(None)
 
     def _end(self) -> None:
         self._source.close()

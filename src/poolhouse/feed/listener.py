@@ -6,6 +6,7 @@ from math import inf
 from poolhouse.addresses import format_address
 from poolhouse.errors import PacketError
 from poolhouse.feed.link import Link
+from poolhouse.feed.protocol.datagrams import YIELD
 from poolhouse.feed.protocol.values import DEFAULT_INTERVAL, PartialFleet
 from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE
 from poolhouse.fleet.snapshot import Snapshot
@@ -17,6 +18,8 @@ class Listener:
     """Takes what comes to sockets that are bound already. Times are monotonic seconds."""
 
     next_due = inf
+    #: Whether a server of this machine has asked for the port.
+    is_wanted_back = False
 
     def __init__(self, sockets: list[socket.socket], host: str, port: int, now: float) -> None:
         self.sockets = sockets
@@ -26,13 +29,13 @@ class Listener:
         self._interval = DEFAULT_INTERVAL
 
     def ask(self, program: str | None, now: float) -> None:
-        """Who is pushed to cannot ask."""
+        """No-op: a listening console cannot request a program."""
 
     def retry(self, now: float) -> None:
-        """There is nothing to try."""
+        """No-op: there is nothing to try."""
 
     def step(self, now: float) -> None:
-        """There is nothing to say."""
+        """No-op: there is nothing to say."""
 
     def receive(self, sock: socket.socket, now: float) -> Snapshot | None:
         """Read what has come; it shows in `summed`."""
@@ -58,6 +61,9 @@ class Listener:
             sock.close()
 
     def _take(self, datagram: bytes, now: float) -> None:
+        if datagram == YIELD:
+            self.is_wanted_back = True
+            return
         try:
             message = decode_message(datagram)
         except PacketError:

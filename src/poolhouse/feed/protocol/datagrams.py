@@ -13,6 +13,7 @@ kind      direction  what follows
 5 Bye     to server  cookie(16)
 6 Missing to server  cookie(16), frame(4), then at most `MOST_RANGES` times first(2) last(2): the parts of the
                      frame that have not come
+7 Yield   to console nothing, and a nonce of zeros: the port on which you listen is needed by a server
 ========  =========  =====================================================================================
 
 The nonce is the console's; the server repeats it, so that a third party that cannot read along cannot answer in
@@ -96,6 +97,10 @@ class Bye(NamedTuple):
 
     nonce: bytes
     cookie: bytes
+
+
+#: From a server that starts to a console that took its port: leave it, and ask there instead.
+YIELD = _HEAD.pack(MAGIC, VERSION, 7, bytes(NONCE_BYTES))
 
 
 class Missing(NamedTuple):
