@@ -14,7 +14,7 @@ from poolhouse.errors import SettingError
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Health, Row, Snapshot
 from support.console import LIVE
-from support.sample_fleet import SNAPSHOT
+from support.sample_fleet import SNAPSHOT, with_processes
 
 EMPTY = Snapshot(SNAPSHOT.wall_time, Row(""), (), (), Health())
 CALM = replace(SNAPSHOT, programs=SNAPSHOT.programs[:2], hosts=())
@@ -98,6 +98,14 @@ def test_saturation_fails_only_who_asks_for_it(connmon, form):
     [
         ((), "it does not answer"),
         ((LIVE, EMPTY), "it answers, but no program has reported to it"),
+        (
+            (LIVE, replace(EMPTY, health=Health(received=7))),
+            "it answers, but no program reports to it any more",
+        ),
+        (
+            (LIVE, replace(EMPTY, health=Health(received=1_007, refused=1_007))),
+            "it answers, but it has refused every datagram that was sent to it (1,007)",
+        ),
         ((Link("refused", "web1:25828", error="Connection refused."),), "Connection refused"),
         ((Link("unresolved", "web1:25828"),), "the name is not known"),
         (
@@ -112,6 +120,32 @@ def test_when_nothing_comes_in_time_the_status_is_1_with_the_reason(connmon, for
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == f"connmon: nothing came from web1:25828 within 0 s: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    ("items", "reason"),
+    [
+        ((LIVE, SNAPSHOT), "it does not tell the processes of checkout"),
+        ((LIVE, replace(SNAPSHOT, program="checkout")), "no process of checkout reports to it"),
+    ],
+)
+def test_a_program_whose_processes_do_not_come_is_status_1_with_the_reason(connmon, items, reason):
+    result = connmon("--json", "--program", "checkout", "--timeout", "0", items=items)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith(f": it answers, but {reason}\n")
+
+
+def test_a_program_that_is_named_comes_with_its_processes_and_pools(connmon):
+    result = connmon("--json", "--program", "checkout", items=(LIVE, SNAPSHOT, with_processes()))
+    processes = json.loads(result.stdout)["processes"]
+    assert [process["token"] for process in processes] == [process.token for process in with_processes().processes]
+    assert processes[0]["pools"][0]["name"] == "db1:5432/shop"
+
+
+def test_once_with_a_program_prints_its_pools(connmon):
+    result = connmon("--once", "--program", "checkout", items=(LIVE, SNAPSHOT, with_processes()))
+    assert " checkout  12 procs" in result.stdout
+    assert "\n ! web1  4121:9f3a2c  db1:5432/shop" in result.stdout
 
 
 def test_it_waits_twenty_seconds_unless_told_otherwise():

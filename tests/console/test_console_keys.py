@@ -12,7 +12,7 @@ from poolhouse.console.app import ConsoleApp
 from poolhouse.console.keys import KEYS
 from poolhouse.console.paint import CURSOR
 from poolhouse.console.widgets.sheet_view import SheetView
-from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.fleet.snapshot import ProcessRow, Snapshot
 from support.console import LIVE, HandClock, HandFeed, screen_lines, screen_text, settle
 from support.sample_fleet import PROGRAMS, SNAPSHOT, WALL_TIME, with_processes
 
@@ -49,7 +49,7 @@ class Window:
     @property
     def under_cursor(self) -> str:
         for strip in self.app.screen._compositor.render_strips():
-            if any(segment.style is not None and segment.style.bgcolor == CURSOR.bgcolor for segment in strip):
+            if any(segment.style is not None and segment.style == CURSOR for segment in strip):
                 return "".join(segment.text for segment in strip).split()[1]
         return ""
 
@@ -326,6 +326,54 @@ def test_the_legend_scrolls_to_its_last_column_and_back():
         assert "signs and colours" in window.text
         await window.press("question_mark")
         assert "PROGRAM" in window.heading
+
+    in_window(scenario)
+
+
+def test_enter_on_a_host_opens_its_programs_and_then_the_program():
+    on_web1 = tuple(ProcessRow("web1", row.name, "", replace(row, name=""), None, 0, ()) for row in PROGRAMS[:2])
+    of_web1 = replace(SNAPSHOT, program="\0web1", processes=on_web1)
+
+    async def scenario(window: Window) -> None:
+        await window.press("h", "enter")
+        assert window.feed.asked[-1] == "\0web1"
+        assert "asking web1:25828 for the programs on web1" in window.text
+        await window.send(of_web1)
+        assert " web1  17 procs  " in window.text
+        assert window.rows == ["catalog", "billing"]
+        await window.press("down", "enter")
+        assert window.feed.asked[-1] == "billing"
+        await window.press("escape")
+        await window.send(of_web1)
+        assert window.rows == ["catalog", "billing"]
+        await window.press("escape")
+        assert window.rows == [row.name for row in SNAPSHOT.hosts]
+        assert window.feed.asked[-1] is None
+
+    in_window(scenario)
+
+
+def test_a_host_that_goes_while_one_looks_is_said_to_be_gone():
+    async def scenario(window: Window) -> None:
+        await window.press("h", "enter")
+        await window.send(replace(SNAPSHOT, hosts=SNAPSHOT.hosts[1:]))
+        assert "No process on this host reports any more." in window.text
+
+    in_window(scenario)
+
+
+def test_what_is_bad_can_be_read_under_the_cursor():
+    """In the terminal's own ground on its own red: whoever can read red on that ground can read it."""
+
+    async def scenario(window: Window) -> None:
+        (row,) = [
+            strip
+            for strip in window.app.screen._compositor.render_strips()
+            if "120/120" in "".join(segment.text for segment in strip)
+        ]
+        styles = {segment.text.strip(): segment.style for segment in row}
+        assert styles["checkout"] == CURSOR
+        assert str(styles["120/120 !"]) == "bold reverse red"
 
     in_window(scenario)
 

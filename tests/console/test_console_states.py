@@ -85,7 +85,7 @@ def test_a_server_that_does_not_serve_this_address_is_quoted():
 def test_connected_without_a_program_it_says_what_url_a_program_needs(reports, url):
     text = shown(replace(LIVE, reports=reports), EMPTY)
     assert "connected to web1:25828 (connmond 0.1.0)." in text
-    assert "No program has reported yet." in text
+    assert "No program has reported to it. Point one at it by its URL:" in text
     assert url in text
 
 
@@ -93,6 +93,8 @@ def test_a_listener_says_what_collectd_must_be_told():
     text = shown(Link("listening", "localhost:25828"))
     assert "listening on localhost:25828: nothing is being pushed here." in text
     assert 'monitor "localhost" 25828' in text
+    assert "… listening" in text
+    assert "live" not in text
 
 
 def test_silence_leaves_the_table_dimmed_and_says_since_when():

@@ -17,6 +17,7 @@ import pytest
 from poolhouse.feed.protocol.datagrams import DATAGRAM_BYTES, HELO
 from poolhouse.feed.protocol.frame import Frame, Server, encode_frame
 from poolhouse.feed.sockets import Endpoint, lookup
+from poolhouse.fleet.names import asking_for_host
 from poolhouse.meter.histogram import Histogram
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.values import ValueList
@@ -290,3 +291,15 @@ def test_without_its_extra_it_says_what_to_install() -> None:
         )
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr == f"{command} needs typer: pip install 'poolhouse[{extra}]'\n"
+
+
+def test_the_programs_of_a_host_are_shown_when_they_are_asked_for() -> None:
+    with Connmond() as daemon, Watcher(daemon.consoles, program=asking_for_host("web1")) as watcher:
+        send(report("shop", used=3), daemon.reports)
+        send(report("nightly", token="2:abcdef", used=1), daemon.reports)
+        send(report("shop", host="web2", token="3:abcdef", used=5), daemon.reports)
+        snapshot = watcher.wait_for(lambda snapshot: len(snapshot.processes) == 2 and len(snapshot.hosts) == 2)
+    assert [(one.host, one.program, one.sums.used) for one in snapshot.processes] == [
+        ("web1", "nightly", 1),
+        ("web1", "shop", 3),
+    ]

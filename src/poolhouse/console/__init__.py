@@ -15,7 +15,9 @@ def feed_of(host: str, port: int, mode: Mode = "auto") -> FeedFactory:
     return lambda on_snapshot, on_link: FeedClient(host, port, mode, on_snapshot=on_snapshot, on_link=on_link)
 
 
-def run(host: str, port: int, mode: Mode = "auto", seconds: float | None = None) -> None:
+def run(
+    host: str, port: int, mode: Mode = "auto", seconds: float | None = None, program: str | None = None
+) -> None:
     """Show the console until the person quits, for so many seconds, or until SIGTERM or SIGHUP.
 
     Raises:
@@ -24,7 +26,7 @@ def run(host: str, port: int, mode: Mode = "auto", seconds: float | None = None)
     """
     from poolhouse.console.app import ConsoleApp
 
-    app = ConsoleApp(feed_of(host, port, mode), format_address(host, port), seconds=seconds)
+    app = ConsoleApp(feed_of(host, port, mode), format_address(host, port), seconds=seconds, program=program)
     with _signals_call(app.exit):
         look_no_more = end_with_terminal(app.leave)
         try:

@@ -33,6 +33,7 @@ class ConsoleApp(App[None]):
         clock: Where "now" comes from.
         zone: Where times of the day are told for; ``None`` is where this machine is.
         seconds: When the application ends by itself; ``None`` is when the person quits.
+        program: The program whose page is shown first; ``None`` for the page of all programs.
     """
 
     TITLE = "connmon"
@@ -54,12 +55,15 @@ class ConsoleApp(App[None]):
         clock: Clock | None = None,
         zone: tzinfo | None = None,
         seconds: float | None = None,
+        program: str | None = None,
     ) -> None:
         super().__init__(ansi_color=True)
         self._clock = clock or SystemClock()
         self._zone = zone
         self._seconds = seconds
         self.session = Session(Link("connecting", address), zone)
+        if program is not None:
+            self.session.open(program)
         self._feed = make_feed(
             lambda snapshot: self._hand_over(SnapshotArrived(snapshot)),
             lambda link: self._hand_over(LinkChanged(link)),
@@ -115,9 +119,9 @@ class ConsoleApp(App[None]):
         """Bring the window to what the session says; parts that have not changed are not drawn again."""
         if not self.is_running:
             return
-        if (program := self.session.place.program) != self._asked:
-            self._asked = program
-            self._feed.ask(program)
+        if (asked := self.session.place.asked) != self._asked:
+            self._asked = asked
+            self._feed.ask(asked)
         keys = [(key.shown, key.meaning) for key in KEYS]
         width, height = self.size
         shown = picture(self.session, width, height, self._clock.monotonic(), self._zone, keys)
@@ -189,12 +193,12 @@ class ConsoleApp(App[None]):
         self.redraw()
 
     def action_reverse(self) -> None:
-        """Sort the other way round."""
+        """Reverse the order."""
         self.session.reverse()
         self.redraw()
 
     def action_pause(self) -> None:
-        """Hold the window still, or let it go on."""
+        """Pause, or resume."""
         self.session.toggle_pause()
         self.redraw()
 

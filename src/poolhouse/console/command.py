@@ -84,8 +84,12 @@ def main(
     ] = None,
     host: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Where connmond or collectd is.")] = "localhost",
     port: Annotated[int, typer.Option(min=1, max=65535, help="UDP port.")] = CONSOLES_PORT,
-    once: Annotated[bool, typer.Option("--once", help="Print the programs as plain text, and end.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print a table as plain text, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON, and end.")] = False,
+    program: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The program whose processes and pools are shown."),
+    ] = None,
     timeout: Annotated[
         float,
         typer.Option(
@@ -108,30 +112,38 @@ def main(
     try:
         host, port = parse_address(host, port, "--host")
         if once or as_json:
-            _print_once(host, port, mode, timeout, as_json=as_json, fail_on=fail_on)
+            _print_once(host, port, mode, timeout, program, as_json=as_json, fail_on=fail_on)
         elif fail_on is not None:
             raise typer.BadParameter("only with --once or --json", param_hint="--fail-on")
         else:
-            _show_window(host, port, mode)
+            _show_window(host, port, mode, program)
     except SettingError as error:
         _fail(str(error))
 
 
 def _print_once(
-    host: str, port: int, mode: Mode, timeout: float, *, as_json: bool, fail_on: Failure | None
+    host: str,
+    port: int,
+    mode: Mode,
+    timeout: float,
+    program: str | None,
+    *,
+    as_json: bool,
+    fail_on: Failure | None,
 ) -> None:
-    outcome = wait_for_snapshot(feed_of(host, port, mode), format_address(host, port), timeout, SystemClock())
+    address, clock = format_address(host, port), SystemClock()
+    outcome = wait_for_snapshot(feed_of(host, port, mode), address, timeout, clock, program)
     if outcome.snapshot is None:
-        _fail(why_nothing(outcome.link, timeout))
-    _print(json_text(outcome.snapshot) if as_json else _table(outcome.snapshot))
+        _fail(why_nothing(outcome.link, timeout, outcome.newest, program))
+    _print(json_text(outcome.snapshot) if as_json else _table(outcome.snapshot, program))
     if fail_on is Failure.saturated and is_saturated(outcome.snapshot):
         raise typer.Exit(SATURATED)
 
 
-def _table(snapshot: Snapshot) -> str:
+def _table(snapshot: Snapshot, program: str | None) -> str:
     width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns
     form = _styled if _has_colours() else text_of
-    return "".join(f"{form(_clean_line(line))}\n" for line in plain.lines(snapshot, width))
+    return "".join(f"{form(_clean_line(line))}\n" for line in plain.lines(snapshot, width, program=program))
 
 
 def _clean_line(line: Line) -> Line:
@@ -159,11 +171,11 @@ def _has_colours() -> bool:
     return is_terminal and not os.environ.get("NO_COLOR") and not is_dumb()
 
 
-def _show_window(host: str, port: int, mode: Mode) -> None:
+def _show_window(host: str, port: int, mode: Mode, program: str | None) -> None:
     if (reason := why_no_window()) is not None:
         _fail(reason)
     try:
-        run(host, port, mode)
+        run(host, port, mode, program=program)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("textual", "rich"):
             raise

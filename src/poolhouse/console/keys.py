@@ -19,7 +19,7 @@ class Key(NamedTuple):
 KEYS = (
     Key("p", "go('programs')", "p", "all programs"),
     Key("h", "go('hosts')", "h", "all hosts"),
-    Key("e", "go('events')", "e", "events: what appeared, fell silent, or reached its maximum"),
+    Key("e", "go('events')", "e", "events: what appeared, fell silent, had callers wait, or recovered"),
     Key("up,k", "row(-1)", "↑ k", "the row above"),
     Key("down,j", "row(1)", "↓ j", "the row below"),
     Key("pageup", "screenful(-1)", "PgUp", "a window's height up"),
@@ -28,7 +28,7 @@ KEYS = (
     Key("end,G", "last", "End G", "the last row"),
     Key("left", "move(-1)", "←", "columns further left"),
     Key("right", "move(1)", "→", "columns further right"),
-    Key("enter", "open", "↵", "open the program or the pool in this row"),
+    Key("enter", "open", "↵", "open the host, program or pool in this row"),
     Key("escape,backspace", "back", "esc", "back to the page before; on the first one, forget the filter"),
     Key("slash", "filter", "/", "show only rows whose names contain a text"),
     Key("s", "sort(1)", "s", "sort by the next column"),

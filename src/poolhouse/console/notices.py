@@ -25,6 +25,8 @@ def status(link: Link, snapshot: Snapshot | None, now: float, *, is_paused: bool
         return words(Span("! silent", "bad"), time)
     if link.phase == "connecting":
         return words(Span("… connecting", "dim"), time)
+    if link.phase == "listening" and link.heard_at is None:
+        return words(Span("… listening", "dim"), time)
     return words(Span("● live", "good"), time)
 
 
@@ -45,7 +47,25 @@ def trouble(link: Link, snapshot: Snapshot, now: float, zone: tzinfo | None) -> 
     return None
 
 
-def nothing_yet(link: Link, now: float) -> tuple[Line, ...]:
+def who_reports(newest: Snapshot | None, program: str | None = None) -> str:
+    """Why a server that answers shows no program, or not this one, in half a sentence.
+
+    >>> who_reports(None)
+    'no program has reported to it'
+    """
+    if newest is None or not newest.health.received:
+        return "no program has reported to it"
+    received, refused = newest.health.received, newest.health.refused
+    if received == refused:
+        return f"it has refused every datagram that was sent to it ({received:,})"
+    if program is not None and (newest.programs or newest.hosts):
+        if newest.program != program:
+            return f"it does not tell the processes of {program}"
+        return f"no process of {program} reports to it"
+    return "no program reports to it any more"
+
+
+def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line, ...]:
     """What stands in the window's middle while there is no table: what is going on, and what to do."""
     if link.phase in ("refused", "unresolved"):
         hint = (
@@ -63,15 +83,16 @@ def nothing_yet(link: Link, now: float) -> tuple[Line, ...]:
             (Span(f"listening on {link.address}: nothing is being pushed here."),),
             (Span("collectd pushes where its connmon plugin's configuration says", "dim"),),
             (Span(f"  monitor {_as_directive(link.address)}", "accent"),),
-            (Span("connmond needs this port itself: start it first, or say", "dim"),),
-            (Span("  connmon connect", "accent"),),
+            (Span("A connmond that is started on this machine takes over by itself, unless this is", "dim"),),
+            (Span("  connmon listen", "accent"),),
         )
     server = f" ({link.server})" if link.server else ""
+    why = who_reports(snapshot)
     host, port = _reports_to(link)
     port_option = f"&collectd_port={port}" if port != _REPORTS_PORT else ""
     return (
         (Span(f"connected to {link.address}{server}."),),
-        (Span("No program has reported yet. Point one at it by its URL:"),),
+        (Span(f"{why[0].upper()}{why[1:]}. Point one at it by its URL:"),),
         (Span(f"  ?plugin=collectd&collectd_host={host}{port_option}", "accent"),),
     )
 
@@ -81,11 +102,12 @@ def too_small(width: int, height: int, least: tuple[int, int]) -> tuple[Line, ..
     return ((Span(f"window too small: {least[0]}×{least[1]} needed, {width}×{height} here"),),)
 
 
-def no_processes(link: Link, program: str) -> Line:
-    """What a program's page says before its processes have come, or where none can come."""
+def not_told(link: Link, program: str | None, host: str | None) -> Line:
+    """What a program's or a host's page says before its rows have come, or where none can come."""
+    subject = f"the processes of {program}" if program is not None else f"the programs on {host}"
     if link.server is None:
-        return (Span(f" {link.address} tells sums only: the processes of {program} are not known here.", "dim"),)
-    return (Span(f" asking {link.address} for the processes of {program} …", "dim"),)
+        return (Span(f" {link.address} tells sums only: {subject} are not known here.", "dim"),)
+    return (Span(f" asking {link.address} for {subject} …", "dim"),)
 
 
 def _refusal(link: Link) -> str:

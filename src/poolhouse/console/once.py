@@ -6,6 +6,7 @@ from queue import Empty, SimpleQueue
 from poolhouse.clean import clean
 from poolhouse.clock import Clock
 from poolhouse.console.feed import FeedFactory
+from poolhouse.console.notices import who_reports
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Snapshot
 
@@ -15,14 +16,23 @@ LONGEST_SENTENCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of waiting: the snapshot, if one with a program in it came in time, and the newest link."""
+    """What came of waiting.
+
+    Attributes:
+        snapshot: The first whole one with what was asked for; ``None`` if none came in time.
+        link: The newest link.
+        newest: The newest snapshot, whatever it has.
+    """
 
     snapshot: Snapshot | None
     link: Link
+    newest: Snapshot | None = None
 
 
-def wait_for_snapshot(make_feed: FeedFactory, address: str, timeout: float, clock: Clock) -> Outcome:
-    """The first whole snapshot that has a program or a host in it.
+def wait_for_snapshot(
+    make_feed: FeedFactory, address: str, timeout: float, clock: Clock, program: str | None = None
+) -> Outcome:
+    """The first whole snapshot that has a program or a host in it, and the processes of `program` if one is named.
 
     A source that does not introduce itself sends value by value; its second snapshot has them all.
 
@@ -31,11 +41,15 @@ def wait_for_snapshot(make_feed: FeedFactory, address: str, timeout: float, cloc
         address: What it is called until it says so itself.
         timeout: Seconds.
         clock: For the deadline.
+        program: Whose processes are wanted too.
     """
     arrived: SimpleQueue[Snapshot | Link] = SimpleQueue()
     feed = make_feed(arrived.put, arrived.put)
     deadline = clock.monotonic() + timeout
-    link, partial = Link("connecting", address), None
+    link = Link("connecting", address)
+    partial: Snapshot | None = None
+    newest: Snapshot | None = None
+    feed.ask(program)
     feed.start()
     try:
         while True:
@@ -45,20 +59,23 @@ def wait_for_snapshot(make_feed: FeedFactory, address: str, timeout: float, cloc
                 break
             if isinstance(item, Link):
                 link = item
-            elif item.programs or item.hosts:
-                if link.server is not None or partial is not None:
-                    return Outcome(item, link)
-                partial = item
-        return Outcome(partial, link)
+                continue
+            newest = item
+            if not (item.programs or item.hosts) or (program is not None and not item.processes):
+                continue
+            if link.server is not None or partial is not None:
+                return Outcome(item, link, item)
+            partial = item
+        return Outcome(partial, link, newest)
     finally:
         feed.close()
 
 
-def why_nothing(link: Link, timeout: float) -> str:
-    """Why nothing came, in a sentence."""
+def why_nothing(link: Link, timeout: float, newest: Snapshot | None = None, program: str | None = None) -> str:
+    """Why nothing came, in a sentence; `newest` and `program` as in `wait_for_snapshot`."""
     reasons = {
         "connecting": "it does not answer",
-        "connected": "it answers, but no program has reported to it",
+        "connected": f"it answers, but {who_reports(newest, program)}",
         "refused": link.error or "it refuses the connection",
         "unresolved": link.error or "the name is not known",
         "listening": "nothing was pushed here, as collectd's plugin does; connmon connect asks a connmond",

@@ -20,9 +20,10 @@ STYLES: dict[Tone, Style] = {
 }
 #: Characters of a span: more than a terminal is wide, marks that take no cell included.
 LONGEST_SPAN = 10_000
-#: The row under the cursor, where only what is bad keeps a colour of its own.
-CURSOR = Style(color="black", bgcolor="cyan")
-_BAD_UNDER_CURSOR = Style(color="white", bgcolor="red", bold=True)
+#: The row under the cursor, where only what is bad keeps a colour of its own. Reversed, so that the text has the
+#: colour of the ground: a terminal in which red can be read has its ground read on red.
+CURSOR = Style(color="cyan", reverse=True)
+_BAD_UNDER_CURSOR = Style(color="red", bold=True, reverse=True)
 
 
 def strip(line: Line, width: int, *, is_under_cursor: bool = False) -> Strip:

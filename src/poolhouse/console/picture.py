@@ -6,11 +6,11 @@ from datetime import tzinfo
 from typing import Any
 
 from poolhouse.clean import clean
-from poolhouse.console.notices import is_fresh, no_processes, nothing_yet, status, too_small, trouble
+from poolhouse.console.notices import is_fresh, not_told, nothing_yet, status, too_small, trouble
 from poolhouse.console.session import Session
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.column import Sheet
-from poolhouse.views.header import fleet_header, program_header
+from poolhouse.views.header import fleet_header, host_header, program_header
 from poolhouse.views.legend import legend
 from poolhouse.views.line import Line, Span, cells, cut_line, spread
 from poolhouse.views.pool_page import pool_header, pool_page
@@ -71,7 +71,7 @@ def picture(
     if snapshot is None or not (snapshot.programs or snapshot.hosts):
         state = status(link, snapshot, now, is_paused=session.is_paused, zone=zone)
         title = spread([(Span("poolhouse", "strong"),)], width, state)
-        return Picture((title,), None, nothing_yet(link, now), foot, is_notice=True)
+        return Picture((title,), None, nothing_yet(link, snapshot, now), foot, is_notice=True)
     warning = trouble(link, snapshot, now, zone)
     is_dim = not is_fresh(link, now)
     sheet, lines = _body(session, snapshot, width, height)
@@ -91,6 +91,8 @@ def _head(session: Session, snapshot: Snapshot, width: int, state: Line) -> tupl
         return pool_header(entry, width, state)
     if program is not None:
         return program_header(snapshot, program, session.history.of("program", program), width, state)
+    if (host := session.place.host) is not None:
+        return host_header(snapshot, host, session.history.of("host", host), width, state)
     return fleet_header(snapshot, session.history.of("fleet"), width, state)
 
 
@@ -105,8 +107,10 @@ def _body(
         return None, pool_page(entry, width, _body_height(height))
     if place.page == "program" and all(row.name != place.program for row in snapshot.programs):
         return None, ((), (Span("  No process of this program reports any more. esc leads back.", "dim"),))
-    if place.page == "program" and not session.has_processes():
-        return None, ((), no_processes(session.link, place.program or ""))
+    if place.page == "host" and all(row.name != place.host for row in snapshot.hosts):
+        return None, ((), (Span("  No process on this host reports any more. esc leads back.", "dim"),))
+    if place.page in ("program", "host") and not session.has_details():
+        return None, ((), not_told(session.link, place.program, place.host))
     if place.page == "events" and not snapshot.events:
         return None, ((), (Span("  Nothing has happened yet, or the source does not tell events.", "dim"),))
     return session.sheet(width), ()
@@ -137,15 +141,15 @@ def _foot(session: Session, width: int) -> Line:
         spans += [Span("[", "dim"), Span(key, "accent"), Span("]", "dim"), rest]
     spans[-1] = Span(spans[-1].text.rstrip(), spans[-1].tone)
     hints: list[tuple[str, str]] = []
-    if page in ("program", "pool", "legend"):
+    if page in ("host", "program", "pool", "legend"):
         hints.append(("esc", "back"))
     hints.append(("?", "help"))
     if page in ("pool", "legend"):
         hints.append(("↑↓", "scroll"))
-    if page in ("programs", "program"):
+    if page in ("programs", "hosts", "host", "program"):
         hints.append(("↵", "open"))
     if session.table is not None:
         hints += [("/", "filter"), ("s", "sort")]
-    hints.append(("space", "go on" if session.is_paused else "pause"))
+    hints.append(("space", "resume" if session.is_paused else "pause"))
     fields = [tuple(spans), *((Span(key, "accent"), Span(f" {what}")) for key, what in hints)]
     return spread(fields, width, end=(Span("q", "accent"),))

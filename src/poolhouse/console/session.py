@@ -6,6 +6,7 @@ from datetime import tzinfo
 from typing import Any, Literal, NamedTuple
 
 from poolhouse.feed.link import Link
+from poolhouse.fleet.names import asking_for_host
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.column import Sheet, Sorting, Table
 from poolhouse.views.event_table import event_table
@@ -13,7 +14,7 @@ from poolhouse.views.fleet_table import fleet_table
 from poolhouse.views.history import History
 from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, PoolEntry, PoolKey, find_pool, pool_entries
 
-Page = Literal["programs", "hosts", "events", "program", "pool", "legend"]
+Page = Literal["programs", "hosts", "events", "host", "program", "pool", "legend"]
 
 
 class Place(NamedTuple):
@@ -22,6 +23,14 @@ class Place(NamedTuple):
     page: Page
     program: str | None = None
     pool: PoolKey | None = None
+    host: str | None = None
+
+    @property
+    def asked(self) -> str | None:
+        """What the feed is asked for, besides the sums."""
+        if self.program is None and self.host is not None:
+            return asking_for_host(self.host)
+        return self.program
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class Session:
             "programs": fleet_table("program", self.history),
             "hosts": fleet_table("host", self.history),
             "events": event_table(zone),
+            "host": fleet_table("program"),
             "program": POOL_TABLE,
         }
         self._sheet: tuple[Any, Sheet[Any]] | None = None
@@ -93,7 +103,7 @@ class Session:
         self._version += 1
 
     def toggle_pause(self) -> None:
-        """Hold the window still, or let it go on with the newest snapshot."""
+        """Pause, or resume with the newest snapshot."""
         self.is_paused = not self.is_paused
         if not self.is_paused and self._waiting is not None:
             waiting, self._waiting = self._waiting, None
@@ -112,9 +122,11 @@ class Session:
             self._places.append(self.place._replace(page="legend"))
 
     def open(self, key: Any) -> None:
-        """Open the row with this key: a program's page, or a pool's."""
-        if self.place.page == "programs":
+        """Open the row with this key: a host's page, a program's, or a pool's."""
+        if self.place.page in ("programs", "host"):
             self._places.append(Place("program", program=key))
+        elif self.place.page == "hosts":
+            self._places.append(Place("host", host=key))
         elif self.place.page == "program" and key[2] != NO_POOL:
             self._places.append(Place("pool", program=self.place.program, pool=key))
 
@@ -130,7 +142,7 @@ class Session:
         self._arrange(containing=containing)
 
     def sort(self, heading: str) -> None:
-        """Sort by this column; by the same one again, the other way round."""
+        """Sort by this column; by the same one again, in the reverse order."""
         before = self.arrangement.sorting
         is_again = before.heading == heading
         self._arrange(sorting=Sorting(heading, not before.is_reversed if is_again else False))
@@ -144,7 +156,7 @@ class Session:
         self._arrange(sorting=Sorting(headings[(at + step) % len(headings)]))
 
     def reverse(self) -> None:
-        """Sort the other way round."""
+        """Reverse the order."""
         if self.table is not None:
             self.sort(self.arrangement.sorting.heading)
 
@@ -179,9 +191,12 @@ class Session:
             return None
         return find_pool(self.snapshot, self.place.pool)
 
-    def has_processes(self) -> bool:
-        """Whether the snapshot tells the processes of the program that the page is about."""
-        return self.snapshot is not None and self.snapshot.program == self.place.program
+    def has_details(self) -> bool:
+        """Whether the snapshot tells the processes of the page's program, or the programs of its host."""
+        return self.snapshot is not None and self._tells(self.snapshot)
+
+    def _tells(self, snapshot: Snapshot) -> bool:
+        return snapshot.program == self.place.asked
 
     def _rows(self) -> Sequence[Any]:
         """The rows of this page's table, made once for each snapshot."""
@@ -195,12 +210,15 @@ class Session:
         if snapshot is None:
             return ()
         if self.place.page == "program":
-            return pool_entries(snapshot) if self.has_processes() else ()
+            return pool_entries(snapshot) if self.has_details() else ()
+        if self.place.page == "host":
+            return (
+                [replace(one.sums, name=one.program) for one in snapshot.processes] if self.has_details() else ()
+            )
         return {"programs": snapshot.programs, "hosts": snapshot.hosts, "events": snapshot.events}[self.place.page]
 
     def _is_wanted(self, snapshot: Snapshot, shown: Snapshot) -> bool:
-        wanted = self.place.program
-        return wanted is not None and snapshot.program == wanted != shown.program
+        return self.place.asked is not None and self._tells(snapshot) and not self._tells(shown)
 
     def _arrange(self, **changes: Any) -> None:
         if self.table is not None:

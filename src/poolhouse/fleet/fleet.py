@@ -25,10 +25,10 @@ from poolhouse.fleet.budget import Budget
 from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.events import EventLog
 from poolhouse.fleet.limits import FleetLimits
-from poolhouse.fleet.names import clean_name
+from poolhouse.fleet.names import asked_host, clean_name
 from poolhouse.fleet.process import ENDED, LIVING, SILENT, UNPROVEN_INTERVAL, Process, ProcessState, Rows, State
 from poolhouse.fleet.sequence import Sequence
-from poolhouse.fleet.snapshot import Event, Health, HostProgram, Row, Snapshot
+from poolhouse.fleet.snapshot import Event, Health, HostProgram, ProcessRow, Row, Snapshot
 from poolhouse.fleet.table import RowTable
 from poolhouse.fleet.vectors import ONE_PROCESS
 from poolhouse.wire.message import LegacyDatagram, ReportDatagram, decode_message, legacy_datagram
@@ -81,6 +81,11 @@ class _Host:
         self.tokens: dict[str, int] = {}
         #: The processes of each program, and the rows that they add to.
         self.programs: dict[str, tuple[dict[Process, None], Rows]] = {}
+
+
+def program_row(host: str, program: str, state: RowState) -> ProcessRow:
+    """The sums of a program on a host, in the place of a process's: for who asks for a host."""
+    return ProcessRow(host, program, "", state.row(), None, 0, ())
 
 
 class Fleet:
@@ -181,13 +186,22 @@ class Fleet:
         Args:
             now: The aggregator's time, in seconds.
             wall_time: The time of day, for people.
-            program: Whose processes and pools are told one by one; none if ``None``.
+            program: Whose processes and pools are told one by one; none if ``None``. Or, as `asking_for_host` says
+                it, the host whose programs are told.
         """
         (snapshot,) = filter(None, self.state(now, wall_time).snapshot_steps())
         if program is None:
             return snapshot
+        if (host := asked_host(program)) is not None:
+            states = self.row_states(self.programs_on(host), now)
+            return replace(snapshot, program=program, processes=tuple(program_row(*state) for state in states))
         members = self.process_states(self.members(program), now)
         return replace(snapshot, program=program, processes=tuple(process.row() for process in members))
+
+    def programs_on(self, host: str) -> list[Aggregate]:
+        """What `row_states` takes: the sums of each program on a host, by name."""
+        found = [(program, row) for (at, program), row in self._host_programs.shown.items() if at == host]
+        return [row for _, row in sorted(found, key=lambda pair: pair[0])]
 
     def state(self, now: float, wall_time: float) -> FleetState:
         """The sums of the fleet at this instant; some 2 µs a program and a host."""

@@ -2,6 +2,7 @@
 
 #: C0 and C1 control characters and line separators; then what separates the parts of a path.
 _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), "_")
+_HOST_SIGN = "\0"
 _UNSAFE = {**_CONTROL, ord("/"): "_"}
 
 
@@ -25,6 +26,26 @@ def clean_text(text: str) -> str:
     'db1:5432/shop_'
     """
     return text.translate(_CONTROL)
+
+
+def asking_for_host(host: str) -> str:
+    r"""What a console asks for in the place of a program's name if it wants the programs of a host.
+
+    No program has such a name: names have no control characters.
+
+    >>> asking_for_host("web1")
+    '\x00web1'
+    """
+    return _HOST_SIGN + host
+
+
+def asked_host(asked: str | None) -> str | None:
+    r"""The host that is asked for; ``None`` where it is a program, or nothing.
+
+    >>> asked_host("\x00web1"), asked_host("checkout"), asked_host(None)
+    ('web1', None, None)
+    """
+    return asked[1:] if asked is not None and asked.startswith(_HOST_SIGN) else None
 
 
 def plugin_instance(program: str) -> str:

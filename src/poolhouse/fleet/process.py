@@ -32,6 +32,10 @@ MOST_DATAGRAMS = 512
 #: Bytes of a process without its pools, its place in the tables included; measured with tracemalloc.
 PROCESS_BYTES = 1_400
 
+NONE_FAILING: frozenset[int] = frozenset()
+#: Stands for the key of a pool where a process does not tell its pools one by one.
+NO_POOL = -1
+
 #: Called with the process, the kind of an event and its text.
 Tell: TypeAlias = Callable[["Process", str, str], None]
 #: The sums that a process adds to: its program on its host, its program, its host, and the fleet.
@@ -70,6 +74,7 @@ class Process:
     __slots__ = (
         "_base_until",
         "_earlier",
+        "_failing",
         "_knows",
         "_longest_gap",
         "_number",
@@ -134,6 +139,8 @@ class Process:
         self._told = 0
         self._pools: dict[int, Pool] = {}
         self._earlier: LegacySums | None = None
+        #: Keys of the pools whose last connects failed; one empty set for all processes without any.
+        self._failing = NONE_FAILING
 
     @property
     def gauges(self) -> int:
@@ -221,7 +228,7 @@ class Process:
             sums.gauges = 0
         self._add(sums.gauges - before, counts, NO_DISTRIBUTIONS, now)
         if counts >> TROUBLE_SHIFT:
-            self._tell_trouble(counts, tell)
+            self._tell_trouble(NO_POOL, counts, tell)
 
     def leave(self, state: State) -> None:
         """It is not with us any more: its gauges are 0, its counters stay."""
@@ -329,8 +336,13 @@ class Process:
             tell(self, "full", f"{raw.gauges.used} of {raw.limits.max_open} in use")
         if after >> WAITING_SHIFT & LANE and not before >> WAITING_SHIFT & LANE:
             tell(self, "waiting", f"{raw.gauges.waiting} waiting for a connection")
+        elif before >> WAITING_SHIFT & LANE and not after >> WAITING_SHIFT & LANE and self.state is LIVING:
+            tell(self, "recovered", "nobody waits for a connection any more")
         if counts >> TROUBLE_SHIFT:
-            self._tell_trouble(counts, tell)
+            self._tell_trouble(raw.key, counts, tell)
+        elif raw.key in self._failing and counts >> COUNT_SHIFT["connects"] & LANE:
+            self._failing -= {raw.key}
+            tell(self, "recovered", "connects succeed again")
 
     def _add(self, gauges: int, counts: int, grown: Distributions, now: float) -> None:
         self._totals += counts
@@ -344,12 +356,13 @@ class Process:
             self._told |= told
             self.learn_anew()
 
-    def _tell_trouble(self, counts: int, tell: Tell) -> None:
+    def _tell_trouble(self, key: int, counts: int, tell: Tell) -> None:
         timeouts = counts >> COUNT_SHIFT["timeouts"] & LANE
         connect_errors = counts >> COUNT_SHIFT["connect_errors"] & LANE
         if timeouts:
-            tell(self, "timeouts", f"{timeouts} waited in vain")
+            tell(self, "timeouts", f"{timeouts} timed out")
         if connect_errors:
+            self._failing |= {key}
             tell(self, "connect errors", f"{connect_errors} connects failed")
 
     def _drop_earlier(self, now: float) -> None:

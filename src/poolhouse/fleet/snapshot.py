@@ -167,7 +167,7 @@ class Event(NamedTuple):
 
     wall_time: float
     #: One of ``appeared``, ``goodbye``, ``silent``, ``returned``, ``full``, ``waiting``, ``timeouts``,
-    #: ``connect errors``, ``lost``.
+    #: ``connect errors``, ``recovered``, ``lost``.
     kind: str
     host: str
     program: str
@@ -184,6 +184,7 @@ class Snapshot:
     hosts: tuple[Row, ...]
     health: Health
     events: tuple[Event, ...] = ()
-    #: The program that was asked for, and its processes with their pools; empty when none was.
+    #: The program that was asked for, and its processes with their pools; empty when none was. Or what
+    #: `poolhouse.fleet.names.asking_for_host` says, and in the place of each process the sums of a program there.
     program: str | None = None
     processes: tuple[ProcessRow, ...] = ()

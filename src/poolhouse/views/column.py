@@ -183,14 +183,33 @@ class Sheet(Generic[R]):
     def placed(self) -> tuple[_Placed, ...]:
         """The columns that fit, with their widths; names get what is left, in order."""
         table = self.table
-        columns = (*table.columns[: table.fixed], *table.columns[table.fixed + self.moved :])
+        ordered = self._ordered
+        columns = (*ordered[: table.fixed], *ordered[table.fixed + self.moved :])
         wanted = [self._wanted(column) for column in columns]
         room = self.width - _MARGIN + 1
-        widths = _fitting(columns, wanted, room, table.essential, table.fixed)
+        # Columns that gave way are not essential.
+        essential = sum(column in ordered[: table.essential] for column in table.columns[: table.essential])
+        widths = _fitting(columns, wanted, room, essential, table.fixed)
         if len(widths) < len(columns):
             # One cell for the arrow that says so.
-            widths = _fitting(columns, wanted, room - 1, table.essential, table.fixed)
+            widths = _fitting(columns, wanted, room - 1, essential, table.fixed)
         return tuple(map(_Placed, columns, widths))
+
+    @cached_property
+    def _ordered(self) -> tuple[Column[R], ...]:
+        """The columns, where those in which nothing is known give way to the others."""
+        table = self.table
+        fixed, others = table.columns[: table.fixed], table.columns[table.fixed :]
+        unknown = {column.heading for column in others if self._is_unknown(column)} if self.rows else set[str]()
+        return (
+            *fixed,
+            *(column for column in others if column.heading not in unknown),
+            *(column for column in others if column.heading in unknown),
+        )
+
+    def _is_unknown(self, column: Column[R]) -> bool:
+        """Whether no row knows anything of it; the rows are looked at until one does."""
+        return not column.is_name and all(column.order(row) is None for row in self.rows)
 
     @property
     def hidden(self) -> int:

@@ -8,7 +8,7 @@ from poolhouse.views.column import Column, Sorting, Table
 from poolhouse.views.history import History
 from poolhouse.views.line import UNKNOWN
 from poolhouse.views.spark import sparkline
-from poolhouse.views.standing import is_full, is_positive, row_sign, tone_of
+from poolhouse.views.standing import is_full, is_in_trouble, is_positive, row_sign, tone_of
 from poolhouse.views.units import age, at_most, count, duration, rate, short
 
 _TREND_CELLS = 12
@@ -24,7 +24,7 @@ def fleet_table(kind: str, history: History | None = None) -> Table[Row]:
     columns = (
         Column[Row](
             kind.upper(),
-            f"The {kind}'s name; ● reporting, ! at its maximum or waiting, ○ late.",
+            f"The {kind}'s name; ● reporting, ! callers wait, ○ late.",
             lambda row: row.name,
             lambda row: row.name,
             width=12,
@@ -97,11 +97,11 @@ _ROW_COLUMNS: tuple[Column[Row], ...] = (
     _number("PROCS", "Processes that report.", lambda row: row.processes),
     Column(
         "USED/MAX",
-        "Connections in use, of those the pools may open; red with ! where a pool has all of its own in use.",
+        "Connections in use, of those the pools may open; red with ! at the maximum while callers wait.",
         lambda row: used_of_max(row.used, row.max_open, row.is_bound),
         lambda row: row.used,
         width=11,
-        tone=lambda row: tone_of(is_full(row)),
+        tone=lambda row: tone_of(is_full(row) and is_in_trouble(True, row.waiting)),
         has_sign=True,
     ),
     _number(
@@ -165,7 +165,7 @@ _FURTHER_ROW_COLUMNS: tuple[Column[Row], ...] = (
     _number("OUTMAX", "The most checkouts in one interval.", lambda row: row.peaks.checkouts),
     _number(
         "TMOUTS",
-        "Callers that waited for a connection as long as they were allowed to, so far.",
+        "Callers that timed out waiting for a connection, so far.",
         lambda row: row.totals.timeouts,
     ),
     _number(

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from poolhouse.clean import clean
+from poolhouse.fleet.names import asking_for_host
 from poolhouse.fleet.snapshot import Health, Row, Snapshot
 from poolhouse.views.bars import quantiles
 from poolhouse.views.fleet_table import p99
 from poolhouse.views.history import Past
 from poolhouse.views.line import Line, Span, Tone, spread, words
 from poolhouse.views.spark import meter, sparkline
-from poolhouse.views.standing import is_positive, reaches, tone_of
+from poolhouse.views.standing import is_in_trouble, is_positive, reaches, tone_of
 from poolhouse.views.units import at_most, count, duration, elapsed, exact, rate, share
 
 #: From this width on a header has room for its long form.
@@ -61,15 +62,28 @@ def program_header(snapshot: Snapshot, name: str, past: Past, width: int, status
     """The same for one program: where it runs, its use and its waits over the last minutes."""
     row = next((row for row in snapshot.programs if row.name == name), Row(name))
     hosts = sorted({process.host for process in snapshot.processes if process.program == name})
+    on = [words("on", clean(" ".join(hosts)))] if hosts else []
+    return _row_header(row, past, width, status, on)
+
+
+def host_header(snapshot: Snapshot, name: str, past: Past, width: int, status: Line) -> tuple[Line, Line, Line]:
+    """The same for one host: how many programs run there."""
+    row = next((row for row in snapshot.hosts if row.name == name), Row(name))
+    is_told = snapshot.program == asking_for_host(name)
+    programs = [_counted(len(snapshot.processes), "program")] if is_told else []
+    return _row_header(row, past, width, status, programs)
+
+
+def _row_header(row: Row, past: Past, width: int, status: Line, further: list[Line]) -> tuple[Line, Line, Line]:
     cells = 12 if width < _WIDE else 30
     first = [
-        words(Span(clean(name), "strong")),
+        words(Span(clean(row.name), "strong")),
         _counted(row.processes, "proc"),
         _pools(row),
         _used(row, 0),
         _waiting(row, Past(), 0),
         _timeouts(row),
-        *([words("on", clean(" ".join(hosts)))] if hosts else []),
+        *further,
     ]
     past_used = (Span("used  "), Span(sparkline(past.used, cells, row.max_open), "accent"))
     past_rate = (Span("out/s "), Span(sparkline(past.checkouts_per_second, cells), "accent"))
@@ -105,9 +119,11 @@ def _peak(row: Row) -> Line:
 
 
 def _pools(row: Row) -> Line:
-    if is_positive(row.full_pools):
-        return (Span(f"{exact(row.full_pools)}/{exact(row.pools)} pools full !", "bad"),)
-    return _counted(row.pools, "pool")
+    if not is_positive(row.full_pools):
+        return _counted(row.pools, "pool")
+    text = f"{exact(row.full_pools)}/{exact(row.pools)} pools full"
+    is_bad = is_in_trouble(True, row.waiting)
+    return (Span(f"{text} !" if is_bad else text, tone_of(is_bad)),)
 
 
 def _timeouts(row: Row) -> Line:
@@ -121,7 +137,7 @@ def _spark(values: Sequence[float | None], cells: int, tone: Tone = "accent") ->
 
 
 def _used(row: Row, cells: int) -> Line:
-    is_bad = reaches(row.used, row.max_open)
+    is_bad = reaches(row.used, row.max_open) and is_in_trouble(True, row.waiting)
     most = exact(row.max_open)
     text = at_most(f"{exact(row.used):>{len(most)}}/{most}", row.is_bound)
     bar = meter(row.used, row.max_open, cells, "bad" if is_bad else "good") if cells else ()

@@ -11,7 +11,7 @@ from poolhouse.views.line import Line, Span, beside, left
 _WIDE = 150
 _SIGNS: tuple[tuple[Span, str], ...] = (
     (Span("●", "good"), "reporting"),
-    (Span("!", "bad"), "beside a red number: at its maximum, waiting, or late"),
+    (Span("!", "bad"), "beside a red number: callers wait, or reports are late"),
     (Span("○", "bad"), "late: no report for two intervals; the row is dim, and gone after five"),
     (Span("–"), "not known: the source does not send it"),
     (Span("≤"), "at most this: the source knows an upper bound only"),

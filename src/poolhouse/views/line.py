@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Literal, NamedTuple
 from unicodedata import category, east_asian_width
 
-#: ``good``: reporting. ``bad``: at its maximum, waiting, or late. ``dim``: old, or of little weight.
+#: ``good``: reporting. ``bad``: callers wait, or reports are late. ``dim``: old, or of little weight.
 Tone = Literal["plain", "strong", "dim", "accent", "good", "bad"]
 
 #: Stands for what the source does not send.

@@ -7,7 +7,7 @@ from poolhouse.views.bars import bars, summary
 from poolhouse.views.line import Line, Span, beside, cut_beginning, cut_line, left, right, spread, words
 from poolhouse.views.pool_table import PoolEntry
 from poolhouse.views.spark import meter
-from poolhouse.views.standing import is_positive, tone_of
+from poolhouse.views.standing import is_in_trouble, is_positive, tone_of
 from poolhouse.views.units import age, at_most, elapsed, exact, rate, share
 
 _COUNTERS = (
@@ -29,10 +29,10 @@ _HIGHEST = 8
 def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line, Line]:
     """Three lines: which pool of which process, how full it is, and what it may hold."""
     process = entry.process
-    tone = tone_of(entry.is_full)
+    is_bad = entry.is_full and is_in_trouble(True, entry.waiting)
     used = at_most(f"{exact(entry.used)}/{exact(entry.max_open)}", entry.is_bound)
-    bar = meter(entry.used, entry.max_open, 20, "bad" if entry.is_full else "good")
-    full = words("used", Span(f"{used} !" if entry.is_full else used, tone))
+    bar = meter(entry.used, entry.max_open, 20, "bad" if is_bad else "good")
+    full = words("used", Span(f"{used} !" if is_bad else used, tone_of(is_bad)))
     is_waiting = is_positive(entry.waiting)
     waiting = at_most(exact(entry.waiting), entry.is_bound and is_waiting)
     reading = entry.pool.reading if entry.pool else None

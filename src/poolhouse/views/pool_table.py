@@ -8,7 +8,7 @@ from poolhouse.meter.reading import REST
 from poolhouse.views.column import Column, Sorting, Table
 from poolhouse.views.fleet_table import p99, summed, used_of_max
 from poolhouse.views.line import UNKNOWN
-from poolhouse.views.standing import is_positive, reaches, sign, tone_of
+from poolhouse.views.standing import is_in_trouble, is_positive, reaches, sign, tone_of
 from poolhouse.views.units import age, at_most, count, duration, elapsed, rate
 
 #: What tells a pool from others: host, process token, and the pool's key within its process.
@@ -132,11 +132,11 @@ POOL_TABLE: Table[PoolEntry] = Table(
         ),
         Column(
             "USED/MAX",
-            "Connections in use, of those the pool may open; red with ! where that is all of them.",
+            "Connections in use, of those the pool may open; red with ! at the maximum while callers wait.",
             lambda entry: used_of_max(entry.used, entry.max_open, entry.is_bound),
             lambda entry: entry.used,
             width=10,
-            tone=lambda entry: tone_of(entry.is_full),
+            tone=lambda entry: tone_of(entry.is_full and is_in_trouble(True, entry.waiting)),
             has_sign=True,
         ),
         Column(
@@ -178,7 +178,7 @@ POOL_TABLE: Table[PoolEntry] = Table(
         _number("ROLLB/S", "Rollbacks per second.", lambda entry: entry.rates.rollbacks, rate),
         _number(
             "TMOUTS",
-            "Callers that waited for a connection as long as they were allowed to, so far.",
+            "Callers that timed out waiting for a connection, so far.",
             lambda entry: entry.timeouts,
         ),
         _number(
@@ -190,7 +190,7 @@ POOL_TABLE: Table[PoolEntry] = Table(
         _name("KIND", "The pool's class.", lambda entry: entry.kind, 8, 26),
     ),
     sign=lambda entry: sign(
-        is_late=entry.process.sums.is_stale, is_bad=entry.is_full or is_positive(entry.waiting)
+        is_late=entry.process.sums.is_stale, is_bad=is_in_trouble(entry.is_full, entry.waiting)
     ),
     key=lambda entry: entry.key,
     sorting=Sorting("USED/MAX"),

@@ -1,4 +1,4 @@
-"""How a row stands: reporting, late, waiting, at its maximum. What signs and colours say."""
+"""How a row stands: reporting, late, or with callers that wait. What signs and colours say."""
 
 from math import isfinite
 
@@ -27,6 +27,17 @@ def reaches(used: float | None, most: float | None) -> bool:
 def is_full(row: Row) -> bool:
     """Whether a pool of the row has every connection it may have in use."""
     return is_positive(row.full_pools) or reaches(row.used, row.max_open)
+
+
+def is_in_trouble(is_full: bool, waiting: float | None) -> bool:
+    """Whether somebody waits; or, where the source does not tell waits, whether a pool is at its maximum.
+
+    A pool that has all its connections in use and nobody waiting is one that does its work.
+
+    >>> is_in_trouble(True, 0), is_in_trouble(False, 1), is_in_trouble(True, None), is_in_trouble(False, None)
+    (False, True, True, False)
+    """
+    return is_full if waiting is None else is_positive(waiting)
 
 
 def is_saturated(snapshot: Snapshot) -> bool:
@@ -64,4 +75,4 @@ def sign(*, is_late: bool, is_bad: bool) -> Span:
 
 def row_sign(row: Row) -> Span:
     """The sign of a program or a host."""
-    return sign(is_late=row.is_stale, is_bad=is_full(row) or is_positive(row.waiting))
+    return sign(is_late=row.is_stale, is_bad=is_in_trouble(is_full(row), row.waiting))

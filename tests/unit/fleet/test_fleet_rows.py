@@ -2,6 +2,7 @@
 
 import pytest
 
+from poolhouse.fleet.names import asking_for_host
 from poolhouse.meter.reading import Gauges, Limits, Mark
 from support.reporting import ModelProcess
 
@@ -222,7 +223,55 @@ def test_trouble_is_an_event_once_when_it_begins(aggregator):
         ("appeared", "0:aaaaaa"),
         ("full", "10 of 10 in use"),
         ("waiting", "3 waiting for a connection"),
-        ("timeouts", "2 waited in vain"),
+        ("timeouts", "2 timed out"),
         ("connect errors", "4 connects failed"),
     ]
     assert aggregator.snapshot().events[0].wall_time == pytest.approx(1.7e9 + 1002.0)
+
+
+def test_the_end_of_trouble_is_an_event_too(aggregator):
+    (process,) = processes_of(aggregator, 1)
+    aggregator.every_interval(process)
+    use(process, 10, waiting=3)
+    process.pool.count(connect_errors=4)
+    aggregator.every_interval(process, times=3)
+    use(process, 4, waiting=0)
+    aggregator.every_interval(process, times=3)
+    process.pool.count(connects=1, connect_errors=1)
+    aggregator.every_interval(process, times=3)
+    process.pool.count(connects=1)
+    aggregator.every_interval(process, times=3)
+    process.pool.count(connects=1)
+    aggregator.every_interval(process, times=3)
+    assert [(kind, text) for kind, text in aggregator.events() if kind in ("recovered", "connect errors")] == [
+        ("connect errors", "4 connects failed"),
+        ("recovered", "nobody waits for a connection any more"),
+        ("connect errors", "1 connects failed"),
+        ("recovered", "connects succeed again"),
+    ]
+
+
+def test_a_process_that_falls_silent_while_others_wait_has_not_recovered(aggregator):
+    (process,) = processes_of(aggregator, 1)
+    use(process, 10, waiting=3)
+    aggregator.every_interval(process)
+    aggregator.now += 10 * process.interval
+    kinds = [event.kind for event in aggregator.snapshot().events]
+    assert kinds[-1] == "silent"
+    assert "recovered" not in kinds
+
+
+def test_the_programs_of_a_host_are_told_to_who_asks_for_it(aggregator):
+    here, there = ModelProcess("1:aaaaaa", program="shop"), ModelProcess("2:bbbbbb", program="stock")
+    elsewhere = ModelProcess("3:cccccc", program="shop", host="db9")
+    for process, used in ((here, 3), (there, 2), (elsewhere, 5)):
+        aggregator.report(process)
+        use(process, used)
+        aggregator.every_interval(process)
+    snapshot = aggregator.snapshot(asking_for_host(here.host))
+    assert snapshot.program == asking_for_host(here.host)
+    assert [(row.program, row.sums.processes, row.sums.used) for row in snapshot.processes] == [
+        ("shop", 1, 3),
+        ("stock", 1, 2),
+    ]
+    assert aggregator.snapshot(asking_for_host("unknown")).processes == ()

@@ -6,10 +6,12 @@ from math import nan
 
 import pytest
 
-from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot
+from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot, Times
 from poolhouse.meter.reading import REST
 from poolhouse.views.column import Sheet, Sorting
 from poolhouse.views.fleet_table import fleet_table
+from poolhouse.views.header import fleet_header
+from poolhouse.views.history import Past
 from poolhouse.views.line import cells, text_of
 from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, find_pool, pool_entries
 from poolhouse.views.standing import is_saturated
@@ -179,3 +181,43 @@ def test_anything_less_is_not(row):
 def test_rows_of_a_source_that_tells_no_full_pools_are_judged_by_their_sums():
     row = Row("earlier", used=10, max_open=10, waiting=1, rates=Rates())
     assert is_saturated(Snapshot(0.0, FLEET, (row,), (), Health()))
+
+
+def test_a_pool_of_one_that_does_its_work_is_not_red():
+    row = replace(FLEET, name="cron", pools=1, used=1, max_open=1, waiting=0, full_pools=1, rates=Rates())
+    (line,) = (Sheet(TABLE, [row], 80).line(0),)
+    assert all(span.tone != "bad" for span in line)
+    assert text_of(line).startswith(" ● cron ")
+    head = fleet_header(Snapshot(0.0, row, (row,), (), Health()), Past(), 80, ())
+    assert "1/1 pools full" in text_of(head[0])
+    assert all(span.tone != "bad" for one in head for span in one)
+
+
+@pytest.mark.parametrize(("waiting", "is_bad"), [(0, False), (1, True), (None, True)])
+def test_at_its_maximum_a_pool_is_red_while_callers_wait_or_may_wait(waiting, is_bad):
+    row = replace(FLEET, name="cron", pools=1, used=1, max_open=1, waiting=waiting, full_pools=1)
+    line = text_of(Sheet(TABLE, [row], 80).line(0))
+    assert (line.startswith(" ! "), "1/1 !" in line) == (is_bad, is_bad)
+
+
+def test_columns_in_which_nothing_is_known_give_way():
+    """The feed of an earlier collectd tells neither waits nor times, but connections."""
+    rows = [
+        replace(row, waiting=None, recent=Times(), rates=Rates(), interval_peaks=Peaks(), max_open=None)
+        for row in PROGRAMS
+    ]
+    heading = text_of(Sheet(TABLE, rows, 80).heading())
+    assert "CONNS" in heading
+    assert "WAIT" not in heading
+    assert len(heading) <= 80
+    known = [*rows[:-1], replace(rows[-1], waiting=0)]
+    assert "WAIT " in text_of(Sheet(TABLE, known, 80).heading())
+
+
+def test_a_column_that_gave_way_can_still_be_reached():
+    rows = [replace(row, waiting=None) for row in PROGRAMS]
+    sheet = Sheet(TABLE, rows, 80)
+    seen = {
+        column.heading for moved in range(len(TABLE.columns)) for column, _ in replace(sheet, moved=moved).placed
+    }
+    assert seen == {column.heading for column in TABLE.columns}
