@@ -1,4 +1,4 @@
-# Two commands are for everybody: `make demo` and `make test`. Both set up what they need.
+# Two commands are for everybody: `make demo` and `make test`. Each sets up what it needs, and no more.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -14,8 +14,8 @@ environment:
 services:
 	@$(PYTHON) tools/setup.py services
 
-demo: environment ## show a live fleet in the console; SECONDS=20 ends by itself
-	@$(BIN)/python -m poolhouse.demo $(if $(SECONDS),--seconds $(SECONDS))
+demo: ## show a live fleet in the console; SECONDS=20 ends by itself
+	@$(PYTHON) tools/setup.py demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: environment services ## set up everything, services included, and run every test
 	@$(BIN)/python tools/matrix.py

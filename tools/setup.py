@@ -4,6 +4,7 @@ Runs on a bare Debian 12: Python 3.11's standard library only, no pip, no packag
 installed by root; anybody else is told in one sentence what to install.
 
     python3 tools/setup.py environment     .venv with poolhouse, its extras and the tools
+    python3 tools/setup.py demo [OPTION…]  run the demo, from .venv if it is there, else from a small .venv-demo
     python3 tools/setup.py services        collectd, MariaDB and what the tests need beside them
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
+DEMO_VENV = ROOT / ".venv-demo"
 CONSTRAINTS = ROOT / "constraints.txt"
 
 #: What must exist after the installation -> the Debian package that brings it.
@@ -64,21 +65,40 @@ def run(command: list[str], **options: object) -> None:
 
 def environment() -> None:
     """Bring .venv up to date with pyproject.toml and constraints.txt."""
-    if sys.version_info < (3, 11):
-        sys.exit(f"poolhouse needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}.")
     wanted = fingerprint()
-    stamp = VENV / ".ready"
-    if stamp.exists() and stamp.read_text() == wanted and PYTHON.exists():
-        return
-    create_venv(VENV, sys.executable)
-    install(
-        VENV, CONSTRAINTS, ["--editable", f"{ROOT}[all]", "--group", "lint", "--group", "test", "--group", "bench"]
-    )
-    stamp.write_text(wanted)
+    if not is_ready(VENV, wanted):
+        make(
+            VENV, wanted, ["--editable", f"{ROOT}[all]", "--group", "lint", "--group", "test", "--group", "bench"]
+        )
+
+
+def demo() -> None:
+    """Become the demo, in an environment that has what it needs; the tests' tools are no part of that."""
+    wanted = fingerprint()
+    folder = VENV if is_ready(VENV, wanted) else DEMO_VENV
+    if not is_ready(folder, wanted):
+        make(folder, wanted, ["--editable", f"{ROOT}[demo]"])
+    python = str(folder / "bin" / "python")
+    os.execv(python, [python, "-m", "poolhouse.demo", *sys.argv[2:]])
+
+
+def is_ready(folder: Path, wanted: str) -> bool:
+    """Whether an environment was made from what is wanted now."""
+    stamp = folder / ".ready"
+    return stamp.exists() and stamp.read_text() == wanted and (folder / "bin" / "python").exists()
+
+
+def make(folder: Path, wanted: str, what: list[str]) -> None:
+    """Make an environment anew, and note what it was made from."""
+    create_venv(folder, sys.executable)
+    install(folder, CONSTRAINTS, what)
+    (folder / ".ready").write_text(wanted)
 
 
 def fingerprint() -> str:
     """What an environment is made from; settings of the tools are not among it."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"poolhouse needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}.")
     import tomllib  # Since 3.11: after the sentence that says so.
 
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -130,4 +150,4 @@ def located(path: str) -> bool:
 
 
 if __name__ == "__main__":
-    {"environment": environment, "services": services}[sys.argv[1]]()
+    {"environment": environment, "services": services, "demo": demo}[sys.argv[1]]()

@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from poolhouse.installing import install_command
 from poolhouse.instrumentation import installation
 from poolhouse.stdio import guarded, reserve, say, write
 
@@ -56,15 +57,19 @@ def poolhouse() -> None:
     reserve()
     _end_quietly_when_interrupted()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # The reader of its output may have seen enough.
+    from poolhouse.demo import command as demo_command
     from poolhouse.doctor.command import add_arguments, examine
     from poolhouse.feed.product import product
 
     parser = _Parser(prog="poolhouse", description="Database connection pools, and their live view.")
     parser.add_argument("--version", action="version", version=product("poolhouse"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    doctor = commands.add_parser("doctor", help="why do I see nothing?")
+    doctor = commands.add_parser("doctor", help="why don't I see anything?")
     add_arguments(doctor)
     doctor.set_defaults(run=examine)
+    demo = commands.add_parser("demo", help="a small live fleet on this machine, and the console")
+    demo_command.add_arguments(demo)
+    demo.set_defaults(run=demo_command.show)
     guarded("poolhouse", lambda: _run(parser))
 
 
@@ -83,4 +88,4 @@ def _say_what_is_missing(command: str, error: ModuleNotFoundError, extra: str) -
     missing = (error.name or "poolhouse").partition(".")[0]
     if missing == "poolhouse":
         raise error
-    sys.exit(f"{command} needs {missing}: pip install 'poolhouse[{extra}]'")
+    sys.exit(f"{command} needs {missing}: {install_command(extra)}")

@@ -228,4 +228,4 @@ def test_without_textual_once_and_json_work_and_the_window_says_what_to_install(
     monkeypatch.setattr(command, "why_no_window", lambda: None)
     result = connmon()
     assert result.exit_code == 1
-    assert "pip install 'poolhouse[console]'" in result.stderr
+    assert "pip install '.[console]' in a checkout of poolhouse" in result.stderr

@@ -290,7 +290,7 @@ def test_without_its_extra_it_says_what_to_install() -> None:
             check=False,
         )
         assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr == f"{command} needs typer: pip install 'poolhouse[{extra}]'\n"
+        assert result.stderr == f"{command} needs typer: pip install '.[{extra}]' in a checkout of poolhouse\n"
 
 
 def test_the_programs_of_a_host_are_shown_when_they_are_asked_for() -> None:

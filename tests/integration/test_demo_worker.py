@@ -19,7 +19,7 @@ def test_the_leaking_program_keeps_connections_that_nobody_needs(
     with engine.begin() as connection:
         connection.execute(worker.ORDERS)
     end = threading.Event()
-    leaking = threading.Thread(target=worker.leak, args=(engine, end))
+    leaking = threading.Thread(target=worker.leak, args=(engine, PROGRAMS[name], end))
     leaking.start()
     try:
         wait_until(lambda: engine.pool.checkedout() == PROGRAMS[name].pool_size, what="every connection leaked")

@@ -168,7 +168,7 @@ def test_the_earlier_distribution_beside_ours_is_told_with_the_remedy(tmp_path: 
     assert status == 1
     assert findings["plugin"].startswith("WRONG plugin=collectd loads sqlalchemy-collectd 0.0.8")
     assert "pip uninstall sqlalchemy-collectd" in findings["plugin"]
-    assert "pip install --force-reinstall --no-deps poolhouse" in findings["plugin"]
+    assert "pip install --force-reinstall --no-deps . in a checkout of poolhouse" in findings["plugin"]
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:

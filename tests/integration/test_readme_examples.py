@@ -76,7 +76,7 @@ def test_the_two_commands_are_targets_and_the_demo_shows_its_programs() -> None:
     }
     assert (ROOT / recipes["test"][-1].split()[-1]).exists()
     arguments = recipes["demo"][-1].split()[1:]
-    shown = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=90, check=True)
+    shown = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=400, check=True)
     assert " checkout " in shown.stdout
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from poolhouse.addresses import format_address
 from poolhouse.console.feed import FeedFactory
+from poolhouse.console.session import Hint
 from poolhouse.console.terminal import end_with_terminal
 from poolhouse.feed.client import FeedClient, Mode
 
@@ -16,7 +17,12 @@ def feed_of(host: str, port: int, mode: Mode = "auto") -> FeedFactory:
 
 
 def run(
-    host: str, port: int, mode: Mode = "auto", seconds: float | None = None, program: str | None = None
+    host: str,
+    port: int,
+    mode: Mode = "auto",
+    seconds: float | None = None,
+    program: str | None = None,
+    hint: Hint | None = None,
 ) -> None:
     """Show the console until the person quits, for so many seconds, or until SIGTERM or SIGHUP.
 
@@ -26,7 +32,9 @@ def run(
     """
     from poolhouse.console.app import ConsoleApp
 
-    app = ConsoleApp(feed_of(host, port, mode), format_address(host, port), seconds=seconds, program=program)
+    app = ConsoleApp(
+        feed_of(host, port, mode), format_address(host, port), seconds=seconds, program=program, hint=hint
+    )
     with _signals_call(app.exit):
         look_no_more = end_with_terminal(app.leave)
         try:

@@ -12,7 +12,7 @@ from poolhouse.console.feed import FeedFactory
 from poolhouse.console.keys import KEYS
 from poolhouse.console.messages import LinkChanged, SnapshotArrived, TerminalGone
 from poolhouse.console.picture import picture
-from poolhouse.console.session import Page, Session
+from poolhouse.console.session import Hint, Page, Session
 from poolhouse.console.widgets.bar import Bar
 from poolhouse.console.widgets.filter_line import FilterLine
 from poolhouse.console.widgets.lines_view import LinesView
@@ -34,6 +34,7 @@ class ConsoleApp(App[None]):
         zone: Where times of the day are told for; ``None`` is where this machine is.
         seconds: When the application ends by itself; ``None`` is when the person quits.
         program: The program whose page is shown first; ``None`` for the page of all programs.
+        hint: What stands above the foot of each page, if anything.
     """
 
     TITLE = "connmon"
@@ -56,12 +57,13 @@ class ConsoleApp(App[None]):
         zone: tzinfo | None = None,
         seconds: float | None = None,
         program: str | None = None,
+        hint: Hint | None = None,
     ) -> None:
         super().__init__(ansi_color=True)
         self._clock = clock or SystemClock()
         self._zone = zone
         self._seconds = seconds
-        self.session = Session(Link("connecting", address), zone)
+        self.session = Session(Link("connecting", address), zone, hint)
         if program is not None:
             self.session.open(program)
         self._feed = make_feed(
@@ -134,7 +136,7 @@ class ConsoleApp(App[None]):
         else:
             self._lines_view.show(shown.lines, self.session.place, is_notice=shown.is_notice, is_dim=shown.is_dim)
         self._foot.display = bool(shown.foot) and not self._filter_line.display
-        self._foot.show((shown.foot,) if shown.foot else ())
+        self._foot.show(tuple(line for line in (shown.hint, shown.foot) if line))
 
     def leave(self) -> None:
         """End; may be called from any thread."""

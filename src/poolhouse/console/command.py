@@ -19,6 +19,7 @@ from poolhouse.errors import SettingError
 from poolhouse.feed.client import Mode
 from poolhouse.feed.product import product
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.installing import install_command
 from poolhouse.stdio import say, write
 from poolhouse.views import plain
 from poolhouse.views.as_json import json_text
@@ -179,7 +180,7 @@ def _show_window(host: str, port: int, mode: Mode, program: str | None) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("textual", "rich"):
             raise
-        _fail(f"the window needs {error.name}: pip install 'poolhouse[console]'; --once and --json do without")
+        _fail(f"the window needs {error.name}: {install_command('console')}; --once and --json do without")
 
 
 def _fail(sentence: str) -> NoReturn:

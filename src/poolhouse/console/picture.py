@@ -34,6 +34,7 @@ class Picture:
         foot: The last line: what the keys do.
         is_notice: Whether the lines stand in the window's middle.
         is_dim: Whether the body is of an earlier time.
+        hint: The line above the foot, if there is one.
     """
 
     head: tuple[Line, ...]
@@ -42,6 +43,7 @@ class Picture:
     foot: Line
     is_notice: bool = False
     is_dim: bool = False
+    hint: Line = ()
 
 
 def picture(
@@ -62,22 +64,29 @@ def picture(
         zone: Where times of the day are told for; ``None`` is where this machine is.
         keys: Every key with what it does, for the legend.
     """
+    hint = _hint(session, width)
+    height -= bool(hint)
     if width < LEAST_SIZE[0] or height < LEAST_SIZE[1]:
         return Picture((), None, too_small(width, height, LEAST_SIZE), (), is_notice=True)
     foot = _foot(session, width)
     if session.place.page == "legend":
-        return Picture((), None, legend(session.tables, keys, width), foot)
+        return Picture((), None, legend(session.tables, keys, width), foot, hint=hint)
     snapshot, link = session.snapshot, session.link
     if snapshot is None or not (snapshot.programs or snapshot.hosts):
         state = status(link, snapshot, now, is_paused=session.is_paused, zone=zone)
         title = spread([(Span("poolhouse", "strong"),)], width, state)
-        return Picture((title,), None, nothing_yet(link, snapshot, now), foot, is_notice=True)
+        return Picture((title,), None, nothing_yet(link, snapshot, now), foot, is_notice=True, hint=hint)
     warning = trouble(link, snapshot, now, zone)
     is_dim = not is_fresh(link, now)
     sheet, lines = _body(session, snapshot, width, height)
     head = _head(session, snapshot, width, status(link, snapshot, now, is_paused=session.is_paused, zone=zone))
     rule = cut_line(warning, width) if warning is not None else _rule(session, sheet, width, height)
-    return Picture((*head, rule), sheet, lines, foot, is_dim=is_dim)
+    return Picture((*head, rule), sheet, lines, foot, is_dim=is_dim, hint=hint)
+
+
+def _hint(session: Session, width: int) -> Line:
+    text = session.hint
+    return cut_line((Span(f" → {text}", "accent"),), width) if text else ()
 
 
 def _body_height(height: int) -> int:

@@ -1,6 +1,6 @@
 """What the person at the window has chosen: which page, sorted and filtered how, paused or not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,9 @@ from poolhouse.views.history import History
 from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, PoolEntry, PoolKey, find_pool, pool_entries
 
 Page = Literal["programs", "hosts", "events", "host", "program", "pool", "legend"]
+
+#: From a page and its program to the sentence that stands above the foot; empty for none.
+Hint = Callable[[str, str | None], str]
 
 
 class Place(NamedTuple):
@@ -52,11 +55,12 @@ class Session:
         is_paused: Whether what comes is kept from the window.
     """
 
-    def __init__(self, link: Link, zone: tzinfo | None = None) -> None:
+    def __init__(self, link: Link, zone: tzinfo | None = None, hint: Hint | None = None) -> None:
         self.link = link
         self.snapshot: Snapshot | None = None
         self.history = History()
         self.is_paused = False
+        self._hint = hint
         self._waiting: Snapshot | None = None
         #: How often the snapshot was replaced: what tables are made from is known by it.
         self._version = 0
@@ -76,6 +80,11 @@ class Session:
     def place(self) -> Place:
         """Where the person is."""
         return self._places[-1]
+
+    @property
+    def hint(self) -> str:
+        """What stands above the foot of this page."""
+        return self._hint(self.place.page, self.place.program) if self._hint is not None else ""
 
     @property
     def table(self) -> Table[Any] | None:

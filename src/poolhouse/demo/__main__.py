@@ -1,8 +1,9 @@
-"""``python -m poolhouse.demo``."""
+"""``python -m poolhouse.demo`` is ``poolhouse demo``."""
 
 import sys
 
 from poolhouse.demo.command import main
+from poolhouse.stdio import guarded
 
 if __name__ == "__main__":
-    sys.exit(main())
+    guarded("poolhouse demo", lambda: sys.exit(main()))

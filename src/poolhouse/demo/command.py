@@ -1,7 +1,6 @@
-"""The command ``python -m poolhouse.demo``, which ``make demo`` runs."""
+"""The command ``poolhouse demo``, which ``make demo`` runs from a checkout."""
 
 import argparse
-import os
 import re
 import signal
 import sys
@@ -10,14 +9,19 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from typing import IO
 
+from poolhouse.console.terminal import why_no_window
 from poolhouse.demo.family import Family
 from poolhouse.demo.programs import PROGRAMS
+from poolhouse.demo.story import hint
 from poolhouse.feed.client import FeedClient
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.installing import install_command
+from poolhouse.stdio import say, write
 from poolhouse.views.plain import text
 
 #: Seconds between two tables where there is no terminal.
@@ -27,33 +31,50 @@ HOST = "127.0.0.1"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start the fleet and show it until the person leaves, or for the given time; the exit status."""
+    """What ``python -m poolhouse.demo`` does; the exit status."""
     parser = argparse.ArgumentParser(prog="poolhouse demo", description="A small live fleet, and the console.")
+    add_arguments(parser)
+    return show(parser.parse_args(arguments))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `show` takes."""
     parser.add_argument("--seconds", type=float, help="end by itself after this time")
-    seconds: float | None = parser.parse_args(arguments).seconds
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Start the fleet and show it until the person leaves, or for the given time; the exit status."""
+    seconds: float | None = arguments.seconds
+    has_window = sys.stdin is not None and sys.stdin.isatty() and why_no_window() is None
+    needed = ("sqlalchemy", "typer", "textual") if has_window else ("sqlalchemy", "typer")
+    if missing := [name for name in needed if not _is_installed(name)]:
+        say(f"poolhouse demo needs {missing[0]}: {install_command('demo')}", sys.stderr)
+        return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # As Ctrl-C: every `with` below is left.
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     with suppress(KeyboardInterrupt), _reader_may_leave(), _fleet() as (reports, consoles):
-        if sys.stdin.isatty() and sys.stdout.isatty():
+        if has_window:
             from poolhouse.console import run
 
-            run(HOST, consoles, mode="connect", seconds=seconds)
+            run(HOST, consoles, mode="connect", seconds=seconds, hint=hint)
         else:
             _say(f"{len(PROGRAMS)} programs report to {HOST}:{reports}; a table every {TABLE_INTERVAL:g} seconds")
             _print_tables(consoles, seconds)
     return 0
 
 
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # It is blocked: there is an entry without a module.
+        return False
+
+
 @contextmanager
 def _reader_may_leave() -> Generator[None]:
     """Who reads the tables through a pipe may have seen enough, as ``head`` has: that is no error."""
-    try:
+    with suppress(BrokenPipeError):
         yield
-    except BrokenPipeError:
-        # The interpreter flushes the standard output once more when it ends.
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @contextmanager
@@ -86,12 +107,11 @@ def _port(announcement: IO[str], what: str) -> int:
 
 
 def _say(words: str) -> None:
-    sys.stdout.write(words.rstrip("\n") + "\n\n")
-    sys.stdout.flush()
+    write(words.rstrip("\n") + "\n\n", sys.stdout)
 
 
 def _print_tables(consoles: int, seconds: float | None) -> None:
-    """Print the table every few seconds, until the time is over."""
+    """Print the table every few seconds for the given time, as soon as a program has reported."""
     newest: deque[Snapshot] = deque(maxlen=1)
     client = FeedClient(HOST, consoles, "connect", on_snapshot=newest.append, on_link=lambda _: None)
     client.start()
@@ -99,7 +119,7 @@ def _print_tables(consoles: int, seconds: float | None) -> None:
         end = inf if seconds is None else time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(TABLE_INTERVAL, left))
-            if newest:
+            if newest and newest[0].programs:
                 _say(text(newest[0], TABLE_WIDTH))
     finally:
         client.close()

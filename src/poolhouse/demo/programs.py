@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-#: ``steady``: each thread works and thinks. ``leaking``: now and then a connection is kept for a while that nobody
-#: needs. ``forking``: the process forks a child every few seconds that works for a while and ends.
+#: ``steady``: each thread works and thinks. ``leaking``: every few seconds a connection is taken and not given
+#: back, until none is left; later the program is "restarted". ``forking``: every few seconds the process forks a
+#: child that works for a while and ends.
 Habit = Literal["steady", "leaking", "forking"]
+#: ``QueuePool`` is SQLAlchemy's; ``ConnectionPool`` is `poolhouse.pool.ConnectionPool`.
+PoolKind = Literal["QueuePool", "ConnectionPool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Program:
     #: How long a thread waits for a connection before it gives up.
     timeout: float = 30.0
     habit: Habit = "steady"
+    pool: PoolKind = "QueuePool"
 
 
 PROGRAMS = {
@@ -35,8 +39,11 @@ PROGRAMS = {
         ("web1", "web2"), threads=10, pool_size=3, max_overflow=2, hold=0.3, think=0.2, timeout=1.0
     ),
     "billing": Program(
-        ("batch1",), threads=3, pool_size=5, max_overflow=0, hold=0.05, think=0.3, timeout=5.0, habit="leaking"
+        ("batch1",), threads=3, pool_size=5, max_overflow=0, hold=0.05, think=0.3, timeout=2.0, habit="leaking"
     ),
-    "nightly": Program(("batch1",), threads=2, pool_size=2, max_overflow=1, hold=4.0, think=2.0),
+    # As many threads as checkout, which let go of their connections: three are enough for ten threads.
+    "orders": Program(
+        ("web1", "web2"), threads=10, pool_size=3, max_overflow=0, hold=0.02, think=0.3, pool="ConnectionPool"
+    ),
     "mailer": Program(("batch1",), threads=2, pool_size=2, max_overflow=0, hold=0.05, think=0.2, habit="forking"),
 }

@@ -6,10 +6,11 @@
 import os
 import random
 import signal
+import sqlite3
 import sys
 import threading
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -17,11 +18,15 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
+import poolhouse
 from poolhouse.demo.family import die_with_parent
 from poolhouse.demo.programs import PROGRAMS, Program
+from poolhouse.errors import PoolTimeout as OwnPoolTimeout
+from poolhouse.pool import ConnectionPool
 
-#: Seconds between two leaks and how long each lasts; between two forks and how long each child works.
-LEAK_EVERY, LEAK_FOR = 12.0, 15.0
+#: Seconds between two leaks, and until a program that has leaked all its connections is "restarted"; between two
+#: forks, and how long each child works.
+LEAK_EVERY, RESTART_AFTER = 4.0, 30.0
 FORK_EVERY, FORK_FOR = 4.0, 6.0
 
 ORDERS = text("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, amount INTEGER)")
@@ -72,23 +77,54 @@ def query(connection: Connection) -> None:
 
 def work_in_threads(engine: Engine, program: Program, end: threading.Event) -> None:
     """Every thread of the program, until the end."""
-    threads = [threading.Thread(target=work, args=(engine, program, end)) for _ in range(program.threads)]
+    _run_threads([threading.Thread(target=work, args=(engine, program, end)) for _ in range(program.threads)])
+
+
+def _run_threads(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def leak(engine: Engine, end: threading.Event) -> None:
-    """Now and then check a connection out and forget it for a while."""
-    while not end.wait(LEAK_EVERY):
-        threading.Thread(target=_forget_one, args=(engine, end)).start()
+def leak(engine: Engine, program: Program, end: threading.Event) -> None:
+    """Take a connection every few seconds and forget to give it back, until none is left; then begin again."""
+    while not end.is_set():
+        with ExitStack() as forgotten:
+            for _ in range(program.pool_size):
+                if end.wait(LEAK_EVERY):
+                    return
+                with suppress(PoolTimeout):
+                    query(forgotten.enter_context(engine.connect()))
+            end.wait(RESTART_AFTER)  # Leaving the block is what a restart does.
 
 
-def _forget_one(engine: Engine, end: threading.Event) -> None:
-    with suppress(PoolTimeout), engine.connect() as connection:
-        query(connection)
-        end.wait(LEAK_FOR)
+def pool_of(name: str, host: str, folder: Path, port: int) -> ConnectionPool:
+    """A pool of poolhouse's own; where it reports to is said once in a process."""
+    program = PROGRAMS[name]
+    settings = {"program_name": name, "report_host": host, "interval": 1}
+    poolhouse.report_to(f"collectd://127.0.0.1:{port}/?{urlencode(settings)}")
+    return ConnectionPool(
+        str(folder / f"{name}.db"),
+        driver=sqlite3,
+        kwargs={"check_same_thread": False},
+        min_size=program.pool_size,
+        max_size=program.pool_size,
+        timeout=program.timeout,
+        name=name,
+        open=False,
+    )
+
+
+def work_with_own_pool(pool: ConnectionPool, program: Program, end: threading.Event) -> None:
+    """What `work` does with SQLAlchemy, one read each time."""
+    while not end.wait(random.expovariate(1 / program.think)):
+        try:
+            with pool.connection() as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                end.wait(random.expovariate(1 / program.hold))
+        except OwnPoolTimeout:
+            continue
 
 
 def fork(engine: Engine, program: Program, end: threading.Event) -> None:
@@ -127,6 +163,13 @@ def main(name: str, host: str, folder: Path, port: int) -> None:
     program = PROGRAMS[name]
     end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: end.set())
+    if program.pool == "ConnectionPool":
+        with pool_of(name, host, folder, port) as pool:
+            arguments = (pool, program, end)
+            _run_threads(
+                [threading.Thread(target=work_with_own_pool, args=arguments) for _ in range(program.threads)]
+            )
+        return
     engine = engine_of(name, host, folder, port)
     with engine.begin() as connection:
         connection.execute(ORDERS)
@@ -134,7 +177,7 @@ def main(name: str, host: str, folder: Path, port: int) -> None:
         fork(engine, program, end)
         return
     if program.habit == "leaking":
-        threading.Thread(target=leak, args=(engine, end)).start()
+        threading.Thread(target=leak, args=(engine, program, end)).start()
     work_in_threads(engine, program, end)
 
 

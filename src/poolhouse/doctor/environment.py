@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from poolhouse.doctor.finding import Finding, Verdict
+from poolhouse.installing import reinstall_command
 from poolhouse.instrumentation.installation import OURS, Installation, look, version_problem
 
-REINSTALL = "pip install --force-reinstall --no-deps poolhouse"
+REINSTALL = reinstall_command()
 
 
 def look_at_environment() -> Iterator[Finding]:

@@ -32,6 +32,9 @@ MOST_DATAGRAMS = 512
 #: Bytes of a process without its pools, its place in the tables included; measured with tracemalloc.
 PROCESS_BYTES = 1_400
 
+#: Reports after the first without a waiter, until that is told: callers that wait now and then are one trouble.
+CALM_REPORTS = 2
+NONE_CALM: dict[int, int] = {}
 NONE_FAILING: frozenset[int] = frozenset()
 #: Stands for the key of a pool where a process does not tell its pools one by one.
 NO_POOL = -1
@@ -73,6 +76,7 @@ class Process:
 
     __slots__ = (
         "_base_until",
+        "_calm",
         "_earlier",
         "_failing",
         "_knows",
@@ -139,6 +143,9 @@ class Process:
         self._told = 0
         self._pools: dict[int, Pool] = {}
         self._earlier: LegacySums | None = None
+        #: Pools for which nobody waits any more, and since which report; one empty dictionary for all processes
+        #: without any.
+        self._calm = NONE_CALM
         #: Keys of the pools whose last connects failed; one empty set for all processes without any.
         self._failing = NONE_FAILING
 
@@ -334,10 +341,15 @@ class Process:
         self._add(after - before, counts, grown, now)
         if after >> FULL_SHIFT & 1 and not before >> FULL_SHIFT & 1:
             tell(self, "full", f"{raw.gauges.used} of {raw.limits.max_open} in use")
-        if after >> WAITING_SHIFT & LANE and not before >> WAITING_SHIFT & LANE:
-            tell(self, "waiting", f"{raw.gauges.waiting} waiting for a connection")
-        elif before >> WAITING_SHIFT & LANE and not after >> WAITING_SHIFT & LANE and self.state is LIVING:
-            tell(self, "recovered", "nobody waits for a connection any more")
+        if after >> WAITING_SHIFT & LANE:
+            if not before >> WAITING_SHIFT & LANE and self._calm.pop(raw.key, None) is None:
+                tell(self, "waiting", f"{raw.gauges.waiting} waiting for a connection")
+        elif before >> WAITING_SHIFT & LANE:
+            self._calm = {**self._calm, raw.key: message.number}
+        elif raw.key in self._calm and message.number - self._calm[raw.key] >= CALM_REPORTS:
+            del self._calm[raw.key]
+            if self.state is LIVING:
+                tell(self, "recovered", "nobody waits for a connection any more")
         if counts >> TROUBLE_SHIFT:
             self._tell_trouble(raw.key, counts, tell)
         elif raw.key in self._failing and counts >> COUNT_SHIFT["connects"] & LANE:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from poolhouse.installing import reinstall_command
 from poolhouse.report.log import log
 from poolhouse.safely import DEBUG, WARNING, Log
 
@@ -18,7 +19,7 @@ logger = Log("poolhouse.instrumentation")
 OURS = "poolhouse"
 EARLIER = "sqlalchemy-collectd"
 #: The remedy: the first command removes our modules too, the second restores them.
-COMMANDS = ("pip uninstall sqlalchemy-collectd", "pip install --force-reinstall --no-deps poolhouse")
+COMMANDS = ("pip uninstall sqlalchemy-collectd", reinstall_command())
 
 _told: list[bool] = []
 
@@ -86,7 +87,7 @@ def advice(version: str) -> str:
     >>> print(advice("0.0.8"))
     sqlalchemy-collectd 0.0.8 is installed beside poolhouse and takes its place: run
         pip uninstall sqlalchemy-collectd
-        pip install --force-reinstall --no-deps poolhouse
+        pip install --force-reinstall --no-deps . in a checkout of poolhouse
     """
     commands = "".join(f"\n    {command}" for command in COMMANDS)
     return f"{EARLIER} {version} is installed beside poolhouse and takes its place: run{commands}"

@@ -275,3 +275,11 @@ def test_the_programs_of_a_host_are_told_to_who_asks_for_it(aggregator):
         ("stock", 1, 2),
     ]
     assert aggregator.snapshot(asking_for_host("unknown")).processes == ()
+
+
+def test_callers_that_wait_now_and_then_are_one_trouble(aggregator):
+    (process,) = processes_of(aggregator, 1)
+    for waiting in (3, 0, 2, 0, 0, 1, 0, 0, 0, 0):
+        use(process, 10, waiting=waiting)
+        aggregator.every_interval(process)
+    assert [kind for kind, _ in aggregator.events()] == ["appeared", "full", "waiting", "recovered"]

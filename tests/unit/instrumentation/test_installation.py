@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from poolhouse.installing import reinstall_command
 from poolhouse.instrumentation import installation
 
 
@@ -50,7 +51,10 @@ def test_the_earlier_package_is_told_with_the_two_commands(alone: Path, name: st
     assert (found.plugin, found.module) == (f"{name} 0.0.8", "sqlalchemy-collectd")
     assert not found.is_ours
     assert found.advice is not None
-    for command in ("pip uninstall sqlalchemy-collectd", "pip install --force-reinstall --no-deps poolhouse"):
+    for command in (
+        "pip uninstall sqlalchemy-collectd",
+        reinstall_command(),
+    ):
         assert command in found.advice
 
 
