@@ -21,15 +21,15 @@ def shown(heading: str, *languages: str) -> tuple[str, list[str]]:
 def test_every_example_of_the_tutorial_is_tried_below() -> None:
     assert [block.heading for block in blocks(TUTORIAL)] == [
         "Install", "Start the daemon", "A program with a problem", "A program with a problem", "See it", "See it",
-        "Mend it", "Mend it", "Be told",
+        "Fix it", "Fix it", "Get told",
     ]  # fmt: skip
 
 
 def test_a_reader_sees_the_problem_mends_it_and_sees_it_gone(tmp_path: Path) -> None:
     (daemon,) = under(TUTORIAL, "Start the daemon", "console")
     code, run = under(TUTORIAL, "A program with a problem", "python", "sh")
-    (probe,) = under(TUTORIAL, "Be told", "sh")
-    mended, _ = under(TUTORIAL, "Mend it", "python", "console")
+    (probe,) = under(TUTORIAL, "Get told", "sh")
+    mended, _ = under(TUTORIAL, "Fix it", "python", "console")
     assert mended.count("\n") == 6
     with Reader(tmp_path) as reader:
         reader.start_as_shown(daemon)
@@ -62,7 +62,7 @@ def test_a_reader_sees_the_problem_mends_it_and_sees_it_gone(tmp_path: Path) -> 
             watcher.wait_for(
                 lambda seen: (row := program(seen, "shop")) and row.rates.checkouts > 6 and not row.full_pools
             )
-        command, lines = shown("Mend it", "python", "console")
+        command, lines = shown("Fix it", "python", "console")
         wait_until(lambda: looks_like(bar(lines[1]), bar(reader.read(command).splitlines()[1])))
         assert reader.read(probe) == ""
 
