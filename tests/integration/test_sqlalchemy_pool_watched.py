@@ -363,7 +363,14 @@ def test_a_subclass_that_knows_queue_pools_parameters_only_is_recreated() -> Non
     assert type(Mine(Connection, 1, 0, 1.0).recreate()) is Mine
 
 
-@pytest.mark.parametrize("hold_warning", [0, -1, float("nan")])
-def test_a_hold_warning_that_cannot_be_is_refused_in_a_sentence(hold_warning: float) -> None:
-    with pytest.raises(ValueError, match="hold_warning must be more than 0 seconds"):
+@pytest.mark.parametrize(
+    ("hold_warning", "sentence"),
+    [
+        (0, "hold_warning must be more than 0, not 0"),
+        (-1, "hold_warning cannot be negative: -1"),
+        (float("nan"), "hold_warning must be a number of seconds, not nan"),
+    ],
+)
+def test_a_hold_warning_that_cannot_be_is_refused_in_a_sentence(hold_warning: float, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
         FairQueuePool(Connection, hold_warning=hold_warning)

@@ -91,9 +91,8 @@ class TaskCallSites:
 
     def find(self) -> CallSite | None:
         """See `CallSites.find`."""
-        bottom: FrameType | None
         try:
-            bottom = _getframe(self._bottom)
+            bottom = None if self._bottom_code is None else _getframe(self._bottom)
         except ValueError:
             bottom = None  # The stack is not so deep.
         if bottom is None or bottom.f_code is not self._bottom_code or bottom.f_back is not None:
