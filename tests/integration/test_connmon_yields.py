@@ -38,7 +38,7 @@ def test_a_console_that_only_listens_keeps_the_port_and_the_daemon_says_so() -> 
     client.start()
     try:
         wait_until(lambda: links and links[-1].phase == "listening", what="listening")
-        command = [*COMMAND, "--reports", "127.0.0.1:0", "--consoles", f"127.0.0.1:{port}"]
+        command = [*COMMAND, "--reports", "127.0.0.1:0", "--consoles", f"127.0.0.1:{port}", "--bind", "off"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert result.returncode == 1
         assert "Address already in use" in result.stderr

@@ -32,7 +32,8 @@ def free_ports() -> tuple[int, int]:
 
 
 def command(reports: int, consoles: int) -> list[str]:
-    return [*COMMAND, "--reports", f"127.0.0.1:{reports}", "--consoles", f"127.0.0.1:{consoles}"]
+    ports = ("--reports", f"127.0.0.1:{reports}", "--consoles", f"127.0.0.1:{consoles}", "--bind", "off")
+    return [*COMMAND, *ports]
 
 
 def wait_until_it_serves(reports: int, consoles: int) -> None:
