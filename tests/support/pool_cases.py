@@ -1057,6 +1057,22 @@ async def reconnect_failed_is_called_after_reconnect_timeout_and_ends_nothing(s:
 
 
 @timed
+async def waiting_for_a_null_pool_calls_reconnect_failed_after_reconnect_timeout(s: Shell) -> None:
+    # The method: psycopg_pool 3.3.3 calls that, but its null pools drop the parameter of this name.
+    called: list[float] = []
+    s.connection_class.is_down = True
+    pool = s.pool("null", reconnect_timeout=0.5)
+    callback = s.callback(lambda pool: called.append(s.clock.monotonic() - began))
+    pool.reconnect_failed = lambda: callback(pool)
+    await s.call(pool.open)
+    began = s.clock.monotonic()
+    with pytest.raises(psycopg.OperationalError, match="initialization incomplete"):
+        await s.call(pool.wait, 0.9)
+    assert len(called) == 1
+    assert 0.5 <= called[0] < 0.9
+
+
+@timed
 async def a_pool_that_has_grown_shrinks_by_one_each_max_idle_down_to_min_size(s: Shell) -> None:
     pool = await s.opened(min_size=1, max_size=4, max_idle=1.0)
     conns = [await s.call(pool.getconn) for _ in range(4)]
@@ -1480,6 +1496,33 @@ async def reconnect_failed_is_called_once_each_reconnect_timeout(s: Shell) -> No
     s.connection_class.is_down = False
     await s.sleep(40.0)
     assert _stats(pool, "pool_available") == [3]
+
+
+@own
+async def waiting_for_a_null_pool_goes_on_after_reconnect_failed(s: Shell) -> None:
+    called: list[object] = []
+    s.connection_class.is_down = True
+    pool = s.pool("null", reconnect_timeout=10.0, reconnect_failed=s.callback(called.append))
+    await s.call(pool.open)
+    waiting = s.spawn(s.call(pool.wait, 60.0))
+    await s.sleep(30.5)
+    assert called == [pool] * 3
+    s.connection_class.is_down = False
+    await waiting.result()
+    assert [conn.closed for conn in s.made] == [True]
+
+
+@own
+async def with_a_reconnect_timeout_of_0_a_null_pool_does_not_connect_as_fast_as_it_can(s: Shell) -> None:
+    called: list[object] = []
+    s.connection_class.is_down = True
+    pool = s.pool("null", reconnect_timeout=0, reconnect_failed=s.callback(called.append))
+    await s.call(pool.open)
+    with pytest.raises(psycopg.OperationalError, match="initialization incomplete"):
+        await s.call(pool.wait, 10.5)
+    # One attempt a second, and one at the end of the time.
+    assert 10 <= _stats(pool, "connections_errors")[0] <= 12
+    assert 9 <= len(called) <= 11
 
 
 @own

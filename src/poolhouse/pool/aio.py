@@ -19,7 +19,6 @@ from poolhouse.pool import registry
 from poolhouse.pool.aio_clients import ACT, AsyncClients
 from poolhouse.pool.aio_work import AsyncWork, own_tasks
 from poolhouse.pool.alarm import Alarm
-from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.base import logger
 from poolhouse.pool.core import FULL, PoolCore
 from poolhouse.pool.hooks import PoolHooks
@@ -447,7 +446,9 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
         self._full.append(ended)
         try:
             while (error := await self._rehearsed(ended, deadline)) is not None:
-                await asyncio.wait({ended}, timeout=max(0, min(FIRST_PAUSE, deadline - self._now())))
+                now = self._now()
+                pause = min(deadline, self._core.next_rehearsal_at(now)) - now
+                await asyncio.wait({ended}, timeout=max(0.0, pause))
                 if self._core.was_closed:
                     raise self._closed() from error
                 if self._now() >= deadline:
@@ -474,6 +475,7 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
         except Exception as error:
             is_loud = self._core.rehearsed(0, error, self._now())
             self._log_failed_connect(error, is_loud=is_loud)
+            self._settle()  # `reconnect_failed` may be due.
             return error
         now = self._now()
         self._core.rehearsed(now - began, None, now)

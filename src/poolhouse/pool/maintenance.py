@@ -253,7 +253,7 @@ class Maintenance(Requests):
         self.recover(now)
 
     def rehearsed(self, took: float, error: BaseException | None, now: float) -> bool:
-        """A connection was made only to see whether one can be; count it.
+        """Record a trial connect (`NullConnectionPool.wait`).
 
         Returns:
             Whether its failure deserves a WARNING, not only a DEBUG line.
@@ -266,6 +266,11 @@ class Maintenance(Requests):
         self.counts.connections_errors += 1
         self.meter.connect_errors.add()
         return self._fail(error, now)
+
+    def next_rehearsal_at(self, now: float) -> float:
+        """When to connect again after `rehearsed` with an error: in time for `reconnect_failed`."""
+        due, outage = now + FIRST_PAUSE, self.outage
+        return due if outage is None or outage.gives_up_at <= now else min(due, outage.gives_up_at)
 
     def tick(self, now: float) -> None:
         """Do what is due: expire, shrink, warn."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
 from poolhouse.pool.background_call import BackgroundCall
-from poolhouse.pool.backoff import FIRST_PAUSE
 from poolhouse.pool.base import logger
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
@@ -353,7 +352,9 @@ class NullConnectionPool(ConnectionPool[CT]):
         self._workers.watchers.append(parker)
         try:
             while (error := self._rehearsed(parker, deadline)) is not None:
-                parker.park(min(FIRST_PAUSE, deadline - self._now()))
+                due = min(deadline, self._core.next_rehearsal_at(self._now()))
+                while not self._core.was_closed and (pause := due - self._now()) > 0:
+                    parker.park(pause)  # A worker that has run out of work wakes it, too.
                 if self._core.was_closed:
                     raise self._closed() from error
                 if self._now() >= deadline:
