@@ -233,9 +233,9 @@ class Fleet:
         return tuple(row.state(now).row() for _, row in sorted(self._hosts.shown.items()))
 
     def host_rows(self, now: float) -> list[Aggregate]:
-        """What `row_states` takes: the sums of each host, and of each program on each host, by name."""
+        """What `row_states` takes: the sums of each program on each host, then those of each host, by name."""
         self.expire(now)
-        return [row for table in (self._hosts, self._host_programs) for _, row in sorted(table.shown.items())]
+        return [row for table in (self._host_programs, self._hosts) for _, row in sorted(table.shown.items())]
 
     def row_states(self, rows: Iterable[Aggregate], now: float) -> list[tuple[str, str, RowState]]:
         """Host, program (empty for the host's own sum) and the sums at this instant; some 2 µs each."""

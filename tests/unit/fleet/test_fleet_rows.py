@@ -283,3 +283,13 @@ def test_callers_that_wait_now_and_then_are_one_trouble(aggregator):
         use(process, 10, waiting=waiting)
         aggregator.every_interval(process)
     assert [kind for kind, _ in aggregator.events()] == ["appeared", "full", "waiting", "recovered"]
+
+
+def test_the_sum_of_a_host_is_handed_over_after_its_programs(aggregator):
+    """Who has seen the host's new sum has seen what it is made of."""
+    aggregator.report(ModelProcess("1:aaaaaa", born=aggregator.now))
+    rows = aggregator.fleet.host_rows(aggregator.now)
+    assert [(host, program) for host, program, _ in aggregator.fleet.row_states(rows, aggregator.now)] == [
+        ("web1", "nova"),
+        ("web1", ""),
+    ]
