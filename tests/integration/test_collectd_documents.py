@@ -8,15 +8,15 @@ import pytest
 from poolhouse.collectd_plugin.config import LOG_LEVELS, read_connmon, read_server
 from poolhouse.export.collectd import (
     COUNTS,
-    DERIVES,
-    EARLIER_COUNTS,
-    EARLIER_DERIVES,
+    LEGACY_COUNTS,
+    LEGACY_DERIVES,
     QUANTILES,
     TIMES,
     value_lists,
 )
 from poolhouse.fleet.snapshot import Row, Times, Totals
 from poolhouse.meter.histogram import Histogram
+from poolhouse.wire.layout import DERIVES
 from poolhouse.wire.values import DERIVE, GAUGE
 from support.collectd import SOURCES, Collectd, Namespace, send
 from support.crafted import CraftedProcess
@@ -63,7 +63,7 @@ def test_the_table_of_values_names_every_value_and_no_other():
 def test_the_values_that_stay_are_those_of_the_earlier_system():
     (row,) = [line for line in COMING.splitlines() if line.startswith("| values |")]
     new = {"derive-commits", "derive-rollbacks", "derive-transactions"}
-    earlier = {f"count-{name}" for name in EARLIER_COUNTS} | {f"derive-{name}" for name in EARLIER_DERIVES}
+    earlier = {f"count-{name}" for name in LEGACY_COUNTS} | {f"derive-{name}" for name in LEGACY_DERIVES}
     assert set(re.findall(r"`([^`]+)`", row)) == earlier - new
 
 

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Literal
 
-from poolhouse.fleet.snapshot import Row, Totals
+from poolhouse.fleet.snapshot import Row
 from poolhouse.wire.encode import encode_alone
+from poolhouse.wire.layout import DERIVES
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
 #: The plugin under which every value stands.
@@ -41,17 +42,8 @@ COUNTS = LEGACY_COUNTS | {
     "minidle": "min_idle",
 }
 
-#: Type instances of ``derive`` and the fields of `Totals` they tell: the earlier system's, and all.
-LEGACY_DERIVES = {
-    "checkouts": "checkouts",
-    "connects": "connects",
-    "disconnects": "disconnects",
-    "invalidated": "invalidated",
-    "commits": "commits",
-    "rollbacks": "rollbacks",
-    "transactions": "transactions",
-}
-DERIVES = LEGACY_DERIVES | {name.replace("_", ""): name for name in Totals._fields}
+#: The type instances of ``derive`` that the earlier system has; `poolhouse.wire.layout.DERIVES` are all.
+LEGACY_DERIVES = dict(list(DERIVES.items())[:7])
 
 #: Fields of `Times`, each told as three quantiles and one sum.
 TIMES = ("wait", "use", "create")

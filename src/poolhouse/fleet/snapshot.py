@@ -7,39 +7,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from poolhouse.meter.histogram import Histogram
-from poolhouse.meter.reading import Mark, PoolReading
+from poolhouse.meter.reading import Mark, PerCounter, PoolReading
 
 NO_MARK = Mark()
 
 
-class Totals(NamedTuple):
+class Totals(PerCounter[int]):
     """Cumulative counts since the aggregator first heard of the row; they never fall."""
 
-    checkouts: int | None = None
-    connects: int | None = None
-    disconnects: int | None = None
-    invalidated: int | None = None
-    commits: int | None = None
-    rollbacks: int | None = None
-    transactions: int | None = None
-    timeouts: int | None = None
-    acquire_errors: int | None = None
-    connect_errors: int | None = None
+    __slots__ = ()
 
 
-class Rates(NamedTuple):
+class Rates(PerCounter[float]):
     """The same counts per second, over the last few intervals."""
 
-    checkouts: float | None = None
-    connects: float | None = None
-    disconnects: float | None = None
-    invalidated: float | None = None
-    commits: float | None = None
-    rollbacks: float | None = None
-    transactions: float | None = None
-    timeouts: float | None = None
-    acquire_errors: float | None = None
-    connect_errors: float | None = None
+    __slots__ = ()
 
 
 class Peaks(NamedTuple):

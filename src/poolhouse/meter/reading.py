@@ -4,9 +4,11 @@ A reading is absolute and cumulative: counters and histograms count since the po
 process, so a reading that is lost costs freshness and no data.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
 
 from poolhouse.meter.histogram import Histogram
+
+T = TypeVar("T")
 
 
 class Limits(NamedTuple):
@@ -35,22 +37,48 @@ class Gauges(NamedTuple):
         return self.idle + self.used + self.detached
 
 
-class Counters(NamedTuple):
-    """What has happened so far. ``None`` where the source cannot tell."""
+class PerCounter(NamedTuple, Generic[T]):
+    """One value for each counter: the one list of them, from which everything else that names counters is made.
 
-    checkouts: int | None = 0
-    connects: int | None = 0
-    disconnects: int | None = 0
-    invalidated: int | None = 0
-    commits: int | None = 0
-    rollbacks: int | None = 0
-    transactions: int | None = 0
+    Their order is that of the report's bytes (`poolhouse.wire.layout`), so a new counter is appended. Its collectd
+    name is its name here without underscores. ``None`` where the source does not know the counter.
+    """
+
+    #: Connections handed out. The fleet's vectors take the first counter for this one.
+    checkouts: T | None = None
+    #: Connections opened to the database.
+    connects: T | None = None
+    #: Connections closed, by whichever side.
+    disconnects: T | None = None
+    #: Connections that were declared unusable.
+    invalidated: T | None = None
+    commits: T | None = None
+    rollbacks: T | None = None
+    #: Transactions ended, by a commit or a rollback.
+    transactions: T | None = None
     #: Callers that waited for a connection as long as they were allowed to.
-    timeouts: int | None = 0
+    timeouts: T | None = None
     #: Callers that got an error other than a timeout instead of a connection.
-    acquire_errors: int | None = 0
+    acquire_errors: T | None = None
     #: Attempts to connect to the database that failed.
-    connect_errors: int | None = 0
+    connect_errors: T | None = None
+
+
+class Counters(PerCounter[int]):
+    """What has happened so far in one pool; a counter that is not given is 0.
+
+    >>> Counters(checkouts=3).checkouts, Counters(checkouts=3).timeouts
+    (3, 0)
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # Type checkers read the fields of `PerCounter` instead.
+
+        def __new__(cls, *counts: int | None, **named: int | None) -> Self:
+            """Counts in their order, or by their names."""
+            rest = dict.fromkeys(cls._fields[len(counts) :], 0)
+            return super().__new__(cls, *counts, **(rest | named))
 
 
 class Mark(NamedTuple):

@@ -1,9 +1,11 @@
-"""Which number of a pool stands where in the private part: the one place that says so.
+"""Which number of a pool stands where on the wire: the one place that says so.
 
-`POOL` packs and unpacks them all in one call; the names below are their places in what it returns.
+`POOL` packs and unpacks all numbers of the private part in one call; the names below it are their places in what
+it returns. At the end: in which order the earlier system's list has the counters, and what collectd calls them.
 """
 
 from itertools import accumulate
+from operator import itemgetter
 from struct import Struct
 
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark
@@ -42,3 +44,13 @@ EACH_MARK = tuple(
 )
 #: Bytes of the class, the name, and the wait, use and create histogram, which follow in this order.
 SIZES = slice(_PLACES["text_bytes"].start, _PLACES["histogram_bytes"].stop)
+
+#: The counters of the earlier system in the order of its ``sqlalchemy_totals``; the further ones follow in ours.
+LEGACY_COUNTERS = ("checkouts", "invalidated", "connects", "disconnects")
+_TOTALS = (*LEGACY_COUNTERS, *(name for name in Counters._fields if name not in LEGACY_COUNTERS))
+#: From `Counters` to the values of ``sqlalchemy_totals``, and back.
+in_order_of_totals = itemgetter(*map(Counters._fields.index, _TOTALS))
+in_order_of_counters = itemgetter(*map(_TOTALS.index, Counters._fields))
+
+#: Which counter each type instance of collectd's type ``derive`` tells.
+DERIVES = {name.replace("_", ""): name for name in Counters._fields}

@@ -23,6 +23,7 @@ from poolhouse.wire.layout import (
     POOL,
     POOLS,
     SIZES,
+    in_order_of_counters,
 )
 from poolhouse.wire.parts import (
     DERIVE,
@@ -184,8 +185,7 @@ def legacy_datagram(told: ValueList) -> LegacyDatagram | None:
     if kind == _LEGACY_TYPES[0]:
         sums = PoolSums(*_gauges(told))
     else:
-        checkouts, invalidated, connects, disconnects, *further = _derives(told)
-        sums = Counters(checkouts, connects, disconnects, invalidated, *further)
+        sums = Counters._make(in_order_of_counters(_derives(told)))
     return LegacyDatagram(host, program, token, told.time, told.interval, sums)
 
 
@@ -262,7 +262,7 @@ def _pool(datagram: bytes, numbers: tuple[Any, ...], at: int, is_bound: bool) ->
         limits = Limits(*(None if limit == UNKNOWN_LIMIT else limit for limit in limits))
     counters = Counters._make(numbers[COUNTERS])
     if UNKNOWN_COUNT in counters:
-        counters = Counters(*(None if count == UNKNOWN_COUNT else count for count in counters))
+        counters = Counters._make([None if count == UNKNOWN_COUNT else count for count in counters])
     kind_bytes, name_bytes, wait_bytes, use_bytes, create_bytes = numbers[SIZES]
     name_at = at + kind_bytes
     wait_at = name_at + name_bytes

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
 from poolhouse.wire.histogram import COARSEST_SCALE, encode_histogram
-from poolhouse.wire.layout import POOL
+from poolhouse.wire.layout import LEGACY_COUNTERS, POOL, in_order_of_totals
 from poolhouse.wire.names import ascii_name, utf8_name
 from poolhouse.wire.parts import (
     DERIVE,
@@ -59,9 +59,9 @@ UNKNOWN_COUNT = (1 << 64) - 1
 
 #: The process's sums in the earlier lists, and how many of their values are the earlier system's own.
 POOL_TYPE, TOTALS_TYPE = b"sqlalchemy_pool", b"sqlalchemy_totals"
-SEED_GAUGES, SEED_DERIVES = 5, 4
+SEED_GAUGES, SEED_DERIVES = 5, len(LEGACY_COUNTERS)
 _GAUGES = Struct("<9d")
-_DERIVES = Struct(">10q")
+_DERIVES = Struct(f">{len(Counters._fields)}q")
 
 
 class Sums(NamedTuple):
@@ -141,9 +141,9 @@ def _legacy_lists(report: Report) -> tuple[bytes, bytes]:
     sums, gauges, counters = report.sums, report.sums.gauges, report.sums.counters
     pool_values = (sums.pools, gauges.used, gauges.idle, gauges.detached, gauges.connections, gauges.waiting)
     limits = (nan if limit is None else limit for limit in sums.limits)
-    seed_totals = (counters.checkouts, counters.invalidated, counters.connects, counters.disconnects)
-    totals = [0 if total is None else total for total in seed_totals]
-    totals += [-1 if total is None else total for total in counters[4:]]
+    totals: list[int | None] = list(in_order_of_totals(counters))
+    known = [0 if total is None else total for total in totals[:SEED_DERIVES]]
+    known += [-1 if total is None else total for total in totals[SEED_DERIVES:]]
     identity = (
         string_part(HOST, ascii_name(report.host))
         + string_part(PLUGIN, b"sqlalchemy")
@@ -154,7 +154,7 @@ def _legacy_lists(report: Report) -> tuple[bytes, bytes]:
     )
     pool_part = values_part(bytes([GAUGE] * 9), _GAUGES.pack(*pool_values, *limits))
     top = (1 << 63) - 1
-    totals_part = values_part(bytes([DERIVE] * 10), _DERIVES.pack(*(min(total, top) for total in totals)))
+    totals_part = values_part(bytes([DERIVE] * len(known)), _DERIVES.pack(*(min(total, top) for total in known)))
     return (
         identity + string_part(TYPE, POOL_TYPE) + pool_part,
         identity + string_part(TYPE, TOTALS_TYPE) + totals_part,

@@ -2,10 +2,11 @@ import math
 
 import pytest
 
-from poolhouse.export.collectd import COUNTS, DERIVES, MAX_DERIVE, console_datagram, value_lists
+from poolhouse.export.collectd import COUNTS, MAX_DERIVE, console_datagram, value_lists
 from poolhouse.fleet.snapshot import Row, Times, Totals
 from poolhouse.meter.histogram import Histogram
 from poolhouse.wire.decode import decode_packet
+from poolhouse.wire.layout import DERIVES
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
 SEED_NAMES = {

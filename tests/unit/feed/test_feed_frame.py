@@ -6,7 +6,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 import pytest
 from hypothesis import given
@@ -24,6 +24,7 @@ from poolhouse.feed.protocol.chunks import (
 )
 from poolhouse.feed.protocol.datagrams import DATAGRAM_BYTES, Chunk, decode_datagram
 from poolhouse.feed.protocol.frame import Frame, Server, decode_frame, encode_frame
+from poolhouse.feed.protocol.plain import field_types
 from poolhouse.fleet.snapshot import Health, PoolRow, ProcessRow, Rates, Row, Snapshot, Times
 from poolhouse.meter.histogram import Histogram, bucket_count
 from poolhouse.meter.reading import PoolReading
@@ -66,7 +67,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     if arguments:
         return st.tuples(*map(values_of, arguments))
     names = [one.name for one in fields(kind)] if is_dataclass(kind) else kind._fields
-    hints = get_type_hints(kind)
+    hints = field_types(kind)
     return st.builds(kind, **{name: values_of(hints[name]) for name in names})
 
 

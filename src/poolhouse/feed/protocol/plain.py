@@ -79,10 +79,23 @@ def _element(kind: Any) -> Any:
 
 def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
     """Name, annotation, and whether it is needed for lack of a default, of each field."""
-    hints = get_type_hints(kind)
+    hints = field_types(kind)
     if is_dataclass(kind):
         return [(one.name, hints[one.name], one.default is MISSING) for one in fields(kind)]
     return [(name, hints[name], name not in kind._field_defaults) for name in kind._fields]
+
+
+def field_types(kind: Any) -> dict[str, Any]:
+    """The annotation of each field; of a subclass of ``Base[X]`` with X for the type variable of ``Base``."""
+    hints = get_type_hints(kind)
+    arguments = [argument for base in getattr(kind, "__orig_bases__", ()) for argument in get_args(base)]
+    if not arguments:
+        return hints
+    return {name: hint[*arguments] if _is_generic(hint) else hint for name, hint in hints.items()}
+
+
+def _is_generic(hint: Any) -> bool:
+    return bool(getattr(hint, "__parameters__", ()))
 
 
 def _same(value: Any) -> Any:

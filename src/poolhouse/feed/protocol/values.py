@@ -17,6 +17,7 @@ from typing import Any
 
 from poolhouse.defaults import GONE_INTERVALS, STALE_INTERVALS
 from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot, Totals
+from poolhouse.wire.layout import DERIVES
 from poolhouse.wire.names import utf8_name
 from poolhouse.wire.values import ValueList
 
@@ -37,9 +38,6 @@ GAUGES = {
     "maxidle": "max_idle",
     "minidle": "min_idle",
 }
-#: Type instances of type ``derive``, and the field of `Totals` and `Rates` that each is.
-COUNTERS = {name.replace("_", ""): name for name in Totals._fields}
-
 #: Seconds without a further value of a row after which its newest values count.
 SETTLED = 0.25
 #: Seconds that a sender may call its interval; what is beyond is taken for the nearer of the two.
@@ -104,7 +102,7 @@ class PartialFleet:
         """Take one value list; False if it is none of ours, or beyond the bound."""
         self._received += 1
         host, plugin, instance, kind, name = values.identifier
-        known = {"count": GAUGES, "derive": COUNTERS}.get(kind)
+        known = {"count": GAUGES, "derive": DERIVES}.get(kind)
         if plugin != PLUGIN or known is None or len(values.values) != 1 or not host or not instance:
             self._refused += 1
             return False
@@ -197,7 +195,7 @@ def _each_counter(group: list[_Series], read: Callable[[_Counter], Any]) -> dict
     """What `read` says of each counter, summed over the group."""
     return {
         field_name: _sum(read(series.counters[sent]) for series in group if sent in series.counters)
-        for sent, field_name in COUNTERS.items()
+        for sent, field_name in DERIVES.items()
     }
 
 
