@@ -150,6 +150,7 @@ class AsyncWork:
         conninfo = await _result(self._conninfo()) if callable(self._conninfo) else self._conninfo
         kwargs = await _result(self._kwargs()) if callable(self._kwargs) else self._kwargs
         conn = await self._driver.connect(conninfo, kwargs or {}, timeout)
+        self.core.must_be_new(conn)
         if self._configure is not None:
             try:
                 await _result(self._configure(conn))

@@ -186,8 +186,7 @@ class Maintenance(Requests):
 
         Like `serve_within`, it may interrupt another call of the core.
         """
-        if id(conn) in self.slots:
-            raise PoolError(f"connecting returned a connection that the pool has already: {conn}")
+        self.must_be_new(conn)
         self.outage = None
         self._wanted_before = max(0, self._wanted_before - 1)
         self.counts.connections_num += 1
@@ -219,6 +218,15 @@ class Maintenance(Requests):
         if len(self.slots) >= self.min_size:
             self.was_full = True
         return None
+
+    def must_be_new(self, conn: Any) -> None:
+        """Raise if the pool has this very connection already: then a client may be using it. Needs no lock.
+
+        Raises:
+            PoolError: It is for `connect_failed`; the connection is neither configured nor closed.
+        """
+        if id(conn) in self.slots:
+            raise PoolError(f"connecting returned a connection that the pool has already: {conn}")
 
     def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:
         """A `Connect` has failed. Returns whether that deserves a WARNING, not only a DEBUG line."""

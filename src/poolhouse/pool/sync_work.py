@@ -83,6 +83,7 @@ class Work:
         conninfo = as_application(self._conninfo) if callable(self._conninfo) else self._conninfo
         kwargs = as_application(self._kwargs) if callable(self._kwargs) else self._kwargs
         conn = self._driver.connect(conninfo, kwargs or {}, timeout)
+        self.core.must_be_new(conn)
         if self._configure is not None:
             try:
                 self._configure(conn)
