@@ -8,7 +8,7 @@ from poolhouse.pool.core import PoolCore, Waiter
 from poolhouse.pool.jobs import Probe
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Slot
-from poolhouse.pool.workers import CoreLock, Workers
+from poolhouse.pool.workers import NOT_LOCKED, CoreLock, Workers
 
 
 class _State(Enum):
@@ -84,12 +84,14 @@ class CheckBeside:
         return self.has_been_left
 
     def _begin_locked(self) -> bool:
+        assert self._core_lock.is_mine(), NOT_LOCKED
         if self._state is _State.LEFT:
             return False
         self._state = _State.RUNNING
         return True
 
     def _end_locked(self, is_alive: bool) -> None:
+        assert self._core_lock.is_mine(), NOT_LOCKED
         if self._state is _State.RUNNING:
             self._state = _State.ENDED
         elif self._slot in self._core.worked_on:
@@ -97,6 +99,7 @@ class CheckBeside:
             self._core.probed(self._slot, is_alive and not self.was_cut, self._clock.monotonic())
 
     def _leave_locked(self) -> None:
+        assert self._core_lock.is_mine(), NOT_LOCKED
         was, now = self._state, self._clock.monotonic()
         if was in (_State.ENDED, _State.LEFT):
             return

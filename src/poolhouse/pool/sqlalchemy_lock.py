@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from poolhouse.pool.core import IDLE, PoolCore, Waiter
 from poolhouse.pool.jobs import Close, Lane, Return
 from poolhouse.pool.slot import Lease
-from poolhouse.pool.workers import CoreLock
+from poolhouse.pool.workers import NOT_LOCKED, CoreLock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -119,6 +119,7 @@ class FairLock(CoreLock):
 
     def attend_locked(self, now: float) -> None:
         """For `later`, after a return that found the core's `attention` true when it was done."""
+        assert self.is_mine(), NOT_LOCKED
         core = self._core
         core.attend(now)
         if core.max_kept == 0 and not core.waiters:
@@ -126,12 +127,14 @@ class FairLock(CoreLock):
 
     def tick_locked(self, now: float) -> float | None:
         """`PoolCore.tick`; returns when to call it again, in monotonic seconds."""
+        assert self.is_mine(), NOT_LOCKED
         self._core.tick(now)
         self._core.has_new_deadline = False
         return self._core.next_deadline(now)
 
     def abandon_locked(self, waiters: "list[Waiter]") -> None:
         """For `later`: these clients are no more."""
+        assert self.is_mine(), NOT_LOCKED
         for waiter in waiters:
             self._core.abandon(waiter, monotonic())
 
@@ -161,6 +164,7 @@ class FairLock(CoreLock):
         return waiter is not None
 
     def _take_back_locked(self, record: Any, lease: Lease | None) -> None:
+        assert self.is_mine(), NOT_LOCKED
         core = self._core
         lease = lease or core.leases.get(id(record))
         if lease is None:
@@ -172,6 +176,7 @@ class FairLock(CoreLock):
 
     def _plan_locked(self) -> list[Callable[[], None]]:
         """What is to be done when the lock is free: closing. There is nothing else to do here than to close."""
+        assert self.is_mine(), NOT_LOCKED
         core, closing = self._core, deque[Close]()
         while self._left_open:
             closing.append(self._left_open.popleft())

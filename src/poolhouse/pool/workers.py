@@ -27,6 +27,8 @@ logger = Log("poolhouse.pool")
 #: The worker in which this code runs: its callback may close the pool, and is not waited for then.
 _own_token: ContextVar[object] = ContextVar("poolhouse_worker", default=None)
 
+#: What a function ``…_locked`` says if it is called without the lock that it needs.
+NOT_LOCKED = "to be called only under the core's lock"
 #: How long a worker without work stays, in seconds.
 LINGER = 2.0
 #: How long the keeper waits after something went wrong, in seconds.
@@ -169,6 +171,7 @@ class CoreLock:
         self(_nothing)
 
     def _finish_locked(self) -> None:
+        assert self.is_mine(), NOT_LOCKED
         while self._unfinished:
             try:
                 self._unfinished[0]()
@@ -321,6 +324,7 @@ class Workers:
 
     def _recover_locked(self, now: float) -> None:
         """Put right what an exception has left, in a call of the core or in a worker that it has ended."""
+        assert self.core_lock.is_mine(), NOT_LOCKED
         for token, in_hand in list(self._in_hand.items()):
             if not any(token in workers for workers in self._workers.values()):
                 self._core.dropped(*in_hand, now)
@@ -344,12 +348,14 @@ class Workers:
 
     def _becomes_keeper_locked(self, parker: Parker) -> bool:
         """Whether this is the first of the threads that were started to be the keeper; usually there is one."""
+        assert self.core_lock.is_mine(), NOT_LOCKED
         if self._keeper is not None:
             return False
         self._keeper = parker
         return True
 
     def _tick_locked(self, now: float) -> None:
+        assert self.core_lock.is_mine(), NOT_LOCKED
         # First this: a guard that comes after the look at all of them finds it and wakes the keeper again.
         self._keeper_wakes_at = float("inf")
         self._core.tick(now)
@@ -370,6 +376,7 @@ class Workers:
         It changes nothing, so that whatever becomes of the calls, the next plan, the keeper's if nobody else makes
         one, is as good. Clients start no workers: an exception in the middle of a start would leave half a thread.
         """
+        assert self.core_lock.is_mine(), NOT_LOCKED
         calls: list[Callable[[], None]] = []
         if self._is_dismissed:
             return calls
@@ -420,6 +427,7 @@ class Workers:
 
     def _hire_locked(self, lane: Lane) -> object:
         """The token of a worker to be started; ``None`` if the lane needs none."""
+        assert self.core_lock.is_mine(), NOT_LOCKED
         now = self._clock.monotonic()
         if not self._core.has_job(lane, now) or self._resting[lane] or not self._is_short_of_workers(lane, now):
             return None
@@ -468,6 +476,7 @@ class Workers:
                 return
 
     def _next_job_locked(self, lane: Lane, parker: Parker, token: object) -> Job | None:
+        assert self.core_lock.is_mine(), NOT_LOCKED
         self._arriving[lane].discard(token)
         self._resting[lane].pop(parker, None)
         job = self._core.next_job(lane, self._clock.monotonic())
@@ -479,6 +488,7 @@ class Workers:
 
     def _has_left_locked(self, lane: Lane, parker: Parker, token: object) -> bool:
         """Whether the worker goes: not if there is something to do after all."""
+        assert self.core_lock.is_mine(), NOT_LOCKED
         if not self._is_dismissed and self._core.has_job(lane, self._clock.monotonic()):
             return False
         self._leave_books(lane, token, parker)
