@@ -46,6 +46,7 @@ from poolhouse.pool.sqlalchemy_lock import FairLock
 from poolhouse.pool.sqlalchemy_waiting import LoopParker, Loops, Parker
 from poolhouse.pool.threads import LockParker
 from poolhouse.pool.whereabouts import where_now
+from poolhouse.pool.workers import NOT_LOCKED
 
 _pools: "weakref.WeakSet[FairQueuePool]" = weakref.WeakSet()
 
@@ -312,20 +313,36 @@ class FairQueuePool(Pool):
         core, lock, began = self._core, self._lock, monotonic()
         try:
             record = self._create_connection()
+            now = monotonic()
+            if lock.is_mine():
+                unwanted = self._join_locked(core.join, slot, record, now - began, now, waiter)
+                lock.later(lock.attend_locked, now)
+            else:
+                unwanted = lock(self._join_locked, core.connected, slot, record, now - began, now, waiter)
         except Exception as error:
             core.connecting.discard(slot)
             lock.later(core.connect_failed, slot, frameless(error), monotonic())
             raise
-        now = monotonic()
-        if lock.is_mine():
-            unwanted = core.join(slot, record, now - began, now, waiter)
-            lock.later(lock.attend_locked, now)
-        else:
-            unwanted = lock(core.connected, slot, record, now - began, now, waiter)
         assert unwanted is None, "this core is neither closed, drained nor resized"
         core.accept(waiter, now)
         tell(self._hooks.connected, record, now - began)
         return record
+
+    def _join_locked(self, join: Callable[..., Close | None], slot: Slot, record: Any, *told: Any) -> Close | None:
+        """What `join` returns, a method of the core; refuses what another record has, which is in use, or may be.
+
+        QueuePool would have two threads share it. Each record is new, so the core does not notice.
+        """
+        assert self._lock.is_mine(), NOT_LOCKED
+        conn = record.driver_connection
+        for other in list(self._core.slots.values()):
+            if conn is not None and other.conn.driver_connection is conn:
+                record.dbapi_connection = None  # It is the other's, and not closed with this one.
+                raise exc.InvalidRequestError(
+                    f"the creator returned a connection that the pool has already: {conn!r}; "
+                    "for one connection that all share, use StaticPool"
+                )
+        return join(slot, record, *told)
 
     def _timed_out(self, waiter: Waiter, *, is_within: bool = False) -> "FairQueueTimeout":
         core, now = self._core, monotonic()

@@ -12,7 +12,7 @@ from poolhouse.pool.sqlalchemy_lock import FairLock
 from poolhouse.pool.workers import NOT_LOCKED, CoreLock, Workers
 from poolhouse.testing import FakeConnection, FakeDriver, VirtualClock, VirtualThreads
 
-_CLASSES = (CoreLock, Workers, CheckBeside, FairLock)
+_CLASSES = (CoreLock, Workers, CheckBeside, FairLock, FairQueuePool)
 _FUNCTIONS = [(owner, name) for owner in _CLASSES for name in vars(owner) if name.endswith("_locked")]
 
 
@@ -26,7 +26,7 @@ def _objects() -> dict[type, Any]:
     check = CheckBeside(pool._core, pool._core_lock, pool._workers, threads.clock, nothing, nothing, bool)
     fair = FairQueuePool(object)
     objects = {CoreLock: pool._core_lock, Workers: pool._workers, CheckBeside: check}
-    return {**objects, FairLock: fair._lock}
+    return {**objects, FairLock: fair._lock, FairQueuePool: fair}
 
 
 @pytest.mark.parametrize(("owner", "name"), _FUNCTIONS, ids=lambda part: getattr(part, "__name__", part))
