@@ -15,7 +15,7 @@ from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_packets
 from poolhouse.wire.histogram import decode_histogram, encode_histogram, histogram_runs
 from poolhouse.wire.message import ReportDatagram, decode_message
-from poolhouse.wire.report import Report, Sums, encode_report
+from poolhouse.wire.report import Report, ReportSums, encode_report
 from poolhouse.wire.values import GAUGE, Identifier, ValueList
 
 RECORDS = 200_000
@@ -44,7 +44,7 @@ def sample_report() -> Report:
         use=durations(8e-3, 1.3, rng),
         create=durations(6e-3, 0.5, rng),
     )
-    sums = Sums(1, pool.gauges, pool.limits, pool.counters)
+    sums = ReportSums(1, pool.gauges, pool.limits, pool.counters)
     return Report("app-1.example.com", "inventory", "12345:abcdef", 9, 17, 20.5, 1.7e9, 2.0, False, sums, (pool,))
 
 

@@ -9,7 +9,15 @@ import pytest
 
 from poolhouse.errors import SettingError
 from poolhouse.feed.client import FeedClient, Mode
-from poolhouse.feed.protocol.datagrams import HELO, MAGIC, Ask, Denied, Reason, decode_datagram, encode_datagram
+from poolhouse.feed.protocol.datagrams import (
+    HELO,
+    MAGIC,
+    Ask,
+    DenialReason,
+    Denied,
+    decode_datagram,
+    encode_datagram,
+)
 from poolhouse.feed.sockets import claim_loopback
 from support.connmond import Connmond, Watcher, program
 from support.feed_bytes import value_datagram
@@ -105,7 +113,7 @@ class DenyingServer(Peer):
         if datagram.startswith(MAGIC):
             ask = decode_datagram(datagram)
             assert isinstance(ask, Ask)
-            yield encode_datagram(Denied(ask.nonce, Reason.ADDRESS))
+            yield encode_datagram(Denied(ask.nonce, DenialReason.ADDRESS))
 
 
 def test_a_denial_is_told_in_a_sentence() -> None:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
-from poolhouse.wire.report import Report, Sums, encode_report
+from poolhouse.wire.report import Report, ReportSums, encode_report
 
 
 @dataclass
@@ -54,7 +54,7 @@ class CraftedProcess:
                 wall_time=1_700_000_000.0 + self.number,
                 interval=self.interval,
                 goodbye=goodbye,
-                sums=Sums(0 if goodbye else 1, gauges, self.limits, self.counters),
+                sums=ReportSums(0 if goodbye else 1, gauges, self.limits, self.counters),
                 pools=(pool,),
             ),
             detail,

@@ -2,7 +2,7 @@
 
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
-from poolhouse.wire.report import Report, Sums, encode_report
+from poolhouse.wire.report import Report, ReportSums, encode_report
 
 
 class ModelPool:
@@ -89,14 +89,14 @@ class ModelProcess:
         self.pools.append(pool)
         return pool
 
-    def sums(self) -> Sums:
+    def sums(self) -> ReportSums:
         """What its pools sum up to."""
         living = [pool for pool in self.pools if pool.is_open]
         limits = [
             None if None in column else sum(column)
             for column in zip(*(pool.limits for pool in living), strict=True)
         ]
-        return Sums(
+        return ReportSums(
             len(living),
             Gauges(*map(sum, zip(*(pool.gauges for pool in self.pools), strict=True))),
             Limits(*limits),

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from poolhouse.meter.reading import Counters, Gauges, PoolReading
-from poolhouse.wire.report import Report, Sums, encode_report
+from poolhouse.wire.report import Report, ReportSums, encode_report
 
 
 def report(
@@ -25,7 +25,7 @@ def report(
     times = {name: changes.pop(name) for name in ("wait", "use", "create") if name in changes}
     pool = PoolReading(1, "db1:5432/shop", "QueuePool", gauges=gauges, counters=counters, **times)
     fields: dict[str, Any] = {"uptime": 0.0, "wall_time": time.time(), "interval": 1.0, "goodbye": False} | changes
-    sums = Sums(1, gauges, counters=counters)
+    sums = ReportSums(1, gauges, counters=counters)
     return encode_report(
         Report(host, program, token, number, sequence=1 + 2 * (number - 1), sums=sums, pools=(pool,), **fields)
     )

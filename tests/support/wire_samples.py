@@ -2,7 +2,7 @@
 
 from poolhouse.meter.histogram import Histogram, bucket_count
 from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
-from poolhouse.wire.report import Report, Sums
+from poolhouse.wire.report import Report, ReportSums
 
 
 def full_histogram(scale: int = 3) -> Histogram:
@@ -37,7 +37,7 @@ def report(*pools: PoolReading, **changes: object) -> Report:
         wall_time=1700000000.5,
         interval=2.0,
         goodbye=False,
-        sums=Sums(1, Gauges(3, 4, 1, 2), Limits(15, 5, 0), Counters(*range(100, 110))),
+        sums=ReportSums(1, Gauges(3, 4, 1, 2), Limits(15, 5, 0), Counters(*range(100, 110))),
         pools=pools,
     )
     return value._replace(**changes)

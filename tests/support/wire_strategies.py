@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from poolhouse.meter.histogram import Histogram, bucket_count
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
-from poolhouse.wire.report import Report, Sums
+from poolhouse.wire.report import Report, ReportSums
 
 u32 = st.integers(0, 2**32 - 2)
 u64 = st.integers(0, 2**64 - 2)
@@ -68,6 +68,6 @@ def reports(name: st.SearchStrategy[str]) -> st.SearchStrategy[Report]:
         wall_time=st.floats(min_value=1, max_value=1e11),
         interval=st.floats(min_value=0.001, max_value=1e6),
         goodbye=st.booleans(),
-        sums=st.builds(Sums, pools=u32, gauges=gauges, limits=limits, counters=derives),
+        sums=st.builds(ReportSums, pools=u32, gauges=gauges, limits=limits, counters=derives),
         pools=st.lists(pools(name), max_size=3).map(tuple),
     )

@@ -12,7 +12,7 @@ from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd, DispatchedValues
 from poolhouse.collectd_plugin.combined import combined
 from poolhouse.collectd_plugin.config import Address, Config, ConnmonSettings, read_connmon
-from poolhouse.collectd_plugin.consoles import Consoles
+from poolhouse.collectd_plugin.consoles import ConsoleThread
 from poolhouse.collectd_plugin.legacy import warn_of_legacy
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.monitors import Monitors
@@ -50,7 +50,7 @@ class ConnmonPlugin:
         self._clock = clock
         self._log = Log(collectd, "poolhouse connmon", clock)
         self._settings = ConnmonSettings()
-        self._consoles: Consoles | None = None
+        self._consoles: ConsoleThread | None = None
         self._monitors: Monitors | None = None
         # Held for whatever is done to the forwarded values: collectd writes in several threads.
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ class ConnmonPlugin:
         for address in monitor:
             self._log.info(f"pushing values to UDP {address}")
         self._monitors = Monitors(monitor, self._log, self._clock)
-        self._consoles = Consoles(
+        self._consoles = ConsoleThread(
             self._settings.allow, self, product(PRODUCT), self._reports, self._log, self._clock
         )
         self._consoles.open(listen)

@@ -23,7 +23,7 @@ from poolhouse.feed.return_path import Via, waiting_datagrams
 SLICE, REST = 0.004, 0.001
 
 
-class Consoles:
+class ConsoleThread:
     """Every console that has asked; safe for threads."""
 
     def __init__(

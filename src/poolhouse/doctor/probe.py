@@ -16,7 +16,7 @@ from poolhouse.feed.link import Link
 from poolhouse.feed.sockets import Endpoint, connected, lookup
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.report.destination import Destination
-from poolhouse.wire.report import Report, Sums, encode_report
+from poolhouse.wire.report import Report, ReportSums, encode_report
 
 #: The program that the report is of: it is seen beside the application's, and never in its sums.
 PROGRAM = "poolhouse-doctor"
@@ -86,7 +86,7 @@ class _Sender:
                 wall_time=self._clock.wall_time(),
                 interval=INTERVAL,
                 goodbye=goodbye,
-                sums=Sums(),
+                sums=ReportSums(),
                 pools=(),
             ),
             self._destination.detail,

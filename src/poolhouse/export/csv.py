@@ -16,8 +16,8 @@ MEMORY = 24 * 3600.0
 MOST_FORGOTTEN = 10_000
 
 
-class _Line(NamedTuple):
-    """What a row is made of."""
+class _CsvRow(NamedTuple):
+    """The values from which one row of the file is made."""
 
     timestamp: str
     token: str
@@ -27,7 +27,7 @@ class _Line(NamedTuple):
 
 
 #: Each column's value. What a source does not tell is 0, as it was in connmon: its readers expect numbers.
-COLUMNS: dict[str, Callable[[_Line], object]] = {
+COLUMNS: dict[str, Callable[[_CsvRow], object]] = {
     "timestamp": lambda line: line.timestamp,
     "token": lambda line: line.token,
     "hostname": lambda line: line.host,
@@ -78,7 +78,9 @@ class CsvTable:
             if key not in present and (now - seen > MEMORY or len(self._gone) - len(present) > MOST_FORGOTTEN):
                 del self._gone[key]
         lines = (
-            _Line(timestamp, self._token, host, program, present.get((host, program)) or Row("", peaks=last.peaks))
+            _CsvRow(
+                timestamp, self._token, host, program, present.get((host, program)) or Row("", peaks=last.peaks)
+            )
             for (host, program), (last, _) in sorted(self._gone.items())
         )
         return _text([COLUMNS[column](line) for column in self._columns] for line in lines)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from poolhouse.addresses import format_address
 from poolhouse.clean import clean
 from poolhouse.feed.link import Link, Phase
-from poolhouse.feed.protocol.datagrams import NONCE_BYTES, Reason
+from poolhouse.feed.protocol.datagrams import NONCE_BYTES, DenialReason
 from poolhouse.feed.protocol.frame import Server
 from poolhouse.feed.protocol.subscription import PERIOD, Subscription
 from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE, connected, lookup
@@ -18,12 +18,12 @@ from poolhouse.fleet.snapshot import Snapshot
 #: After this many times a server's patience without a word, its name is looked up anew.
 LOST_PATIENCE = 3
 DENIALS = {
-    Reason.ADDRESS: "this machine's address must be allowed there (--allow, or allow in collectd.conf)",
-    Reason.FULL: "it serves as many consoles as it may",
+    DenialReason.ADDRESS: "this machine's address must be allowed there (--allow, or allow in collectd.conf)",
+    DenialReason.FULL: "it serves as many consoles as it may",
 }
 
 
-class _Line(NamedTuple):
+class _Conversation(NamedTuple):
     """A conversation and its socket."""
 
     sock: socket.socket
@@ -42,12 +42,12 @@ class Caller:
         self._host = host
         self._port = port
         self._program: str | None = None
-        self._lines: list[_Line] = []
+        self._conversations: list[_Conversation] = []
         self._opened_at = 0.0
         self._next_open = -inf
         self._tries = 0
-        #: Why there is no line.
-        self._phase_without_lines: Phase = "connecting"
+        #: The phase while there is no conversation.
+        self._phase_unconnected: Phase = "connecting"
         self._error: str | None = None
         #: What is remembered of the server when it is lost.
         self._heard_at: float | None = None
@@ -57,56 +57,56 @@ class Caller:
     @property
     def sockets(self) -> list[socket.socket]:
         """What to wait for; others after each `step` and `receive`."""
-        return [line.sock for line in self._lines]
+        return [one.sock for one in self._conversations]
 
     @property
     def next_due(self) -> float:
         """When `step` has something to do."""
-        return min([self._next_open, *(line.subscription.next_due for line in self._lines)])
+        return min([self._next_open, *(one.subscription.next_due for one in self._conversations)])
 
     def ask(self, program: str | None, now: float) -> None:
         """Want the processes of this program too."""
         self._program = program
-        for line in self._lines:
-            line.subscription.ask(program, now)
+        for one in self._conversations:
+            one.subscription.ask(program, now)
 
     def retry(self, now: float) -> None:
         """Look the name up and ask now, unless the server answers anyway."""
-        if not any(line.is_heard() for line in self._lines):
+        if not any(one.is_heard() for one in self._conversations):
             self._next_open = now
 
     def step(self, now: float) -> None:
         """Say what is due."""
         if now >= self._next_open:
             self._open(now)
-        for line in self._lines:
-            for datagram in line.subscription.due(now):
+        for one in self._conversations:
+            for datagram in one.subscription.due(now):
                 try:
-                    line.sock.send(datagram)
+                    one.sock.send(datagram)
                 except BlockingIOError:
                     pass  # Said again in five seconds.
                 except OSError as error:
-                    line.subscription.refuse(_words(error))
+                    one.subscription.refuse(_words(error))
         self._plan(now)
 
     def receive(self, sock: socket.socket, now: float) -> Snapshot | None:
         """Read what has come; the newest snapshot that it completes."""
-        line = next(line for line in self._lines if line.sock is sock)
+        one = next(one for one in self._conversations if one.sock is sock)
         newest: Snapshot | None = None
         try:
             for _ in range(READ_AT_ONCE):
-                newest = line.subscription.receive(sock.recv(LARGEST_DATAGRAM), now) or newest
+                newest = one.subscription.receive(sock.recv(LARGEST_DATAGRAM), now) or newest
         except BlockingIOError:
             pass
         except OSError as error:
-            line.subscription.refuse(_words(error))
-        if line.is_heard():
-            self._keep(line)
+            one.subscription.refuse(_words(error))
+        if one.is_heard():
+            self._keep(one)
         return newest
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
         """What value lists tell, where the server sends those."""
-        told = (line.subscription.summed(now, wall_time) for line in self._lines)
+        told = (one.subscription.summed(now, wall_time) for one in self._conversations)
         return next((snapshot for snapshot in told if snapshot is not None), None)
 
     def link(self) -> Link:
@@ -118,7 +118,7 @@ class Caller:
             address=format_address(self._host, self._port),
             server=server and clean(server.name),
             reports=clean(server.reports[0]) if server and server.reports else None,
-            tries=self._tries + max((line.subscription.tries for line in self._lines), default=0),
+            tries=self._tries + max((one.subscription.tries for one in self._conversations), default=0),
             next_try=None if phase == "connected" else self.next_due,
             error=error,
             heard_at=self._heard_at,
@@ -127,74 +127,74 @@ class Caller:
 
     def close(self) -> None:
         """Say goodbye."""
-        while self._lines:
-            line = self._lines.pop()
-            _hang_up(line)
+        while self._conversations:
+            one = self._conversations.pop()
+            _hang_up(one)
 
     def _open(self, now: float) -> None:
         """A conversation with every address that the name has now."""
-        self._tries += max((line.subscription.tries for line in self._lines), default=0)
+        self._tries += max((one.subscription.tries for one in self._conversations), default=0)
         self.close()
         self._opened_at, self._next_open = now, now + PERIOD
         try:
             endpoints = lookup(self._host, self._port)
         except OSError as error:
             self._tries += 1
-            self._phase_without_lines, self._error = "unresolved", _words(error)
+            self._phase_unconnected, self._error = "unresolved", _words(error)
             return
         for endpoint in endpoints:
             try:
                 sock = connected(endpoint)
             except OSError as error:
-                self._phase_without_lines, self._error = "refused", _words(error)
+                self._phase_unconnected, self._error = "refused", _words(error)
             else:
                 subscription = Subscription(os.urandom(NONCE_BYTES), now, self._program)
-                self._lines.append(_Line(sock, subscription))
+                self._conversations.append(_Conversation(sock, subscription))
 
     def _plan(self, now: float) -> None:
         """When the name is to be looked up next."""
-        if not self._lines:
+        if not self._conversations:
             return  # `_open` has planned it.
-        heard = max(self._opened_at, *(line.subscription.heard or 0.0 for line in self._lines))
-        patience = max(line.subscription.patience for line in self._lines)
-        if all(line.subscription.refusal is not None for line in self._lines):
+        heard = max(self._opened_at, *(one.subscription.heard or 0.0 for one in self._conversations))
+        patience = max(one.subscription.patience for one in self._conversations)
+        if all(one.subscription.refusal is not None for one in self._conversations):
             self._next_open = min(self._next_open, now + PERIOD)
         elif now - heard > LOST_PATIENCE * patience:
             self._next_open = now
         else:
             self._next_open = inf
 
-    def _keep(self, line: _Line) -> None:
+    def _keep(self, one: _Conversation) -> None:
         """One address answers: the others are asked no more."""
-        for other in self._lines:
-            if other is not line:
+        for other in self._conversations:
+            if other is not one:
                 _hang_up(other)
-        self._lines = [line]
+        self._conversations = [one]
         self._tries = 0
-        self._heard_at = line.subscription.heard
-        self._server = line.subscription.server
-        self._patience = line.subscription.patience
+        self._heard_at = one.subscription.heard
+        self._server = one.subscription.server
+        self._patience = one.subscription.patience
 
     def _judge(self) -> tuple[Phase, str | None]:
         """Phase and error of the link."""
-        if not self._lines:
-            return self._phase_without_lines, self._error
-        if any(line.is_heard() for line in self._lines):
+        if not self._conversations:
+            return self._phase_unconnected, self._error
+        if any(one.is_heard() for one in self._conversations):
             return "connected", None
-        for line in self._lines:
-            if line.subscription.denied is not None:
-                return "refused", DENIALS[line.subscription.denied]
-        refusals = [line.subscription.refusal for line in self._lines]
+        for one in self._conversations:
+            if one.subscription.denied is not None:
+                return "refused", DENIALS[one.subscription.denied]
+        refusals = [one.subscription.refusal for one in self._conversations]
         if all(refusals):
             return "refused", refusals[0]
         return "connecting", None
 
 
-def _hang_up(line: _Line) -> None:
-    if (bye := line.subscription.bye()) is not None:
+def _hang_up(one: _Conversation) -> None:
+    if (bye := one.subscription.bye()) is not None:
         with suppress(OSError):
-            line.sock.send(bye)
-    line.sock.close()
+            one.sock.send(bye)
+    one.sock.close()
 
 
 def _words(error: OSError) -> str:

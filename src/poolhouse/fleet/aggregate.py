@@ -7,7 +7,7 @@ from poolhouse.defaults import STALE_INTERVALS
 from poolhouse.fleet import rows
 from poolhouse.fleet.budget import Budget, bytes_of_int
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept
-from poolhouse.fleet.packed import LANE
+from poolhouse.fleet.packed import FIELD_MASK
 from poolhouse.fleet.samples import RECENT, Samples, extended, value_since
 from poolhouse.fleet.snapshot import Rates, Row
 from poolhouse.fleet.vectors import PEAKS, UNMARKED_SHIFT, Knows
@@ -27,7 +27,7 @@ class RowState(NamedTuple):
     name: str
     gauges: int
     knows: int
-    told: int
+    sent: int
     totals: int
     age: float
     interval: float
@@ -54,7 +54,7 @@ class RowState(NamedTuple):
             self.knows,
             self.age,
             self.interval,
-            totals=rows.totals(self.totals, self.told),
+            totals=rows.totals(self.totals, self.sent),
             rates=self._rates(),
             interval_peaks=rows.peaks(PEAKS.unpack(window), knows_now),
             peaks=rows.peaks(PEAKS.unpack(PEAKS.larger(self.largest, window)), self.knows),
@@ -70,7 +70,7 @@ class RowState(NamedTuple):
         begin = newest - (RATE_INTERVALS + 1) * self.interval
         nothing = newest - self.interval, newer
         oldest, older = next((point for point in self.rate_samples if point[0] >= begin), nothing)
-        return rows.rates(newer, older, newest - oldest, self.told)
+        return rows.rates(newer, older, newest - oldest, self.sent)
 
 
 class Aggregate:
@@ -94,8 +94,8 @@ class Aggregate:
         "_budget",
         "_largest",
         "_rate_samples",
+        "_sent",
         "_times_samples",
-        "_told",
         "_turn_at",
         "_window",
         "candidate_since",
@@ -136,7 +136,7 @@ class Aggregate:
         self.interval = interval
         self.deadline: float | None = None
         #: A bit for each counter that was ever told.
-        self._told = 0
+        self._sent = 0
         #: The largest sums of the interval that goes on, of the one before, and of all before.
         self._window = self._before = self._largest = 0
         #: When the interval that goes on ends: the first report opens the next one.
@@ -147,7 +147,7 @@ class Aggregate:
     @property
     def processes(self) -> int:
         """Living processes."""
-        return self.gauges & LANE
+        return self.gauges & FIELD_MASK
 
     def add(self, gauges: int, totals: int, grown: Distributions, now: float, interval: float) -> None:
         """Take in by how much the sums of a process that reported changed.
@@ -181,10 +181,10 @@ class Aggregate:
         """A process left, with its gauges."""
         self.gauges -= gauges
 
-    def learn(self, knows: int, told: int) -> None:
+    def learn(self, knows: int, sent: int) -> None:
         """A source tells these things, and these counters (a bit for each)."""
         self.knows |= knows
-        self._told |= told
+        self._sent |= sent
 
     def forget_samples(self) -> None:
         """Keep the totals and nothing of the last minutes, for a row that is remembered only."""
@@ -207,7 +207,7 @@ class Aggregate:
             program or host,
             self.gauges,
             self.knows,
-            self._told,
+            self._sent,
             self.totals,
             now - self.heard_at,
             self.interval,

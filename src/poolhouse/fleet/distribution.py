@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from poolhouse.errors import PacketError
-from poolhouse.fleet.packed import LANE_BYTES, LARGEST, Layout
+from poolhouse.fleet.packed import FIELD_BYTES, LARGEST, Layout
 from poolhouse.meter.histogram import BUCKETS, SCALE, Histogram, bucket_count
 from poolhouse.wire.histogram import histogram_runs
 
 #: The zero bucket, then the buckets at the finest scale; a coarser histogram leaves the upper ones empty.
 _LAYOUT = Layout(1 + BUCKETS)
-_BYTES = LANE_BYTES * (1 + BUCKETS)
+_BYTES = FIELD_BYTES * (1 + BUCKETS)
 #: Type codes of arrays, and the largest number each holds.
 _CODES = tuple((code, (1 << 8 * array(code).itemsize) - 1) for code in "BHIQ")
 
@@ -23,7 +23,7 @@ class Distribution(NamedTuple):
     """A histogram that only adds; see `Histogram` for scale, sum and maximum."""
 
     scale: int
-    #: The zero bucket in the lowest lane, then the buckets.
+    #: The zero bucket in the lowest field, then the buckets.
     counts: int
     sum_ns: int
     max_ns: int
@@ -76,7 +76,7 @@ class Kept(NamedTuple):
     """A `Distribution` at rest: its counts as narrow as they can be, without the empty ones at both ends."""
 
     scale: int
-    #: How many lanes before the counts are empty.
+    #: How many fields before the counts are empty.
     first: int
     counts: "array[int]"
     sum_ns: int
@@ -110,19 +110,19 @@ def read(data: bytes) -> Distribution:
     if not data:
         return NOTHING
     scale, zero, sum_ns, max_ns, runs = histogram_runs(data)
-    lanes = bytearray(_BYTES)
+    packed = bytearray(_BYTES)
     is_large = zero > LARGEST
     for width, first, numbers in runs:
-        at = LANE_BYTES * (first + 1)
-        end = at + LANE_BYTES * (len(numbers) // width)
+        at = FIELD_BYTES * (first + 1)
+        end = at + FIELD_BYTES * (len(numbers) // width)
         if width == 1:
-            lanes[at:end:LANE_BYTES] = numbers
+            packed[at:end:FIELD_BYTES] = numbers
             continue
-        # From big-endian numbers to little-endian lanes, a byte of all of them at a time.
+        # From big-endian numbers to little-endian fields, a byte of all of them at a time.
         for byte in range(width):
-            lanes[at + byte : end : LANE_BYTES] = numbers[width - 1 - byte :: width]
-        is_large |= width == LANE_BYTES
-    counts = int.from_bytes(lanes, "little") + zero
+            packed[at + byte : end : FIELD_BYTES] = numbers[width - 1 - byte :: width]
+        is_large |= width == FIELD_BYTES
+    counts = int.from_bytes(packed, "little") + zero
     if is_large and (zero > LARGEST or not _LAYOUT.is_small(counts)):
         raise PacketError("a histogram with a count beyond 2**48", 0)
     return Distribution(scale, counts, sum_ns, max_ns)

@@ -8,7 +8,7 @@ from poolhouse.fleet.snapshot import Event
 GATHERED_SECONDS = 5.0
 
 
-class _Line:
+class _Entry:
     """One event and how many like it followed."""
 
     __slots__ = ("first", "more")
@@ -22,29 +22,29 @@ class EventLog:
     """A bounded log: the oldest line goes when a new one has no room."""
 
     def __init__(self, length: int) -> None:
-        self._lines: deque[_Line] = deque(maxlen=length)
+        self._entries: deque[_Entry] = deque(maxlen=length)
         #: The line that an event of this kind, host and program joins; at most one for each line.
-        self._newest: dict[tuple[str, str, str], _Line] = {}
+        self._newest: dict[tuple[str, str, str], _Entry] = {}
 
     def add(self, wall_time: float, kind: str, host: str, program: str, text: str) -> None:
         """Log an event, as a line of its own or as one more of the newest line like it."""
-        if not self._lines.maxlen:
+        if not self._entries.maxlen:
             return
         like = (kind, host, program)
         line = self._newest.get(like)
         if line is not None and 0 <= wall_time - line.first.wall_time < GATHERED_SECONDS:
             line.more += 1
             return
-        if len(self._lines) == self._lines.maxlen:
-            oldest = self._lines[0]
+        if len(self._entries) == self._entries.maxlen:
+            oldest = self._entries[0]
             if self._newest.get(oldest.first[1:4]) is oldest:
                 del self._newest[oldest.first[1:4]]
-        line = self._newest[like] = _Line(Event(wall_time, kind, host, program, text))
-        self._lines.append(line)
+        line = self._newest[like] = _Entry(Event(wall_time, kind, host, program, text))
+        self._entries.append(line)
 
     def events(self) -> tuple[Event, ...]:
         """The events, oldest first."""
         return tuple(
             line.first._replace(text=f"{line.first.text}, and {line.more} more") if line.more else line.first
-            for line in self._lines
+            for line in self._entries
         )

@@ -3,7 +3,7 @@
 from math import inf
 
 from poolhouse.errors import PacketError
-from poolhouse.fleet.packed import LANE
+from poolhouse.fleet.packed import FIELD_MASK
 from poolhouse.fleet.pool import Counted
 from poolhouse.fleet.vectors import CHECKOUTS_SHIFT, COUNTS, GAUGES, counts_vector, gauges_vector
 from poolhouse.meter.reading import Counters, Gauges, Limits
@@ -62,7 +62,7 @@ class LegacySums(Counted):
         """
         gauges = Gauges(sums.idle, sums.used, sums.detached, sums.waiting or 0)
         limits = Limits(sums.max_open, sums.max_idle, sums.min_idle)
-        checkouts = self.gauges >> CHECKOUTS_SHIFT & LANE
+        checkouts = self.gauges >> CHECKOUTS_SHIFT & FIELD_MASK
         vector = gauges_vector(sums.pools, gauges, limits, None, checkouts, is_full=False, is_bound=False)
         if not GAUGES.is_small(vector):
             raise PacketError("a gauge beyond 2**48", 0)
@@ -81,7 +81,7 @@ class LegacySums(Counted):
         Raises:
             PacketError: If a counter is too large to be summed.
         """
-        counts, told = counts_vector(counters)
+        counts, sent = counts_vector(counters)
         if not COUNTS.is_small(counts):
             raise PacketError("a counter beyond 2**48", 0)
         is_newer = self._counts_order.is_newer(message.wall_time)
@@ -89,14 +89,14 @@ class LegacySums(Counted):
             return 0
         if not self._is_counted:
             self._is_counted = True
-            self.told = told
+            self.sent = sent
             self.counts = counts if is_base else 0
         # Prometheus's rule for `rate`: a counter that fell was reset, and counts what it shows since. A datagram
         # dated before the last one may be a late one: of that, a counter that falls adds nothing.
-        rise = self.rise(counts, told, COUNTS.rise_with_resets if is_newer else COUNTS.rise)
+        rise = self.rise(counts, sent, COUNTS.rise_with_resets if is_newer else COUNTS.rise)
         self._risen += rise
         self.note(now, message.interval, self._risen)
-        self.gauges += ((rise & LANE) - (self.gauges >> CHECKOUTS_SHIFT & LANE)) << CHECKOUTS_SHIFT
+        self.gauges += ((rise & FIELD_MASK) - (self.gauges >> CHECKOUTS_SHIFT & FIELD_MASK)) << CHECKOUTS_SHIFT
         return rise
 
     def forget_samples(self) -> None:

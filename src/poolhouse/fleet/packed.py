@@ -3,37 +3,37 @@
 CPython adds two long ints at memory speed, so the sums of twenty gauges change by one addition, and those of a
 histogram's 240 buckets in 0.3 µs where a loop takes 10. A vector is immutable: keeping an old one is keeping a
 reference. What makes this exact is one rule: a number that enters a vector is at most `LARGEST`, which leaves
-room for 2**15 of them in a sum before it reaches the lane's highest bit. (That many processes of that many
+room for 2**15 of them in a sum before it reaches the field's highest bit. (That many processes of that many
 events each are beyond any fleet; forged numbers could disturb their neighbours, and break nothing.)
 """
 
 from collections.abc import Iterable
 from struct import Struct
 
-LANE_BITS = 64
-LANE_BYTES = LANE_BITS // 8
-LANE = (1 << LANE_BITS) - 1
+FIELD_BITS = 64
+FIELD_BYTES = FIELD_BITS // 8
+FIELD_MASK = (1 << FIELD_BITS) - 1
 #: The largest number that may enter a vector: 2.8e14 events in one process.
 LARGEST = (1 << 48) - 1
 
 
 class Layout:
-    """How many lanes the vectors of one kind have, and what can be done with them."""
+    """How many fields the vectors of one kind have, and what can be done with them."""
 
     __slots__ = ("_bytes", "_high", "_struct", "_too_large", "mask")
 
-    def __init__(self, lanes: int) -> None:
-        self._struct = Struct(f"<{lanes}Q")
-        self._bytes = lanes * LANE_BYTES
-        ones = sum(1 << (LANE_BITS * lane) for lane in range(lanes))
-        #: The highest bit of every lane.
-        self._high = ones << (LANE_BITS - 1)
-        self._too_large = ones * (LANE - LARGEST)
-        #: All bits of all lanes.
-        self.mask = (1 << (LANE_BITS * lanes)) - 1
+    def __init__(self, fields: int) -> None:
+        self._struct = Struct(f"<{fields}Q")
+        self._bytes = fields * FIELD_BYTES
+        ones = sum(1 << (FIELD_BITS * field) for field in range(fields))
+        #: The highest bit of every field.
+        self._high = ones << (FIELD_BITS - 1)
+        self._too_large = ones * (FIELD_MASK - LARGEST)
+        #: All bits of all fields.
+        self.mask = (1 << (FIELD_BITS * fields)) - 1
 
     def pack(self, numbers: Iterable[int]) -> int:
-        """The vector of these numbers, one for each lane, each less than 2**64.
+        """The vector of these numbers, one for each field, each less than 2**64.
 
         >>> Layout(2).pack((5, 1)) == 5 + (1 << 64)
         True
@@ -77,14 +77,14 @@ class Layout:
     def rise_of_all(self, new: int, old: int) -> int | None:
         """By how much each number rose; ``None`` if one fell.
 
-        A number that falls borrows from the lane above and leaves its own highest bit set, which no difference of
+        A number that falls borrows from the field above and leaves its own highest bit set, which no difference of
         numbers that rise does.
         """
         difference = new - old
         return None if difference < 0 or difference & self._high else difference
 
     def larger(self, one: int, other: int) -> int:
-        """The larger of the two numbers in each lane."""
+        """The larger of the two numbers in each field."""
         if self.rise_of_all(one, other) is not None:
             return one
         return self.pack(map(max, self.unpack(one), self.unpack(other)))

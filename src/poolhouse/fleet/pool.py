@@ -6,11 +6,11 @@ from typing import NamedTuple
 from poolhouse.errors import PacketError
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, read
 from poolhouse.fleet.names import clean_text
-from poolhouse.fleet.packed import LANE
+from poolhouse.fleet.packed import FIELD_MASK
 from poolhouse.fleet.rows import INTERVAL_SHARE, rates, recent_times
 from poolhouse.fleet.samples import RECENT, Samples, extended, value_since
 from poolhouse.fleet.snapshot import PoolRow, Rates, Times
-from poolhouse.fleet.vectors import COUNTS, counts_vector, gauges_vector, lanes_of
+from poolhouse.fleet.vectors import COUNTS, counts_vector, fields_mask, gauges_vector
 from poolhouse.meter.reading import REST, Mark
 from poolhouse.wire.message import RawPool, ReportDatagram
 from poolhouse.wire.stored import NO_HISTOGRAMS, head_of, joined_histograms, parted_histograms, stored_reading
@@ -29,32 +29,32 @@ class Counted:
 
     Attributes:
         counts: What was told last, as a vector.
-        told: A bit for each counter that is told.
+        sent: A bit for each counter that is told.
     """
 
-    __slots__ = ("_samples", "counts", "told")
+    __slots__ = ("_samples", "counts", "sent")
 
-    def __init__(self, counts: int, told: int) -> None:
+    def __init__(self, counts: int, sent: int) -> None:
         self.counts = counts
-        self.told = told
+        self.sent = sent
         self._samples: Samples[int] = ()
 
-    def rise(self, counts: int, told: int, risen: Callable[[int, int], int] = COUNTS.rise) -> int:
+    def rise(self, counts: int, sent: int, risen: Callable[[int, int], int] = COUNTS.rise) -> int:
         """Take a newer vector; return by how much its counters rose.
 
         Args:
             counts: The vector.
-            told: A bit for each counter that it tells.
+            sent: A bit for each counter that it tells.
             risen: What becomes of a counter that fell: by default it adds nothing, and counting begins there.
         """
-        if told == self.told:
+        if sent == self.sent:
             rise = risen(counts, self.counts)
         else:
             # What is told for the first time is where counting begins; what is told no longer stays as it was.
-            both = lanes_of(told & self.told)
+            both = fields_mask(sent & self.sent)
             rise = risen(counts & both, self.counts & both)
-            counts |= self.counts & ~lanes_of(told)
-            self.told |= told
+            counts |= self.counts & ~fields_mask(sent)
+            self.sent |= sent
         self.counts = counts
         return rise
 
@@ -64,21 +64,21 @@ class Counted:
 
     def rate_points(self) -> "RatePoints":
         """Where the counters stood lately."""
-        return RatePoints(self._samples, self.told)
+        return RatePoints(self._samples, self.sent)
 
 
 class RatePoints(NamedTuple):
     """Where counters stood at a few instants."""
 
     samples: Samples[int]
-    told: int
+    sent: int
 
     def rates(self) -> Rates:
         """Counts a second over the last intervals."""
         if not self.samples:
             return Rates()
         (oldest, older), (newest, newer) = self.samples[0], self.samples[-1]
-        return rates(newer, older, newest - oldest, self.told)
+        return rates(newer, older, newest - oldest, self.sent)
 
 
 class PoolState(NamedTuple):
@@ -135,8 +135,8 @@ class Pool(Counted):
         Raises:
             PacketError: If a histogram is malformed.
         """
-        counts, told = counts_vector(raw.counters)
-        super().__init__(counts if is_base else 0, told)
+        counts, sent = counts_vector(raw.counters)
+        super().__init__(counts if is_base else 0, sent)
         self.number = message.number - 1
         self.gauges = 0
         self.is_over = False
@@ -158,12 +158,12 @@ class Pool(Counted):
         Raises:
             PacketError: If it cannot be understood or summed; nothing is taken then.
         """
-        counts, told = counts_vector(raw.counters)
+        counts, sent = counts_vector(raw.counters)
         if not COUNTS.is_small(counts):
             raise PacketError("a counter beyond 2**48", 0)
         durations = joined_histograms(raw)
         grown = NO_DISTRIBUTIONS if durations == self._durations else _grown(raw, self._durations)
-        rise = self.rise(counts, told)
+        rise = self.rise(counts, sent)
         span = message.number - self.number
         if span == 1:
             mark = raw.marks[0].used if raw.marks else 0
@@ -175,7 +175,7 @@ class Pool(Counted):
             raw.gauges,
             raw.limits,
             max(mark, used),
-            (rise & LANE) // span,
+            (rise & FIELD_MASK) // span,
             raw.pools == 1 and max_open is not None and 0 < max_open <= used,
             raw.is_bound,
         )

@@ -13,7 +13,7 @@ from poolhouse.fleet import rows
 from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions
 from poolhouse.fleet.legacy import LegacySums
-from poolhouse.fleet.packed import LANE
+from poolhouse.fleet.packed import FIELD_MASK
 from poolhouse.fleet.pool import Pool, PoolState, RatePoints
 from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow, Times
@@ -84,7 +84,7 @@ class Process:
         "_number",
         "_places",
         "_pools",
-        "_told",
+        "_sent",
         "_totals",
         "_uptime",
         "born",
@@ -140,7 +140,7 @@ class Process:
         self._uptime: float | None = None
         self._totals = 0
         self._knows = 0
-        self._told = 0
+        self._sent = 0
         self._pools: dict[int, Pool] = {}
         self._earlier: LegacySums | None = None
         #: Pools for which nobody waits any more, and since which report; one empty dictionary for all processes
@@ -229,7 +229,7 @@ class Process:
             self._learn(Knows.SUMS | Knows.UNMARKED | waiting, 0)
         else:
             counts = sums.take_counts(message, message.sums, self._base_until == inf, now)
-            self._learn(Knows.UNMARKED | Knows.CHECKOUTS, sums.told)
+            self._learn(Knows.UNMARKED | Knows.CHECKOUTS, sums.sent)
         self._hear(message.interval, now)
         if self.state is not LIVING:
             sums.gauges = 0
@@ -252,7 +252,7 @@ class Process:
     def learn_anew(self) -> None:
         """Tell its rows what it knows, for rows that are new."""
         for row in self.rows:
-            row.learn(self._knows, self._told)
+            row.learn(self._knows, self._sent)
 
     def state_at(self, now: float) -> "ProcessState":
         """The process at this instant."""
@@ -264,7 +264,7 @@ class Process:
         age = now - self.heard_at
         uptime = None if self._uptime is None else self._uptime + age
         return ProcessState(
-            host, program, self.token, self.gauges + ONE_PROCESS, self._knows, self._told, self._totals, age,
+            host, program, self.token, self.gauges + ONE_PROCESS, self._knows, self._sent, self._totals, age,
             self.interval, uptime, self.lost, pools, points,
         )  # fmt: skip
 
@@ -330,21 +330,21 @@ class Process:
             Knows.SUMS
             | Knows.WAITING
             | Knows.POOLS
-            | (pool.told & 1) * Knows.CHECKOUTS
+            | (pool.sent & 1) * Knows.CHECKOUTS
             | (raw.wait != b"") * Knows.WAIT_TIMES
             | (raw.use != b"") * Knows.USE_TIMES
             | (raw.create != b"") * Knows.CREATE_TIMES,
-            pool.told,
+            pool.sent,
         )
         if self.state is not LIVING:
             pool.gauges = after = 0
         self._add(after - before, counts, grown, now)
         if after >> FULL_SHIFT & 1 and not before >> FULL_SHIFT & 1:
             tell(self, "full", f"{raw.gauges.used} of {raw.limits.max_open} in use")
-        if after >> WAITING_SHIFT & LANE:
-            if not before >> WAITING_SHIFT & LANE and self._calm.pop(raw.key, None) is None:
+        if after >> WAITING_SHIFT & FIELD_MASK:
+            if not before >> WAITING_SHIFT & FIELD_MASK and self._calm.pop(raw.key, None) is None:
                 tell(self, "waiting", f"{raw.gauges.waiting} waiting for a connection")
-        elif before >> WAITING_SHIFT & LANE:
+        elif before >> WAITING_SHIFT & FIELD_MASK:
             self._calm = {**self._calm, raw.key: message.number}
         elif raw.key in self._calm and message.number - self._calm[raw.key] >= CALM_REPORTS:
             del self._calm[raw.key]
@@ -352,7 +352,7 @@ class Process:
                 tell(self, "recovered", "nobody waits for a connection any more")
         if counts >> TROUBLE_SHIFT:
             self._tell_trouble(raw.key, counts, tell)
-        elif raw.key in self._failing and counts >> COUNT_SHIFT["connects"] & LANE:
+        elif raw.key in self._failing and counts >> COUNT_SHIFT["connects"] & FIELD_MASK:
             self._failing -= {raw.key}
             tell(self, "recovered", "connects succeed again")
 
@@ -362,15 +362,15 @@ class Process:
         for row in self.rows:
             row.add(gauges, counts, grown, now, interval)
 
-    def _learn(self, knows: int, told: int) -> None:
-        if knows & ~self._knows or told & ~self._told:
+    def _learn(self, knows: int, sent: int) -> None:
+        if knows & ~self._knows or sent & ~self._sent:
             self._knows |= knows
-            self._told |= told
+            self._sent |= sent
             self.learn_anew()
 
     def _tell_trouble(self, key: int, counts: int, tell: Tell) -> None:
-        timeouts = counts >> COUNT_SHIFT["timeouts"] & LANE
-        connect_errors = counts >> COUNT_SHIFT["connect_errors"] & LANE
+        timeouts = counts >> COUNT_SHIFT["timeouts"] & FIELD_MASK
+        connect_errors = counts >> COUNT_SHIFT["connect_errors"] & FIELD_MASK
         if timeouts:
             tell(self, "timeouts", f"{timeouts} timed out")
         if connect_errors:
@@ -393,7 +393,7 @@ class ProcessState(NamedTuple):
     token: str
     gauges: int
     knows: int
-    told: int
+    sent: int
     totals: int
     age: float
     interval: float
@@ -426,7 +426,7 @@ class ProcessState(NamedTuple):
             self.knows,
             self.age,
             self.interval,
-            totals=rows.totals(self.totals, self.told),
+            totals=rows.totals(self.totals, self.sent),
             rates=rows.summed_rates([points.rates() for points in self.points]),
             interval_peaks=_peaks([pool.interval_mark for pool in pools]),
             peaks=_peaks([pool.reading.peak for pool in pools]),

@@ -51,9 +51,9 @@ def row(name: str, vector: int, knows: int, age: float, interval: float, **more:
     )
 
 
-def peaks(lanes: Sequence[int], knows: int) -> Peaks:
+def peaks(largest: Sequence[int], knows: int) -> Peaks:
     """The largest sums (`vectors.PEAKS`), as far as the sources tell them."""
-    processes, connections, used, waiting, bound, checkouts = lanes
+    processes, connections, used, waiting, bound, checkouts = largest
     has_sums = bool(knows & Knows.SUMS)
     return Peaks(
         processes,
@@ -65,17 +65,17 @@ def peaks(lanes: Sequence[int], knows: int) -> Peaks:
     )
 
 
-def totals(vector: int, told: int) -> Totals:
+def totals(vector: int, sent: int) -> Totals:
     """The counts (`vectors.COUNTS`) that any source tells: `told` has a bit for each of them."""
-    return Totals(*(count if told >> place & 1 else None for place, count in enumerate(COUNTS.unpack(vector))))
+    return Totals(*(count if sent >> place & 1 else None for place, count in enumerate(COUNTS.unpack(vector))))
 
 
-def rates(newer: int, older: int, seconds: float, told: int) -> Rates:
+def rates(newer: int, older: int, seconds: float, sent: int) -> Rates:
     """Counts a second between two readings; all ``None`` where no time passed between them."""
     if seconds <= 0:
         return Rates()
     grown = COUNTS.unpack(COUNTS.rise(newer, older))
-    return Rates(*(count / seconds if told >> place & 1 else None for place, count in enumerate(grown)))
+    return Rates(*(count / seconds if sent >> place & 1 else None for place, count in enumerate(grown)))
 
 
 def times(distributions: Distributions, knows: int) -> Times:

@@ -1,34 +1,34 @@
-"""What a process tells of itself as vectors (`poolhouse.fleet.packed`), lane by lane.
+"""What a process tells of itself as vectors (`poolhouse.fleet.packed`), field by field.
 
-Gauges of a pool, a process, a program, a host and the fleet have the same lanes: a sum is an addition, a process
+Gauges of a pool, a process, a program, a host and the fleet have the same fields: a sum is an addition, a process
 that leaves is a subtraction.
 """
 
-from poolhouse.fleet.packed import LANE_BITS, Layout
+from poolhouse.fleet.packed import FIELD_BITS, Layout
 from poolhouse.fleet.snapshot import Totals
 from poolhouse.meter.reading import Counters, Gauges, Limits
 
-#: The first lanes are those whose largest sum is kept, in the order of `Peaks`: processes, connections, used,
+#: The first fields are those whose largest sum is kept, in the order of `Peaks`: processes, connections, used,
 #: waiting, the sum of the pools' own marks, checkouts of each process's last interval.
 PEAKS = Layout(6)
 #: Then idle, detached, pools, the three limits, pools at their limit, those of them where somebody waits; then how
 #: many sources have no limit of each kind, tell upper bounds, or tell no marks.
 GAUGES = Layout(19)
-#: `Totals`, lane by lane.
+#: `Totals`, field by field.
 COUNTS = Layout(len(Totals._fields))
 
-#: One process, in the lane of processes.
+#: One process, in the field of processes.
 ONE_PROCESS = 1
-WAITING_SHIFT = 3 * LANE_BITS
-CHECKOUTS_SHIFT = 5 * LANE_BITS
-FULL_SHIFT = 12 * LANE_BITS
-UNMARKED_SHIFT = 18 * LANE_BITS
+WAITING_SHIFT = 3 * FIELD_BITS
+CHECKOUTS_SHIFT = 5 * FIELD_BITS
+FULL_SHIFT = 12 * FIELD_BITS
+UNMARKED_SHIFT = 18 * FIELD_BITS
 #: Where a counter stands in a vector of counts.
-COUNT_SHIFT = {name: place * LANE_BITS for place, name in enumerate(Totals._fields)}
+COUNT_SHIFT = {name: place * FIELD_BITS for place, name in enumerate(Totals._fields)}
 #: From here up: timeouts, acquire errors, connect errors.
 TROUBLE_SHIFT = COUNT_SHIFT["timeouts"]
 #: Every counter is told.
-ALL_TOLD = (1 << len(Totals._fields)) - 1
+ALL_SENT = (1 << len(Totals._fields)) - 1
 
 
 class Knows:
@@ -91,15 +91,15 @@ def gauges_vector(
 
 
 def counts_vector(counters: Counters) -> tuple[int, int]:
-    """The vector of what is told, and a bit for each counter that is."""
+    """The vector of what is sent, and a bit for each counter that is."""
     if None not in counters:
-        return COUNTS.pack(counters), ALL_TOLD  # type: ignore[arg-type]
-    told = sum(1 << place for place, count in enumerate(counters) if count is not None)
-    return COUNTS.pack(count or 0 for count in counters), told
+        return COUNTS.pack(counters), ALL_SENT  # type: ignore[arg-type]
+    sent = sum(1 << place for place, count in enumerate(counters) if count is not None)
+    return COUNTS.pack(count or 0 for count in counters), sent
 
 
-def lanes_of(told: int) -> int:
-    """All bits of the lanes of the counters that are told."""
+def fields_mask(sent: int) -> int:
+    """All bits of the fields of the counters that are told."""
     return sum(
-        ((1 << LANE_BITS) - 1) << (LANE_BITS * place) for place in range(told.bit_length()) if told >> place & 1
+        ((1 << FIELD_BITS) - 1) << (FIELD_BITS * place) for place in range(sent.bit_length()) if sent >> place & 1
     )

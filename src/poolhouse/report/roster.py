@@ -20,7 +20,7 @@ from typing import NamedTuple
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import MARKS, REST, Counters, Gauges, Limits, Mark, PoolReading
 from poolhouse.report.source import Source
-from poolhouse.wire.report import Sums
+from poolhouse.wire.report import ReportSums
 
 #: How many pools are listed under a key of their own at a time, each in a datagram of its own.
 PLACES = 64
@@ -42,7 +42,7 @@ class Failure(NamedTuple):
 class Statement(NamedTuple):
     """The pools and sums of a report."""
 
-    sums: Sums
+    sums: ReportSums
     pools: tuple[PoolReading, ...]
     failures: tuple[Failure, ...]
 
@@ -142,8 +142,8 @@ class Roster:
         else:
             self._untold.append(member)
 
-    def _sums(self, pools: list[PoolReading]) -> Sums:
-        return Sums(
+    def _sums(self, pools: list[PoolReading]) -> ReportSums:
+        return ReportSums(
             pools=sum(pool.pools for pool in pools),
             gauges=_sum_gauges(pools),
             limits=_sum_limits(pools),

@@ -64,7 +64,7 @@ _GAUGES = Struct("<9d")
 _DERIVES = Struct(f">{len(Counters._fields)}q")
 
 
-class Sums(NamedTuple):
+class ReportSums(NamedTuple):
     """What all pools of a process sum up to, those told no longer included."""
 
     #: Living pools.
@@ -94,7 +94,7 @@ class Report(NamedTuple):
     interval: float
     #: True in a process's last report.
     goodbye: bool
-    sums: Sums
+    sums: ReportSums
     pools: tuple[PoolReading, ...]
 
 

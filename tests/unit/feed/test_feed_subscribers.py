@@ -12,8 +12,8 @@ from poolhouse.feed.protocol.datagrams import (
     Ask,
     Bye,
     Cookie,
+    DenialReason,
     Denied,
-    Reason,
     decode_datagram,
     encode_datagram,
 )
@@ -144,12 +144,12 @@ def test_who_is_not_served_is_told_why() -> None:
     subscribers = Subscribers(SECRET, limit=1)
     answer = subscribers.handle(encode_datagram(Ask(NONCE)), ELSEWHERE, 0.0)
     assert answer is not None
-    assert decode_datagram(answer) == Denied(NONCE, Reason.ADDRESS)
+    assert decode_datagram(answer) == Denied(NONCE, DenialReason.ADDRESS)
     ask(subscribers)
     cookie = decode_datagram(subscribers.handle(encode_datagram(Ask(NONCE)), ("127.0.0.1", 2), 0.0) or b"")
     assert isinstance(cookie, Cookie)
     answer = subscribers.handle(encode_datagram(Ask(NONCE, cookie.cookie)), ("127.0.0.1", 2), 0.0)
-    assert decode_datagram(answer or b"") == Denied(NONCE, Reason.FULL)
+    assert decode_datagram(answer or b"") == Denied(NONCE, DenialReason.FULL)
     assert addresses(subscribers) == [HERE]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhouse.feed.protocol.chunks import datagrams
-from poolhouse.feed.protocol.datagrams import HELO, Ask, Denied, Reason, decode_datagram, encode_datagram
+from poolhouse.feed.protocol.datagrams import HELO, Ask, DenialReason, Denied, decode_datagram, encode_datagram
 from poolhouse.feed.protocol.frame import Frame, Server, encode_frame
 from poolhouse.feed.protocol.subscribers import Subscribers
 from poolhouse.feed.protocol.subscription import ANSWER_LIFETIME, PERIOD, Subscription
@@ -128,8 +128,8 @@ def test_frames_for_another_console_are_ignored() -> None:
 
 def test_a_denial_is_remembered_until_the_server_serves() -> None:
     subscription = Subscription(NONCE, 0.0)
-    subscription.receive(encode_datagram(Denied(NONCE, Reason.ADDRESS)), 0.0)
-    assert subscription.denied is Reason.ADDRESS
+    subscription.receive(encode_datagram(Denied(NONCE, DenialReason.ADDRESS)), 0.0)
+    assert subscription.denied is DenialReason.ADDRESS
     for datagram in frame_datagrams():
         subscription.receive(datagram, 1.0)
     assert subscription.denied is None

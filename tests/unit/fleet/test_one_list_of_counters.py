@@ -29,7 +29,7 @@ from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.meter.reading import Counters, PoolReading
 from poolhouse.views.as_json import as_json
-from poolhouse.wire.report import Report, Sums, encode_report
+from poolhouse.wire.report import Report, ReportSums, encode_report
 
 for detail in ("full", "plain"):
     fleet = Fleet(FleetLimits(), 0.0)
@@ -37,7 +37,7 @@ for detail in ("full", "plain"):
     for number, count in ((1, 5), (2, 7)):
         counters = Counters(checkouts=count, resets_by_peer=count)
         pools = (PoolReading(1, "db", "QueuePool", counters=counters),)
-        sums = Sums(1, counters=counters)
+        sums = ReportSums(1, counters=counters)
         report = Report("web1", "shop", "1:abcdef", number, 2 * number, 0.0, number, 1.0, False, sums, pools)
         for datagram in encode_report(report, detail):
             assert fleet.receive(datagram, float(number), float(number)) is None

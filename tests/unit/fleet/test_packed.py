@@ -39,5 +39,5 @@ def test_numbers_beyond_the_largest_are_found_in_any_lane(numbers):
     assert LAYOUT.is_small(LAYOUT.pack(numbers)) == (max(numbers) <= LARGEST)
 
 
-def test_a_sum_that_outgrew_its_lanes_can_still_be_read():
+def test_a_sum_that_outgrew_its_fields_can_still_be_read():
     assert LAYOUT.unpack(LAYOUT.mask + 1) == (0,) * LANES

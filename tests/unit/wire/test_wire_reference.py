@@ -9,7 +9,7 @@ from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters, Limits
 from poolhouse.wire.message import ReportDatagram, decode_message
 from poolhouse.wire.parts import PRIVATE
-from poolhouse.wire.report import HEAD, POOL, Report, Sums, encode_report
+from poolhouse.wire.report import HEAD, POOL, Report, ReportSums, encode_report
 from support.wire_parts import parts_of
 from support.wire_samples import WORST, pool, report
 
@@ -26,7 +26,7 @@ def worked_report() -> Report:
     wait = Histogram()
     wait.record_all([0, 3_000, 3_100, 250_000_000])
     told = pool(limits=Limits(15, None, 0), counters=Counters(100, 10, 2, 0, 90, 8, 98, 1, 0, None), wait=wait)
-    return report(told, program="café", sums=Sums(1, told.gauges, told.limits, told.counters))
+    return report(told, program="café", sums=ReportSums(1, told.gauges, told.limits, told.counters))
 
 
 def test_the_worked_example_is_what_is_sent(reference: str):

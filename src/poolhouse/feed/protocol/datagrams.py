@@ -9,7 +9,7 @@ kind      direction  what follows
                      processes are wanted too, length 0 for none
 2 Cookie  to console cookie(16): say it in the next Ask
 3 Chunk   to console frame(4) part(2) parts(2), then at most `CHUNK_BYTES` bytes of the frame
-4 Denied  to console reason(1), see `Reason`
+4 Denied  to console reason(1), see `DenialReason`
 5 Bye     to server  cookie(16)
 6 Missing to server  cookie(16), frame(4), then at most `MOST_RANGES` times first(2) last(2): the parts of the
                      frame that have not come
@@ -49,7 +49,7 @@ PROGRAM_BYTES = 255
 MOST_RANGES = 256
 
 
-class Reason(IntEnum):
+class DenialReason(IntEnum):
     """Why a server does not serve a console."""
 
     #: The console's address is in none of the allowed networks.
@@ -89,7 +89,7 @@ class Denied(NamedTuple):
     """The server refuses this console."""
 
     nonce: bytes
-    reason: Reason
+    reason: DenialReason
 
 
 class Bye(NamedTuple):
@@ -221,9 +221,9 @@ def _missing(nonce: bytes, body: bytes) -> Missing:
     return Missing(nonce, body[:COOKIE_BYTES], frame, ranges)
 
 
-def _reason(body: bytes) -> Reason:
+def _reason(body: bytes) -> DenialReason:
     try:
         (reason,) = body
-        return Reason(reason)
+        return DenialReason(reason)
     except ValueError:
         raise PacketError("a reason that is none", _HEAD.size) from None

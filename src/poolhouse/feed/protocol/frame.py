@@ -146,7 +146,11 @@ def frame_steps(
 def encode_frame(frame: Frame) -> list[bytes]:
     """The chunks of a frame, at once; what is left out where it is too large says `frame_steps`."""
     steps = frame_steps(
-        lambda: frame.server, Base(frame.snapshot), frame.snapshot.program, _Told(frame.snapshot.processes), 0
+        lambda: frame.server,
+        Base(frame.snapshot),
+        frame.snapshot.program,
+        _GivenProcesses(frame.snapshot.processes),
+        0,
     )
     while True:
         try:
@@ -175,8 +179,8 @@ _SERVER, _ROW, _HEALTH, _FLOAT = encoder(Server), encoder(Row), encoder(Health),
 _EVENTS, _POOL, _OPTIONAL_FLOAT = encoder(tuple[Event, ...]), encoder(PoolRow), encoder(float | None)
 
 
-class _Told(NamedTuple):
-    """Processes whose rows are there already."""
+class _GivenProcesses(NamedTuple):
+    """Processes whose rows are made already."""
 
     processes: tuple[ProcessRow, ...]
 

@@ -25,9 +25,9 @@ from poolhouse.feed.protocol.datagrams import (
     Ask,
     Bye,
     Cookie,
+    DenialReason,
     Denied,
     Missing,
-    Reason,
     decode_datagram,
     encode_datagram,
 )
@@ -156,13 +156,13 @@ class Subscribers:
     def _ask(self, ask: Ask, address: Address, now: float, via: Hashable) -> Cookie | Denied | None:
         if not self._is_allowed(address):
             self.refused += 1
-            return Denied(ask.nonce, Reason.ADDRESS)
+            return Denied(ask.nonce, DenialReason.ADDRESS)
         if not self._is_valid(ask.cookie, address, now):
             return Cookie(ask.nonce, self._cookie(address, int(now // COOKIE_PERIOD)))
         subscriber = Subscriber(address, via, now + LIFETIME, ask.nonce, ask.program)
         if not self._has_room(subscriber, now):
             self.refused += 1
-            return Denied(ask.nonce, Reason.FULL)
+            return Denied(ask.nonce, DenialReason.FULL)
         self._serve(subscriber)
         return None
 

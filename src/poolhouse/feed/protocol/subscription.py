@@ -21,9 +21,9 @@ from poolhouse.feed.protocol.datagrams import (
     Bye,
     Chunk,
     Cookie,
+    DenialReason,
     Denied,
     Missing,
-    Reason,
     decode_datagram,
     encode_datagram,
     ranges_of,
@@ -60,7 +60,7 @@ class Subscription:
         self.tries = 0
         self.heard: float | None = None
         self.refusal: str | None = None
-        self.denied: Reason | None = None
+        self.denied: DenialReason | None = None
         self.server: Server | None = None
         self._ask_due = now
         #: When to say what is missing of a frame, and how often that was said of it.
