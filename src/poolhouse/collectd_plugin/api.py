@@ -24,7 +24,7 @@ class DispatchedValues(Protocol):
     #: Seconds.
     interval: float
     values: Sequence[float]
-    #: What travels with the values inside this collectd only.
+    #: Data that stays with the values inside this collectd only.
     meta: Mapping[str, object]
 
     def dispatch(self) -> None:

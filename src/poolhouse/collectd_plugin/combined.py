@@ -1,4 +1,4 @@
-"""One picture of what programs report to this collectd, and of what another one forwards to it.
+"""One picture of the programs that report to this collectd and of those that another one forwards.
 
 What one side does not know is missing from the sum, not from the picture: a table whose cells turn to ``–`` as
 soon as one old server forwards its values would help nobody. Limits are the exception: where one is not known, the
@@ -38,7 +38,7 @@ def _joined(ours: Iterable[Row], theirs: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def _sum(ours: Row, theirs: Row) -> Row:
-    """Both rows' sum; what only ours can know (the distributions of times) is ours."""
+    """The sum of both rows; the distributions of times are ours, because only we know them."""
     sums: dict[str, Any] = {name: _known(add, getattr(ours, name), getattr(theirs, name)) for name in _SUMMED}
     for name in _LIMITS:
         sums[name] = _all_known((getattr(ours, name), getattr(theirs, name)))
@@ -64,7 +64,7 @@ def _counts(ours: Counts, theirs: Counts) -> Counts:
 
 
 def _peaks(ours: Peaks, theirs: Peaks, row: Row) -> Peaks:
-    """The largest that is certain: either side's own largest, or what the sum is now."""
+    """The largest that is certain: either side's own largest, or the current sum."""
     now = Peaks(row.processes, row.connections, row.used, row.waiting, None, row.interval_checkouts)
     certain = (_known(max, _known(max, *pair), least) for *pair, least in zip(ours, theirs, now, strict=True))
     # An upper bound of one side alone bounds nothing.

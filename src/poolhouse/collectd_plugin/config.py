@@ -48,7 +48,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """What the server plugin's block says."""
+    """The settings of the server plugin's block."""
 
     #: Where to receive reports.
     listen: tuple[Address, ...] = ()
@@ -59,9 +59,9 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ConnmonSettings:
-    """What the connmon plugin's block says."""
+    """The settings of the connmon plugin's block."""
 
-    #: Where to push values to, whether or not somebody listens there.
+    #: Where to push values, whether or not anything listens there.
     monitor: tuple[Address, ...] = ()
     #: Where to answer consoles that ask.
     listen: tuple[Address, ...] = ()
@@ -171,7 +171,7 @@ _CONNMON: "dict[str, Directive[ConnmonSettings]]" = {
 
 
 def _address(line: Config, default_port: int) -> Address:
-    """The host and port that a line's words tell; a missing port is the default one."""
+    """The host and port of a line; a missing port is the default one."""
     if len(line.values) > 2:
         raise SettingError(line.key, f"takes a host and a port, not {len(line.values)} words")
     host, port = (*line.values, default_port)[:2]

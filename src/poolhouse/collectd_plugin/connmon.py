@@ -1,4 +1,4 @@
-"""The connmon plugin: what collectd writes of plugin ``sqlalchemy``, out to consoles.
+"""The connmon plugin: sends the values of plugin ``sqlalchemy`` that collectd writes to consoles.
 
 Consoles of the earlier kind, and whatever ``monitor`` names, are sent every value list at the moment that
 collectd writes it, whoever dispatched it. Our own consoles are sent snapshots: of the fleet of the server plugin
@@ -43,7 +43,7 @@ class ConnmonPlugin:
         Args:
             collectd: The module of that name.
             server: The server plugin in the same collectd, which may be imported after this one.
-            clock: Where time comes from.
+            clock: The clock.
         """
         self._collectd = collectd
         self._server = server
@@ -94,7 +94,7 @@ class ConnmonPlugin:
             self._monitors.close()
 
     def read(self) -> None:
-        """Try again what could not be bound or found; collectd calls this once an interval."""
+        """Retry addresses that could not be bound or found; collectd calls this once an interval."""
         if self._consoles is not None:
             self._consoles.open(self._settings.listen)
         if self._monitors is not None:
@@ -114,7 +114,7 @@ class ConnmonPlugin:
             self._log.debug(f"pushed {str(told.identifier)!r} {told.values!r}")
 
     def sums(self) -> Iterator[Snapshot | None]:
-        """What consoles are sent but for processes: see `poolhouse.feed.protocol.service.Source`."""
+        """The snapshot for consoles without processes (`poolhouse.feed.protocol.service.Source`)."""
         with self._lock:
             forwarded = self._forwarded.snapshot(self._clock.monotonic(), self._clock.wall_time())
         server = self._server()
@@ -138,7 +138,7 @@ class ConnmonPlugin:
 
 
 def _value_list(values: DispatchedValues) -> ValueList:
-    """What collectd hands over, as the wire has it. Of plugin ``sqlalchemy`` only ``derive`` counts."""
+    """The values of collectd in the wire's form. Of plugin ``sqlalchemy`` only ``derive`` counts."""
     names = (values.host, values.plugin, values.plugin_instance, values.type, values.type_instance)
     identifier = Identifier(*map(_text, names))
     kind = GAUGE if values.type == "count" else DERIVE

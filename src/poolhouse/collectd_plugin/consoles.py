@@ -1,8 +1,8 @@
-"""The consoles that ask: who they are, and what they are sent.
+"""The consoles that ask, and their snapshots.
 
-Two threads of its own: the listeners' takes what consoles say, another sends our own consoles their snapshots. A
-lock around the service lets in one thread at a time, collectd's own that push values included; a step of work is
-done without it.
+Two threads of its own: one receives the consoles' datagrams, the other sends our own consoles their snapshots. A
+lock around the service lets in one thread at a time, also collectd's threads that push values; a step of work runs
+without it.
 """
 
 import os
@@ -39,11 +39,11 @@ class ConsoleThread:
 
         Args:
             networks: Where consoles may be, besides this machine.
-            source: Where their snapshots come from.
+            source: The source of their snapshots.
             name: How the plugin introduces itself.
             reports: Where reports are received now, as ``host:port``.
-            log: Where to say what happens.
-            clock: Where time comes from.
+            log: The log.
+            clock: The clock.
         """
         self._log = log
         self._clock = clock
@@ -63,7 +63,7 @@ class ConsoleThread:
         self._listeners.open(addresses)
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Stop answering."""
         self._is_closing = True
         self._wake.set()
         self._thread.join()

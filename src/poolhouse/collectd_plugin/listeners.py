@@ -30,7 +30,7 @@ class Listeners:
 
         Args:
             receive: Given a socket in which something waits, in the listeners' thread; the socket never blocks.
-            log: Where to say what is bound and what is not.
+            log: The log, for addresses that are bound and that cannot be.
         """
         self._receive = receive
         self._log = log

@@ -49,11 +49,11 @@ class Log:
         self._write("warning", self._collectd.warning, text)
 
     def info(self, text: str) -> None:
-        """What was done."""
+        """Log an action."""
         self._write("info", self._collectd.info, text)
 
     def debug(self, text: str) -> None:
-        """What passes by. Written at collectd's level info: one built without debugging drops the level debug."""
+        """Log traffic. Written at collectd's level info: one built without debugging drops the level debug."""
         second = int(self._clock.monotonic())
         if second != self._debug_second:
             left_out = self._debug_lines - DEBUG_LINES
@@ -68,7 +68,7 @@ class Log:
         """A warning of which at most one of its `kind` is written in `QUIET` seconds.
 
         Args:
-            kind: What kind of warning; a fixed word of the program's own, so that there are few.
+            kind: The kind of warning: a fixed word, so that there are few.
             text: The line.
         """
         now = self._clock.monotonic()

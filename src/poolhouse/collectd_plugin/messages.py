@@ -7,7 +7,7 @@ from poolhouse.wire.values import Notification, ValueList
 
 
 def describe(datagram: bytes) -> str:
-    r"""What a datagram says, or why it says nothing; whatever comes from it is quoted.
+    r"""A datagram in words, or why it cannot be read; text from the datagram is quoted.
 
     >>> describe(b"\0\0\0\0")
     'refused: part 0x0000 of length 0 where 4 bytes are left (at byte 0)'

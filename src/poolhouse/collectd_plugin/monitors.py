@@ -1,4 +1,4 @@
-"""Where ``monitor`` pushes values to, whether or not somebody listens there."""
+"""The targets of ``monitor``, to which values are pushed whether or not anything listens there."""
 
 import contextlib
 import socket
@@ -20,9 +20,9 @@ class Monitors:
         """Look up the names.
 
         Args:
-            addresses: What the ``monitor`` lines say.
+            addresses: Those of the ``monitor`` lines.
             log: Where to say which names cannot be found.
-            clock: Where time comes from.
+            clock: The clock.
         """
         self._addresses = addresses
         self._log = log
@@ -36,7 +36,7 @@ class Monitors:
         self.look_up()
 
     def look_up(self) -> None:
-        """Find again what was not found, and every `LOOKUP_PERIOD` everything; waits for the answers."""
+        """Look up unknown targets again, and every `LOOKUP_PERIOD` all of them; waits for the answers."""
         now = self._clock.monotonic()
         is_due = now - self._looked_up >= LOOKUP_PERIOD
         if is_due:
@@ -47,7 +47,7 @@ class Monitors:
                 self._look_up(address)
 
     def send(self, datagram: bytes) -> None:
-        """Send to every target without waiting; lost where nobody listens."""
+        """Send to every target without waiting; lost where nothing listens."""
         for endpoint in list(self._endpoints.values()):
             with contextlib.suppress(OSError):
                 self._sockets[endpoint.family].sendto(datagram, endpoint.address)

@@ -29,7 +29,7 @@ from poolhouse.wire.values import ValueList
 NAME = "sqlalchemy_collectd.server.plugin"
 #: Where it listens if its block does not say.
 DEFAULT_LISTEN = (Address("localhost", REPORTS_PORT),)
-#: What marks values as this plugin's own for the connmon plugin beside it. Stays inside this collectd.
+#: Marks values as this plugin's own for the connmon plugin beside it. Stays inside this collectd.
 OWN = "poolhouse:own"
 #: The longest datagram that is read whole; ours and collectd's have at most 1,452 bytes.
 DATAGRAM_BYTES = 4096
@@ -47,7 +47,7 @@ class ServerPlugin:
 
         Args:
             collectd: The module of that name.
-            clock: Where time comes from.
+            clock: The clock.
         """
         self._collectd = collectd
         self._clock = clock
@@ -57,7 +57,7 @@ class ServerPlugin:
         # Held for whatever is done to the fleet; nothing that may wait is done while it is held.
         self._lock = threading.Lock()
         self._fleet = Fleet(FleetLimits(), clock.monotonic())
-        #: When collectd read last, by the monotonic clock: it does not tell its interval.
+        #: When collectd last read, by the monotonic clock: the interval is not passed to plugins.
         self._read_at = clock.monotonic()
         self._refused = 0
 
@@ -76,7 +76,7 @@ class ServerPlugin:
             self._log.error(mistake)
 
     def start(self) -> None:
-        """Begin to receive. What cannot be bound now is tried again with every `read`."""
+        """Begin to receive. Every `read` retries addresses that cannot be bound now."""
         warn_of_legacy(self._log)
         self._listeners = Listeners(self._receive, self._log)
         self._listeners.open(self._addresses)
@@ -155,7 +155,7 @@ class ServerPlugin:
 
 
 def _waiting(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-    """What waits in a socket that never blocks, with the senders; at most `BATCH` datagrams."""
+    """The datagrams waiting in a non-blocking socket, with their senders; at most `BATCH`."""
     for _ in range(BATCH):
         try:
             yield sock.recvfrom(DATAGRAM_BYTES)

@@ -1,4 +1,4 @@
-"""What connmond says of itself."""
+"""connmond's first and last words."""
 
 import socket
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ def announcement(
     service: Sequence[Bound] = (),
     name: str = "",
 ) -> str:
-    """Where it listens, and what a program and a console must say to reach it.
+    """Where it listens, and how a program and a console reach it.
 
     Args:
         reports: Where reports are received over UDP.
         consoles: Where consoles are served over UDP.
         allow: Where these may be, besides this machine.
         service: Where clients connect over TCP.
-        name: What is said of the service.
+        name: The service's description.
     """
     served = ", ".join(["this machine", *map(str, allow)])
     return "\n".join(
@@ -44,7 +44,7 @@ def announcement(
 
 
 def program_words(reports: Bound) -> str:
-    """What a program adds to its database URL.
+    """The parameter that a program adds to its database URL.
 
     >>> program_words(("127.0.0.1", 25827)), program_words(("::1", 9))
     ('?plugin=collectd', '?plugin=collectd&collectd_host=%3A%3A1&collectd_port=9')
@@ -59,7 +59,7 @@ def program_words(reports: Bound) -> str:
 
 
 def console_words(consoles: Bound) -> str:
-    """What a person types to see the fleet.
+    """The command that shows the fleet.
 
     >>> console_words(("127.0.0.1", 25828)), console_words(("::1", 9))
     ('connmon', 'connmon --host ::1 --port 9')
@@ -74,7 +74,7 @@ def console_words(consoles: Bound) -> str:
 
 
 def summary(health: Health, refused_consoles: int) -> str:
-    """What it has counted, when it ends."""
+    """Its counters, when it ends."""
     refused = f"{health.refused:,} refused"
     limits = ", ".join(f"{name} {count:,}" for name, count in health.over_limit)
     if limits:

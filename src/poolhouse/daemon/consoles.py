@@ -81,7 +81,7 @@ class ConsoleFace:
                 pass
 
     def detach(self) -> None:
-        """Serve nobody any more."""
+        """Stop serving consoles."""
         for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
 

@@ -27,15 +27,15 @@ class CsvFile:
         Args:
             path: The file.
             header: Its first line; written where the file is new or empty.
-            say: Called with what belongs into the log: once when writing fails, once when it succeeds again.
-            largest: Bytes from which on the file is renamed to ``<path>.1`` and begun anew; ``None`` for never.
+            say: Called with lines for the log: once when writing fails, once when it succeeds again.
+            largest: Bytes from which on the file is renamed to ``<path>.1`` and begun again; ``None`` for never.
         """
         self.dropped = 0
         self._path = Path(path)
         self._header = header
         self._say = say
         self._largest = largest
-        #: The write under way, or the last one; and what it failed with.
+        #: The write under way, or the last one; and its error.
         self._writing: Thread | None = None
         self._failure: OSError | None = None
         #: Whether the log says that rows are not written.
@@ -58,7 +58,7 @@ class CsvFile:
             self._writing = writing
 
     def close(self, timeout: float) -> None:
-        """Wait for the rows under way, for so many seconds at most."""
+        """Wait for the rows under way, for this many seconds at most."""
         if self._writing is not None:
             self._writing.join(timeout)
             if self._writing.is_alive():
@@ -67,7 +67,7 @@ class CsvFile:
                 self._judge()
 
     def _judge(self) -> None:
-        """Look at what became of the last write."""
+        """Look at the result of the last write."""
         if self._failure is not None:
             self._fail(str(self._failure))
         elif self._is_failing:
@@ -87,7 +87,7 @@ class CsvFile:
             self._failure = error
 
     def _write(self, rows: str) -> None:
-        """Opened each time: if somebody moves or removes the file, the next rows begin a new one."""
+        """Open the file each time: after it was moved or removed, the next rows begin a new one."""
         if self._largest is not None and self._size() >= self._largest:
             os.replace(self._path, f"{self._path}.1")
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -99,7 +99,7 @@ class CsvFile:
                 if file.write(data) != len(data):
                     raise OSError("the disk is full")
             except OSError:
-                # Half a row would break whoever reads the file.
+                # Half a row would break the file's readers.
                 os.ftruncate(descriptor, begin)
                 raise
 

@@ -23,7 +23,7 @@ class CsvPart:
 
         Args:
             dump: The file; ``None`` for none.
-            say: Called with what belongs into the log.
+            say: Called with lines for the log.
         """
         self._say = say
         self._dump: CsvDump | None = None

@@ -16,7 +16,7 @@ MOST_READS = 256
 
 
 class Hub:
-    """What the parts of a daemon share; for the thread of its loop.
+    """The services that the parts of a daemon share; for the thread of its loop.
 
     Attributes:
         fleet: All that was reported.
@@ -32,7 +32,7 @@ class Hub:
         """Let `read` be called before anything that takes time.
 
         Args:
-            read: Takes a batch of what waits, without waiting itself; whether more may be waiting.
+            read: Reads a batch without blocking; returns whether more may be waiting.
         """
         self._reads.append(read)
 
@@ -60,7 +60,7 @@ class Part(Protocol):
         ...
 
     async def run(self) -> None:
-        """Work until cancelled; what it raises is logged, and it is run again after a second."""
+        """Work until cancelled; an exception is logged, and the part is run again after a second."""
         ...
 
     def detach(self) -> None:

@@ -27,7 +27,7 @@ from poolhouse.report.tls import server_context
 from poolhouse.stdio import say
 from poolhouse.wire.session import Welcome
 
-#: Characters of what is said on the standard error.
+#: Longest message on the standard error, in characters.
 _LONGEST_SENTENCE = 1000
 #: Hosts that only this machine reaches.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -78,7 +78,7 @@ def complain(sentence: str) -> None:
 
 
 def context_of(settings: Settings) -> ssl.SSLContext | None:
-    """With what the node speaks TLS; ``None`` for in clear.
+    """The node's TLS context; ``None`` without TLS.
 
     Raises:
         SettingError: If its certificate cannot be used.
@@ -88,7 +88,7 @@ def context_of(settings: Settings) -> ssl.SSLContext | None:
 
 
 class _Changeable:
-    """What a new configuration changes while the daemon runs."""
+    """The parts that a new configuration changes while the daemon runs."""
 
     def __init__(self, settings: Settings, clients: list[socket.socket]) -> None:
         self._settings = settings
@@ -98,7 +98,7 @@ class _Changeable:
         self.csv = CsvPart(settings.service.csv, _log)
 
     def read_again(self, read: Callable[[], Settings]) -> None:
-        """Read the configuration and do what it says now; what was counted stays."""
+        """Read the configuration and apply it; the counters stay."""
         try:
             new = read()
             if (certificate := new.service.certificate) is not None and self._context is not None:

@@ -1,4 +1,4 @@
-"""connmond's one loop: its parts receive and show, and once a second what is over is forgotten."""
+"""connmond's one loop: its parts receive and show, and once a second silent processes are removed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.snapshot import Health
 
-#: Seconds between two looks at who is silent, and until a part that failed is run again.
+#: Seconds between two checks for silent processes, and until a part that failed is run again.
 TICK = 1.0
 
 
@@ -31,7 +31,7 @@ class Daemon:
         self._hub = Hub(Fleet(limits or FleetLimits(), self._clock.monotonic()), self._clock)
 
     def health(self) -> Health:
-        """What it has counted."""
+        """The fleet's own figures."""
         return self._hub.fleet.health(self._clock.monotonic())
 
     async def run(self, end: asyncio.Event) -> None:
@@ -50,7 +50,7 @@ class Daemon:
                 part.detach()
 
     async def _repeat(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run something for ever: what it raises is the loop's to log, and costs a second."""
+        """Run something again and again: the loop logs an exception, and a second passes."""
         while True:
             try:
                 await run()

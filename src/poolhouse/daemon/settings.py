@@ -1,4 +1,4 @@
-"""What connmond is told: by its options, and by the configuration of its service. An option wins over the file."""
+"""connmond's settings: its options, and the configuration of its service. An option wins over the file."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from poolhouse.configuration.service import BUILT_IN, DEFAULT_SERVICE, Configura
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
 from poolhouse.feed.protocol.subscribers import Network, parse_network
 
-#: What ``--bind`` says to listen for no TCP at all.
+#: The value of ``--bind`` for no TCP at all.
 OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set; what is not set over UDP means this machine only."""
+    """Everything that can be set; the defaults for UDP mean this machine only."""
 
     #: Hosts and UDP ports; a name stands for every address that it has.
     reports: tuple[tuple[str, int], ...] = (("localhost", REPORTS_PORT),)
@@ -62,7 +62,7 @@ def parse_settings(
 
 
 def described(settings: Settings) -> str:
-    """What would happen with these settings, a line for each thing."""
+    """The effect of these settings, a line for each."""
     service, node = settings.service, settings.node
 
     def places(addresses: tuple[tuple[str, int], ...]) -> str:

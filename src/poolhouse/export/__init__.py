@@ -1,1 +1,1 @@
-"""From a snapshot to what other systems read."""
+"""Snapshots in the formats of other systems."""

@@ -26,7 +26,7 @@ PLUGIN_NAME = "sqlalchemy"
 #: The plugin instance of a host's sum.
 HOST_INSTANCE = "host"
 
-#: Type instances of ``count`` and the fields of `Row` they tell: the earlier system's, and all.
+#: Type instances of ``count`` and their fields of `Row`: the earlier system's, and all.
 LEGACY_COUNTS = {
     "checkedin": "idle",
     "checkedout": "used",
@@ -45,7 +45,7 @@ COUNTS = LEGACY_COUNTS | {
 #: The type instances of ``derive`` that the earlier system has; `poolhouse.wire.layout.DERIVES` are all.
 LEGACY_DERIVES = dict(list(DERIVES.items())[:7])
 
-#: Fields of `Times`, each told as three quantiles and one sum.
+#: Fields of `Times`, each sent as three quantiles and one sum.
 TIMES = ("wait", "use", "create")
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 

@@ -26,7 +26,7 @@ class _CsvRow(NamedTuple):
     row: Row
 
 
-#: Each column's value. What a source does not tell is 0, as it was in connmon: its readers expect numbers.
+#: Each column's value. An unknown value is 0, as it was in connmon: its readers expect numbers.
 COLUMNS: dict[str, Callable[[_CsvRow], object]] = {
     "timestamp": lambda line: line.timestamp,
     "token": lambda line: line.token,
@@ -50,7 +50,7 @@ class CsvTable:
 
         Args:
             columns: Some of `COLUMNS`, in the order in which they are written.
-            token: What stands in the column ``token``.
+            token: The value of the column ``token``.
         """
         self._columns = tuple(columns)
         self._token = token

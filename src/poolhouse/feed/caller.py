@@ -15,7 +15,7 @@ from poolhouse.feed.protocol.subscription import PERIOD, Subscription
 from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE, connected, lookup
 from poolhouse.fleet.snapshot import Snapshot
 
-#: After this many times a server's patience without a word, its name is looked up anew.
+#: After this many times a server's patience without a word, its name is looked up again.
 LOST_PATIENCE = 3
 DENIALS = {
     DenialReason.ADDRESS: "this machine's address must be allowed there (--allow, or allow in collectd.conf)",
@@ -49,14 +49,14 @@ class Caller:
         #: The phase while there is no conversation.
         self._phase_unconnected: Phase = "connecting"
         self._error: str | None = None
-        #: What is remembered of the server when it is lost.
+        #: The last facts about the server, kept when it is lost.
         self._heard_at: float | None = None
         self._server: Server | None = None
         self._patience = 0.0
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """What to wait for; others after each `step` and `receive`."""
+        """The sockets to wait for; they change with each `step` and `receive`."""
         return [one.sock for one in self._conversations]
 
     @property
@@ -76,7 +76,7 @@ class Caller:
             self._next_open = now
 
     def step(self, now: float) -> None:
-        """Say what is due."""
+        """Send the datagrams that are due."""
         if now >= self._next_open:
             self._open(now)
         for one in self._conversations:
@@ -90,7 +90,7 @@ class Caller:
         self._plan(now)
 
     def receive(self, sock: socket.socket, now: float) -> Snapshot | None:
-        """Read what has come; the newest snapshot that it completes."""
+        """Read waiting datagrams; return the newest snapshot that they complete."""
         one = next(one for one in self._conversations if one.sock is sock)
         newest: Snapshot | None = None
         try:
@@ -105,7 +105,7 @@ class Caller:
         return newest
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """What value lists tell, where the server sends those."""
+        """The snapshot from value lists, where the server sends those."""
         told = (one.subscription.summed(now, wall_time) for one in self._conversations)
         return next((snapshot for snapshot in told if snapshot is not None), None)
 

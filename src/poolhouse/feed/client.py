@@ -1,4 +1,4 @@
-"""The console's end of the feed: a thread that keeps asking, or listening, and tells what it hears."""
+"""The console's end of the feed: a thread that keeps asking, or listening, and passes on the snapshots."""
 
 import select
 import socket
@@ -26,7 +26,7 @@ CLOSE_TIMEOUT = 1.0
 
 
 class _Source(Protocol):
-    """What `Caller` and `Listener` have in common; see there."""
+    """The interface that `Caller` and `Listener` share."""
 
     @property
     def sockets(self) -> list[socket.socket]: ...
@@ -86,7 +86,7 @@ class FeedClient:
 
     @property
     def link(self) -> Link:
-        """The link as it was told last."""
+        """The newest state of the link."""
         return self._link
 
     def start(self) -> None:
@@ -162,7 +162,7 @@ class FeedClient:
         self._wake_writer.close()
 
     def _obey(self) -> bool:
-        """Carry out what other threads have asked for; False if that is to end."""
+        """Carry out the requests of other threads; False if one of them is to end."""
         while True:
             try:
                 command = self._commands.get_nowait()

@@ -1,4 +1,4 @@
-"""A fleet as the source of consoles' snapshots, read in small steps beside whoever else uses the fleet."""
+"""A fleet as the source of consoles' snapshots, read in small steps beside the fleet's other users."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -42,7 +42,7 @@ class FleetSource:
         return ProcessesOfProgram(members, self._fleet, self._clock, self._lock)
 
     def values(self) -> Iterator[list[bytes]] | None:
-        """None: whoever has such consoles sends them values in another way."""
+        """None: a shell with such consoles sends them values in another way."""
         return None
 
 

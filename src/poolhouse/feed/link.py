@@ -1,4 +1,4 @@
-"""What the client knows of the way to its data."""
+"""The state of the client's connection to its data."""
 
 from dataclasses import dataclass
 from typing import Literal

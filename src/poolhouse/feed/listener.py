@@ -15,7 +15,7 @@ from poolhouse.wire.values import ValueList
 
 
 class Listener:
-    """Takes what comes to sockets that are bound already. Times are monotonic seconds."""
+    """Receives on sockets that are already bound. Times are monotonic seconds."""
 
     next_due = inf
     #: Whether a server of this machine has asked for the port.
@@ -38,7 +38,7 @@ class Listener:
         """No-op: there is nothing to say."""
 
     def receive(self, sock: socket.socket, now: float) -> Snapshot | None:
-        """Read what has come; it shows in `summed`."""
+        """Read waiting datagrams; their values appear in `summed`."""
         try:
             for _ in range(READ_AT_ONCE):
                 self._take(sock.recv(LARGEST_DATAGRAM), now)
@@ -47,7 +47,7 @@ class Listener:
         return None
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """What the value lists tell, once there were any."""
+        """The snapshot from the value lists, once there were any."""
         return None if self._heard_at is None else self._values.snapshot(now, wall_time)
 
     def link(self) -> Link:

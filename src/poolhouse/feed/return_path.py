@@ -27,9 +27,9 @@ Ancillary = tuple[tuple[int, int, bytes], ...]
 _IP_PKTINFO = 8
 _IPV6_RECVPKTINFO = 49
 _IPV6_PKTINFO = 50
-#: Interface, the address it came to, the address in its header.
+#: Interface, local address, the address in the header.
 _IPV4_NOTE = struct.Struct("=i4s4s")
-#: The address it came to, interface.
+#: Local address, interface.
 _IPV6_NOTE = struct.Struct("=16sI")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_IPV6_NOTE.size)
 
@@ -47,7 +47,7 @@ class Via(NamedTuple):
 
 
 class Datagram(NamedTuple):
-    """What came, from whom, and the way back."""
+    """A datagram, its sender, and the way back."""
 
     content: bytes
     sender: Address
@@ -55,7 +55,7 @@ class Datagram(NamedTuple):
 
 
 def note_destinations(sock: socket.socket) -> None:
-    """Let the kernel tell of each datagram where it came to."""
+    """Have the kernel report the destination address of each datagram."""
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
     else:
@@ -63,7 +63,7 @@ def note_destinations(sock: socket.socket) -> None:
 
 
 def waiting_datagrams(sock: socket.socket) -> Iterator[Datagram]:
-    """What waits in a socket that never blocks, at most `BATCH` datagrams."""
+    """The datagrams waiting in a non-blocking socket, at most `BATCH`."""
     for _ in range(BATCH):
         try:
             content, ancillary, _, sender = sock.recvmsg(DATAGRAM_BYTES, _ANCILLARY_BYTES)

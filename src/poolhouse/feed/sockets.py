@@ -5,7 +5,7 @@ import socket
 from contextlib import ExitStack
 from typing import NamedTuple
 
-#: What a socket should be able to hold while its reader is busy.
+#: Bytes that a socket should hold while its reader is busy.
 RECEIVE_BUFFER_BYTES = 8 << 20
 #: Gives root that much; others get at most the system's ``net.core.rmem_max``. From Linux's headers.
 SO_RCVBUFFORCE = 33
@@ -99,7 +99,7 @@ def bind_all(host: str, port: int) -> list[socket.socket]:
 
 
 def claim_loopback(host: str, port: int) -> list[socket.socket] | None:
-    """The loopback addresses' port, if `host` is this machine and nobody has the port there; else ``None``."""
+    """The loopback addresses' port, if `host` is this machine and the port is free there; else ``None``."""
     try:
         for sock in bind_all(host, port):
             sock.close()

@@ -63,7 +63,7 @@ class RowState(NamedTuple):
         )
 
     def _rates(self) -> Rates:
-        """From report to report, so that the time since the last blurs nothing; until now, if none comes."""
+        """Rates from report to report, not diluted by the time since the last one; until now for a silent row."""
         newest, newer = self.rate_samples[-1]
         if self.age >= STALE_INTERVALS * self.interval:
             newest, newer = self.now, self.totals
@@ -74,17 +74,17 @@ class RowState(NamedTuple):
 
 
 class Aggregate:
-    """What all processes of a row sum up to, living ones' gauges and everybody's counters.
+    """The sums of a row: the gauges of its living processes, and the counters of all its processes.
 
     Attributes:
         key: Its host and its program, empty where it sums all of them.
-        gauges: Vector of what the living processes hold.
-        totals: Vector of what was counted since the row was first heard of; never falls.
+        gauges: The vector of the living processes' gauges.
+        totals: The vector of all counts since the first report of the row; never falls.
         times: The durations counted since then.
         interval: The longest interval that a process told lately, in seconds.
         deadline: When the row is given up, while it has no processes.
         proven: How many of its living processes were heard of twice (`Process.is_proven`).
-        candidate_since: Since when it has none of them.
+        candidate_since: The time since which it has none of them.
         was_proven: Whether it ever had one.
         size: Its bytes, about.
     """
@@ -119,7 +119,7 @@ class Aggregate:
             key: Host and program.
             now: The aggregator's time.
             interval: Seconds between reports.
-            budget: What its bytes count in; `forget` takes them out.
+            budget: Where its bytes are counted; `forget` takes them out.
         """
         self.key = key
         self.proven = 0
@@ -135,7 +135,7 @@ class Aggregate:
         self.heard_at = now
         self.interval = interval
         self.deadline: float | None = None
-        #: A bit for each counter that was ever told.
+        #: A bit for each counter that was ever sent.
         self._sent = 0
         #: The largest sums of the interval that goes on, of the one before, and of all before.
         self._window = self._before = self._largest = 0
@@ -154,8 +154,8 @@ class Aggregate:
 
         Args:
             gauges: The vector by which its gauges changed, negative where they fell.
-            totals: The vector of what it counted newly.
-            grown: The durations it told newly.
+            totals: The vector by which its counters rose.
+            grown: Its new durations.
             now: The aggregator's time.
             interval: Seconds between its reports.
         """
@@ -173,16 +173,16 @@ class Aggregate:
             self._turn(now, interval)
 
     def join(self, gauges: int) -> None:
-        """A process came, with these gauges."""
+        """Add the gauges of a process that joins."""
         self.gauges += gauges
         self._window = PEAKS.larger(self._window, self.gauges & PEAKS.mask)
 
     def leave(self, gauges: int) -> None:
-        """A process left, with its gauges."""
+        """Take out the gauges of a process that leaves."""
         self.gauges -= gauges
 
     def learn(self, knows: int, sent: int) -> None:
-        """A source tells these things, and these counters (a bit for each)."""
+        """Note the values and the counters that a source sends, a bit for each."""
         self.knows |= knows
         self._sent |= sent
 
@@ -199,7 +199,7 @@ class Aggregate:
 
     def state(self, now: float) -> RowState:
         """The row at this instant."""
-        # Nobody reported for an interval: its peaks are those of what is left.
+        # No report for an interval: the peaks are those of the current gauges.
         if now - self._turn_at > self.interval:
             self._turn(now, self.interval)
         host, program = self.key
@@ -236,7 +236,7 @@ class Aggregate:
         )
 
     def _weigh(self) -> None:
-        """Count its bytes anew."""
+        """Update its bytes and the budget."""
         size = AGGREGATE_BYTES + len(self.key[0]) + len(self.key[1])
         size += sum(bytes_of_int(distribution.counts) for distribution in self.times)
         size += sum(kept.size() for _, several in self._times_samples for kept in several)

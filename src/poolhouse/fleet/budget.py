@@ -1,4 +1,4 @@
-"""What the fleet costs in bytes, as far as its size depends on what senders say.
+"""The bytes of the fleet, as far as senders determine its size.
 
 An estimate, kept incrementally, because asking the interpreter would cost more than the datagrams do. Constants
 are what CPython 3.11 to 3.13 take; ``tests/unit/fleet/test_fleet_budget.py`` compares the sum with tracemalloc.

@@ -1,4 +1,4 @@
-"""Who must be looked at, and when: a heap whose outdated entries are skipped when they come up."""
+"""Deadlines of items: a heap that skips outdated entries when they reach its top."""
 
 from heapq import heapify, heappop, heappush
 from typing import Generic, Protocol, TypeVar
@@ -8,7 +8,7 @@ _SMALL = 1024
 
 
 class HasDeadline(Protocol):
-    """What can stand in `Deadlines`: it holds its own deadline, ``None`` while it has none."""
+    """An item of `Deadlines`. It holds its own deadline, ``None`` while it has none."""
 
     deadline: float | None
 

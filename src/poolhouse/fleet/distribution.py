@@ -38,7 +38,7 @@ class Distribution(NamedTuple):
         return Distribution(scale, counts + more, sum_ns + other.sum_ns, max(max_ns, other.max_ns))
 
     def since(self, earlier: "Distribution") -> "Distribution | None":
-        """What came after an earlier reading; ``None`` if a count fell, so that this is a new beginning."""
+        """The durations since an earlier reading; ``None`` if a count fell, because the source began again."""
         scale, counts, sum_ns, max_ns = self
         before = earlier.counts
         if scale != earlier.scale:
@@ -50,7 +50,7 @@ class Distribution(NamedTuple):
         return Distribution(scale, rise, sum_ns - earlier.sum_ns, max_ns)
 
     def latest(self, earlier: "Distribution") -> Histogram:
-        """What came after an earlier state of the same sum; the longest duration is known only if it grew."""
+        """The durations since an earlier state of the same sum; the longest is known only if it grew."""
         grown = self.since(earlier) or NOTHING
         return grown._replace(max_ns=self.max_ns if self.max_ns > earlier.max_ns else 0).histogram()
 
@@ -102,10 +102,10 @@ NO_DISTRIBUTIONS: Distributions = (NOTHING, NOTHING, NOTHING)
 
 
 def read(data: bytes) -> Distribution:
-    """The distribution that a histogram's bytes tell; empty bytes tell nothing.
+    """The distribution of a histogram's bytes; that of empty bytes is empty.
 
     Raises:
-        PacketError: If the bytes are not a histogram, or a count is beyond what can be summed.
+        PacketError: If the bytes are not a histogram, or a count is too large to be summed.
     """
     if not data:
         return NOTHING

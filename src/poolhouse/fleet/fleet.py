@@ -1,12 +1,11 @@
-"""All processes that report, and what they sum up to by program, by host and as a fleet.
+"""All processes that report, and their sums by program, by host and as a fleet.
 
 Rules (``docs/reference/fleet.md`` has them with their reasons):
 
-- Counters and durations of a row are differences between what its processes told, so they never fall.
+- Counters and durations of a row are sums of differences between reports, so they never fall.
 - A process is *stale* two intervals after its newest report and gone after five, or at its goodbye; only then do
-  its gauges leave the sums. Freshness is told by the aggregator's clock alone.
-- What a process had counted before it was first heard of counts only if the process is younger than what the
-  fleet remembers.
+  its gauges leave the sums. Freshness depends on the aggregator's clock alone.
+- Events before the first report of a process count only if the process is younger than the fleet's memory.
 - Everything is bounded by `FleetLimits`.
 
 The shell owes one caller at a time and a clock that does not fall. The cost of a datagram does not depend on how
@@ -34,7 +33,7 @@ from poolhouse.fleet.vectors import ONE_PROCESS
 from poolhouse.wire.message import LegacyDatagram, ReportDatagram, decode_message, legacy_datagram
 from poolhouse.wire.values import ValueList
 
-#: An earlier client does not tell how old it is: what it tells first counts if it comes this many seconds after
+#: An earlier client does not send its age: its first values count if they arrive this many seconds after
 #: the aggregator's start, because by then every older process of its kind has reported.
 EARLIER_GRACE = 10.0
 #: How long datagrams may be under way after their process's goodbye, in seconds.
@@ -72,7 +71,7 @@ class FleetState(NamedTuple):
 
 
 class _Host:
-    """What the living processes of a host share."""
+    """The living processes of a host, and their programs."""
 
     __slots__ = ("programs", "tokens")
 
@@ -84,7 +83,7 @@ class _Host:
 
 
 def program_row(host: str, program: str, state: RowState) -> ProcessRow:
-    """The sums of a program on a host, in the place of a process's: for who asks for a host."""
+    """The sums of a program on a host in place of a process's, for a console that asks for a host."""
     return ProcessRow(host, program, "", state.row(), None, 0, ())
 
 
@@ -102,7 +101,7 @@ class Fleet:
         self._started = now
         #: A process born before this may have been counted already.
         self._horizon = now
-        #: The newest time of day that was told, for events.
+        #: The newest time of day from the shell, for events.
         self._wall_time = 0.0
         self._budget = Budget(limits.bytes)
         self._processes: dict[tuple[str, str, str], Process] = {}
@@ -125,7 +124,7 @@ class Fleet:
         self._over: dict[str, int] = {}
 
     def receive(self, datagram: bytes, now: float, wall_time: float) -> str | None:
-        """Take a datagram as it came from the network; never raises.
+        """Take a datagram as it arrived from the network; never raises.
 
         Args:
             datagram: Its bytes.
@@ -158,13 +157,13 @@ class Fleet:
     def set_linger(self, seconds: float) -> None:
         """Show rows without processes for so long, if five of their intervals are less.
 
-        For those who look seldom, so that they too see gauges 0 before the row is gone.
+        A reader with a long interval then sees gauges of 0 before the row is gone.
         """
         for table in (self._programs, self._hosts, self._host_programs):
             table.linger = seconds
 
     def expire(self, now: float) -> None:
-        """Let go whoever was silent for too long; at least once a second, if no snapshot is taken so often."""
+        """Remove processes that were silent for too long; call it at least once a second."""
         while process := self._deadlines.pop_passed(now):
             if process.state is not LIVING:
                 self._forget(process)
@@ -233,7 +232,7 @@ class Fleet:
         return tuple(row.state(now).row() for _, row in sorted(self._hosts.shown.items()))
 
     def host_rows(self, now: float) -> list[Aggregate]:
-        """What `row_states` takes: the sums of each program on each host, then those of each host, by name."""
+        """The input of `row_states`: the sums of each program on each host, then those of each host, by name."""
         self.expire(now)
         return [row for table in (self._host_programs, self._hosts) for _, row in sorted(table.shown.items())]
 
@@ -249,11 +248,11 @@ class Fleet:
 
     @property
     def received(self) -> int:
-        """Datagrams that came."""
+        """Datagrams received."""
         return self._received
 
     def health(self, now: float) -> Health:
-        """What the aggregator says of itself."""
+        """The aggregator's own figures."""
         over = dict(self._over)
         rows_forgotten = self._programs.forgotten + self._hosts.forgotten + self._host_programs.forgotten
         if rows_forgotten:
@@ -305,10 +304,10 @@ class Fleet:
             self._prove(process)
 
     def _note_sequence(self, process: Process, message: ReportDatagram) -> bool:
-        """Count what is lost; False if the datagram came before."""
+        """Count lost datagrams; False if this one is a repetition."""
         sequence = process.sequence
         if sequence is None:
-            # The others of the report that is the first to come are expected too.
+            # The other datagrams of the first report are expected too.
             sequence = process.sequence = Sequence(message.sequence - message.place)
         expected, lost = sequence.expected, sequence.lost
         is_new = sequence.is_new(message.sequence)
@@ -318,7 +317,7 @@ class Fleet:
         return is_new
 
     def _settle(self, process: Process) -> None:
-        """Nothing is under way any more: what has not come is lost."""
+        """No datagram is under way any more: the missing ones are lost."""
         if process.sequence is not None:
             lost = process.sequence.lost
             process.sequence.settle()
@@ -430,7 +429,7 @@ class Fleet:
         self._tell(process, "silent" if state is SILENT else "goodbye", process.token)
 
     def _forget(self, process: Process) -> None:
-        """What a silent process counted is not known any more, so that of its age is not counted again."""
+        """Forget the counts of a silent process: no process of its age may be counted again."""
         self._gone_once.pop(process, None)
         self._gone.pop(process, None)
         del self._processes[process.key]
@@ -456,7 +455,7 @@ class Fleet:
         return process is not None
 
     def _prove(self, process: Process) -> None:
-        """A second report came about when it should: the process keeps its place."""
+        """A second report arrived in time: the process keeps its place."""
         del self._unproven[process]
         self._prove_rows(process)
 
@@ -492,10 +491,10 @@ class Fleet:
         return True
 
     def _free_bytes(self, now: float) -> bool:
-        """Give up what can best be missed until there are bytes left; False if there is nothing of the kind.
+        """Forget the least useful entries until there are bytes left; False if none can be forgotten.
 
-        First what is gone and was heard of once, then who lives and was heard of once though there was time for a
-        second report, then what is gone; of each the oldest first, and what counts least.
+        First processes that are gone and reported once; then living ones that reported once although there was
+        time for a second report; then all that are gone; last the remembered rows. The oldest go first.
         """
         while self._budget.is_full:
             process = next(iter(self._gone_once), None)

@@ -1,4 +1,4 @@
-"""The sums of one process as the earlier client, or ours at ``detail=plain``, tells them."""
+"""The sums of one process, as the earlier client sends them, or ours at ``detail=plain``."""
 
 from math import inf
 
@@ -10,12 +10,12 @@ from poolhouse.meter.reading import Counters, Gauges, Limits
 from poolhouse.wire.message import LegacyDatagram, PoolSums
 
 #: These datagrams carry no number, only the sender's clock in whole seconds. One that is older than the last by up
-#: to this many seconds came late; it waits no longer than this, so that a clock set back cannot silence a sender.
+#: to this many seconds is late; after this time it is accepted, so that a clock set back cannot silence a sender.
 LATE_SECONDS = 10.0
 
 
 class _Order:
-    """Tells datagrams that came late from clocks that were set back."""
+    """Distinguishes late datagrams from clocks that were set back."""
 
     __slots__ = ("_sent", "_taken_at")
 
@@ -37,7 +37,7 @@ class _Order:
 
 
 class LegacySums(Counted):
-    """Gauges and counters of a whole process, which come in two kinds of datagrams.
+    """Gauges and counters of a whole process, which arrive in two kinds of datagrams.
 
     Attributes:
         gauges: The vector of the process's gauges; 0 while it adds nothing.
@@ -70,10 +70,10 @@ class LegacySums(Counted):
             self.gauges = vector
 
     def take_counts(self, message: LegacyDatagram, counters: Counters, is_base: bool, now: float) -> int:
-        """Take newer counters; return the vector of what they add.
+        """Take newer counters; return the vector of their increase.
 
         Args:
-            message: The datagram that told them.
+            message: The datagram that carries them.
             counters: The counters.
             is_base: Whether the first ones are where counting begins, instead of counting themselves.
             now: The aggregator's time.
@@ -91,7 +91,7 @@ class LegacySums(Counted):
             self._is_counted = True
             self.sent = sent
             self.counts = counts if is_base else 0
-        # Prometheus's rule for `rate`: a counter that fell was reset, and counts what it shows since. A datagram
+        # Prometheus's rule for `rate`: a counter that fell was reset, and its value counts in full. A datagram
         # dated before the last one may be a late one: of that, a counter that falls adds nothing.
         rise = self.rise(counts, sent, COUNTS.rise_with_resets if is_newer else COUNTS.rise)
         self._risen += rise
@@ -100,5 +100,5 @@ class LegacySums(Counted):
         return rise
 
     def forget_samples(self) -> None:
-        """Keep what counts only."""
+        """Drop the samples and keep the counters."""
         self._samples = ()

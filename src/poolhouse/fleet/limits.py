@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FleetLimits:
-    """What a `Fleet` holds at most; what is beyond is refused and counted under the bound's name."""
+    """The bounds of a `Fleet`: anything beyond them is refused and counted under the bound's name."""
 
     #: Bytes of everything below together, living and remembered: the other bounds alone would multiply.
     bytes: int = 1 << 30
@@ -21,5 +21,5 @@ class FleetLimits:
     name_length: int = 128
     #: The newest events that are kept.
     events: int = 200
-    #: Seconds for which what has gone is remembered.
+    #: Seconds for which processes and rows that are gone are remembered.
     memory: float = 86_400.0

@@ -1,6 +1,6 @@
 """Names from the network, made safe for terminals, file names and collectd's identifiers."""
 
-#: C0 and C1 control characters and line separators; then what separates the parts of a path.
+#: C0 and C1 control characters and line separators; then the separators of a path's parts.
 _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), "_")
 _HOST_SIGN = "\0"
 _UNSAFE = {**_CONTROL, ord("/"): "_"}
@@ -29,7 +29,7 @@ def clean_text(text: str) -> str:
 
 
 def asking_for_host(host: str) -> str:
-    r"""What a console asks for in the place of a program's name if it wants the programs of a host.
+    r"""The name to ask for instead of a program's, for the programs of a host.
 
     No program has such a name: names have no control characters.
 

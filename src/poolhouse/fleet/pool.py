@@ -1,4 +1,4 @@
-"""What one pool of one process told last, and what is new in its next reading."""
+"""The newest reading of one pool of one process, and the difference that the next one makes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from poolhouse.wire.message import RawPool, ReportDatagram
 from poolhouse.wire.stored import NO_HISTOGRAMS, head_of, joined_histograms, parted_histograms, stored_reading
 
 #: A pool's rates are over two intervals, its last minute begins 30 to 60 seconds ago: fewer points than a program
-#: has, because there are so many pools.
+#: has, because there are many more pools.
 RATE_POINTS = 3
 TIMES_STEP = 30.0
 TIMES_POINTS = 2
@@ -28,8 +28,8 @@ class Counted:
     """The counters of one source.
 
     Attributes:
-        counts: What was told last, as a vector.
-        sent: A bit for each counter that is told.
+        counts: The counters of the newest reading, as a vector.
+        sent: A bit for each counter that the source sends.
     """
 
     __slots__ = ("_samples", "counts", "sent")
@@ -44,13 +44,13 @@ class Counted:
 
         Args:
             counts: The vector.
-            sent: A bit for each counter that it tells.
-            risen: What becomes of a counter that fell: by default it adds nothing, and counting begins there.
+            sent: A bit for each counter that it has.
+            risen: How to treat a counter that fell: by default it adds nothing, and counting continues from there.
         """
         if sent == self.sent:
             rise = risen(counts, self.counts)
         else:
-            # What is told for the first time is where counting begins; what is told no longer stays as it was.
+            # A new counter counts from its first value on; one that is no longer sent keeps its last value.
             both = fields_mask(sent & self.sent)
             rise = risen(counts & both, self.counts & both)
             counts |= self.counts & ~fields_mask(sent)
@@ -63,7 +63,7 @@ class Counted:
         self._samples = extended(self._samples, now, counts, INTERVAL_SHARE * interval, RATE_POINTS)
 
     def rate_points(self) -> "RatePoints":
-        """Where the counters stood lately."""
+        """The counters at the last few instants."""
         return RatePoints(self._samples, self.sent)
 
 
@@ -101,8 +101,8 @@ class PoolState(NamedTuple):
         """The row that faces read; ``None`` if the datagram was not laid out as ours are.
 
         Args:
-            recent: What `recent` says; ``None`` for a row without any durations, at a fraction of the cost.
-            knows: What the pool's process tells.
+            recent: The result of `recent`; ``None`` for a row without durations, at a fraction of the cost.
+            knows: The bits of `Knows` for the pool's process.
         """
         reading = stored_reading(self.head, self.durations, with_histograms=recent is not None)
         if reading is None:
@@ -114,7 +114,7 @@ class PoolState(NamedTuple):
 
 
 class Pool(Counted):
-    """A pool that is told one by one, or the sum of those that are not.
+    """One pool that is reported on its own, or the sum of those that are not.
 
     Attributes:
         number: The report whose reading this is.
@@ -128,7 +128,7 @@ class Pool(Counted):
         """Begin with a first reading, to be taken by `take` next.
 
         Args:
-            message: The datagram that told it.
+            message: The datagram that carries it.
             raw: The reading.
             is_base: Whether the reading is where counting begins, instead of counting itself.
 
@@ -145,7 +145,7 @@ class Pool(Counted):
             self._durations = joined_histograms(raw)
             _read(self._durations)
         self._durations_samples: Samples[bytes] = ()
-        #: Everything of the datagram that comes before the histograms.
+        #: The datagram without its histograms, which are at its end.
         self._head = b""
         #: For how many reports the reading stands: more than 1 when some were lost.
         self._span = 1
@@ -210,7 +210,7 @@ class Pool(Counted):
         )
 
     def forget_samples(self) -> None:
-        """Keep what counts only."""
+        """Drop the samples and keep the counters."""
         self._samples = ()
         self._durations_samples = ()
 

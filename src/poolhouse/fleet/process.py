@@ -1,4 +1,4 @@
-"""One process under one program name: what it told last, and what is new in what it tells next.
+"""One process under one program name: its newest report, and the difference that the next one makes.
 
 A reading is cumulative, so a datagram that is lost, late or repeated does no harm: a pool takes only what is newer
 than what it has, by the report's number, and passes on the difference.
@@ -25,18 +25,18 @@ from poolhouse.wire.message import LegacyDatagram, PoolSums, RawPool, ReportData
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 3600.0
 #: A longer interval than this is believed only of a process that has once been silent for nearly as long.
 UNPROVEN_INTERVAL = 60.0
-#: A report may come so much later than it should, or earlier.
+#: A report may arrive early or late by this factor of its interval.
 SLACK = 1.5
-#: A report of more datagrams than this is not ours: a process tells at most 64 pools, and a few that ended.
+#: A report of more datagrams than this is not ours: a process reports at most 64 pools, and a few that ended.
 MOST_DATAGRAMS = 512
 #: Bytes of a process without its pools, its place in the tables included; measured with tracemalloc.
 PROCESS_BYTES = 1_400
 
-#: Reports after the first without a waiter, until that is told: callers that wait now and then are one trouble.
+#: Reports without a waiter, after the first, before recovery is announced: occasional waits are one trouble.
 CALM_REPORTS = 2
 NONE_CALM: dict[int, int] = {}
 NONE_FAILING: frozenset[int] = frozenset()
-#: Stands for the key of a pool where a process does not tell its pools one by one.
+#: The key where a process does not report its pools one by one.
 NO_POOL = -1
 
 #: Called with the process, the kind of an event and its text.
@@ -51,7 +51,7 @@ class State(Enum):
     LIVING = auto()
     #: Not heard of for five intervals; it may return.
     SILENT = auto()
-    #: It said goodbye; what still comes of it was sent before.
+    #: It said goodbye; datagrams that still arrive were sent before that.
     ENDED = auto()
 
 
@@ -115,7 +115,7 @@ class Process:
             key: Host, program and token.
             token: The token for people.
             rows: The sums it adds to.
-            is_base: Whether what it tells first is where counting begins, instead of counting itself.
+            is_base: Whether its first report only sets where counting begins, and adds nothing.
             now: The aggregator's time.
             interval: Seconds between its reports.
         """
@@ -132,9 +132,9 @@ class Process:
         self.born = -inf
         self.deadline: float | None = None
         self.sequence: Sequence | None = None
-        #: A pool first told in a report after this one is new, and counts in full.
+        #: A pool that first appears in a report after this one is new, and counts in full.
         self._base_until: float = inf if is_base else -1
-        #: Which datagrams of report `_number` came, a bit for each; kept only while that matters.
+        #: A bit for each datagram of report `_number` that arrived; kept only while that matters.
         self._places = 0
         self._number = -1
         self._uptime: float | None = None
@@ -151,17 +151,17 @@ class Process:
 
     @property
     def gauges(self) -> int:
-        """Vector of what all its pools hold; 0 while it is not living."""
+        """The vector of all its pools' gauges; 0 while it is not living."""
         gauges = sum(pool.gauges for pool in self._pools.values())
         return gauges + self._earlier.gauges if self._earlier else gauges
 
     @property
     def lost(self) -> int:
-        """Datagrams that never came."""
+        """Datagrams that never arrived."""
         return self.sequence.lost if self.sequence else 0
 
     def is_newer(self, message: ReportDatagram) -> bool:
-        """Whether the datagram is of a newer report than all that came."""
+        """Whether the datagram belongs to a newer report than all before it."""
         return message.number > self._number
 
     def report(
@@ -171,7 +171,7 @@ class Process:
 
         Args:
             message: The datagram, decoded.
-            datagram: Its bytes, kept for those who ask for the pool.
+            datagram: Its bytes, kept for consoles that ask for the pool.
             most_pools: How many pools are held.
             may_grow: Whether there are bytes left for more than is held.
             now: The aggregator's time.
@@ -197,7 +197,7 @@ class Process:
                         self._take(pool, message, raw, datagram, now, tell)
                     else:
                         refused = "bytes"
-            # What is so late may be of a pool that is over and forgotten.
+            # A datagram older than that may be of a pool that is gone and forgotten.
             elif message.number >= self._number - MARKS:
                 if not may_grow:
                     refused = "bytes"
@@ -212,7 +212,7 @@ class Process:
         return refused
 
     def earlier(self, message: LegacyDatagram, now: float, tell: Tell) -> None:
-        """Take one earlier list; ignored from a process that tells its pools one by one.
+        """Take one earlier list; ignored from a process that reports its pools one by one.
 
         Raises:
             PacketError: If it cannot be summed.
@@ -250,7 +250,7 @@ class Process:
             self._earlier.forget_samples()
 
     def learn_anew(self) -> None:
-        """Tell its rows what it knows, for rows that are new."""
+        """Pass on to new rows which values and counters it sends."""
         for row in self.rows:
             row.learn(self._knows, self._sent)
 
@@ -277,7 +277,7 @@ class Process:
         for key in [key for key, pool in self._pools.items() if pool.number < oldest]:
             self._withdraw(key, now)
         if message.pool is None:
-            # Nothing else of this datagram tells the rows that they were heard of.
+            # Nothing else in this datagram updates the rows' time of the newest report.
             self._add(0, 0, NO_DISTRIBUTIONS, now)
 
     def _hear(self, interval: float, now: float) -> None:
@@ -293,7 +293,7 @@ class Process:
         return min(bounded(interval), max(UNPROVEN_INTERVAL, SLACK * self._longest_gap))
 
     def _withdraw(self, key: int, now: float) -> None:
-        """A pool is told no longer: it adds nothing, and is forgotten if it is over."""
+        """A pool is no longer reported: it adds nothing, and is forgotten if it is gone."""
         pool = self._pools[key]
         if pool.is_over:
             del self._pools[key]
@@ -303,7 +303,7 @@ class Process:
             pool.gauges = 0
 
     def _has_room(self, most: int) -> bool:
-        """Whether one more pool may come, in place of one that is told no longer if need be."""
+        """Whether there is room for one more pool, if need be in place of one that is no longer reported."""
         if len(self._pools) >= most:
             oldest = self._number - MARKS
             untold = next((key for key, pool in self._pools.items() if pool.number < oldest and key != REST), None)
@@ -313,7 +313,7 @@ class Process:
         return True
 
     def _note_place(self, message: ReportDatagram) -> None:
-        """Once every datagram of one report came, all pools that were there before are known."""
+        """After every datagram of one report, all pools from before the aggregator's start are known."""
         if message.number == self._number and message.datagrams <= MOST_DATAGRAMS:
             self._places |= 1 << message.place
             if self._places == (1 << message.datagrams) - 1:
@@ -378,7 +378,7 @@ class Process:
             tell(self, "connect errors", f"{connect_errors} connects failed")
 
     def _drop_earlier(self, now: float) -> None:
-        """It tells its pools one by one now: what its lists counted stays counted, and the pools begin there."""
+        """It reports its pools one by one now: the counts of its lists stay, and its pools begin to count."""
         assert self._earlier is not None
         self._add(-self._earlier.gauges, 0, NO_DISTRIBUTIONS, now)
         self._earlier = None
@@ -400,7 +400,7 @@ class ProcessState(NamedTuple):
     uptime: float | None
     lost: int
     pools: list[PoolState]
-    #: Of all that tells rates: the pools, and the sums of an earlier client.
+    #: Of everything with rates: the pools, and the sums of an earlier client.
     points: list[RatePoints]
 
     def row(self, *, with_times: bool = True) -> ProcessRow:

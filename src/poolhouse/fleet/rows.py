@@ -8,17 +8,17 @@ from poolhouse.fleet.distribution import Distributions
 from poolhouse.fleet.snapshot import Peaks, Rates, Row, Times, Totals
 from poolhouse.fleet.vectors import COUNTS, GAUGES, Knows
 
-#: A report that comes a little early still closes the interval before it.
+#: A report that arrives a little early still closes the interval before it.
 INTERVAL_SHARE = 0.9
 
 
 def row(name: str, vector: int, knows: int, age: float, interval: float, **more: Any) -> Row:
-    """The row of these gauges; what no source ever told is ``None``.
+    """The row of these gauges; a value that no source ever sent is ``None``.
 
     Args:
         name: The row's name.
         vector: The gauges (`vectors.GAUGES`).
-        knows: What the row's sources tell.
+        knows: The bits of `Knows` for the row's sources.
         age: Seconds since the newest report.
         interval: Seconds between reports.
         more: Further fields of `Row`.
@@ -52,7 +52,7 @@ def row(name: str, vector: int, knows: int, age: float, interval: float, **more:
 
 
 def peaks(largest: Sequence[int], knows: int) -> Peaks:
-    """The largest sums (`vectors.PEAKS`), as far as the sources tell them."""
+    """The largest sums (`vectors.PEAKS`), ``None`` where no source sends the value."""
     processes, connections, used, waiting, bound, checkouts = largest
     has_sums = bool(knows & Knows.SUMS)
     return Peaks(
@@ -66,7 +66,7 @@ def peaks(largest: Sequence[int], knows: int) -> Peaks:
 
 
 def totals(vector: int, sent: int) -> Totals:
-    """The counts (`vectors.COUNTS`) that any source tells: `told` has a bit for each of them."""
+    """The counts (`vectors.COUNTS`) that any source sends: `sent` has a bit for each of them."""
     return Totals(*(count if sent >> place & 1 else None for place, count in enumerate(COUNTS.unpack(vector))))
 
 
@@ -79,7 +79,7 @@ def rates(newer: int, older: int, seconds: float, sent: int) -> Rates:
 
 
 def times(distributions: Distributions, knows: int) -> Times:
-    """The durations that any source tells."""
+    """The durations that any source sends."""
     wait, use, create = distributions
     return Times(
         wait.histogram() if knows & Knows.WAIT_TIMES else None,
@@ -89,7 +89,7 @@ def times(distributions: Distributions, knows: int) -> Times:
 
 
 def recent_times(newer: Distributions, older: Distributions, knows: int) -> Times:
-    """The durations that came between two states."""
+    """The durations recorded between two states."""
     wait, use, create = (now.latest(then) for now, then in zip(newer, older, strict=True))
     return Times(
         wait if knows & Knows.WAIT_TIMES else None,
@@ -99,6 +99,6 @@ def recent_times(newer: Distributions, older: Distributions, knows: int) -> Time
 
 
 def summed_rates(several: list[Rates]) -> Rates:
-    """The sum of rates; ``None`` where nobody knows."""
+    """The sum of rates; ``None`` where none is known."""
     columns = ([rate for rate in column if rate is not None] for column in zip(*several, strict=True))
     return Rates(*(sum(column) if column else None for column in columns))

@@ -1,4 +1,4 @@
-"""Where a cumulative value stood at a few instants, so that its latest growth can be told.
+"""A cumulative value at a few instants, so that its latest growth can be computed.
 
 Samples are a plain tuple, because there is one for each pool of ten thousand processes.
 """
@@ -10,7 +10,7 @@ Default = TypeVar("Default")
 #: Instants and values, oldest first.
 Samples: TypeAlias = tuple[tuple[float, Value], ...]
 
-#: What "the last minute" covers at most, in seconds.
+#: The longest time that "the last minute" covers, in seconds.
 RECENT = 60.0
 
 

@@ -1,6 +1,6 @@
-"""Which of a process's numbered datagrams came, and how many were lost on the way."""
+"""Which of a process's numbered datagrams arrived, and how many were lost on the way."""
 
-#: A datagram counts as lost once this many newer ones were expected: what is merely late is not lost.
+#: A datagram counts as lost once this many newer ones were expected: a late one is not lost.
 REORDER_WINDOW = 8
 #: A step beyond this is not a loss that anybody could have sent, but a new numbering.
 LARGEST_STEP = 1 << 20
@@ -21,13 +21,13 @@ class Sequence:
     def __init__(self, first: int) -> None:
         self._first = first
         self._newest = first - 1
-        #: One bit for each of the last numbers, the newest lowest; those before the first count as come.
+        #: One bit for each of the last numbers, the newest lowest; those before the first count as received.
         self._came = _ALL_CAME
         self.expected = 0
         self.lost = 0
 
     def is_new(self, number: int) -> bool:
-        """Take note of a datagram; False if it is known to have come before."""
+        """Take note of a datagram; False if it is known to be a repetition."""
         step = number - self._newest
         if step <= 0:
             return number < self._first or self._is_new_behind(-step)
@@ -50,14 +50,14 @@ class Sequence:
         return True
 
     def settle(self) -> None:
-        """What has not come yet is lost; should it come after all, it is new."""
+        """Count every missing datagram as lost; if one arrives after all, it is new."""
         self.lost += REORDER_WINDOW - self._came.bit_count()
         self._came = _ALL_CAME
         self._first = self._newest + 1
 
     def _is_new_behind(self, behind: int) -> bool:
         if behind >= REORDER_WINDOW:
-            # Too late to be told from a repetition; its report's number tells whether it says anything new.
+            # Too late to recognize a repetition; the number of its report shows whether it is new.
             return True
         bit = 1 << behind
         is_new = not self._came & bit

@@ -81,7 +81,7 @@ class Row:
     interval: float | None = None
     #: No report for two intervals or more.
     is_stale: bool = False
-    #: Full pools from which somebody waits for a connection.
+    #: Full pools with callers that wait for a connection.
     saturated_pools: int | None = None
 
     @property
@@ -101,19 +101,19 @@ class ProcessRow:
     sums: Row
     #: Seconds since the process (or its fork) began.
     uptime: float | None
-    #: Datagrams of this process that never came.
+    #: Datagrams of this process that never arrived.
     lost: int
     pools: tuple["PoolRow", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """One pool of one process, as the process told it last."""
+    """One pool of one process, as in its newest report."""
 
     reading: PoolReading
     rates: Rates
     recent: Times
-    #: The largest values since the report before the newest that came: of one interval, or of several if reports
+    #: The largest values since the second newest report that arrived: of one interval, or of several if reports
     #: were lost.
     interval_mark: Mark = NO_MARK
 
@@ -127,9 +127,9 @@ class HostProgram(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What the aggregator says of itself, counted since it started."""
+    """The aggregator's own figures, counted since it started."""
 
-    #: Datagrams that came, and those of them that were refused (malformed, or over a limit).
+    #: Datagrams received, and those of them that were refused (malformed, or over a limit).
     received: int = 0
     refused: int = 0
     #: Datagrams that the senders' numbers show missing, and how many there should have been.
@@ -137,7 +137,7 @@ class Health(NamedTuple):
     expected: int = 0
     #: Seconds since the aggregator started.
     uptime: float = 0.0
-    #: What was refused because a bound was reached, by the bound's name.
+    #: How often something was refused because a bound was reached, by the bound's name.
     over_limit: tuple[tuple[str, int], ...] = ()
     #: The bytes that the fleet takes, about, and how many it may; 0 where the server does not say.
     bytes: int = 0

@@ -1,4 +1,4 @@
-"""The rows of one kind: those that are shown, and those that are remembered for what they counted."""
+"""The rows of one kind: those that are shown, and those that are remembered for their totals."""
 
 from collections import OrderedDict
 
@@ -89,7 +89,7 @@ class RowTable:
         remembered[row.key] = now + self._limits.memory, row
 
     def expire(self, now: float) -> None:
-        """Take vacant rows out of sight, and forget what is too old."""
+        """Hide vacant rows, and forget those that are too old."""
         while row := self._vacant.pop_passed(now):
             if not row.processes:
                 self.hide(row, now)

@@ -1,4 +1,4 @@
-"""What a process tells of itself as vectors (`poolhouse.fleet.packed`), field by field.
+"""The fields of a process's vectors (`poolhouse.fleet.packed`).
 
 Gauges of a pool, a process, a program, a host and the fleet have the same fields: a sum is an addition, a process
 that leaves is a subtraction.
@@ -11,8 +11,8 @@ from poolhouse.meter.reading import Counters, Gauges, Limits
 #: The first fields are those whose largest sum is kept, in the order of `Peaks`: processes, connections, used,
 #: waiting, the sum of the pools' own marks, checkouts of each process's last interval.
 PEAKS = Layout(6)
-#: Then idle, detached, pools, the three limits, pools at their limit, those of them where somebody waits; then how
-#: many sources have no limit of each kind, tell upper bounds, or tell no marks.
+#: Then idle, detached, pools, the three limits, pools at their limit, those of them with waiting callers; then how
+#: many sources have no limit of each kind, send upper bounds, or send no marks.
 GAUGES = Layout(19)
 #: `Totals`, field by field.
 COUNTS = Layout(len(Totals._fields))
@@ -27,12 +27,12 @@ UNMARKED_SHIFT = 18 * FIELD_BITS
 COUNT_SHIFT = {name: place * FIELD_BITS for place, name in enumerate(Totals._fields)}
 #: From here up: timeouts, acquire errors, connect errors.
 TROUBLE_SHIFT = COUNT_SHIFT["timeouts"]
-#: Every counter is told.
+#: Every counter is sent.
 ALL_SENT = (1 << len(Totals._fields)) - 1
 
 
 class Knows:
-    """Bits: what at least one source of a row has told so far; the rest is not known rather than 0.
+    """Bits: the values that at least one source of a row has sent; all others are unknown, not 0.
 
     Plain ints, because an ``IntFlag`` costs half a microsecond an operation.
     """
@@ -41,7 +41,7 @@ class Knows:
     WAITING = 2
     #: Each pool on its own, so that its limit can be compared with its use.
     POOLS = 4
-    #: A source that tells no marks: while it is there, the sum of the others' marks bounds nothing.
+    #: A source without marks: while it is there, the sum of the others' marks bounds nothing.
     UNMARKED = 8
     CHECKOUTS = 16
     WAIT_TIMES = 32
@@ -91,7 +91,7 @@ def gauges_vector(
 
 
 def counts_vector(counters: Counters) -> tuple[int, int]:
-    """The vector of what is sent, and a bit for each counter that is."""
+    """The vector of the known counters, and a bit for each of them."""
     if None not in counters:
         return COUNTS.pack(counters), ALL_SENT  # type: ignore[arg-type]
     sent = sum(1 << place for place, count in enumerate(counters) if count is not None)
@@ -99,7 +99,7 @@ def counts_vector(counters: Counters) -> tuple[int, int]:
 
 
 def fields_mask(sent: int) -> int:
-    """All bits of the fields of the counters that are told."""
+    """All bits of the fields of these counters."""
     return sum(
         ((1 << FIELD_BITS) - 1) << (FIELD_BITS * place) for place in range(sent.bit_length()) if sent >> place & 1
     )

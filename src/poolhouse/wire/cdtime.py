@@ -8,7 +8,7 @@ _TOP = (1 << 64) - 1
 
 
 def to_cdtime(seconds: float) -> int:
-    """Seconds in units of 2**-30 s, to the nearest; what does not fit 64 bits is clamped.
+    """Seconds in units of 2**-30 s, to the nearest; a time that does not fit 64 bits is clamped.
 
     >>> hex(to_cdtime(1700000000.5))
     '0x1954fc4020000000'

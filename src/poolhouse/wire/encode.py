@@ -30,14 +30,14 @@ from poolhouse.wire.parts import (
 from poolhouse.wire.values import Notification, ValueList
 
 _NAMES = (HOST, PLUGIN, PLUGIN_INSTANCE, TYPE, TYPE_INSTANCE)
-#: What a receiver starts every packet with.
+#: The state of a receiver at the start of every packet.
 _START = {kind: string_part(kind, b"") for kind in _NAMES}
 #: As collectd sends it, whatever the platform's own bytes of NaN are.
 _NAN = bytes.fromhex("000000000000f87f")
 
 
 def encode_packets(told: Iterable[ValueList | Notification], *, high_resolution: bool = True) -> list[bytes]:
-    """Packets of at most `PAYLOAD_BYTES` that tell everything in order, each as full as can be.
+    """Packets of at most `PAYLOAD_BYTES` with all values in order, each as full as possible.
 
     A part is sent only where it differs from the last one of its kind in the packet, as collectd's own sender
     does. Names are cleaned and cut to what collectd takes.
@@ -68,7 +68,7 @@ def encode_packets(told: Iterable[ValueList | Notification], *, high_resolution:
 
 
 def encode_alone(told: ValueList) -> bytes:
-    """A packet of one value list with all eight parts, in ASCII and whole seconds: what the oldest peers read.
+    """A packet of one value list with all eight parts, in ASCII and whole seconds, for the oldest peers.
 
     Where the interval is not known it says one second.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from poolhouse.errors import PacketError
 
-#: What each side sends first; the digit is the protocol's version.
+#: The first bytes of each side; the digit is the protocol's version.
 MAGIC = b"\x93PLHS1\r\n"
 _ANY_VERSION = MAGIC[:5]
 HEADER = Struct(">I")
@@ -20,11 +20,11 @@ _LENGTH_MASK = 0xFFFFFF
 
 
 class Kind(IntEnum):
-    """What a frame is."""
+    """The kinds of frames."""
 
     #: Server to client: its nonce, and whether it demands a login.
     CHALLENGE = 1
-    #: Client to server: what it is, and its login.
+    #: Client to server: its introduction and its login.
     HELLO = 2
     #: Server to client: accepted.
     WELCOME = 3
@@ -126,7 +126,7 @@ class Unframer:
 
 
 def stranger(begin: bytes) -> str:
-    """What seems to speak on a connection that does not begin with `MAGIC`.
+    """A guess at the protocol of a connection that does not begin with `MAGIC`.
 
     >>> stranger(b"GET / HTTP/1.1"), stranger(b"Q1 login [null, null]" + bytes(1))
     ('an HTTP client', 'a client of connmon 0.x, which needs Python 2')

@@ -34,7 +34,7 @@ def _counts(width: int, length: int) -> Struct:
 
 
 def encode_histogram(histogram: Histogram) -> bytes:
-    """The histogram's bytes; a sum that does not fit 64 bits is told as the largest that does."""
+    """The histogram's bytes; a sum that does not fit 64 bits is sent as the largest that does."""
     counts = histogram.counts
     pieces = [
         _HEAD.pack(
@@ -48,7 +48,7 @@ def encode_histogram(histogram: Histogram) -> bytes:
 
 
 class Runs(NamedTuple):
-    """A histogram whose counts are still bytes: see `Histogram` for the fields."""
+    """A `Histogram`, field by field, whose counts are still bytes."""
 
     scale: int
     zero: int
@@ -59,7 +59,7 @@ class Runs(NamedTuple):
 
 
 def histogram_runs(data: bytes) -> Runs:
-    """What `data` tells, its counts still bytes.
+    """The histogram in `data`, its counts still bytes.
 
     Raises:
         PacketError: If the bytes are not a histogram; ``offset`` counts from the histogram's first byte.
@@ -84,7 +84,7 @@ def histogram_runs(data: bytes) -> Runs:
 
 
 def decode_histogram(data: bytes) -> Histogram:
-    """The histogram that `data` tells.
+    """The histogram in `data`.
 
     Raises:
         PacketError: As `histogram_runs`.

@@ -1,7 +1,7 @@
 """Which number of a pool stands where on the wire: the one place that says so.
 
 `POOL` packs and unpacks all numbers of the private part in one call; the names below it are their places in what
-it returns. At the end: in which order the earlier system's list has the counters, and what collectd calls them.
+it returns. At the end: the order of the counters in the earlier system's list, and their names in collectd.
 """
 
 from itertools import accumulate
@@ -52,5 +52,5 @@ _TOTALS = (*LEGACY_COUNTERS, *(name for name in Counters._fields if name not in 
 in_order_of_totals = itemgetter(*map(Counters._fields.index, _TOTALS))
 in_order_of_counters = itemgetter(*map(_TOTALS.index, Counters._fields))
 
-#: Which counter each type instance of collectd's type ``derive`` tells.
+#: The counter of each type instance of collectd's type ``derive``.
 DERIVES = {name.replace("_", ""): name for name in Counters._fields}

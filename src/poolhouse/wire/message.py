@@ -60,7 +60,7 @@ _LEGACY_TYPES = (POOL_TYPE.decode(), TOTALS_TYPE.decode())
 
 
 class RawPool(NamedTuple):
-    """A `PoolReading` whose histograms are still bytes (empty where it has none); see there for the fields."""
+    """A `PoolReading`, field by field, whose histograms are still bytes (empty where it has none)."""
 
     key: int
     name: str
@@ -101,7 +101,7 @@ class RawPool(NamedTuple):
 
 
 class ReportDatagram(NamedTuple):
-    """One datagram of a process's report: see `poolhouse.wire.report.Report` for the fields not told here."""
+    """One datagram of a process's report; the other fields are those of `poolhouse.wire.report.Report`."""
 
     host: str
     program: str
@@ -116,12 +116,12 @@ class ReportDatagram(NamedTuple):
     wall_time: float
     interval: float
     goodbye: bool
-    #: The pool this datagram tells; ``None`` if there are fewer pools than datagrams.
+    #: The datagram's pool; ``None`` if there are fewer pools than datagrams.
     pool: RawPool | None
 
 
 class PoolSums(NamedTuple):
-    """The gauges of an earlier list: what all pools of a process sum up to."""
+    """The gauges of an earlier list: the sums of all pools of a process."""
 
     pools: int
     used: int
@@ -150,7 +150,7 @@ class LegacyDatagram(NamedTuple):
 
 
 def decode_message(datagram: bytes) -> ReportDatagram | LegacyDatagram | list[ValueList | Notification]:
-    """What a datagram says; a list if it is neither a report's nor an earlier client's.
+    """Decode a datagram; the result is a list if it is neither a report's nor an earlier client's.
 
     Raises:
         PacketError: If it is malformed, or if it is an earlier list with values that cannot be summed.
@@ -204,7 +204,7 @@ def _places(datagram: bytes) -> dict[int, tuple[int, int]]:
 
 
 def _report(datagram: bytes, parts: dict[int, tuple[int, int]], at: int, end: int) -> ReportDatagram:
-    """The report's datagram whose private part stands at `at`; its earlier list is left unread but for names."""
+    """The report's datagram whose private part stands at `at`; of its earlier list only the names are read."""
     cursor = at + HEADER.size + HEAD.size
     if cursor > end:
         raise PacketError("private part cut short", at)
@@ -303,7 +303,7 @@ def _gauges(told: ValueList) -> list[Any]:
 
 
 def _derives(told: ValueList) -> list[int | None]:
-    """Counts; ``None`` for what is not sent, or -1 beyond the earlier client's own four."""
+    """Counts; ``None`` for those that are not sent, or -1 beyond the earlier client's own four."""
     derives: list[int | None] = []
     for value in _known(told, DERIVE, SEED_DERIVES, len(Counters._fields)):
         if value >= 0:

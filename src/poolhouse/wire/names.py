@@ -10,7 +10,7 @@ _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
 
 
 def ascii_name(name: str, limit: int = NAME_BYTES) -> bytes:
-    r"""The name in printable ASCII, what is not replaced by its escape, cut after `limit` bytes.
+    r"""The name in printable ASCII, other characters as escapes, cut after `limit` bytes.
 
     >>> ascii_name("café\n")
     b'caf\\xe9\\x0a'

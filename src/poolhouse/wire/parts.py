@@ -20,7 +20,7 @@ TIME_HR = 0x0008
 INTERVAL_HR = 0x0009
 MESSAGE = 0x0100
 SEVERITY = 0x0101
-#: Ours: one process's report, `poolhouse.wire.report`. collectd skips what it does not know, by its length.
+#: Ours: one process's report, `poolhouse.wire.report`. collectd skips unknown parts by their length.
 PRIVATE = 0x7A01
 
 #: Kinds of values, as the bytes that announce them.
@@ -52,7 +52,7 @@ def string_part(kind: int, text: bytes) -> bytes:
 
 
 def number_part(kind: int, number: int) -> bytes:
-    r"""A part that holds an unsigned number of 64 bits; what does not fit is clamped.
+    r"""A part that holds an unsigned number of 64 bits; a larger number is clamped.
 
     >>> number_part(INTERVAL, 10)
     b'\x00\x07\x00\x0c\x00\x00\x00\x00\x00\x00\x00\n'

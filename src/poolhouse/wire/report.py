@@ -3,7 +3,7 @@
 A report is a set of datagrams, each complete for what it names and numbered, so that any of them may be lost.
 Each holds first one *earlier list*, which is all that the earlier server (PyPI's sqlalchemy-collectd) reads: the
 process's sums as ``sqlalchemy_pool`` in the first datagram and ``sqlalchemy_totals`` in every other; then one
-*private part* that tells the report's head and at most one pool. ``docs/reference/wire.md`` has every byte.
+*private part* with the report's head and at most one pool. ``docs/reference/wire.md`` has every byte.
 
 The earlier server reads 1,024 bytes of a datagram and stumbles over a part whose header is cut there. That
 cannot happen: an earlier list has at most 458 bytes, and only the private part, whose header follows at once,
@@ -53,7 +53,7 @@ GOODBYE, HAS_POOL, IS_BOUND = 1, 2, 4
 #: version, flags, place, datagrams, sequence, number, uptime, wall time, interval, host's and program's bytes.
 HEAD = Struct(">BBHHIIdddBB")
 
-#: What stands for "not known" in limits and counters; the numbers told are smaller.
+#: The values for "not known" in limits and counters; numbers that are sent are smaller.
 UNKNOWN_LIMIT = (1 << 32) - 1
 UNKNOWN_COUNT = (1 << 64) - 1
 
@@ -65,7 +65,7 @@ _DERIVES = Struct(f">{len(Counters._fields)}q")
 
 
 class ReportSums(NamedTuple):
-    """What all pools of a process sum up to, those told no longer included."""
+    """The sums of all pools of a process, including pools that are no longer reported."""
 
     #: Living pools.
     pools: int = 0
@@ -101,11 +101,11 @@ class Report(NamedTuple):
 def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> list[bytes]:
     """The report's datagrams, at least two, of at most `PAYLOAD_BYTES` each.
 
-    Names are cut and numbers clamped to what fits. Histograms that make a datagram too long are told at a coarser
+    Names are cut and numbers clamped to what fits. Histograms that make a datagram too long are sent at a coarser
     scale, which is exact. Nothing is raised as long as the report's times are finite.
 
     Args:
-        report: What to tell. Its datagrams are numbered ``sequence``, ``sequence + 1``, …
+        report: The report. Its datagrams are numbered ``sequence``, ``sequence + 1``, …
         detail: With ``"plain"`` the two earlier lists only, without private parts.
     """
     pool_list, totals_list = _legacy_lists(report)
@@ -167,7 +167,7 @@ def _pool(pool: PoolReading, room: int) -> tuple[bytes, bytes]:
     name = utf8_name(pool.name, POOL_NAME_BYTES)
     room -= POOL.size + len(kind)
     histograms = _fitted((pool.wait, pool.use, pool.create), room - len(name))
-    # Only names at their bounds beside counts beyond 2**32 in every bucket come to this.
+    # Only names at their bounds beside counts beyond 2**32 in every bucket need this.
     name = utf8_name(pool.name, min(POOL_NAME_BYTES, room - sum(map(len, histograms))))
     marks = pool.marks[:MARKS]
     fixed = POOL.pack(

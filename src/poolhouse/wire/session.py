@@ -21,7 +21,7 @@ Role = Literal["report", "console", "node"]
 
 
 class Challenge(NamedTuple):
-    """What the server says first."""
+    """The server's first message."""
 
     nonce: bytes
     demands_login: bool = False
@@ -50,7 +50,7 @@ class Hello(NamedTuple):
 
 
 class Welcome(NamedTuple):
-    """What the server answers to those whom it accepts."""
+    """The server's answer to a client that it accepts."""
 
     product: str
     service: str = ""
@@ -70,7 +70,7 @@ def encode_challenge(challenge: Challenge) -> bytes:
 
 
 def decode_challenge(payload: bytes) -> Challenge:
-    """The challenge; PacketError if there is none in it. What a later version adds is not read."""
+    """The challenge; PacketError if there is none in it. Fields of later versions are not read."""
     if len(payload) < 1 + NONCE_BYTES:
         raise PacketError("a challenge that is too short", 0)
     return Challenge(payload[1 : 1 + NONCE_BYTES], bool(payload[0] & 1))
@@ -82,7 +82,7 @@ def encode_hello(hello: Hello) -> bytes:
 
 
 def decode_hello(payload: bytes) -> Hello:
-    """What a client says; PacketError if it is malformed."""
+    """A client's message; PacketError if it is malformed."""
     values = _decode(payload, Hello)
     if values["role"] not in get_args(Role) or len(values["nonce"]) != NONCE_BYTES:
         raise PacketError("a hello of an unknown role, or without a nonce", 0)
@@ -95,7 +95,7 @@ def encode_welcome(welcome: Welcome) -> bytes:
 
 
 def decode_welcome(payload: bytes) -> Welcome:
-    """What a server answers; PacketError if it is malformed."""
+    """A server's answer; PacketError if it is malformed."""
     return Welcome(**_decode(payload, Welcome))
 
 
@@ -110,13 +110,13 @@ def decode_denied(payload: bytes) -> Denied:
 
 
 def client_proof(password: str, challenge: Challenge, hello: Hello) -> bytes:
-    """What shows the server that the client knows the password."""
+    """The proof to the server that the client knows the password."""
     said = json.dumps([hello.role, hello.service, hello.node, hello.user]).encode()
     return _proof(password, b"client", challenge.nonce, hello.nonce, said)
 
 
 def server_proof(password: str, challenge: Challenge, hello: Hello) -> bytes:
-    """What shows the client that the server knows the password."""
+    """The proof to the client that the server knows the password."""
     return _proof(password, b"server", challenge.nonce, hello.nonce, b"")
 
 
@@ -143,7 +143,7 @@ def _encode(message: Hello | Welcome | Denied) -> bytes:
 
 
 def _decode(payload: bytes, message: type[Hello] | type[Welcome] | type[Denied]) -> dict[str, Any]:
-    """The fields of a message, those it leaves out at their defaults; what a later version adds is not read."""
+    """The fields of a message, with defaults for those it leaves out; fields of later versions are not read."""
     try:
         values = json.loads(payload)
     except (ValueError, RecursionError):

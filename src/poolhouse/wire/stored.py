@@ -29,7 +29,7 @@ def parted_histograms(joined: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def head_of(datagram: bytes, joined: bytes) -> bytes:
-    """What stands before the histograms, which are a datagram's last part."""
+    """The datagram without its histograms, which are at its end."""
     return datagram[: len(datagram) - len(joined) + _LENGTHS.size]
 
 

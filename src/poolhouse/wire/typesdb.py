@@ -18,7 +18,7 @@ class DataSource(NamedTuple):
     name: str
     #: `COUNTER`, `GAUGE`, `DERIVE` or `ABSOLUTE`.
     kind: int
-    #: What lies outside is not a value; infinite where there is no bound.
+    #: A number outside is not a value; infinite where there is no bound.
     minimum: float
     maximum: float
 

@@ -1,4 +1,4 @@
-"""What collectd's protocol carries: value lists and notifications."""
+"""The content of collectd's protocol: value lists and notifications."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What daemon and console say to each other, without a socket.
+"""The protocol between daemon and console, without a socket.
 
 ==============  ===================================================================================
 `datagrams`     the words, to bytes and back

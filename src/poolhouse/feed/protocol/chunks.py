@@ -81,7 +81,7 @@ def datagrams(
 
 
 class Reassembly:
-    """Frames from chunks, in whatever order they come; bounded."""
+    """Frames from chunks in any order; bounded."""
 
     def __init__(self) -> None:
         self._pending: dict[int, dict[int, bytes]] = {}
@@ -126,7 +126,7 @@ class Reassembly:
 
 
 def unpack(packed: bytes) -> bytes:
-    """What was compressed.
+    """Decompress.
 
     Raises:
         PacketError: If it is damaged, has more than `MAX_BYTES`, or something follows it.

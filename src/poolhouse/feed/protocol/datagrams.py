@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from poolhouse.errors import PacketError
 
-#: What a console of the earlier system sends, and all of it.
+#: The only datagram that a console of the earlier system sends.
 HELO = b"HELO"
 MAGIC = b"PHCF"
 VERSION = 1
@@ -59,7 +59,7 @@ class DenialReason(IntEnum):
 
 
 class Ask(NamedTuple):
-    """Send me the snapshots, for the next 30 seconds."""
+    """The console wants snapshots for the next 30 seconds."""
 
     nonce: bytes
     cookie: bytes = NO_COOKIE
@@ -68,7 +68,7 @@ class Ask(NamedTuple):
 
 
 class Cookie(NamedTuple):
-    """Prove that you receive what is sent to your address: say this cookie in the next `Ask`."""
+    """The server asks for a proof of address: repeat this cookie in the next `Ask`."""
 
     nonce: bytes
     cookie: bytes
@@ -113,7 +113,7 @@ class Missing(NamedTuple):
     ranges: tuple[tuple[int, int], ...]
 
     def parts(self, most: int) -> Iterator[int]:
-        """The parts, one by one, of a frame of so many."""
+        """The numbers of the parts, in a frame with this many parts."""
         return (part for first, last in self.ranges for part in range(first, min(last + 1, most)))
 
 
@@ -157,7 +157,7 @@ def encode_datagram(message: Message) -> bytes:
 
 
 def decode_datagram(datagram: bytes) -> Message:
-    """What one datagram says.
+    """Decode one datagram.
 
     Raises:
         PacketError: If it is none of ours, of another version, or malformed.

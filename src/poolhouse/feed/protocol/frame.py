@@ -22,7 +22,7 @@ _LEAST_DETAIL, _FEWER_PROCESSES, _FEWER_ROWS = 2, 3, 19
 
 
 class Server(NamedTuple):
-    """Who sends the snapshots."""
+    """The sender of the snapshots."""
 
     #: For example ``connmond 0.1.0``.
     name: str
@@ -35,14 +35,14 @@ class Server(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What a console is sent."""
+    """The content of one frame."""
 
     server: Server
     snapshot: Snapshot
 
 
 class Processes(Protocol):
-    """Where the processes of a frame come from."""
+    """The source of a frame's processes."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -54,12 +54,12 @@ class Processes(Protocol):
 
 
 class Base:
-    """What all frames of one moment have in common: everything of a snapshot but its processes."""
+    """The common part of all frames of one moment: a snapshot without its processes."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._pieces: dict[int, list[Piece]] = {}
-        #: What encodes each detail; several frames may wait for it.
+        #: The encoder of each detail; several frames may wait for it.
         self._encoding: dict[int, Iterator[None]] = {}
 
     @property
@@ -68,7 +68,7 @@ class Base:
         return bool(self._pieces)
 
     def pieces(self, detail: int) -> list[Piece]:
-        """What `steps` has made of this detail."""
+        """The result of `steps` for this detail."""
         return self._pieces[detail]
 
     def steps(self, detail: int) -> Iterator[None]:
@@ -80,7 +80,7 @@ class Base:
         """
         encoding = self._encoding.setdefault(detail, self._encode(detail))
         while detail not in self._pieces:
-            # Not `yield from`, which would end the encoding for all when one of those who wait is given up.
+            # Not `yield from`, which would end the encoding for all when one of the waiting frames is given up.
             next(encoding, None)
             yield
 
@@ -144,7 +144,7 @@ def frame_steps(
 
 
 def encode_frame(frame: Frame) -> list[bytes]:
-    """The chunks of a frame, at once; what is left out where it is too large says `frame_steps`."""
+    """The chunks of a frame, at once; `frame_steps` says which parts a large one loses."""
     steps = frame_steps(
         lambda: frame.server,
         Base(frame.snapshot),
@@ -193,7 +193,7 @@ class _GivenProcesses(NamedTuple):
 
 
 class _Packer:
-    """Compresses text as it comes."""
+    """Compresses text piece by piece."""
 
     def __init__(self, pieces: Sequence[Piece] = ()) -> None:
         self._pieces = list(pieces)
@@ -202,7 +202,7 @@ class _Packer:
 
     @property
     def is_too_large(self) -> bool:
-        """Whether what is compressed so far is more than a frame."""
+        """Whether the compressed text is already larger than a frame."""
         return is_too_large(self._pieces)
 
     def add(self, text: str) -> None:

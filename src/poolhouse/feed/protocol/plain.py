@@ -19,7 +19,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from poolhouse.errors import PacketError
 from poolhouse.meter.histogram import Histogram, bucket_count
 
-#: Whole numbers beyond this are nobody's count. (A large fleet's nanoseconds pass 2**63 within a day.)
+#: Whole numbers beyond this are not counts. (A large fleet's nanoseconds pass 2**63 within a day.)
 LARGEST = 1 << 100
 _SCALES = range(-1, 4)
 
@@ -48,7 +48,7 @@ def encoder(kind: Any) -> Converter:
 
 @cache
 def decoder(kind: Any) -> Converter:
-    """The way back; the function raises `PacketError` for what is no such value."""
+    """The inverse of `encoder`; the function raises `PacketError` for anything else."""
     if kind in _SCALARS:
         return _SCALARS[kind]
     if optional := _optional(kind):

@@ -21,7 +21,7 @@ SHARE = 0.25
 CREDIT = 0.25
 #: Seconds until a console that asks for another program may be sent it.
 CHANGE_SECONDS = 0.2
-#: Seconds of work for one topic before another may take over: many that are half done help nobody.
+#: Seconds of work for one topic before another may take over: many half-finished topics help no console.
 QUANTUM = 0.05
 
 
@@ -56,7 +56,7 @@ class Schedule:
         self._streak = 0.0
 
     def set_consoles(self, consoles: Iterable[tuple[Hashable, Hashable]], now: float) -> None:
-        """Say who is there, each by its key and its topic; whoever is not named has left."""
+        """Set the consoles, each with its key and topic; a console that is not named has left."""
         named = dict(consoles)
         for key in self._consoles.keys() - named.keys():
             self._leave(key)
@@ -117,7 +117,7 @@ class Schedule:
                 self._consoles[key].cost += seconds / len(job.waiting)
 
     def finish(self, topic: Hashable) -> set[Hashable]:
-        """The topic is made; the keys of those who waited for it."""
+        """Finish the topic; return the keys of the consoles that waited for it."""
         job = self._jobs.pop(topic)
         for key in job.waiting:
             self._consoles[key].due = job.begun + self._interval
@@ -146,7 +146,7 @@ class Schedule:
         return min(self._consoles[key].cost for key in self._jobs[topic].waiting)
 
     def _leave(self, key: Hashable) -> None:
-        """It waits no more; a job that nobody waits for is dropped."""
+        """The console stops waiting; a job without waiting consoles is dropped."""
         topic = self._consoles[key].topic
         job = self._jobs.get(topic)
         if job is not None:

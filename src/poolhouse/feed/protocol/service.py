@@ -1,4 +1,4 @@
-"""The server's side of all consoles: what they say, what is made for whom and when, and what is sent.
+"""The server's side of all consoles: their datagrams, the order of work, and the replies.
 
 No clock, no socket, no thread. The shell owes, in this order, often, and with its reports read between:
 
@@ -32,10 +32,10 @@ BURST, PAUSE = 32, 0.002
 VALUES_PER_SECOND = 2_000
 #: Datagrams for all consoles together that are sent at once.
 MOST_AT_ONCE = 128
-#: The sums of a fleet serve all frames that are begun within so many seconds of their making, or for as long as
-#: making them anew would take more than the consoles' share.
+#: The sums of a fleet serve all frames that are begun within this many seconds of their making, or for as long as
+#: making them again would take more than the consoles' share.
 SUMS_SECONDS = 0.05
-#: The longest time without a look at who has left, in seconds.
+#: The longest time between two checks for consoles that have left, in seconds.
 LONGEST_REST = 1.0
 #: A frame that has this many times fewer chunks than it may is tried with more detail.
 CHUNKS_TO_SPARE = 4
@@ -43,12 +43,12 @@ CHUNKS_TO_SPARE = 4
 #: asking makes no amplifier.
 MOST_REQUESTS, MOST_SENT_AGAIN = 8, 2
 
-#: Who a console is: how it is reached, and its address.
+#: The key of a console: how it is reached, and its address.
 Key = tuple[Hashable, Address]
 
 
 class Source(Protocol):
-    """Where a server's snapshots come from; the shell's."""
+    """The source of a server's snapshots; implemented by the shell."""
 
     def sums(self) -> Iterator[Snapshot | None]:
         """A snapshot without processes, in small steps: ``None`` after each, and then the snapshot."""
@@ -86,7 +86,7 @@ NOBODY = _Nobody()
 
 @dataclass(slots=True)
 class _Sent:
-    """The frame that a console was sent last, for what it misses."""
+    """The newest frame that a console was sent, for parts that it misses."""
 
     nonce: bytes
     number: int
@@ -133,7 +133,7 @@ class Work:
     def __init__(self, topic: Hashable, steps: "Iterator[list[bytes] | None]", sums: _Sums | None) -> None:
         self.topic = topic
         self._steps = steps
-        #: The sums that are being made, for what they cost.
+        #: The sums that are being made, so that their cost is known.
         self.sums = sums if sums is not None and not sums.is_ready else None
         self.made: list[bytes] | None = None
         self.is_over = False
@@ -148,7 +148,7 @@ class Work:
 
 @dataclass(slots=True)
 class _Outbox:
-    """What is being sent to one console."""
+    """The datagrams that are being sent to one console."""
 
     #: Seconds to wait for each datagram of a burst.
     pause: float
@@ -181,10 +181,10 @@ class ConsoleService:
         """Begin without consoles.
 
         Args:
-            source: Where snapshots come from.
+            source: The source of snapshots.
             name: How the server introduces itself.
             reports: Where it receives reports now, as ``host:port``.
-            subscribers: Who is served.
+            subscribers: The consoles that are served.
             now: The time.
             interval: Seconds between two snapshots for a console.
         """
@@ -205,18 +205,18 @@ class ConsoleService:
         self._lightness: dict[Hashable, int] = {}
         self._outboxes: dict[Key, _Outbox] = {}
         self._sent: dict[Key, _Sent] = {}
-        #: What is not worked on because its last datagrams are still being sent.
+        #: Topics that wait because their last datagrams are still being sent.
         self._held: Hashable = None
 
     def receive(self, datagram: bytes, address: Address, now: float, via: Hashable = None) -> bytes | None:
-        """Take one datagram of a console; what is to be sent back at once, if anything."""
+        """Take one datagram of a console; return the immediate reply, if there is one."""
         answer = self.subscribers.handle(datagram, address, now, via)
         while self.subscribers.missing:
             self._send_again((via, address), self.subscribers.missing.pop())
         return answer
 
     def outgoing(self, now: float) -> list[Outgoing]:
-        """What is to be sent now."""
+        """The datagrams to send now."""
         found: list[Outgoing] = []
         for key, outbox in list(self._outboxes.items()):
             if outbox.due > now or len(found) >= MOST_AT_ONCE:
@@ -230,11 +230,11 @@ class ConsoleService:
         return found
 
     def sent(self, seconds: float) -> None:
-        """It took so long to send what `outgoing` returned."""
+        """Note the seconds that it took to send the datagrams of `outgoing`."""
         self._schedule.sent(seconds)
 
     def next(self, now: float) -> Work | None:
-        """What to do next, if there is something to do and time for it."""
+        """The next piece of work, if there is one and time for it."""
         self._now = now
         consoles = {(one.via, one.address): one for one in self.subscribers.consoles(now)}
         has_values = any(one.nonce is None for one in consoles.values())
@@ -276,7 +276,7 @@ class ConsoleService:
             self._finish(work.topic)
 
     def next_due(self, now: float) -> float:
-        """When there may be something to do; a datagram of a console may come before."""
+        """When there may be something to do; a console's datagram may arrive before."""
         sending = min((outbox.due for outbox in self._outboxes.values()), default=now + LONGEST_REST)
         return min(sending, self._schedule.next_due(now, self._outboxes, self._held), now + LONGEST_REST)
 
@@ -292,7 +292,7 @@ class ConsoleService:
         self._begun[topic] = now
 
     def _forget(self, topics: set[Hashable]) -> None:
-        """What nobody asks for any more."""
+        """Drop the records of all other topics."""
         for known in (self._steps, self._begun, self._periods, self._lightness):
             for topic in known.keys() - topics:
                 del known[topic]
@@ -322,7 +322,7 @@ class ConsoleService:
             else:
                 yield None
         chunks, lightness = made
-        # A frame with room to spare may tell more next time.
+        # After a frame with room to spare, the next one may hold more.
         has_room = lightness and len(chunks) * CHUNKS_TO_SPARE < MAX_CHUNKS
         self._lightness[program] = lightness - 1 if has_room else lightness
         yield chunks
@@ -335,7 +335,7 @@ class ConsoleService:
         return sums
 
     def _server(self, topic: Hashable) -> Server:
-        """The introduction: a console of a large program is told how often it hears."""
+        """The introduction: a console of a large program learns how often it is sent a snapshot."""
         period = max(self._periods.get(topic, 0.0), self._now - self._begun.get(topic, self._now))
         interval = self._interval if period < 1.5 * self._interval else float(ceil(period))
         return Server(self._name, interval, self._reports(), sends_again=True)
@@ -353,7 +353,7 @@ class ConsoleService:
                 self._outbox(key, PAUSE / BURST).sendings.append(datagrams(chunks, one.nonce, number))
 
     def _send_again(self, key: Key, missing: Missing) -> None:
-        """What a console misses of its newest frame."""
+        """The parts of its newest frame that a console misses."""
         sent = self._sent.get(key)
         if sent is None or (sent.nonce, sent.number) != (missing.nonce, missing.frame):
             return

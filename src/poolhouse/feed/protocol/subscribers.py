@@ -1,4 +1,4 @@
-"""The server's side: who is to be sent what.
+"""The server's side: the consoles that are served.
 
 A console of the earlier system says ``HELO``; whoever says it is sent value lists for 30 seconds. That word
 proves nothing: a datagram with a forged source address makes the server send to a victim. It is therefore answered
@@ -47,7 +47,7 @@ def parse_network(text: str, setting: str = "allow") -> Network:
     """The network that a setting names: ``10.0.0.0/8``, ``fd00::/8``, or one address.
 
     Raises:
-        SettingError: If it names none. ``setting`` is what the user calls it.
+        SettingError: If it names none. ``setting`` is its name for the user.
     """
     try:
         return ip_network(text.strip(), strict=False)
@@ -60,7 +60,7 @@ class Subscriber:
     """One console that is being served."""
 
     address: Address
-    #: What the shell gave `Subscribers.handle`.
+    #: The object that the shell passed to `Subscribers.handle`.
     via: Hashable
     #: Monotonic seconds.
     expires: float
@@ -99,8 +99,8 @@ class Subscribers:
         """Take one datagram of a console.
 
         Args:
-            datagram: As it came.
-            address: Where it came from.
+            datagram: The datagram.
+            address: The sender's address.
             now: Monotonic seconds.
             via: Whatever lets the shell answer from the address that was asked; comes back in `Subscriber`.
 
@@ -130,7 +130,7 @@ class Subscribers:
         return None
 
     def consoles(self, now: float) -> list[Subscriber]:
-        """Those to be served now, of both kinds; who has not asked for 30 seconds is forgotten."""
+        """The consoles to serve now, of both kinds; one that has not asked for 30 seconds is forgotten."""
         for key, subscriber in list(self._subscribers.items()):
             if subscriber.expires <= now:
                 self._forget(key)
@@ -196,7 +196,7 @@ class Subscribers:
 
 
 def _host(address: Address) -> IPv4Address | IPv6Address | None:
-    """The address as a number: an IPv4 address that came through an IPv6 socket is an IPv4 address."""
+    """The address as a number: an IPv4 address from an IPv6 socket is an IPv4 address."""
     try:
         host = ip_address(address[0].partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""A console's side of one conversation: what it says when, and what it makes of the answers.
+"""A console's side of one conversation: its requests, their times, and the answers.
 
 It says ``HELO`` and our own `Ask` until one of ours is answered, and from then on ours only: a server that knows
 our form sends whole snapshots, an earlier one sends value lists. If ours is not answered any more (another server
@@ -37,7 +37,7 @@ from poolhouse.wire.values import ValueList
 #: Seconds between two of our words.
 PERIOD = 5.0
 #: Seconds without a further chunk after which the missing ones of a frame are lost. They double with each request
-#: for them, of which there are so many at most.
+#: for them, at most this many times.
 QUIET = 0.15
 MOST_REQUESTS = 4
 #: Seconds after which an answer to our own word counts no more.
@@ -63,7 +63,7 @@ class Subscription:
         self.denied: DenialReason | None = None
         self.server: Server | None = None
         self._ask_due = now
-        #: When to say what is missing of a frame, and how often that was said of it.
+        #: When to ask for missing parts of a frame, and how often that was done.
         self._missing_due = inf
         self._missing_frame: int | None = None
         self._requests = 0
@@ -91,7 +91,7 @@ class Subscription:
             self._program, self._ask_due = program, now
 
     def due(self, now: float) -> list[bytes]:
-        """What to send now; empty before `next_due`."""
+        """The datagrams to send now; empty before `next_due`."""
         missing = self._missing(now)
         if now < self._ask_due:
             return missing
@@ -101,11 +101,11 @@ class Subscription:
         return [*missing, ask] if self._is_answered(now) else [*missing, HELO, ask]
 
     def bye(self) -> bytes | None:
-        """What to send when nothing more is wanted; ``None`` where nobody would understand."""
+        """The datagram that ends the conversation; ``None`` if the server would not understand it."""
         return None if self._cookie == NO_COOKIE else encode_datagram(Bye(self._nonce, self._cookie))
 
     def refuse(self, why: str) -> None:
-        """Nothing gets there: nobody listens at the address, or there is no way to it."""
+        """Note that the address cannot be reached, or that nothing listens there."""
         self.refusal = why
 
     def receive(self, datagram: bytes, now: float) -> Snapshot | None:
@@ -120,7 +120,7 @@ class Subscription:
         return None
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """What an earlier server's value lists tell; ``None`` if it was never heard, or sends snapshots."""
+        """The snapshot from an earlier server's value lists; ``None`` if there are none, or snapshots instead."""
         if self.heard is None or self.server is not None or self._is_answered(now):
             return None
         return self._values.snapshot(now, wall_time)
@@ -150,7 +150,7 @@ class Subscription:
         return None
 
     def _expect(self, frame: int, now: float) -> None:
-        """A frame is incomplete: if nothing more comes for a while, something is lost."""
+        """A frame is incomplete: if nothing more arrives for a while, a part of it is lost."""
         if frame != self._missing_frame:
             self._missing_frame, self._requests = frame, 0
         # A server that does not say it understands `Missing` is asked once for each frame until it says more.

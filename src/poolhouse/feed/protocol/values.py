@@ -1,4 +1,4 @@
-"""A fleet as far as collectd's value lists tell it.
+"""A fleet, as far as collectd's value lists describe it.
 
 What an earlier server, or ours towards a console of the earlier kind, sends of a program on a host, or of a host,
 are thirteen or more values of plugin ``sqlalchemy``: ``count-checkedout``, ``derive-checkouts`` and so on, each in
@@ -7,7 +7,7 @@ sent stays ``None``.
 
 Three rules. The values of one moment come one after the other: they count together once the sender has paused, so
 that no half of them is taken for a maximum. Rates are differences by the receiver's clock; a total that falls (a
-restarted server) begins anew and gives no rate. Whoever is silent for five intervals is gone.
+restarted server) begins anew and gives no rate. A sender that is silent for five intervals is gone.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,7 +40,7 @@ GAUGES = {
 }
 #: Seconds without a further value of a row after which its newest values count.
 SETTLED = 0.25
-#: Seconds that a sender may call its interval; what is beyond is taken for the nearer of the two.
+#: The bounds of a sender's interval in seconds; an interval outside is taken for the nearer one.
 INTERVALS = (1.0, 3600.0)
 DEFAULT_INTERVAL = 10.0
 #: Rows of one program on one host, or of one host.
@@ -49,7 +49,7 @@ MAX_SERIES = 10_000
 
 @dataclass(slots=True)
 class _Counter:
-    """A total as it was sent last, and what became of it."""
+    """A total as it was last sent, its sum and its rate."""
 
     value: int
     at: float
@@ -73,7 +73,7 @@ class _Series:
     interval: float
     gauges: dict[str, int] = field(default_factory=dict)
     counters: dict[str, _Counter] = field(default_factory=dict)
-    #: What came since the sender paused last; ``None`` for a value that is not known any more.
+    #: Values since the sender's last pause; ``None`` for one that is no longer known.
     incoming: dict[str, int | None] = field(default_factory=dict)
 
     def settle(self) -> None:
@@ -87,7 +87,7 @@ class _Series:
 
 
 class PartialFleet:
-    """What value lists tell of a fleet; bounded, not safe for threads."""
+    """The fleet that value lists describe; bounded, not safe for threads."""
 
     def __init__(self, now: float) -> None:
         """Begin with nothing known; `now` is monotonic seconds, as everywhere here."""
@@ -192,7 +192,7 @@ def _interval_checkouts(series: _Series) -> int | None:
 
 
 def _each_counter(group: list[_Series], read: Callable[[_Counter], Any]) -> dict[str, Any]:
-    """What `read` says of each counter, summed over the group."""
+    """The result of `read` for each counter, summed over the group."""
     return {
         field_name: _sum(read(series.counters[sent]) for series in group if sent in series.counters)
         for sent, field_name in DERIVES.items()
