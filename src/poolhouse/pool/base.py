@@ -41,6 +41,10 @@ live_pools: "weakref.WeakSet[BasePool]" = weakref.WeakSet()
 _inherited: list[Any] = []
 
 
+#: Why a client is told at once that it gets no connection, instead of waiting: see `PoolState.is_stranded`.
+_STRANDED = "the interpreter ends: no thread can be started that would connect"
+
+
 class Errors(NamedTuple):
     """The pool's exceptions for one driver."""
 
@@ -293,6 +297,8 @@ class BasePool:
             text.append(oldest_in_words(holders))
         if cause is not None:
             text.append(f"last connect error: {describe(cause)}")
+        if core.is_stranded:
+            text.append(_STRANDED)
         error = self._errors.timeout(
             "; ".join(text),
             waited=waited,
@@ -317,6 +323,8 @@ class BasePool:
             text.append(oldest_in_words(holders))
         if cause is not None:
             text.append(f"last connect error: {describe(cause)}")
+        if core.is_stranded:
+            text.append(_STRANDED)
         return self._errors.timeout(
             "; ".join(text),
             size=core.size,

@@ -137,6 +137,11 @@ class PoolCore(Maintenance):
             self._discard(slot, Reason.SHRUNK)
         self._pump(now)
 
+    def lose_threads(self) -> None:
+        """No thread can be started any more: the interpreter ends. All who wait look whether they wait in vain."""
+        self.has_threads = False
+        self.woken.extend(self.waiters)
+
     def retire(self, now: float) -> None:
         """Keep nothing any more: close what is free, and what comes back once nobody waits."""
         self.max_kept = 0

@@ -52,6 +52,7 @@ class PoolState:
         "counts",
         "generation",
         "has_new_deadline",
+        "has_threads",
         "idle",
         "is_open",
         "leases",
@@ -111,6 +112,8 @@ class PoolState:
         self.warns_at_first_request = False
         #: `next_deadline` may have come nearer since the shell last asked.
         self.has_new_deadline = False
+        #: False where no job will be begun any more, because no thread can be started while the interpreter ends.
+        self.has_threads = True
         self._random = random
         self._always = (
             not is_gil_enabled()
@@ -244,6 +247,11 @@ class PoolState:
     def free(self) -> int:
         """Connections that nobody has."""
         return len(self.slots) - len(self.leases)
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether whoever waits, waits in vain: nobody has or makes a connection, and nobody will."""
+        return not (self.has_threads or self.leases or self.connecting)
 
     def state_of(self, slot: Slot) -> State:
         """Which state of the table in `slot` this one is in."""

@@ -154,7 +154,8 @@ class ConnectionPool(Clients[CT]):
         try:
             before = self._core_lock(core.watch_full, self._now())
             while core.times_full == before and not core.was_closed:
-                if not parker.park(deadline - self._now()) and core.times_full == before:
+                is_over = core.is_stranded or not parker.park(deadline - self._now())
+                if is_over and core.times_full == before:
                     self._fail_to_fill(timeout, core.connect_error)
         finally:
             self._workers.watchers.remove(parker)

@@ -15,7 +15,7 @@ from poolhouse.pool.base import BasePool, describe, log_returned, logger
 from poolhouse.pool.check_beside import CheckBeside
 from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
 from poolhouse.pool.hooks import tell
-from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
+from poolhouse.pool.jobs import NOT_LEASED, Close, Lane, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.sync_work import Work
@@ -327,7 +327,7 @@ class Clients(BasePool, Generic[CT]):
             is_answered = core_lock(core.request, waiter, self._now(), may_wait=may_wait)
         while True:
             while not is_answered:
-                is_over = not parker.park(deadline - self._now())
+                is_over = (not core.has_threads and self._is_stranded()) or not parker.park(deadline - self._now())
                 if is_over and core_lock(core.time_out, waiter, self._now()):
                     raise self._timed_out(waiter)
                 # An interrupted call wakes again whom it has, or may have, woken before: only the core knows.
@@ -355,6 +355,17 @@ class Clients(BasePool, Generic[CT]):
                 core_lock(core.time_out, waiter, self._now())
                 raise self._timed_out(waiter)
             is_answered = core_lock(core.request, waiter, self._now(), may_wait=may_wait, is_first=True)
+
+    def _is_stranded(self) -> bool:
+        """Whether no connection will come, where no thread can be started; makes fit what was given back."""
+        core, core_lock, now = self._core, self._core_lock, self._now()
+        try:
+            while (job := core_lock(core.next_job, Lane.RETURN, now)) is not None:
+                self._work.perform(job)
+        except BaseException:
+            core_lock.finish(core.interrupted_work, now, self._now())
+            raise
+        return core.is_stranded
 
     def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float, parker: Parker | None) -> Any:
         """The slot's connection, if it is alive; ``None`` if it was not, and is gone.

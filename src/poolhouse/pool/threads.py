@@ -7,6 +7,11 @@ from typing import Protocol
 from poolhouse.signals import blocking
 
 
+def is_final(error: Exception) -> bool:
+    """Whether no thread can be started any more, after this error: CPython from 3.12 on, when it begins to end."""
+    return isinstance(error, RuntimeError) and "interpreter shutdown" in str(error)
+
+
 class Parker(Protocol):
     """Where one thread sleeps until another wakes it."""
 

@@ -16,7 +16,7 @@ from poolhouse.clock import Clock
 from poolhouse.pool.core import FULL, Notice, PoolCore, Waiter
 from poolhouse.pool.jobs import Job, Lane
 from poolhouse.pool.slot import Lease, Slot
-from poolhouse.pool.threads import Parker, Threads
+from poolhouse.pool.threads import Parker, Threads, is_final
 from poolhouse.safely import ERROR, Log
 
 P = ParamSpec("P")
@@ -392,7 +392,7 @@ class Workers:
         if core.has_new_deadline and (deadline := core.next_deadline(now)) is not None:
             is_keeper_needed = is_keeper_needed or deadline < self._keeper_wakes_at
         if self._keeper is None:
-            if core.is_open or is_keeper_needed:
+            if core.has_threads and (core.is_open or is_keeper_needed):
                 calls.append(self._start_keeper)
         elif is_keeper_needed:
             calls.append(self._keeper.unpark)
@@ -406,8 +406,15 @@ class Workers:
         try:
             self._threads.start(self._keep, f"{self._name}-keeper")
         except Exception as error:
-            # As many threads as there may be, or no memory. The next turn that is taken tries again.
-            logger.warning("pool %r: %s", self._name, error)
+            self._could_not_start(error)  # The next turn that is taken tries again.
+
+    def _could_not_start(self, error: Exception) -> None:
+        """As many threads as there may be, or no memory; or the interpreter ends, and who would wait is told."""
+        if is_final(error):
+            self.core_lock(self._core.lose_threads)
+            self.wake_watchers()
+        else:
+            logger.warning("pool %r: %s; trying again", self._name, error)
 
     def _hire(self) -> None:
         """Start workers that are missing, one a lane; if more are needed, the plan says so once they have come."""
@@ -423,7 +430,7 @@ class Workers:
                 self._keeper_wakes_at = min(self._keeper_wakes_at, self._hires_at)
                 if not isinstance(error, Exception):
                     raise
-                logger.warning("pool %r: %s; trying again", self._name, error)
+                self._could_not_start(error)
 
     def _hire_locked(self, lane: Lane) -> object:
         """The token of a worker to be started; ``None`` if the lane needs none."""
