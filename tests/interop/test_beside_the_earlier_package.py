@@ -12,6 +12,7 @@ from poolhouse.instrumentation.installation import COMMANDS, advice
 
 ROOT = Path(__file__).parents[2]
 EARLIER = "sqlalchemy-collectd==0.0.8"
+IN_A_CHECKOUT = " in a checkout of poolhouse"
 
 USE_TWICE = """
 import json, logging, sys
@@ -38,9 +39,9 @@ class Environment:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         self.environment = {**os.environ, "PIP_FIND_LINKS": str(wheels), "PIP_NO_COMPILE": "1"}
 
-    def pip(self, *arguments: str) -> None:
+    def pip(self, *arguments: str, folder: Path | None = None) -> None:
         command = [sys.executable, "-m", "pip", "--quiet", "--python", str(self.folder), *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        done = subprocess.run(command, env=self.environment, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
     def use(self) -> tuple[list[str], bool]:
@@ -64,13 +65,14 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_application_is_told_once_and_what_it_is_told_puts_it_right(tmp_path: Path, wheels: Path) -> None:
     environment = Environment(tmp_path / "venv", wheels)
-    uninstall, install = (command.removeprefix("pip ").split() for command in COMMANDS)
+    uninstall, install = (command.removeprefix("pip ") for command in COMMANDS)
+    assert install.endswith(IN_A_CHECKOUT)
     environment.pip("install", EARLIER)
     for later in ("poolhouse", EARLIER):
         environment.pip("install", later)
         assert environment.use()[0] == [advice("0.0.8")]
-        environment.pip(*uninstall, "--yes")
-        environment.pip(*install)
+        environment.pip(*uninstall.split(), "--yes")
+        environment.pip(*install.removesuffix(IN_A_CHECKOUT).split(), folder=ROOT)
         assert environment.use() == ([], True)
 
 
