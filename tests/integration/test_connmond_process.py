@@ -178,7 +178,7 @@ def test_a_taken_port_is_one_sentence_and_status_1(option: str) -> None:
     ("options", "words"),
     [
         (["--reports", "127.0.0.1:x"], "--reports: '127.0.0.1:x': 'x' is no port"),
-        (["--allow", "10.0.0.0/99"], "--allow: '10.0.0.0/99' is no network"),
+        (["--allow", "10.0.0.0/99"], "--allow: '10.0.0.0/99' is not a network"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_status_2(options: list[str], words: str) -> None:

@@ -15,7 +15,7 @@ from poolhouse.feed.sockets import LOOPBACK, bind_all, connected, lookup
 #: Seconds that a console is given to leave a port which is needed here.
 YIELD_TIME = 1.0
 
-#: Connections that wait to be accepted: all clients of a node that died may come at once.
+#: Connections that wait to be accepted: all clients of a node that died may connect at once.
 BACKLOG = 1024
 
 

@@ -1,4 +1,4 @@
-"""The server's side of a TCP connection until its guest is let in: who it is, and whether it may.
+"""The server's side of a TCP connection until its guest is let in: introduction and login.
 
 No socket, no clock: bytes go in and out.
 """
@@ -23,16 +23,16 @@ from poolhouse.wire.session import (
     server_proof,
 )
 
-#: Wrong logins of one address in so many seconds, after which it has to wait; addresses that are remembered.
+#: Wrong logins of one address within these seconds before it has to wait; the most addresses remembered.
 MOST_FAILURES, FAILURES_PERIOD_S, MOST_ADDRESSES = 5, 60.0, 10_000
 
 
 class Refused(PacketError):
-    """The guest was told why it is not let in; the connection ends once that has left."""
+    """The guest is not let in; the connection ends once the reason is sent."""
 
 
 class Failures:
-    """Wrong logins by address, so that nobody tries passwords without end."""
+    """Wrong logins by address, so that passwords cannot be tried without end."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -56,8 +56,8 @@ class Reception:
     """One connection.
 
     Attributes:
-        outgoing: What has to be sent next; the shell takes from its front what it has sent.
-        guest: Who it is, once it was let in.
+        outgoing: Bytes to send; the shell removes from the front those that it has sent.
+        guest: Its introduction, once it is let in.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Reception:
         """The connection is there.
 
         Args:
-            me: What this node says of itself.
+            me: The node's introduction.
             nonce: Random.
-            login: What a guest has to prove; ``None`` for nothing.
+            login: The login that a guest has to prove; ``None`` for none.
             failures: Shared by all connections.
-            address: Where the guest comes from, without a port.
+            address: The guest's address, without a port.
             now: Monotonic seconds.
         """
         self.guest: Hello | None = None
@@ -100,7 +100,7 @@ class Reception:
                 raise PacketError(f"{one.kind.name} before HELLO", 0)
 
     def deny(self, text: str) -> Refused:
-        """Tell the guest why it has to go; what to raise."""
+        """Queue the reason for the guest; return the exception to raise."""
         self.outgoing += frame(Kind.DENIED, encode_denied(Denied(text)))
         return Refused(text, 0)
 

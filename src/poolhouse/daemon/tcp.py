@@ -16,13 +16,13 @@ from poolhouse.errors import PacketError
 from poolhouse.wire.framing import Frame, Kind, frame
 from poolhouse.wire.session import NONCE_BYTES, Welcome
 
-#: Seconds within which a guest has to say who it is.
+#: Seconds within which a guest has to introduce itself.
 GREETING_PATIENCE_S = 5.0
-#: Connections at once, and of those the ones that have not said who they are.
+#: Connections at once, and those of them without an introduction.
 MOST_GUESTS, MOST_UNKNOWN = 20_000, 256
 #: Bytes that may wait for a guest that does not read, before its connection is closed.
 LARGEST_BACKLOG = 1 << 20
-#: Seconds in which one address makes at most one line of the log, and how many addresses are told apart.
+#: Seconds in which one address makes at most one line of the log, and how many addresses are distinguished.
 SAID_PERIOD_S, MOST_SAID = 60.0, 1000
 
 #: Takes a report's datagram.
@@ -42,11 +42,11 @@ class TcpPort:
         """Begin without a connection; give `guest` to ``loop.create_server``.
 
         Args:
-            me: What this node says of itself.
-            login: What a guest has to prove; ``None`` for nothing.
-            clock: Where time comes from.
+            me: The node's introduction.
+            login: The login that a guest has to prove; ``None`` for none.
+            clock: The clock.
             take: Called with each datagram of a report.
-            say: Called with what belongs into the log, at most once a minute for each kind and address.
+            say: Called with lines for the log, at most once a minute for each kind and address.
         """
         self.refused = 0
         self.me = me
@@ -108,7 +108,7 @@ class Guest(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Take what it says."""
+        """Take the client's bytes."""
         port, reception = self._port, self._reception
         if reception is None:
             return
@@ -128,11 +128,11 @@ class Guest(asyncio.Protocol):
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it: whether its process lives is told by reports, not by connections."""
+        """Forget it: reports, not connections, show whether its process lives."""
         self._forget()
 
     def end(self, *, abort: bool = False) -> None:
-        """Close the connection: what was said still leaves, unless it is aborted."""
+        """Close the connection; queued bytes are still sent, unless it is aborted."""
         self._forget()
         if self._transport is not None:
             if abort:
@@ -185,10 +185,10 @@ class TcpListener:
 
         Args:
             sockets: Listening sockets; they stay their owner's to close.
-            me: What this node says of itself.
-            login: What a client has to prove; ``None`` for nothing.
-            context: With what it speaks TLS; ``None`` for in clear.
-            say: Called with what belongs into the log.
+            me: The node's introduction.
+            login: The login that a client has to prove; ``None`` for none.
+            context: The TLS context; ``None`` without TLS.
+            say: Called with lines for the log.
         """
         self._sockets = sockets
         self._context = context
@@ -203,7 +203,7 @@ class TcpListener:
         return self._port.refused
 
     def set_login(self, login: Login | None) -> None:
-        """Demand this of those who connect from now on."""
+        """Require this login of new connections."""
         self._login = self._port.login = login
 
     def attach(self, hub: Hub) -> None:

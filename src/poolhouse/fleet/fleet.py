@@ -185,8 +185,8 @@ class Fleet:
         Args:
             now: The aggregator's time, in seconds.
             wall_time: The time of day, for people.
-            program: Whose processes and pools are told one by one; none if ``None``. Or, as `asking_for_host` says
-                it, the host whose programs are told.
+            program: The program whose processes and pools are listed; none if ``None``. In the form of
+                `asking_for_host`, the host whose programs are listed.
         """
         (snapshot,) = filter(None, self.state(now, wall_time).snapshot_steps())
         if program is None:
@@ -198,7 +198,7 @@ class Fleet:
         return replace(snapshot, program=program, processes=tuple(process.row() for process in members))
 
     def programs_on(self, host: str) -> list[Aggregate]:
-        """What `row_states` takes: the sums of each program on a host, by name."""
+        """The input of `row_states`: the sums of each program on a host, by name."""
         found = [(program, row) for (at, program), row in self._host_programs.shown.items() if at == host]
         return [row for _, row in sorted(found, key=lambda pair: pair[0])]
 

@@ -143,7 +143,7 @@ class Process:
         self._sent = 0
         self._pools: dict[int, Pool] = {}
         self._earlier: LegacySums | None = None
-        #: Pools for which nobody waits any more, and since which report; one empty dictionary for all processes
+        #: Pools without waiting callers, and since which report; one empty dictionary for all processes
         #: without any.
         self._calm = NONE_CALM
         #: Keys of the pools whose last connects failed; one empty set for all processes without any.

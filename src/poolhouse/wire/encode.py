@@ -85,7 +85,7 @@ def encode_alone(told: ValueList) -> bytes:
 
 
 def _parts(item: ValueList | Notification, high_resolution: bool) -> tuple[dict[int, bytes], bytes]:
-    """What holds until it is changed, in the order of sending, and what makes a receiver act."""
+    """Parts that hold until they are changed, in the order of sending, then those that a receiver acts on."""
     host, *names = (string_part(kind, utf8_name(name)) for kind, name in zip(_NAMES, item.identifier, strict=True))
     time = number_part(TIME_HR, to_cdtime(item.time)) if high_resolution else number_part(TIME, int(item.time))
     if isinstance(item, Notification):

@@ -1,4 +1,4 @@
-"""How a TCP connection begins: who it is, and what it proves.
+"""The beginning of a TCP connection: introductions and proofs.
 
 The server sends a nonce. The client says what it is and, where there is a login, adds a proof that it knows
 the password. The server welcomes it with a proof of its own. A proof is an HMAC-SHA-256 (RFC 2104), keyed with
@@ -28,7 +28,7 @@ class Challenge(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """What the client is.
+    """The client's introduction.
 
     Attributes:
         role: What it wants to do.
@@ -147,9 +147,9 @@ def _decode(payload: bytes, message: type[Hello] | type[Welcome] | type[Denied])
     try:
         values = json.loads(payload)
     except (ValueError, RecursionError):
-        raise PacketError(f"a {message.__name__} that is no JSON", 0) from None
+        raise PacketError(f"a {message.__name__} that is not JSON", 0) from None
     if not isinstance(values, dict):
-        raise PacketError(f"a {message.__name__} that is no object", 0)
+        raise PacketError(f"a {message.__name__} that is not an object", 0)
     return {name: _field(values, name, message) for name in message._fields}
 
 
@@ -164,4 +164,4 @@ def _field(values: dict[str, Any], name: str, message: type[Hello] | type[Welcom
     try:
         return bytes.fromhex(value)
     except ValueError:
-        raise PacketError(f"a {message.__name__} whose {name} is no hexadecimal number", 0) from None
+        raise PacketError(f"a {message.__name__} whose {name} is not a hexadecimal number", 0) from None

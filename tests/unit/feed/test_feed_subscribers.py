@@ -214,5 +214,5 @@ def test_bye_ends_it_but_not_from_somebody_else() -> None:
 def test_a_network_that_is_none_is_named() -> None:
     assert parse_network("10.1.2.3/8") == ip_network("10.0.0.0/8")
     assert parse_network("192.0.2.1") == ip_network("192.0.2.1/32")
-    with pytest.raises(SettingError, match=r"allow: '10\.0\.0\.0/99' is no network"):
+    with pytest.raises(SettingError, match=r"allow: '10\.0\.0\.0/99' is not a network"):
         parse_network("10.0.0.0/99", "allow")

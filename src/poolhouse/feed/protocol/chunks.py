@@ -58,7 +58,7 @@ def chunks_of(pieces: Sequence[Piece]) -> list[bytes]:
 
 
 def _joined_check(check: int, piece: Piece) -> int:
-    """The Adler-32 of what `check` is of, followed by the piece's content."""
+    """The Adler-32 of a text with checksum `check`, followed by the piece's content."""
     low, high = check & 0xFFFF, check >> 16
     more_low, more_high = piece.check & 0xFFFF, piece.check >> 16
     high = (high + more_high + (low - 1) * piece.length) % _ADLER_BASE

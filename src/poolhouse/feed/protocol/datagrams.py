@@ -226,4 +226,4 @@ def _reason(body: bytes) -> DenialReason:
         (reason,) = body
         return DenialReason(reason)
     except ValueError:
-        raise PacketError("a reason that is none", _HEAD.size) from None
+        raise PacketError("an unknown reason", _HEAD.size) from None

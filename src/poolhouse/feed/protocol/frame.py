@@ -169,7 +169,7 @@ def decode_frame(content: bytes) -> Frame:
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise PacketError(f"a frame that is no JSON ({type(error).__name__})", 0) from None
+        raise PacketError(f"a frame that is not JSON ({type(error).__name__})", 0) from None
     frame: Frame = _DECODE(values)
     return frame
 

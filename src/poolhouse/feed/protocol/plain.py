@@ -1,4 +1,4 @@
-"""Typed values to what JSON can carry and back, led by their type annotations.
+"""Typed values to JSON's types and back, according to their type annotations.
 
 A named tuple or a dataclass becomes the list of its fields in order; a field that a newer sender appends is not
 read, one that an older sender does not know keeps its default. A `Histogram` becomes
@@ -171,7 +171,7 @@ def _truth(value: Any) -> bool:
 def _histogram(value: Any) -> Histogram:
     numbers = [_integer(item) for item in _list(value)]
     if len(numbers) < 5 or numbers[0] not in _SCALES or min(numbers[1:]) < 0:
-        raise PacketError("a histogram that is none", 0)
+        raise PacketError("not a histogram", 0)
     scale, zero, sum_ns, max_ns, first = numbers[:5]
     counts, size = numbers[5:], bucket_count(scale)
     if first + len(counts) > size:

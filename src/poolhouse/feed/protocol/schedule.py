@@ -1,4 +1,4 @@
-"""Which console is served next, given what serving has cost: no clock, no socket, no snapshot.
+"""The next console to serve, by the cost of serving so far: no clock, no socket, no snapshot.
 
 Consoles ask for *topics* (the processes of one program, or none); what is made of a topic serves all that ask for
 it. Making it is a *job* of many small steps, between which the shell reads reports. Three rules:

@@ -52,7 +52,9 @@ def parse_network(text: str, setting: str = "allow") -> Network:
     try:
         return ip_network(text.strip(), strict=False)
     except ValueError:
-        raise SettingError(setting, f"{text!r} is no network; write 10.0.0.0/8, fd00::/8 or an address") from None
+        raise SettingError(
+            setting, f"{text!r} is not a network; write 10.0.0.0/8, fd00::/8 or an address"
+        ) from None
 
 
 @dataclass(slots=True)
@@ -102,7 +104,7 @@ class Subscribers:
             datagram: The datagram.
             address: The sender's address.
             now: Monotonic seconds.
-            via: Whatever lets the shell answer from the address that was asked; comes back in `Subscriber`.
+            via: An object by which the shell answers from the address that was asked; returned in `Subscriber`.
 
         Returns:
             What to send back at once, never longer than the datagram; ``None`` for nothing.

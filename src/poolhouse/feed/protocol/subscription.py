@@ -146,7 +146,7 @@ class Subscription:
                     return self._take(decode_frame(content))
                 self._expect(message.frame, now)
             case _:
-                raise PacketError("what only a console says", 5)
+                raise PacketError("a datagram that only a console sends", 5)
         return None
 
     def _expect(self, frame: int, now: float) -> None:
@@ -176,7 +176,7 @@ class Subscription:
     def _receive_values(self, datagram: bytes, now: float) -> None:
         message = decode_message(datagram)
         if not isinstance(message, list):
-            raise PacketError("a report, where values belong", 0)
+            raise PacketError("a report instead of values", 0)
         for values in message:
             if isinstance(values, ValueList) and self._values.receive(values, now):
                 self._hear(now)
