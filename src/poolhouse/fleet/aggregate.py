@@ -32,7 +32,7 @@ class RowState(NamedTuple):
     age: float
     interval: float
     now: float
-    #: The largest sums of the interval that goes on, of the one before, and of all before.
+    #: The largest sums of the current interval, of the one before, and of all earlier ones.
     window: int
     before: int
     largest: int
@@ -41,7 +41,7 @@ class RowState(NamedTuple):
     times_samples: Samples[tuple[Kept, Kept, Kept]]
 
     def row(self) -> Row:
-        """The row as the faces read it."""
+        """The row for the faces."""
         knows_now = self.knows if self.gauges >> UNMARKED_SHIFT else self.knows & ~Knows.UNMARKED
         minute_ago = self.times
         if (kept := value_since(self.times_samples, self.now - RECENT, None)) is not None:
@@ -137,9 +137,9 @@ class Aggregate:
         self.deadline: float | None = None
         #: A bit for each counter that was ever sent.
         self._sent = 0
-        #: The largest sums of the interval that goes on, of the one before, and of all before.
+        #: The largest sums of the current interval, of the one before, and of all earlier ones.
         self._window = self._before = self._largest = 0
-        #: When the interval that goes on ends: the first report opens the next one.
+        #: When the current interval ends: the first report after it opens the next one.
         self._turn_at = -inf
         self._rate_samples: Samples[int] = ()
         self._times_samples: Samples[tuple[Kept, Kept, Kept]] = ()
@@ -150,7 +150,7 @@ class Aggregate:
         return self.gauges & FIELD_MASK
 
     def add(self, gauges: int, totals: int, grown: Distributions, now: float, interval: float) -> None:
-        """Take in by how much the sums of a process that reported changed.
+        """Add the changes of a process that reported.
 
         Args:
             gauges: The vector by which its gauges changed, negative where they fell.
@@ -187,13 +187,13 @@ class Aggregate:
         self._sent |= sent
 
     def forget_samples(self) -> None:
-        """Keep the totals and nothing of the last minutes, for a row that is remembered only."""
+        """Drop the samples of the last minutes, for a row that is only remembered."""
         self._rate_samples = ()
         self._times_samples = ()
         self._weigh()
 
     def forget(self) -> None:
-        """The row is given up: its bytes are free."""
+        """Return the row's bytes to the budget."""
         self._budget.used -= self.size
         self.size = 0
 
@@ -244,7 +244,7 @@ class Aggregate:
         self.size = size
 
     def _turn(self, now: float, interval: float) -> None:
-        """An interval ends."""
+        """End the interval."""
         self._largest = PEAKS.larger(self._largest, self._window)
         self._before = self._window
         self._window = self.gauges & PEAKS.mask

@@ -88,7 +88,7 @@ def program_row(host: str, program: str, state: RowState) -> ProcessRow:
 
 
 class Fleet:
-    """Everything that is known of all processes."""
+    """All processes and their sums."""
 
     def __init__(self, limits: FleetLimits, now: float) -> None:
         """Begin empty.
@@ -105,10 +105,10 @@ class Fleet:
         self._wall_time = 0.0
         self._budget = Budget(limits.bytes)
         self._processes: dict[tuple[str, str, str], Process] = {}
-        #: Those of them that are not living, the longest gone first: those that were heard of once, and others.
+        #: Those of them that are not living, the longest gone first: those that reported once, and others.
         self._gone_once: dict[Process, None] = {}
         self._gone: dict[Process, None] = {}
-        #: Those that are living and were heard of once, the first first, and since when.
+        #: Living processes that reported once, the first one first, and since when.
         self._unproven: dict[Process, float] = {}
         self._deadlines: Deadlines[Process] = Deadlines()
         self._sums = Aggregate(("", ""), now, 1.0, self._budget)
@@ -155,7 +155,7 @@ class Fleet:
         return None
 
     def set_linger(self, seconds: float) -> None:
-        """Show rows without processes for so long, if five of their intervals are less.
+        """Keep rows without processes visible for this many seconds, if five of their intervals are less.
 
         A reader with a long interval then sees gauges of 0 before the row is gone.
         """
@@ -329,7 +329,7 @@ class Fleet:
         self._tell(process, "lost", f"{lost} datagrams of {process.token}")
 
     def _admit(self, key: tuple[str, str, str], interval: float, is_base: bool, now: float) -> Process:
-        """Make room for a process that was not heard of, or raise `OverLimit`."""
+        """Make room for a new process, or raise `OverLimit`."""
         host, program, token = map(clean_name, key)
         if not (host and program and token):
             raise PacketError("an empty host, program or token", 0)
@@ -352,7 +352,7 @@ class Fleet:
         return process
 
     def _return(self, process: Process, now: float) -> None:
-        """A silent process is heard of again; raises `OverLimit` if there is no room for its rows any more."""
+        """Take back a silent process that reports again; raises `OverLimit` if its rows have no room any more."""
         if len(self._processes) - self._gone_count >= self._limits.processes and not self._replace(now):
             raise self._over_limit("processes")
         process.rows = self._rows(*process.rows[0].key, process.interval, now)
@@ -448,7 +448,7 @@ class Fleet:
         return self._host_programs, self._programs, self._hosts
 
     def _forget_longest_gone(self) -> bool:
-        """Forget the process that is gone for longest, of those heard of once first; False if none is."""
+        """Forget the process gone for longest, first of those that reported once; False if none is gone."""
         process = next(iter(self._gone_once or self._gone), None)
         if process is not None:
             self._forget(process)
@@ -473,7 +473,7 @@ class Fleet:
         return True
 
     def _replace_row(self, table: RowTable, now: float) -> bool:
-        """Give up a row without a process that was heard of twice, and its processes; False if there is none."""
+        """Give up a row none of whose processes reported twice, and its processes; False if there is none."""
         row = table.replaceable(now, GRACE)
         if row is None:
             return False

@@ -46,7 +46,7 @@ Rows: TypeAlias = tuple[Aggregate, Aggregate, Aggregate, Aggregate]
 
 
 class State(Enum):
-    """Whether a process is with us."""
+    """Whether a process still reports."""
 
     LIVING = auto()
     #: Not heard of for five intervals; it may return.
@@ -65,7 +65,7 @@ class Process:
         key: Host, program and token as they stand in its datagrams.
         token: The token for people.
         rows: The sums of its program on its host, its program, its host, and the fleet.
-        state: Whether it is with us.
+        state: Whether it still reports.
         heard_at: When the first datagram of its newest report came.
         interval: Seconds between its reports.
         born: When it began, by the aggregator's clock; -inf where it does not tell.
@@ -172,8 +172,8 @@ class Process:
         Args:
             message: The datagram, decoded.
             datagram: Its bytes, kept for consoles that ask for the pool.
-            most_pools: How many pools are held.
-            may_grow: Whether there are bytes left for more than is held.
+            most_pools: The most pools that are kept.
+            may_grow: Whether there are bytes left for more.
             now: The aggregator's time.
             tell: Called with events.
 
@@ -238,7 +238,7 @@ class Process:
             self._tell_trouble(NO_POOL, counts, tell)
 
     def leave(self, state: State) -> None:
-        """It is not with us any more: its gauges are 0, its counters stay."""
+        """The process leaves: its gauges are 0, its counters stay."""
         self.state = state
         for pool in self._pools.values():
             pool.gauges = 0
@@ -281,7 +281,7 @@ class Process:
             self._add(0, 0, NO_DISTRIBUTIONS, now)
 
     def _hear(self, interval: float, now: float) -> None:
-        """A new report begins: its claim of an interval counts as far as the process has kept it."""
+        """Begin a report; its interval is believed as far as the process has kept to it."""
         gap = now - self.heard_at
         self._longest_gap = max(self._longest_gap, gap)
         self.heard_at = now
@@ -313,7 +313,7 @@ class Process:
         return True
 
     def _note_place(self, message: ReportDatagram) -> None:
-        """After every datagram of one report, all pools from before the aggregator's start are known."""
+        """After every datagram of one report, all pools that the process already had are known."""
         if message.number == self._number and message.datagrams <= MOST_DATAGRAMS:
             self._places |= 1 << message.place
             if self._places == (1 << message.datagrams) - 1:
@@ -404,7 +404,7 @@ class ProcessState(NamedTuple):
     points: list[RatePoints]
 
     def row(self, *, with_times: bool = True) -> ProcessRow:
-        """The row that faces read, with those of its pools; without durations at a fraction of the cost."""
+        """The row for the faces, with the rows of its pools; without durations at a fraction of the cost."""
         (row,) = filter(None, self.row_steps(with_times))
         return row
 
@@ -447,7 +447,7 @@ def _sum(one: Distributions, other: Distributions) -> Distributions:
 
 
 def _peaks(marks: list[Mark]) -> Peaks:
-    """A process's peaks: its pool's marks, and where it has several, only the bound that their sum is."""
+    """A process's peaks: the marks of its pool; of several pools only the sum, which is an upper bound."""
     bound = sum(mark.used for mark in marks)
     if len(marks) != 1:
         return Peaks(1, used_bound=bound)

@@ -169,7 +169,7 @@ def decode_message(datagram: bytes) -> ReportDatagram | LegacyDatagram | list[Va
 
 
 def legacy_datagram(told: ValueList) -> LegacyDatagram | None:
-    """The sums of one earlier list, ``None`` if it is another; values that have no name yet are left unread.
+    """The sums of one earlier list, ``None`` if it is another; values without a name are not read.
 
     Raises:
         PacketError: If it is an earlier list with values that cannot be summed.
@@ -245,7 +245,7 @@ def _report(datagram: bytes, parts: dict[int, tuple[int, int]], at: int, end: in
 
 
 def _name(datagram: bytes, parts: dict[int, tuple[int, int]], kind: int) -> str:
-    """The name in the string part of this kind, which is needed."""
+    """The name in the string part of this kind, which must be there."""
     at, end = parts.get(kind, (0, 0))
     if not 0 < end - at - 5 <= NAME_BYTES or datagram[end - 1]:
         raise PacketError(f"no name in part 0x{kind:04x}, or one that is too long or has no closing NUL", at)
@@ -316,7 +316,7 @@ def _derives(told: ValueList) -> list[int | None]:
 
 
 def _known(told: ValueList, kind: int, least: int, most: int) -> tuple[float, ...]:
-    """The values that have a meaning, after a look at their number and kind."""
+    """The values that have a meaning, their number and kinds checked."""
     known = told.values[:most]
     if len(known) < least:
         raise PacketError(f"{len(known)} values in {told.identifier.type}, not {least}", 0)

@@ -30,7 +30,7 @@ class _Console:
     topic: Hashable
     #: Seconds of work that it has cost.
     cost: float
-    #: When it may be sent something next.
+    #: When it may next be sent something.
     due: float
 
 
@@ -100,15 +100,15 @@ class Schedule:
         return self._jobs[topic].begun
 
     def is_wanted(self, topic: Hashable) -> bool:
-        """Whether anybody still waits for it."""
+        """Whether a console still waits for it."""
         return topic in self._jobs
 
     def sent(self, seconds: float) -> None:
-        """So much time went into sending."""
+        """Count the seconds that sending took."""
         self._credit -= seconds
 
     def spent(self, seconds: float, topic: Hashable) -> None:
-        """So much time went into a step for this topic."""
+        """Count the seconds that a step of this topic took."""
         self._credit -= seconds
         job = self._jobs.get(topic)
         if job is not None:

@@ -28,7 +28,7 @@ from poolhouse.fleet.snapshot import ProcessRow, Snapshot
 #: Datagrams that are sent before the console is given time to read them, and that time in seconds: a socket's
 #: buffer of the usual size holds about 180 of them.
 BURST, PAUSE = 32, 0.002
-#: Value lists that a console of the earlier system is sent in a second: of a large fleet it hears less often.
+#: Value lists that a console of the earlier system is sent in a second: a large fleet is sent less often.
 VALUES_PER_SECOND = 2_000
 #: Datagrams for all consoles together that are sent at once.
 MOST_AT_ONCE = 128
@@ -37,10 +37,10 @@ MOST_AT_ONCE = 128
 SUMS_SECONDS = 0.05
 #: The longest time between two checks for consoles that have left, in seconds.
 LONGEST_REST = 1.0
-#: A frame that has this many times fewer chunks than it may is tried with more detail.
+#: A frame with this many times fewer chunks than allowed is tried with more detail.
 CHUNKS_TO_SPARE = 4
 #: How often a console may say which chunks of a frame it misses, and how many chunks it is sent again, in frames:
-#: asking makes no amplifier.
+#: requests cannot be used as an amplifier.
 MOST_REQUESTS, MOST_SENT_AGAIN = 8, 2
 
 #: The key of a console: how it is reached, and its address.
@@ -128,7 +128,7 @@ class _Sums:
 
 
 class Work:
-    """One small step of a topic. `run` it, then say `ConsoleService.done`."""
+    """One small step of a topic. Call `run`, then `ConsoleService.done`."""
 
     def __init__(self, topic: Hashable, steps: "Iterator[list[bytes] | None]", sums: _Sums | None) -> None:
         self.topic = topic
@@ -139,7 +139,7 @@ class Work:
         self.is_over = False
 
     def run(self) -> None:
-        """Do it: a millisecond or two."""
+        """Do the step: a millisecond or two."""
         try:
             self.made = next(self._steps)
         except StopIteration:
@@ -256,7 +256,7 @@ class ConsoleService:
         return Work(topic, steps, self._sums)
 
     def done(self, work: Work, seconds: float, now: float) -> None:
-        """A step of `next` was run."""
+        """Note that a step from `next` was run."""
         self._now = now
         self._schedule.spent(seconds, work.topic)
         if work.sums is not None:

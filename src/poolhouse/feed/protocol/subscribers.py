@@ -139,7 +139,7 @@ class Subscribers:
         return list(self._subscribers.values())
 
     def newcomers(self, now: float) -> list[Subscriber]:
-        """Those of `consoles` that began, or changed their program, since this was called last."""
+        """Those of `consoles` that began, or changed their program, since the last call."""
         living = self.consoles(now)
         newcomers = [one for one in living if (one.via, one.address) in self._newcomers]
         self._newcomers.clear()
