@@ -51,6 +51,73 @@ def test_a_pool_for_threads_that_is_dropped_is_collected_and_its_threads_end(kin
     wait_until(lambda: set(threading.enumerate()) <= before)
 
 
+#: Of one connection: psycopg warns of those that are idle in a pool that the garbage collector finds.
+_SIZES: dict[Any, dict[str, int]] = {
+    ConnectionPool: {"min_size": 1, "max_size": 1},
+    AsyncConnectionPool: {"min_size": 1, "max_size": 1},
+    NullConnectionPool: {"max_size": 4},
+    AsyncNullConnectionPool: {"max_size": 4},
+}
+
+
+@pytest.mark.parametrize("is_block", [False, True])
+@pytest.mark.parametrize("kind", [ConnectionPool, NullConnectionPool])
+def test_so_is_one_that_is_dropped_together_with_a_connection_that_is_out(
+    kind: Any, is_block: bool, dsn: str
+) -> None:
+    """The connection refers to its pool, so only the garbage collector finds them; no thread may keep them."""
+    before = set(threading.enumerate())
+    pool = kind(dsn, **_SIZES[kind], open=False)
+    _used(pool)
+    out = pool.connection() if is_block else pool.getconn()
+    if is_block:
+        out.__enter__()
+    gone = weakref.ref(pool)
+    del pool, out
+
+    def is_collected() -> bool:
+        gc.collect()  # Until the worker that connected has ended: it may look for another job.
+        return gone() is None
+
+    wait_until(is_collected)
+    wait_until(lambda: set(threading.enumerate()) <= before)
+
+
+def test_a_connection_that_is_kept_keeps_its_pool(dsn: str) -> None:
+    pool = ConnectionPool(dsn, min_size=1, max_size=1, open=False)
+    _used(pool)
+    conn = pool.getconn()
+    gone = weakref.ref(pool)
+    del pool
+    gc.collect()
+    kept = gone()
+    assert kept is not None
+    kept.putconn(conn)
+    with kept.connection() as again:
+        assert again is conn
+    del kept, conn, again
+
+
+@pytest.mark.parametrize("is_block", [False, True])
+@pytest.mark.parametrize("kind", [AsyncConnectionPool, AsyncNullConnectionPool])
+def test_a_pool_for_asyncio_is_dropped_together_with_a_connection_that_is_out(
+    kind: Any, is_block: bool, dsn: str
+) -> None:
+    async def main() -> None:
+        pool = kind(dsn, **_SIZES[kind], open=False)
+        await pool.open(wait=True)
+        out = pool.connection() if is_block else await pool.getconn()
+        if is_block:
+            await out.__aenter__()
+        gone = weakref.ref(pool)
+        del pool, out
+        gc.collect()
+        assert gone() is None
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 def test_a_pool_is_dropped_before_it_has_connected(dsn: str) -> None:
     pool = ConnectionPool(dsn, open=False)
     pool.open()

@@ -1,9 +1,11 @@
 """The threads of a pool: one that keeps time, and workers that come when there is work and go when there is none.
 
-The workers never refers to its pool, so that a forgotten pool can be collected; the pool's finalizer dismisses
-the workers. The keeper never works: whatever hangs, deadlines are kept.
+A forgotten pool can be collected. `Workers` refers to its pool only through the connections that are out; so the
+keeper, while it sleeps, does not refer to `Workers` either. The pool's finalizer dismisses the threads.
+The keeper does no jobs: whatever hangs, deadlines are kept.
 """
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -235,12 +237,14 @@ class Workers:
         self._in_hand: dict[object, tuple[Job, Lease | None]] = {}
         #: Where the keeper sleeps; ``None`` until there is one.
         self._keeper: Parker | None = None
+        #: For the keeper, when its threads are dismissed: the workers, if idle connections are still to be closed.
+        self._last_orders: deque[Workers | None] = deque(maxlen=1)
         self._keeper_wakes_at = 0.0
         #: Until when no worker is started, because none could be.
         self._hires_at = 0.0
         #: Calls on connections that have a deadline, and the lease under which each was begun.
         self._guards: dict[Slot, tuple[float, Lease | None]] = {}
-        self._is_dismissed = False
+        self.is_dismissed = False
         #: Woken when the pool is full, and whenever a worker has run out of work.
         self.watchers: list[Parker] = []
 
@@ -258,7 +262,9 @@ class Workers:
 
     def dismiss(self) -> None:
         """Let all threads end when they have done what they are doing. May be called from a finalizer."""
-        self._is_dismissed = True
+        self.is_dismissed = True
+        # The keeper of a pool that nobody closed needs the workers once more, though the pool is gone.
+        self._last_orders.append(self if self._core.is_open else None)
         self._wake_keeper()
         for lane in Lane:
             for parker in self._resting[lane].copy():
@@ -288,25 +294,8 @@ class Workers:
         if self._keeper is not None:
             self._keeper.unpark()
 
-    def _keep(self) -> None:
-        """The life of the keeper; whatever ends it, the next one is started."""
-        parker = self._threads.parker()
-        try:
-            if self.core_lock(self._becomes_keeper_locked, parker):
-                while not self._is_dismissed:
-                    self._look(parker)
-                self._close_forgotten()
-        except BaseException as error:
-            if isinstance(error, Exception):  # Else it was meant to end this thread or greenlet, and does.
-                logger.last_word("pool %r: its keeper has ended; another is started", self._name, error=error)
-        finally:
-            if self._keeper is parker and not self._is_dismissed:
-                # In this order: where no thread can be started now, the next turn of anybody tries again.
-                self._keeper, self._keeper_wakes_at, self.core_lock.is_struck = None, 0.0, True
-                self._start_keeper()
-
-    def _look(self, parker: Parker) -> None:
-        """Keep time: tick, abort what is overdue, start workers, sleep until something else is due."""
+    def look(self) -> float | None:
+        """Keep time: tick, abort overdue calls, start workers. Returns how long the keeper may sleep."""
         try:
             now = self._clock.monotonic()
             self._abort_overdue(now)
@@ -320,7 +309,14 @@ class Workers:
             self.core_lock.is_struck = True
             logger.last_word("pool %r: unexpected; going on", self._name, error=error)
         pause = self._keeper_wakes_at - self._clock.monotonic()
-        parker.park(None if pause == float("inf") else pause)
+        return None if pause == float("inf") else pause
+
+    def replace_keeper(self, parker: Parker) -> None:
+        """Start another keeper if the one that slept at `parker` has ended too early."""
+        if self._keeper is parker and not self.is_dismissed:
+            # In this order: where no thread can be started now, the next turn of anybody tries again.
+            self._keeper, self._keeper_wakes_at, self.core_lock.is_struck = None, 0.0, True
+            self._start_keeper()
 
     def _recover_locked(self, now: float) -> None:
         """Put right what an exception has left, in a call of the core or in a worker that it has ended."""
@@ -331,10 +327,9 @@ class Workers:
                 del self._in_hand[token]
         self._core.recover(now)
 
-    def _close_forgotten(self) -> None:
-        """Close what is idle, if nobody has closed the pool: its finalizer has dismissed its threads."""
-        if not self._core.was_closed:
-            self.core_lock(self._core.close, self._clock.monotonic())
+    def close_forgotten(self) -> None:
+        """Close the idle connections of a pool that was dropped without being closed."""
+        self.core_lock(self._core.close, self._clock.monotonic())
         while jobs := self.core_lock(self._core.leftovers):
             for job in jobs:
                 self._perform(job)
@@ -346,8 +341,8 @@ class Workers:
             if is_overdue and self._core.leases.get(slot.key) is lease:
                 logger.call(self._abort, slot.conn)
 
-    def _becomes_keeper_locked(self, parker: Parker) -> bool:
-        """Whether this is the first of the threads that were started to be the keeper; usually there is one."""
+    def becomes_keeper_locked(self, parker: Parker) -> bool:
+        """Several threads may have been started; the first to arrive becomes the keeper."""
         assert self.core_lock.is_mine(), NOT_LOCKED
         if self._keeper is not None:
             return False
@@ -378,7 +373,7 @@ class Workers:
         """
         assert self.core_lock.is_mine(), NOT_LOCKED
         calls: list[Callable[[], None]] = []
-        if self._is_dismissed:
+        if self.is_dismissed:
             return calls
         core, now = self._core, self._clock.monotonic()
         is_keeper_needed = False
@@ -404,7 +399,8 @@ class Workers:
 
     def _start_keeper(self) -> None:
         try:
-            self._threads.start(self._keep, f"{self._name}-keeper")
+            keep = partial(_keep, weakref.ref(self), self._last_orders, self._threads, self._name)
+            self._threads.start(keep, f"{self._name}-keeper")
         except Exception as error:
             self._could_not_start(error)  # The next turn that is taken tries again.
 
@@ -477,7 +473,7 @@ class Workers:
                 self._in_hand.pop(token, None)
                 continue
             self.wake_watchers()
-            if not self._is_dismissed and parker.park(LINGER):
+            if not self.is_dismissed and parker.park(LINGER):
                 continue
             if self.core_lock(self._has_left_locked, lane, parker, token):
                 return
@@ -496,7 +492,45 @@ class Workers:
     def _has_left_locked(self, lane: Lane, parker: Parker, token: object) -> bool:
         """Whether the worker goes: not if there is something to do after all."""
         assert self.core_lock.is_mine(), NOT_LOCKED
-        if not self._is_dismissed and self._core.has_job(lane, self._clock.monotonic()):
+        if not self.is_dismissed and self._core.has_job(lane, self._clock.monotonic()):
             return False
         self._leave_books(lane, token, parker)
         return True
+
+
+def _keep(
+    reference: "weakref.ref[Workers]", last_orders: "deque[Workers | None]", threads: Threads, name: str
+) -> None:
+    """The life of the keeper; another is started if an error ends it.
+
+    While it sleeps it refers to nothing of its pool: a connection that was never returned refers to the pool, and
+    the pool's core to the connection.
+
+    Args:
+        reference: The pool's workers.
+        last_orders: What `Workers.dismiss` leaves for the keeper.
+        threads: Real or virtual.
+        name: The pool's.
+    """
+    parker = threads.parker()
+    try:
+        workers = reference()
+        if workers is None or not workers.core_lock(workers.becomes_keeper_locked, parker):
+            return
+        while workers is not None and not workers.is_dismissed:
+            pause = workers.look()
+            workers = None
+            parker.park(pause)
+            workers = reference()
+        if not last_orders:
+            parker.park(AGAIN)  # The collector clears references first, and calls the pool's finalizer next.
+        workers = last_orders.pop() if last_orders else None
+        if workers is not None:
+            workers.close_forgotten()
+    except BaseException as error:
+        if isinstance(error, Exception):  # Else it was meant to end this thread or greenlet, and does.
+            logger.last_word("pool %r: its keeper has ended; another is started", name, error=error)
+    finally:
+        workers = reference()
+        if workers is not None:
+            workers.replace_keeper(parker)
