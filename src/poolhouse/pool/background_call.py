@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 class BackgroundCall(Generic[T]):
-    """A call made in a thread of its own, in the context (`contextvars`) of whoever sends it.
+    """A call made in a thread of its own, in the context (`contextvars`) of its caller.
 
     For calls that nothing can end in time, such as libpq's connecting: it counts in whole seconds, from two on,
-    for each address, and looks up names for as long as that takes. Whoever leaves has to see that the call itself
-    knows what becomes of its result.
+    for each address, and looks up names for as long as that takes. If the caller stops waiting, the call itself
+    must dispose of its result.
     """
 
     def __init__(self, call: Callable[[], T], threads: Threads, parker: Parker, name: str) -> None:
@@ -38,7 +38,7 @@ class BackgroundCall(Generic[T]):
         try:
             self._results.append(self._call())
         except BaseException as error:
-            # Less this frame, through which the error would refer to itself, and keep all that it refers to.
+            # Drop this frame from the traceback: it refers to the error, a cycle that would keep all alive.
             self._error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         self.is_over = True
         self._parker.unpark()

@@ -69,7 +69,7 @@ class BasePool:
 
     #: Null pools keep no connection that nobody waits for, and clients connect by themselves.
     _is_null = False
-    #: Where asyncio's pools differ.
+    #: True in the asyncio pools.
     _is_async = False
 
     def __init__(self, parameters: Mapping[str, Any], clock: Clock) -> None:
@@ -353,7 +353,7 @@ class BasePool:
         Args:
             conn: The connection.
             error: What the check raised.
-            is_cut: It was cut off when the client's time was over, and what it raised tells of that only.
+            is_cut: The check was aborted at the client's deadline, so that `error` says only that.
         """
         reason = TimeoutError("the check did not end in time") if is_cut else error
         log_dead(conn, reason, has_check=self._options.has_check)

@@ -15,9 +15,9 @@ Rules
     2. `attention` is true while somebody must look further than the fast path does: while clients wait, the pool
        is not open, is larger than it may be, drains, has suspects, or is waited for to be full; always, where a
        policy needs it (null pools, callbacks).
-    3. A slot belongs to its owner: all that happens to it between claim and append is his. The instant it has no
-       owner it is anybody's who pops a hint, or popped one long ago and has slept since: so a lease goes only from
-       a slot that may be served as it is, or whose `fit_until` forbids it; else the next owner's replaces it.
+    3. A slot belongs to its owner: all that happens to it between claim and append is the owner's. Without a
+       lease a slot belongs to whoever pops its hint, even a hint popped long ago. So remove a lease only if the
+       slot may be served as it is, or if `fit_until` is 0; otherwise overwrite the lease with the next owner's.
     4. Waiters are served strictly in the order in which they came. Against them, a newcomer that had looked at
        `attention` before they came may overtake once.
     5. Whatever takes time (connecting, checking, resetting, closing, callbacks) is a job, or the owner's own work.

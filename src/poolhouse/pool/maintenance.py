@@ -92,7 +92,7 @@ class Maintenance(Requests):
             waiter: The client.
             error: What the check failed with.
             now: Now.
-            is_cut: It was cut off when the client's time was over: no better reason than those there were before.
+            is_cut: We aborted the check at the client's deadline: an earlier, real error is kept as the reason.
         """
         slot, waiter.slot = waiter.slot, None
         assert slot is not None, "only what was given can be dead"

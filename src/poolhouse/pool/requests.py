@@ -14,7 +14,7 @@ from poolhouse.pool.state import RETURN, PoolState
 from poolhouse.pool.status import HIDING, IDLE, UNFIT
 from poolhouse.pool.waiter import Refusal, Waiter
 
-#: While clients wait: how often to look for blocks that are no more.
+#: While clients wait: how often to look for blocks that were dropped without `__exit__`.
 ABANDONED_PAUSE = 0.25
 
 
@@ -34,7 +34,7 @@ class Requests(PoolState):
             waiter: Who asks. Afterwards `waiter.slot` or `waiter.refusal` is set, or it stands in the queue.
             now: Now.
             may_wait: Whether it may queue.
-            is_first: It had been served, with a connection that turned out to be dead: its place is in front.
+            is_first: It was given a dead connection: put it back at the head of the queue.
 
         Returns:
             Whether it has its answer; else it is woken when there is one.
@@ -153,7 +153,7 @@ class Requests(PoolState):
         return True
 
     def leave_connect(self, waiter: Waiter, now: float, *, is_begun: bool = True) -> bool:
-        """The time of a client that connects by itself is over.
+        """A client that connects for itself has reached its deadline.
 
         Args:
             waiter: The client.
@@ -302,7 +302,7 @@ class Requests(PoolState):
         self._pump(now)
 
     def attend(self, now: float) -> None:
-        """Look further, after a `give` that found `attention` true: rules 1 and 2."""
+        """Do what the fast path left undone: close unwanted slots and serve waiters (rules 1 and 2)."""
         if not self.is_open or self._stale or self._is_oversized():
             for slot in self._claim_free(lambda slot: self._unwanted(slot, now, is_kept=True) is not None):
                 # Looked at again one by one: closing one may make room for the others.

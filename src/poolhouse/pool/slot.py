@@ -107,7 +107,7 @@ def is_of_call(lease: Lease, stamp: object) -> bool:
 
 
 def abandoned(leases: Mapping[int, Lease]) -> list[Lease]:
-    """The leases of blocks that are no more, and so will never end them: nobody else has a reference.
+    """Leases of `with` blocks that were dropped without `__exit__`: only the pool still refers to them.
 
     A generator was dropped in the middle of its block, or an exception struck between the block's end and the
     first instruction of its ``__exit__``. A finalizer would find that too, but cost each checkout a tenth more.

@@ -108,7 +108,7 @@ class PoolState:
         self.times_full = 0
         self._full_watchers = 0
         self.attention = True
-        #: The shell wants to see the first request, on whichever path it comes.
+        #: True until the first request: it must take the slow path, because the shell warns there.
         self.warns_at_first_request = False
         #: `next_deadline` may have come nearer since the shell last asked.
         self.has_new_deadline = False
@@ -140,7 +140,7 @@ class PoolState:
         self._look_after = min(look_after, self._lifetime / 20)
         self._suspect_before = 0.0
         self._takes_of_the_closed = 0
-        #: How large the pool has grown and has not been shrunk since: what is lost below that is replaced.
+        #: The size to restore after losses: the largest size since the last shrink.
         self._target = options.min_size
         self._stale = 0
         #: Connects that clients asked for while nothing was out that could have served them.
@@ -205,10 +205,10 @@ class PoolState:
         return True
 
     def restore_lease(self, lease: Lease, now: float) -> bool:
-        """Put a lease back that was taken from `leases` to be ended; False if it need not be.
+        """Restore a lease that was popped for a return which cannot go the fast way.
 
-        In the instant without it, a thread that had popped a hint long ago may have taken the slot: then the slot
-        has been given back, and is that thread's.
+        False if another thread, which had popped a hint long ago, has taken the slot meanwhile: the return is then
+        complete.
         """
         if self.leases.setdefault(lease[0].key, lease) is lease:
             return True
@@ -381,8 +381,8 @@ class PoolState:
     def _work_on(self, slot: Slot, now: float) -> None:
         """The pool itself owns the slot from now on.
 
-        Even in the instant in which `putconn` of somebody who had given it back before takes its lease away:
-        `fit_until` keeps the fast path from serving it, `working` the slow one.
+        This holds even if a second `putconn` of the same connection briefly removes the lease: `fit_until` keeps
+        the fast path from serving the slot, and `working` the slow one.
         """
         slot.fit_until = 0
         self.leases[slot.key] = (slot, now, None, 0, None, False)
@@ -398,7 +398,7 @@ class PoolState:
 
     def _discard(self, slot: Slot, reason: Reason) -> None:
         """Close, by a worker, a connection that this call owns."""
-        # In this order: what an exception comes in between of is closed twice, not never.
+        # Queue the close first: an exception between the two lines then closes twice, never not at all.
         self._lanes[RETURN].append(Close(slot.conn, reason))
         self._retire(slot, reason)
 

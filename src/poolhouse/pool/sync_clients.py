@@ -330,7 +330,7 @@ class Clients(BasePool, Generic[CT]):
                 is_over = (not core.has_threads and self._is_stranded()) or not parker.park(deadline - self._now())
                 if is_over and core_lock(core.time_out, waiter, self._now()):
                     raise self._timed_out(waiter)
-                # An interrupted call wakes again whom it has, or may have, woken before: only the core knows.
+                # Wake-ups can be spurious: ask the waiter.
                 is_answered = waiter.is_answered
             if waiter.refusal is not None:
                 raise self._refused(waiter.refusal, waiter)

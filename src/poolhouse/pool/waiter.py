@@ -16,7 +16,7 @@ class Vet(Enum):
     LOOK = "look"
     #: Call the `check` callback.
     CHECK = "check"
-    #: Ask the server: an older sister of the connection was found dead.
+    #: Ask the server: another connection, opened no later, was found dead.
     PROBE = "probe"
 
 

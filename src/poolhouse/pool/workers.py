@@ -336,7 +336,7 @@ class Workers:
 
     def _abort_overdue(self, now: float) -> None:
         for slot, (deadline, lease) in list(self._guards.items()):
-            # Whom an exception has struck before he could say that the call is over has lost the lease since.
+            # If an exception ended the call before `unguard`, the lease has changed: do not abort the new owner.
             is_overdue = deadline <= now and self._guards.pop(slot, None) is not None
             if is_overdue and self._core.leases.get(slot.key) is lease:
                 logger.call(self._abort, slot.conn)
