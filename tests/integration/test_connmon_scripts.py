@@ -1,6 +1,7 @@
 """connmon for scripts, against a real connmond and a real application."""
 
 import json
+import re
 import socket
 import time
 from contextlib import closing
@@ -102,7 +103,8 @@ def test_a_port_that_is_taken_cannot_be_listened_on() -> None:
 
 
 @pytest.mark.parametrize("way", [("listen",), ()], ids=["listen", "auto"])
-def test_what_collectd_pushes_is_shown_with_dashes_for_what_it_does_not_send(way) -> None:
+def test_what_collectd_pushes_is_shown_with_dashes_for_what_it_does_not_send(way, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # Columns in which nothing is known stand at the right end.
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -112,6 +114,9 @@ def test_what_collectd_pushes_is_shown_with_dashes_for_what_it_does_not_send(way
     nova = next(line for line in result.stdout.splitlines() if " nova " in line).split()
     assert nova[:4] == ["●", "nova", "2", "5/–"]
     assert "–" in nova[4:]
+    shown = re.sub(" +", " ", result.stdout)
+    assert "idle 3 waiting – timeouts –" in shown
+    assert "wait p99 – hold p99 – peak used –" in shown
 
 
 class Pushing(Reporting):
