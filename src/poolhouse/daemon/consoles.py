@@ -114,7 +114,8 @@ class DaemonSource(FleetSource):
 
     def values(self) -> Iterator[list[bytes]]:
         """The value lists for consoles of the earlier system, a datagram each."""
-        rows = self._fleet.host_rows(self._clock.monotonic())
+        # The hosts' own sums first: they were sent first before, and consoles may count on it.
+        rows = sorted(self._fleet.host_rows(self._clock.monotonic()), key=lambda row: row.key[1] != "")
         interval = max(SNAPSHOT_INTERVAL, ceil(len(rows) * VALUES_OF_A_ROW / VALUES_PER_SECOND))
         for at in range(0, len(rows), ROWS_AT_ONCE):
             states = self._fleet.row_states(rows[at : at + ROWS_AT_ONCE], self._clock.monotonic())
