@@ -20,9 +20,10 @@ from support.terminal import Terminal
 from support.waiting import wait_until
 
 README = ROOT / "README.md"
+#: The pages to which the README leads for more, whose examples go on where its own end.
+HOWTO = ROOT / "docs" / "howto"
 #: Under which headings there are examples; each has its test below.
-TRIED = ["Try it", "Install", "Watch an application", "Other ways to say it", "In scripts", "In collectd"]
-TRIED += ["Workers, forks, green threads", "Nothing to be seen?", "A pool"]
+TRIED = ["See your pools", "Get the line of code in the error", "Install", "Try it", "A pool"]
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 @pytest.fixture
 def beside_connmond(reader: Reader) -> Reader:
     """A reader who has started the daemon as the README says."""
-    connmond, *_ = under(README, "Watch an application", "console", "python", "sh")
+    connmond, *_ = under(README, "See your pools", "console", "python", "console")
     reader.start_as_shown(connmond)
     return reader
 
@@ -65,7 +66,7 @@ def test_the_two_commands_are_targets_and_the_demo_shows_its_programs() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     recipes = {
         target: subprocess.run(
-            ["make", "--dry-run", target, "SECONDS=8"],
+            ["make", "--dry-run", target, "SECONDS=20"],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -115,8 +116,8 @@ def install(environment: Path, checkout: Path, brought: dict[str, list[str]]) ->
 
 
 def test_the_first_example_is_shown_by_the_daemon_and_in_the_window(beside_connmond: Reader) -> None:
-    _, example, watch = under(README, "Watch an application", "console", "python", "sh")
-    with Terminal(beside_connmond.window(watch.strip()), 100, 30) as window:
+    _, example, _ = under(README, "See your pools", "console", "python", "console")
+    with Terminal(beside_connmond.window("connmon"), 100, 30) as window:
         window.wait_for("plugin=collectd")  # Nothing reports yet.
         assert_shop_is_counted(beside_connmond, example)
         window.wait_for("PROGRAM", "shop")
@@ -124,52 +125,85 @@ def test_the_first_example_is_shown_by_the_daemon_and_in_the_window(beside_connm
         assert window.end() == 0
 
 
+def test_the_table_as_text_is_what_is_shown(beside_connmond: Reader) -> None:
+    _, example, shown = under(README, "See your pools", "console", "python", "console")
+    ((command, table),) = session(shown)
+    (beside_connmond.folder / "stays.py").write_text(f"{example}\nimport time\ntime.sleep(300)\n")
+    beside_connmond.start("python stays.py")
+    with watching(beside_connmond) as watcher:
+        watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 1)
+
+    def anywhen(text: str) -> str:
+        """The table, whatever its durations are: they may be of another unit."""
+        return re.sub(r"(\d)(?:ms|µs|s)\b", r"\1s", text)
+
+    wait_until(lambda: looks_like(anywhen(table), anywhen(beside_connmond.read(command))), what="the table")
+
+
+def test_the_error_names_the_line_that_has_the_connection(reader: Reader) -> None:
+    example, shown = under(README, "Get the line of code in the error", "python", "text")
+    (reader.folder / "example.py").write_text(example)
+    done = reader.run("python -W error example.py")
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1].removeprefix("poolhouse.pool.sqlalchemy.FairQueueTimeout: ")
+    begin, _, _ = said.partition(" (Background on this error")
+    assert re.sub(r"\S*/example\.py", "example.py", begin) == shown.strip()
+    queue_pool = example.replace("poolclass=FairQueuePool, ", "")
+    (reader.folder / "example.py").write_text(queue_pool)
+    quoted = "QueuePool limit of size 1 overflow 0 reached, connection timed out, timeout 1.00"
+    assert quoted in " ".join(README.read_text().split())
+    assert quoted in reader.run("python example.py").stderr
+
+
 def test_the_url_may_name_the_machine_that_receives(beside_connmond: Reader) -> None:
-    _, example, _ = under(README, "Watch an application", "console", "python", "sh")
+    _, example, _ = under(README, "See your pools", "console", "python", "console")
     (named,) = re.findall(r"`(&collectd_host=)monitor\.example`", README.read_text())
     assert_shop_is_counted(beside_connmond, example.replace("=shop", f"=shop{named}127.0.0.1"))
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["instrument", "asyncio"])
 def test_other_ways_to_say_it_are_counted_too(beside_connmond: Reader, number: int) -> None:
-    examples = under(README, "Other ways to say it", "python", "python", "sh")
-    assert_shop_is_counted(beside_connmond, examples[number])
+    page = HOWTO / "instrument-sqlalchemy.md"
+    instrument, _ = under(page, "Without changing the URL", "python", "sh")
+    aio = next(block.text for block in blocks(page) if "create_async_engine(" in block.text)
+    assert_shop_is_counted(beside_connmond, (instrument, aio)[number])
 
 
 def test_the_environment_names_program_and_destination(beside_connmond: Reader) -> None:
-    *_, example = under(README, "Other ways to say it", "python", "python", "sh")
+    _, example = under(HOWTO / "instrument-sqlalchemy.md", "Without changing the URL", "python", "sh")
     assert beside_connmond.read(example) == ""
     with watching(beside_connmond) as watcher:
         watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 1)
 
 
 def test_scripts_get_text_a_number_and_a_status(beside_connmond: Reader) -> None:
-    (text,) = under(README, "In scripts", "sh")
-    table, number, probe = text.splitlines()
+    (text,) = under(HOWTO / "console.md", "For scripts", "sh")
+    table, number, _, _, probe = (line.partition("#")[0].strip() for line in text.splitlines())
+    number += ' | python3 -c \'import json, sys; print(json.load(sys.stdin)["fleet"]["used_connections"])\''
+    probe += " || echo somebody waits for a connection"
     engine = 'sqlalchemy.create_engine("sqlite:///shop.db?plugin=collectd", pool_size=2, max_overflow=0)'
     holder = f"import sqlalchemy, time; e = {engine}; held = [e.connect(), e.connect()]"
     beside_connmond.start(f"python -c '{holder}; time.sleep(300)'")
     with watching(beside_connmond) as watcher:
         watcher.wait_for(lambda seen: seen.fleet.used == 2)
-        assert " used 2/2 ! " in beside_connmond.read(table)
+        assert " used 2/2 █" in beside_connmond.read(table)
         assert beside_connmond.read(number) == "2\n"
         assert "somebody waits" not in beside_connmond.read(probe)
         beside_connmond.start(f"python -c '{holder}; e.connect()'")
         watcher.wait_for(lambda seen: seen.fleet.waiting)
         assert beside_connmond.read(probe).endswith("somebody waits for a connection\n")
+        assert " used 4/4 ! █" in beside_connmond.read(table)
 
 
 def test_the_configuration_of_collectd_writes_values_and_serves_the_console(reader: Reader) -> None:
-    (shown,) = under(README, "In collectd", "apache")
-    _, example, _ = under(README, "Watch an application", "console", "python", "sh")
+    (shown,) = under(HOWTO / "collectd.md", "Configure", "apache")
+    _, example, _ = under(README, "See your pools", "console", "python", "console")
     more = f'LoadPlugin python\n<Plugin python>\nModulePath "{SOURCES}"\n</Plugin>\n{shown}'
     with Collectd(reader.folder / "collectd", "", more=more, prefix=reader.network.prefix) as daemon:
         example = example.replace("=shop", "=shop&collectd_report_host=web1")
         assert reader.python(example) == "ordered\n"
         daemon.wait_for_values({"web1/sqlalchemy-shop/derive-checkouts": 1})
-        named = re.findall(
-            r"`(?:<host>/sqlalchemy-<program>/)?((?:count|derive|duration)-\S+)`", README.read_text()
-        )
+        named = re.findall(r"^\| `((?:count|derive)-\w+)` \|", (HOWTO / "collectd.md").read_text(), re.MULTILINE)
         assert named
         for place in ("web1/sqlalchemy-shop", "web1/sqlalchemy-host"):
             wait_until(
@@ -180,7 +214,7 @@ def test_the_configuration_of_collectd_writes_values_and_serves_the_console(read
 
 
 def test_every_worker_of_the_example_is_a_process(beside_connmond: Reader) -> None:
-    app, command = under(README, "Workers, forks, green threads", "python", "sh")
+    app, command = under(HOWTO / "processes.md", "gunicorn", "python", "sh")
     (beside_connmond.folder / "app.py").write_text(app)
     beside_connmond.start(command.strip())
 
@@ -201,7 +235,7 @@ def test_every_worker_of_the_example_is_a_process(beside_connmond: Reader) -> No
 
 
 def test_the_doctor_says_what_is_shown(beside_connmond: Reader) -> None:
-    (shown,) = under(README, "Nothing to be seen?", "console")
+    shown, _ = under(HOWTO / "connmond.md", "Not seeing anything?", "console", "console")
     ((command, output),) = session(shown)
     printed = beside_connmond.read(command)
 
