@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -192,7 +193,10 @@ def test_a_doctor_that_is_stopped_says_goodbye_first(number: signal.Signals) -> 
     with Receiver() as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as consoles:
         consoles.bind(("127.0.0.1", 0))
         options = ("--consoles", str(consoles.getsockname()[1]), "--timeout", "60")
-        with subprocess.Popen([*COMMAND, receiver.url(), *options], stdout=subprocess.PIPE) as doctor:
+        command = [*COMMAND, receiver.url(), *options]
+        # Under nohup a child inherits that SIGHUP is ignored.
+        default = partial(signal.signal, number, signal.SIG_DFL)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=default) as doctor:
             wait_until(lambda: len(receiver.receive()) >= 1)
             doctor.send_signal(number)
             assert doctor.wait(60) == -number

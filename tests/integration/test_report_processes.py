@@ -77,12 +77,12 @@ def test_the_last_interval_is_told_and_nothing_follows_the_goodbye() -> None:
             from support.counted_pool import CountedPool
             from support.waiting import wait_until
             from poolhouse.report.reporter import flush
-            pool = CountedPool(sys.argv[1])
-            def work_on():  # Registered before the goodbye, so it runs after it.
+            def work_on():  # Registered before the first pool is made, so it runs after the goodbye.
                 pool.use(100)
                 CountedPool(sys.argv[1], "another").use()
                 assert flush() is False
             atexit.register(work_on)
+            pool = CountedPool(sys.argv[1])
             pool.use(1)
             flush()
             pool.use(6)

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from poolhouse.instrumentation.dialects import plain_url
+from poolhouse.report import reporter
 from poolhouse.wire.framing import MAGIC, Kind, Unframer, frame
 from poolhouse.wire.message import ReportDatagram, decode_message
 from poolhouse.wire.session import Challenge, Welcome, decode_hello, encode_challenge, encode_welcome
@@ -90,6 +91,15 @@ class Node:
                 self.reports.append(message)
             sock.sendall(frame(Kind.TAKEN, taken.to_bytes(8, "big")))
         sock.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reporter_of_its_own() -> Iterator[None]:
+    """What these engines report ends with them: else a thread of this process goes on trying their nodes."""
+    reporter._reporters.pop(None, None)
+    yield
+    if (ours := reporter._reporters.pop(None, None)) is not None:
+        ours.end()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from typing import Self
 from support.collectd import Namespace
 
 ROOT = Path(__file__).parents[2]
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+#: A fenced block, in a list too: there its lines are indented like its fence.
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#+ ([^\n]*)$", re.MULTILINE)
 
 
@@ -34,11 +36,11 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     assert text.count("```") == 2 * len(_FENCE.findall(text)), f"{page}: a fence that is not seen"
     for match in re.finditer(f"{_FENCE.pattern}|{_HEADING.pattern}", text, re.DOTALL | re.MULTILINE):
-        language, body, title = match.groups()
+        _, language, body, title = match.groups()
         if body is None:
             heading = title
         else:
-            found.append(Block(heading, language, body))
+            found.append(Block(heading, language, textwrap.dedent(body)))
     return found
 
 
