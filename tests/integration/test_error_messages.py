@@ -148,10 +148,14 @@ def test_a_connection_that_was_forgotten_in_asyncio(tmp_path: Path, caplog: pyte
     async def main() -> None:
         engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/a.db")
         conn = await engine.connect()
+        (worker,) = set(threading.enumerate()) - before
         del conn
         gc.collect()
         await engine.dispose()
+        # The thread of the driver answers into this loop, after SQLAlchemy has ceased to wait for it.
+        await asyncio.to_thread(worker.join)
 
+    before = set(threading.enumerate())
     with caplog.at_level(logging.ERROR), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         asyncio.run(main())

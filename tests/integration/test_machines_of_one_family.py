@@ -42,7 +42,7 @@ def daemon(machine: str) -> Iterator[str]:
     process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        assert "Watch with" in "".join(process.stdout.readline() for _ in range(5))
+        assert any(line.startswith("Watch with") for line in process.stdout)
         yield machine
     finally:
         process.kill()

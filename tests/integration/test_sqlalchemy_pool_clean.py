@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -18,6 +19,8 @@ class Give(Exception):
     """What ends a block."""
 
 
+#: SQLAlchemy 1.4 does not know psycopg 3.
+DRIVERS = ["asyncpg", "aiosqlite"] if sqlalchemy.__version__ < "2" else ["asyncpg", "psycopg", "aiosqlite"]
 ONE: dict[str, Any] = {"poolclass": FairQueuePool, "pool_size": 1, "max_overflow": 0}
 
 
@@ -44,7 +47,7 @@ def test_a_plain_select_of_pymysql_leaves_no_snapshot_in_fair_queue_pool(mariadb
     other.dispose()
 
 
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "aiosqlite"])
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_nothing_of_a_cancelled_client_of_fair_queue_pool_is_committed(
     driver: str, postgres: Postgres, tmp_path: Path
 ) -> None:
