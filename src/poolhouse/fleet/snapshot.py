@@ -126,6 +126,16 @@ class HostProgram(NamedTuple):
     sums: Row
 
 
+class NodeState(NamedTuple):
+    """One node of the aggregator's service, as the node that made the snapshot sees it."""
+
+    name: str
+    #: Whether this is the node that made the snapshot.
+    is_here: bool
+    #: Seconds since its link was lost, or since this node began to look for it; ``None`` while it is linked.
+    missing_for: float | None
+
+
 class Health(NamedTuple):
     """The aggregator's own figures, counted since it started."""
 
@@ -142,6 +152,8 @@ class Health(NamedTuple):
     #: The bytes that the fleet takes, about, and how many it may; 0 where the server does not say.
     bytes: int = 0
     bytes_limit: int = 0
+    #: The nodes of the service, this one included, in the order of the configuration; empty without a cluster.
+    nodes: tuple[NodeState, ...] = ()
 
 
 class Event(NamedTuple):

@@ -10,12 +10,24 @@ import pytest
 from poolhouse.feed.protocol.chunks import MAX_BYTES, MAX_CHUNKS
 from poolhouse.feed.protocol.datagrams import CHUNK_BYTES, Ask, Cookie, decode_datagram, encode_datagram
 from poolhouse.feed.protocol.frame import Server
-from poolhouse.fleet.snapshot import Event, Health, Peaks, PoolRow, ProcessRow, Rates, Row, Snapshot, Times, Totals
+from poolhouse.fleet.snapshot import (
+    Event,
+    Health,
+    NodeState,
+    Peaks,
+    PoolRow,
+    ProcessRow,
+    Rates,
+    Row,
+    Snapshot,
+    Times,
+    Totals,
+)
 from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/reference/feed.md").read_text()
 TOLD = (Server, Snapshot, Row, Totals, Rates, Peaks, Times, Health, Event, ProcessRow, PoolRow, PoolReading)
-TOLD += (Limits, Gauges, Counters, Mark)
+TOLD += (Limits, Gauges, Counters, Mark, NodeState)
 
 
 def names_of(kind: Any) -> list[str]:

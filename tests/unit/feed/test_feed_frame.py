@@ -25,7 +25,7 @@ from poolhouse.feed.protocol.chunks import (
 from poolhouse.feed.protocol.datagrams import DATAGRAM_BYTES, Chunk, decode_datagram
 from poolhouse.feed.protocol.frame import Frame, Server, decode_frame, encode_frame
 from poolhouse.feed.protocol.plain import field_types
-from poolhouse.fleet.snapshot import Health, PoolRow, ProcessRow, Rates, Row, Snapshot, Times
+from poolhouse.fleet.snapshot import Health, NodeState, PoolRow, ProcessRow, Rates, Row, Snapshot, Times
 from poolhouse.meter.histogram import Histogram, bucket_count
 from poolhouse.meter.reading import PoolReading
 
@@ -90,6 +90,21 @@ def test_every_snapshot_comes_out_as_it_went_in(snapshot: Snapshot, server: Serv
     content = through(encode_frame(Frame(server, snapshot)), Reassembly())
     assert content is not None
     assert decode_frame(content) == Frame(server, snapshot)
+
+
+def test_the_nodes_of_the_service_arrive() -> None:
+    nodes = NodeState("node1", is_here=True, missing_for=None), NodeState("node2", is_here=False, missing_for=2.5)
+    snapshot = a_snapshot(health=Health(received=7, nodes=nodes))
+    frame = decode_frame(unpack(b"".join(encode_frame(Frame(SERVER, snapshot)))))
+    assert frame.snapshot.health == snapshot.health
+
+
+def test_a_server_that_knows_no_nodes_sends_a_frame_without_them() -> None:
+    server, snapshot = json.loads(unpack(b"".join(encode_frame(Frame(SERVER, a_snapshot(health=Health(7)))))))
+    health = list(Snapshot.__dataclass_fields__).index("health")
+    del snapshot[health][Health._fields.index("nodes") :]
+    frame = decode_frame(json.dumps([server, snapshot]).encode())
+    assert frame.snapshot.health == Health(7)
 
 
 def test_a_number_that_is_not_finite_arrives_as_not_known() -> None:
