@@ -2,6 +2,7 @@
 
 import csv
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -157,6 +158,39 @@ def test_the_csv_file_has_a_row_a_second_for_each_program_and_goes_on_over_resta
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", named["timestamp"])
         assert (named["token"], named["hostname"], named["progname"]) == ("rack4", "web1", "shop")
         assert re.fullmatch(r"\d+\.\d{4}", named["checkouts_per_second"])
+
+
+def test_a_full_disk_stops_the_csv_file_only_and_is_counted(tmp_path):
+    port, table = free_port(), tmp_path / "connmon.csv"
+    config = configured(tmp_path, port, f"csv_dump: {table}")
+    url = f"sqlite+connmon://?connmon_config={config}&connmon_program_name=shop&connmon_interval=0.2"
+    with running(url) as shop, node(config, port) as daemon, Watcher(daemon.consoles) as watcher:
+        check_out(shop)
+        wait_until(lambda: table.exists() and table.stat().st_size)
+        # The kernel then writes as much as fits, as it does on a full disk.
+        full = table.stat().st_size + 10
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (full, full))
+        watcher.wait_for(lambda seen: seen.health.unwritten >= 2)
+        check_out(shop)
+        watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 2)
+        status, output, errors = daemon.end()
+    assert status == 0
+    assert re.search(r"; [\d,]+ writes of the CSV file failed\n$", output)
+    assert errors.count("rows are not written: ") == errors.count("\n") == 1
+    assert table.read_text().endswith("\n")
+
+
+def test_the_csv_file_is_rotated_by_size(tmp_path):
+    port, table = free_port(), tmp_path / "connmon.csv"
+    config = configured(tmp_path, port, f"csv_dump: {table}", "csv_rotate_bytes: 4096", "csv_keep: 2")
+    table.write_text("x" * 4096)
+    url = f"sqlite+connmon://?connmon_config={config}&connmon_program_name=shop&connmon_interval=0.2"
+    with running(url) as shop, node(config, port) as daemon:
+        check_out(shop)
+        wait_until(lambda: (tmp_path / "connmon.csv.1").exists() and table.exists() and table.stat().st_size)
+        assert daemon.end()[::2] == (0, "")
+    assert table.read_text().startswith(",".join(CSV_COLUMNS) + "\n")
+    assert (tmp_path / "connmon.csv.1").read_text() == "x" * 4096
 
 
 def test_a_client_of_the_old_release_is_named_in_the_log(tmp_path):

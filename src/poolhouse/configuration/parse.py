@@ -8,6 +8,7 @@ from poolhouse.addresses import parse_address
 from poolhouse.configuration.ini import Ini, Line, Section, parse_ini
 from poolhouse.configuration.service import (
     CSV_COLUMNS,
+    CSV_KEEP,
     Certificate,
     Configuration,
     CsvDump,
@@ -26,6 +27,8 @@ _OPTIONS = (
     "csv_dump",
     "csv_token",
     "csv_columns",
+    "csv_rotate_bytes",
+    "csv_keep",
     "use_auth",
     "auth_key",
     "auth_secret",
@@ -35,6 +38,10 @@ _OPTIONS = (
 )
 #: The sections of `logging.config.fileConfig`.
 _LOGGING = re.compile(r"loggers|handlers|formatters|(logger|handler|formatter)_.+")
+#: The smallest file that is rotated, in bytes: a smaller one would be renamed every few seconds.
+LEAST_ROTATE_BYTES = 4096
+#: The largest numbers that a file may name.
+MOST_ROTATE_BYTES, MOST_KEPT = 1 << 50, 1000
 _YES = ("true", "yes", "1", "on")
 _NO = ("false", "no", "0", "off")
 
@@ -84,7 +91,7 @@ def _service(ini: Ini, section: Section, warnings: list[str]) -> Service:
         _nodes(ini, section, warnings),
         _login(ini, section),
         _certificate(ini, section),
-        _csv(ini, section),
+        _csv(ini, section, warnings),
     )
 
 
@@ -160,8 +167,13 @@ def _certificate(ini: Ini, section: Section) -> Certificate | None:
     return Certificate(certfile, keyfile)
 
 
-def _csv(ini: Ini, section: Section) -> CsvDump | None:
+def _csv(ini: Ini, section: Section, warnings: list[str]) -> CsvDump | None:
     path = ini.value(section, "csv_dump")
+    rotate_bytes = _number(ini, section, "csv_rotate_bytes", LEAST_ROTATE_BYTES, MOST_ROTATE_BYTES)
+    keep = _number(ini, section, "csv_keep", 1, MOST_KEPT)
+    if keep is not None and rotate_bytes is None:
+        line = ini.options(section)["csv_keep"].line
+        warnings.append(f"{ini.where(line)}: csv_keep has no effect without csv_rotate_bytes")
     columns = ini.value(section, "csv_columns")
     names = CSV_COLUMNS if columns is None else tuple(re.split(r"[\s,]+", columns.strip(", \n\t")))
     for name in names:
@@ -172,7 +184,20 @@ def _csv(ini: Ini, section: Section) -> CsvDump | None:
             )
     if path is None:
         return None
-    return CsvDump(path, ini.value(section, "csv_token") or "connmon", names)
+    token = ini.value(section, "csv_token") or "connmon"
+    return CsvDump(path, token, names, rotate_bytes, CSV_KEEP if keep is None else keep)
+
+
+def _number(ini: Ini, section: Section, name: str, least: int, most: int) -> int | None:
+    value = ini.value(section, name)
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit() and len(value) <= len(str(most)) and least <= int(value) <= most:
+        return int(value)
+    line = ini.options(section)[name].line
+    raise SettingError(
+        ini.where(line), f"{name}: expected a whole number from {least:,} to {most:,}, not {value!r}"
+    )
 
 
 def _is_yes(ini: Ini, section: Section, name: str) -> bool:

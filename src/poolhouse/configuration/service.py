@@ -7,6 +7,9 @@ from poolhouse.addresses import format_address
 from poolhouse.defaults import SERVICE_PORT
 from poolhouse.errors import SettingError
 
+#: How many renamed CSV files are kept where the file does not say.
+CSV_KEEP = 5
+
 #: The name of the service where none is named.
 DEFAULT_SERVICE = "default"
 
@@ -79,11 +82,15 @@ class CsvDump:
         path: The file.
         token: What stands in the column ``token`` of each row.
         columns: The columns, in their order.
+        rotate_bytes: The size from which the file is renamed and begun again; ``None`` for never.
+        keep: How many renamed files are kept.
     """
 
     path: str
     token: str = "connmon"
     columns: tuple[str, ...] = CSV_COLUMNS
+    rotate_bytes: int | None = None
+    keep: int = CSV_KEEP
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,8 @@ def summary(health: Health, refused_consoles: int) -> str:
     return (
         f"connmond ends after {health.uptime:,.0f} s: {health.received:,} datagrams received, {refused}, "
         f"{health.lost:,} of {health.expected:,} lost; {refused_consoles:,} refused from consoles"
+        + (f"; {health.dropped:,} dropped by the kernel" if health.dropped else "")
+        + (f"; {health.unwritten:,} writes of the CSV file failed" if health.unwritten else "")
     )
 
 

@@ -10,6 +10,8 @@ from logging import INFO, WARNING
 from pathlib import Path
 from threading import Thread
 
+from poolhouse.configuration.service import CSV_KEEP
+
 #: Says a sentence; level and text.
 Say = Callable[[int, str], object]
 
@@ -21,25 +23,30 @@ class CsvFile:
         dropped: Groups of rows that were not written.
     """
 
-    def __init__(self, path: str, header: str, say: Say, largest: int | None = None) -> None:
+    def __init__(self, path: str, header: str, say: Say, largest: int | None = None, keep: int = CSV_KEEP) -> None:
         """Open nothing yet.
 
         Args:
             path: The file.
             header: Its first line; written where the file is new or empty.
-            say: Called with lines for the log: once when writing fails, once when it succeeds again.
+            say: Called with lines for the log: once when writing or rotating fails, once when it succeeds again.
             largest: Bytes from which on the file is renamed to ``<path>.1`` and begun again; ``None`` for never.
+            keep: How many renamed files are kept. ``<path>.1`` is the newest of them.
         """
         self.dropped = 0
         self._path = Path(path)
         self._header = header
         self._say = say
         self._largest = largest
-        #: The write under way, or the last one; and its error.
+        self._keep = keep
+        #: The write under way, or the last one; its error, and whether and why not it has rotated the file.
         self._writing: Thread | None = None
         self._failure: OSError | None = None
-        #: Whether the log says that rows are not written.
+        self._has_rotated = False
+        self._rotation_failure: OSError | None = None
+        #: Whether the log says that rows are not written, or that the file is not rotated.
         self._is_failing = False
+        self._is_too_large = False
 
     def append(self, rows: str) -> None:
         """Write rows if the last ones were written; never waits, never raises."""
@@ -48,7 +55,8 @@ class CsvFile:
                 self._fail("the last write has not ended yet")
                 return
             self._judge()
-        self._failure = None
+        self._failure = self._rotation_failure = None
+        self._has_rotated = False
         writing = Thread(target=self._run, args=(rows,), name="csv", daemon=True)
         try:
             writing.start()
@@ -73,6 +81,12 @@ class CsvFile:
         elif self._is_failing:
             self._is_failing = False
             self._say(INFO, f"{self._path}: rows are written again")
+        if self._rotation_failure is not None and not self._is_too_large:
+            self._is_too_large = True
+            self._say(WARNING, f"{self._path}: it grows, since it cannot be rotated: {self._rotation_failure}")
+        elif self._has_rotated and self._is_too_large:
+            self._is_too_large = False
+            self._say(INFO, f"{self._path}: it is rotated again")
 
     def _fail(self, reason: str) -> None:
         self.dropped += 1
@@ -89,7 +103,10 @@ class CsvFile:
     def _write(self, rows: str) -> None:
         """Open the file each time: after it was moved or removed, the next rows begin a new one."""
         if self._largest is not None and self._size() >= self._largest:
-            os.replace(self._path, f"{self._path}.1")
+            try:
+                self._rotate()
+            except OSError as error:
+                self._rotation_failure = error
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         with os.fdopen(descriptor, "ab", buffering=0) as file:
             begin = os.fstat(descriptor).st_size
@@ -102,6 +119,17 @@ class CsvFile:
                 # Half a row would break the file's readers.
                 os.ftruncate(descriptor, begin)
                 raise
+
+    def _rotate(self) -> None:
+        """Rename the file. Each step is atomic: if one fails, or a crash comes between two, no rows are lost."""
+        path = os.path.realpath(self._path)  # A link stays where it is, and leads to the next file.
+        taken = 1
+        while taken < self._keep and os.path.lexists(f"{path}.{taken}"):
+            taken += 1
+        for number in range(taken, 1, -1):
+            os.replace(f"{path}.{number - 1}", f"{path}.{number}")
+        os.replace(path, f"{path}.1")
+        self._has_rotated = True
 
     def _size(self) -> int:
         try:

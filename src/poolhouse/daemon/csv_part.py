@@ -28,6 +28,8 @@ class CsvPart:
         self._say = say
         self._dump: CsvDump | None = None
         self._file: CsvFile | None = None
+        #: Groups of rows that files before this one could not take.
+        self._unwritten = 0
         self.set_dump(dump)
 
     def set_dump(self, dump: CsvDump | None) -> None:
@@ -36,10 +38,11 @@ class CsvPart:
             return
         if self._file is not None:
             self._file.close(0)
+            self._unwritten += self._file.dropped
         self._dump, self._file = dump, None
         if dump is not None:
             self._table = CsvTable(dump.columns, dump.token)
-            self._file = CsvFile(dump.path, self._table.header, self._say)
+            self._file = CsvFile(dump.path, self._table.header, self._say, dump.rotate_bytes, dump.keep)
 
     def attach(self, hub: Hub) -> None:
         """Get ready."""
@@ -51,6 +54,7 @@ class CsvPart:
         while True:
             await asyncio.sleep(INTERVAL)
             fleet, now = self._hub.fleet, self._hub.clock.monotonic()
+            self._tell()
             if self._file is None or (received := fleet.received) == written:
                 continue
             written = received
@@ -62,3 +66,7 @@ class CsvPart:
         """Write no more."""
         if self._file is not None:
             self._file.close(END_PATIENCE)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._hub.fleet.unwritten = self._unwritten + (0 if self._file is None else self._file.dropped)

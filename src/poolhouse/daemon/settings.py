@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from poolhouse.addresses import format_address, parse_address
 from poolhouse.configuration.files import load_configuration
-from poolhouse.configuration.service import BUILT_IN, DEFAULT_SERVICE, Configuration, Node, Service
+from poolhouse.configuration.service import BUILT_IN, DEFAULT_SERVICE, Configuration, CsvDump, Node, Service
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
 from poolhouse.feed.protocol.subscribers import Network, parse_network
 
@@ -78,7 +78,15 @@ def described(settings: Settings) -> str:
         f"consoles UDP {places(settings.consoles)}",
         f"login          {'user ' + service.login.user if service.login else 'none'}",
         f"TLS            {service.certificate.certfile if service.certificate else 'none'}",
-        f"CSV file       {service.csv.path if service.csv else 'none'}",
+        f"CSV file       {_csv_words(service.csv)}",
         *(f"warning        {warning}" for warning in settings.configuration.warnings),
     ]
     return "\n".join(lines)
+
+
+def _csv_words(dump: CsvDump | None) -> str:
+    if dump is None:
+        return "none"
+    if dump.rotate_bytes is None:
+        return f"{dump.path}, never rotated"
+    return f"{dump.path}, renamed at {dump.rotate_bytes:,} bytes, {dump.keep} kept"

@@ -87,6 +87,10 @@ class CsvTable:
 
 
 def _text(rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    lines: list[str] = []
+    for row in rows:
+        line = io.StringIO()
+        # Before Python 3.13 the module quotes a carriage return only if it is part of the line's end.
+        csv.writer(line, lineterminator="\r\n").writerow(row)
+        lines.append(line.getvalue().removesuffix("\r\n"))
+    return "".join(f"{line}\n" for line in lines)

@@ -88,7 +88,11 @@ def program_row(host: str, program: str, state: RowState) -> ProcessRow:
 
 
 class Fleet:
-    """All processes and their sums."""
+    """All processes and their sums.
+
+    Attributes:
+        dropped, unwritten: Figures of the shell around it, which sets them; see `Health`.
+    """
 
     def __init__(self, limits: FleetLimits, now: float) -> None:
         """Begin empty.
@@ -121,6 +125,7 @@ class Fleet:
         self._hosts_of: dict[str, dict[str, None]] = {}
         self._events = EventLog(limits.events)
         self._received = self._refused = self._expected = self._lost = 0
+        self.dropped = self.unwritten = 0
         self._over: dict[str, int] = {}
 
     def receive(self, datagram: bytes, now: float, wall_time: float) -> str | None:
@@ -266,6 +271,8 @@ class Fleet:
             tuple(sorted(over.items())),
             self._budget.used,
             self._budget.limit,
+            dropped=self.dropped,
+            unwritten=self.unwritten,
         )
 
     def _take_report(self, message: ReportDatagram, datagram: bytes, now: float) -> None:

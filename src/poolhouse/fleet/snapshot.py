@@ -154,6 +154,10 @@ class Health(NamedTuple):
     bytes_limit: int = 0
     #: The nodes of the service, this one included, in the order of the configuration; empty without a cluster.
     nodes: tuple[NodeState, ...] = ()
+    #: Datagrams that the kernel dropped because the socket's buffer was full; they are among the lost ones too.
+    dropped: int = 0
+    #: Writes of the CSV file that failed.
+    unwritten: int = 0
 
 
 class Event(NamedTuple):

@@ -153,6 +153,8 @@ def _health(health: Health) -> dict[str, Any]:
         "over_limit": dict(health.over_limit),
         "memory_bytes": health.bytes,
         "memory_limit_bytes": health.bytes_limit,
+        "kernel_dropped_datagrams": health.dropped,
+        "failed_csv_writes": health.unwritten,
     }
 
 

@@ -52,6 +52,8 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
         _lost(health),
         *([words("refused", exact(health.refused))] if health.refused else []),
         *(words("over limit:", clean(bound), exact(number)) for bound, number in health.over_limit),
+        *([words("kernel dropped", Span(f"{exact(health.dropped)} !", tone_of(True)))] if health.dropped else []),
+        *([words("CSV writes failed", exact(health.unwritten))] if health.unwritten else []),
         words("received", exact(health.received)),
         words("up", elapsed(health.uptime)),
     ]

@@ -128,6 +128,14 @@ class TestWhatTheOldReleasesAccept:
         )
         assert parsed(SAMPLE + "csv_dump: f\n").service().csv == CsvDump("f", "connmon", CSV_COLUMNS)
 
+    def test_the_csv_file_is_rotated_when_asked(self):
+        dumped = SAMPLE + "csv_dump: f\n"
+        csv = parsed(dumped + "csv_rotate_bytes = 10000000\ncsv_keep: 3\n").service().csv
+        assert csv == CsvDump("f", rotate_bytes=10_000_000, keep=3)
+        assert parsed(dumped + "csv_rotate_bytes: 4096\n").service().csv == CsvDump("f", rotate_bytes=4096, keep=5)
+        alone = parsed(dumped + "csv_keep: 3\n")
+        assert alone.warnings == ("/etc/connmon.cfg, line 9: csv_keep has no effect without csv_rotate_bytes",)
+
     def test_login_and_certificate(self):
         text = (
             SAMPLE
@@ -246,6 +254,18 @@ class TestMistakes:
             (
                 SAMPLE + "csv_columns: when\n",
                 f"/etc/connmon.cfg, line 8: no column is called 'when'; there are {', '.join(CSV_COLUMNS)}",
+            ),
+            (
+                SAMPLE + "csv_rotate_bytes: 10 MB\n",
+                "/etc/connmon.cfg, line 8: csv_rotate_bytes: expected a whole number from 4,096 to "
+                "1,125,899,906,842,624, not '10 MB'",
+            ),
+            *(
+                (
+                    SAMPLE + f"csv_keep: {text}\n",
+                    f"/etc/connmon.cfg, line 8: csv_keep: expected a whole number from 1 to 1,000, not '{text}'",
+                )
+                for text in ("0", "1001", "-1", "1.5", "٣", "9" * 5000)
             ),
         ],
     )

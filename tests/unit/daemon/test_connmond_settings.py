@@ -67,5 +67,12 @@ def test_the_description_says_what_would_happen_and_no_password(file):
         "listens        TCP 0.0.0.0:5084; reports UDP 0.0.0.0:25827; consoles UDP localhost:25828",
         "login          user monitor",
         "TLS            none",
-        "CSV file       /var/log/connmon.csv",
+        "CSV file       /var/log/connmon.csv, never rotated",
     ]
+
+
+def test_the_description_says_when_the_csv_file_is_renamed(file):
+    with open(file, "a") as config:
+        config.write("csv_rotate_bytes: 10000000\ncsv_keep: 3\n")
+    text = described(parse_settings([], [], [], file, node="node1"))
+    assert "CSV file       /var/log/connmon.csv, renamed at 10,000,000 bytes, 3 kept\n" in f"{text}\n"

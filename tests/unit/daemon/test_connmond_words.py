@@ -65,3 +65,5 @@ def test_the_summary_tells_every_counter() -> None:
         "connmond ends after 62 s: 12,345 datagrams received, 7 refused (over a limit: hosts 3, processes 1,000), "
         "2 of 12,347 lost; 4 refused from consoles"
     )
+    words = summary(health._replace(dropped=1009, unwritten=3), 4)
+    assert words.endswith("; 1,009 dropped by the kernel; 3 writes of the CSV file failed")

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ class Log(list[tuple[int, str]]):
         self.append((level, text))
 
 
-def written(path: Path, *rows: str, log: Log | None = None, largest: int | None = None) -> CsvFile:
+def written(path: Path, *rows: str, log: Log | None = None, largest: int | None = None, keep: int = 5) -> CsvFile:
     """A file to which rows were appended one after the other."""
-    file = CsvFile(str(path), HEADER, log if log is not None else Log(), largest)
+    file = CsvFile(str(path), HEADER, log if log is not None else Log(), largest, keep)
     for row in rows:
         file.append(row)
         file._writing.join(30)
@@ -59,6 +60,75 @@ def test_it_is_rotated_by_size_when_asked(tmp_path):
     written(tmp_path / "c.csv", "x" * 100 + "\n", "2\n", "3\n", largest=100)
     assert (tmp_path / "c.csv.1").read_text() == HEADER + "x" * 100 + "\n"
     assert (tmp_path / "c.csv").read_text() == f"{HEADER}2\n3\n"
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """What stands in the files of a folder, without the header that each begins with."""
+    found = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+    assert all(text.startswith(HEADER) for text in found.values()), found
+    return {name: text.removeprefix(HEADER) for name, text in found.items()}
+
+
+def test_so_many_renamed_files_are_kept_the_newest_first(tmp_path):
+    written(tmp_path / "c.csv", *(f"{number}\n" for number in range(1, 7)), largest=1, keep=3)
+    assert contents(tmp_path) == {"c.csv": "6\n", "c.csv.1": "5\n", "c.csv.2": "4\n", "c.csv.3": "3\n"}
+
+
+def test_a_gap_that_a_crash_left_costs_no_file(tmp_path):
+    for name, row in (("c.csv", "4"), ("c.csv.2", "2"), ("c.csv.3", "1")):
+        (tmp_path / name).write_text(f"{HEADER}{row}\n")
+    written(tmp_path / "c.csv", "5\n", largest=1, keep=3)
+    assert contents(tmp_path) == {"c.csv": "5\n", "c.csv.1": "4\n", "c.csv.2": "2\n", "c.csv.3": "1\n"}
+
+
+def test_what_a_link_leads_to_is_rotated_and_the_link_stays(tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (tmp_path / "c.csv").symlink_to(folder / "connmon.csv")
+    written(tmp_path / "c.csv", "1\n", "2\n", largest=1)
+    assert (tmp_path / "c.csv").is_symlink()
+    assert contents(folder) == {"connmon.csv": "2\n", "connmon.csv.1": "1\n"}
+
+
+def test_a_rotation_that_fails_is_said_once_and_rows_are_appended(tmp_path):
+    log = Log()
+    (tmp_path / "c.csv.1").mkdir()  # Nothing can be renamed to it.
+    file = written(tmp_path / "c.csv", "1\n", "2\n", "3\n", "4\n", log=log, largest=1, keep=1)
+    assert contents(tmp_path) == {"c.csv": "1\n2\n3\n4\n"}
+    assert file.dropped == 0
+    assert len(log) == 1
+    assert log[0][1].startswith(
+        f"{tmp_path}/c.csv: it grows, since it cannot be rotated: [Errno 21] Is a directory"
+    )
+    (tmp_path / "c.csv.1").rmdir()
+    for _ in range(2):
+        file.append("5\n")
+        file._writing.join(30)
+    file.close(30)
+    assert contents(tmp_path) == {"c.csv": "5\n", "c.csv.1": "5\n"}
+    assert [text for _, text in log[1:]] == [f"{tmp_path}/c.csv: it is rotated again"]
+
+
+def test_a_folder_that_may_not_be_written_to_keeps_the_file_growing():
+    """As a user who is not root: root may write anywhere."""
+    log, me = Log(), os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "c.csv"
+        path.touch()
+        if me == 0:
+            os.chown(path, 65534, 65534)
+        os.chmod(name, 0o555)
+        try:
+            if me == 0:
+                os.seteuid(65534)
+            file = written(path, "1\n", "2\n", "3\n", log=log, largest=1)
+        finally:
+            os.seteuid(me)
+            os.chmod(name, 0o755)
+        assert contents(Path(name)) == {"c.csv": "1\n2\n3\n"}
+    assert file.dropped == 0
+    assert len(log) == 1
+    assert "it cannot be rotated: [Errno 13] Permission denied" in log[0][1]
 
 
 def test_a_full_disk_is_one_line_counted_and_leaves_no_half_row(tmp_path):

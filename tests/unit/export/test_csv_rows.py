@@ -3,6 +3,8 @@
 import csv
 import io
 
+import pytest
+
 from poolhouse.configuration.service import CSV_COLUMNS
 from poolhouse.export.csv import COLUMNS, MEMORY, MOST_FORGOTTEN, CsvTable
 from poolhouse.fleet.snapshot import HostProgram, Peaks, Rates, Row
@@ -46,11 +48,21 @@ def test_a_program_without_processes_keeps_its_row_with_zeros_and_its_maxima_for
     assert ours.rows([], "", AT[1] + MEMORY + 1) == ""
 
 
-def test_names_that_need_it_are_quoted_and_read_back():
-    hostile = 'a,"b"\nc'
-    text = table("hostname", "progname").rows([HostProgram("web1", hostile, SHOP)], *AT)
-    assert text == 'web1,"a,""b""\nc"\n'
-    assert list(csv.reader(io.StringIO(text))) == [["web1", hostile]]
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ('a,"b"\nc', '"a,""b""\nc"'),
+        ("a\rb", '"a\rb"'),
+        ("a\r\nb", '"a\r\nb"'),
+        ('"', '""""'),
+        (" a; b\t", " a; b\t"),
+        ("Größe 数据库\u2028", "Größe 数据库\u2028"),
+    ],
+)
+def test_names_that_need_it_are_quoted_and_read_back(name, quoted):
+    text = table("hostname", "progname").rows([HostProgram("web1", name, SHOP)], *AT)
+    assert text == f"web1,{quoted}\n"
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [["web1", name]]
 
 
 def test_what_a_source_does_not_tell_is_0():
