@@ -47,6 +47,22 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address or a name; any name but ``localhost`` may be another's.
+
+    >>> [is_loopback(host) for host in ("127.0.0.2", "::1", "::ffff:127.0.0.1", "localhost")]
+    [True, True, True, True]
+    >>> [is_loopback(host) for host in ("0.0.0.0", "::", "::ffff:10.0.0.1", "web1")]
+    [False, False, False, False]
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
 def is_ipv6(text: str) -> bool:
     """Whether this is an IPv6 address, with or without a scope (``fe80::1%eth0``).
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.connmond import COMMAND, Connmond, Watcher, program
+from support.connmond import COMMAND, Connmond, Watcher, program, sentences
 from support.reports import report, send
 from support.waiting import wait_until
 
@@ -66,9 +66,9 @@ def test_a_full_disk_does_not_keep_it_from_serving() -> None:
         daemon.terminate()
         assert daemon.wait(30) == 0
         assert daemon.stderr is not None
-        assert daemon.stderr.read() == (
-            "connmond: cannot write to the standard output (No space left on device); connmond keeps running\n"
-        )
+        assert sentences(daemon.stderr.read()) == [
+            "WARNING cannot write to the standard output (No space left on device); connmond keeps running"
+        ]
 
 
 @pytest.mark.parametrize("closed", CLOSED)
@@ -87,7 +87,9 @@ def test_sighup_is_answered_in_a_line_and_ends_nothing() -> None:
         status, output, errors = daemon.end()
     assert status == 0
     assert output.startswith("connmond ends after ")
-    assert errors == "connmond: SIGHUP: there is no configuration file to read again; connmond keeps running\n"
+    assert sentences(errors) == [
+        "INFO SIGHUP: there is no configuration file to read again; connmond keeps running"
+    ]
 
 
 def test_under_nohup_sighup_stays_ignored() -> None:

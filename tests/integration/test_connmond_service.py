@@ -207,8 +207,31 @@ def test_a_client_of_the_old_release_is_named_in_the_log(tmp_path):
 def test_who_listens_beyond_this_machine_without_a_login_is_warned_once(tmp_path):
     config = configured(tmp_path, 5800)
     with Connmond("--config", config, "--bind", "0.0.0.0:0") as daemon:
-        _, _, errors = daemon.end()
-    assert errors.count("everybody who reaches TCP 0.0.0.0:0 may report: set use_auth") == 1
+        assert daemon.process.stderr is not None
+        warning = daemon.process.stderr.readline()
+        for _ in range(2):
+            daemon.process.send_signal(signal.SIGHUP)
+            assert daemon.process.stderr.readline().endswith(f"connmond: {config} was read again\n")
+        assert daemon.end()[::2] == (0, "")
+    assert re.search(
+        r"WARNING connmond: everybody who reaches TCP 0\.0\.0\.0:\d+ may report: set use_auth", warning
+    )
+
+
+def test_a_login_that_is_taken_away_is_warned_of(tmp_path):
+    config = configured(tmp_path, 5800, "use_auth: 1", "auth_key: monitor", "auth_secret: s3cret")
+    with Connmond("--config", config, "--bind", "0.0.0.0:0") as daemon:
+        assert daemon.process.stderr is not None
+        configured(tmp_path, 5800)
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.process.stderr.readline().endswith(f"connmond: {config} was read again\n")
+        assert "everybody who reaches TCP 0.0.0.0:" in daemon.process.stderr.readline()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "[::1]", "localhost"])
+def test_who_listens_on_this_machine_only_is_not_warned(host, tmp_path):
+    with Connmond("--config", configured(tmp_path, 5800), "--bind", f"{host}:0") as daemon:
+        assert daemon.end()[::2] == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,14 @@ class Watcher(AbstractContextManager["Watcher"]):
         return self.client.link
 
 
+def sentences(errors: str) -> list[str]:
+    """What the log says, a level and a sentence for each line, without the time."""
+    pattern = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d ([A-Z]+) connmond: (.*)")
+    return [
+        " ".join(found.groups()) if (found := pattern.fullmatch(line)) else line for line in errors.splitlines()
+    ]
+
+
 def program(snapshot: Snapshot, name: str) -> Row | None:
     """The program's row, if there is one."""
     return next((row for row in snapshot.programs if row.name == name), None)

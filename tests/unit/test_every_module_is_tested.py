@@ -37,6 +37,7 @@ RUN_BY = {
     "poolhouse.daemon.command": CONNMOND,
     "poolhouse.daemon.consoles": CONNMOND,
     "poolhouse.daemon.csv_part": "integration/test_connmond_service.py",
+    "poolhouse.daemon.log": "integration/test_connmond_log.py",
     "poolhouse.daemon.part": CONNMOND,
     "poolhouse.daemon.ports": CONNMOND,
     "poolhouse.daemon.reports": CONNMOND,

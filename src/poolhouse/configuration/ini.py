@@ -17,6 +17,7 @@ _SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
 _OPTION = re.compile(r"(?P<name>[^:=\s][^:=]*?)\s*[:=]\s*(?P<value>.*)$")
 _REFERENCE = re.compile(r"%%|%\((?P<name>[^)]+)\)s")
 _DEFAULT = "DEFAULT"
+_MAY_HOLD_PASSWORD = re.compile("secret|passw|auth", re.IGNORECASE)
 #: How many references a value may hold inside references: the number that ``ConfigParser`` allows.
 _DEPTH = 10
 
@@ -38,7 +39,7 @@ class Option:
     """
 
     name: str
-    lines: list[Line]
+    lines: list[Line] = field(repr=False)  # A password may stand there.
 
     @property
     def line(self) -> int:
@@ -85,8 +86,12 @@ class Ini:
         option = self.options(section).get(name)
         if option is None:
             return None
-        value = self._replaced(section, option.raw)
+        value = self.text(section, option)
         return None if value.lower() in ("", "none") else value
+
+    def text(self, section: Section, option: Option) -> str:
+        """A setting of the section as it stands there, references replaced."""
+        return self._replaced(section, option.raw)
 
     def where(self, line: int) -> str:
         """What a message says of a line."""
@@ -127,14 +132,22 @@ def parse_ini(text: str, source: str) -> Ini:
             name, option = match["name"], None
             section = defaults if name == _DEFAULT else sections.setdefault(name, Section(name, number))
         elif section is None:
-            raise SettingError(f"{source}, line {number}", f"expected [section] first, not {line.strip()!r}")
+            raise SettingError(f"{source}, line {number}", f"expected [section] first, not {shown(line)}")
         elif match := _OPTION.match(line):
             value = _without_comment(match["value"])
             name = match["name"].lower()
             option = section.options[name] = Option(name, [Line(number, value)])
         else:
-            raise SettingError(f"{source}, line {number}", f"expected name = value, not {line.strip()!r}")
+            raise SettingError(f"{source}, line {number}", f"expected name = value, not {shown(line)}")
     return Ini(source, sections, defaults)
+
+
+def shown(line: str, word: str | None = None) -> str:
+    """A line, or a word of it, in quotes for a message; if the line may hold a password, its first word only."""
+    line = line.strip()
+    if _MAY_HOLD_PASSWORD.search(line):
+        return repr(re.split(r"[\s:=]", line, maxsplit=1)[0] + " …")
+    return repr(word or line)
 
 
 def _contents(text: str) -> Iterator[Line]:

@@ -1,17 +1,18 @@
 """From the text of ``connmon.cfg`` to a `Configuration`: every mistake is one sentence with its line."""
 
 import re
-from collections.abc import Mapping
 from difflib import get_close_matches
 
 from poolhouse.addresses import parse_address
-from poolhouse.configuration.ini import Ini, Line, Section, parse_ini
+from poolhouse.configuration.ini import Ini, Line, Section, parse_ini, shown
 from poolhouse.configuration.service import (
     CSV_COLUMNS,
     CSV_KEEP,
+    LOG_FORMATS,
     Certificate,
     Configuration,
     CsvDump,
+    LoggingSection,
     Login,
     Node,
     Service,
@@ -34,6 +35,7 @@ _OPTIONS = (
     "auth_secret",
     "ssl_keyfile",
     "ssl_certfile",
+    "log_format",
     "cluster_servers",
 )
 #: The sections of `logging.config.fileConfig`.
@@ -58,7 +60,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
     """
     ini = parse_ini(text, source)
     services: dict[str, Service] = {}
-    logging: dict[str, Mapping[str, str]] = {}
+    logging: dict[str, LoggingSection] = {}
     warnings: list[str] = []
     for section in ini.sections.values():
         if section.name.startswith(_PREFIX):
@@ -69,7 +71,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
                 )
             services[service.name] = service
         elif _LOGGING.fullmatch(section.name):
-            logging[section.name] = {name: option.raw for name, option in ini.options(section).items()}
+            logging[section.name] = _logging(ini, section)
         else:
             warnings.append(f"{ini.where(section.line)}: [{section.name}] is not read; services are [{_PREFIX}_…]")
     if not services:
@@ -92,7 +94,27 @@ def _service(ini: Ini, section: Section, warnings: list[str]) -> Service:
         _login(ini, section),
         _certificate(ini, section),
         _csv(ini, section, warnings),
+        _log_format(ini, section),
     )
+
+
+def _logging(ini: Ini, section: Section) -> LoggingSection:
+    """As Python 2's ``fileConfig`` reads it: the ``%`` of formats and dates are the formatter's."""
+    options = ini.options(section)
+    is_formatter = section.name.startswith("formatter_")
+    return LoggingSection(
+        section.line,
+        {name: option.raw if is_formatter else ini.text(section, option) for name, option in options.items()},
+        {name: option.line for name, option in options.items()},
+    )
+
+
+def _log_format(ini: Ini, section: Section) -> str | None:
+    value = ini.value(section, "log_format")
+    if value is None or value in LOG_FORMATS:
+        return value
+    line = ini.options(section)["log_format"].line
+    raise SettingError(ini.where(line), f"log_format: expected {' or '.join(LOG_FORMATS)}, not {value!r}")
 
 
 # -- Nodes ------------------------------------------------------------------------------------------------------
@@ -122,7 +144,8 @@ def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
         key, equals, value = word.partition("=")
         if "=" in name or not equals or not key or not value:
             raise SettingError(
-                where, f"expected a name, then hostname=host:port and bind=address:port, not {word!r}"
+                where,
+                f"expected a name, then hostname=host:port and bind=address:port, not {shown(line.text, word)}",
             )
         if key in settings:
             raise SettingError(where, f"{key} stands twice for node {name!r}")
@@ -130,7 +153,7 @@ def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
         if key not in ("hostname", "bind"):
             warnings.append(f"{where}: {key} is not read; a node has hostname and bind")
     if "=" in name or "hostname" not in settings:
-        raise SettingError(where, f"expected a name, then hostname=host:port, not {line.text!r}")
+        raise SettingError(where, f"expected a name, then hostname=host:port, not {shown(line.text)}")
     host, port = _address(settings["hostname"], UNNAMED_SERVICE_PORT, where)
     bind_host, bind_port = _address(settings.get("bind", "0.0.0.0"), port, where)
     return Node(name, host, port, bind_host, bind_port)

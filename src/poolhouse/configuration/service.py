@@ -7,6 +7,9 @@ from poolhouse.addresses import format_address
 from poolhouse.defaults import SERVICE_PORT
 from poolhouse.errors import SettingError
 
+#: How a daemon may log.
+LOG_FORMATS = ("text", "json")
+
 #: How many renamed CSV files are kept where the file does not say.
 CSV_KEEP = 5
 
@@ -94,6 +97,21 @@ class CsvDump:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggingSection:
+    """A section for `logging.config.fileConfig`.
+
+    Attributes:
+        line: Where it begins in the file.
+        options: Its settings by name, with references replaced but for those of a formatter.
+        lines: The line of each setting.
+    """
+
+    line: int
+    options: Mapping[str, str]
+    lines: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """The nodes that share one view, and how to speak to them.
 
@@ -103,6 +121,7 @@ class Service:
         login: What clients, consoles and nodes prove; ``None`` if nobody has to.
         certificate: Set if the nodes speak TLS.
         csv: Set if the nodes write a CSV file.
+        log_format: How the nodes log: one of `LOG_FORMATS`; ``None`` if the file does not say.
     """
 
     name: str
@@ -110,6 +129,7 @@ class Service:
     login: Login | None = None
     certificate: Certificate | None = None
     csv: CsvDump | None = None
+    log_format: str | None = None
 
     def node(self, name: str | None, setting: str = "--node") -> Node:
         """The node of this name; without a name the only one.
@@ -136,13 +156,14 @@ class Configuration:
     Attributes:
         source: The file's path; a sentence's part where it is the built-in default.
         services: By name, at least one.
-        logging: The sections of ``logging.config.fileConfig``, each a mapping of texts; empty if there are none.
+        logging: The sections for ``logging.config.fileConfig``, by name; empty if there are none. They may hold
+            passwords, of a mail server for example, and are no part of the `repr`.
         warnings: Sentences about what is accepted and has no effect.
     """
 
     source: str
     services: Mapping[str, Service]
-    logging: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    logging: Mapping[str, LoggingSection] = field(default_factory=dict[str, LoggingSection], repr=False)
     warnings: tuple[str, ...] = ()
 
     def service(self, name: str = DEFAULT_SERVICE, setting: str = "--service") -> Service:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from poolhouse.configuration.files import DEFAULT_PATH
-from poolhouse.configuration.service import DEFAULT_SERVICE
-from poolhouse.daemon.serve import complain, context_of, serve
+from poolhouse.configuration.service import DEFAULT_SERVICE, LOG_FORMATS
+from poolhouse.daemon.log import complain
+from poolhouse.daemon.serve import context_of, serve
 from poolhouse.daemon.settings import OFF, described, parse_settings
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
@@ -68,6 +69,14 @@ def connmond(
             help=f"Listen here for clients over TCP, whatever the configuration says; {OFF}: nowhere. Repeatable.",
         ),
     ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(
+            "--log-format",
+            metavar="|".join(LOG_FORMATS),
+            help="Log in lines of text or of JSON, whatever the configuration says.",
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say what would happen, or what is wrong, and end.")
     ] = False,
@@ -79,13 +88,15 @@ def connmond(
 
     Without options, UDP serves this machine only, and TCP is as the configuration says.
     """
-    read = partial(parse_settings, reports or [], consoles or [], allow or [], config, service, node, bind)
+    read = partial(
+        parse_settings, reports or [], consoles or [], allow or [], config, service, node, bind, log_format
+    )
     try:
         settings = read()
         if check:
             context_of(settings)
     except SettingError as error:
-        complain(str(error))
+        complain(str(error), log_format)
         raise typer.Exit(2) from None
     if check:
         write(f"{described(settings)}\n", sys.stdout)
@@ -93,5 +104,5 @@ def connmond(
     try:
         asyncio.run(serve(settings, read))
     except SettingError as error:
-        complain(str(error))
+        complain(str(error), settings.log_format)
         raise typer.Exit(1) from None

@@ -6,16 +6,16 @@ import os
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from logging import ERROR, INFO, WARNING
 
-from poolhouse.addresses import format_address
-from poolhouse.clean import clean
+from poolhouse.addresses import format_address, is_loopback
 from poolhouse.configuration.service import BUILT_IN
 from poolhouse.daemon.announcement import announcement, summary
 from poolhouse.daemon.consoles import ConsoleFace
 from poolhouse.daemon.csv_part import CsvPart
+from poolhouse.daemon.log import Log
 from poolhouse.daemon.ports import bound_to, open_ports, open_tcp_ports
 from poolhouse.daemon.reports import ReportListener
 from poolhouse.daemon.server import Daemon
@@ -24,13 +24,8 @@ from poolhouse.daemon.tcp import TcpListener
 from poolhouse.errors import SettingError
 from poolhouse.feed.product import product
 from poolhouse.report.tls import server_context
-from poolhouse.stdio import say
 from poolhouse.wire.session import Welcome
 
-#: Longest message on the standard error, in characters.
-_LONGEST_SENTENCE = 1000
-#: Hosts that only this machine reaches.
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: Seconds after a hangup in which a terminal that is going away has gone.
 HANGUP_GRACE = 1.0
 
@@ -55,26 +50,23 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
         clients = open_tcp_ports(settings.bind, "--bind", stack)
         listening_at = tuple(format_address(*one) for one in bound_to(reports))
         face = ConsoleFace(consoles, listening_at, settings.allow)
-        changeable = _Changeable(settings, clients)
+        log = Log()
+        changeable = _Changeable(settings, clients, log)
+        log.begin(settings)
         _mind_hangups(end, lambda: changeable.read_again(read))
         daemon = Daemon([ReportListener(reports), face, changeable.listener, changeable.csv])
-        _warn(settings)
-        words = announcement(
-            bound_to(reports),
-            bound_to(consoles),
-            settings.allow,
-            bound_to(clients),
-            f"service {settings.service.name}, node {settings.node.name}",
+        changeable.warn(None)
+        log.announce(
+            announcement(
+                bound_to(reports),
+                bound_to(consoles),
+                settings.allow,
+                bound_to(clients),
+                f"service {settings.service.name}, node {settings.node.name}",
+            )
         )
-        if (lost := say(words, sys.stdout)) is not None and sys.stdout is not None:
-            complain(f"cannot write to the standard output ({lost.strerror}); connmond keeps running")
         await daemon.run(end)
-        say(summary(daemon.health(), face.refused), sys.stdout)
-
-
-def complain(sentence: str) -> None:
-    """Say a sentence on the standard error; never raises."""
-    say(f"connmond: {clean(sentence, _LONGEST_SENTENCE)}", sys.stderr)
+        log.end(summary(daemon.health(), face.refused))
 
 
 def context_of(settings: Settings) -> ssl.SSLContext | None:
@@ -90,12 +82,14 @@ def context_of(settings: Settings) -> ssl.SSLContext | None:
 class _Changeable:
     """The parts that a new configuration changes while the daemon runs."""
 
-    def __init__(self, settings: Settings, clients: list[socket.socket]) -> None:
+    def __init__(self, settings: Settings, clients: list[socket.socket], log: Log) -> None:
         self._settings = settings
+        self._log = log
+        self._open_to_all = [format_address(*one) for one in bound_to(clients) if not is_loopback(one[0])]
         self._context = context_of(settings)
         me = Welcome(product("connmond"), settings.service.name, settings.node.name)
-        self.listener = TcpListener(clients, me, settings.service.login, self._context, _log)
-        self.csv = CsvPart(settings.service.csv, _log)
+        self.listener = TcpListener(clients, me, settings.service.login, self._context, log)
+        self.csv = CsvPart(settings.service.csv, log)
 
     def read_again(self, read: Callable[[], Settings]) -> None:
         """Read the configuration and apply it; the counters stay."""
@@ -105,35 +99,32 @@ class _Changeable:
                 server_context(certificate)
                 self._context.load_cert_chain(certificate.certfile, certificate.keyfile)
         except SettingError as error:
-            complain(f"{error}; connmond keeps running as it did")
+            self._log(ERROR, f"{error}; connmond keeps running as it did")
             return
         if new.configuration is BUILT_IN:
-            complain("SIGHUP: there is no configuration file to read again; connmond keeps running")
+            self._log(INFO, "SIGHUP: there is no configuration file to read again; connmond keeps running")
             return
         old, self._settings = self._settings, new
         self.listener.set_login(new.service.login)
         self.csv.set_dump(new.service.csv)
-        complain(f"{new.configuration.source} was read again")
-        _warn(new)
+        self._log.change(new, old)
+        self._log(INFO, f"{new.configuration.source} was read again")
+        self.warn(old)
         has_tls, had_tls = new.service.certificate is not None, self._context is not None
         if (new.bind, new.node, has_tls) != (old.bind, old.node, had_tls):
-            complain("where the node listens, and whether with TLS, changes at the next start only")
+            self._log(WARNING, "where the node listens, and whether with TLS, changes at the next start only")
 
-
-def _warn(settings: Settings) -> None:
-    for warning in settings.configuration.warnings:
-        complain(warning)
-    open_to_all = [format_address(*one) for one in settings.bind if one[0] not in _LOOPBACK]
-    if open_to_all and settings.service.login is None:
-        complain(
-            f"everybody who reaches TCP {', '.join(open_to_all)} may report: set use_auth in the configuration, "
-            "or --bind to an address that only your programs reach"
-        )
-
-
-def _log(level: int, sentence: str) -> None:
-    """A sentence of a part; each is said, whatever its level."""
-    complain(sentence)
+    def warn(self, before: Settings | None) -> None:
+        """Log what is accepted and may not be meant; that a login is missing once, unless one was there before."""
+        for warning in self._settings.configuration.warnings:
+            self._log(WARNING, warning)
+        had_none = before is not None and before.service.login is None
+        if self._open_to_all and self._settings.service.login is None and not had_none:
+            self._log(
+                WARNING,
+                f"everybody who reaches TCP {', '.join(self._open_to_all)} may report: set use_auth in the "
+                "configuration, or --bind to an address that only your programs reach",
+            )
 
 
 def _collect_garbage_seldom() -> None:

@@ -4,8 +4,18 @@ from dataclasses import dataclass
 
 from poolhouse.addresses import format_address, parse_address
 from poolhouse.configuration.files import load_configuration
-from poolhouse.configuration.service import BUILT_IN, DEFAULT_SERVICE, Configuration, CsvDump, Node, Service
+from poolhouse.configuration.service import (
+    BUILT_IN,
+    DEFAULT_SERVICE,
+    LOG_FORMATS,
+    Configuration,
+    CsvDump,
+    Node,
+    Service,
+)
+from poolhouse.daemon.logging_sections import check_logging, has_logging
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
+from poolhouse.errors import SettingError
 from poolhouse.feed.protocol.subscribers import Network, parse_network
 
 #: The value of ``--bind`` for no TCP at all.
@@ -27,6 +37,8 @@ class Settings:
     node: Node = BUILT_IN.services[DEFAULT_SERVICE].nodes[0]
     #: Where clients connect over TCP; empty for nowhere.
     bind: tuple[tuple[str, int], ...] = (("0.0.0.0", SERVICE_PORT),)
+    #: One of `LOG_FORMATS`; ``None`` if the log is as the configuration's sections for it say.
+    log_format: str | None = "text"
 
 
 def parse_settings(
@@ -37,6 +49,7 @@ def parse_settings(
     service: str = DEFAULT_SERVICE,
     node: str | None = None,
     bind: list[str] | None = None,
+    log_format: str | None = None,
 ) -> Settings:
     """Settings as they are typed; an empty list means the default.
 
@@ -58,7 +71,17 @@ def parse_settings(
         its_service,
         its_node,
         listen,
+        _log_format(log_format, configuration, its_service),
     )
+
+
+def _log_format(option: str | None, configuration: Configuration, service: Service) -> str | None:
+    if option is None:
+        check_logging(configuration)
+        return None if has_logging(configuration) else service.log_format or LOG_FORMATS[0]
+    if option not in LOG_FORMATS:
+        raise SettingError("--log-format", f"expected {' or '.join(LOG_FORMATS)}, not {option!r}")
+    return option
 
 
 def described(settings: Settings) -> str:
@@ -79,6 +102,7 @@ def described(settings: Settings) -> str:
         f"login          {'user ' + service.login.user if service.login else 'none'}",
         f"TLS            {service.certificate.certfile if service.certificate else 'none'}",
         f"CSV file       {_csv_words(service.csv)}",
+        f"log            {settings.log_format or 'as [loggers] and [handlers] say'}",
         *(f"warning        {warning}" for warning in settings.configuration.warnings),
     ]
     return "\n".join(lines)

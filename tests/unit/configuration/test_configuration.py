@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from poolhouse.configuration.files import LARGEST_FILE, load_configuration
 from poolhouse.configuration.parse import parse_configuration
-from poolhouse.configuration.service import BUILT_IN, CSV_COLUMNS, Configuration, CsvDump, Login, Node
+from poolhouse.configuration.service import (
+    BUILT_IN,
+    CSV_COLUMNS,
+    Configuration,
+    CsvDump,
+    LoggingSection,
+    Login,
+    Node,
+)
 from poolhouse.errors import SettingError
 
 #: The seed's configurations, word for word.
@@ -136,6 +144,13 @@ class TestWhatTheOldReleasesAccept:
         alone = parsed(dumped + "csv_keep: 3\n")
         assert alone.warnings == ("/etc/connmon.cfg, line 9: csv_keep has no effect without csv_rotate_bytes",)
 
+    def test_the_format_of_the_log(self):
+        assert parsed(SAMPLE).service().log_format is None
+        assert parsed(SAMPLE + "log_format: json\n").service().log_format == "json"
+        assert mistake(SAMPLE + "log_format: xml\n") == (
+            "/etc/connmon.cfg, line 8: log_format: expected text or json, not 'xml'"
+        )
+
     def test_login_and_certificate(self):
         text = (
             SAMPLE
@@ -171,11 +186,17 @@ class TestWhatTheOldReleasesAccept:
         assert parsed(SAMPLE + "csv_dump: /var/a;b ; c\n").service().csv.path == "/var/a;b ; c"
 
     def test_the_logging_sections_are_kept_as_they_stand(self):
-        text = SAMPLE + "[formatters]\nkeys=f\n[formatter_f]\nformat=%(asctime)s %(message)s\n"
+        text = SAMPLE + "[formatters]\nkeys=f\n[formatter_f]\nformat=%(asctime)s %(message)s\ndatefmt=%H:%M\n"
         assert parsed(text).logging == {
-            "formatters": {"keys": "f"},
-            "formatter_f": {"format": "%(asctime)s %(message)s"},
+            "formatters": LoggingSection(8, {"keys": "f"}, {"keys": 9}),
+            "formatter_f": LoggingSection(
+                10, {"format": "%(asctime)s %(message)s", "datefmt": "%H:%M"}, {"format": 11, "datefmt": 12}
+            ),
         }
+
+    def test_references_in_a_handler_are_replaced_where_they_can_be(self):
+        text = "[DEFAULT]\nfolder: /var/log\n" + SAMPLE + "[handler_f]\nargs=('%(folder)s/%H.log', '100%%')\n"
+        assert parsed(text).logging["handler_f"].options["args"] == "('/var/log/%H.log', '100%')"
 
     def test_further_words_of_a_node_and_further_settings_are_named_and_have_no_effect(self):
         configuration = parsed(
@@ -276,6 +297,20 @@ class TestMistakes:
         service = parsed(SAMPLE + "use_auth: 1\nauth_key: k\nauth_secret: s3cret\n").service()
         assert "s3cret" not in repr(service)
         assert "s3cret" not in mistake(SAMPLE + "auth_secret: s3cret\nuse_auth: 1\n")
+
+    @pytest.mark.parametrize(
+        "line",
+        ["auth_secret s3cret", "    auth_secret: s3cret", "    auth_secret = s3cret", "AUTH-PASSWORD s3cret"],
+    )
+    def test_no_sentence_shows_a_line_that_may_hold_the_password(self, line):
+        sentence = mistake(SAMPLE + line + "\n")
+        assert sentence.startswith("/etc/connmon.cfg, line 8: expected ")
+        assert sentence.endswith(f"not '{line.split()[0].rstrip(':')} …'")
+        assert "s3cret" not in mistake(f"{line.strip()}\n{SAMPLE}")
+
+    def test_no_repr_shows_a_logging_section(self):
+        # A handler that sends mail has its password there.
+        assert "s3cret" not in repr(parsed(SAMPLE + "[handler_mail]\nargs=('mail', ('user', 's3cret'))\n"))
 
     def test_an_unknown_service_and_an_unknown_node_are_told_what_there_is(self):
         with pytest.raises(SettingError, match=r"there is no service 'x' in /etc/connmon\.cfg; it has default"):

@@ -68,6 +68,7 @@ def test_the_description_says_what_would_happen_and_no_password(file):
         "login          user monitor",
         "TLS            none",
         "CSV file       /var/log/connmon.csv, never rotated",
+        "log            text",
     ]
 
 

@@ -1,0 +1,175 @@
+"""The daemon's log: lines on the standard error, as text or JSON, or where the configuration sends them.
+
+A thread of its own writes it: a slow reader, a full disk or a handler that raises holds up neither reports nor
+consoles, nor the end of the process.
+"""
+
+import asyncio
+import atexit
+import logging
+import queue
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from logging import ERROR, INFO, WARNING
+from threading import Thread
+from typing import Any
+
+from poolhouse.clean import clean
+from poolhouse.daemon.log_format import LONGEST_MESSAGE, JsonFormatter, TextFormatter
+from poolhouse.daemon.logging_sections import apply_logging
+from poolhouse.daemon.settings import Settings
+from poolhouse.errors import SettingError
+from poolhouse.stdio import say
+
+#: The daemon's logger. Configurations of the old releases name its parent: ``qualname=connmon``.
+LOGGER = "connmon.daemon"
+#: Lines that may wait to be written; what is beyond is dropped and counted.
+MOST_WAITING = 1000
+#: Seconds that the end of the daemon waits for lines that are not written yet.
+END_PATIENCE = 1.0
+
+
+class StderrHandler(logging.Handler):
+    """Writes to the standard error, which may be closed, full, or without a reader."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line if that is possible."""
+        say(self.format(record), sys.stderr)
+
+
+class Log:
+    """The log of this process, from `begin` to `end`; calling it says a sentence."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue(MOST_WAITING)
+        self._thread = Thread(target=self._run, name="log", daemon=True)
+        self._is_json = False
+        self._has_sections = False
+        self._dropped = 0
+
+    def __call__(self, level: int, sentence: str) -> None:
+        """Log a sentence; never waits, never raises."""
+        self._later(partial(_handle, _record(LOGGER, level, sentence)))
+
+    def begin(self, settings: Settings) -> None:
+        """Log as the settings say.
+
+        Raises:
+            SettingError: If a handler of the configuration cannot be made.
+        """
+        self._apply(settings)
+        asyncio.get_running_loop().set_exception_handler(self._handle_exception)
+        self._thread.start()
+
+    def change(self, settings: Settings, before: Settings) -> None:
+        """Log as other settings say from now on; log files are opened again.
+
+        Args:
+            settings: The new settings.
+            before: What holds again if a handler of the new ones cannot be made; the log says so.
+        """
+        self._later(partial(self._change, settings, before))
+
+    def _change(self, settings: Settings, before: Settings) -> None:
+        try:
+            self._apply(settings)
+        except SettingError as error:
+            with suppress(SettingError):
+                self._apply(before)
+            _handle(_record(LOGGER, ERROR, f"{error}; connmond logs as it did"))
+
+    def _apply(self, settings: Settings) -> None:
+        logging.raiseExceptions = False  # A handler whose disk is full must not fill the standard error.
+        _reset()
+        self._is_json = settings.log_format == "json"
+        self._has_sections = settings.log_format is None
+        if self._has_sections:
+            apply_logging(settings.configuration)
+            return
+        handler = StderrHandler()
+        handler.setFormatter(JsonFormatter() if self._is_json else TextFormatter())
+        logging.getLogger().addHandler(handler)
+        logging.getLogger(LOGGER).setLevel(INFO)
+
+    def announce(self, text: str) -> None:
+        """Say lines on the standard output, as JSON if the log is; into a log of the configuration, too."""
+        if (lost := say(self._announced(text), sys.stdout)) is not None and sys.stdout is not None:
+            self(WARNING, f"cannot write to the standard output ({lost.strerror}); connmond keeps running")
+        if self._has_sections:
+            self(INFO, "; ".join(line.strip() for line in text.splitlines()))
+
+    def end(self, last_words: str) -> None:
+        """Say the last words on the standard output, once all lines are written, and log no more."""
+        if self._has_sections:
+            self(INFO, last_words)
+        self._later(partial(say, self._announced(last_words), sys.stdout))
+        try:
+            self._queue.put(None, timeout=END_PATIENCE)
+        except queue.Full:
+            pass
+        else:
+            self._thread.join(END_PATIENCE)
+        if self._thread.is_alive():
+            # It holds the lock of a handler whose write does not return; the interpreter's end would wait for it.
+            atexit.unregister(logging.shutdown)
+
+    def _announced(self, text: str) -> str:
+        if not self._is_json:
+            return text
+        return JsonFormatter().format(logging.LogRecord(LOGGER, INFO, "", 0, text, None, None))
+
+    def _later(self, write: Callable[[], object]) -> None:
+        try:
+            self._queue.put_nowait(write)
+        except queue.Full:
+            self._dropped += 1
+
+    def _run(self) -> None:
+        told = 0
+        while (write := self._queue.get()) is not None:
+            if (dropped := self._dropped) > told:
+                sentence = f"{dropped - told:,} lines of the log were dropped: its reader is too slow"
+                _handle(_record(LOGGER, WARNING, sentence))
+                told = dropped
+            write()
+
+    def _handle_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        record = _record("asyncio", ERROR, str(context.get("message")), context.get("exception"))
+        self._later(partial(_handle, record))
+
+
+def complain(sentence: str, log_format: str | None = None) -> None:
+    """Say on the standard error why connmond does not start; never raises."""
+    sentence = clean(sentence, LONGEST_MESSAGE)
+    if log_format == "json":
+        say(JsonFormatter().format(_record(LOGGER, ERROR, sentence)), sys.stderr)
+    else:
+        say(f"connmond: {sentence}", sys.stderr)
+
+
+def _record(name: str, level: int, sentence: str, error: BaseException | None = None) -> logging.LogRecord:
+    about = None if error is None else (type(error), error, error.__traceback__)
+    # None for the arguments: a percent sign in the sentence is one.
+    return logging.LogRecord(name, level, "", 0, clean(sentence, LONGEST_MESSAGE), None, about)
+
+
+def _handle(record: logging.LogRecord) -> None:
+    """Give a record to the handlers of its logger; whatever they raise ends nothing."""
+    with suppress(Exception):
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+
+
+def _reset() -> None:
+    """Take away what an earlier configuration has set."""
+    for logger in (logging.getLogger(), *logging.Logger.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            for handler in list(logger.handlers):
+                logger.removeHandler(handler)
+                with suppress(Exception):  # A file on a full disk cannot be flushed.
+                    handler.close()
+            logger.setLevel(logging.WARNING if logger.parent is None else logging.NOTSET)
+            logger.propagate = True
