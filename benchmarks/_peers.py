@@ -164,20 +164,20 @@ def connpools(size: int, connection_class: Any = None) -> Peer:
 # -- asyncio ----------------------------------------------------------------------------------------------------
 
 
-async def _psycopg_of_tasks(kind: Any, size: int) -> Peer:
-    pool = kind(connection_class=async_connection_class(), min_size=size, open=False)
+async def _psycopg_of_tasks(kind: Any, size: int, parameters: dict[str, Any]) -> Peer:
+    pool = kind(connection_class=async_connection_class(), min_size=size, open=False, **parameters)
     await pool.open(wait=True)
     return Peer(pool, pool.getconn, pool.putconn, pool.close)
 
 
-async def ours_of_tasks(size: int) -> Peer:
-    """Our pool for asyncio, full."""
-    return await _psycopg_of_tasks(AsyncConnectionPool, size)
+async def ours_of_tasks(size: int, **parameters: Any) -> Peer:
+    """Our pool for asyncio, full; `parameters` as psycopg_pool has them."""
+    return await _psycopg_of_tasks(AsyncConnectionPool, size, parameters)
 
 
-async def psycopg_pools_of_tasks(size: int) -> Peer:
+async def psycopg_pools_of_tasks(size: int, **parameters: Any) -> Peer:
     """psycopg_pool's for asyncio, full."""
-    return await _psycopg_of_tasks(psycopg_pool.AsyncConnectionPool, size)
+    return await _psycopg_of_tasks(psycopg_pool.AsyncConnectionPool, size, parameters)
 
 
 class FloorOfTasks:

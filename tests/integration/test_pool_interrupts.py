@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from poolhouse.errors import PoolTimeout
+from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.slot import State
 from poolhouse.pool.sync import ConnectionPool, NullConnectionPool
 from poolhouse.testing import Does, FakeConnection, FakeDriver, FakeError, VirtualClock, VirtualThreads
@@ -22,6 +23,10 @@ from poolhouse.testing import Does, FakeConnection, FakeDriver, FakeError, Virtu
 #: what strikes there strikes the caller (no signal is delivered there, only a tracer can strike). What strikes
 #: before `putconn` has begun leaves the caller with a connection that he can still give back.
 _CALLERS_OWN = ("Clients.getconn return", "Clients.putconn begin")
+
+
+#: Hooks that are called and do nothing.
+_HOOKS = PoolHooks(acquired=lambda *event: None, released=lambda *event: None)
 
 
 class Interrupt(BaseException):
@@ -177,6 +182,7 @@ def _struck(
             num_workers=1,
             **({"reset": lambda conn: None, "reset_inline": True} if action is _put_to_be_reset else {}),
             **({"check": driver.probe} if action is _use_briefly else {}),
+            **({"hooks": _HOOKS} if action in (_use_with_hooks, _get_and_put_with_hooks) else {}),
         )
         pool.wait()
         place = ""
@@ -269,6 +275,14 @@ def _use_briefly(pool: ConnectionPool[FakeConnection]) -> None:
         pass
 
 
+def _use_with_hooks(pool: ConnectionPool[FakeConnection]) -> None:
+    _use(pool)
+
+
+def _get_and_put_with_hooks(pool: ConnectionPool[FakeConnection]) -> None:
+    _get_and_put(pool)
+
+
 def _use_after_a_while(pool: ConnectionPool[FakeConnection]) -> None:
     pool._threads.sleep(2.0)
     _use(pool)
@@ -327,6 +341,8 @@ def _check(pool: ConnectionPool[FakeConnection]) -> None:
         _use_briefly,
         _use_in_a_transaction,
         _get_and_put,
+        _use_with_hooks,
+        _get_and_put_with_hooks,
         _use_after_a_while,
         _put_in_a_transaction,
     ],

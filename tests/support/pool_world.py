@@ -6,7 +6,7 @@ from collections import Counter, deque
 from typing import Any
 
 from poolhouse.meter.meter import Meter
-from poolhouse.pool.core import BROKEN, IDLE, IN_TRANSACTION, PoolCore, Vet, Waiter
+from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, IN_TRANSACTION, SLOW, PoolCore, Vet, Waiter
 from poolhouse.pool.jobs import Close, Connect, Job, Lane, Probe, Return
 from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.slot import TRANSITIONS, Lease, Slot, State
@@ -52,7 +52,7 @@ class Leases(dict[int, Lease]):
         if core._always or world.random.random() >= world.overtaking:
             return
         idle, core.idle = core.idle, deque([slot])
-        attention, core.attention = core.attention, False
+        attention, core.attention = core.attention, 0
         lease = core.take(world.now + 0.0, CODE, 0, False)
         idle.extendleft(core.idle)
         core.idle, core.attention = idle, attention
@@ -104,6 +104,7 @@ class World:
             shrink=pick(["one", "all"]),
             has_check=self.random.random() < 0.3,
             has_reset=self.random.random() < 0.2,
+            is_watched=self.random.random() < 0.3,
             hold_warning=pick([None, None, 3.0]),
             max_kept=0 if is_null else pick([None, None, 1]),
             connect_in_caller=is_null or is_caller,
@@ -163,7 +164,12 @@ class World:
         self.verify()
 
     def fast_take(self) -> None:
-        lease = self.core.take(self.now + 0.0, CODE, 0, self.random.random() < 0.5)
+        stamp, is_block = self.now + 0.0, self.random.random() < 0.5
+        if self.core.attention == CALLBACKS:
+            assert self.core.take(stamp, CODE, 0, is_block) is None
+            lease = self.core.claim(stamp, CODE, 0, is_block)
+        else:
+            lease = self.core.take(stamp, CODE, 0, is_block)
         if lease is not None:
             self.hold(lease[0].conn)
             if lease[5]:
@@ -172,11 +178,11 @@ class World:
     def fast_give(self) -> None:
         if self.held:
             conn = self.random.choice(self.held)
-            if self.core.attention:
+            if self.core.attention == SLOW:
                 return
             self.held.remove(conn)
             if self.core.give(self.core.leases.pop(id(conn)), self.now):
-                if self.core.attention:
+                if self.core.attention == SLOW:
                     self.core.attend(self.now)
             else:
                 self.held.append(conn)
@@ -340,7 +346,7 @@ class World:
 
     def interrupt_take(self) -> None:
         """An exception between popping a hint and the return of `take`, at one of three points."""
-        if self.core.attention or not self.core.idle:
+        if self.core.attention == SLOW or not self.core.idle:
             return
         stamp = self.now + 0.0
         point = self.random.randrange(3)
@@ -458,8 +464,9 @@ class World:
         assert not any(states[slot] is State.IDLE for slot in unproven), "suspect, and nobody probes it"
         attention = core.attention
         core._attend()
-        assert core.attention or not attention, "off the fast path for no reason"
-        if not core.attention:
+        assert core.attention == SLOW or attention != SLOW, "off the fast path for no reason"
+        if core.attention != SLOW:
+            assert core.attention == (CALLBACKS if core.options.is_watched else 0)
             assert not core.waiters
             assert core.is_open
             assert not unproven

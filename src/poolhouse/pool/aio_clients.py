@@ -16,8 +16,8 @@ from poolhouse.pool.aio_work import AsyncWork, Guard, enter_own_task
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, describe, log_returned, logger
-from poolhouse.pool.core import BROKEN, IDLE, Vet, Waiter
-from poolhouse.pool.hooks import tell
+from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, SLOW, Vet, Waiter
+from poolhouse.pool.hooks import failed, tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Lease, Slot
@@ -62,6 +62,10 @@ class AsyncCheckout(Generic[ACT]):
                 if pool._marks:
                     conn._pool = pool
                 return conn  # type: ignore[no-any-return]
+            if pool._core.attention == CALLBACKS:
+                lease = self._lease = pool._claimed(stamp, frame.f_code, frame.f_lasti, True)
+                if lease is not None:
+                    return lease[0].conn  # type: ignore[no-any-return]
         return await pool._getconn_slowly(stamp, frame.f_code, frame.f_lasti, self._timeout, self)
 
     async def __aexit__(
@@ -89,6 +93,8 @@ class AsyncCheckout(Generic[ACT]):
                 if pool._core.attention:  # now: rule 1 of the core
                     pool._attend_from_elsewhere()
                 return
+        elif not status and core.attention == CALLBACKS and pool._is_given(conn, lease):
+            return
         if exc_type is GeneratorExit:
             pool._put_dropped(conn)
         elif status:
@@ -170,6 +176,10 @@ class AsyncClients(BasePool, Generic[ACT]):
                 if self._marks:
                     conn._pool = self  # type: ignore[attr-defined]  # psycopg's
                 return conn
+            if self._core.attention == CALLBACKS:
+                lease = self._claimed(stamp, frame.f_code, frame.f_lasti, False)
+                if lease is not None:
+                    return lease[0].conn  # type: ignore[no-any-return]
         return await self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
 
     async def putconn(self, conn: ACT) -> None:
@@ -194,8 +204,57 @@ class AsyncClients(BasePool, Generic[ACT]):
                     if self._core.attention:  # now: rule 1 of the core
                         self._attend_from_elsewhere()
                     return
+        elif not status and core.attention == CALLBACKS:
+            lease = core.leases.get(id(conn))
+            if lease is not None and self._is_given(conn, lease):
+                return
         if status or not self._pass_on(conn):
             await self._putconn_slowly(conn)
+
+    def _claimed(self, stamp: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
+        """A lease by the fast path of a pool that has something to call; ``None`` if the slow path must decide."""
+        core = self._core
+        lease = core.claim(stamp, code, instruction, is_block)
+        if lease is None:
+            return None
+        slot, acquired = lease[0], self._acquired
+        slot.takes += 1
+        if self._marks:
+            slot.conn._pool = self
+        if acquired is not None:
+            try:
+                # `size` and `free` of the core; their calls would be a fifth of the whole.
+                size = len(core.slots) + len(core.connecting)
+                acquired(slot.conn, 0.0, size, len(core.slots) - len(core.leases))
+            except Exception as error:
+                failed(acquired, error)
+            except BaseException:
+                core.interrupted_take(stamp, self._now())
+                self._settle()
+                raise
+        return lease
+
+    def _is_given(self, conn: Any, lease: Lease) -> bool:
+        """Give back on the fast path of a pool that has something to call; False if `put` must decide."""
+        core, clock = self._core, self._now
+        if get_ident() != self._thread or not self._is_running():
+            return False  # The hook is the pool's loop's.
+        if core.leases.pop(lease[0].key, None) is not lease:
+            return False
+        now = clock()
+        if self._marks:
+            conn._pool = None
+        if not core.give(lease, now):
+            return False
+        if self._core.attention == SLOW:  # now: rule 1 of the core
+            self._attend_from_elsewhere()
+        released = self._released
+        if released is not None:
+            try:
+                released(conn, now - lease[1])
+            except Exception as error:
+                failed(released, error)
+        return True
 
     def _is_at_home(self) -> bool:
         """Whether this is the pool's event loop: only there may the core be changed off the fast path."""
@@ -235,11 +294,16 @@ class AsyncClients(BasePool, Generic[ACT]):
 
     def _pass_on(self, conn: Any) -> bool:
         """Give a connection that is idle on the server to the next client; False if `put` must decide."""
-        core = self._core
-        waiter = core.hand_to_next(conn, self._now()) if core.attention and self._is_at_home() else None
+        core, now = self._core, self._now()
+        if core.attention != SLOW or not self._is_at_home():
+            return False
+        lease = core.leases.get(id(conn))
+        waiter = core.hand_to_next(conn, now)
         if waiter is None:
             return False
         waiter.wake()
+        if lease is not None:
+            tell(self._released, conn, now - lease[1])
         return True
 
     async def _getconn_slowly(
@@ -271,9 +335,9 @@ class AsyncClients(BasePool, Generic[ACT]):
             conn: ACT = await self._wait_for(waiter, woken, now + timeout, loop)
             if self._marks:
                 conn._pool = self  # type: ignore[attr-defined]  # psycopg's
-            if self.hooks.acquired is not None:
+            if self._acquired is not None:
                 core = self._core
-                tell(self.hooks.acquired, conn, self._now() - now, core.size, core.free)
+                tell(self._acquired, conn, self._now() - now, core.size, core.free)
             if checkout is not None:
                 checkout._lease = self._core.kept(waiter)
             return conn
@@ -528,7 +592,7 @@ class AsyncClients(BasePool, Generic[ACT]):
         try:
             self._settle()
             if lease is not None:
-                tell(self.hooks.released, conn, now - lease[1])
+                tell(self._released, conn, now - lease[1])
             if isinstance(job, Close) and job.reason is Reason.BROKEN:
                 log_returned(conn, status)
         except BaseException:

@@ -65,7 +65,18 @@ class BasePool:
     """What every pool has. Not to be used directly."""
 
     # Looked at in every checkout: slots are faster than what would be the far end of a long dictionary.
-    __slots__ = ("__dict__", "__weakref__", "_checkout", "_core", "_has_pgconn", "_marks", "_now", "_status")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_acquired",
+        "_checkout",
+        "_core",
+        "_has_pgconn",
+        "_marks",
+        "_now",
+        "_released",
+        "_status",
+    )
 
     #: Null pools keep no connection that nobody waits for, and clients connect by themselves.
     _is_null = False
@@ -87,6 +98,7 @@ class BasePool:
         #: Read by psycopg (from 3.3 on): whether ``conn.close()`` gives the connection back to its pool.
         self.close_returns: bool = told["close_returns"]
         self.hooks: PoolHooks = told["hooks"] or PoolHooks()
+        self._acquired, self._released = self.hooks.acquired, self.hooks.released
         self._configure = told["configure"]
         self._check = told["check"]
         self._reset = told["reset"]

@@ -12,9 +12,10 @@ Who owns a slot
 Rules
     1. Two stores, two looks. A taker that must wait stores its waiter, sets `attention`, then pops `idle` once
        more; a returner appends to `idle`, then looks at `attention`. One of them sees the other.
-    2. `attention` is true while somebody must look further than the fast path does: while clients wait, the pool
+    2. `attention` is `SLOW` while somebody must look further than the fast path does: while clients wait, the pool
        is not open, is larger than it may be, drains, has suspects, or is waited for to be full; always, where a
-       policy needs it (null pools, callbacks).
+       policy needs it (null pools, `reset`). Else it is 0, or `CALLBACKS` where the fast path has functions of the
+       application to call: then `claim` takes the place of `take`.
     3. A slot belongs to its owner: all that happens to it between claim and append is the owner's. Without a
        lease a slot belongs to whoever pops its hint, even a hint popped long ago. So remove a lease only if the
        slot may be served as it is, or if `fit_until` is 0; otherwise overwrite the lease with the next owner's.
@@ -46,17 +47,19 @@ from collections import deque
 
 from poolhouse.pool.jobs import FULL, HeldLong, Notice, Probe, Reason, ReturnedAfterAll
 from poolhouse.pool.maintenance import Maintenance
-from poolhouse.pool.state import CONNECT
+from poolhouse.pool.state import CALLBACKS, CONNECT, SLOW
 from poolhouse.pool.status import ACTIVE, BROKEN, IDLE, IN_ERROR, IN_TRANSACTION, UNSETTLED, UNTOLD
 from poolhouse.pool.waiter import Refusal, Vet, Waiter
 
 __all__ = [
     "ACTIVE",
     "BROKEN",
+    "CALLBACKS",
     "FULL",
     "IDLE",
     "IN_ERROR",
     "IN_TRANSACTION",
+    "SLOW",
     "UNSETTLED",
     "UNTOLD",
     "HeldLong",
@@ -87,7 +90,7 @@ class PoolCore(Maintenance):
     def close(self, now: float) -> None:
         """Refuse whoever waits and close what is free. What is leased is closed when it comes back."""
         self.is_open, self.was_closed = False, True
-        self.attention = True
+        self.attention = SLOW
         self.reclaim(now)
         for waiter in list(self.waiters):
             self._leave_queue(waiter, now)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolhouse.pool.jobs import Reason
-from poolhouse.safely import Log
+from poolhouse.safely import ERROR, Log
 
 logger = Log("poolhouse.pool")
+
+_FAILED = "the event hook %r failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,7 @@ class PoolHooks:
     """Callables for the events of a pool; each may be left out. Durations are seconds.
 
     They are called outside the pool's lock, in the thread or event loop in which the event happens, and must not
-    block. `acquired` and `released` take every checkout off the fast path.
+    block.
 
     An `Exception` that a hook raises is logged and ignored. KeyboardInterrupt, SystemExit, CancelledError and the
     like are no `Exception`: they end the client's call in which the hook ran, and no connection is lost by that.
@@ -23,7 +25,8 @@ class PoolHooks:
 
     Attributes:
         connected: ``(conn, took)``: a connection was made and configured.
-        acquired: ``(conn, waited, size, idle)``: a client got a connection.
+        acquired: ``(conn, waited, size, idle)``: a client got a connection. Who found one idle, and had no
+            callback to wait for, has waited 0.0.
         released: ``(conn, used)``: a client gave one back.
         timed_out: ``(waited)``: a client got none in time.
         closed: ``(conn, reason)``: a connection was closed; see `poolhouse.pool.jobs.Reason`.
@@ -36,7 +39,12 @@ class PoolHooks:
     closed: Callable[[Any, Reason], object] | None = None
 
 
+def failed(hook: Callable[..., object], error: Exception) -> None:
+    """Log what a hook has raised that was called without `tell`, which would cost half of a checkout."""
+    logger.log(ERROR, _FAILED, hook, error=error)
+
+
 def tell(hook: Callable[..., object] | None, *event: object) -> None:
     """Call a hook if there is one. An `Exception` that it raises is logged and ends here; see `PoolHooks`."""
     if hook is not None:
-        logger.call(hook, *event, failed="the event hook %r failed")
+        logger.call(hook, *event, failed=_FAILED)

@@ -10,7 +10,7 @@ from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.jobs import FULL, NOT_LEASED, Close, NotLeased, Probe, Reason, Return
 from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.slot import Lease, Slot, abandoned, is_of_call
-from poolhouse.pool.state import RETURN, PoolState
+from poolhouse.pool.state import RETURN, SLOW, PoolState
 from poolhouse.pool.status import HIDING, IDLE, UNFIT
 from poolhouse.pool.waiter import Refusal, Waiter
 
@@ -64,7 +64,7 @@ class Requests(PoolState):
             self.has_new_deadline = True
         if len(self.waiters) > self.meter.waiting.level:
             self.meter.waiting.reach(len(self.waiters))
-        self.attention = True
+        self.attention = SLOW
         self._pump(now)
         return waiter not in self.waiters
 
@@ -85,7 +85,7 @@ class Requests(PoolState):
     def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
         """Queue behind others for a connection of a pool that cannot grow: the short form of `request`.
 
-        Others wait, so `attention` is true, and whoever returns a connection looks at the queue: rule 1.
+        Others wait, so `attention` is `SLOW`, and whoever returns a connection looks at the queue: rule 1.
 
         Args:
             waiter: Who asks, for the first time.
@@ -324,8 +324,9 @@ class Requests(PoolState):
                 # The hint was stale, and `take` was about to find that out.
                 del self.leases[key]
             else:
+                # A hook may have used the connection.
                 self._work_on(lease[0], now)
-                self._lanes[RETURN].append(Return(lease[0], roll_back=False))
+                self._lanes[RETURN].append(Return(lease[0], roll_back=True))
         self._recover(now)
         self.attend(now)
 

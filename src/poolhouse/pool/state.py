@@ -21,6 +21,11 @@ from poolhouse.pool.waiter import Waiter
 
 CONNECT, RETURN = Lane.CONNECT, Lane.RETURN
 
+#: What `PoolState.attention` may be besides 0: the fast path has functions of the application to call,
+CALLBACKS = 1
+#: or somebody must look further than it does.
+SLOW = 2
+
 
 class PoolState:
     """The state of a pool, and the smallest steps that change it."""
@@ -28,6 +33,7 @@ class PoolState:
     # More attributes than CPython keeps beside the object: slots are the faster.
     __slots__ = (
         "_always",
+        "_calm",
         "_check_idle",
         "_full_watchers",
         "_hint",
@@ -107,7 +113,7 @@ class PoolState:
         #: How often `min_size` connections have been idle while somebody waited for that.
         self.times_full = 0
         self._full_watchers = 0
-        self.attention = True
+        self.attention = SLOW
         #: True until the first request: it must take the slow path, because the shell warns there.
         self.warns_at_first_request = False
         #: `next_deadline` may have come nearer since the shell last asked.
@@ -119,9 +125,10 @@ class PoolState:
             not is_gil_enabled()
             or options.max_kept == 0
             or options.has_reset
-            or options.is_watched
             or (options.has_check and options.check_idle is None)
         )
+        #: What `attention` is while there is no reason for the slow path.
+        self._calm = CALLBACKS if options.is_watched else 0
         #: Slots are taken from the left end; those that come free go to the other, or to the same.
         self._hint = self.idle.append if options.idle_order == "fifo" else self.idle.appendleft
         self._waits, self._uses = meter.waits, meter.uses
@@ -151,7 +158,7 @@ class PoolState:
         self._lanes: dict[Lane, deque[Job]] = {CONNECT: deque(), RETURN: deque()}
 
     def take(self, now: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
-        """A lease of a connection that needs neither waiting nor checking; ``None`` if the slow path must decide.
+        """A lease that needs no waiting and no callback; ``None`` where `claim` or the slow path is due.
 
         Safe without a lock, because ``popleft``, ``setdefault`` and ``pop`` are one operation each under the GIL:
         of all who come by hints of the same slot, exactly one gets its lease in. Only then, as the owner, does it
@@ -182,6 +189,24 @@ class PoolState:
         if len(leases) > self._used.level:
             self._mark_used()
         slot.takes += 1
+        return lease
+
+    def claim(self, now: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
+        """`take` for a caller who has seen that `attention` is not `SLOW`, and counts the checkout itself."""
+        idle, leases = self.idle, self.leases
+        try:
+            slot = idle.popleft()
+        except IndexError:
+            return None
+        lease = (slot, now, code, instruction, None, is_block)
+        if leases.setdefault(slot.key, lease) is not lease:
+            return None
+        if slot.is_closed or now >= slot.fit_until:
+            del leases[slot.key]
+            idle.appendleft(slot)
+            return None
+        if len(leases) > self._used.level:
+            self._mark_used()
         return lease
 
     def give(self, lease: Lease, now: float) -> bool:
@@ -298,7 +323,7 @@ class PoolState:
         return jobs
 
     def _attend(self) -> None:
-        self.attention = bool(
+        is_slow = (
             self._always
             or self.warns_at_first_request
             or self.waiters
@@ -309,6 +334,7 @@ class PoolState:
             or self._is_oversized()
             or self._full_watchers
         )
+        self.attention = SLOW if is_slow else self._calm
 
     def _is_oversized(self, adding: int = 0) -> bool:
         return 0 < self.max_size < len(self.slots) + len(self.connecting) + adding
