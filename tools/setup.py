@@ -29,6 +29,8 @@ SERVICES = {
     "/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0": "libpython3.11",
     "/usr/sbin/ip": "iproute2",
     "/usr/sbin/mariadbd": "mariadb-server-core",
+    # For systemd-analyze, which looks at the example of a unit; no service of it runs.
+    "/usr/bin/systemd-analyze": "systemd",
 }
 
 #: dpkg asks this program whether it may start a service; 101 means no.

@@ -38,6 +38,7 @@ RUN_BY = {
     "poolhouse.daemon.consoles": CONNMOND,
     "poolhouse.daemon.csv_part": "integration/test_connmond_service.py",
     "poolhouse.daemon.log": "integration/test_connmond_log.py",
+    "poolhouse.daemon.notify": "integration/test_connmond_examples.py",
     "poolhouse.daemon.part": CONNMOND,
     "poolhouse.daemon.ports": CONNMOND,
     "poolhouse.daemon.reports": CONNMOND,

@@ -16,6 +16,7 @@ from poolhouse.daemon.announcement import announcement, summary
 from poolhouse.daemon.consoles import ConsoleFace
 from poolhouse.daemon.csv_part import CsvPart
 from poolhouse.daemon.log import Log
+from poolhouse.daemon.notify import tell_ready, tell_reloading, tell_stopping
 from poolhouse.daemon.ports import bound_to, open_ports, open_tcp_ports
 from poolhouse.daemon.reports import ReportListener
 from poolhouse.daemon.server import Daemon
@@ -42,8 +43,13 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
     """
     _collect_garbage_seldom()
     end = asyncio.Event()
+
+    def finish() -> None:
+        tell_stopping()
+        end.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end.set)
+        asyncio.get_running_loop().add_signal_handler(number, finish)
     with ExitStack() as stack:
         reports = open_ports(settings.reports, "--reports", stack)
         consoles = open_ports(settings.consoles, "--consoles", stack)
@@ -53,8 +59,8 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
         log = Log()
         changeable = _Changeable(settings, clients, log)
         log.begin(settings)
-        _mind_hangups(end, lambda: changeable.read_again(read))
-        daemon = Daemon([ReportListener(reports), face, changeable.listener, changeable.csv])
+        _mind_hangups(end, lambda: changeable.reload(read))
+        daemon = Daemon([ReportListener(reports, log), face, changeable.listener, changeable.csv])
         changeable.warn(None)
         log.announce(
             announcement(
@@ -62,9 +68,10 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
                 bound_to(consoles),
                 settings.allow,
                 bound_to(clients),
-                f"service {settings.service.name}, node {settings.node.name}",
+                changeable.name,
             )
         )
+        tell_ready(changeable.name)
         await daemon.run(end)
         log.end(summary(daemon.health(), face.refused))
 
@@ -90,6 +97,17 @@ class _Changeable:
         me = Welcome(product("connmond"), settings.service.name, settings.node.name)
         self.listener = TcpListener(clients, me, settings.service.login, self._context, log)
         self.csv = CsvPart(settings.service.csv, log)
+
+    @property
+    def name(self) -> str:
+        """The service and the node in words."""
+        return f"service {self._settings.service.name}, node {self._settings.node.name}"
+
+    def reload(self, read: Callable[[], Settings]) -> None:
+        """`read_again`, of which the service manager is told."""
+        tell_reloading()
+        self.read_again(read)
+        tell_ready(self.name)
 
     def read_again(self, read: Callable[[], Settings]) -> None:
         """Read the configuration and apply it; the counters stay."""
