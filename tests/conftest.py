@@ -1,5 +1,6 @@
 """What every test stands on."""
 
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,13 @@ settings.load_profile("poolhouse")
 # A shell has its background jobs ignore Ctrl-C, and so would every program that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collections_pass_over_what_was_there() -> None:
+    """Tests collect garbage thousands of times; libraries that are loaded already are not searched each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
