@@ -99,8 +99,9 @@ def test_a_pool_of_threads_is_shown_with_bounds_and_unknowns(
     once = connmon("connect", "--port", str(daemon.consoles), "--once").stdout
     (line,) = [line.split() for line in once.splitlines() if "shop" in line]
     assert "≤1/4" in line
-    assert line.count("–") == 2  # the quantiles of waiting and holding
-    assert "timeouts –" in once
+    # What no row knows has no column.
+    assert "WAIT99" not in once
+    assert [word in once for word in ("timeouts –", "wait p99 –", "hold p99 –")] == [True] * 3
     session.do("orders.putconn(held); orders.close()")
     watcher.wait_for(has(pools=0, connections=0, disconnects=2))
 
