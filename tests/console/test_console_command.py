@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from poolhouse.console import command
+from poolhouse.console.target import Target
 from poolhouse.errors import SettingError
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Health, Row, Snapshot
@@ -46,11 +47,11 @@ class PreparedFeed:
 @pytest.fixture
 def connmon(monkeypatch):
     """Runs the command against a feed that has these items."""
-    asked: list[tuple[str, int, str]] = []
+    asked: list[Target] = []
 
     def run(*arguments: str, items: tuple[Snapshot | Link | Exception, ...] = (LIVE, SNAPSHOT), **options):
         feed = type("Feed", (PreparedFeed,), {"items": items})
-        monkeypatch.setattr(command, "feed_of", lambda *address: asked.append(address) or feed)
+        monkeypatch.setattr(command, "feed_of", lambda target: asked.append(target) or feed)
         return CliRunner().invoke(command.connmon, arguments, **options)
 
     run.asked = asked
@@ -116,7 +117,7 @@ def test_saturation_fails_only_who_asks_for_it(connmon, form):
 )
 @pytest.mark.parametrize("form", ["--once", "--json"])
 def test_when_nothing_comes_in_time_the_status_is_1_with_the_reason(connmon, form, items, reason):
-    result = connmon(form, "--host", "web1", "--timeout", "0", items=items)
+    result = connmon(form, "--host", "web1", "--port", "25828", "--timeout", "0", items=items)
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == f"connmon: nothing came from web1:25828 within 0 s: {reason}\n"
@@ -163,18 +164,18 @@ def test_a_source_that_sends_value_by_value_is_given_a_second_snapshot(connmon):
 @pytest.mark.parametrize(
     ("arguments", "address"),
     [
-        ((), ("localhost", 25828, "auto")),
         (("listen",), ("localhost", 25828, "listen")),
         (("connect", "--port", "1"), ("localhost", 1, "connect")),
         (("--port", "1", "connect"), ("localhost", 1, "connect")),
-        (("--host", "web1"), ("web1", 25828, "auto")),
-        (("--host", "web1:7"), ("web1", 7, "auto")),
+        (("connect", "--host", "web1"), ("web1", 25828, "connect")),
+        (("connect", "--host", "web1:7"), ("web1", 7, "connect")),
+        (("--port", "25828"), ("localhost", 25828, "auto")),
         (("--host", "::1", "--port", "7"), ("::1", 7, "auto")),
     ],
 )
 def test_where_the_data_comes_from(connmon, arguments, address):
     assert connmon(*arguments, "--once").exit_code == 0
-    assert connmon.asked == [address]
+    assert connmon.asked == [Target(udp=address)]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_a_port_that_cannot_be_bound_is_a_sentence(connmon):
 
 def test_an_address_that_is_none_is_a_sentence(connmon):
     result = connmon("--once", "--host", "web1:x")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr == "connmon: --host: 'web1:x': 'x' is no port\n"
 
 

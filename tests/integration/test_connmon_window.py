@@ -35,6 +35,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def free_tcp_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids="{0[0]}x{0[1]}".format)
 def test_a_program_that_reports_is_seen_with_its_process_and_pool(size) -> None:
     with (
@@ -107,24 +112,46 @@ def test_what_ended_the_earlier_console_does_not_end_this_one() -> None:
 
 
 @pytest.mark.parametrize("line", DOCUMENTED)
-def test_every_documented_command_line_runs(line) -> None:
+def test_every_documented_command_line_runs(line, tmp_path) -> None:
     """Trap 48."""
-    with Connmond() as daemon, Reporting("shop", daemon.reports, used=3):
-        port = free_port() if " listen" in line else daemon.consoles
-        line = re.sub(r"web1(:\d+)?", "127.0.0.1", re.sub(r" --port \d+", "", line))
+    service = free_tcp_port()
+    config = tmp_path / "connmon.cfg"
+    config.write_text(f"[connmon_service_default]\nname: default\nnodes: node1 hostname=127.0.0.1:{service}\n")
+    with (
+        Connmond("--config", str(config), has_tcp=True) as daemon,
+        Reporting("shop", daemon.reports, used=3),
+    ):
+        if is_udp := any(word in line for word in (" listen", " connect", " --port")):
+            line = re.sub(r"web1(:\d+)?", "127.0.0.1", re.sub(r" --port \d+", "", line))
+            more = ["--port", str(free_port() if " listen" in line else daemon.consoles)]
+        else:
+            line = re.sub(r"web1(:\d+)?", f"127.0.0.1:{service}", line)
+            more = ["--config", str(config)]
         _, *arguments = shlex.split(line, comments=True)
-        with Terminal([*CONNMON, *arguments, "--port", str(port)]) as terminal:
+        with Terminal([*CONNMON, *arguments, *more]) as terminal:
             if "--once" in line or "--json" in line:
                 terminal.wait_for("shop")
                 assert terminal.end() in (0, 3)
+            elif "--dump-only" in line:
+                terminal.wait_for('"name":"shop"')
+                terminal.process.send_signal(signal.SIGINT)
+                assert terminal.end() == 130
             else:
                 terminal.wait_for("listening on" if " listen" in line else "shop")
+                assert ("default:node1" in terminal.text) is not is_udp
                 terminal.type("q")
                 assert terminal.end() == 0
 
 
 def test_the_documentation_shows_each_way_to_run_it() -> None:
     """Trap 48."""
-    assert {"connmon", "connmon --port 25828", "connmon listen", "connmon connect --host web1"} <= {
-        line.partition("#")[0].strip() for line in DOCUMENTED
+    ways = {
+        "connmon",
+        "connmon --host web1",
+        "connmon --service default --node node1",
+        "connmon --port 25828",
+        "connmon listen",
+        "connmon connect --host web1",
+        "connmon --dump-only",
     }
+    assert ways <= {line.partition("#")[0].strip() for line in DOCUMENTED}

@@ -4,7 +4,7 @@ import socket
 import subprocess
 from contextlib import closing
 
-from poolhouse.feed.client import FeedClient
+from poolhouse.feed.client import udp_feed
 from poolhouse.feed.link import Link
 from poolhouse.feed.protocol.datagrams import YIELD
 from support.connmon import CONNMON
@@ -34,7 +34,7 @@ def test_a_console_that_took_the_port_gives_it_to_the_daemon_and_shows_what_it_k
 def test_a_console_that_only_listens_keeps_the_port_and_the_daemon_says_so() -> None:
     port = free_port()
     links: list[Link] = []
-    client = FeedClient("localhost", port, "listen", on_snapshot=lambda _: None, on_link=links.append)
+    client = udp_feed("localhost", port, "listen", on_snapshot=lambda _: None, on_link=links.append)
     client.start()
     try:
         wait_until(lambda: links and links[-1].phase == "listening", what="listening")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from poolhouse.errors import SettingError
-from poolhouse.feed.client import FeedClient, Mode
+from poolhouse.feed.client import udp_feed
 from poolhouse.feed.protocol.datagrams import (
     HELO,
     MAGIC,
@@ -19,6 +19,7 @@ from poolhouse.feed.protocol.datagrams import (
     encode_datagram,
 )
 from poolhouse.feed.sockets import claim_loopback
+from poolhouse.feed.udp import Mode
 from support.connmond import Connmond, Watcher, program
 from support.feed_bytes import value_datagram
 from support.waiting import wait_until
@@ -155,7 +156,7 @@ def test_a_name_that_no_host_can_have_is_told(mode: Mode) -> None:
 
 
 def test_listening_on_a_name_that_no_host_can_have_is_told_at_once() -> None:
-    client = FeedClient("web..example", 25828, "listen", on_snapshot=lambda _: None, on_link=lambda _: None)
+    client = udp_feed("web..example", 25828, "listen", on_snapshot=lambda _: None, on_link=lambda _: None)
     with pytest.raises(SettingError, match="no host can have that name"):
         client.start()
     client.close()
@@ -187,7 +188,7 @@ def test_where_the_host_is_another_machine_it_does_not_listen(host: str, free_po
 
 def test_listening_only_on_a_taken_port_is_told_at_once() -> None:
     with Connmond() as daemon:
-        client = FeedClient(
+        client = udp_feed(
             "localhost", daemon.consoles, "listen", on_snapshot=lambda _: None, on_link=lambda _: None
         )
         with pytest.raises(SettingError, match=r"cannot listen on UDP localhost:.*Address already in use"):

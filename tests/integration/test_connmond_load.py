@@ -4,7 +4,7 @@ import socket
 import time
 from contextlib import ExitStack
 
-from poolhouse.feed.client import FeedClient
+from poolhouse.feed.client import udp_feed
 from support.connmond import Connmond, Watcher
 from support.reporting import ModelProcess
 from support.waiting import wait_until
@@ -31,7 +31,7 @@ def test_reports_arrive_whole_while_consoles_change_their_program_all_the_time()
         consoles = []
         for _ in range(4):
             shown: list[object] = []
-            client = FeedClient(
+            client = udp_feed(
                 "127.0.0.1", daemon.consoles, "connect", on_snapshot=shown.append, on_link=lambda _: None
             )
             client.start()

@@ -214,7 +214,7 @@ def test_who_listens_beyond_this_machine_without_a_login_is_warned_once(tmp_path
             assert daemon.process.stderr.readline().endswith(f"connmond: {config} was read again\n")
         assert daemon.end()[::2] == (0, "")
     assert re.search(
-        r"WARNING connmond: everybody who reaches TCP 0\.0\.0\.0:\d+ may report: set use_auth", warning
+        r"WARNING connmond: everybody who reaches TCP 0\.0\.0\.0:\d+ may report and watch: set use_auth", warning
     )
 
 

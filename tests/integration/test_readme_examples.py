@@ -178,7 +178,7 @@ def test_the_environment_names_program_and_destination(beside_connmond: Reader) 
 
 def test_scripts_get_text_a_number_and_a_status(beside_connmond: Reader) -> None:
     (text,) = under(HOWTO / "console.md", "For scripts", "sh")
-    table, number, _, _, probe = (line.partition("#")[0].strip() for line in text.splitlines())
+    table, number, _, _, probe, _ = (line.partition("#")[0].strip() for line in text.splitlines())
     number += ' | python3 -c \'import json, sys; print(json.load(sys.stdin)["fleet"]["used_connections"])\''
     probe += " || echo somebody waits for a connection"
     engine = 'sqlalchemy.create_engine("sqlite:///shop.db?plugin=collectd", pool_size=2, max_overflow=0)'

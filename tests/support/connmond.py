@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import IO
 
-from poolhouse.feed.client import FeedClient, Mode
+from poolhouse.feed.client import udp_feed
 from poolhouse.feed.link import Link
+from poolhouse.feed.udp import Mode
 from poolhouse.fleet.snapshot import Row, Snapshot
 from support.waiting import wait_until
 
@@ -23,18 +24,30 @@ class Connmond(AbstractContextManager["Connmond"]):
     Attributes:
         announcement: What it says at its start.
         reports, consoles: The ports that it listens on.
+        service: The TCP port; 0 if it has none.
     """
 
-    def __init__(self, *options: str, host: str = "127.0.0.1", reports: int = 0, consoles: int = 0) -> None:
+    def __init__(
+        self,
+        *options: str,
+        host: str = "127.0.0.1",
+        reports: int = 0,
+        consoles: int = 0,
+        has_tcp: bool = False,
+    ) -> None:
         where = f"[{host}]" if ":" in host else host
         command = [*COMMAND, "--reports", f"{where}:{reports}", "--consoles", f"{where}:{consoles}", *options]
-        if "--bind" not in options:
+        has_tcp = has_tcp or "--bind" in options
+        if not has_tcp:
             command += ["--bind", "off"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._output: IO[str] = self.process.stdout
-        self.announcement = "".join(self._output.readline() for _ in range(5))
+        lines = 6 if has_tcp else 5
+        self.announcement = "".join(self._output.readline() for _ in range(lines))
         self.reports, self.consoles = map(int, re.findall(r"UDP \S+:(\d+)", self.announcement))
+        tcp = re.search(r"TCP \S+:(\d+)", self.announcement)
+        self.service = 0 if tcp is None else int(tcp[1])
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         """Its status, and what it wrote to its output after the announcement and to its error output."""
@@ -60,7 +73,7 @@ class Watcher(AbstractContextManager["Watcher"]):
     ) -> None:
         self.snapshots: list[Snapshot] = []
         self.links: list[Link] = []
-        self.client = FeedClient(host, port, mode, on_snapshot=self.snapshots.append, on_link=self.links.append)
+        self.client = udp_feed(host, port, mode, on_snapshot=self.snapshots.append, on_link=self.links.append)
         self.client.ask(program)
         self.client.start()
 

@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-from poolhouse.feed.client import FeedClient, Mode
+from poolhouse.feed.client import udp_feed
 from poolhouse.feed.link import Link
+from poolhouse.feed.udp import Mode
 from poolhouse.fleet.snapshot import Snapshot
 
 
@@ -15,7 +16,7 @@ def feed_console(
     """The snapshots and links that a console is given from entering on, newest last."""
     snapshots: list[Snapshot] = []
     links: list[Link] = []
-    client = FeedClient(host, port, mode, on_snapshot=snapshots.append, on_link=links.append)
+    client = udp_feed(host, port, mode, on_snapshot=snapshots.append, on_link=links.append)
     client.start()
     client.ask(program)
     try:

@@ -15,6 +15,7 @@ SOURCE = TESTS.parent / "src"
 
 CONNMOND = "integration/test_connmond_process.py"
 DOCTOR = "integration/test_doctor_examines.py"
+TCP_CONSOLE = "integration/test_connmon_tcp.py"
 WINDOW = "console/test_console_screens.py"
 
 #: Modules that are neither imported by a test nor reached through their package, and the test that runs each.
@@ -24,6 +25,8 @@ RUN_BY = {
     "poolhouse.collectd_plugin.legacy": "integration/test_collectd_plugins_in_process.py",
     "poolhouse.collectd_plugin.messages": "integration/test_collectd_plugins_in_process.py",
     "poolhouse.console.__main__": "integration/test_connmon_window.py",
+    "poolhouse.console.dump": TCP_CONSOLE,
+    "poolhouse.console.login": TCP_CONSOLE,
     "poolhouse.console.feed": "console/test_console_command.py",
     "poolhouse.console.messages": WINDOW,
     "poolhouse.console.notices": WINDOW,
@@ -35,6 +38,7 @@ RUN_BY = {
     "poolhouse.console.widgets.lines_view": WINDOW,
     "poolhouse.daemon.__main__": CONNMOND,
     "poolhouse.daemon.command": CONNMOND,
+    "poolhouse.daemon.console_desk": TCP_CONSOLE,
     "poolhouse.daemon.consoles": CONNMOND,
     "poolhouse.daemon.csv_part": "integration/test_connmond_service.py",
     "poolhouse.daemon.log": "integration/test_connmond_log.py",
@@ -58,6 +62,7 @@ RUN_BY = {
     "poolhouse.feed.product": "unit/daemon/test_connmond_words.py",
     "poolhouse.feed.protocol.plain": "unit/feed/test_feed_frame.py",
     "poolhouse.feed.return_path": CONNMOND,
+    "poolhouse.feed.source": "unit/feed/test_feed_service_caller.py",
     "poolhouse.instrumentation.plugin": "integration/test_sqlalchemy_plugin.py",
     "poolhouse.pool.drivers.aiosqlite": "integration/test_pool_clean.py",
     "poolhouse.pool.drivers.postgres": "integration/test_pool_clean.py",

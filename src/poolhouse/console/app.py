@@ -35,6 +35,7 @@ class ConsoleApp(App[None]):
         seconds: When the application ends by itself; ``None`` is when the person quits.
         program: The program whose page is shown first; ``None`` for the page of all programs.
         hint: What stands above the foot of each page, if anything.
+        can_ask: Whether to end where a login is demanded, or refused, before anything was shown.
     """
 
     TITLE = "connmon"
@@ -58,6 +59,7 @@ class ConsoleApp(App[None]):
         seconds: float | None = None,
         program: str | None = None,
         hint: Hint | None = None,
+        can_ask: bool = False,
     ) -> None:
         super().__init__(ansi_color=True)
         self._clock = clock or SystemClock()
@@ -73,6 +75,9 @@ class ConsoleApp(App[None]):
         self._asked: str | None = None
         #: Why the feed could not begin, once the application has ended for that.
         self.failure: SettingError | None = None
+        #: The link that demands another login, once the application has ended for that.
+        self.refusal: Link | None = None
+        self._can_ask = can_ask
         self._head = Bar()
         self._sheet_view = SheetView()
         self._lines_view = LinesView()
@@ -115,6 +120,9 @@ class ConsoleApp(App[None]):
     def on_link_changed(self, message: LinkChanged) -> None:
         """Say how it stands with the aggregator."""
         self.session.link = message.link
+        if message.link.login and self._can_ask and self.session.snapshot is None:
+            self.refusal = message.link
+            self.exit()
         self.redraw()
 
     def redraw(self) -> None:

@@ -3,26 +3,33 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from poolhouse.addresses import format_address, parse_address
 from poolhouse.clean import clean
 from poolhouse.clock import SystemClock
+from poolhouse.configuration.files import DEFAULT_PATH
+from poolhouse.configuration.service import DEFAULT_SERVICE
 from poolhouse.console import feed_of, run
+from poolhouse.console.dump import dump, why_over
+from poolhouse.console.login import ask_login, can_ask, read_password
 from poolhouse.console.once import wait_for_snapshot, why_nothing
+from poolhouse.console.target import Options, Target, choose_target
 from poolhouse.console.terminal import is_dumb, why_no_window
-from poolhouse.defaults import CONSOLES_PORT
+from poolhouse.defaults import CONSOLES_PORT, SERVICE_PORT
 from poolhouse.errors import SettingError
-from poolhouse.feed.client import Mode
+from poolhouse.feed.link import Link
 from poolhouse.feed.product import product
+from poolhouse.feed.udp import Mode
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.installing import install_command
 from poolhouse.stdio import say, write
 from poolhouse.views import plain
-from poolhouse.views.as_json import json_text
+from poolhouse.views.as_json import json_line, json_text
 from poolhouse.views.line import Line, Span, Tone, text_of
 from poolhouse.views.standing import is_saturated
 
@@ -34,8 +41,12 @@ _LONGEST_SPAN = 10_000
 _LONGEST_SENTENCE = 1000
 #: Seconds in a year: what waits may be told in 32 bits of milliseconds and 64 of nanoseconds.
 LONGEST_TIMEOUT = 31_536_000.0
-#: Exit statuses beside 0.
-FAILED, SATURATED = 1, 3
+#: Exit statuses beside 0; the last is that of a program that Ctrl-C has ended.
+FAILED, WRONG_USE, SATURATED, INTERRUPTED = 1, 2, 3, 130
+#: How often a login is asked for.
+_MOST_QUESTIONS = 3
+
+_DEMAND = "it demands a login: name the service's configuration (--config), or a --user and a --password-file"
 
 _STYLES: dict[Tone, dict[str, Any]] = {
     "plain": {},
@@ -78,15 +89,70 @@ def main(
     way: Annotated[
         Way | None,
         typer.Argument(
-            metavar="listen|connect",
-            help="listen: only bind the port, for what collectd's plugin pushes (monitor). connect: only connect. "
-            "Without either: bind where the host is this machine and the port is free, else connect.",
+            metavar="[listen|connect]",
+            show_default=False,
+            help="Over UDP. listen: only bind the port, for what collectd's plugin pushes (monitor). connect: "
+            "only connect. Without either, connmon asks a service over TCP.",
         ),
     ] = None,
-    host: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Where connmond or collectd is.")] = "localhost",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="UDP port.")] = CONSOLES_PORT,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            "-H",
+            metavar="HOST[:PORT]",
+            help=f"Ask this node over TCP, at port {SERVICE_PORT} if none is named; over UDP if nothing answers. "
+            f"With listen, connect or --port: the host for UDP, at port {CONSOLES_PORT}. Excludes -s and -n.",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help=f"Use UDP, and this port ({CONSOLES_PORT}); bind it if it is free on this machine.",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", "-c", metavar="FILE", help=f"Read this configuration, not {DEFAULT_PATH}."),
+    ] = None,
+    service: Annotated[
+        str | None,
+        typer.Option(
+            "--service", "-s", metavar="NAME", help=f"The service of the configuration ({DEFAULT_SERVICE})."
+        ),
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option("--node", "-n", metavar="NAME", help="Ask this node of the service only.")
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option("--user", "-u", metavar="NAME", help="Log in as this user, not the configuration's."),
+    ] = None,
+    password: Annotated[
+        str | None,
+        typer.Option(
+            "--password",
+            "-p",
+            metavar="PASSWORD",
+            help="The user's password. Everybody on this machine can read it in the list of processes: name a "
+            "--password-file, or leave it out to be asked.",
+        ),
+    ] = None,
+    password_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The file whose first line is the password."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print a table as plain text, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON, and end.")] = False,
+    dump_only: Annotated[
+        bool,
+        typer.Option(
+            "--dump-only",
+            help="Print all numbers as JSON, a line a second, until the connection is lost; then status 1.",
+        ),
+    ] = False,
     program: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The program whose processes and pools are shown."),
@@ -94,7 +160,10 @@ def main(
     timeout: Annotated[
         float,
         typer.Option(
-            min=0.0, max=LONGEST_TIMEOUT, metavar="SECONDS", help="How long --once and --json wait; then status 1."
+            min=0.0,
+            max=LONGEST_TIMEOUT,
+            metavar="SECONDS",
+            help="How long --once, --json and --dump-only wait for the first numbers; then status 1.",
         ),
     ] = 20.0,
     fail_on: Annotated[
@@ -109,36 +178,86 @@ def main(
 
     In the window, ? explains every column and key.
     """
-    mode: Mode = "auto" if way is None else way.value
+    if fail_on is not None and not (once or as_json):
+        raise typer.BadParameter("only with --once or --json", param_hint="--fail-on")
+    if dump_only and (once or as_json):
+        raise typer.BadParameter("goes on, and --once and --json end", param_hint="--dump-only")
+    if password is not None and password_file is not None:
+        raise typer.BadParameter("--password is given too", param_hint="--password-file")
     try:
-        host, port = parse_address(host, port, "--host")
-        if once or as_json:
-            _print_once(host, port, mode, timeout, program, as_json=as_json, fail_on=fail_on)
-        elif fail_on is not None:
-            raise typer.BadParameter("only with --once or --json", param_hint="--fail-on")
-        else:
-            _show_window(host, port, mode, program)
+        if password_file is not None:
+            password = read_password(password_file)
+        mode: Mode | None = None if way is None else way.value
+        target = choose_target(Options(mode, host, port, config, service, node, user, password))
+    except SettingError as error:
+        _fail(str(error), WRONG_USE)
+    if target.warning:
+        _complain(target.warning)
+    show = partial(_print_once, timeout=timeout, program=program, as_json=as_json, fail_on=fail_on)
+    if dump_only:
+        show = partial(_dump, timeout=timeout, program=program)
+    elif not (once or as_json):
+        show = partial(_show_window, program=program)
+    try:
+        _with_login(target, show)
     except SettingError as error:
         _fail(str(error))
 
 
+def _with_login(target: Target, show: Callable[[Target, bool], Link | None]) -> None:
+    """Show the target; where a login is demanded that nobody has named, ask for it and show again.
+
+    `show` is told whether a login can be asked for, and returns the link that needs one.
+    """
+    may_ask = can_ask() and (target.service is None or target.service.login is None)
+    user, reason = target.user, ""
+    for _ in range(_MOST_QUESTIONS):
+        if target.user is not None or reason:
+            login = ask_login(user, reason) if may_ask else None
+            if login is None:
+                _fail(reason or f"the password of {user} is needed: name a --password-file")
+            user, target = login.user, target.with_login(login)
+        refusal = show(target, may_ask)
+        if refusal is None:
+            return
+        reason = f"{refusal.address}: {_DEMAND if refusal.login == 'missing' else refusal.error}"
+        if not may_ask:
+            break
+    _fail(reason)
+
+
 def _print_once(
-    host: str,
-    port: int,
-    mode: Mode,
+    target: Target,
+    may_ask: bool,
+    *,
     timeout: float,
     program: str | None,
-    *,
     as_json: bool,
     fail_on: Failure | None,
-) -> None:
-    address, clock = format_address(host, port), SystemClock()
-    outcome = wait_for_snapshot(feed_of(host, port, mode), address, timeout, clock, program)
+) -> Link | None:
+    outcome = wait_for_snapshot(feed_of(target), target.address, timeout, SystemClock(), program)
+    if outcome.link.login:
+        return outcome.link
     if outcome.snapshot is None:
         _fail(why_nothing(outcome.link, timeout, outcome.newest, program))
+    if outcome.link.note:
+        _complain(outcome.link.note)
     _print(json_text(outcome.snapshot) if as_json else _table(outcome.snapshot, program))
     if fail_on is Failure.saturated and is_saturated(outcome.snapshot):
         raise typer.Exit(SATURATED)
+    return None
+
+
+def _dump(target: Target, may_ask: bool, *, timeout: float, program: str | None) -> Link | None:
+    try:
+        link = dump(
+            feed_of(target), target.address, timeout, SystemClock(), lambda one: _print(json_line(one)), program
+        )
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    if link.login and link.heard_at is None:
+        return link
+    _fail(why_over(link, timeout))
 
 
 def _table(snapshot: Snapshot, program: str | None) -> str:
@@ -172,17 +291,21 @@ def _has_colours() -> bool:
     return is_terminal and not os.environ.get("NO_COLOR") and not is_dumb()
 
 
-def _show_window(host: str, port: int, mode: Mode, program: str | None) -> None:
+def _show_window(target: Target, may_ask: bool, *, program: str | None) -> Link | None:
     if (reason := why_no_window()) is not None:
         _fail(reason)
     try:
-        run(host, port, mode, program=program)
+        return run(target, program=program, can_ask=may_ask)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("textual", "rich"):
             raise
         _fail(f"the window needs {error.name}: {install_command('console')}; --once and --json do without")
 
 
-def _fail(sentence: str) -> NoReturn:
+def _complain(sentence: str) -> None:
     say(f"connmon: {clean(sentence, _LONGEST_SENTENCE)}", sys.stderr)
-    raise typer.Exit(FAILED)
+
+
+def _fail(sentence: str, status: int = FAILED) -> NoReturn:
+    _complain(sentence)
+    raise typer.Exit(status)

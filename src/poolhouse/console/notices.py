@@ -1,21 +1,54 @@
 """What the window says about the way to its data: live or not, what is wrong, and what to do about it."""
 
+from collections.abc import Iterator
 from datetime import tzinfo
 
+from poolhouse.clean import clean
 from poolhouse.defaults import REPORTS_PORT
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Snapshot
-from poolhouse.views.line import Line, Span, words
-from poolhouse.views.units import time_of_day
+from poolhouse.views.line import Line, Span, cells, words
+from poolhouse.views.units import elapsed, time_of_day
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 #: As it is written in an address.
 _REPORTS_PORT = str(REPORTS_PORT)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+#: Characters of a node's or a service's name that are shown.
+_LONGEST_NAME = 24
 
 
-def status(link: Link, snapshot: Snapshot | None, now: float, *, is_paused: bool, zone: tzinfo | None) -> Line:
-    """The right end of the first line: how fresh the window is, and the time of what it shows."""
+def status(
+    link: Link, snapshot: Snapshot | None, now: float, width: int, *, is_paused: bool, zone: tzinfo | None
+) -> Line:
+    """The right end of the first line: node and service, how fresh the window is, and the time of what it shows.
+
+    In a window of `width` cells the nodes take at most half of them.
+    """
+    freshness = _freshness(link, snapshot, now, is_paused=is_paused, zone=zone)
+    room = width // 2 - sum(cells(span.text) for span in freshness)
+    place = next((one for one in _places(link, snapshot) if sum(cells(span.text) for span in one) <= room), ())
+    return (*place, Span("  "), *freshness) if place else freshness
+
+
+def _places(link: Link, snapshot: Snapshot | None) -> Iterator[Line]:
+    """Service and node, and which nodes are missing since when, in ever shorter forms."""
+    if link.service is None:
+        return
+    node = clean(link.node or "", _LONGEST_NAME)
+    place = Span(f"{clean(link.service, _LONGEST_NAME)}:{node}" if link.service else node, "strong")
+    missing = [one for one in (snapshot.health.nodes if snapshot else ()) if one.missing_for is not None]
+    if missing:
+        each = ", ".join(f"{clean(one.name, _LONGEST_NAME)} {elapsed(one.missing_for)}" for one in missing)
+        longest = elapsed(max(one.missing_for or 0.0 for one in missing))
+        noun = "node" if len(missing) == 1 else "nodes"
+        yield words(place, Span(f"! missing {each}", "bad"))
+        yield words(place, Span(f"! {len(missing)} {noun} missing {longest}", "bad"))
+        yield words(Span(f"! {len(missing)} missing {longest}", "bad"))
+    yield words(place)
+
+
+def _freshness(link: Link, snapshot: Snapshot | None, now: float, *, is_paused: bool, zone: tzinfo | None) -> Line:
     time = time_of_day(snapshot.wall_time, zone) if snapshot is not None else None
     if is_paused:
         return words(Span("‖ paused", "accent"), time)
@@ -68,18 +101,22 @@ def who_reports(newest: Snapshot | None, program: str | None = None) -> str:
 def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line, ...]:
     """What stands in the window's middle while there is no table: what is going on, and what to do."""
     if link.phase in ("refused", "unresolved"):
-        hint = (
-            "Is connmond or the connmon plugin running there?" if link.phase == "refused" else "Is the name right?"
+        return (
+            *_noted(link),
+            (Span(f"{_refusal(link)}.", "bad"),),
+            (Span(_advice(link)),),
+            (Span(_next_try(link, now), "dim"),),
         )
-        return (Span(f"{_refusal(link)}.", "bad"),), (Span(hint),), (Span(_next_try(link, now), "dim"),)
     if link.phase == "connecting":
         spinner = _SPINNER[int(now * 10) % len(_SPINNER)]
         tries = f"  try {link.tries}" if link.tries > 1 else ""
-        return ((Span(f"{spinner} ", "accent"), Span(f"connecting to {link.address} …"), Span(tries, "dim")),)
+        connecting = Span(f"{spinner} ", "accent"), Span(f"connecting to {link.address} …"), Span(tries, "dim")
+        return *_noted(link), connecting
     if link.heard_at is not None and link.is_silent(now):
         return ((Span(f"! no word from {link.address} for {now - link.heard_at:.0f} s.", "bad"),),)
     if link.phase == "listening":
         return (
+            *_noted(link),
             (Span(f"listening on {link.address}: nothing is being pushed here."),),
             (Span("collectd pushes where its connmon plugin's configuration says", "dim"),),
             (Span(f"  monitor {_as_directive(link.address)}", "accent"),),
@@ -88,6 +125,12 @@ def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line
         )
     server = f" ({link.server})" if link.server else ""
     why = who_reports(snapshot)
+    if (parameters := _service_parameters(link)) is not None:
+        return (
+            (Span(f"connected to {link.address}{server}."),),
+            (Span(f"{why[0].upper()}{why[1:]}. Point one at it by its URL:"),),
+            (Span(f"  {parameters}", "accent"),),
+        )
     host, port = _reports_to(link)
     port_option = f"&collectd_port={port}" if port != _REPORTS_PORT else ""
     return (
@@ -108,6 +151,29 @@ def not_told(link: Link, program: str | None, host: str | None) -> Line:
     if link.server is None:
         return (Span(f" {link.address} tells sums only: {subject} are not known here.", "dim"),)
     return (Span(f" asking {link.address} for {subject} …", "dim"),)
+
+
+def _noted(link: Link) -> tuple[Line, ...]:
+    """The link's note as a line, if it has one."""
+    return ((Span(f"{link.note[0].upper()}{link.note[1:]}.", "dim"),),) if link.note else ()
+
+
+def _advice(link: Link) -> str:
+    """What to do where no connection can be had."""
+    if link.login:
+        return "Name the service's configuration with --config, or a --user and a --password-file."
+    if link.phase == "unresolved":
+        return "Is the name right?"
+    if link.service is not None:
+        return "Is connmond running there?"
+    return "Is connmond or the connmon plugin running there?"
+
+
+def _service_parameters(link: Link) -> str | None:
+    """How a program's URL names a node over TCP; ``None`` on this machine, where UDP is simpler."""
+    if link.service is None or _split(link.address)[0] in _LOOPBACK:
+        return None
+    return f"?plugin=connmon&connmon_addr={link.address}"
 
 
 def _refusal(link: Link) -> str:

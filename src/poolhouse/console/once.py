@@ -34,7 +34,8 @@ def wait_for_snapshot(
 ) -> Outcome:
     """The first whole snapshot that has a program or a host in it, and the processes of `program` if one is named.
 
-    A source that does not introduce itself sends value by value; its second snapshot has them all.
+    A source that does not introduce itself sends value by value; its second snapshot has them all. A node that
+    demands another login is not waited for.
 
     Args:
         make_feed: Makes the source.
@@ -59,6 +60,8 @@ def wait_for_snapshot(
                 break
             if isinstance(item, Link):
                 link = item
+                if link.login:
+                    break
                 continue
             newest = item
             if not (item.programs or item.hosts) or (program is not None and not item.processes):
@@ -80,5 +83,7 @@ def why_nothing(link: Link, timeout: float, newest: Snapshot | None = None, prog
         "unresolved": link.error or "the name is not known",
         "listening": "nothing was pushed here, as collectd's plugin does; connmon connect asks a connmond",
     }
-    sentence = f"nothing came from {link.address} within {timeout:g} s: {reasons[link.phase].rstrip('.')}"
+    within = "" if link.login else f" within {timeout:g} s"
+    note = f"{link.note}; " if link.note else ""
+    sentence = f"{note}nothing came from {link.address}{within}: {reasons[link.phase].rstrip('.')}"
     return clean(sentence, LONGEST_SENTENCE)

@@ -73,13 +73,15 @@ def picture(
         return Picture((), None, legend(session.tables, keys, width), foot, hint=hint)
     snapshot, link = session.snapshot, session.link
     if snapshot is None or not (snapshot.programs or snapshot.hosts):
-        state = status(link, snapshot, now, is_paused=session.is_paused, zone=zone)
+        state = status(link, snapshot, now, width, is_paused=session.is_paused, zone=zone)
         title = spread([(Span("poolhouse", "strong"),)], width, state)
         return Picture((title,), None, nothing_yet(link, snapshot, now), foot, is_notice=True, hint=hint)
     warning = trouble(link, snapshot, now, zone)
     is_dim = not is_fresh(link, now)
     sheet, lines = _body(session, snapshot, width, height)
-    head = _head(session, snapshot, width, status(link, snapshot, now, is_paused=session.is_paused, zone=zone))
+    head = _head(
+        session, snapshot, width, status(link, snapshot, now, width, is_paused=session.is_paused, zone=zone)
+    )
     rule = cut_line(warning, width) if warning is not None else _rule(session, sheet, width, height)
     return Picture((*head, rule), sheet, lines, foot, is_dim=is_dim, hint=hint)
 

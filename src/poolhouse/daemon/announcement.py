@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from urllib.parse import urlencode
 
 from poolhouse.addresses import format_address
-from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
+from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.subscribers import Network
 from poolhouse.fleet.snapshot import Health
@@ -27,7 +27,7 @@ def announcement(
         reports: Where reports are received over UDP.
         consoles: Where consoles are served over UDP.
         allow: Where these may be, besides this machine.
-        service: Where clients connect over TCP.
+        service: Where clients and consoles connect over TCP.
         name: The service's description.
     """
     served = ", ".join(["this machine", *map(str, allow)])
@@ -38,7 +38,7 @@ def announcement(
             f"  consoles  UDP {_list(consoles)}  (serves {served})",
             *((f"  clients   TCP {_list(service)}  ({name})",) if service else ()),
             f"A program reports here with  {program_words(reports[0])}  in its SQLAlchemy URL.",
-            f"Watch with  {console_words(consoles[0])}",
+            f"Watch with  {service_words(service[0]) if service else console_words(consoles[0])}",
         )
     )
 
@@ -71,6 +71,19 @@ def console_words(consoles: Bound) -> str:
     if port != CONSOLES_PORT:
         words += ["--port", str(port)]
     return " ".join(words)
+
+
+def service_words(service: Bound) -> str:
+    """The command that shows the fleet over TCP.
+
+    >>> service_words(("0.0.0.0", 5800)), service_words(("::1", 5900))
+    ('connmon', 'connmon -H [::1]:5900')
+    """
+    host, port = service
+    is_here = ip_address(host.partition("%")[0]).is_unspecified or host == "127.0.0.1"
+    if is_here and port == SERVICE_PORT:
+        return "connmon"
+    return f"connmon -H {format_address('localhost' if is_here else host, port)}"
 
 
 def summary(health: Health, refused_consoles: int) -> str:

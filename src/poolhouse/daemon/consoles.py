@@ -1,4 +1,4 @@
-"""The face for consoles: snapshots over UDP, and value lists for consoles of the earlier system."""
+"""The face for consoles: snapshots over UDP and TCP, and value lists for consoles of the earlier system."""
 
 import asyncio
 import os
@@ -8,7 +8,9 @@ from contextlib import nullcontext
 from math import ceil
 
 from poolhouse.clock import Clock, cpu_seconds
+from poolhouse.daemon.console_desk import ConsoleDesk
 from poolhouse.daemon.part import Hub
+from poolhouse.daemon.tcp import Guest
 from poolhouse.defaults import SNAPSHOT_INTERVAL
 from poolhouse.export.collectd import HOST_INSTANCE, console_datagram, value_lists
 from poolhouse.feed.fleet_source import FleetSource
@@ -29,7 +31,11 @@ ROWS_AT_ONCE = 4
 
 
 class ConsoleFace:
-    """Serves consoles at sockets that never block."""
+    """Serves consoles at UDP sockets that never block, and those that a TCP port brings to its desk.
+
+    Attributes:
+        desk: Where the TCP port brings its consoles.
+    """
 
     def __init__(
         self, sockets: Sequence[socket.socket], reports: tuple[str, ...], allow: Sequence[Network] = ()
@@ -45,6 +51,7 @@ class ConsoleFace:
         self._reports = reports
         self._subscribers = Subscribers(os.urandom(32), allow)
         self._wake = asyncio.Event()
+        self.desk = ConsoleDesk(allow, self._wake.set)
         for sock in sockets:
             note_destinations(sock)
 
@@ -61,6 +68,7 @@ class ConsoleFace:
         self._service = ConsoleService(
             source, product("connmond"), lambda: self._reports, self._subscribers, self._clock.monotonic()
         )
+        self.desk.open(self._service, self._clock)
         for sock in self._sockets:
             asyncio.get_running_loop().add_reader(sock, self._receive, sock)
 
@@ -69,6 +77,7 @@ class ConsoleFace:
         while True:
             self._hub.read_reports()
             self._work()
+            self.desk.send_away_the_overdue()
             rest = self._service.next_due(self._clock.monotonic()) - self._clock.monotonic()
             if rest <= 0:
                 await asyncio.sleep(0)
@@ -96,8 +105,12 @@ class ConsoleFace:
         """One slice."""
         begin, cost = self._clock.monotonic(), cpu_seconds()
         for via, address, datagram in self._service.outgoing(begin):
-            assert isinstance(via, Via)
-            via.send(datagram, address)
+            if isinstance(via, Guest):
+                self.desk.queue(via, datagram)
+            else:
+                assert isinstance(via, Via)
+                via.send(datagram, address)
+        self.desk.flush()
         cost, before = cpu_seconds(), cost
         self._service.sent(cost - before)
         while (now := self._clock.monotonic()) - begin < SLICE and (work := self._service.next(now)) is not None:

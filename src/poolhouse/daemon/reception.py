@@ -4,12 +4,13 @@ No socket, no clock: bytes go in and out.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from poolhouse.configuration.service import Login
 from poolhouse.errors import PacketError
 from poolhouse.wire.framing import MAGIC, Frame, Kind, Unframer, frame
 from poolhouse.wire.session import (
+    LOGIN,
     Challenge,
     Denied,
     Hello,
@@ -27,8 +28,16 @@ from poolhouse.wire.session import (
 MOST_FAILURES, FAILURES_PERIOD_S, MOST_ADDRESSES = 5, 60.0, 10_000
 
 
+#: Why a guest with this introduction is not let in, in a sentence; ``None`` if it is.
+Admission = Callable[[Hello], str | None]
+
+
 class Refused(PacketError):
     """The guest is not let in; the connection ends once the reason is sent."""
+
+
+def _everybody(hello: Hello) -> None:
+    """The `Admission` that lets every guest in."""
 
 
 class Failures:
@@ -61,7 +70,14 @@ class Reception:
     """
 
     def __init__(
-        self, me: Welcome, nonce: bytes, login: Login | None, failures: Failures, address: str, now: float
+        self,
+        me: Welcome,
+        nonce: bytes,
+        login: Login | None,
+        failures: Failures,
+        address: str,
+        now: float,
+        admission: Admission = _everybody,
     ) -> None:
         """The connection is there.
 
@@ -72,6 +88,7 @@ class Reception:
             failures: Shared by all connections.
             address: The guest's address, without a port.
             now: Monotonic seconds.
+            admission: Asked about a guest whose login is right.
         """
         self.guest: Hello | None = None
         self._challenge = Challenge(nonce, login is not None)
@@ -81,6 +98,7 @@ class Reception:
         self._failures = failures
         self._address = address
         self._now = now
+        self._admission = admission
         self._unframer = Unframer()
 
     def receive(self, data: bytes, now: float) -> Iterator[Frame]:
@@ -99,9 +117,9 @@ class Reception:
             else:
                 raise PacketError(f"{one.kind.name} before HELLO", 0)
 
-    def deny(self, text: str) -> Refused:
+    def deny(self, text: str, reason: str = "") -> Refused:
         """Queue the reason for the guest; return the exception to raise."""
-        self.outgoing += frame(Kind.DENIED, encode_denied(Denied(text)))
+        self.outgoing += frame(Kind.DENIED, encode_denied(Denied(text, reason)))
         return Refused(text, 0)
 
     def _let_in(self, hello: Hello) -> None:
@@ -110,14 +128,17 @@ class Reception:
         proof = b""
         if self._login is not None:
             if self._failures.is_barred(self._address, self._now):
-                raise self.deny("too many wrong logins; try again in a minute")
+                raise self.deny("too many wrong logins; try again in a minute", LOGIN)
             expected = client_proof(self._login.password, self._challenge, hello)
             # Both are compared, so that a wrong user takes as long as a wrong password.
             is_user = is_proof(_bytes(hello.user), _bytes(self._login.user))
             if not is_proof(hello.proof, expected) or not is_user:
                 self._failures.note(self._address, self._now)
-                raise self.deny("wrong user or password" if hello.user else "this service demands a login")
+                text = "wrong user or password" if hello.user else "this service demands a login"
+                raise self.deny(text, LOGIN)
             proof = server_proof(self._login.password, self._challenge, hello)
+        if (reason := self._admission(hello)) is not None:
+            raise self.deny(reason)
         self.guest = hello
         self.outgoing += frame(Kind.WELCOME, encode_welcome(self._me._replace(proof=proof)))
 

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from logging import ERROR, INFO, WARNING
 
@@ -21,11 +21,11 @@ from poolhouse.daemon.ports import bound_to, open_ports, open_tcp_ports
 from poolhouse.daemon.reports import ReportListener
 from poolhouse.daemon.server import Daemon
 from poolhouse.daemon.settings import Settings
-from poolhouse.daemon.tcp import TcpListener
+from poolhouse.daemon.tcp import Desk, TcpListener
 from poolhouse.errors import SettingError
 from poolhouse.feed.product import product
 from poolhouse.report.tls import server_context
-from poolhouse.wire.session import Welcome
+from poolhouse.wire.session import Role, Welcome
 
 #: Seconds after a hangup in which a terminal that is going away has gone.
 HANGUP_GRACE = 1.0
@@ -57,7 +57,7 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
         listening_at = tuple(format_address(*one) for one in bound_to(reports))
         face = ConsoleFace(consoles, listening_at, settings.allow)
         log = Log()
-        changeable = _Changeable(settings, clients, log)
+        changeable = _Changeable(settings, clients, face, log)
         log.begin(settings)
         _mind_hangups(end, lambda: changeable.reload(read))
         daemon = Daemon([ReportListener(reports, log), face, changeable.listener, changeable.csv])
@@ -89,13 +89,14 @@ def context_of(settings: Settings) -> ssl.SSLContext | None:
 class _Changeable:
     """The parts that a new configuration changes while the daemon runs."""
 
-    def __init__(self, settings: Settings, clients: list[socket.socket], log: Log) -> None:
+    def __init__(self, settings: Settings, clients: list[socket.socket], face: ConsoleFace, log: Log) -> None:
         self._settings = settings
         self._log = log
         self._open_to_all = [format_address(*one) for one in bound_to(clients) if not is_loopback(one[0])]
         self._context = context_of(settings)
         me = Welcome(product("connmond"), settings.service.name, settings.node.name)
-        self.listener = TcpListener(clients, me, settings.service.login, self._context, log)
+        desks: Mapping[Role, Desk] = {"console": face.desk}
+        self.listener = TcpListener(clients, me, settings.service.login, self._context, log, desks)
         self.csv = CsvPart(settings.service.csv, log)
 
     @property
@@ -138,10 +139,11 @@ class _Changeable:
             self._log(WARNING, warning)
         had_none = before is not None and before.service.login is None
         if self._open_to_all and self._settings.service.login is None and not had_none:
+            and_watch = "" if self._settings.allow else " and watch"
             self._log(
                 WARNING,
-                f"everybody who reaches TCP {', '.join(self._open_to_all)} may report: set use_auth in the "
-                "configuration, or --bind to an address that only your programs reach",
+                f"everybody who reaches TCP {', '.join(self._open_to_all)} may report{and_watch}: set use_auth in "
+                "the configuration, or --bind to an address that only your programs reach",
             )
 
 

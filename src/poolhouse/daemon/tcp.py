@@ -1,11 +1,12 @@
-"""connmond's TCP port: clients that report, each on a connection of its own."""
+"""connmond's TCP port: clients that report, and consoles, each on a connection of its own."""
 
 import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging import WARNING
+from typing import Protocol
 
 from poolhouse.clock import Clock
 from poolhouse.configuration.service import Login
@@ -14,7 +15,7 @@ from poolhouse.daemon.ports import BACKLOG
 from poolhouse.daemon.reception import Failures, Reception, Refused
 from poolhouse.errors import PacketError
 from poolhouse.wire.framing import Frame, Kind, frame
-from poolhouse.wire.session import NONCE_BYTES, Welcome
+from poolhouse.wire.session import NONCE_BYTES, Hello, Role, Welcome
 
 #: Seconds within which a guest has to introduce itself.
 GREETING_PATIENCE_S = 5.0
@@ -31,6 +32,38 @@ Take = Callable[[bytes], object]
 Say = Callable[[int, str], object]
 
 
+class Desk(Protocol):
+    """Serves the guests of one role; every call is made in the daemon's loop."""
+
+    def refusal(self, guest: "Guest", has_login: bool) -> str | None:
+        """Why a guest is not let in, in a sentence; ``None`` if it is. `has_login`: it has proved the login."""
+        ...
+
+    def join(self, guest: "Guest") -> None:
+        """The guest is let in."""
+        ...
+
+    def take(self, guest: "Guest", one: Frame) -> None:
+        """Take a frame; PacketError ends the connection."""
+        ...
+
+    def hold(self, guest: "Guest") -> None:
+        """The guest reads less than it is sent: send nothing more until `release`."""
+        ...
+
+    def release(self, guest: "Guest") -> None:
+        """The guest has read what was sent."""
+        ...
+
+    def leave(self, guest: "Guest") -> None:
+        """The connection has ended."""
+        ...
+
+    def say_goodbye(self, guest: "Guest") -> None:
+        """The node ends: say so to the guest, if that helps it."""
+        ...
+
+
 class TcpPort:
     """Everything that the connections of a node share.
 
@@ -38,7 +71,15 @@ class TcpPort:
         refused: Connections that were not let in.
     """
 
-    def __init__(self, me: Welcome, login: Login | None, clock: Clock, take: Take, say: Say) -> None:
+    def __init__(
+        self,
+        me: Welcome,
+        login: Login | None,
+        clock: Clock,
+        take: Take,
+        say: Say,
+        desks: Mapping[Role, Desk] | None = None,
+    ) -> None:
         """Begin without a connection; give `guest` to ``loop.create_server``.
 
         Args:
@@ -47,8 +88,10 @@ class TcpPort:
             clock: The clock.
             take: Called with each datagram of a report.
             say: Called with lines for the log, at most once a minute for each kind and address.
+            desks: Who serves the guests that do not report.
         """
         self.refused = 0
+        self.desks = desks or {}
         self.me = me
         self.login = login
         self.clock = clock
@@ -66,6 +109,7 @@ class TcpPort:
     def close(self) -> None:
         """End every connection; their clients try another node."""
         for guest in list(self.guests):
+            guest.say_goodbye()
             guest.end()
 
     def turn_away(self, address: str, reason: str, level: int = WARNING) -> None:
@@ -80,12 +124,17 @@ class TcpPort:
 
 
 class Guest(asyncio.Protocol):
-    """One connection."""
+    """One connection.
+
+    Attributes:
+        address: The other side's address, without a port; empty before there is a connection.
+    """
 
     def __init__(self, port: TcpPort) -> None:
         self._port = port
         self._transport: asyncio.Transport | None = None
         self._reception: Reception | None = None
+        self._desk: Desk | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._taken = 0
         self.address = ""
@@ -103,33 +152,59 @@ class Guest(asyncio.Protocol):
         port.unknown.add(self)
         now = port.clock.monotonic()
         nonce = os.urandom(NONCE_BYTES)
-        self._reception = Reception(port.me, nonce, port.login, port.failures, self.address, now)
+        self._reception = Reception(port.me, nonce, port.login, port.failures, self.address, now, self._refusal)
         self._patience = asyncio.get_running_loop().call_later(GREETING_PATIENCE_S, self._is_silent)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Take the client's bytes."""
+        """Take the other side's bytes."""
         port, reception = self._port, self._reception
         if reception is None:
             return
         taken = self._taken
         try:
             for one in reception.receive(data, port.clock.monotonic()):
+                self._welcome()
                 self._take(one)
         except PacketError as error:
-            port.turn_away(self.address, error.args[0])
-            self._flush()
-            self.end(abort=not isinstance(error, Refused))
+            self.turn_away(error.args[0], abort=not isinstance(error, Refused))
             return
         if reception.guest is not None:
-            port.unknown.discard(self)
+            self._welcome()
         if self._taken > taken:
             reception.outgoing += frame(Kind.TAKEN, self._taken.to_bytes(8, "big"))
         self._flush()
 
+    def pause_writing(self) -> None:
+        """The other side reads less than it is sent."""
+        if self._desk is not None:
+            self._desk.hold(self)
+
+    def resume_writing(self) -> None:
+        """The other side has read what was sent."""
+        if self._desk is not None:
+            self._desk.release(self)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it: reports, not connections, show whether its process lives."""
         self._forget()
+
+    def send(self, frames: bytes) -> None:
+        """Send frames; nothing happens if the connection has ended."""
+        if self._transport is not None and self._reception is not None:
+            self._transport.write(frames)
+
+    def turn_away(self, reason: str, *, abort: bool = True) -> None:
+        """End the connection, and say why in the log."""
+        self._port.turn_away(self.address, reason)
+        if not abort:
+            self._flush()
+        self.end(abort=abort)
+
+    def say_goodbye(self) -> None:
+        """Have its desk say that the node ends."""
+        if self._desk is not None:
+            self._desk.say_goodbye(self)
 
     def end(self, *, abort: bool = False) -> None:
         """Close the connection; queued bytes are still sent, unless it is aborted."""
@@ -140,7 +215,28 @@ class Guest(asyncio.Protocol):
             else:
                 self._transport.close()
 
+    def _refusal(self, hello: Hello) -> str | None:
+        if hello.role == "report":
+            return None
+        desk = self._port.desks.get(hello.role)
+        if desk is None:
+            return f"this node does not serve the role {hello.role!r}"
+        return desk.refusal(self, self._port.login is not None)
+
+    def _welcome(self) -> None:
+        """Once: it has been let in."""
+        reception = self._reception
+        if self not in self._port.unknown or reception is None or reception.guest is None:
+            return
+        self._port.unknown.discard(self)
+        self._desk = self._port.desks.get(reception.guest.role)
+        if self._desk is not None:
+            self._desk.join(self)
+
     def _take(self, one: Frame) -> None:
+        if self._desk is not None:
+            self._desk.take(self, one)
+            return
         if one.kind is not Kind.REPORT:
             raise PacketError(f"{one.kind.name} from a client that reports", 0)
         self._taken += 1
@@ -159,19 +255,21 @@ class Guest(asyncio.Protocol):
 
     def _is_silent(self) -> None:
         if self in self._port.unknown:
-            self._port.turn_away(self.address, f"it did not say who it is within {GREETING_PATIENCE_S:g} s")
-            self.end(abort=True)
+            self.turn_away(f"it did not say who it is within {GREETING_PATIENCE_S:g} s")
 
     def _forget(self) -> None:
         self._reception = None
         self._port.guests.discard(self)
         self._port.unknown.discard(self)
+        desk, self._desk = self._desk, None
+        if desk is not None:
+            desk.leave(self)
         if self._patience is not None:
             self._patience.cancel()
 
 
 class TcpListener:
-    """The part of the daemon that receives reports over TCP."""
+    """The part of the daemon that receives reports over TCP, and brings consoles to their desk."""
 
     def __init__(
         self,
@@ -180,6 +278,7 @@ class TcpListener:
         login: Login | None,
         context: ssl.SSLContext | None,
         say: Say,
+        desks: Mapping[Role, Desk] | None = None,
     ) -> None:
         """Prepare.
 
@@ -189,7 +288,9 @@ class TcpListener:
             login: The login that a client has to prove; ``None`` for none.
             context: The TLS context; ``None`` without TLS.
             say: Called with lines for the log.
+            desks: Who serves the guests that do not report.
         """
+        self._desks = desks
         self._sockets = sockets
         self._context = context
         self._me = me
@@ -208,7 +309,7 @@ class TcpListener:
 
     def attach(self, hub: Hub) -> None:
         """Get ready; connections are accepted once it runs."""
-        self._port = TcpPort(self._me, self._login, hub.clock, hub.receive, self._say)
+        self._port = TcpPort(self._me, self._login, hub.clock, hub.receive, self._say, self._desks)
 
     async def run(self) -> None:
         """Accept connections."""

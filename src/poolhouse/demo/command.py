@@ -18,7 +18,7 @@ from poolhouse.console.terminal import why_no_window
 from poolhouse.demo.family import Family
 from poolhouse.demo.programs import PROGRAMS
 from poolhouse.demo.story import hint
-from poolhouse.feed.client import FeedClient
+from poolhouse.feed.client import udp_feed
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.installing import install_command
 from poolhouse.stdio import say, write
@@ -55,8 +55,9 @@ def show(arguments: argparse.Namespace) -> int:
     with suppress(KeyboardInterrupt), _reader_may_leave(), _fleet() as (reports, consoles):
         if has_window:
             from poolhouse.console import run
+            from poolhouse.console.target import Target
 
-            run(HOST, consoles, mode="connect", seconds=seconds, hint=hint)
+            run(Target(udp=(HOST, consoles, "connect")), seconds=seconds, hint=hint)
         else:
             _say(f"{len(PROGRAMS)} programs report to {HOST}:{reports}; a table every {TABLE_INTERVAL:g} seconds")
             _print_tables(consoles, seconds)
@@ -113,7 +114,7 @@ def _say(words: str) -> None:
 def _print_tables(consoles: int, seconds: float | None) -> None:
     """Print the table every few seconds for the given time, as soon as a program has reported."""
     newest: deque[Snapshot] = deque(maxlen=1)
-    client = FeedClient(HOST, consoles, "connect", on_snapshot=newest.append, on_link=lambda _: None)
+    client = udp_feed(HOST, consoles, "connect", on_snapshot=newest.append, on_link=lambda _: None)
     client.start()
     try:
         end = inf if seconds is None else time.monotonic() + seconds

@@ -11,7 +11,7 @@ from poolhouse.addresses import format_address
 from poolhouse.clock import Clock
 from poolhouse.doctor.finding import Finding, Verdict
 from poolhouse.doctor.signals import stopped_by_signals
-from poolhouse.feed.client import FeedClient
+from poolhouse.feed.client import udp_feed
 from poolhouse.feed.link import Link
 from poolhouse.feed.sockets import Endpoint, connected, lookup
 from poolhouse.fleet.snapshot import Snapshot
@@ -142,7 +142,7 @@ def _confirm(
         if _shows(snapshot, sender.token):
             seen.set()
 
-    client = FeedClient(destination.host, consoles_port, "connect", on_snapshot=look, on_link=lambda _: None)
+    client = udp_feed(destination.host, consoles_port, "connect", on_snapshot=look, on_link=lambda _: None)
     client.ask(PROGRAM)
     client.start()
     began = clock.monotonic()

@@ -6,52 +6,28 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Literal, Protocol
 
-from poolhouse.addresses import format_address
 from poolhouse.clock import Clock, SystemClock
-from poolhouse.errors import SettingError
-from poolhouse.feed.caller import Caller
 from poolhouse.feed.link import Link
-from poolhouse.feed.listener import Listener
-from poolhouse.feed.sockets import bind_all, claim_loopback
+from poolhouse.feed.source import Source
+from poolhouse.feed.udp import Mode, UdpSource
 from poolhouse.fleet.snapshot import Snapshot
 
-#: ``auto``: listen where the host is this machine and the port is free, until a server needs it; else connect.
-Mode = Literal["auto", "listen", "connect"]
 #: Seconds between two snapshots made from value lists.
 TICK = 1.0
 #: Seconds that `FeedClient.close` waits for the thread, which may be looking a name up.
 CLOSE_TIMEOUT = 1.0
 
 
-class _Source(Protocol):
-    """The interface that `Caller` and `Listener` share."""
-
-    @property
-    def sockets(self) -> list[socket.socket]: ...
-    @property
-    def next_due(self) -> float: ...
-    def ask(self, program: str | None, now: float) -> None: ...
-    def retry(self, now: float) -> None: ...
-    def step(self, now: float) -> None: ...
-    def receive(self, sock: socket.socket, now: float) -> Snapshot | None: ...
-    def summed(self, now: float, wall_time: float) -> Snapshot | None: ...
-    def link(self) -> Link: ...
-    def close(self) -> None: ...
-
-
 class FeedClient:
-    """Snapshots from a daemon, through two callbacks that a thread of its own calls.
+    """Snapshots from a source, through two callbacks that a thread of its own calls.
 
     Call `start` once, then `ask` and `retry` as you like, then `close`. They may be called from any thread.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
-        mode: Mode = "auto",
+        source: Source,
         *,
         on_snapshot: Callable[[Snapshot], None],
         on_link: Callable[[Link], None],
@@ -60,29 +36,21 @@ class FeedClient:
         """Prepare; nothing is sent or bound before `start`.
 
         Args:
-            host: The daemon's name or address; in mode ``listen`` what to listen on, where ``localhost`` is both
-                loopback addresses.
-            port: UDP port.
-            mode: See `Mode`.
+            source: The source; this client's alone from now on.
             on_snapshot: Is given each snapshot, about one a second.
             on_link: Is given the link whenever it has changed.
             clock: `SystemClock` if ``None``.
         """
-        self._host = host
-        self._port = port
-        self._mode = mode
+        self._source = source
         self._on_snapshot = on_snapshot
         self._on_link = on_link
         self._clock = clock or SystemClock()
-        self._commands: SimpleQueue[Callable[[_Source, float], None] | None] = SimpleQueue()
+        self._commands: SimpleQueue[Callable[[Source, float], None] | None] = SimpleQueue()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._thread = Thread(target=self._run, name="poolhouse-feed", daemon=True)
-        self._source: _Source = Caller(host, port)
-        self._link = self._source.link()
-        #: The program that was asked for last.
-        self._program: str | None = None
+        self._link = source.link()
 
     @property
     def link(self) -> Link:
@@ -93,15 +61,13 @@ class FeedClient:
         """Begin.
 
         Raises:
-            SettingError: In mode ``listen``, if the port cannot be bound.
+            SettingError: If the source cannot: a port that is to be listened at is taken.
         """
-        if self._mode == "listen":
-            self._source = Listener(self._bind(), self._host, self._port, self._clock.monotonic())
+        self._source.prepare(self._clock.monotonic())
         self._thread.start()
 
     def ask(self, program: str | None) -> None:
         """Want the processes of this program in the snapshots too; ``None``: of none."""
-        self._program = program
         self._command(lambda source, now: source.ask(program, now))
 
     def retry(self) -> None:
@@ -116,45 +82,26 @@ class FeedClient:
         elif self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT)
 
-    def _command(self, command: Callable[[_Source, float], None] | None) -> None:
+    def _command(self, command: Callable[[Source, float], None] | None) -> None:
         self._commands.put(command)
         with suppress(OSError):  # Full: the thread is awake. Closed: it has ended.
             self._wake_writer.send(b"\0")
 
-    def _bind(self) -> list[socket.socket]:
-        try:
-            return bind_all(self._host, self._port)
-        except OSError as error:
-            address = format_address(self._host, self._port)
-            raise SettingError("port", f"cannot listen on UDP {address}: {error.strerror}") from error
-
     def _run(self) -> None:
-        if self._mode == "auto" and (sockets := claim_loopback(self._host, self._port)) is not None:
-            self._source = Listener(sockets, self._host, self._port, self._clock.monotonic())
         self._link = self._source.link()
         self._on_link(self._link)
         try:
             next_tick = self._clock.monotonic()
             while self._obey():
                 now = self._clock.monotonic()
-                self._source.step(now)
+                self._tell(self._source.step(now))
                 if now >= next_tick:
                     next_tick = now + TICK
                     self._tell(self._source.summed(now, self._clock.wall_time()))
                 self._tell(None)
-                self._yield_port(now)
                 self._wait(max(0.0, min(next_tick, self._source.next_due) - now))
         finally:
             self._end()
-
-    def _yield_port(self, now: float) -> None:
-        """Leave the port to the server that needs it, and ask there from now on; only where both are allowed."""
-        if self._mode != "auto" or not isinstance(self._source, Listener) or not self._source.is_wanted_back:
-            return
-        self._source.close()
-        self._source = Caller(self._host, self._port)
-        self._source.ask(self._program, now)
-        self._tell(None)
 
     def _end(self) -> None:
         self._source.close()
@@ -193,3 +140,16 @@ class FeedClient:
             self._on_link(link)
         if snapshot is not None:
             self._on_snapshot(snapshot)
+
+
+def udp_feed(
+    host: str,
+    port: int,
+    mode: Mode = "auto",
+    *,
+    on_snapshot: Callable[[Snapshot], None],
+    on_link: Callable[[Link], None],
+    clock: Clock | None = None,
+) -> FeedClient:
+    """A client of a daemon's UDP port, or of what a collectd pushes here; arguments as for `UdpSource`."""
+    return FeedClient(UdpSource(host, port, mode), on_snapshot=on_snapshot, on_link=on_link, clock=clock)

@@ -27,6 +27,14 @@ class Link:
     heard_at: float | None = None
     #: Seconds of silence that are normal here.
     patience: float = 0.0
+    #: The service, and its node in use or tried next, over TCP; the service is empty as long as any will do.
+    #: ``None`` over UDP.
+    service: str | None = None
+    node: str | None = None
+    #: Whether a node demands a login that is not known, or refuses ours.
+    login: Literal["", "missing", "wrong"] = ""
+    #: Why this is not the way that the user would expect, in half a sentence.
+    note: str = ""
 
     def is_silent(self, now: float) -> bool:
         """Whether something was heard once, and nothing for longer than is normal."""

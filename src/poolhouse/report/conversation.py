@@ -4,23 +4,11 @@ No socket, no clock, no randomness: bytes go in and out, time is an argument. A 
 nothing is given up after `GREETING_PATIENCE_S`; one that confirms no report any more, after `SILENCE_INTERVALS`.
 """
 
-from enum import Enum
-
 from poolhouse.configuration.service import Login
 from poolhouse.errors import PacketError
-from poolhouse.wire.framing import MAGIC, Frame, Kind, Unframer, frame
-from poolhouse.wire.session import (
-    Challenge,
-    Hello,
-    Welcome,
-    client_proof,
-    decode_challenge,
-    decode_denied,
-    decode_welcome,
-    encode_hello,
-    is_proof,
-    server_proof,
-)
+from poolhouse.wire.framing import Frame, Kind, Unframer, frame
+from poolhouse.wire.introduction import Introduction, Phase, Refusal
+from poolhouse.wire.session import Hello, Welcome
 
 #: Seconds from the beginning within which a node has to welcome a client.
 GREETING_PATIENCE_S = 5.0
@@ -28,22 +16,10 @@ GREETING_PATIENCE_S = 5.0
 SILENCE_INTERVALS, SHORTEST_SILENCE_S = 3, 5.0
 
 
-class Phase(Enum):
-    """How far a conversation is."""
-
-    #: The server's challenge has not arrived.
-    OPENING = "waiting for the node's first words"
-    #: The server has not answered the hello.
-    INTRODUCED = "waiting for the node's welcome"
-    READY = "reporting"
-
-
 class Conversation:
     """One connection's state.
 
     Attributes:
-        phase: How far it is.
-        welcome: What the node said of itself; ``None`` before `Phase.READY`.
         outgoing: What has to be sent next, in this order; the shell takes from its front what it has sent.
     """
 
@@ -56,18 +32,24 @@ class Conversation:
             interval: Seconds between two reports.
             now: Monotonic seconds.
         """
-        self.phase = Phase.OPENING
-        self.welcome: Welcome | None = None
-        self.outgoing = bytearray(MAGIC)
-        self._hello = hello if login is None else hello._replace(user=login.user)
-        self._login = login
-        self._challenge: Challenge | None = None
+        self.outgoing = bytearray()
+        self._introduction = Introduction(hello, login, self.outgoing)
         self._unframer = Unframer()
         self._silence = max(SHORTEST_SILENCE_S, SILENCE_INTERVALS * interval)
         #: `Kind.REPORT` frames that were queued, and that the node has confirmed.
         self._sent = self._taken = 0
         #: When the node is given up; ``None`` while nothing is expected of it.
         self._deadline: float | None = now + GREETING_PATIENCE_S
+
+    @property
+    def phase(self) -> Phase:
+        """How far the introduction is."""
+        return self._introduction.phase
+
+    @property
+    def welcome(self) -> Welcome | None:
+        """What the node said of itself; ``None`` before `Phase.READY`."""
+        return self._introduction.welcome
 
     @property
     def is_ready(self) -> bool:
@@ -101,36 +83,15 @@ class Conversation:
         return f"it did not answer within {GREETING_PATIENCE_S:g} s"
 
     def _take(self, one: Frame, now: float) -> None:
-        match one.kind, self.phase:
-            case Kind.CHALLENGE, Phase.OPENING:
-                self._introduce(decode_challenge(one.payload))
-            case Kind.WELCOME, Phase.INTRODUCED:
-                self._begin(decode_welcome(one.payload))
-            case Kind.DENIED, _:
-                raise PacketError(f"it refuses us: {decode_denied(one.payload).text}", 0)
-            case Kind.TAKEN, Phase.READY:
-                self._confirm(int.from_bytes(one.payload, "big"), now)
-            case _:
-                raise PacketError(f"it sent {one.kind.name} while we are {self.phase.value}", 0)
-
-    def _introduce(self, challenge: Challenge) -> None:
-        if challenge.demands_login and self._login is None:
-            raise PacketError("it demands a login: set use_auth, auth_key and auth_secret in the configuration", 0)
-        self._challenge = challenge
-        if self._login is not None:
-            proof = client_proof(self._login.password, challenge, self._hello)
-            self._hello = self._hello._replace(proof=proof)
-        self.outgoing += frame(Kind.HELLO, encode_hello(self._hello))
-        self.phase = Phase.INTRODUCED
-
-    def _begin(self, welcome: Welcome) -> None:
-        if self._login is not None and self._challenge is not None:
-            expected = server_proof(self._login.password, self._challenge, self._hello)
-            if not is_proof(welcome.proof, expected):
-                raise PacketError("it does not prove that it knows the password", 0)
-        self.welcome = welcome
-        self.phase = Phase.READY
-        self._deadline = None
+        if self.phase is Phase.READY and one.kind is Kind.TAKEN:
+            self._confirm(int.from_bytes(one.payload, "big"), now)
+            return
+        try:
+            self._introduction.take(one)
+        except Refusal as refusal:
+            raise PacketError(f"it refuses us: {refusal.text}", 0) from None
+        if self.phase is Phase.READY:
+            self._deadline = None
 
     def _confirm(self, taken: int, now: float) -> None:
         if not self._taken <= taken <= self._sent:

@@ -19,14 +19,16 @@ class Nodes:
         due: The monotonic time from which on it may be tried.
     """
 
-    def __init__(self, count: int, random: Callable[[], float]) -> None:
+    def __init__(self, count: int, random: Callable[[], float], last_rest: float = LAST_REST_S) -> None:
         """Begin with a random node, to be tried at once.
 
         Args:
             count: How many there are, at least 1.
             random: Numbers in [0, 1).
+            last_rest: The longest rest, in seconds.
         """
         self._count = count
+        self._last_rest = last_rest
         self._random = random
         self._rest = FIRST_REST_S
         self._order = self._shuffled()
@@ -38,7 +40,7 @@ class Nodes:
         if not self._order:
             self._order = self._shuffled()
             self.due = now + self._rest * (1 - JITTER * self._random())
-            self._rest = min(2 * self._rest, LAST_REST_S)
+            self._rest = min(2 * self._rest, self._last_rest)
         self.current = self._order.pop()
 
     def reached(self) -> None:

@@ -44,6 +44,10 @@ class TcpSocket(Protocol):
         """What arrived, ``b""`` at its end; BlockingIOError if nothing did, OSError if the connection is lost."""
         ...
 
+    def fileno(self) -> int:
+        """Its descriptor."""
+        ...
+
     def is_ours(self) -> bool:
         """Whether its descriptor is still this socket."""
         ...
@@ -260,6 +264,7 @@ class SystemTcpSocket:
             raise
         self.send = self._socket.send
         self.receive = self._socket.recv
+        self.fileno = self._socket.fileno
 
     def is_connected(self) -> bool:
         """As the peer's address and the pending error tell; asking changes nothing."""

@@ -132,6 +132,10 @@ class TlsSocket:
         self.is_ours = plain.is_ours
         self.close = plain.close
 
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._plain.fileno()
+
     def is_connected(self) -> bool:
         """Whether both sides have agreed on how to speak."""
         if not self._plain.is_connected():

@@ -17,6 +17,11 @@ def json_text(snapshot: Snapshot) -> str:
     return json.dumps(_shown(as_json(snapshot)), indent=2, allow_nan=False) + "\n"
 
 
+def json_line(snapshot: Snapshot) -> str:
+    """The same in one line."""
+    return json.dumps(_shown(as_json(snapshot)), allow_nan=False, separators=(",", ":")) + "\n"
+
+
 def as_json(snapshot: Snapshot) -> dict[str, Any]:
     """The snapshot as dictionaries and lists."""
     return {
@@ -155,6 +160,10 @@ def _health(health: Health) -> dict[str, Any]:
         "memory_limit_bytes": health.bytes_limit,
         "kernel_dropped_datagrams": health.dropped,
         "failed_csv_writes": health.unwritten,
+        "nodes": [
+            {"name": node.name, "is_here": node.is_here, "missing_seconds": node.missing_for}
+            for node in health.nodes
+        ],
     }
 
 

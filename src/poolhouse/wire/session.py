@@ -59,9 +59,19 @@ class Welcome(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """Why the server ends the connection, in a sentence."""
+    """Why the server ends the connection.
+
+    Attributes:
+        text: The reason, in a sentence.
+        reason: `LOGIN` if the login is wrong or missing; else empty.
+    """
 
     text: str
+    reason: str = ""
+
+
+#: The `Denied.reason` of a login that is wrong or missing.
+LOGIN = "login"
 
 
 def encode_challenge(challenge: Challenge) -> bytes:

@@ -14,8 +14,9 @@ from poolhouse.daemon.reception import (
     Refused,
 )
 from poolhouse.errors import PacketError
-from poolhouse.report.conversation import Conversation, Phase
+from poolhouse.report.conversation import Conversation
 from poolhouse.wire.framing import MAGIC, Frame, Kind, frame
+from poolhouse.wire.introduction import Phase
 from poolhouse.wire.session import Hello, Welcome
 
 ME = Welcome("connmond 0.1.0", "default", "node1")

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from poolhouse.configuration.service import Login
 from poolhouse.errors import PacketError
-from poolhouse.report.conversation import GREETING_PATIENCE_S, SHORTEST_SILENCE_S, Conversation, Phase
+from poolhouse.report.conversation import GREETING_PATIENCE_S, SHORTEST_SILENCE_S, Conversation
 from poolhouse.wire.framing import MAGIC, Frame, Kind, Unframer, frame
+from poolhouse.wire.introduction import Phase
 from poolhouse.wire.session import (
     Challenge,
     Denied,
@@ -133,7 +134,7 @@ def test_a_node_cannot_confirm_more_than_was_sent(taken):
 
 @pytest.mark.parametrize("kind", [Kind.FEED, Kind.REPORT, Kind.WELCOME, Kind.CHALLENGE, Kind.HELLO])
 def test_words_out_of_turn_end_the_conversation(kind):
-    with pytest.raises(PacketError, match=f"it sent {kind.name} while we are reporting"):
+    with pytest.raises(PacketError, match=f"it sent {kind.name} while we are let in"):
         ready().say(kind)
 
 

@@ -167,7 +167,11 @@ class _Outbox:
 
 
 class ConsoleService:
-    """All consoles of one server; not safe for threads, but for `Work.run`."""
+    """All consoles of one server; not safe for threads, but for `Work.run`.
+
+    Attributes:
+        held: The keys of consoles to which nothing can be sent at present; the shell's to change.
+    """
 
     def __init__(
         self,
@@ -189,6 +193,7 @@ class ConsoleService:
             interval: Seconds between two snapshots for a console.
         """
         self.subscribers = subscribers
+        self.held: set[Key] = set()
         self._source = source
         self._name = name
         self._reports = reports
@@ -208,9 +213,14 @@ class ConsoleService:
         #: Topics that wait because their last datagrams are still being sent.
         self._held: Hashable = None
 
-    def receive(self, datagram: bytes, address: Address, now: float, via: Hashable = None) -> bytes | None:
-        """Take one datagram of a console; return the immediate reply, if there is one."""
-        answer = self.subscribers.handle(datagram, address, now, via)
+    def receive(
+        self, datagram: bytes, address: Address, now: float, via: Hashable = None, *, is_proven: bool = False
+    ) -> bytes | None:
+        """Take one datagram of a console; return the immediate reply, if there is one.
+
+        `is_proven` says that a connection proves its address.
+        """
+        answer = self.subscribers.handle(datagram, address, now, via, is_proven=is_proven)
         while self.subscribers.missing:
             self._send_again((via, address), self.subscribers.missing.pop())
         return answer
@@ -219,7 +229,7 @@ class ConsoleService:
         """The datagrams to send now."""
         found: list[Outgoing] = []
         for key, outbox in list(self._outboxes.items()):
-            if outbox.due > now or len(found) >= MOST_AT_ONCE:
+            if outbox.due > now or key in self.held or len(found) >= MOST_AT_ONCE:
                 continue
             burst = outbox.burst(BURST)
             found += [Outgoing(*key, datagram) for datagram in burst]
@@ -277,7 +287,8 @@ class ConsoleService:
 
     def next_due(self, now: float) -> float:
         """When there may be something to do; a console's datagram may arrive before."""
-        sending = min((outbox.due for outbox in self._outboxes.values()), default=now + LONGEST_REST)
+        dues = (outbox.due for key, outbox in self._outboxes.items() if key not in self.held)
+        sending = min(dues, default=now + LONGEST_REST)
         return min(sending, self._schedule.next_due(now, self._outboxes, self._held), now + LONGEST_REST)
 
     def _topic(self, console: Subscriber) -> Hashable:
@@ -350,7 +361,8 @@ class ConsoleService:
             if key in keys and one.nonce is not None:
                 number = next(self._numbers) & 0xFFFFFFFF
                 self._sent[key] = _Sent(one.nonce, number, chunks)
-                self._outbox(key, PAUSE / BURST).sendings.append(datagrams(chunks, one.nonce, number))
+                pause = 0.0 if one.is_proven else PAUSE / BURST
+                self._outbox(key, pause).sendings.append(datagrams(chunks, one.nonce, number))
 
     def _send_again(self, key: Key, missing: Missing) -> None:
         """The parts of its newest frame that a console misses."""

@@ -8,6 +8,9 @@ Our own `Ask` is answered with a cookie first, shorter than the `Ask` itself, an
 with that cookie: a forger never sees it. The cookie is a keyed digest of the address and the minute, as in DTLS
 and QUIC, so that asking makes the server remember nothing.
 
+A console that came over TCP is proven by its connection, and `poolhouse.feed.protocol.connections` has let it in:
+it needs neither network nor cookie here, and takes no other console's place.
+
 The shell owes: `handle` for every datagram, in one thread; what it returns goes back to the same address, from the
 address the datagram was sent to (`via` helps to remember which).
 """
@@ -70,6 +73,8 @@ class Subscriber:
     nonce: bytes | None = None
     #: The program whose processes are wanted too.
     program: str | None = None
+    #: Whether a connection proves its address.
+    is_proven: bool = False
 
 
 class Subscribers:
@@ -86,8 +91,8 @@ class Subscribers:
         Args:
             secret: At least 16 random bytes, for cookies; new at each start.
             networks: Where consoles may be, besides `LOOPBACK`.
-            limit: How many consoles of each kind are served at once: forged ``HELO`` of an allowed network cannot
-                take the place of those that have proved their address.
+            limit: How many consoles of each kind are served over UDP at once: forged ``HELO`` of an allowed
+                network cannot take the place of those that have proved their address.
         """
         self.refused = 0
         self.missing: list[Missing] = []
@@ -97,7 +102,9 @@ class Subscribers:
         self._subscribers: dict[tuple[Hashable, Address], Subscriber] = {}
         self._newcomers: set[tuple[Hashable, Address]] = set()
 
-    def handle(self, datagram: bytes, address: Address, now: float, via: Hashable = None) -> bytes | None:
+    def handle(
+        self, datagram: bytes, address: Address, now: float, via: Hashable = None, *, is_proven: bool = False
+    ) -> bytes | None:
         """Take one datagram of a console.
 
         Args:
@@ -105,11 +112,12 @@ class Subscribers:
             address: The sender's address.
             now: Monotonic seconds.
             via: An object by which the shell answers from the address that was asked; returned in `Subscriber`.
+            is_proven: Whether a connection proves the address.
 
         Returns:
             What to send back at once, never longer than the datagram; ``None`` for nothing.
         """
-        if datagram == HELO:
+        if datagram == HELO and not is_proven:
             self._helo(address, now, via)
             return None
         try:
@@ -119,17 +127,24 @@ class Subscribers:
             return None
         match message:
             case Ask():
+                if is_proven:
+                    self._serve(Subscriber(address, via, now + LIFETIME, message.nonce, message.program, True))
+                    return None
                 answer = self._ask(message, address, now, via)
                 return None if answer is None else encode_datagram(answer)
-            case Missing(nonce, cookie) if self._is_valid(cookie, address, now):
+            case Missing(nonce, cookie) if not is_proven and self._is_valid(cookie, address, now):
                 known = self._subscribers.get((via, address))
                 if known is not None and known.nonce == nonce:
                     self.missing.append(message)
-            case Bye(_, cookie) if self._is_valid(cookie, address, now):
-                self._forget((via, address))
+            case Bye(_, cookie) if is_proven or self._is_valid(cookie, address, now):
+                self.leave(address, via)
             case _:
                 self.refused += 1
         return None
+
+    def leave(self, address: Address, via: Hashable) -> None:
+        """Serve this console no longer."""
+        self._forget((via, address))
 
     def consoles(self, now: float) -> list[Subscriber]:
         """The consoles to serve now, of both kinds; one that has not asked for 30 seconds is forgotten."""
@@ -181,7 +196,7 @@ class Subscribers:
 
     def _has_room(self, subscriber: Subscriber, now: float) -> bool:
         is_legacy = subscriber.nonce is None
-        others = [one for one in self.consoles(now) if (one.nonce is None) is is_legacy]
+        others = [one for one in self.consoles(now) if (one.nonce is None) is is_legacy and not one.is_proven]
         return len(others) < self._limit or any(one.address == subscriber.address for one in others)
 
     def _is_allowed(self, address: Address) -> bool:

@@ -44,6 +44,11 @@ MOST_REQUESTS = 4
 ANSWER_LIFETIME = 3 * PERIOD
 
 
+def patience_with(server: Server | None, interval: float = DEFAULT_INTERVAL) -> float:
+    """Seconds of silence that are normal with this server, or with one that sends every `interval` seconds."""
+    return 2.5 * (interval if server is None else server.interval) + 1.0
+
+
 class Subscription:
     """One conversation with one address of a server.
 
@@ -78,7 +83,7 @@ class Subscription:
     @property
     def patience(self) -> float:
         """Seconds of silence that are normal with this server."""
-        return 2.5 * (self._interval if self.server is None else self.server.interval) + 1.0
+        return patience_with(self.server, self._interval)
 
     @property
     def next_due(self) -> float:

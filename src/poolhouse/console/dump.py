@@ -1,0 +1,72 @@
+"""Each snapshot as it arrives, for a program that reads along, until the connection is lost."""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from poolhouse.clean import clean
+from poolhouse.clock import Clock
+from poolhouse.console.feed import FeedFactory
+from poolhouse.console.once import LONGEST_SENTENCE, why_nothing
+from poolhouse.feed.link import Link
+from poolhouse.fleet.snapshot import Snapshot
+
+#: Seconds between two looks at whether the source has fallen silent.
+_GLANCE_S = 0.5
+
+
+def dump(
+    make_feed: FeedFactory,
+    address: str,
+    timeout: float,
+    clock: Clock,
+    write: Callable[[Snapshot], None],
+    program: str | None = None,
+) -> Link:
+    """Hand each snapshot to `write` until the source is lost, or does not answer in time.
+
+    Args:
+        make_feed: Makes the source.
+        address: What it is called until it says so itself.
+        timeout: Seconds to wait for the first snapshot.
+        clock: For the deadline.
+        write: Takes each snapshot.
+        program: Whose processes are wanted too.
+
+    Returns:
+        The link as it was then.
+    """
+    arrived: SimpleQueue[Snapshot | Link] = SimpleQueue()
+    feed = make_feed(arrived.put, arrived.put)
+    deadline = clock.monotonic() + timeout
+    link = Link("connecting", address)
+    has_begun = False
+    feed.ask(program)
+    feed.start()
+    try:
+        while not _is_lost(link, has_begun, clock.monotonic(), deadline):
+            try:
+                item = arrived.get(timeout=_GLANCE_S)
+            except Empty:
+                continue
+            if isinstance(item, Link):
+                link = item
+            else:
+                has_begun = True
+                write(item)
+        return link
+    finally:
+        feed.close()
+
+
+def why_over(link: Link, timeout: float) -> str:
+    """Why `dump` has ended, in a sentence."""
+    if link.heard_at is None:
+        return why_nothing(link, timeout)
+    error = (link.error or "it is silent").rstrip(".")
+    return clean(f"the connection to {link.address} is lost: {error}", LONGEST_SENTENCE)
+
+
+def _is_lost(link: Link, has_begun: bool, now: float, deadline: float) -> bool:
+    if not has_begun:
+        return now >= deadline or bool(link.login)
+    return link.phase not in ("connected", "listening") or link.is_silent(now)

@@ -1,0 +1,77 @@
+"""Asking for a login at the terminal, also where standard input and output lead elsewhere."""
+
+import getpass
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from poolhouse.configuration.service import Login
+from poolhouse.errors import SettingError
+from poolhouse.stdio import say, write
+
+_TERMINAL = "/dev/tty"
+#: No password is longer, in bytes: whoever names a huge file, or a device, is told.
+LONGEST_PASSWORD = 4096
+
+
+def can_ask() -> bool:
+    """Whether there is a terminal, and with it perhaps somebody who knows the password."""
+    with suppress(OSError):
+        os.close(os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+        return True
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask_login(user: str | None, reason: str = "") -> Login | None:
+    """Ask for the password, and for the user if there is none; ``None`` if nobody answers.
+
+    Args:
+        user: Whose password it is.
+        reason: Why it is asked for, in a sentence; empty where the user knows.
+    """
+    if reason:
+        say(f"connmon: {reason}", sys.stderr)
+    try:
+        user = user or _ask("user: ")
+        if not user:
+            return None
+        return Login(user, getpass.getpass(f"password of {user}: "))
+    except EOFError:
+        return None
+
+
+def read_password(path: str) -> str:
+    """The password that a file's first line holds.
+
+    Raises:
+        SettingError: If it cannot be read, or holds none.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LONGEST_PASSWORD + 1)
+    except (OSError, ValueError) as error:
+        raise SettingError("--password-file", f"{path!r} cannot be read: {error}") from None
+    password = content.split(b"\n", 1)[0].removesuffix(b"\r")
+    if not password or len(password) > LONGEST_PASSWORD:
+        raise SettingError("--password-file", f"{path!r}: expected a password in the first line")
+    return password.decode("utf-8", "surrogateescape")
+
+
+def _ask(question: str) -> str:
+    """A line that is typed, in sight."""
+    try:
+        with Path(_TERMINAL).open("r+b", buffering=0) as terminal:
+            terminal.write(question.encode())
+            return _line(terminal.readline().decode(errors="surrogateescape"))
+    except OSError:
+        write(question, sys.stderr)
+        stdin: TextIO | None = sys.stdin
+        return "" if stdin is None else _line(stdin.readline())
+
+
+def _line(text: str) -> str:
+    if not text:
+        raise EOFError
+    return text.strip()

@@ -1,0 +1,129 @@
+"""Where the console's data comes from: what the options and the configuration say together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from poolhouse.addresses import format_address, parse_address
+from poolhouse.configuration.files import load_configuration
+from poolhouse.configuration.service import BUILT_IN, DEFAULT_SERVICE, Configuration, Login, Node, Service
+from poolhouse.defaults import CONSOLES_PORT, SERVICE_PORT
+from poolhouse.errors import SettingError
+from poolhouse.feed.udp import Mode
+
+#: Reads the configuration of a path, or of ``None`` for the usual place.
+Load = Callable[[str | None], Configuration]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of the command line that name a source of data; ``None`` for each that is not given."""
+
+    way: Mode | None = None
+    host: str | None = None
+    port: int | None = None
+    config: str | None = None
+    service: str | None = None
+    node: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def is_udp(self) -> bool:
+        """Whether they ask for UDP."""
+        return self.way is not None or self.port is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place to ask; over TCP, over UDP, or over UDP as long as nothing answers on TCP.
+
+    Attributes:
+        service: The service; ``None`` for UDP only.
+        udp: Host, port and mode; ``None`` for TCP only.
+        user: Whose password is not known yet; ``None`` if there is no such user.
+        warning: What the user should know, in a sentence; empty for nothing.
+    """
+
+    service: Service | None = None
+    udp: tuple[str, int, Mode] | None = None
+    user: str | None = None
+    warning: str = ""
+
+    @property
+    def address(self) -> str:
+        """What it is called until it says so itself."""
+        if self.service is not None:
+            return self.service.nodes[0].address
+        assert self.udp is not None, "there is one of them"
+        return format_address(*self.udp[:2])
+
+    def with_login(self, login: Login) -> Self:
+        """The same with this login."""
+        assert self.service is not None, "only a service has a login"
+        return replace(self, service=replace(self.service, login=login), user=None)
+
+
+def choose_target(options: Options, load: Load = load_configuration) -> Target:
+    """The place that options and configuration name.
+
+    Raises:
+        SettingError: If an option or the configuration is wrong, or options exclude each other.
+    """
+    if options.is_udp:
+        return _udp(options)
+    if options.host is not None:
+        return _with_user(_host(options, options.host, load), options)
+    configuration = load(options.config)
+    service = configuration.service(options.service or DEFAULT_SERVICE)
+    if options.node is not None:
+        service = replace(service, nodes=(service.node(options.node),))
+    is_usual = configuration is BUILT_IN and options == Options()
+    return _with_user(Target(service, ("localhost", CONSOLES_PORT, "auto") if is_usual else None), options)
+
+
+def _udp(options: Options) -> Target:
+    for name in ("config", "service", "node", "user", "password"):
+        if getattr(options, name) is not None:
+            raise SettingError(f"--{name}", "belongs to TCP, and listen, connect and --port mean UDP")
+    host, port = parse_address(options.host or "localhost", options.port or CONSOLES_PORT, "--host")
+    return Target(udp=(host, port, options.way or "auto"))
+
+
+def _host(options: Options, text: str, load: Load) -> Target:
+    """One node: with the login and the certificate of the service that has it, where a configuration tells."""
+    for name in ("service", "node"):
+        if getattr(options, name) is not None:
+            raise SettingError(f"--{name}", "names a node of the configuration, and --host names one itself")
+    host, port = parse_address(text, SERVICE_PORT, "--host")
+    if port == 0:
+        raise SettingError("--host", f"{text!r}: expected a port from 1 to 65535")
+    udp_port = CONSOLES_PORT if parse_address(text, 0, "--host")[1] == 0 else port
+    udp: tuple[str, int, Mode] = (host, udp_port, "auto")
+    warning = ""
+    try:
+        configuration = load(options.config)
+    except SettingError as error:
+        if options.config is not None:
+            raise
+        configuration, warning = BUILT_IN, f"{error}; --host does without it"
+    if configuration is not BUILT_IN:
+        for service in configuration.services.values():
+            for node in service.nodes:
+                if (node.host, node.port) == (host, port):
+                    return Target(replace(service, nodes=(node,)), udp)
+    return Target(Service("", (Node(format_address(host, port), host, port),)), udp, warning=warning)
+
+
+def _with_user(target: Target, options: Options) -> Target:
+    """The target with the login that the options name; the configuration's, if they name none."""
+    assert target.service is not None, "this is TCP"
+    configured = target.service.login
+    user = options.user or (configured.user if configured is not None else None)
+    if options.password is not None:
+        if user is None:
+            raise SettingError("--password", "--user is missing")
+        return replace(target.with_login(Login(user, options.password)), udp=None)
+    if options.user is None or (configured is not None and configured.user == options.user):
+        return target
+    return replace(target, user=options.user, udp=None)

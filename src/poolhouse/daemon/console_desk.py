@@ -1,0 +1,96 @@
+"""Where the TCP port brings its consoles: they are served as those that ask over UDP."""
+
+from collections.abc import Callable, Sequence
+
+from poolhouse.clock import Clock
+from poolhouse.daemon.tcp import Guest
+from poolhouse.errors import PacketError
+from poolhouse.feed.protocol.connections import Connections
+from poolhouse.feed.protocol.service import ConsoleService
+from poolhouse.feed.protocol.subscribers import Network
+from poolhouse.wire.framing import Frame, Kind, frame
+from poolhouse.wire.session import Denied, encode_denied
+
+#: What a console is told when the node ends.
+GOODBYE = "it ends"
+
+
+class ConsoleDesk:
+    """The `poolhouse.daemon.tcp.Desk` for consoles; for the thread of the daemon's loop."""
+
+    def __init__(self, allow: Sequence[Network], wake: Callable[[], None]) -> None:
+        """Prepare.
+
+        Args:
+            allow: Where consoles may be that have not proved a login; none for everywhere.
+            wake: Called when there is something to do for a console.
+        """
+        self._connections = Connections(allow)
+        self._wake = wake
+        #: The frames that wait for `flush`.
+        self._queued: dict[Guest, bytearray] = {}
+
+    def open(self, service: ConsoleService, clock: Clock) -> None:
+        """Begin to serve: called before the first guest arrives."""
+        self._service = service
+        self._clock = clock
+
+    def refusal(self, guest: Guest, has_login: bool) -> str | None:
+        """Why a console is not let in, in a sentence; ``None`` if it is."""
+        return self._connections.refusal(guest.address, has_login)
+
+    def join(self, guest: Guest) -> None:
+        """The console is let in; it will ask."""
+        self._connections.join(guest, self._clock.monotonic())
+
+    def take(self, guest: Guest, one: Frame) -> None:
+        """Take a datagram of the feed.
+
+        Raises:
+            PacketError: If it is another frame.
+        """
+        if one.kind is not Kind.FEED:
+            raise PacketError(f"{one.kind.name} from a console", 0)
+        now = self._clock.monotonic()
+        self._connections.hear(guest, now)
+        answer = self._service.receive(one.payload, (guest.address, 0), now, guest, is_proven=True)
+        if answer is not None:
+            guest.send(frame(Kind.FEED, answer))
+        self._wake()
+
+    def hold(self, guest: Guest) -> None:
+        """The console reads less than it is sent."""
+        self._connections.hold(guest, self._clock.monotonic())
+        self._service.held.add((guest, (guest.address, 0)))
+
+    def release(self, guest: Guest) -> None:
+        """The console has read what was sent."""
+        self._connections.release(guest)
+        self._service.held.discard((guest, (guest.address, 0)))
+        self._wake()
+
+    def leave(self, guest: Guest) -> None:
+        """The console has gone."""
+        self._connections.leave(guest)
+        self._service.held.discard((guest, (guest.address, 0)))
+        self._service.subscribers.leave((guest.address, 0), guest)
+
+    def say_goodbye(self, guest: Guest) -> None:
+        """Let the console know, so that it shows another node at once."""
+        guest.send(frame(Kind.DENIED, encode_denied(Denied(GOODBYE))))
+
+    def queue(self, guest: Guest, datagram: bytes) -> None:
+        """Send a datagram with the next `flush`."""
+        self._queued.setdefault(guest, bytearray()).extend(frame(Kind.FEED, datagram))
+
+    def flush(self) -> None:
+        """Send what was queued, all of one console's in one go."""
+        for guest, frames in self._queued.items():
+            guest.send(bytes(frames))
+        self._queued.clear()
+
+    def send_away_the_overdue(self) -> None:
+        """End the connections of consoles that are silent, or do not read."""
+        for guest, reason in self._connections.overdue(self._clock.monotonic()):
+            assert isinstance(guest, Guest), "only guests join"
+            guest.turn_away(reason)

@@ -1,0 +1,111 @@
+"""A source, and another one for as long as the first has never answered: TCP, and then UDP as well."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import inf
+
+from poolhouse.feed.link import Link
+from poolhouse.feed.service_caller import ServiceCaller
+from poolhouse.feed.source import Source, Waitable
+from poolhouse.fleet.snapshot import Snapshot
+
+
+class Fallback:
+    """A `poolhouse.feed.source.Source`: begins the second once the first has failed, and keeps whichever answers.
+
+    The first goes on trying meanwhile. Once one has answered it is the only one, also when it is lost later.
+    """
+
+    def __init__(self, first: ServiceCaller, make_second: Callable[[], Source], what: str) -> None:
+        """Prepare.
+
+        Args:
+            first: The source that is preferred.
+            make_second: Makes the other one.
+            what: What the other one is, for the sentence that says so.
+        """
+        self._first: ServiceCaller | None = first
+        #: ``None`` once the second is begun, or is not needed any more.
+        self._make_second: Callable[[], Source] | None = make_second
+        self._what = what
+        self._second: Source | None = None
+        self._program: str | None = None
+        self._note = ""
+
+    @property
+    def sockets(self) -> Sequence[Waitable]:
+        """The sockets of both."""
+        return [sock for one in self._sources for sock in one.sockets]
+
+    @property
+    def next_due(self) -> float:
+        """When `step` has something to do."""
+        return min((one.next_due for one in self._sources), default=inf)
+
+    def prepare(self, now: float) -> None:
+        """Prepare the first one; the other, when it is begun."""
+        for one in self._sources:
+            one.prepare(now)
+
+    def ask(self, program: str | None, now: float) -> None:
+        """Want the processes of this program too."""
+        self._program = program
+        for one in self._sources:
+            one.ask(program, now)
+
+    def retry(self, now: float) -> None:
+        """Try now, if nobody answers."""
+        for one in self._sources:
+            one.retry(now)
+
+    def step(self, now: float) -> Snapshot | None:
+        """Do what is due, and begin the second when the first has failed."""
+        found = [one.step(now) for one in self._sources]
+        if self._make_second is not None and self._first is not None and self._first.is_absent:
+            self._note = f"nothing answers on TCP {self._first.link().address}, so this is {self._what}"
+            self._second = self._make_second()
+            self._make_second = None
+            self._second.prepare(now)
+            self._second.ask(self._program, now)
+            found.append(self._second.step(now))
+        self._choose()
+        return next((one for one in found if one is not None), None)
+
+    def receive(self, sock: Waitable, now: float) -> Snapshot | None:
+        """Read what arrived at one of the sockets."""
+        owner = next((one for one in self._sources if any(sock is other for other in one.sockets)), None)
+        newest = None if owner is None else owner.receive(sock, now)
+        self._choose()
+        return newest
+
+    def summed(self, now: float, wall_time: float) -> Snapshot | None:
+        """The snapshot from value lists, where the server sends those."""
+        told = (one.summed(now, wall_time) for one in self._sources)
+        return next((snapshot for snapshot in told if snapshot is not None), None)
+
+    def link(self) -> Link:
+        """The way to the one that answers; to the second one, as long as none does."""
+        source = self._second or self._first
+        assert source is not None, "one of them is always there"
+        link = source.link()
+        return replace(link, note=self._note) if source is self._second else link
+
+    def close(self) -> None:
+        """End both."""
+        for one in self._sources:
+            one.close()
+
+    @property
+    def _sources(self) -> "list[Source]":
+        return [one for one in (self._first, self._second) if one is not None]
+
+    def _choose(self) -> None:
+        """Keep the one that has answered."""
+        if self._first is not None and self._first.link().phase == "connected":
+            self._make_second = None
+            if self._second is not None:
+                self._second.close()
+                self._second = None
+        elif self._first is not None and self._second is not None and self._second.link().heard_at is not None:
+            self._first.close()
+            self._first = None

@@ -1,0 +1,96 @@
+"""The server's side: which consoles that come over TCP are let in, and which have to leave.
+
+A connection proves its address, so no cookie is needed. Where the service has a login, every console that has
+proved it is let in. Without a login the operator's networks decide. If none are named, every console that reaches
+the port is let in, as connmon did.
+
+The shell owes: `refusal` before a console is let in, then `join`; `hear` for what it says; `hold` when its
+connection takes nothing more, and `release` when it does again; `leave` at its end; once a second `overdue`. Times
+are monotonic seconds.
+"""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from poolhouse.feed.protocol.subscribers import LIFETIME, LOOPBACK, Network
+
+#: Consoles that are served over TCP at once.
+MOST_CONNECTIONS = 64
+
+
+@dataclass(slots=True)
+class _Connection:
+    heard: float
+    #: Since when it has taken nothing; ``None`` while it does.
+    held: float | None = None
+
+
+class Connections:
+    """Every console that came over TCP, bounded; not safe for threads."""
+
+    def __init__(self, networks: Iterable[Network] = (), limit: int = MOST_CONNECTIONS) -> None:
+        """Begin with no console.
+
+        Args:
+            networks: Where consoles may be, besides this machine; none for everywhere.
+            limit: How many there may be at once.
+        """
+        self._networks = tuple(networks)
+        self._limit = limit
+        self._connections: dict[Hashable, _Connection] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._connections)
+
+    def refusal(self, host: str, has_login: bool) -> str | None:
+        """Why a console is not let in, in a sentence; ``None`` if it is.
+
+        Args:
+            host: Its address, without a port.
+            has_login: Whether it has proved that it knows the service's login.
+        """
+        if not has_login and self._networks and not self._is_allowed(host):
+            return "its address is in none of the networks that --allow names"
+        if len(self._connections) >= self._limit:
+            return f"{self._limit} consoles are connected already"
+        return None
+
+    def join(self, key: Hashable, now: float) -> None:
+        """It is let in."""
+        self._connections[key] = _Connection(now)
+
+    def hear(self, key: Hashable, now: float) -> None:
+        """It has said something."""
+        self._connections[key].heard = now
+
+    def hold(self, key: Hashable, now: float) -> None:
+        """Its connection takes nothing more."""
+        self._connections[key].held = now
+
+    def release(self, key: Hashable) -> None:
+        """Its connection takes more again."""
+        self._connections[key].held = None
+
+    def leave(self, key: Hashable) -> None:
+        """It has gone; one that is not known has gone before."""
+        self._connections.pop(key, None)
+
+    def overdue(self, now: float) -> list[tuple[Hashable, str]]:
+        """The consoles that have to leave, each with the reason in a sentence."""
+        found: list[tuple[Hashable, str]] = []
+        for key, one in self._connections.items():
+            if one.held is not None and now - one.held >= LIFETIME:
+                found.append((key, f"it has read nothing for {LIFETIME:g} s"))
+            elif now - one.heard >= LIFETIME:
+                found.append((key, f"it has asked for nothing for {LIFETIME:g} s"))
+        return found
+
+    def _is_allowed(self, host: str) -> bool:
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in (*LOOPBACK, *self._networks))

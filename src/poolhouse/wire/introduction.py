@@ -1,0 +1,115 @@
+"""A client's side of the beginning of a TCP connection: it introduces itself, and is let in or refused.
+
+No socket, no clock, no randomness: frames go in, bytes go out.
+"""
+
+from enum import Enum
+
+from poolhouse.configuration.service import Login
+from poolhouse.errors import PacketError
+from poolhouse.wire.framing import MAGIC, Frame, Kind, frame
+from poolhouse.wire.session import (
+    LOGIN,
+    Challenge,
+    Hello,
+    Welcome,
+    client_proof,
+    decode_challenge,
+    decode_denied,
+    decode_welcome,
+    encode_hello,
+    is_proof,
+    server_proof,
+)
+
+
+class Phase(Enum):
+    """How far the introduction is."""
+
+    #: The server's challenge has not arrived.
+    OPENING = "waiting for the node's first words"
+    #: The server has not answered the hello.
+    INTRODUCED = "waiting for the node's welcome"
+    READY = "let in"
+
+
+class Refusal(PacketError):
+    """The node does not let us in.
+
+    Attributes:
+        text: The node's words.
+        is_login: Whether the login is wrong or missing.
+    """
+
+    def __init__(self, text: str, *, is_login: bool = False) -> None:
+        super().__init__(text, 0)
+        self.text = text
+        self.is_login = is_login
+
+
+class LoginMissing(PacketError):
+    """The node demands a login, and none is known."""
+
+
+class Introduction:
+    """One connection's beginning.
+
+    Attributes:
+        phase: How far it is.
+        welcome: What the node said of itself; ``None`` before `Phase.READY`.
+    """
+
+    def __init__(self, hello: Hello, login: Login | None, outgoing: bytearray) -> None:
+        """The connection is there.
+
+        Args:
+            hello: What this process is, with a fresh nonce; user and proof are filled in.
+            login: The service's; ``None`` without one.
+            outgoing: Takes the bytes to send.
+        """
+        self.phase = Phase.OPENING
+        self.welcome: Welcome | None = None
+        self._outgoing = outgoing
+        self._outgoing += MAGIC
+        self._hello = hello if login is None else hello._replace(user=login.user)
+        self._login = login
+        self._challenge: Challenge | None = None
+
+    def take(self, one: Frame) -> None:
+        """Take a frame of the node, before `Phase.READY` or of a kind that nobody else expects.
+
+        Raises:
+            Refusal: If the node refuses us, at any time.
+            LoginMissing: If it demands a login and none is known.
+            PacketError: If it cannot prove itself, or says something out of turn.
+        """
+        match one.kind, self.phase:
+            case Kind.CHALLENGE, Phase.OPENING:
+                self._introduce(decode_challenge(one.payload))
+            case Kind.WELCOME, Phase.INTRODUCED:
+                self._begin(decode_welcome(one.payload))
+            case Kind.DENIED, _:
+                denied = decode_denied(one.payload)
+                raise Refusal(denied.text, is_login=denied.reason == LOGIN)
+            case _:
+                raise PacketError(f"it sent {one.kind.name} while we are {self.phase.value}", 0)
+
+    def _introduce(self, challenge: Challenge) -> None:
+        if challenge.demands_login and self._login is None:
+            raise LoginMissing(
+                "it demands a login: set use_auth, auth_key and auth_secret in the configuration", 0
+            )
+        self._challenge = challenge
+        if self._login is not None:
+            proof = client_proof(self._login.password, challenge, self._hello)
+            self._hello = self._hello._replace(proof=proof)
+        self._outgoing += frame(Kind.HELLO, encode_hello(self._hello))
+        self.phase = Phase.INTRODUCED
+
+    def _begin(self, welcome: Welcome) -> None:
+        if self._login is not None and self._challenge is not None:
+            expected = server_proof(self._login.password, self._challenge, self._hello)
+            if not is_proof(welcome.proof, expected):
+                raise PacketError("it does not prove that it knows the password", 0)
+        self.welcome = welcome
+        self.phase = Phase.READY
