@@ -182,6 +182,7 @@ def _struck(
             num_workers=1,
             **({"reset": lambda conn: None, "reset_inline": True} if action is _put_to_be_reset else {}),
             **({"check": driver.probe} if action is _use_briefly else {}),
+            **({"check": driver.probe} if action in (_use_with_check, _use_after_a_failed_check) else {}),
             **({"hooks": _HOOKS} if action in (_use_with_hooks, _get_and_put_with_hooks) else {}),
         )
         pool.wait()
@@ -283,6 +284,18 @@ def _get_and_put_with_hooks(pool: ConnectionPool[FakeConnection]) -> None:
     _get_and_put(pool)
 
 
+def _use_with_check(pool: ConnectionPool[FakeConnection]) -> None:
+    """On the fast path: there is time enough for it."""
+    with pool.connection(timeout=60.0):
+        pass
+
+
+def _use_after_a_failed_check(pool: ConnectionPool[FakeConnection]) -> None:
+    for slot in pool._core.slots.values():
+        pool._driver.abort(slot.conn)
+    pool.putconn(pool.getconn(timeout=60.0))
+
+
 def _use_after_a_while(pool: ConnectionPool[FakeConnection]) -> None:
     pool._threads.sleep(2.0)
     _use(pool)
@@ -343,6 +356,8 @@ def _check(pool: ConnectionPool[FakeConnection]) -> None:
         _get_and_put,
         _use_with_hooks,
         _get_and_put_with_hooks,
+        _use_with_check,
+        _use_after_a_failed_check,
         _use_after_a_while,
         _put_in_a_transaction,
     ],

@@ -167,13 +167,27 @@ class World:
         stamp, is_block = self.now + 0.0, self.random.random() < 0.5
         if self.core.attention == CALLBACKS:
             assert self.core.take(stamp, CODE, 0, is_block) is None
-            lease = self.core.claim(stamp, CODE, 0, is_block)
+            lease = self._checked(self.core.claim(stamp, CODE, 0, is_block))
         else:
             lease = self.core.take(stamp, CODE, 0, is_block)
         if lease is not None:
             self.hold(lease[0].conn)
             if lease[5]:
                 self.blocks[lease[0].key] = lease
+
+    def _checked(self, lease: Lease | None) -> Lease | None:
+        """What a client does with what it has claimed."""
+        if lease is None:
+            return None
+        slot = lease[0]
+        if not self.core.options.checks_always:
+            slot.takes += 1
+        elif self.random.random() < 0.1:
+            self.core.found_dead(slot, OSError("dead"), self.now)
+            return None
+        elif not self.core.passed(slot, lease[1], self.now):
+            self.core.proven(slot, self.now)
+        return lease
 
     def fast_give(self) -> None:
         if self.held:
@@ -224,7 +238,8 @@ class World:
         elif self.random.random() < 0.3:
             self.behind.append(self.core.take_over(waiter, self.now))
         else:
-            self.core.found_dead(waiter, OSError("dead"), self.now)
+            assert waiter.slot is not None
+            self.core.found_dead(waiter.slot, OSError("dead"), self.now, waiter=waiter)
             is_answered = self.core.request(waiter, self.now, is_first=True)
             self.place(waiter, is_answered)
 
@@ -466,7 +481,7 @@ class World:
         core._attend()
         assert core.attention == SLOW or attention != SLOW, "off the fast path for no reason"
         if core.attention != SLOW:
-            assert core.attention == (CALLBACKS if core.options.is_watched else 0)
+            assert core.attention == (CALLBACKS if core.options.is_watched or core.options.checks_always else 0)
             assert not core.waiters
             assert core.is_open
             assert not unproven

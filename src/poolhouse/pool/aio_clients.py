@@ -214,6 +214,8 @@ class AsyncClients(BasePool, Generic[ACT]):
     def _claimed(self, stamp: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
         """A lease by the fast path of a pool that has something to call; ``None`` if the slow path must decide."""
         core = self._core
+        if self._checks_always:
+            return None
         lease = core.claim(stamp, code, instruction, is_block)
         if lease is None:
             return None
@@ -432,7 +434,8 @@ class AsyncClients(BasePool, Generic[ACT]):
             raise self._timed_out(waiter)
         error = TimeoutError() if is_cut else self._error_of(task)
         if error is not None:
-            self._core.found_dead(waiter, self._dead_because(conn, error, is_cut), self._now(), is_cut=is_cut)
+            reason = self._dead_because(conn, error, is_cut)
+            self._core.found_dead(slot, reason, self._now(), waiter=waiter, is_cut=is_cut)
             self._settle()
             return None
         self._core.proven(slot, self._now())

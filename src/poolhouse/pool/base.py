@@ -70,6 +70,7 @@ class BasePool:
         "__weakref__",
         "_acquired",
         "_checkout",
+        "_checks_always",
         "_core",
         "_has_pgconn",
         "_marks",
@@ -135,6 +136,7 @@ class BasePool:
             max_kept=0 if self._is_null else None,
             connect_in_caller=self._is_null,
         )
+        self._checks_always = self._options.checks_always
         self._core = self._new_core()
         if not is_gil_enabled():
             logger.info("pool %r: without the GIL every checkout and return takes the pool's lock", self.name)

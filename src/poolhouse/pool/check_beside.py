@@ -103,7 +103,7 @@ class CheckBeside:
         was, now = self._state, self._clock.monotonic()
         if was in (_State.ENDED, _State.LEFT):
             return
-        self._state, self._waiter.is_checking = _State.LEFT, False
+        self._state = _State.LEFT
         self._core.take_over(self._waiter, now)
         if was is _State.RUNNING:
             self._workers.guard(self._slot, now + PROBE_LIMIT)

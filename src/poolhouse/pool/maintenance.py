@@ -9,7 +9,7 @@ from typing import Any
 
 from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH, Meter
-from poolhouse.pool.backoff import FIRST_PAUSE, Outage
+from poolhouse.pool.backoff import FIRST_PAUSE, PROBE_PAUSE, Outage
 from poolhouse.pool.bare_error import bare
 from poolhouse.pool.growth import connects_for, review_at
 from poolhouse.pool.jobs import Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
@@ -37,6 +37,8 @@ class Maintenance(Requests):
     __slots__ = (
         "_connect_times",
         "_doubt",
+        "_doubt_pauses_until",
+        "_doubted_at",
         "_expires_from",
         "_max_idle",
         "_mean_hold",
@@ -50,6 +52,8 @@ class Maintenance(Requests):
         self.outage: Outage | None = None
         #: What the check of a new connection failed with, until one succeeds.
         self._doubt: BaseException | None = None
+        #: When a check of a new connection last failed, and until when no further one is begun therefore.
+        self._doubted_at = self._doubt_pauses_until = 0.0
         self._shrink_at = 0.0
         self._max_idle = max(duration(options.max_idle or None), LOOK_PAUSE)
         self._expires_from = 0.0
@@ -82,24 +86,54 @@ class Maintenance(Requests):
         self.suspects.discard(slot)
         self._attend()
 
-    def found_dead(self, waiter: Waiter, error: BaseException, now: float, *, is_cut: bool = False) -> None:
-        """What the client was given is dead: close it, and suspect those that were connected before.
+    def passed(self, slot: Slot, since: float, now: float) -> bool:
+        """A client has checked what it claimed, and takes it. Needs no lock.
+
+        Args:
+            slot: The connection's.
+            since: When the client asked.
+            now: Now.
+
+        Returns:
+            False if `proven` must follow, under the lock.
+        """
+        waits = self._waits
+        waits.append(now - since)
+        if len(waits) >= BATCH:
+            self.meter.fold()
+        if self.suspects or self._doubt is not None:
+            return False
+        slot.proven_at = now
+        return True
+
+    def found_dead(
+        self,
+        slot: Slot,
+        error: BaseException,
+        now: float,
+        *,
+        waiter: Waiter | None = None,
+        is_cut: bool = False,
+    ) -> None:
+        """What a client has is dead: close it, and suspect those that were connected before.
 
         One that dies young, before any client had it, counts as a failed attempt to connect: a `check` that always
         fails must not make the pool connect as fast as it can.
 
         Args:
-            waiter: The client.
+            slot: What it has.
             error: What the check failed with.
             now: Now.
+            waiter: The client; ``None`` if it came by the fast path.
             is_cut: We aborted the check at the client's deadline: an earlier, real error is kept as the reason.
         """
-        slot, waiter.slot = waiter.slot, None
-        assert slot is not None, "only what was given can be dead"
+        if waiter is not None:
+            waiter.slot = None
         is_new = slot.fit_until == slot.connected_at + self._look_after
         if is_new and now - slot.connected_at < FIRST_PAUSE:
             if not is_cut or self._doubt is None:
                 self._doubt = bare(error)
+            self._doubted_at, self._doubt_pauses_until = now, now + PROBE_PAUSE * (0.8 + 0.4 * self._random())
             self._fail(self._doubt, now)
         self._lost(slot, now)
 
@@ -304,9 +338,9 @@ class Maintenance(Requests):
         ]
         if len(self.slots) > self.min_size and self._max_idle != FOREVER:
             due.append(self._shrink_at)
-        if self.outage is not None:
+        if (attempt := self._next_attempt_at(now)) is not None:
             if not self.connecting and self._shortfall(now) > 0:
-                due.append(self.outage.next_attempt_at(bool(self.waiters)))
+                due.append(attempt)
         elif self.waiters and not self._is_oversized(adding=1) and not self.options.connect_in_caller:
             since = [lease[1] for lease in list(self.leases.values()) if lease[2] is not None]
             review = review_at(waiting=len(self.waiters), leased_since=since, connect_time=self._mean_connect())
@@ -361,11 +395,22 @@ class Maintenance(Requests):
 
     def _connects_wanted(self, now: float) -> int:
         """How many connects to begin now: while connecting fails, one at a time and in its own time."""
-        if self.outage is None:
+        attempt = self._next_attempt_at(now)
+        if attempt is None:
             return self._shortfall(now)
-        if self.connecting or now < self.outage.next_attempt_at(bool(self.waiters)):
-            return 0
-        return min(1, self._shortfall(now))
+        return 0 if self.connecting or now < attempt else min(1, self._shortfall(now))
+
+    def _next_attempt_at(self, now: float) -> float | None:
+        """When the next connect may begin; ``None`` if nothing speaks against any number of them at once.
+
+        What a check makes of new connections counts, too: each success of another ends the outage, and two that
+        are made in turn would end it for each other.
+        """
+        if self.outage is not None:
+            return self.outage.next_attempt_at(bool(self.waiters))
+        if self._doubt is not None and now < self._doubted_at + FIRST_PAUSE:
+            return self._doubt_pauses_until
+        return None
 
     def _mean_connect(self) -> float:
         times = self._connect_times

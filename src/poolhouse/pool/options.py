@@ -73,6 +73,11 @@ class PoolOptions:
                 "check_idle needs a check callback, for example check=ConnectionPool.check_connection"
             )
 
+    @property
+    def checks_always(self) -> bool:
+        """Whether there is a check at every checkout."""
+        return self.has_check and self.check_idle is None
+
 
 def duration(seconds: float | None) -> float:
     """A duration to reckon with; ``None`` and infinity are `FOREVER`.

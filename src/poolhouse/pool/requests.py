@@ -192,12 +192,7 @@ class Requests(PoolState):
         if slot is not None:
             self.connecting.discard(slot)
             if (lease := self.leases.get(slot.key)) is not None and lease[4] is waiter:
-                if waiter.is_checking:
-                    # Whatever the check had begun, it could not put right: a mode, a lock of the driver's.
-                    self._discard(slot, Reason.LOST)
-                else:
-                    self._work_on(slot, now)
-                    self._lanes[RETURN].append(Return(slot, roll_back=True))
+                self._take_back(slot, now)
             elif slot.key not in self.slots:
                 slot.is_closed = True
         if not is_between_calls:
@@ -209,6 +204,7 @@ class Requests(PoolState):
         """The client goes away in the middle of a check, which goes on behind it; to be answered by `probed`."""
         slot, waiter.slot = waiter.slot, None
         assert slot is not None, "only what was given is checked"
+        slot.is_checking = False
         self._work_on(slot, now)
         self.worked_on.add(slot)
         return slot
@@ -325,8 +321,7 @@ class Requests(PoolState):
                 del self.leases[key]
             else:
                 # A hook may have used the connection.
-                self._work_on(lease[0], now)
-                self._lanes[RETURN].append(Return(lease[0], roll_back=True))
+                self._take_back(lease[0], now)
         self._recover(now)
         self.attend(now)
 
@@ -351,8 +346,7 @@ class Requests(PoolState):
         for lease in abandoned(self.leases):
             if self.leases.get(lease[0].key) is lease:
                 self._count_use(lease, now)
-                self._work_on(lease[0], now)
-                self._lanes[RETURN].append(Return(lease[0], roll_back=True))
+                self._take_back(lease[0], now)
 
     def recover(self, now: float) -> None:
         """An exception ended some other call in the middle: put right what it has left."""
@@ -371,6 +365,14 @@ class Requests(PoolState):
                 self._discard(slot, Reason.LOST)
         self._recover(now)
         self._pump(now)
+
+    def _take_back(self, slot: Slot, now: float) -> None:
+        """Make fit for others, or close, what a client has that goes away."""
+        if slot.is_checking:
+            self._discard(slot, Reason.LOST)
+        else:
+            self._work_on(slot, now)
+            self._lanes[RETURN].append(Return(slot, roll_back=True))
 
     def _serve(self, waiter: Waiter, now: float) -> bool:
         """Give the waiter a free slot, or the right to connect by itself, if there is one."""
@@ -444,8 +446,7 @@ class Requests(PoolState):
                     continue
             elif slot in self.working if lease[2] is None else lease[4] is None or lease[4].slot is slot:
                 continue
-            self._work_on(slot, now)
-            self._lanes[RETURN].append(Return(slot, roll_back=True))
+            self._take_back(slot, now)
         self._stale = sum(slot.generation != self.generation for slot in list(self.slots.values()))
 
     def _wake_answered(self, now: float) -> None:

@@ -60,6 +60,8 @@ class Slot:
         proven_at: When it was last known to answer.
         takes: How often it was taken on the fast path, where nobody waits; counted here because only one client
             at a time has the slot.
+        is_checking: Its owner is in the middle of a check. Where that is interrupted, whatever the check had begun
+            it could not put right: a mode, a lock of the driver's.
         is_closed: It has left the pool.
     """
 
@@ -69,6 +71,7 @@ class Slot:
         "expires_at",
         "fit_until",
         "generation",
+        "is_checking",
         "is_closed",
         "key",
         "proven_at",
@@ -86,6 +89,7 @@ class Slot:
         self.fit_until = 0.0
         self.proven_at = 0.0
         self.takes = 0
+        self.is_checking = False
         self.is_closed = False
 
     def __repr__(self) -> str:

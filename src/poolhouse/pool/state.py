@@ -121,14 +121,9 @@ class PoolState:
         #: False where no job will be begun any more, because no thread can be started while the interpreter ends.
         self.has_threads = True
         self._random = random
-        self._always = (
-            not is_gil_enabled()
-            or options.max_kept == 0
-            or options.has_reset
-            or (options.has_check and options.check_idle is None)
-        )
+        self._always = not is_gil_enabled() or options.max_kept == 0 or options.has_reset
         #: What `attention` is while there is no reason for the slow path.
-        self._calm = CALLBACKS if options.is_watched else 0
+        self._calm = CALLBACKS if options.is_watched or options.checks_always else 0
         #: Slots are taken from the left end; those that come free go to the other, or to the same.
         self._hint = self.idle.append if options.idle_order == "fifo" else self.idle.appendleft
         self._waits, self._uses = meter.waits, meter.uses

@@ -306,27 +306,66 @@ class Clients(BasePool, Generic[CT]):
         """The fast path of a pool that has something to call."""
         core = self._core
         try:
-            lease = core.claim(stamp, code, instruction, checkout is not None)
+            limit = self.timeout if timeout is None else timeout
+            # A check for which there is less time than a server may be silent is made beside the client.
+            is_brief = self._checks_always and limit <= PROBE_LIMIT
+            lease = None if is_brief else core.claim(stamp, code, instruction, checkout is not None)
+            waited: float | None = 0.0
             if lease is not None:
                 slot, acquired = lease[0], self._acquired
-                slot.takes += 1
-                conn: CT = slot.conn
-                if self._marks:
-                    conn._pool = self  # type: ignore[attr-defined]  # psycopg's
-                if acquired is not None:
-                    try:
-                        # `size` and `free` of the core; their calls would be a fifth of the whole.
-                        size = len(core.slots) + len(core.connecting)
-                        acquired(conn, 0.0, size, len(core.slots) - len(core.leases))
-                    except Exception as error:
-                        failed(acquired, error)
-                if checkout is not None:
-                    checkout._lease = lease
-                return conn
+                if not self._checks_always:
+                    slot.takes += 1
+                else:
+                    waited = self._checked(lease, stamp + limit)
+                if waited is not None:
+                    conn: CT = slot.conn
+                    if self._marks:
+                        conn._pool = self  # type: ignore[attr-defined]  # psycopg's
+                    if acquired is not None:
+                        try:
+                            # `size` and `free` of the core; their calls would be a fifth of the whole.
+                            size = len(core.slots) + len(core.connecting)
+                            acquired(conn, waited, size, len(core.slots) - len(core.leases))
+                        except Exception as error:
+                            failed(acquired, error)
+                    if checkout is not None:
+                        checkout._lease = lease
+                    return conn
         except BaseException:
             self._undo_take(stamp)
             raise
-        return self._getconn_slowly(stamp, code, instruction, timeout, checkout)
+        return self._getconn_slowly(stamp, code, instruction, timeout, checkout, is_first=waited is None)
+
+    def _checked(self, lease: Lease, deadline: float) -> float | None:
+        """How long a client has waited for what it has claimed; ``None`` if that was dead."""
+        core, guards, slot = self._core, self._workers.guards, lease[0]
+        conn = slot.conn
+        slot.is_checking = True
+        try:
+            # This is `_failure` written out: its calls are a third of the whole.
+            guards[slot] = deadline, lease
+            if deadline < self._workers.keeper_wakes_at:
+                self._workers.wake_keeper()
+            self._check(conn)
+            if (
+                conn.pgconn.transaction_status or conn._tpc or conn._pipeline
+                if self._has_pgconn
+                else self._status(conn)
+            ):
+                self._work.settle(conn)
+            if guards.pop(slot, None) is None:
+                raise TimeoutError
+        except Exception as error:
+            is_cut = guards.pop(slot, None) is None
+            reason = self._dead_because(conn, error, is_cut)
+            slot.is_checking = False
+            self._core_lock(core.found_dead, slot, reason, self._now(), is_cut=is_cut)
+            return None
+        slot.is_checking = False
+        now = self._now()
+        if not core.passed(slot, lease[1], now):
+            self._core_lock(core.proven, slot, now)
+        return now - lease[1]
 
     def _is_given(self, conn: Any, lease: Lease) -> bool:
         """Give back on the fast path of a pool that has something to call; False if `put` must decide."""
@@ -355,7 +394,19 @@ class Clients(BasePool, Generic[CT]):
         instruction: int,
         timeout: float | None,
         checkout: Checkout[CT] | None = None,
+        *,
+        is_first: bool = False,
     ) -> CT:
+        """A connection by the slow path.
+
+        Args:
+            now: When the client asked.
+            code: Its call site's code object,
+            instruction: and the offset of the instruction in it.
+            timeout: As `getconn`.
+            checkout: The block, if it is one.
+            is_first: What it had was dead: it goes before those who have come since.
+        """
         if self._opens_itself:
             self._open()
         if self._core.warns_at_first_request:
@@ -365,7 +416,7 @@ class Clients(BasePool, Generic[CT]):
         parker = self._threads.parker()
         waiter = Waiter(parker.unpark, code, instruction, get_ident(), now)
         try:
-            conn: CT = self._wait_for(waiter, parker, deadline)
+            conn: CT = self._wait_for(waiter, parker, deadline, is_first=is_first)
             if self._marks:
                 conn._pool = self  # type: ignore[attr-defined]  # psycopg's
             if self._acquired is not None:
@@ -381,12 +432,14 @@ class Clients(BasePool, Generic[CT]):
                 self._finish_closing()
             raise
 
-    def _wait_for(self, waiter: Waiter, parker: Any, deadline: float) -> Any:
+    def _wait_for(self, waiter: Waiter, parker: Any, deadline: float, *, is_first: bool) -> Any:
         """A connection for the waiter, vetted."""
         core, core_lock = self._core, self._core_lock
         may_wait = deadline > waiter.since
         is_answered = False
-        if not (may_wait and core_lock.enqueue_fast(waiter, waiter.since)):
+        if is_first:
+            is_answered = self._ask_again(waiter, deadline, may_wait=may_wait)
+        elif not (may_wait and core_lock.enqueue_fast(waiter, waiter.since)):
             is_answered = core_lock(core.request, waiter, self._now(), may_wait=may_wait)
         while True:
             while not is_answered:
@@ -414,10 +467,15 @@ class Clients(BasePool, Generic[CT]):
             if conn is not None:
                 core.accept(waiter, self._now())
                 return conn
-            if may_wait and self._now() >= deadline:
-                core_lock(core.time_out, waiter, self._now())
-                raise self._timed_out(waiter)
-            is_answered = core_lock(core.request, waiter, self._now(), may_wait=may_wait, is_first=True)
+            is_answered = self._ask_again(waiter, deadline, may_wait=may_wait)
+
+    def _ask_again(self, waiter: Waiter, deadline: float, *, may_wait: bool) -> bool:
+        """Ask, in front of all others, after what the client had was dead. Returns whether it has its answer."""
+        core, now = self._core, self._now()
+        if may_wait and now >= deadline:
+            self._core_lock(core.time_out, waiter, now)
+            raise self._timed_out(waiter)
+        return self._core_lock(core.request, waiter, now, may_wait=may_wait, is_first=True)
 
     def _is_stranded(self) -> bool:
         """Whether no connection will come, where no thread can be started; makes fit what was given back."""
@@ -439,15 +497,15 @@ class Clients(BasePool, Generic[CT]):
         conn, is_check = slot.conn, vet is Vet.CHECK
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
-        waiter.is_checking = True
+        slot.is_checking = True
         if parker is not None and deadline < self._now() + PROBE_LIMIT and not self._is_thread_bound:
             failure = self._failure_beside(waiter, slot, deadline, parker, with_check=is_check)
         else:
             failure = self._failure(slot, deadline, with_check=is_check)
-        waiter.is_checking = False
+        slot.is_checking = False
         if failure is not None:
             reason, is_cut = failure
-            self._core_lock(self._core.found_dead, waiter, reason, self._now(), is_cut=is_cut)
+            self._core_lock(self._core.found_dead, slot, reason, self._now(), waiter=waiter, is_cut=is_cut)
             return None
         self._core_lock(self._core.proven, slot, self._now())
         return conn

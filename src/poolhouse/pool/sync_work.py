@@ -180,6 +180,10 @@ class Work:
             self._check(conn)
         else:
             self._driver.probe(conn)
+        self.settle(conn)
+
+    def settle(self, conn: Any) -> None:
+        """Raise if the connection is dead after a check; leave it idle if it is not."""
         status = self._driver.status(conn)
         if status not in UNFIT and status != IDLE:
             self._driver.rollback(conn)

@@ -42,14 +42,12 @@ class Waiter:
         queued_at: When it last entered the queue; 0 if it never did.
         slot: What it has been given. Its ``conn`` is ``None`` if the client is to connect by itself.
         refusal: Why it will be given nothing.
-        is_checking: Whether it checks what it has been given; for the shell, which tells the core so.
     """
 
     __slots__ = (
         "code",
         "holder",
         "instruction",
-        "is_checking",
         "queued_at",
         "refusal",
         "since",
@@ -68,7 +66,6 @@ class Waiter:
         self.slot: Slot | None = None
         self.refusal: Refusal | None = None
         self.queued_at = 0.0
-        self.is_checking = False
 
     @property
     def is_answered(self) -> bool:

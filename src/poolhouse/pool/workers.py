@@ -218,7 +218,7 @@ class Workers:
             abort: The driver's.
             tell: Logs a notice of the core.
         """
-        self.core_lock = CoreLock(core, self._plan_locked, self._notice, self._wake_keeper)
+        self.core_lock = CoreLock(core, self._plan_locked, self._notice, self.wake_keeper)
         self._tell = tell
         self._name = name
         self._core = core
@@ -239,11 +239,12 @@ class Workers:
         self._keeper: Parker | None = None
         #: For the keeper, when its threads are dismissed: the workers, if idle connections are still to be closed.
         self._last_orders: deque[Workers | None] = deque(maxlen=1)
-        self._keeper_wakes_at = 0.0
+        #: When the keeper looks next, in monotonic seconds; whoever needs it earlier wakes it.
+        self.keeper_wakes_at = 0.0
         #: Until when no worker is started, because none could be.
         self._hires_at = 0.0
         #: Calls on connections that have a deadline, and the lease under which each was begun.
-        self._guards: dict[Slot, tuple[float, Lease | None]] = {}
+        self.guards: dict[Slot, tuple[float, Lease | None]] = {}
         self.is_dismissed = False
         #: Woken when the pool is full, and whenever a worker has run out of work.
         self.watchers: list[Parker] = []
@@ -252,20 +253,20 @@ class Workers:
 
     def guard(self, slot: Slot, deadline: float) -> None:
         """Abort a connection if the call of its present owner is not over (`unguard`) at `deadline`."""
-        self._guards[slot] = (deadline, self._core.leases.get(slot.key))
-        if deadline < self._keeper_wakes_at:
-            self._wake_keeper()
+        self.guards[slot] = (deadline, self._core.leases.get(slot.key))
+        if deadline < self.keeper_wakes_at:
+            self.wake_keeper()
 
     def unguard(self, slot: Slot) -> bool:
         """The call is over. Returns False if the connection was, or is just being, aborted."""
-        return self._guards.pop(slot, None) is not None
+        return self.guards.pop(slot, None) is not None
 
     def dismiss(self) -> None:
         """Let all threads end when they have done what they are doing. May be called from a finalizer."""
         self.is_dismissed = True
         # The keeper of a pool that nobody closed needs the workers once more, though the pool is gone.
         self._last_orders.append(self if self._core.is_open else None)
-        self._wake_keeper()
+        self.wake_keeper()
         for lane in Lane:
             for parker in self._resting[lane].copy():
                 parker.unpark()
@@ -290,7 +291,8 @@ class Workers:
 
     # -- The keeper ---------------------------------------------------------------------------------------------
 
-    def _wake_keeper(self) -> None:
+    def wake_keeper(self) -> None:
+        """Let the keeper look: something may be due earlier than it thought."""
         if self._keeper is not None:
             self._keeper.unpark()
 
@@ -305,17 +307,17 @@ class Workers:
             self.core_lock(self._tick_locked, now)
             self._hire()
         except BaseException as error:
-            self._keeper_wakes_at = self._clock.monotonic() + AGAIN
+            self.keeper_wakes_at = self._clock.monotonic() + AGAIN
             self.core_lock.is_struck = True
             logger.last_word("pool %r: unexpected; going on", self._name, error=error)
-        pause = self._keeper_wakes_at - self._clock.monotonic()
+        pause = self.keeper_wakes_at - self._clock.monotonic()
         return None if pause == float("inf") else pause
 
     def replace_keeper(self, parker: Parker) -> None:
         """Start another keeper if the one that slept at `parker` has ended too early."""
         if self._keeper is parker and not self.is_dismissed:
             # In this order: where no thread can be started now, the next turn of anybody tries again.
-            self._keeper, self._keeper_wakes_at, self.core_lock.is_struck = None, 0.0, True
+            self._keeper, self.keeper_wakes_at, self.core_lock.is_struck = None, 0.0, True
             self._start_keeper()
 
     def _recover_locked(self, now: float) -> None:
@@ -335,9 +337,9 @@ class Workers:
                 self._perform(job)
 
     def _abort_overdue(self, now: float) -> None:
-        for slot, (deadline, lease) in list(self._guards.items()):
+        for slot, (deadline, lease) in list(self.guards.items()):
             # If an exception ended the call before `unguard`, the lease has changed: do not abort the new owner.
-            is_overdue = deadline <= now and self._guards.pop(slot, None) is not None
+            is_overdue = deadline <= now and self.guards.pop(slot, None) is not None
             if is_overdue and self._core.leases.get(slot.key) is lease:
                 logger.call(self._abort, slot.conn)
 
@@ -352,16 +354,16 @@ class Workers:
     def _tick_locked(self, now: float) -> None:
         assert self.core_lock.is_mine(), NOT_LOCKED
         # First this: a guard that comes after the look at all of them finds it and wakes the keeper again.
-        self._keeper_wakes_at = float("inf")
+        self.keeper_wakes_at = float("inf")
         self._core.tick(now)
         self._core.has_new_deadline = False
-        due = [deadline for deadline, _ in list(self._guards.values())]
+        due = [deadline for deadline, _ in list(self.guards.values())]
         if self._hires_at > now:
             due.append(self._hires_at)
         if (deadline := self._core.next_deadline(now)) is not None:
             # What is due and has not been done wants a worker, and all may be busy.
             due.append(deadline if deadline > now else now + SOON)
-        self._keeper_wakes_at = min(due, default=float("inf"))
+        self.keeper_wakes_at = min(due, default=float("inf"))
 
     # -- Workers ------------------------------------------------------------------------------------------------
 
@@ -385,7 +387,7 @@ class Workers:
             elif self._is_short_of_workers(lane, now):
                 is_keeper_needed = True
         if core.has_new_deadline and (deadline := core.next_deadline(now)) is not None:
-            is_keeper_needed = is_keeper_needed or deadline < self._keeper_wakes_at
+            is_keeper_needed = is_keeper_needed or deadline < self.keeper_wakes_at
         if self._keeper is None:
             if core.has_threads and (core.is_open or is_keeper_needed):
                 calls.append(self._start_keeper)
@@ -423,7 +425,7 @@ class Workers:
             except BaseException as error:
                 self._leave_books(lane, token)
                 self._hires_at = self._clock.monotonic() + AGAIN
-                self._keeper_wakes_at = min(self._keeper_wakes_at, self._hires_at)
+                self.keeper_wakes_at = min(self.keeper_wakes_at, self._hires_at)
                 if not isinstance(error, Exception):
                     raise
                 self._could_not_start(error)
@@ -452,7 +454,7 @@ class Workers:
             if token in self._workers[lane]:
                 self._leave_books(lane, token, parker)
                 self.core_lock.is_struck = True
-                self._wake_keeper()
+                self.wake_keeper()
                 self.wake_watchers()
 
     def _leave_books(self, lane: Lane, token: object, parker: Parker | None = None) -> None:

@@ -69,8 +69,8 @@ def test_a_check_that_begins_while_the_keeper_looks_is_still_ended_in_time() -> 
                     workers.guard(slot, threads.clock.monotonic() + 1.0)
                 return seen
 
-        workers._guards = Guards()
-        workers._wake_keeper()
+        workers.guards = Guards()
+        workers.wake_keeper()
         threads.sleep(1.1)
         assert slot.conn.calls.count("abort") == 1
         pool.close()
@@ -83,7 +83,7 @@ def test_a_check_that_ends_just_as_it_is_cut_off_serves_nothing() -> None:
         def check(conn: FakeConnection) -> None:
             # The keeper is faster, by an instant, and about to abort.
             if conn is first:
-                pool._workers._guards.clear()
+                pool._workers.guards.clear()
 
         pool = opened(threads, driver, min_size=1, check=check)
         pool.wait()
