@@ -21,8 +21,9 @@ SQLALCHEMY = ("1.4.54", "2.0.58")
 #: The oldest that docs/reference/drivers.md states.
 PSYCOPG = "3.1.4"
 INTERPRETERS = ("3.12", "3.13")
-#: Random steps that the simulation of the pool takes here; `make check` takes the tests' own, smaller number.
-SIMULATION_STEPS = 1_000_000
+#: Random steps of the pool's simulation and schedules of the cluster's; `make check` takes the tests' own, smaller
+#: numbers.
+SIMULATIONS = {"POOLHOUSE_SIMULATION_STEPS": "1000000", "POOLHOUSE_CLUSTER_SCHEDULES": "12000"}
 
 PURE_SUITES = ["tests/unit", "tests/simulation", "tests/contract"]
 DRIVER_SUITES = [
@@ -90,7 +91,7 @@ class Leg:
                 f"--junitxml={report}",
                 *IN_TURNS,
             ]
-            environment = os.environ | {"POOLHOUSE_SIMULATION_STEPS": str(SIMULATION_STEPS)}
+            environment = os.environ | SIMULATIONS
             status = subprocess.run([*command, *self.arguments], cwd=ROOT, env=environment).returncode
             if not report.exists():
                 return 0, 1

@@ -25,6 +25,7 @@ ROUNDS: dict[str, Callable[[int], None]] = {
     "core": virtual.core,
     "schedules": virtual.schedules,
     "cancellations": virtual.cancellations,
+    "cluster": virtual.cluster,
 }
 
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from poolhouse.defaults import STALE_INTERVALS
 from poolhouse.fleet import rows
+from poolhouse.fleet.account import NO_AMOUNT, Amount, add
 from poolhouse.fleet.budget import Budget, bytes_of_int
-from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept
+from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept, summed
 from poolhouse.fleet.packed import FIELD_MASK
 from poolhouse.fleet.samples import RECENT, Samples, extended, value_since
 from poolhouse.fleet.snapshot import Rates, Row
@@ -29,6 +30,7 @@ class RowState(NamedTuple):
     knows: int
     sent: int
     totals: int
+    joined: Amount
     age: float
     interval: float
     now: float
@@ -54,12 +56,12 @@ class RowState(NamedTuple):
             self.knows,
             self.age,
             self.interval,
-            totals=rows.totals(self.totals, self.sent),
+            totals=rows.totals(self.totals + self.joined[0], self.sent),
             rates=self._rates(),
             interval_peaks=rows.peaks(PEAKS.unpack(window), knows_now),
             peaks=rows.peaks(PEAKS.unpack(PEAKS.larger(self.largest, window)), self.knows),
             recent=rows.recent_times(self.times, minute_ago, self.knows),
-            since_start=rows.times(self.times, self.knows),
+            since_start=rows.times(summed(self.times, self.joined[1]), self.knows),
         )
 
     def _rates(self) -> Rates:
@@ -81,6 +83,8 @@ class Aggregate:
         gauges: The vector of the living processes' gauges.
         totals: The vector of all counts since the first report of the row; never falls.
         times: The durations counted since then.
+        joined: What other nodes have counted: a part of the row's totals, and of no rate.
+        forgotten: What its forgotten processes had counted: a part of the above.
         interval: The longest interval that a process told lately, in seconds.
         deadline: When the row is given up, while it has no processes.
         proven: How many of its living processes were heard of twice (`Process.is_proven`).
@@ -100,9 +104,11 @@ class Aggregate:
         "_window",
         "candidate_since",
         "deadline",
+        "forgotten",
         "gauges",
         "heard_at",
         "interval",
+        "joined",
         "key",
         "knows",
         "proven",
@@ -131,6 +137,8 @@ class Aggregate:
         self.gauges = 0
         self.totals = 0
         self.times = NO_DISTRIBUTIONS
+        self.joined = NO_AMOUNT
+        self.forgotten = NO_AMOUNT
         self.knows = 0
         self.heard_at = now
         self.interval = interval
@@ -181,6 +189,24 @@ class Aggregate:
         """Take out the gauges of a process that leaves."""
         self.gauges -= gauges
 
+    @property
+    def sent(self) -> int:
+        """A bit for each counter that was ever sent."""
+        return self._sent
+
+    def join_amount(self, amount: Amount) -> None:
+        """Add what another node has counted: it raises the totals, and no rate."""
+        if amount[1] is NO_DISTRIBUTIONS:
+            self.joined = self.joined[0] + amount[0], self.joined[1]
+        else:
+            self.joined = add(self.joined, amount)
+            self._weigh()
+
+    def note_forgotten(self, amount: Amount) -> None:
+        """A process is forgotten: what it has counted stays in the totals."""
+        self.forgotten = add(self.forgotten, amount)
+        self._weigh()
+
     def learn(self, knows: int, sent: int) -> None:
         """Note the values and the counters that a source sends, a bit for each."""
         self.knows |= knows
@@ -209,6 +235,7 @@ class Aggregate:
             self.knows,
             self._sent,
             self.totals,
+            self.joined,
             now - self.heard_at,
             self.interval,
             now,
@@ -238,7 +265,9 @@ class Aggregate:
     def _weigh(self) -> None:
         """Update its bytes and the budget."""
         size = AGGREGATE_BYTES + len(self.key[0]) + len(self.key[1])
-        size += sum(bytes_of_int(distribution.counts) for distribution in self.times)
+        for times in (self.times, self.joined[1], self.forgotten[1]):
+            if times is not NO_DISTRIBUTIONS:
+                size += sum(bytes_of_int(distribution.counts) for distribution in times)
         size += sum(kept.size() for _, several in self._times_samples for kept in several)
         self._budget.used += size - self.size
         self.size = size

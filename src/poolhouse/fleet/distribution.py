@@ -49,6 +49,24 @@ class Distribution(NamedTuple):
             return None
         return Distribution(scale, rise, sum_ns - earlier.sum_ns, max_ns)
 
+    def rise(self, earlier: "Distribution") -> "Distribution":
+        """By how much each count rose; one that fell adds nothing."""
+        scale, counts, before = _aligned(self, earlier)
+        sum_ns = max(0, self.sum_ns - earlier.sum_ns)
+        return Distribution(scale, _LAYOUT.rise(counts, before), sum_ns, self.max_ns)
+
+    def larger(self, other: "Distribution") -> "Distribution":
+        """The larger count of each bucket, the larger sum and the larger maximum."""
+        scale, counts, others = _aligned(self, other)
+        sum_ns, max_ns = max(self.sum_ns, other.sum_ns), max(self.max_ns, other.max_ns)
+        return Distribution(scale, _LAYOUT.larger(counts, others), sum_ns, max_ns)
+
+    def smaller(self, other: "Distribution") -> "Distribution":
+        """The smaller count of each bucket, the smaller sum and the smaller maximum."""
+        scale, counts, others = _aligned(self, other)
+        sum_ns, max_ns = min(self.sum_ns, other.sum_ns), min(self.max_ns, other.max_ns)
+        return Distribution(scale, counts + others - _LAYOUT.larger(counts, others), sum_ns, max_ns)
+
     def latest(self, earlier: "Distribution") -> Histogram:
         """The durations since an earlier state of the same sum; the longest is known only if it grew."""
         grown = self.since(earlier) or NOTHING
@@ -91,6 +109,13 @@ class Kept(NamedTuple):
         after = 1 + BUCKETS - self.first - len(self.counts)
         numbers = (*(0,) * self.first, *self.counts, *(0,) * after)
         return Distribution(self.scale, _LAYOUT.pack(numbers), self.sum_ns, self.max_ns)
+
+
+def distribution_of(histogram: Histogram) -> Distribution:
+    """The distribution of a histogram of sums."""
+    empty = [0] * (BUCKETS - len(histogram.counts))
+    counts = _LAYOUT.pack((histogram.zero, *histogram.counts, *empty))
+    return Distribution(histogram.scale, counts, histogram.sum_ns, histogram.max_ns)
 
 
 #: No durations yet.
@@ -136,6 +161,47 @@ def used_range(numbers: Sequence[int]) -> tuple[int, int]:
     """
     used = [place for place, number in enumerate(numbers) if number]
     return (used[0], used[-1] + 1) if used else (0, 0)
+
+
+def summed(one: Distributions, other: Distributions) -> Distributions:
+    """The sum of both, each kind on its own."""
+    if other is NO_DISTRIBUTIONS:
+        return one
+    if one is NO_DISTRIBUTIONS:
+        return other
+    wait, use, create = (a.plus(b) if b.counts or b.sum_ns else a for a, b in zip(one, other, strict=True))
+    return wait, use, create
+
+
+def risen(newer: Distributions, older: Distributions) -> Distributions:
+    """By how much each count rose; `NOTHING` of a kind that did not rise."""
+    wait, use, create = (_risen(now, then) for now, then in zip(newer, older, strict=True))
+    return NO_DISTRIBUTIONS if wait is use is create is NOTHING else (wait, use, create)
+
+
+def larger(one: Distributions, other: Distributions) -> Distributions:
+    """The larger counts of both."""
+    wait, use, create = (a if a == b else a.larger(b) for a, b in zip(one, other, strict=True))
+    return wait, use, create
+
+
+def smaller(one: Distributions, other: Distributions) -> Distributions:
+    """The smaller counts of both."""
+    wait, use, create = (a if a == b else a.smaller(b) for a, b in zip(one, other, strict=True))
+    return wait, use, create
+
+
+def _risen(newer: Distribution, older: Distribution) -> Distribution:
+    if newer == older:
+        return NOTHING
+    rise = newer.since(older) or newer.rise(older)
+    return rise if rise.counts or rise.sum_ns else NOTHING
+
+
+def _aligned(one: Distribution, other: Distribution) -> tuple[int, int, int]:
+    """The coarser scale, and the counts of both at it."""
+    scale = min(one.scale, other.scale)
+    return scale, _downscaled(one, scale), _downscaled(other, scale)
 
 
 def _downscaled(distribution: Distribution, scale: int) -> int:

@@ -13,8 +13,10 @@ many processes there are; that of a snapshot depends on programs and hosts, and 
 that is asked for.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from enum import Enum, auto
+from math import inf
 from typing import NamedTuple
 
 from poolhouse.defaults import GONE_INTERVALS
@@ -27,7 +29,7 @@ from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import asked_host, clean_name
 from poolhouse.fleet.process import ENDED, LIVING, SILENT, UNPROVEN_INTERVAL, Process, ProcessState, Rows, State
 from poolhouse.fleet.sequence import Sequence
-from poolhouse.fleet.snapshot import Event, Health, HostProgram, ProcessRow, Row, Snapshot
+from poolhouse.fleet.snapshot import Event, Health, HostProgram, NodeState, ProcessRow, Row, Snapshot
 from poolhouse.fleet.table import RowTable
 from poolhouse.fleet.vectors import ONE_PROCESS
 from poolhouse.wire.message import LegacyDatagram, ReportDatagram, decode_message, legacy_datagram
@@ -36,13 +38,26 @@ from poolhouse.wire.values import ValueList
 #: An earlier client does not send its age: its first values count if they arrive this many seconds after
 #: the aggregator's start, because by then every older process of its kind has reported.
 EARLIER_GRACE = 10.0
-#: How long datagrams may be under way after their process's goodbye, in seconds.
-ENDED_MEMORY = 60.0
 #: By how much the birth of a process that returns may seem later than before, in seconds: its clock runs
 #: differently from ours, and its datagrams take their time.
 BIRTH_ERROR = 60.0
 #: Seconds that a process is given for its second report before another may take its place.
 GRACE = 10.0
+
+
+class Way(Enum):
+    """How a datagram arrived."""
+
+    #: By UDP, which loses some: numbers that are missing are losses.
+    UDP = auto()
+    #: By TCP: numbers that are missing were never sent here.
+    TCP = auto()
+    #: By TCP from another node, which received it from the process.
+    RELAYED = auto()
+
+
+#: Called with a process, the number of one of its reports, and a datagram of that report.
+Relay = Callable[[Process, int, bytes], None]
 
 
 class OverLimit(Exception):
@@ -92,6 +107,9 @@ class Fleet:
 
     Attributes:
         dropped, unwritten: Figures of the shell around it, which sets them; see `Health`.
+        relay: Called with what other nodes need to receive, too.
+        note_change: Called with a process whose ledger other nodes need to be told.
+        nodes: The nodes of the service at a time, for `health`.
     """
 
     def __init__(self, limits: FleetLimits, now: float) -> None:
@@ -103,8 +121,15 @@ class Fleet:
         """
         self._limits = limits
         self._started = now
-        #: A process born before this may have been counted already.
-        self._horizon = now
+        self.relay: Relay | None = None
+        self.note_change: Callable[[Process], None] | None = None
+        self.nodes: Callable[[float], tuple[NodeState, ...]] = lambda now: ()
+        #: Since when the service counts: what a process born before that did until now is not counted.
+        self._since = now
+        #: A process born before this may have been counted, and forgotten.
+        self._forgotten_born = -inf
+        #: When the newest report of any process that was forgotten arrived.
+        self._forgotten_heard = -inf
         #: The newest time of day from the shell, for events.
         self._wall_time = 0.0
         self._budget = Budget(limits.bytes)
@@ -128,13 +153,14 @@ class Fleet:
         self.dropped = self.unwritten = 0
         self._over: dict[str, int] = {}
 
-    def receive(self, datagram: bytes, now: float, wall_time: float) -> str | None:
+    def receive(self, datagram: bytes, now: float, wall_time: float, way: Way = Way.UDP) -> str | None:
         """Take a datagram as it arrived from the network; never raises.
 
         Args:
             datagram: Its bytes.
             now: The aggregator's time, in seconds.
             wall_time: The time of day, for events.
+            way: How it arrived.
 
         Returns:
             Why it was refused, in words for a log, or ``None``.
@@ -144,16 +170,16 @@ class Fleet:
         try:
             message = decode_message(datagram)
             if type(message) is ReportDatagram:
-                self._take_report(message, datagram, now)
+                self._take_report(message, datagram, now, way)
             elif type(message) is LegacyDatagram:
-                self._take_legacy(message, now)
+                self._take_legacy(message, datagram, now, way)
             else:
                 lists = [legacy_datagram(told) for told in message if isinstance(told, ValueList)]
                 earlier = [told for told in lists if told is not None]
                 if not earlier:
                     raise PacketError("neither a report nor an earlier client's sums", 0)
                 for told in earlier:
-                    self._take_legacy(told, now)
+                    self._take_legacy(told, datagram, now, way)
         except (PacketError, OverLimit) as error:
             self._refused += 1
             return str(error)
@@ -271,25 +297,30 @@ class Fleet:
             tuple(sorted(over.items())),
             self._budget.used,
             self._budget.limit,
-            dropped=self.dropped,
-            unwritten=self.unwritten,
+            self.nodes(now),
+            self.dropped,
+            self.unwritten,
         )
 
-    def _take_report(self, message: ReportDatagram, datagram: bytes, now: float) -> None:
+    def _take_report(self, message: ReportDatagram, datagram: bytes, now: float, way: Way) -> None:
         key = message.host, message.program, message.token
         process = self._processes.get(key)
         if process is None:
             born = now - message.uptime
-            process = self._admit(key, message.interval, born < self._horizon, now)
+            is_base = born < self._since or born < self._forgotten_born
+            process = self._admit(key, message.interval, is_base, now)
             process.born = born
-        if not self._note_sequence(process, message):
+            process.keeps_base = born < self._forgotten_born
+            if is_base and self.note_change is not None:
+                self.note_change(process)
+        if not self._note_sequence(process, message, way is Way.UDP):
             return
         if process.state is SILENT and process.is_newer(message):
             self._return(process, now)
         may_grow = not self._budget.is_full or self._free_bytes(now)
         size = process.size
         try:
-            refused = process.report(message, datagram, self._limits.pools, may_grow, now, self._tell)
+            refused = process.report(message, datagram, self._limits, may_grow, now, self._tell)
         finally:
             self._budget.used += process.size - size
         if process.is_proven and process in self._unproven:
@@ -298,26 +329,33 @@ class Fleet:
             self._leave(process, ENDED, now)
         if refused is not None:
             raise self._over_limit(refused)
+        if self.relay is not None and way is not Way.RELAYED:
+            self.relay(process, message.number, datagram)
 
-    def _take_legacy(self, message: LegacyDatagram, now: float) -> None:
+    def _take_legacy(self, message: LegacyDatagram, datagram: bytes, now: float, way: Way) -> None:
         key = message.host, message.program, message.token
         process = self._processes.get(key)
         if process is None:
-            process = self._admit(key, message.interval, now < self._started + EARLIER_GRACE, now)
+            is_base = now < self._started + EARLIER_GRACE
+            process = self._admit(key, message.interval, is_base, now)
+            if is_base and self.note_change is not None:
+                self.note_change(process)
         if process.state is SILENT:
             self._return(process, now)
         process.earlier(message, now, self._tell)
         if process.is_proven and process in self._unproven:
             self._prove(process)
+        if self.relay is not None and way is not Way.RELAYED:
+            self.relay(process, int(message.wall_time), datagram)
 
-    def _note_sequence(self, process: Process, message: ReportDatagram) -> bool:
+    def _note_sequence(self, process: Process, message: ReportDatagram, is_lossy: bool) -> bool:
         """Count lost datagrams; False if this one is a repetition."""
         sequence = process.sequence
         if sequence is None:
             # The other datagrams of the first report are expected too.
-            sequence = process.sequence = Sequence(message.sequence - message.place)
+            sequence = process.sequence = Sequence(message.sequence - message.place * is_lossy)
         expected, lost = sequence.expected, sequence.lost
-        is_new = sequence.is_new(message.sequence)
+        is_new = sequence.is_new(message.sequence, is_lossy=is_lossy)
         self._expected += sequence.expected - expected
         if sequence.lost != lost:
             self._count_lost(process, sequence.lost - lost)
@@ -334,14 +372,12 @@ class Fleet:
     def _count_lost(self, process: Process, lost: int) -> None:
         self._lost += lost
         self._tell(process, "lost", f"{lost} datagrams of {process.token}")
+        if self.note_change is not None:
+            self.note_change(process)
 
     def _admit(self, key: tuple[str, str, str], interval: float, is_base: bool, now: float) -> Process:
         """Make room for a new process, or raise `OverLimit`."""
-        host, program, token = map(clean_name, key)
-        if not (host and program and token):
-            raise PacketError("an empty host, program or token", 0)
-        if max(map(len, key)) > self._limits.name_length:
-            raise self._over_limit("name_length")
+        host, program, token = self._clean(key)
         if len(self._processes) - self._gone_count >= self._limits.processes and not self._replace(now):
             raise self._over_limit("processes")
         if self._budget.is_full and not self._free_bytes(now):
@@ -357,6 +393,15 @@ class Fleet:
         self._join(process, now)
         self._tell(process, "appeared", token)
         return process
+
+    def _clean(self, key: tuple[str, str, str]) -> tuple[str, str, str]:
+        """The names that people see, or raise `OverLimit`."""
+        host, program, token = map(clean_name, key)
+        if not (host and program and token):
+            raise PacketError("an empty host, program or token", 0)
+        if max(map(len, key)) > self._limits.name_length:
+            raise self._over_limit("name_length")
+        return host, program, token
 
     def _return(self, process: Process, now: float) -> None:
         """Take back a silent process that reports again; raises `OverLimit` if its rows have no room any more."""
@@ -432,7 +477,7 @@ class Fleet:
         if state is SILENT:
             self._settle(process)
         (self._gone if process.is_proven else self._gone_once)[process] = None
-        self._deadlines.set(process, now + (self._limits.memory if state is SILENT else ENDED_MEMORY))
+        self._deadlines.set(process, now + (self._limits.memory if state is SILENT else self._limits.ended_memory))
         self._tell(process, "silent" if state is SILENT else "goodbye", process.token)
 
     def _forget(self, process: Process) -> None:
@@ -444,7 +489,12 @@ class Fleet:
         process.deadline = None
         self._settle(process)
         if process.state is SILENT:
-            self._horizon = max(self._horizon, process.born + BIRTH_ERROR)
+            self._forgotten_born = max(self._forgotten_born, process.born + BIRTH_ERROR)
+        if self._limits.ended_pools:
+            self._forgotten_heard = max(self._forgotten_heard, process.heard_at)
+            amount = process.amount()
+            for row in process.rows:
+                row.note_forgotten(amount)
 
     @property
     def _gone_count(self) -> int:

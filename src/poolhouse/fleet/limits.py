@@ -1,6 +1,6 @@
 """The bounds of a fleet: no sender can make the aggregator grow beyond them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +23,11 @@ class FleetLimits:
     events: int = 200
     #: Seconds for which processes and rows that are gone are remembered.
     memory: float = 86_400.0
+    #: Seconds for which a process that said goodbye is remembered: as long as its datagrams may be under way.
+    ended_memory: float = 60.0
+    #: Ended pools of one process that are kept apart for other nodes; 0 without any.
+    ended_pools: int = 0
+
+    def for_cluster(self) -> "FleetLimits":
+        """The same for a node among others, which has to tell them of what has ended, too."""
+        return replace(self, ended_memory=self.memory, ended_pools=64)

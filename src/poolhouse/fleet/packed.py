@@ -85,6 +85,6 @@ class Layout:
 
     def larger(self, one: int, other: int) -> int:
         """The larger of the two numbers in each field."""
-        if self.rise_of_all(one, other) is not None:
+        if one == other or self.rise_of_all(one, other) is not None:
             return one
         return self.pack(map(max, self.unpack(one), self.unpack(other)))

@@ -10,11 +10,14 @@ from math import inf
 from typing import NamedTuple, TypeAlias
 
 from poolhouse.fleet import rows
+from poolhouse.fleet.account import NO_AMOUNT, Amount, RatePoints, add
 from poolhouse.fleet.aggregate import Aggregate
-from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions
+from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions, summed
 from poolhouse.fleet.legacy import LegacySums
+from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.packed import FIELD_MASK
-from poolhouse.fleet.pool import Pool, PoolState, RatePoints
+from poolhouse.fleet.past import Past
+from poolhouse.fleet.pool import Pool, PoolState
 from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow, Times
 from poolhouse.fleet.vectors import COUNT_SHIFT, FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
@@ -38,6 +41,9 @@ NONE_CALM: dict[int, int] = {}
 NONE_FAILING: frozenset[int] = frozenset()
 #: The key where a process does not report its pools one by one.
 NO_POOL = -1
+
+#: For `Process.base_until`.
+NOT_COMPLETE = inf
 
 #: Called with the process, the kind of an event and its text.
 Tell: TypeAlias = Callable[["Process", str, str], None]
@@ -72,32 +78,49 @@ class Process:
         deadline: When to look whether it has fallen silent, or can be forgotten.
         is_proven: Whether a second report came, about when it should have.
         size: Its bytes and those of its pools, about.
+        keeps_base: Whether what came before its base was counted and forgotten, so that no node may add it again.
+        base_until: A pool that first appears in a report after this one is new, and counts in full; `NOT_COMPLETE`
+            as long as no report has come complete.
+        number: Its newest report; -1 for none.
+        is_ahead: Whether only another node has received that report.
+        uptime: What it told of its age in that report.
+        totals: The vector of all it has added to the rows.
+        knows: The values that it sends, a bit for each.
+        sent: The counters that it sends, a bit for each.
+        pools: What it reports, by the pools' keys.
+        past: Its ended pools, for other nodes; ``None`` without any.
+        legacy: Its sums, as long as it reports like an earlier client.
+        lost_elsewhere: How many of its datagrams another node has counted as lost.
     """
 
     __slots__ = (
-        "_base_until",
         "_calm",
-        "_earlier",
         "_failing",
-        "_knows",
         "_longest_gap",
-        "_number",
         "_places",
-        "_pools",
-        "_sent",
-        "_totals",
-        "_uptime",
+        "base_until",
         "born",
         "deadline",
         "heard_at",
         "interval",
+        "is_ahead",
         "is_proven",
+        "keeps_base",
         "key",
+        "knows",
+        "legacy",
+        "lost_elsewhere",
+        "number",
+        "past",
+        "pools",
         "rows",
+        "sent",
         "sequence",
         "size",
         "state",
         "token",
+        "totals",
+        "uptime",
     )
 
     def __init__(
@@ -132,17 +155,20 @@ class Process:
         self.born = -inf
         self.deadline: float | None = None
         self.sequence: Sequence | None = None
-        #: A pool that first appears in a report after this one is new, and counts in full.
-        self._base_until: float = inf if is_base else -1
+        self.keeps_base = False
+        self.base_until: float = NOT_COMPLETE if is_base else -1
         #: A bit for each datagram of report `_number` that arrived; kept only while that matters.
         self._places = 0
-        self._number = -1
-        self._uptime: float | None = None
-        self._totals = 0
-        self._knows = 0
-        self._sent = 0
-        self._pools: dict[int, Pool] = {}
-        self._earlier: LegacySums | None = None
+        self.number = -1
+        self.is_ahead = False
+        self.uptime: float | None = None
+        self.totals = 0
+        self.knows = 0
+        self.sent = 0
+        self.pools: dict[int, Pool] = {}
+        self.past: Past | None = None
+        self.legacy: LegacySums | None = None
+        self.lost_elsewhere = 0
         #: Pools without waiting callers, and since which report; one empty dictionary for all processes
         #: without any.
         self._calm = NONE_CALM
@@ -152,27 +178,38 @@ class Process:
     @property
     def gauges(self) -> int:
         """The vector of all its pools' gauges; 0 while it is not living."""
-        gauges = sum(pool.gauges for pool in self._pools.values())
-        return gauges + self._earlier.gauges if self._earlier else gauges
+        gauges = sum(pool.gauges for pool in self.pools.values())
+        return gauges + self.legacy.gauges if self.legacy else gauges
 
     @property
     def lost(self) -> int:
         """Datagrams that never arrived."""
-        return self.sequence.lost if self.sequence else 0
+        return max(self.sequence.lost, self.lost_elsewhere) if self.sequence else self.lost_elsewhere
+
+    @property
+    def is_born(self) -> bool:
+        """Whether it tells its age."""
+        return self.born != -inf
 
     def is_newer(self, message: ReportDatagram) -> bool:
         """Whether the datagram belongs to a newer report than all before it."""
-        return message.number > self._number
+        return message.number > self.number or (self.is_ahead and message.number == self.number)
 
     def report(
-        self, message: ReportDatagram, datagram: bytes, most_pools: int, may_grow: bool, now: float, tell: Tell
+        self,
+        message: ReportDatagram,
+        datagram: bytes,
+        limits: FleetLimits,
+        may_grow: bool,
+        now: float,
+        tell: Tell,
     ) -> str | None:
         """Take one datagram of a report.
 
         Args:
             message: The datagram, decoded.
             datagram: Its bytes, kept for consoles that ask for the pool.
-            most_pools: The most pools that are kept.
+            limits: The most pools that are kept, and the most ended ones.
             may_grow: Whether there are bytes left for more.
             now: The aggregator's time.
             tell: Called with events.
@@ -183,31 +220,33 @@ class Process:
         Raises:
             PacketError: If its pool cannot be summed.
         """
-        if self._earlier is not None:
+        if self.legacy is not None:
             self._drop_earlier(now)
-        if message.number > self._number:
-            self._begin_report(message, now)
+        if self.is_newer(message):
+            self._begin_report(message, limits.ended_pools, now)
         raw = message.pool
         refused = None
         if raw is not None:
-            pool = self._pools.get(raw.key)
+            pool = self.pools.get(raw.key)
             if pool is not None:
-                if message.number > pool.number:
+                if pool.lacks(message.number):
                     if may_grow or not pool.would_grow(raw, datagram):
                         self._take(pool, message, raw, datagram, now, tell)
                     else:
                         refused = "bytes"
             # A datagram older than that may be of a pool that is gone and forgotten.
-            elif message.number >= self._number - MARKS:
+            elif message.number >= self.number - MARKS:
                 if not may_grow:
                     refused = "bytes"
-                elif self._has_room(most_pools):
-                    pool = Pool(message, raw, message.number <= self._base_until)
+                elif self._has_ended(raw.key):
+                    pass
+                elif self._has_room(limits.pools, limits.ended_pools):
+                    pool = Pool.new(message, raw, message.number <= self.base_until)
                     self._take(pool, message, raw, datagram, now, tell)
-                    self._pools[raw.key] = pool
+                    self.pools[raw.key] = pool
                 else:
                     refused = "pools"
-        if self._base_until == inf:
+        if self.base_until == NOT_COMPLETE:
             self._note_place(message)
         return refused
 
@@ -217,19 +256,17 @@ class Process:
         Raises:
             PacketError: If it cannot be summed.
         """
-        if self._number >= 0:
+        if self.number >= 0:
             return
-        sums = self._earlier
-        if sums is None:
-            sums = self._earlier = LegacySums()
+        sums = self.obtain_legacy()
         before, counts = sums.gauges, 0
         if isinstance(message.sums, PoolSums):
             sums.take_gauges(message, message.sums, now)
             waiting = Knows.WAITING if message.sums.waiting is not None else 0
-            self._learn(Knows.SUMS | Knows.UNMARKED | waiting, 0)
+            self.learn(Knows.SUMS | Knows.UNMARKED | waiting, 0)
         else:
-            counts = sums.take_counts(message, message.sums, self._base_until == inf, now)
-            self._learn(Knows.UNMARKED | Knows.CHECKOUTS, sums.sent)
+            counts = sums.take_counts(message, message.sums, self.base_until == NOT_COMPLETE, now)
+            self.learn(Knows.UNMARKED | Knows.CHECKOUTS, sums.sent)
         self._hear(message.interval, now)
         if self.state is not LIVING:
             sums.gauges = 0
@@ -240,42 +277,94 @@ class Process:
     def leave(self, state: State) -> None:
         """The process leaves: its gauges are 0, its counters stay."""
         self.state = state
-        for pool in self._pools.values():
+        for pool in self.pools.values():
             pool.gauges = 0
             self.size -= pool.size
             pool.forget_samples()
             self.size += pool.size
-        if self._earlier is not None:
-            self._earlier.gauges = 0
-            self._earlier.forget_samples()
+        if self.legacy is not None:
+            self.legacy.gauges = 0
+            self.legacy.forget_samples()
 
     def learn_anew(self) -> None:
         """Pass on to new rows which values and counters it sends."""
         for row in self.rows:
-            row.learn(self._knows, self._sent)
+            row.learn(self.knows, self.sent)
 
     def state_at(self, now: float) -> "ProcessState":
         """The process at this instant."""
-        pools = [pool.state(now) for pool in self._pools.values()]
+        pools = [pool.state(now) for pool in self.pools.values()]
         points = [pool.points for pool in pools]
-        if self._earlier is not None:
-            points.append(self._earlier.rate_points())
+        if self.legacy is not None:
+            points.append(self.legacy.rate_points())
         host, program = self.rows[0].key
         age = now - self.heard_at
-        uptime = None if self._uptime is None else self._uptime + age
+        uptime = None if self.uptime is None else self.uptime + age
         return ProcessState(
-            host, program, self.token, self.gauges + ONE_PROCESS, self._knows, self._sent, self._totals, age,
+            host, program, self.token, self.gauges + ONE_PROCESS, self.knows, self.sent, self.totals, age,
             self.interval, uptime, self.lost, pools, points,
         )  # fmt: skip
 
-    def _begin_report(self, message: ReportDatagram, now: float) -> None:
-        self._number = message.number
+    def obtain_past(self) -> Past:
+        """Its ended pools."""
+        if self.past is None:
+            self.past = Past()
+        return self.past
+
+    def obtain_legacy(self) -> LegacySums:
+        """Its sums as an earlier client."""
+        if self.legacy is None:
+            self.legacy = LegacySums()
+        return self.legacy
+
+    def end_legacy(self) -> None:
+        """It reports its pools one by one now: what its lists have counted stays counted."""
+        assert self.legacy is not None, "only of a process that reported like an earlier client"
+        past = self.obtain_past()
+        past.older = add(past.older, (self.legacy.risen, NO_DISTRIBUTIONS))
+        past.floor = max(past.floor, 1)
+        self.legacy = None
+
+    def skip_to(self, number: int, uptime: float | None) -> None:
+        """Another node has heard its newest report."""
+        self.number = number
+        self.is_ahead = True
+        self.uptime = uptime
+        self._places = 0
+
+    def amount(self) -> Amount:
+        """What it has counted, as far as its pools tell."""
+        amount = self.past.older if self.past is not None else NO_AMOUNT
+        ended = self.past.accounts if self.past is not None else {}
+        for account in {**ended, **self.pools}.values():
+            amount = add(amount, account.amount())
+        return add(amount, (self.legacy.risen, NO_DISTRIBUTIONS)) if self.legacy is not None else amount
+
+    def count_all(self) -> Amount:
+        """Count what came before the base, too; return what that adds."""
+        amount = NO_AMOUNT
+        for pool in self.pools.values():
+            amount = add(amount, pool.count_all())
+        for account in self.past.accounts.values() if self.past is not None else ():
+            amount = add(amount, account.count_all())
+        self.base_until = -1
+        return amount
+
+    def weigh(self) -> None:
+        """Estimate its bytes anew."""
+        self.size = PROCESS_BYTES + 4 * len(self.token) + sum(pool.size for pool in self.pools.values())
+        if self.past is not None:
+            self.size += self.past.size
+
+    def _begin_report(self, message: ReportDatagram, most_ended: int, now: float) -> None:
+        self.number = message.number
+        self.is_ahead = False
         self._places = 0
         self._hear(message.interval, now)
-        self._uptime = message.uptime
+        self.uptime = message.uptime
         oldest = message.number - MARKS
-        for key in [key for key, pool in self._pools.items() if pool.number < oldest]:
-            self._withdraw(key, now)
+        for key in [key for key, pool in self.pools.items() if pool.number < oldest]:
+            self._withdraw(key, most_ended, now)
         if message.pool is None:
             # Nothing else in this datagram updates the rows' time of the newest report.
             self._add(0, 0, NO_DISTRIBUTIONS, now)
@@ -292,41 +381,56 @@ class Process:
     def _believed(self, interval: float) -> float:
         return min(bounded(interval), max(UNPROVEN_INTERVAL, SLACK * self._longest_gap))
 
-    def _withdraw(self, key: int, now: float) -> None:
+    def _withdraw(self, key: int, most_ended: int, now: float) -> None:
         """A pool is no longer reported: it adds nothing, and is forgotten if it is gone."""
-        pool = self._pools[key]
+        pool = self.pools[key]
         if pool.is_over:
-            del self._pools[key]
-            self.size -= pool.size
+            self._end(key, most_ended)
         if pool.gauges:
             self._add(-pool.gauges, 0, NO_DISTRIBUTIONS, now)
             pool.gauges = 0
 
-    def _has_room(self, most: int) -> bool:
+    def _end(self, key: int, most_ended: int) -> None:
+        """A pool is gone; its account is kept for other nodes, where there are any."""
+        pool = self.pools.pop(key)
+        self.size -= pool.size
+        if most_ended:
+            past = self.obtain_past()
+            size = past.size if past.accounts else 0
+            past.accounts[key] = pool.account()
+            past.fold(most_ended)
+            self.size += past.size - size
+
+    def _has_ended(self, key: int) -> bool:
+        """Whether a pool is known to have ended: what comes of it now is late."""
+        past = self.past
+        return past is not None and key != REST and (key in past.accounts or key < past.floor)
+
+    def _has_room(self, most: int, most_ended: int) -> bool:
         """Whether there is room for one more pool, if need be in place of one that is no longer reported."""
-        if len(self._pools) >= most:
-            oldest = self._number - MARKS
-            untold = next((key for key, pool in self._pools.items() if pool.number < oldest and key != REST), None)
+        if len(self.pools) >= most:
+            oldest = self.number - MARKS
+            untold = next((key for key, pool in self.pools.items() if pool.number < oldest and key != REST), None)
             if untold is None:
                 return False
-            self.size -= self._pools.pop(untold).size
+            self._end(untold, most_ended)
         return True
 
     def _note_place(self, message: ReportDatagram) -> None:
         """After every datagram of one report, all pools that the process already had are known."""
-        if message.number == self._number and message.datagrams <= MOST_DATAGRAMS:
+        if message.number == self.number and message.datagrams <= MOST_DATAGRAMS:
             self._places |= 1 << message.place
             if self._places == (1 << message.datagrams) - 1:
-                self._base_until = message.number
+                self.base_until = message.number
 
     def _take(
         self, pool: Pool, message: ReportDatagram, raw: RawPool, datagram: bytes, now: float, tell: Tell
     ) -> None:
-        before, size = pool.gauges, pool.size if raw.key in self._pools else 0
+        before, size = pool.gauges, pool.size if raw.key in self.pools else 0
         counts, grown = pool.take(message, raw, datagram, now)
         self.size += pool.size - size
         after = pool.gauges
-        self._learn(
+        self.learn(
             Knows.SUMS
             | Knows.WAITING
             | Knows.POOLS
@@ -357,15 +461,16 @@ class Process:
             tell(self, "recovered", "connects succeed again")
 
     def _add(self, gauges: int, counts: int, grown: Distributions, now: float) -> None:
-        self._totals += counts
+        self.totals += counts
         interval = self.interval
         for row in self.rows:
             row.add(gauges, counts, grown, now, interval)
 
-    def _learn(self, knows: int, sent: int) -> None:
-        if knows & ~self._knows or sent & ~self._sent:
-            self._knows |= knows
-            self._sent |= sent
+    def learn(self, knows: int, sent: int) -> None:
+        """Note the values and the counters that it sends, a bit for each, and pass them on to its rows."""
+        if knows & ~self.knows or sent & ~self.sent:
+            self.knows |= knows
+            self.sent |= sent
             self.learn_anew()
 
     def _tell_trouble(self, key: int, counts: int, tell: Tell) -> None:
@@ -379,10 +484,10 @@ class Process:
 
     def _drop_earlier(self, now: float) -> None:
         """It reports its pools one by one now: the counts of its lists stay, and its pools begin to count."""
-        assert self._earlier is not None
-        self._add(-self._earlier.gauges, 0, NO_DISTRIBUTIONS, now)
-        self._earlier = None
-        self._base_until = inf
+        assert self.legacy is not None
+        self._add(-self.legacy.gauges, 0, NO_DISTRIBUTIONS, now)
+        self.end_legacy()
+        self.base_until = NOT_COMPLETE
 
 
 class ProcessState(NamedTuple):
@@ -415,7 +520,7 @@ class ProcessState(NamedTuple):
         for pool in self.pools:
             recent = pool.recent() if with_times else None
             if recent is not None:
-                newer, older = _sum(newer, recent[0]), _sum(older, recent[1])
+                newer, older = summed(newer, recent[0]), summed(older, recent[1])
             if pool.is_shown and (row := pool.row(recent, self.knows)) is not None:
                 found.append(row)
             yield None
@@ -439,11 +544,6 @@ class ProcessState(NamedTuple):
 def bounded(interval: float) -> float:
     """The interval, or the bound that it is beyond."""
     return min(max(SHORTEST_INTERVAL, interval), LONGEST_INTERVAL)
-
-
-def _sum(one: Distributions, other: Distributions) -> Distributions:
-    wait, use, create = (a.plus(b) for a, b in zip(one, other, strict=True))
-    return wait, use, create
 
 
 def _peaks(marks: list[Mark]) -> Peaks:

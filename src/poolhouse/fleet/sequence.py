@@ -16,18 +16,26 @@ class Sequence:
         lost: How many of them never came.
     """
 
-    __slots__ = ("_came", "_first", "_newest", "expected", "lost")
+    __slots__ = ("_came", "_excused", "_first", "_newest", "expected", "lost")
 
     def __init__(self, first: int) -> None:
         self._first = first
         self._newest = first - 1
         #: One bit for each of the last numbers, the newest lowest; those before the first count as received.
         self._came = _ALL_CAME
+        #: The same for those that nobody needs to miss, although they have not come.
+        self._excused = 0
         self.expected = 0
         self.lost = 0
 
-    def is_new(self, number: int) -> bool:
-        """Take note of a datagram; False if it is known to be a repetition."""
+    def is_new(self, number: int, *, is_lossy: bool = True) -> bool:
+        """Take note of a datagram; False if it is known to be a repetition.
+
+        Args:
+            number: Its number.
+            is_lossy: Whether it came a way on which datagrams are lost. Otherwise the numbers that it skips are
+                not missing: they may have been sent another way.
+        """
         step = number - self._newest
         if step <= 0:
             return number < self._first or self._is_new_behind(-step)
@@ -35,24 +43,32 @@ class Sequence:
         if step > LARGEST_STEP:
             self.settle()
             self._first = number
-            self.expected += 1
+            self.expected += is_lossy
             return True
-        self.expected += step
+        if is_lossy:
+            self.expected += step
         if step >= REORDER_WINDOW:
             # All that was open is settled, at the same cost however large the step is.
-            self.lost += step - self._came.bit_count()
+            open_before = REORDER_WINDOW - (self._came | self._excused).bit_count()
+            self.lost += open_before + (step - REORDER_WINDOW if is_lossy else 0)
             self._came = 1
+            self._excused = 0 if is_lossy else _ALL_CAME - 1
             return True
         came = (self._came << step) | 1
-        self._came = came & _ALL_CAME
-        if came >> REORDER_WINDOW != (1 << step) - 1:
-            self.lost += step - (came >> REORDER_WINDOW).bit_count()
+        excused = self._excused << step
+        if not is_lossy:
+            excused |= (1 << step) - 2
+        left = (came | excused) >> REORDER_WINDOW
+        self._came, self._excused = came & _ALL_CAME, excused & _ALL_CAME
+        if left != (1 << step) - 1:
+            self.lost += step - left.bit_count()
         return True
 
     def settle(self) -> None:
         """Count every missing datagram as lost; if one arrives after all, it is new."""
-        self.lost += REORDER_WINDOW - self._came.bit_count()
+        self.lost += REORDER_WINDOW - (self._came | self._excused).bit_count()
         self._came = _ALL_CAME
+        self._excused = 0
         self._first = self._newest + 1
 
     def _is_new_behind(self, behind: int) -> bool:

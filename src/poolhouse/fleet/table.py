@@ -1,6 +1,7 @@
 """The rows of one kind: those that are shown, and those that are remembered for their totals."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from poolhouse.defaults import GONE_INTERVALS
 from poolhouse.fleet.aggregate import Aggregate
@@ -52,6 +53,24 @@ class RowTable:
             self.shown[key] = row
             self._nominate(row, now)
         return row
+
+    def recall(self, key: Key, now: float, interval: float) -> Aggregate:
+        """The row for a process that only other nodes have heard: shown if it is, else remembered or new."""
+        row = self.shown.get(key)
+        if row is not None:
+            return row
+        entry = self._remembered.pop(key, None) or self._heard_once.pop(key, None)
+        row = entry[1] if entry is not None else Aggregate(key, now, interval, self._budget)
+        row.was_proven = True
+        self._remembered[key] = now + self._limits.memory, row
+        return row
+
+    def rows(self) -> Iterator[Aggregate]:
+        """Every row, shown or remembered."""
+        yield from self.shown.values()
+        for remembered in (self._heard_once, self._remembered):
+            for _, row in remembered.values():
+                yield row
 
     def replaceable(self, now: float, grace: float) -> Aggregate | None:
         """The row that may go to make room: the one that has longest had no process that was heard of twice.

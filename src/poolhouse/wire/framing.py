@@ -36,6 +36,16 @@ class Kind(IntEnum):
     TAKEN = 6
     #: One datagram of the feed, from a console or to it, as it would travel by UDP.
     FEED = 7
+    #: Node to node, each second: it lives, and since when the service counts.
+    PULSE = 8
+    #: Node to node: tell me all that you have counted.
+    ASK = 9
+    #: Node to node: entries of the ledger.
+    LEDGER = 10
+    #: Node to node: sums of what has been forgotten, row by row.
+    ROWS = 11
+    #: Node to node: everything that was asked for has been told.
+    TOLD = 12
 
 
 #: The most bytes of a payload by kind: checked before anything of it is kept.
@@ -47,6 +57,11 @@ LARGEST_PAYLOAD = {
     Kind.REPORT: 8192,
     Kind.TAKEN: 8,
     Kind.FEED: 65507,
+    Kind.PULSE: 64,
+    Kind.ASK: 0,
+    Kind.LEDGER: 8 << 20,
+    Kind.ROWS: 8 << 20,
+    Kind.TOLD: 64,
 }
 
 

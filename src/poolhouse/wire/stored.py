@@ -16,16 +16,21 @@ NO_HISTOGRAMS = _LENGTHS.pack(0, 0)
 
 
 def joined_histograms(raw: RawPool) -> bytes:
-    """The three histograms' bytes as one object."""
+    """The three histograms' bytes of a reading as one object."""
     return _LENGTHS.pack(len(raw.wait), len(raw.use)) + raw.wait + raw.use + raw.create
 
 
-def parted_histograms(joined: bytes) -> tuple[bytes, bytes, bytes]:
+def joined(wait: bytes, use: bytes, create: bytes) -> bytes:
+    """Three histograms' bytes as one object, as `joined_histograms` does."""
+    return _LENGTHS.pack(len(wait), len(use)) + wait + use + create
+
+
+def parted_histograms(histograms: bytes) -> tuple[bytes, bytes, bytes]:
     """The wait, use and create histogram of `joined_histograms`."""
-    wait, use = _LENGTHS.unpack_from(joined)
+    wait, use = _LENGTHS.unpack_from(histograms)
     use_at = _LENGTHS.size + wait
     create_at = use_at + use
-    return joined[_LENGTHS.size : use_at], joined[use_at:create_at], joined[create_at:]
+    return histograms[_LENGTHS.size : use_at], histograms[use_at:create_at], histograms[create_at:]
 
 
 def head_of(datagram: bytes, joined: bytes) -> bytes:

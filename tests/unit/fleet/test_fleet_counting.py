@@ -242,7 +242,7 @@ def test_a_pool_that_ended_keeps_what_it_counted_and_leaves_its_gauges(aggregato
     assert (aggregator.program().pools, aggregator.program().idle) == (1, 0)
     aggregator.every_interval(process, times=20)
     assert checkouts(aggregator.program()) == 7
-    assert len(aggregator.fleet._processes["web1", "nova", "1:aaaaaa"]._pools) == 1
+    assert len(aggregator.fleet._processes["web1", "nova", "1:aaaaaa"].pools) == 1
 
 
 def test_a_pool_whose_end_was_never_heard_leaves_its_gauges_too(aggregator):

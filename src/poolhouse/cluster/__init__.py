@@ -1,0 +1,1 @@
+"""The nodes of a service, as one of them sees them: what it tells the others, and takes from them."""

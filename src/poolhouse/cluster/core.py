@@ -1,0 +1,315 @@
+"""One node's side of a cluster: what it sends to the other nodes of its service, and what it makes of theirs.
+
+No socket, no clock: a shell says when a link is up or lost, passes frames in (`Cluster.receive`) and asks for
+bytes to send (`Cluster.ready`, `Cluster.step`). The rules, with their reasons, are in ``docs/reference/fleet.md``:
+
+- A report that a client sent to this node is passed on to each linked node. What was passed on is not passed on
+  again.
+- When a link comes up, each side asks the other for all that it has counted. The answer travels in small pieces
+  between reports, and is joined.
+- What a node learns by joining, it tells the others; what it knows better than the teller, it tells the teller.
+- A node is *behind* if its service began to count before the node did. Such a node first takes from one other node
+  what was forgotten before its time, and asks the rest afterwards.
+- Nothing waits for a slow node: only the newest report of each process is kept for it, and what was left out is
+  told later, as an entry of the ledger.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from poolhouse.cluster.queue import ReportQueue
+from poolhouse.errors import PacketError
+from poolhouse.fleet.exchange import Exchange
+from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.process import Process
+from poolhouse.fleet.snapshot import NodeState
+from poolhouse.wire.framing import Frame, Kind, frame
+from poolhouse.wire.ledger import (
+    CHUNK_BYTES,
+    CHUNK_ENTRIES,
+    Pulse,
+    RowSums,
+    chunk,
+    decode_ledger,
+    decode_pulse,
+    decode_rows,
+    decode_told,
+    encode_entry,
+    encode_pulse,
+    encode_row_sums,
+    encode_told,
+)
+
+#: Seconds between two signs of life, and without any after which a link is given up.
+PULSE_S, SILENCE_S = 1.0, 3.0
+#: Bytes of reports in one step.
+STEP_BYTES = 64 * 1024
+
+
+class _Peer:
+    """Another node."""
+
+    def __init__(self, name: str, now: float) -> None:
+        self.name = name
+        #: Processes of which it has to be told; those that it asked for come first.
+        self.changed: dict[Process, None] = {}
+        self.queue = ReportQueue(self._note_dropped)
+        self.missing_since: float | None = now
+        self.lose(now)
+
+    def lose(self, now: float) -> None:
+        """The link is lost, or there was none yet."""
+        if self.missing_since is None:
+            self.missing_since = now
+        self.heard_at = now
+        self.pulse_due = now
+        #: Its last sign of life; ``None`` before the first one of this link.
+        self.pulse: Pulse | None = None
+        #: Whether it was asked for its ledger.
+        self.was_asked = False
+        #: Its question has not been answered to the end: what is still to be told.
+        self.is_asking = False
+        self.asked: deque[Process] = deque()
+        self.forgotten: deque[RowSums] = deque()
+        self.forgotten_for: float | None = None
+        self.answers: list[bytes] = []
+        self.changed.clear()
+        self.queue.clear()
+
+    @property
+    def is_linked(self) -> bool:
+        return self.missing_since is None
+
+    def _note_dropped(self, process: Process) -> None:
+        self.changed[process] = None
+
+
+class Cluster:
+    """The other nodes of a service.
+
+    Attributes:
+        name: This node's name.
+        is_behind: Whether this node lacks what was forgotten before it began.
+        refused: Frames that could not be used.
+    """
+
+    def __init__(self, fleet: Fleet, name: str, names: Iterable[str], now: float) -> None:
+        """Begin without a link.
+
+        Args:
+            fleet: This node's fleet; it is connected to the cluster.
+            name: This node's name.
+            names: The names of all nodes of the service, in the order in which they are shown.
+            now: The aggregator's time.
+        """
+        self.name = name
+        self.is_behind = False
+        self.refused = 0
+        self._fleet = fleet
+        self._exchange = Exchange(fleet)
+        self._names = tuple(names)
+        self._peers = {one: _Peer(one, now) for one in self._names if one != name}
+        self._linked: list[_Peer] = []
+        #: The node that brings this one up to date, before any other is asked.
+        self._source: _Peer | None = None
+        #: Processes of which all nodes have to be told at the next tick.
+        self._changed: dict[Process, None] = {}
+        fleet.relay = self.relay
+        fleet.note_change = self._note_change
+        fleet.nodes = self.nodes
+
+    def nodes(self, now: float) -> tuple[NodeState, ...]:
+        """All nodes, this one included."""
+        return tuple(self._state(name, now) for name in self._names)
+
+    def is_linked(self, name: str) -> bool:
+        """Whether there is a link to this node."""
+        return self._peers[name].is_linked
+
+    def link(self, name: str, now: float) -> None:
+        """The link to a node is up."""
+        peer = self._peers[name]
+        peer.lose(now)
+        peer.missing_since = None
+        self._linked = [one for one in self._peers.values() if one.is_linked]
+
+    def lose(self, name: str, now: float) -> None:
+        """The link to a node is lost."""
+        peer = self._peers[name]
+        peer.lose(now)
+        self._linked = [one for one in self._peers.values() if one.is_linked]
+        if self._source is peer:
+            self._source = None
+            self._ask()
+
+    def relay(self, process: Process, number: int, datagram: bytes) -> None:
+        """A client has sent this node a datagram: pass it on."""
+        if self._linked:
+            framed = frame(Kind.REPORT, datagram)
+            for peer in self._linked:
+                peer.queue.put(process, number, framed)
+
+    def tick(self, now: float) -> list[str]:
+        """Do what time demands; call it about once a second. The nodes whose links have to be given up."""
+        for process in self._changed:
+            self._tell(process)
+        self._changed.clear()
+        return [peer.name for peer in self._linked if now - peer.heard_at >= SILENCE_S]
+
+    def ready(self, name: str, now: float) -> bool:
+        """Whether `step` has something to send to this node."""
+        peer = self._peers[name]
+        return peer.is_linked and bool(
+            peer.queue or peer.answers or peer.is_asking or peer.changed or now >= peer.pulse_due
+        )
+
+    def step(self, name: str, now: float) -> bytes:
+        """What to send to this node next: some milliseconds' work at most, empty if there is nothing."""
+        peer = self._peers[name]
+        if not peer.is_linked:
+            return b""
+        pieces: list[bytes] = []
+        if now >= peer.pulse_due:
+            peer.pulse_due = now + PULSE_S
+            pulse = Pulse(self._exchange.counting_for(now), self.is_behind)
+            pieces.append(frame(Kind.PULSE, encode_pulse(pulse)))
+        pieces += peer.answers
+        peer.answers.clear()
+        pieces += peer.queue.take(STEP_BYTES)
+        if peer.is_asking:
+            pieces.append(self._answer(peer, now))
+        elif peer.changed:
+            processes = deque(peer.changed)
+            peer.changed.clear()
+            pieces.append(self._entries(processes, now))
+            peer.changed.update(dict.fromkeys(processes))
+        return b"".join(pieces)
+
+    def receive(self, name: str, one: Frame, now: float, wall_time: float) -> None:
+        """Take a frame from another node.
+
+        Raises:
+            PacketError: If it does not keep to the protocol: the link has to be given up.
+        """
+        peer = self._peers[name]
+        peer.heard_at = now
+        match one.kind:
+            case Kind.REPORT:
+                self._fleet.receive(one.payload, now, wall_time, Way.RELAYED)
+            case Kind.PULSE:
+                self._take_pulse(peer, decode_pulse(one.payload), now)
+            case Kind.ASK:
+                self._begin_answer(peer, now)
+            case Kind.LEDGER:
+                self._take_ledger(peer, one.payload, now)
+            case Kind.ROWS:
+                self._take_rows(peer, one.payload, now)
+            case Kind.TOLD:
+                self._end_ledger(peer, decode_told(one.payload), now)
+            case _:
+                raise PacketError(f"{one.kind.name} from a node", 0)
+
+    def _state(self, name: str, now: float) -> NodeState:
+        if name == self.name:
+            return NodeState(name, is_here=True, missing_for=None)
+        since = self._peers[name].missing_since
+        return NodeState(name, is_here=False, missing_for=None if since is None else max(0.0, now - since))
+
+    def _note_change(self, process: Process) -> None:
+        self._changed[process] = None
+
+    def _tell(self, process: Process, but: _Peer | None = None) -> None:
+        for peer in self._linked:
+            if peer is not but:
+                peer.changed[process] = None
+
+    def _take_pulse(self, peer: _Peer, pulse: Pulse, now: float) -> None:
+        peer.pulse = pulse
+        changed = self._exchange.learn_since(pulse.counting_for, now)
+        if changed is not None:
+            self.is_behind = True
+            for process in changed:
+                self._tell(process)
+        self._ask()
+
+    def _is_source(self, peer: _Peer) -> bool:
+        """Whether a node can bring this one up to date: it is not behind itself."""
+        return peer.is_linked and peer.pulse is not None and not peer.pulse.is_behind
+
+    def _ask(self) -> None:
+        """Ask the nodes that have not been asked, one before the others if this node is behind."""
+        if self._source is not None:
+            return
+        if self.is_behind and (source := next(filter(self._is_source, self._linked), None)) is not None:
+            self._source = source
+            self._ask_one(source)
+            return
+        for peer in self._linked:
+            if peer.pulse is not None and not peer.was_asked:
+                self._ask_one(peer)
+
+    def _ask_one(self, peer: _Peer) -> None:
+        peer.was_asked = True
+        peer.answers.append(frame(Kind.ASK))
+
+    def _begin_answer(self, peer: _Peer, now: float) -> None:
+        peer.is_asking = True
+        peer.changed.clear()
+        peer.asked = deque(self._exchange.processes())
+        peer.forgotten = deque(self._exchange.forgotten())
+        peer.forgotten_for = self._exchange.forgotten_for(now)
+
+    def _answer(self, peer: _Peer, now: float) -> bytes:
+        """The next piece of the answer: entries, then sums of rows, then the end."""
+        if peer.asked:
+            return self._entries(peer.asked, now)
+        if peer.forgotten:
+            encoded: list[bytes] = []
+            while peer.forgotten and len(encoded) < CHUNK_ENTRIES and sum(map(len, encoded)) < CHUNK_BYTES:
+                encoded.append(encode_row_sums(peer.forgotten.popleft()))
+            return frame(Kind.ROWS, chunk(encoded))
+        peer.is_asking = False
+        return frame(Kind.TOLD, encode_told(peer.forgotten_for))
+
+    def _entries(self, processes: deque[Process], now: float) -> bytes:
+        """The entries of some of these processes, which are removed."""
+        encoded: list[bytes] = []
+        size = 0
+        while processes and len(encoded) < CHUNK_ENTRIES and size < CHUNK_BYTES:
+            encoded.append(encode_entry(self._exchange.entry(processes.popleft(), now)))
+            size += len(encoded[-1])
+        return frame(Kind.LEDGER, chunk(encoded))
+
+    def _take_ledger(self, peer: _Peer, payload: bytes, now: float) -> None:
+        entries = decode_ledger(payload)
+        if not peer.was_asked:
+            return  # It is asked later, and then tells everything.
+        for entry in entries:
+            try:
+                learned = self._exchange.join(entry, now)
+            except PacketError:
+                self.refused += 1
+                continue
+            if learned is None:
+                continue
+            if learned.has_learned:
+                self._tell(learned.process, but=peer)
+            if learned.knows_more:
+                peer.changed[learned.process] = None
+
+    def _take_rows(self, peer: _Peer, payload: bytes, now: float) -> None:
+        rows = decode_rows(payload)
+        if peer is not self._source:
+            return
+        for row in rows:
+            try:
+                self._exchange.join_forgotten(row, now)
+            except PacketError:
+                self.refused += 1
+
+    def _end_ledger(self, peer: _Peer, forgotten_for: float | None, now: float) -> None:
+        if peer is self._source:
+            self._source = None
+            self.is_behind = False
+            self._exchange.learn_forgotten(forgotten_for, now)
+        self._ask()

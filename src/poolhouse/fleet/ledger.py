@@ -1,0 +1,153 @@
+"""The ledger of one process: what a node tells other nodes of it, and what it learns from them.
+
+A pool is known by its key. Ended pools below a floor are summed (`poolhouse.fleet.past`), so a key below another
+node's floor that the other does not list has ended there. Then it is moved to the sum on this side too, and of the
+two sums the larger holds.
+"""
+
+from poolhouse.fleet.account import (
+    NO_AMOUNT,
+    Account,
+    Amount,
+    Joined,
+    account_of,
+    add,
+    amount_of,
+    largest,
+    less,
+    sums_of,
+)
+from poolhouse.fleet.pool import Pool
+from poolhouse.fleet.process import ENDED, LIVING, NOT_COMPLETE, Process
+from poolhouse.meter.reading import REST
+from poolhouse.wire.ledger import Entry
+
+
+def entry_of(process: Process, now: float) -> Entry:
+    """The process as it is told to other nodes."""
+    pools = [pool.entry(key) for key, pool in process.pools.items()]
+    past = process.past
+    if past is not None:
+        pools += [account.entry(key) for key, account in past.accounts.items() if key not in process.pools]
+    return Entry(
+        *process.key,
+        process.state is ENDED,
+        process.is_proven,
+        max(0.0, now - process.heard_at),
+        now - process.born if process.is_born else None,
+        process.interval,
+        process.uptime,
+        process.number if process.number >= 0 else None,
+        None if process.base_until == NOT_COMPLETE else int(process.base_until),
+        process.lost,
+        process.knows,
+        process.sent,
+        tuple(pools),
+        past.floor if past is not None else 0,
+        sums_of(past.older) if past is not None and past.floor else None,
+        process.legacy.entry() if process.legacy is not None else None,
+    )
+
+
+def join(process: Process, entry: Entry, now: float, most_ended: int) -> Joined:
+    """Take another node's entry; the process's rows are not changed.
+
+    Args:
+        process: The process.
+        entry: What the other node tells.
+        now: The aggregator's time.
+        most_ended: How many ended pools are kept apart.
+
+    Raises:
+        PacketError: If it cannot be summed; nothing is taken then.
+    """
+    told = {pool.key: account_of(pool) for pool in entry.pools}
+    older = amount_of(entry.older) if entry.older is not None else NO_AMOUNT
+    earlier = _join_earlier(process, entry, now)  # The last that can raise.
+    if process.legacy is not None and entry.number is not None:
+        process.end_legacy()
+    floor = process.past.floor if process.past is not None else 0
+    joined = earlier.plus(_join_older(process, entry.floor, told, older))
+    mine = _accounts(process)
+    for key, other in told.items():
+        if key in mine:
+            joined = joined.plus(mine[key].join(other, process.keeps_base))
+        elif key >= floor or key == REST:
+            joined = joined.plus(_adopt(process, key, other))
+    for pool in process.pools.values():
+        if pool.is_over:
+            pool.gauges = 0
+    number = -1 if entry.number is None else entry.number
+    if any(key not in told and account.number <= number for key, account in mine.items()):
+        joined = joined._replace(knows_more=True)
+    joined = joined.plus(_join_head(process, entry, number, now))
+    if process.past is not None:
+        process.past.fold(most_ended)
+    return joined
+
+
+def _accounts(process: Process) -> dict[int, Account]:
+    if process.past is None:
+        return dict(process.pools)
+    return {**process.past.accounts, **process.pools}
+
+
+def _adopt(process: Process, key: int, account: Account) -> Joined:
+    """A pool that this node has not heard of."""
+    if process.keeps_base:
+        account.base, account.base_durations = account.counts, account.durations
+        account.fallen = None
+    if account.is_over:
+        process.obtain_past().accounts[key] = account
+    else:
+        process.pools[key] = Pool.of(account)
+    return Joined(account.amount(), has_learned=True)
+
+
+def _join_older(process: Process, floor: int, told: dict[int, Account], older: Amount) -> Joined:
+    """Join the sums of old pools, after both sides have moved there what the other side has there."""
+    my_floor = process.past.floor if process.past is not None else 0
+    if not my_floor and not floor:
+        return Joined()
+    past = process.obtain_past()
+    mine = _accounts(process)
+    for key, account in mine.items():
+        if key < floor and key != REST and key not in told:
+            past.older = add(past.older, account.amount())
+            past.accounts.pop(key, None)
+            process.pools.pop(key, None)
+    past.floor = max(my_floor, floor)
+    if process.keeps_base:
+        return Joined()
+    for key, account in told.items():
+        if key < my_floor and key != REST and key not in mine:
+            older = add(older, account.amount())
+    rise = less(older, past.older)
+    knows_more = less(past.older, older) != NO_AMOUNT
+    past.older = largest(past.older, older)
+    return Joined(rise, rise != NO_AMOUNT or floor > my_floor, knows_more)
+
+
+def _join_earlier(process: Process, entry: Entry, now: float) -> Joined:
+    if entry.earlier is None or process.number >= 0:
+        return Joined()
+    return process.obtain_legacy().join(entry.earlier, now)
+
+
+def _join_head(process: Process, entry: Entry, number: int, now: float) -> Joined:
+    """Everything but the counts."""
+    has_learned = number > process.number or entry.lost > process.lost
+    process.heard_at = max(process.heard_at, now - entry.silent_for)
+    if number > process.number:
+        process.skip_to(number, entry.uptime)
+    if entry.age is not None:
+        born = now - entry.age
+        process.born = min(process.born, born) if process.is_born else born
+    if entry.complete_since is not None and entry.complete_since < process.base_until:
+        process.base_until = entry.complete_since
+    knows_more = process.lost > entry.lost
+    process.lost_elsewhere = max(process.lost_elsewhere, entry.lost)
+    if process.state is not LIVING:
+        process.is_proven |= entry.is_proven
+    process.learn(entry.knows, entry.sent)
+    return Joined(NO_AMOUNT, has_learned, knows_more)

@@ -1,0 +1,465 @@
+"""Nodes of a service, their links and moving clients in virtual time, by the real `Fleet` and the real `Cluster`.
+
+`World(seed).run()` plays one random schedule and checks after each action that nothing falls and nothing counts
+twice. Then it heals everything, and checks that all nodes are equal.
+"""
+
+import random
+from struct import Struct
+
+from poolhouse.cluster.core import Cluster
+from poolhouse.fleet.distribution import summed
+from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.limits import FleetLimits
+from poolhouse.fleet.packed import FIELD_BITS, FIELD_MASK
+from poolhouse.fleet.process import LIVING
+from poolhouse.fleet.vectors import COUNTS
+from poolhouse.fleet.vectors import GAUGES as GAUGES_OF
+from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
+from poolhouse.wire.framing import MAGIC, Unframer
+from poolhouse.wire.histogram import encode_histogram
+from poolhouse.wire.layout import COUNTERS, GAUGES, KEY, POOL, POOLS, SIZES
+from poolhouse.wire.parts import HEADER, PRIVATE
+from poolhouse.wire.report import GOODBYE, HEAD, Report, ReportSums, encode_report
+
+INTERVAL = 2.0
+WALL = 1.7e9
+HOSTS = ("web1", "web2")
+PROGRAMS = ("nova", "cinder")
+#: A pool is told in so many reports after its end.
+FAREWELLS = 5
+_LENGTH = Struct(">H")
+#: The counters that clients use: checkouts, and connects.
+CHECKOUTS, CONNECTS = 0, 1
+
+
+def _template() -> tuple[bytes, bytes]:
+    """One datagram up to its private part, and the bytes of its pool: all clients' datagrams are made of it."""
+    empty = Histogram()
+    pool = PoolReading(7, "db:5432/shop", "QueuePool", limits=Limits(10, 5, 0), counters=Counters(), use=empty)
+    report = Report("web1", "nova", "1:abcdef", 1, 1, 1.0, WALL, INTERVAL, False, ReportSums(), (pool,))
+    return encode_report(report)[0], encode_histogram(empty)
+
+
+class Client:
+    """One process: what it has done, and its reports."""
+
+    def __init__(
+        self, name: int, host: str, program: str, born: float, before: int, is_plain: bool, times: bool
+    ) -> None:
+        self.token = f"{name}:{name:06x}"
+        self.host, self.program, self.born = host, program, born
+        self.is_plain = is_plain
+        #: Whether it tells its durations: reading them is most of a schedule's time.
+        self.tells_times = times
+        self.number = self.sequence = 0
+        self.keys = 0
+        #: By key: checkouts, connections in use, and how often its end was told (-1: it lives).
+        self.pools: dict[int, list[int]] = {}
+        self.ended = 0
+        self.is_alive = True
+        self.told_at = 0.0
+        #: What it had done before the service began to count.
+        self.before = before
+        self.open_pool()
+        self.pools[1][0] = before
+
+    def open_pool(self) -> None:
+        self.keys += 1
+        self.pools[self.keys] = [0, 0, -1]
+
+    def end_pool(self, key: int) -> None:
+        self.pools[key][1:] = 0, 0
+
+    @property
+    def done(self) -> int:
+        """All its checkouts."""
+        return self.ended + sum(pool[0] for pool in self.pools.values())
+
+    @property
+    def living_done(self) -> int:
+        """The checkouts of the pools that live."""
+        return sum(pool[0] for pool in self.pools.values() if pool[2] < 0)
+
+    @property
+    def used(self) -> int:
+        return sum(pool[1] for pool in self.pools.values())
+
+    def report(self, now: float, goodbye: bool = False) -> list[bytes]:
+        """The datagrams of its next report."""
+        self.number += 1
+        if self.is_plain:
+            return self._plain(now)
+        found = []
+        count = len(self.pools)
+        for place, (key, (done, used, told)) in enumerate(self.pools.items()):
+            found.append(
+                self._datagram(place, max(1, count), now, goodbye, key, done, 0 if goodbye else used, told < 0)
+            )
+        if not found:
+            found.append(self._datagram(0, 1, now, goodbye, 0, 0, 0, False))
+        self.sequence += len(found)
+        for key, pool in list(self.pools.items()):
+            if pool[2] >= 0:
+                pool[2] += 1
+                if pool[2] > FAREWELLS:
+                    self.ended += pool[0]
+                    del self.pools[key]
+        return found
+
+    def _datagram(
+        self, place: int, count: int, now: float, goodbye: bool, key: int, done: int, used: int, is_open: bool
+    ) -> bytes:
+        head = bytearray(_head(self.host, self.program, self.token))
+        numbers = list(_NUMBERS)
+        numbers[KEY], numbers[POOLS] = key, int(is_open and not goodbye)
+        numbers[GAUGES] = (1, used, 0, 0) if is_open and not goodbye else (0, 0, 0, 0)
+        counters = [0] * len(Counters._fields)
+        counters[CHECKOUTS], counters[CONNECTS] = done, done // 3
+        numbers[COUNTERS] = counters
+        histogram = _HISTOGRAM.pack(3, done, 1000 * done, 1000 if done else 0)
+        private = HEAD.pack(
+            1,
+            (GOODBYE if goodbye else 0) | (2 if key else 0),
+            place,
+            count,
+            self.sequence + place,
+            self.number,
+            now - self.born,
+            WALL + now,
+            INTERVAL,
+            0,
+            0,
+        )
+        if key:
+            if not self.tells_times:
+                numbers[SIZES] = *_NUMBERS[SIZES][:2], 0, 0, 0
+            private += POOL.pack(*numbers) + _STRINGS + (histogram if self.tells_times else b"")
+        return bytes(head + HEADER.pack(PRIVATE, HEADER.size + len(private)) + private)
+
+    def _plain(self, now: float) -> list[bytes]:
+        counters = Counters(checkouts=self.done, connects=self.done // 3, disconnects=0, invalidated=0)
+        sums = ReportSums(1, Gauges(1, self.used, 0, 0), Limits(10, 5, 0), counters)
+        return encode_report(
+            Report(
+                self.host, self.program, self.token, self.number, 0, now - self.born, WALL + now, INTERVAL, False,
+                sums, (),
+            ),
+            "plain",
+        )  # fmt: skip
+
+
+_HISTOGRAM = Struct(">bQQQ")
+_HEADS: dict[tuple[str, str, str], bytes] = {}
+
+
+def _private_at(datagram: bytes) -> int:
+    at = 0
+    while True:
+        kind, length = HEADER.unpack_from(datagram, at)
+        if kind == PRIVATE:
+            return at
+        at += length
+
+
+_DATAGRAM, _EMPTY = _template()
+_POOL_AT = _private_at(_DATAGRAM) + HEADER.size + HEAD.size
+_NUMBERS = POOL.unpack_from(_DATAGRAM, _POOL_AT)
+_STRINGS = _DATAGRAM[_POOL_AT + POOL.size : len(_DATAGRAM) - len(_EMPTY)]
+
+
+def _head(host: str, program: str, token: str) -> bytes:
+    """The earlier list of every datagram of a process: of it only the names are read."""
+    key = host, program, token
+    if key not in _HEADS:
+        if len(_HEADS) > 10_000:
+            _HEADS.clear()
+        report = Report(host, program, token, 1, 1, 1.0, WALL, INTERVAL, False, ReportSums(), ())
+        datagram = encode_report(report)[0]
+        _HEADS[key] = datagram[: _private_at(datagram)]
+    return _HEADS[key]
+
+
+class Node:
+    """A node of the service, from one start to the next."""
+
+    def __init__(self, name: str, names: list[str], offset: float, now: float, limits: FleetLimits) -> None:
+        self.name = name
+        self.offset = offset
+        self.started = now
+        self.fleet = Fleet(limits, now + offset)
+        self.cluster = Cluster(self.fleet, name, names, now + offset)
+        #: The largest totals that each row ever had.
+        self.least: dict[tuple[str, str], int] = {}
+
+    def receive(self, datagram: bytes, now: float, way: Way) -> None:
+        self.fleet.receive(datagram, now + self.offset, WALL, way)
+
+    def totals(self) -> dict[tuple[str, str], int]:
+        """The totals of every row that is known, as vectors."""
+        tables = self.fleet._tables
+        found = {row.key: row.totals + row.joined[0] for table in tables for row in table.rows()}
+        found["", ""] = self.fleet._sums.totals + self.fleet._sums.joined[0]
+        return found
+
+
+class World:
+    """One schedule."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(seed)
+        self.now = 1000.0
+        ended_pools = rng.choice((1, 2, 64))
+        self.limits = FleetLimits(ended_pools=ended_pools, ended_memory=86_400.0)
+        self.has_times = rng.random() < 0.25
+        self.names = [f"node{place}" for place in range(rng.choice((3, 3, 3, 4, 5)))]
+        self.nodes = {name: self.node(name) for name in self.names}
+        self.service_began = self.now
+        self.pairs = [(one, other) for one in self.names for other in self.names if one < other]
+        self.blocked: set[tuple[str, str]] = set()
+        #: Of each link, by direction: the reader, and the bytes under way.
+        self.pipes: dict[tuple[str, str], tuple[Unframer, list[bytes]]] = {}
+        self.clients: list[Client] = []
+        self.where: dict[Client, str] = {}
+        self.late: list[tuple[str, bytes]] = []
+        self.loss = rng.choice((0.0, 0.1, 0.3))
+        for _ in range(rng.randrange(1, 4)):
+            self.begin_client(before=rng.choice((0, 0, 0, 40)))
+
+    def node(self, name: str) -> Node:
+        return Node(name, self.names, self.rng.choice((0.0, -900.0, 5e6)), self.now, self.limits)
+
+    def run(self, actions: int = 12) -> None:
+        """Play the schedule, heal, and check."""
+        rng = self.rng
+        for _ in range(actions):
+            self.act(rng.random())
+            self.now += rng.choice((0.05, 0.4, 1.0, 1.0, 3.0))
+            self.pump(rng.choice((0.3, 1.0)))
+            self.check()
+        self.heal()
+        self.check_equal()
+
+    # What happens
+
+    def act(self, roll: float) -> None:
+        rng = self.rng
+        if roll < 0.50:
+            self.report()
+        elif roll < 0.62:
+            self.cut_or_mend()
+        elif roll < 0.70:
+            self.restart(rng.choice(self.names))
+        elif roll < 0.76:
+            self.begin_client()
+        elif roll < 0.83 and self.late:
+            name, datagram = rng.choice(self.late)
+            self.nodes[name].receive(datagram, self.now, Way.UDP)
+        elif roll < 0.88:
+            self.end_client()
+        elif roll < 0.93:
+            for client in self.clients:
+                client.open_pool()
+                self.report_one(client)
+        else:
+            for client in self.clients:
+                if client.is_alive and len(client.pools) > 1 and not client.is_plain:
+                    client.end_pool(rng.choice(list(client.pools)))
+                    self.report_one(client)
+
+    def begin_client(self, before: int = 0) -> None:
+        rng = self.rng
+        is_plain = rng.random() < 0.1
+        born = self.now - 500.0 if before else self.now
+        place = rng.choice(HOSTS), rng.choice(PROGRAMS)
+        client = Client(len(self.clients) + 1, *place, born, before, is_plain, self.has_times)
+        self.clients.append(client)
+        self.where[client] = rng.choice(self.names)
+        self.report_one(client)
+
+    def end_client(self) -> None:
+        client = self.rng.choice(self.clients)
+        if client.is_alive:
+            if self.rng.random() < 0.6 and not client.is_plain:
+                self.report_one(client, goodbye=True)
+            client.is_alive = False
+
+    def report(self) -> None:
+        for client in self.clients:
+            if client.is_alive and self.rng.random() < 0.7:
+                self.report_one(client)
+
+    def report_one(self, client: Client, goodbye: bool = False) -> None:
+        """The client works, may change its node, and reports: by TCP, or by UDP to one node or to all."""
+        rng = self.rng
+        if not client.is_alive or (client.is_plain and self.now < client.told_at + 1.0):
+            return  # An earlier client's datagrams carry whole seconds.
+        client.told_at = self.now
+        for pool in client.pools.values():
+            if pool[2] < 0:
+                pool[0] += rng.randrange(4)
+                pool[1] = rng.randrange(3)
+        if rng.random() < 0.3:
+            self.where[client] = rng.choice(self.names)
+        datagrams = client.report(self.now, goodbye)
+        ways = rng.random()
+        if ways < 0.6 and not client.is_plain:
+            for datagram in datagrams:
+                self.nodes[self.where[client]].receive(datagram, self.now, Way.TCP)
+            return
+        targets = self.names if ways < 0.8 else [self.where[client]]
+        for name in targets:
+            order = rng.sample(datagrams, len(datagrams)) if rng.random() < 0.2 else datagrams
+            for datagram in order:
+                if rng.random() < 0.1 and not client.is_plain:
+                    self.late.append((name, datagram))
+                if rng.random() >= self.loss:
+                    self.nodes[name].receive(datagram, self.now, Way.UDP)
+
+    def cut_or_mend(self) -> None:
+        rng = self.rng
+        if self.blocked and rng.random() < 0.5:
+            self.blocked.clear()
+        elif rng.random() < 0.5:
+            alone = rng.choice(self.names)
+            self.blocked |= {pair for pair in self.pairs if alone in pair}
+        else:
+            self.blocked.add(rng.choice(self.pairs))
+        for pair in self.blocked:
+            self.unlink(pair)
+
+    def restart(self, name: str) -> None:
+        for pair in self.pairs:
+            if name in pair:
+                self.unlink(pair)
+        self.nodes[name] = self.node(name)
+
+    # Links
+
+    def unlink(self, pair: tuple[str, str]) -> None:
+        if pair not in self.pipes:
+            return
+        one, other = pair
+        for here, there in ((one, other), (other, one)):
+            del self.pipes[here, there]
+            node = self.nodes[here]
+            node.cluster.lose(there, self.now + node.offset)
+
+    def link(self, pair: tuple[str, str]) -> None:
+        one, other = pair
+        for here, there in ((one, other), (other, one)):
+            reader = Unframer()
+            list(reader.feed(MAGIC))
+            self.pipes[here, there] = reader, []
+            node = self.nodes[here]
+            node.cluster.link(there, self.now + node.offset)
+
+    def pump(self, share: float) -> bool:
+        """Bring links up, and move bytes on most of them; whether anything moved."""
+        rng = self.rng
+        for pair in self.pairs:
+            if pair not in self.pipes and pair not in self.blocked and rng.random() < share:
+                self.link(pair)
+        for node in self.nodes.values():
+            node.cluster.tick(self.now + node.offset)
+        has_moved = False
+        for (here, there), (reader, under_way) in list(self.pipes.items()):
+            if share < 1.0 and rng.random() > share:
+                continue
+            node, target = self.nodes[here], self.nodes[there]
+            if node.cluster.ready(there, self.now + node.offset):
+                under_way.append(node.cluster.step(there, self.now + node.offset))
+            moved, now = b"".join(under_way), self.now + target.offset
+            under_way.clear()
+            if moved:
+                has_moved = True
+                for one in reader.feed(moved):
+                    target.cluster.receive(here, one, now, WALL)
+        return has_moved
+
+    def heal(self) -> None:
+        """All links come up, every living client reports, and two intervals pass."""
+        self.blocked.clear()
+        self.loss = 0.0
+        for _ in range(2):
+            for client in self.clients:
+                if client.is_alive:
+                    datagrams = client.report(self.now)
+                    way = Way.UDP if client.is_plain else Way.TCP
+                    for datagram in datagrams:
+                        self.nodes[self.where[client]].receive(datagram, self.now, way)
+            self.settle()
+            self.now += INTERVAL
+            self.check()
+        # Whoever was killed before is silent by now, and nobody else.
+        self.now += 3.75 * INTERVAL
+        for node in self.nodes.values():
+            node.fleet.expire(self.now + node.offset)
+
+    def settle(self) -> None:
+        for _ in range(60):
+            if not self.pump(1.0):
+                return
+        raise AssertionError("the nodes do not come to rest")
+
+    # What must be true
+
+    def check(self) -> None:
+        """Nothing falls, and nothing counts twice."""
+        done: dict[tuple[str, str], int] = {("", ""): 0}
+        for client in self.clients:
+            count = client.done - (0 if client.is_plain else client.before)
+            for key in ((client.host, client.program), ("", client.program), (client.host, ""), ("", "")):
+                done[key] = done.get(key, 0) + count
+        for node in self.nodes.values():
+            for key, total in node.totals().items():
+                checkouts = total & FIELD_MASK
+                before = node.least.get(key, 0)
+                assert checkouts >= before, (
+                    f"seed {self.seed}: {node.name}'s {key} fell from {before} to {checkouts}"
+                )
+                assert checkouts <= done[key], (
+                    f"seed {self.seed}: {node.name}'s {key} has {checkouts} of {done[key]}"
+                )
+                node.least[key] = checkouts
+
+    def check_equal(self) -> None:
+        """All nodes hold the same, and nothing that lives is missing."""
+        first, *others = (self.picture(node) for node in self.nodes.values())
+        for name, other in zip(self.names[1:], others, strict=True):
+            assert first == other, f"seed {self.seed}: node0 and {name} differ:\n{first}\n{other}"
+        (node, *_) = self.nodes.values()
+        since = min(one.fleet._since - one.offset for one in self.nodes.values())
+        for client in self.clients:
+            process = node.fleet._processes.get((client.host, client.program, client.token))
+            if not client.is_alive or client.is_plain:
+                continue
+            assert process is not None, f"seed {self.seed}: {client.token} is missing"
+            assert process.state is LIVING, f"seed {self.seed}: {client.token} is not living"
+            assert process.gauges >> (2 * FIELD_BITS) & FIELD_MASK == client.used
+            counted = process.totals & FIELD_MASK
+            if client.born >= since + 1.0:
+                assert counted >= client.living_done, (
+                    f"seed {self.seed}: {client.token} has {counted} of {client.living_done}"
+                )
+
+    def picture(self, node: Node) -> object:
+        """Everything that all nodes must agree on."""
+        fleet = node.fleet
+        rows = {}
+        for row in [*(row for table in fleet._tables for row in table.rows()), fleet._sums]:
+            times = tuple((one.counts, one.sum_ns, one.max_ns) for one in summed(row.times, row.joined[1]))
+            total = COUNTS.unpack(row.totals + row.joined[0])[:2]
+            rows[row.key] = GAUGES_OF.unpack(row.gauges)[:9], total, row.sent, times
+        processes = {
+            key: (
+                process.state is LIVING,
+                GAUGES_OF.unpack(process.gauges)[:9],
+                COUNTS.unpack(process.totals)[:2],
+                process.number,
+            )
+            for key, process in fleet._processes.items()
+        }
+        return rows, processes
