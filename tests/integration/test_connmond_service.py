@@ -258,6 +258,19 @@ def test_check_says_what_would_happen_or_what_is_wrong(text, status, words, tmp_
     assert words in (done.stderr if status else done.stdout)
 
 
+def test_check_warns_of_what_a_start_would_warn_of(tmp_path):
+    config = configured(tmp_path, 5800, "csv_keep: 3", "log_format: json")
+    command = [*COMMAND, "--check", "-c", config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    *_, log, keep, buffer, login = done.stdout.splitlines()
+    assert log == "log            json"
+    assert keep == f"warning        {config}, line 5: csv_keep has no effect without csv_rotate_bytes"
+    assert re.match(r"buffer         the kernel keeps [\d,]+ full datagrams while connmond is busy", buffer)
+    assert login.startswith(
+        "warning        everybody who reaches TCP 0.0.0.0:5800 may report and watch: set use_auth "
+    )
+
+
 def test_a_port_that_is_taken_is_one_sentence_and_nothing_is_served(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

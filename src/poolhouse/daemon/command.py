@@ -10,7 +10,8 @@ import typer
 from poolhouse.configuration.files import DEFAULT_PATH
 from poolhouse.configuration.service import DEFAULT_SERVICE, LOG_FORMATS
 from poolhouse.daemon.log import complain
-from poolhouse.daemon.serve import context_of, serve
+from poolhouse.daemon.reports import room_words
+from poolhouse.daemon.serve import context_of, missing_login, serve
 from poolhouse.daemon.settings import OFF, described, parse_settings
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
@@ -99,7 +100,9 @@ def connmond(
         complain(str(error), log_format)
         raise typer.Exit(2) from None
     if check:
-        write(f"{described(settings)}\n", sys.stdout)
+        warning = missing_login(settings, settings.bind)
+        more = [f"buffer         {room_words()}", *([f"warning        {warning}"] if warning else [])]
+        write("\n".join([described(settings), *more, ""]), sys.stdout)
         return
     try:
         asyncio.run(serve(settings, read))

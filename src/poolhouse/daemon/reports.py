@@ -8,7 +8,7 @@ from logging import WARNING
 
 from poolhouse.daemon.part import Hub
 from poolhouse.feed.return_path import BATCH, DATAGRAM_BYTES
-from poolhouse.feed.sockets import RECEIVE_BUFFER_BYTES, WANTED_ROOM, dropped, room
+from poolhouse.feed.sockets import RECEIVE_BUFFER_BYTES, WANTED_ROOM, dropped, room, udp_socket
 
 #: Seconds between two looks at what the kernel has dropped.
 INTERVAL = 1.0
@@ -17,6 +17,17 @@ SAID_PERIOD = 600.0
 
 #: What gives a socket the room that it needs.
 _REMEDY = f"for more, set sysctl net.core.rmem_max={RECEIVE_BUFFER_BYTES}, or run connmond with CAP_NET_ADMIN"
+
+
+def room_words() -> str:
+    """What the kernel would give a socket for reports."""
+    with udp_socket(socket.AF_INET) as sock:
+        return _room_words(room(sock))
+
+
+def _room_words(datagrams: int) -> str:
+    words = f"the kernel keeps {datagrams:,} full datagrams while connmond is busy"
+    return words if datagrams >= WANTED_ROOM else f"{words}, not {WANTED_ROOM:,}; {_REMEDY}"
 
 
 class ReportListener:
@@ -46,11 +57,7 @@ class ReportListener:
             asyncio.get_running_loop().add_reader(sock, read)
         least = min((room(sock) for sock in self._sockets), default=WANTED_ROOM)
         if least < WANTED_ROOM:
-            self._say(
-                WARNING,
-                f"the kernel keeps {least:,} full datagrams while connmond is busy, not {WANTED_ROOM:,}; "
-                f"{_REMEDY}",
-            )
+            self._say(WARNING, _room_words(least))
 
     async def run(self) -> None:
         """Count what the kernel drops; the loop calls when something waits."""

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from logging import ERROR, INFO, WARNING
 
@@ -76,6 +76,23 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
         log.end(summary(daemon.health(), face.refused))
 
 
+def missing_login(settings: Settings, bound: Sequence[tuple[str, int]]) -> str | None:
+    """The sentence that warns of clients from anywhere; ``None`` if there is no reason to.
+
+    Args:
+        settings: The settings.
+        bound: Where the node listens over TCP.
+    """
+    places = [format_address(*one) for one in bound if not is_loopback(one[0])]
+    if not places or settings.service.login is not None:
+        return None
+    and_watch = "" if settings.allow else " and watch"
+    return (
+        f"everybody who reaches TCP {', '.join(places)} may report{and_watch}: set use_auth in the configuration, "
+        "or --bind to an address that only your programs reach"
+    )
+
+
 def context_of(settings: Settings) -> ssl.SSLContext | None:
     """The node's TLS context; ``None`` without TLS.
 
@@ -92,7 +109,7 @@ class _Changeable:
     def __init__(self, settings: Settings, clients: list[socket.socket], face: ConsoleFace, log: Log) -> None:
         self._settings = settings
         self._log = log
-        self._open_to_all = [format_address(*one) for one in bound_to(clients) if not is_loopback(one[0])]
+        self._bound = bound_to(clients)
         self._context = context_of(settings)
         me = Welcome(product("connmond"), settings.service.name, settings.node.name)
         desks: Mapping[Role, Desk] = {"console": face.desk}
@@ -138,13 +155,8 @@ class _Changeable:
         for warning in self._settings.configuration.warnings:
             self._log(WARNING, warning)
         had_none = before is not None and before.service.login is None
-        if self._open_to_all and self._settings.service.login is None and not had_none:
-            and_watch = "" if self._settings.allow else " and watch"
-            self._log(
-                WARNING,
-                f"everybody who reaches TCP {', '.join(self._open_to_all)} may report{and_watch}: set use_auth in "
-                "the configuration, or --bind to an address that only your programs reach",
-            )
+        if (sentence := missing_login(self._settings, self._bound)) is not None and not had_none:
+            self._log(WARNING, sentence)
 
 
 def _collect_garbage_seldom() -> None:
