@@ -1,5 +1,7 @@
 """Names from the network, made safe for terminals, file names and collectd's identifiers."""
 
+from poolhouse.clean import PLACEHOLDER, clean
+
 #: C0 and C1 control characters and line separators; then the separators of a path's parts.
 _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), "_")
 _HOST_SIGN = "\0"
@@ -7,12 +9,14 @@ _UNSAFE = {**_CONTROL, ord("/"): "_"}
 
 
 def clean_name(name: str) -> str:
-    r"""A host's, program's or token's name with ``_`` for control characters, ``/`` and a leading dot.
+    r"""A host's, program's or token's name with ``_`` for ``/``, a leading dot and whatever cannot be seen.
 
-    >>> clean_name("a/b\n"), clean_name("..")
-    ('a_b_', '_.')
+    >>> clean_name("a/b\n"), clean_name(".."), clean_name("shop\u202egpj")
+    ('a_b_', '_.', 'shop_gpj')
     """
     cleaned = name.translate(_UNSAFE)
+    if not cleaned.isprintable():
+        cleaned = clean(cleaned, len(cleaned)).replace(PLACEHOLDER, "_")
     if cleaned.startswith("."):
         return "_" + cleaned[1:]
     # Thousands of processes keep theirs: the same object where nothing was changed.
