@@ -17,7 +17,7 @@ from poolhouse.configuration.service import Certificate, Login, Node, Service
 from poolhouse.daemon.tcp import TcpPort
 from poolhouse.errors import SettingError
 from poolhouse.report.route import Address, State
-from poolhouse.report.sender import UdpNetwork
+from poolhouse.report.sockets import SystemNetwork
 from poolhouse.report.tcp import TcpSender
 from poolhouse.report.tls import server_context
 from poolhouse.wire.session import Welcome
@@ -82,7 +82,7 @@ def sender(
 ) -> TcpSender:
     named = tuple(Node(str(port), host, port) for host, port in nodes)
     service = Service("default", named, login, certificate)
-    made = TcpSender(service, "test", 0.1, UdpNetwork(), SystemClock(), random.Random(seed).random)
+    made = TcpSender(service, "test", 0.1, SystemNetwork(), SystemClock(), random.Random(seed).random)
     for route in made._routes:  # As the dispatcher does.
         route.begin_lookup(time.monotonic())
         route.found([Address(socket.AF_INET, (route.host, route.port))], time.monotonic())

@@ -16,7 +16,7 @@ from poolhouse.feed.link import Link
 from poolhouse.feed.service_caller import ServiceCaller
 from poolhouse.feed.source import Source
 from poolhouse.feed.udp import UdpSource
-from poolhouse.report.sender import UdpNetwork
+from poolhouse.report.sockets import SystemNetwork
 
 
 def feed_of(target: Target) -> FeedFactory:
@@ -33,7 +33,7 @@ def _source(target: Target) -> Source:
     if target.service is None:
         assert udp is not None, "there is one of them"
         return UdpSource(*udp)
-    caller = ServiceCaller(target.service, UdpNetwork(), random.random)
+    caller = ServiceCaller(target.service, SystemNetwork(), random.random)
     if udp is None:
         return caller
     return Fallback(caller, lambda: UdpSource(*udp), f"UDP {format_address(*udp[:2])}")

@@ -22,7 +22,8 @@ from poolhouse.report.destination import Destination
 from poolhouse.report.dispatcher import Dispatcher
 from poolhouse.report.log import log, notice_hub
 from poolhouse.report.native import Lock, NativeThread, Signal
-from poolhouse.report.sender import Network, UdpNetwork
+from poolhouse.report.sender import Network
+from poolhouse.report.sockets import SystemNetwork
 from poolhouse.report.stream import Identity, Stream
 from poolhouse.safely import ERROR
 
@@ -211,7 +212,7 @@ def _reporter() -> Reporter:
     """This process's reporter; made at first use, without a lock that a fork could leave locked."""
     reporter = _reporters.get(None)
     if reporter is None:
-        made = Reporter(SystemClock(), UdpNetwork())
+        made = Reporter(SystemClock(), SystemNetwork())
         os.register_at_fork(
             before=made.before_fork,
             after_in_parent=made.after_fork_in_parent,

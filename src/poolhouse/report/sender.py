@@ -1,16 +1,10 @@
-"""Datagrams to one destination, over UDP. Nothing here waits, except the lookup of a name.
+"""Datagrams to one destination, over UDP. Nothing here waits, except the lookup of a name."""
 
-The sockets are those of the C module, which gevent and eventlet do not patch: a report must be sent even while
-their hub is busy.
-"""
-
-import _socket
-import os
 from math import inf
 from typing import Protocol
 
 from poolhouse.report.route import Address, Route, State
-from poolhouse.report.tcp import SystemTcpSocket, TcpNetwork, inode_of
+from poolhouse.report.tcp import TcpNetwork
 
 
 class Socket(Protocol):
@@ -88,57 +82,6 @@ class Network(TcpNetwork, Protocol):
     def open(self, address: Address) -> Socket:
         """A socket connected to the address; OSError if it cannot be reached."""
         ...
-
-
-class UdpSocket:
-    """A `Socket` of the operating system.
-
-    An application may close all descriptors (``os.closerange``, as daemons do), and files that it opens then get
-    the same numbers. So the inode tells whether a descriptor is still this socket.
-    """
-
-    def __init__(self, address: Address) -> None:
-        self._socket = _socket.socket(address.family, _socket.SOCK_DGRAM)
-        try:
-            self._socket.setblocking(False)
-            self._socket.connect(address.sockaddr)
-            self._inode = inode_of(self._socket.fileno())
-        except BaseException:
-            self._socket.close()
-            raise
-        self.send = self._socket.send
-
-    def is_ours(self) -> bool:
-        """Whether the descriptor leads to the inode that it was opened with. Costs about a microsecond."""
-        try:
-            return inode_of(self._socket.fileno()) == self._inode
-        except OSError:
-            return False
-
-    def pending_error(self) -> OSError | None:
-        """The error that an ICMP message reported since the last send."""
-        number = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
-        return OSError(number, os.strerror(number)) if number else None
-
-    def close(self) -> None:
-        """Close the socket if it is ours; else only forget it."""
-        if self.is_ours():
-            self._socket.close()
-        else:
-            self._socket.detach()
-
-
-class UdpNetwork:
-    """The `Network` of this machine."""
-
-    open = staticmethod(UdpSocket)
-    connect = staticmethod(SystemTcpSocket)
-
-    @staticmethod
-    def look_up(host: str, port: int) -> list[Address]:
-        """As ``getaddrinfo`` says."""
-        found = _socket.getaddrinfo(host, port, 0, _socket.SOCK_DGRAM)
-        return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
 class Sender:

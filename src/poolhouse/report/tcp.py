@@ -6,7 +6,6 @@ node is ready for it and the one before has left. So a node is always sent the n
 nothing but its meters while no node is there.
 """
 
-import _socket
 import os
 from collections.abc import Callable
 from math import inf
@@ -247,52 +246,3 @@ def _write(sock: TcpSocket, conversation: Conversation) -> None:
             del outgoing[: sock.send(bytes(outgoing))]
         except BlockingIOError:
             return
-
-
-class SystemTcpSocket:
-    """A `TcpSocket` of the operating system; the C module's, which gevent and eventlet leave alone."""
-
-    def __init__(self, address: Address) -> None:
-        self._socket = _socket.socket(address.family, _socket.SOCK_STREAM)
-        try:
-            self._socket.setblocking(False)
-            self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-            self._inode = inode_of(self._socket.fileno())
-            self._connect_error = self._socket.connect_ex(address.sockaddr)
-        except BaseException:
-            self._socket.close()
-            raise
-        self.send = self._socket.send
-        self.receive = self._socket.recv
-        self.fileno = self._socket.fileno
-
-    def is_connected(self) -> bool:
-        """As the peer's address and the pending error tell; asking changes nothing."""
-        error = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
-        try:
-            self._socket.getpeername()
-        except OSError:
-            return False
-        return True
-
-    def is_ours(self) -> bool:
-        """Whether the descriptor leads to the inode that it was opened with."""
-        try:
-            return inode_of(self._socket.fileno()) == self._inode
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        """Close the socket if it is ours; else only forget it."""
-        if self.is_ours():
-            self._socket.close()
-        else:
-            self._socket.detach()
-
-
-def inode_of(descriptor: int) -> tuple[int, int]:
-    """What a descriptor leads to: an application may close it and open something else under its number."""
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino

@@ -1,0 +1,104 @@
+"""The sockets of this machine, over which reports leave.
+
+They are those of the C module, which gevent and eventlet do not patch: a report must be sent even while their hub
+is busy.
+"""
+
+import _socket
+import os
+
+from poolhouse.report.route import Address
+
+
+class OwnSocket:
+    """A socket that knows whether its descriptor is still its own, and never waits.
+
+    An application may close all descriptors (``os.closerange``, as daemons do), and files that it opens then get
+    the same numbers. So the inode tells whether a descriptor still leads to this socket.
+    """
+
+    def __init__(self, family: int, kind: int) -> None:
+        self._socket = _socket.socket(family, kind)
+        try:
+            self._socket.setblocking(False)
+            self._inode = self._inode_now()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def is_ours(self) -> bool:
+        """Whether the descriptor leads to the inode that it was opened with. Costs about a microsecond."""
+        try:
+            return self._inode_now() == self._inode
+        except OSError:
+            return False
+
+    def pending_error(self) -> OSError | None:
+        """The error that arrived since it was last asked for, once; ``None`` if there was none."""
+        number = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        return OSError(number, os.strerror(number)) if number else None
+
+    def close(self) -> None:
+        """Close the socket if it is ours; else only forget it."""
+        if self.is_ours():
+            self._socket.close()
+        else:
+            self._socket.detach()
+
+    def _inode_now(self) -> tuple[int, int]:
+        status = os.fstat(self._socket.fileno())
+        return status.st_dev, status.st_ino
+
+
+class UdpSocket(OwnSocket):
+    """A `poolhouse.report.sender.Socket` of the operating system."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address.family, _socket.SOCK_DGRAM)
+        try:
+            self._socket.connect(address.sockaddr)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.send = self._socket.send
+
+
+class SystemTcpSocket(OwnSocket):
+    """A `poolhouse.report.tcp.TcpSocket` of the operating system; OSError if connecting fails at once."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address.family, _socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            self._socket.connect(address.sockaddr)
+        except BlockingIOError:
+            pass  # Under way, as it should be.
+        except BaseException:
+            self._socket.close()
+            raise
+        self.send = self._socket.send
+        self.receive = self._socket.recv
+        self.fileno = self._socket.fileno
+
+    def is_connected(self) -> bool:
+        """Whether the peer's address is known; OSError if the connection has failed."""
+        if error := self.pending_error():
+            raise error
+        try:
+            self._socket.getpeername()
+        except OSError:
+            return False
+        return True
+
+
+class SystemNetwork:
+    """The `poolhouse.report.sender.Network` of this machine."""
+
+    open = staticmethod(UdpSocket)
+    connect = staticmethod(SystemTcpSocket)
+
+    @staticmethod
+    def look_up(host: str, port: int) -> list[Address]:
+        """As ``getaddrinfo`` says."""
+        found = _socket.getaddrinfo(host, port, 0, _socket.SOCK_DGRAM)
+        return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
