@@ -23,7 +23,8 @@ README = ROOT / "README.md"
 #: The pages to which the README leads for more, whose examples go on where its own end.
 HOWTO = ROOT / "docs" / "howto"
 #: Under which headings there are examples; each has its test below.
-TRIED = ["See your pools", "Get the line of code in the error", "Install", "Try it", "A pool"]
+FLEET = "Five minutes to a fleet without collectd"
+TRIED = ["See your pools", FLEET, "Get the line of code in the error", "Install", "Try it", "A pool"]
 
 
 @pytest.fixture
@@ -133,11 +134,33 @@ def test_the_table_as_text_is_what_is_shown(beside_connmond: Reader) -> None:
     with watching(beside_connmond) as watcher:
         watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.totals.checkouts == 1)
 
-    def anywhen(text: str) -> str:
-        """The table, whatever its durations are: they may be of another unit."""
-        return re.sub(r"(\d)(?:ms|µs|s)\b", r"\1s", text)
-
     wait_until(lambda: looks_like(anywhen(table), anywhen(beside_connmond.read(command))), what="the table")
+
+
+def anywhen(text: str) -> str:
+    """A table, whatever its durations are: they may be of another unit."""
+    return re.sub(r"(\d)(?:ms|µs|s)\b", r"\1s", text)
+
+
+def test_a_fleet_of_three_nodes_outlives_one_of_them(reader: Reader) -> None:
+    nodes, example, look, kill, shown = under(README, FLEET, "sh", "python", "sh", "sh", "console")
+    (reader.folder / "shop.py").write_text(example)
+    program_, ask = look.splitlines()
+    ((again, table),) = session(shown)
+    assert again == ask
+    with reader.shell() as one, reader.shell() as other, reader.network.entered():
+        one.type(nodes)
+        other.type(program_)
+        # Each of them shows the program, before and, but for the first, after.
+        for number in (1, 2, 3):
+            with Watcher(25828, host=f"127.0.0.{number}") as watcher:
+                watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.used == 1)
+        other.type(ask)
+        one.type(kill)
+        wait_until(lambda: reader.run(f"{ask} --node node1 --timeout 0").returncode == 1, what="the end of node1")
+        wait_until(lambda: looks_like(anywhen(table), anywhen(reader.read(again))), what="the table")
+        for number in (2, 3):
+            assert " shop " in reader.read(f"{ask} --node node{number}")
 
 
 def test_the_error_names_the_line_that_has_the_connection(reader: Reader) -> None:

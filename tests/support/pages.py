@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from support.collectd import Namespace
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 #: A fenced block, in a list too: there its lines are indented like its fence.
@@ -68,6 +69,28 @@ def looks_like(shown: str, printed: str) -> bool:
     """
     pattern = r"\s+".join(re.sub(r"\d+(?:\\\.\d+)*", r"[\\d.]+", re.escape(word)) for word in shown.split())
     return re.fullmatch(pattern, " ".join(printed.split())) is not None
+
+
+class Shell(AbstractContextManager["Shell"]):
+    """A shell that stays, as in a terminal: its jobs run on, and end with it."""
+
+    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+        self._typed = 0
+
+    def type(self, lines: str) -> None:
+        """Have it run lines of shell, which must end well; commands in the background need not have ended."""
+        self._typed += 1
+        status = self._folder / f".status-{self._typed}"
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{lines}\necho $? > {status}.new; mv {status}.new {status}\n")
+        self._process.stdin.flush()
+        wait_until(status.exists, what=lines)
+        assert status.read_text() == "0\n", lines
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate("kill $(jobs -p)\nwait\n", timeout=30)
 
 
 class Reader(AbstractContextManager["Reader"]):
@@ -127,6 +150,19 @@ class Reader(AbstractContextManager["Reader"]):
             )
         )
         return self._started[-1]
+
+    def shell(self) -> Shell:
+        """A terminal of theirs."""
+        process = subprocess.Popen(
+            [*self.network.prefix, "bash"],
+            cwd=self.folder,
+            env=self._environment({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        return Shell(process, self.folder)
 
     def start_as_shown(self, shown: str) -> None:
         """Start the command of a console block, and wait until it has printed what is shown."""
