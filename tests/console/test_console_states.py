@@ -12,34 +12,11 @@ from poolhouse.errors import SettingError
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Health, Rates, Row, Snapshot
 from poolhouse.meter.histogram import Histogram
-from support.console import LIVE, HandClock, HandFeed, screen_lines, screen_text, settle
+from support.console import LIVE, HandClock, HandFeed, shown
 from support.sample_fleet import FLEET, SNAPSHOT, with_processes
 
 EMPTY = Snapshot(SNAPSHOT.wall_time, Row(""), (), (), Health())
 REFUSED = Link("refused", "web1:25828", tries=3, next_try=1004.0, error="Connection refused")
-
-
-def shown(*steps, size: tuple[int, int] = (80, 24)) -> str:
-    """The screen after links, snapshots, keys, and seconds that passed."""
-
-    async def run() -> str:
-        feed, clock = HandFeed(), HandClock()
-        app = ConsoleApp(feed.make, "web1:25828", clock, UTC)
-        async with app.run_test(size=size) as pilot:
-            for step in steps:
-                if isinstance(step, Link):
-                    feed.say(step)
-                elif isinstance(step, Snapshot):
-                    feed.send(step)
-                elif isinstance(step, str):
-                    await pilot.press(step)
-                else:
-                    clock.now += step
-                await settle(app, pilot)
-            assert len(screen_lines(app)) == size[1]
-            return screen_text(app)
-
-    return asyncio.run(run())
 
 
 def test_before_anything_is_known_it_connects():

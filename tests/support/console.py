@@ -1,6 +1,8 @@
 """A console in a window of any size, fed by hand, and what it shows as text."""
 
+import asyncio
 from collections.abc import Callable
+from datetime import UTC
 
 from textual.pilot import Pilot
 
@@ -77,3 +79,26 @@ async def settle(app: ConsoleApp, pilot: Pilot[None]) -> None:
     await pilot.pause()
     app.redraw()
     await pilot.pause()
+
+
+def shown(*steps: Link | Snapshot | str | float, size: tuple[int, int] = (80, 24)) -> str:
+    """The screen after links, snapshots, keys, and seconds that passed."""
+
+    async def run() -> str:
+        feed, clock = HandFeed(), HandClock()
+        app = ConsoleApp(feed.make, "web1:25828", clock, UTC)
+        async with app.run_test(size=size) as pilot:
+            for step in steps:
+                if isinstance(step, Link):
+                    feed.say(step)
+                elif isinstance(step, Snapshot):
+                    feed.send(step)
+                elif isinstance(step, str):
+                    await pilot.press(step)
+                else:
+                    clock.now += step
+                await settle(app, pilot)
+            assert len(screen_lines(app)) == size[1]
+            return screen_text(app)
+
+    return asyncio.run(run())

@@ -5,7 +5,7 @@ from datetime import tzinfo
 
 from poolhouse.clean import clean
 from poolhouse.defaults import REPORTS_PORT
-from poolhouse.feed.link import Link
+from poolhouse.feed.link import Link, is_refused
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.line import Line, Span, cells, words
 from poolhouse.views.units import elapsed, time_of_day
@@ -35,8 +35,8 @@ def _places(link: Link, snapshot: Snapshot | None) -> Iterator[Line]:
     """Service and node, and which nodes are missing since when, in ever shorter forms."""
     if link.service is None:
         return
-    node = clean(link.node or "", _LONGEST_NAME)
-    place = Span(f"{clean(link.service, _LONGEST_NAME)}:{node}" if link.service else node, "strong")
+    names = [clean(name, _LONGEST_NAME) for name in (link.service, link.node) if name]
+    place = Span(":".join(names), "strong")
     missing = [one for one in (snapshot.health.nodes if snapshot else ()) if one.missing_for is not None]
     if missing:
         each = ", ".join(f"{clean(one.name, _LONGEST_NAME)} {elapsed(one.missing_for)}" for one in missing)
@@ -161,7 +161,7 @@ def _noted(link: Link) -> tuple[Line, ...]:
 def _advice(link: Link) -> str:
     """What to do where no connection can be had."""
     if link.login:
-        return "Name the service's configuration with --config, or a --user and a --password-file."
+        return "Name its configuration with --config, or a --user and a --password-file."
     if link.phase == "unresolved":
         return "Is the name right?"
     if link.service is not None:
@@ -179,7 +179,7 @@ def _service_parameters(link: Link) -> str | None:
 def _refusal(link: Link) -> str:
     if link.phase == "unresolved":
         return f"{link.address}: {link.error or 'the name is not known'}"
-    if link.error and "refuse" not in link.error.lower():
+    if link.error and not is_refused(link.error):
         return f"{link.address}: {link.error.rstrip('.')}"
     return f"{link.address} refuses the connection"
 

@@ -1,11 +1,13 @@
 """connmond's first and last words."""
 
+import shlex
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlencode
 
 from poolhouse.addresses import format_address
+from poolhouse.configuration.files import DEFAULT_PATH
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.subscribers import Network
@@ -20,6 +22,7 @@ def announcement(
     allow: Sequence[Network],
     service: Sequence[Bound] = (),
     name: str = "",
+    config: str | None = None,
 ) -> str:
     """Where it listens, and how a program and a console reach it.
 
@@ -29,6 +32,7 @@ def announcement(
         allow: Where these may be, besides this machine.
         service: Where clients and consoles connect over TCP.
         name: The service's description.
+        config: The path of the configuration; ``None`` without one.
     """
     served = ", ".join(["this machine", *map(str, allow)])
     return "\n".join(
@@ -38,7 +42,7 @@ def announcement(
             f"  consoles  UDP {_list(consoles)}  (serves {served})",
             *((f"  clients   TCP {_list(service)}  ({name})",) if service else ()),
             f"A program reports here with  {program_words(reports[0])}  in its SQLAlchemy URL.",
-            f"Watch with  {service_words(service[0]) if service else console_words(consoles[0])}",
+            f"Watch with  {service_words(service[0], config) if service else console_words(consoles[0])}",
         )
     )
 
@@ -73,12 +77,14 @@ def console_words(consoles: Bound) -> str:
     return " ".join(words)
 
 
-def service_words(service: Bound) -> str:
+def service_words(service: Bound, config: str | None = None) -> str:
     """The command that shows the fleet over TCP.
 
-    >>> service_words(("0.0.0.0", 5800)), service_words(("::1", 5900))
-    ('connmon', 'connmon -H [::1]:5900')
+    >>> service_words(("0.0.0.0", 5800)), service_words(("::1", 5900)), service_words(("::1", 5900), "my.cfg")
+    ('connmon', 'connmon -H [::1]:5900', 'connmon -c my.cfg')
     """
+    if config is not None:
+        return "connmon" if config == DEFAULT_PATH else f"connmon -c {shlex.quote(config)}"
     host, port = service
     is_here = ip_address(host.partition("%")[0]).is_unspecified or host == "127.0.0.1"
     if is_here and port == SERVICE_PORT:

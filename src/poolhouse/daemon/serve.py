@@ -69,6 +69,7 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
                 settings.allow,
                 bound_to(clients),
                 changeable.name,
+                None if settings.configuration is BUILT_IN else settings.configuration.source,
             )
         )
         tell_ready(changeable.name)

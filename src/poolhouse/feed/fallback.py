@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
-from poolhouse.feed.link import Link
+from poolhouse.feed.link import Link, is_refused
 from poolhouse.feed.service_caller import ServiceCaller
 from poolhouse.feed.source import Source, Waitable
 from poolhouse.fleet.snapshot import Snapshot
@@ -62,7 +62,7 @@ class Fallback:
         """Do what is due, and begin the second when the first has failed."""
         found = [one.step(now) for one in self._sources]
         if self._make_second is not None and self._first is not None and self._first.is_absent:
-            self._note = f"nothing answers on TCP {self._first.link().address}, so this is {self._what}"
+            self._note = _why(self._first.link(), self._what)
             self._second = self._make_second()
             self._make_second = None
             self._second.prepare(now)
@@ -109,3 +109,10 @@ class Fallback:
         elif self._first is not None and self._second is not None and self._second.link().heard_at is not None:
             self._first.close()
             self._first = None
+
+
+def _why(link: Link, what: str) -> str:
+    """Why it is not TCP."""
+    if link.error is None or is_refused(link.error):
+        return f"nothing answers on TCP {link.address}, so this is {what}"
+    return f"TCP {link.address}: {link.error}; so this is {what}"

@@ -39,3 +39,12 @@ class Link:
     def is_silent(self, now: float) -> bool:
         """Whether something was heard once, and nothing for longer than is normal."""
         return self.heard_at is not None and now - self.heard_at > self.patience
+
+
+def is_refused(error: str) -> bool:
+    """Whether this is what the system says where nothing listens.
+
+    >>> is_refused("Connection refused"), is_refused("node1: Connection refused; node2: Connection refused")
+    (True, False)
+    """
+    return error.rstrip(".").lower() in ("connection refused", "it refuses the connection")

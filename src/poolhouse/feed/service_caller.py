@@ -154,6 +154,7 @@ class ServiceCaller:
         nodes, current = self._service.nodes, self._node
         welcome = self._welcome
         is_whole = self.has_failed and not is_connected and len(nodes) > 1
+        name = welcome.node if is_connected and welcome and welcome.node else current.name
         return Link(
             phase="connected" if is_connected else self._phase,
             address=f"service {self._service.name!r}" if is_whole else format_address(current.host, current.port),
@@ -165,7 +166,7 @@ class ServiceCaller:
             heard_at=self._heard_at,
             patience=self._patience,
             service=clean(welcome.service if welcome and welcome.service else self._service.name),
-            node=clean(welcome.node) if is_connected and welcome and welcome.node else current.name,
+            node=None if is_whole else clean(name),
             login=self._login,
         )
 

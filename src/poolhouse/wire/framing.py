@@ -15,6 +15,8 @@ from poolhouse.errors import PacketError
 #: The first bytes of each side; the digit is the protocol's version.
 MAGIC = b"\x93PLHS1\r\n"
 _ANY_VERSION = MAGIC[:5]
+#: What `stranger` says of a side that is ours, and younger or older.
+ANOTHER_VERSION = "another version of the protocol"
 HEADER = Struct(">I")
 _LENGTH_MASK = 0xFFFFFF
 
@@ -147,7 +149,7 @@ def stranger(begin: bytes) -> str:
     ('an HTTP client', 'a client of connmon 0.x, which needs Python 2')
     """
     if begin.startswith(_ANY_VERSION):
-        return f"another version of the protocol ({begin[: len(MAGIC)]!r})"
+        return f"{ANOTHER_VERSION} ({begin[: len(MAGIC)]!r})"
     if begin[:2] == b"\x16\x03":
         return "a client that speaks TLS"
     if begin.split(b" ", 1)[0] in (b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"DELETE", b"CONNECT"):

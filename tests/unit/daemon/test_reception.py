@@ -114,3 +114,23 @@ def test_whatever_a_guest_says_it_is_let_in_or_sent_away(data, is_greeted):
     except (PacketError, Refused):
         return
     assert node.guest is None
+
+
+def test_a_guest_whose_login_is_right_may_still_be_refused():
+    asked: list[Hello] = []
+
+    def admission(hello: Hello) -> str | None:
+        asked.append(hello)
+        return "64 consoles are connected already"
+
+    node = Reception(ME, bytes(range(16)), LOGIN, Failures(), "10.0.0.7", 0.0, admission)
+    with pytest.raises(PacketError, match="64 consoles are connected already"):
+        talk(conversation(LOGIN), node)
+    assert node.guest is None
+    assert [hello.user for hello in asked] == ["monitor"]
+    with pytest.raises(PacketError, match="wrong user or password"):
+        talk(
+            conversation(Login("monitor", "guess")),
+            Reception(ME, bytes(16), LOGIN, Failures(), "10.0.0.7", 0.0, admission),
+        )
+    assert len(asked) == 1  # A stranger learns nothing of how many there are.

@@ -257,3 +257,27 @@ def test_a_console_that_leaves_costs_nothing_any_more():
     assert server.run(5.0) == []
     assert not server.service._steps
     assert not server.service._sent
+
+
+def over_a_connection(server: Server, port: int, program: str | None = None) -> None:
+    asked = encode_datagram(Ask(NONCE, program=program))
+    server.service.receive(asked, ("127.0.0.1", port), server.now, "connection", is_proven=True)
+
+
+def test_a_console_to_which_nothing_can_be_sent_is_sent_nothing_and_others_are_served_as_before():
+    source = FakeSource({"huge": 20})
+    server = Server(source)
+    stuck = ("connection", ("127.0.0.1", 1))
+    over_a_connection(server, 1, "huge")
+    over_a_connection(server, 2)
+    server.service.held.add(stuck)
+    sent = server.run(10.0)
+    assert {port for port, _ in sent} == {2}
+    assert len(sent) >= 9  # One frame a second, each of one chunk.
+    # Its frame was made once, and the next one is not, before the first has left.
+    assert source.asked.count("huge") == 1
+    server.service.held.discard(stuck)
+    parts = [datagram for port, datagram in server.run(0.5) if port == 1]
+    first = decode_datagram(parts[0])
+    assert isinstance(first, Chunk)
+    assert len(parts) >= first.parts > 1

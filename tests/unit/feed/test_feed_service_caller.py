@@ -220,7 +220,7 @@ def first_of(seed: int) -> str:
 def test_when_none_answers_each_is_named_with_its_reason_and_the_next_try():
     world = World("down", "down")
     link = world.run(0.2)
-    assert (link.phase, link.address) == ("refused", "service 'default'")
+    assert (link.phase, link.address, link.node) == ("refused", "service 'default'", None)
     assert sorted((link.error or "").split("; ")) == ["a: Connection refused", "b: Connection refused"]
     assert link.next_try is not None
     assert world.now < link.next_try <= 1.0

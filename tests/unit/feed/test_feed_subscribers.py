@@ -14,6 +14,7 @@ from poolhouse.feed.protocol.datagrams import (
     Cookie,
     DenialReason,
     Denied,
+    Missing,
     decode_datagram,
     encode_datagram,
 )
@@ -216,3 +217,43 @@ def test_a_network_that_is_none_is_named() -> None:
     assert parse_network("192.0.2.1") == ip_network("192.0.2.1/32")
     with pytest.raises(SettingError, match=r"allow: '10\.0\.0\.0/99' is not a network"):
         parse_network("10.0.0.0/99", "allow")
+
+
+def test_a_console_that_a_connection_proves_is_served_at_once_wherever_it_is():
+    subscribers = Subscribers(SECRET)
+    asked = encode_datagram(Ask(b"console1", program="shop"))
+    assert subscribers.handle(asked, ("192.0.2.7", 0), 0.0, "connection", is_proven=True) is None
+    (one,) = subscribers.consoles(LIFETIME - 0.1)
+    assert (one.via, one.nonce, one.program, one.is_proven) == ("connection", b"console1", "shop", True)
+    assert subscribers.consoles(LIFETIME) == []
+
+
+def test_over_a_connection_nobody_says_helo_or_misses_a_part_and_everybody_may_leave():
+    subscribers = Subscribers(SECRET)
+    address = ("127.0.0.1", 0)
+
+    def take(datagram: bytes) -> bytes | None:
+        return subscribers.handle(datagram, address, 0.0, "connection", is_proven=True)
+
+    assert take(HELO) is None
+    assert (subscribers.refused, subscribers.consoles(0.0)) == (1, [])
+    take(encode_datagram(Ask(b"console1")))
+    assert take(encode_datagram(Missing(b"console1", bytes(16), 1, ((0, 3),)))) is None
+    assert (subscribers.refused, subscribers.missing) == (2, [])
+    take(encode_datagram(Bye(b"console1", bytes(16))))
+    assert subscribers.consoles(0.0) == []
+    take(encode_datagram(Ask(b"console1")))
+    subscribers.leave(address, "connection")
+    assert subscribers.consoles(0.0) == []
+
+
+def test_consoles_over_connections_take_no_place_of_those_over_udp():
+    subscribers = Subscribers(SECRET, limit=1)
+    for number in range(3):
+        asked = encode_datagram(Ask(b"console%d" % number))
+        subscribers.handle(asked, ("127.0.0.1", 0), 0.0, number, is_proven=True)
+    address = ("127.0.0.1", 4000)
+    answer = decode_datagram(subscribers.handle(encode_datagram(Ask(b"udp_cons")), address, 0.0) or b"")
+    assert isinstance(answer, Cookie)
+    assert subscribers.handle(encode_datagram(Ask(b"udp_cons", answer.cookie)), address, 0.0) is None
+    assert len(subscribers.consoles(0.0)) == 4

@@ -16,7 +16,7 @@ from poolhouse.feed.protocol.datagrams import Ask, Chunk, Denied, decode_datagra
 from poolhouse.feed.protocol.frame import Server, decode_frame
 from poolhouse.feed.protocol.subscription import PERIOD, patience_with
 from poolhouse.fleet.snapshot import Snapshot
-from poolhouse.wire.framing import Frame, Kind, Unframer, frame
+from poolhouse.wire.framing import ANOTHER_VERSION, Frame, Kind, Unframer, frame
 from poolhouse.wire.introduction import Introduction, Phase
 from poolhouse.wire.session import Hello, Welcome
 
@@ -104,11 +104,16 @@ class Conversation:
             PacketError: If it does not speak our protocol.
         """
         newest: Snapshot | None = None
-        for one in self._unframer.feed(data):
-            if self.is_ready and one.kind is Kind.FEED:
-                newest = self._take(one.payload, now) or newest
-            else:
-                self._introduce(one, now)
+        try:
+            for one in self._unframer.feed(data):
+                if self.is_ready and one.kind is Kind.FEED:
+                    newest = self._take(one.payload, now) or newest
+                else:
+                    self._introduce(one, now)
+        except PacketError as error:
+            if self._unframer.is_greeted or ANOTHER_VERSION in error.args[0]:
+                raise
+            raise PacketError("what answers there is no connmond", 0) from None
         return newest
 
     def _introduce(self, one: Frame, now: float) -> None:

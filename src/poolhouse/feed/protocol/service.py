@@ -361,8 +361,7 @@ class ConsoleService:
             if key in keys and one.nonce is not None:
                 number = next(self._numbers) & 0xFFFFFFFF
                 self._sent[key] = _Sent(one.nonce, number, chunks)
-                pause = 0.0 if one.is_proven else PAUSE / BURST
-                self._outbox(key, pause).sendings.append(datagrams(chunks, one.nonce, number))
+                self._outbox(key, PAUSE / BURST).sendings.append(datagrams(chunks, one.nonce, number))
 
     def _send_again(self, key: Key, missing: Missing) -> None:
         """The parts of its newest frame that a console misses."""
