@@ -85,11 +85,11 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._open()
 
     def _set_up(self) -> None:
-        """What belongs to the present core and to one event loop."""
+        """Make what belongs to the current core and to one event loop."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread, self._is_running = 0, bool
         self._tasks: dict[Lane, set[asyncio.Task[bool]]] = {lane: set() for lane in Lane}
-        #: Returns, commits, checks and connects that may go on when their client has gone; and the connection.
+        #: Returns, commits, checks and connects that go on without their client, with the connection of each.
         self._behind: dict[asyncio.Task[Any], Any] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._alarm = Alarm(self._now)
@@ -120,7 +120,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._work.core = self._core
 
     def _settle(self) -> None:
-        """Wake, tell, begin what is to be done, and set the timer."""
+        """Carry out what the core has decided: wake clients, start jobs, set the timer, pass on notices."""
         core = self._core
         if core.woken:
             woken, core.woken = core.woken, []
@@ -151,7 +151,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
     def _ended(self, core: PoolCore, job: Job, lease: Lease | None, task: asyncio.Task[bool]) -> None:
         for tasks in self._tasks.values():
             tasks.discard(task)
-        # The exception is a KeyboardInterrupt: the event loop has told of it.
+        # The exception is a KeyboardInterrupt, which the event loop has reported.
         if task.cancelled() or task.exception() is not None or not task.result():
             core.dropped(job, lease, self._now())
         self._settle()
@@ -163,7 +163,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._timer = None
         deadline = core.next_deadline(now)
         if deadline is not None and self._loop is not None:
-            # The loop keeps no pool that nobody else has any more.
+            # A weak reference: the loop must not keep the pool alive.
             tick = weakref.WeakMethod(self._tick)
             self._timer = self._loop.call_later(max(0.0, deadline - now), _call_if_alive, tick)
 
@@ -172,7 +172,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         core, now = self._core, self._now()
         try:
             core.tick(now)
-        except Exception as error:  # There is no other timer: whatever it is, there is a next look.
+        except Exception as error:  # Nothing else would set the timer again.
             logger.log(ERROR, "pool %r: unexpected; going on", self.name, error=error)
             core.recover(now)
         core.has_new_deadline = True
@@ -184,7 +184,16 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 future.set_result(None)
 
     async def open(self, wait: bool = False, timeout: float = 30.0) -> None:
-        """See `ConnectionPool.open`. The pool belongs to the event loop in which it is opened."""
+        """Start connecting and serving, in the running event loop. Does nothing if the pool is open.
+
+        Args:
+            wait: Also wait until `min_size` connections are ready, as `wait` does.
+            timeout: How long to wait, in seconds.
+
+        Raises:
+            PoolClosed: If the pool has been closed: a closed pool cannot be opened again.
+            PoolTimeout: If `wait` is true and the connections are not ready in time.
+        """
         self._open()
         if wait:
             self._warn_at_first_request(stacklevel=3)
@@ -203,7 +212,16 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         registry.opened(self)
 
     async def wait(self, timeout: float = 30.0) -> None:
-        """See `ConnectionPool.wait`."""
+        """Wait until the pool has `min_size` idle connections. Several tasks may wait at once.
+
+        Args:
+            timeout: How long to wait, in seconds.
+
+        Raises:
+            PoolTimeout: If the connections are not ready in time. Its ``__cause__`` is the last error of a
+                connect, if there was one. A pool that never had `min_size` connections is then closed.
+            PoolClosed: If the pool is not open, or is closed during the wait.
+        """
         self._warn_at_first_request(stacklevel=3)
         self._demand_loop()
         if not self._core.is_open:
@@ -232,19 +250,26 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             raise self._closed() from core.connect_error
 
     async def _fail_to_fill(self, timeout: float, cause: BaseException | None) -> NoReturn:
-        """See `ConnectionPool._fail_to_fill`."""
+        """Raise `wait`'s PoolTimeout; close the pool if it never was full."""
         error = self._incomplete(timeout, cause)
         if not self._core.was_full:
             await self.close(timeout=0)
         raise error from cause
 
     async def close(self, timeout: float = 5.0) -> None:
-        """See `ConnectionPool.close`."""
+        """Close the pool: clients are refused, and idle connections are closed.
+
+        A connection that a client still holds is closed when the client returns it.
+
+        Args:
+            timeout: How long to wait for the pool's tasks to end, in seconds; 0: do not wait. A callback of the
+                pool that calls this does not wait for its own task.
+        """
         if not (self._core.is_open or self._core.was_closed or self._opens_itself):
             return
         self._opens_itself = self._warns_of_implicit_open = False
         if self._core.was_closed:
-            # What blocks had that were never left.
+            # Close the connections of blocks that were dropped without `__aexit__`.
             self._core.reclaim(self._now())
             self._settle()
             return
@@ -269,27 +294,27 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 for conn in worked_on + behind:
                     if conn is not None:
                         logger.call(self._driver.abort, conn)
-                # What needs no answer of the server, such as closing an idle connection, ends by itself.
+                # Jobs that need no answer from the server, such as closing an idle connection, end by themselves.
                 tasks |= {asyncio.ensure_future(self._work.perform(job)) for job in self._core.leftovers()}
                 await asyncio.wait(tasks, timeout=0)
-                # What connects is left alone: its end closes what comes of it, which a cancellation might drop.
+                # A connect goes on, and closes its connection at the end: a cancellation might lose it.
                 connecting = {task for task, conn in self._behind.items() if conn is None}
                 for task in tasks - connecting - self._tasks[Lane.CONNECT]:
                     task.cancel()
                 return
             await asyncio.wait(tasks, timeout=remaining)
-            # Let the tasks' ends begin what comes after them.
+            # The callbacks of ended tasks start further tasks.
             await asyncio.sleep(0)
 
     def _close_without_loop(self) -> None:
-        """Close a pool whose event loop has ended, and with it all that could close a connection in due form."""
+        """Close a pool whose event loop is closed: its connections can only be cut off."""
         self._loop = self._timer = None
         self._core.close(self._now())
         self._settle()
         _cut_leftovers(self._core, self._work)
 
     def __del__(self) -> None:
-        # A pool that nobody has any more: what is idle is closed, by its loop if that still runs.
+        # Nobody refers to the pool any more: close idle connections, in its loop if that still runs.
         core, loop = getattr(self, "_core", None), getattr(self, "_loop", None)
         if core is None or loop is None or not core.is_open:
             return
@@ -309,14 +334,14 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         )
 
     async def reconnect_failed(self) -> None:
-        """See `ConnectionPool.reconnect_failed`."""
+        """Call the `reconnect_failed` callback: the pool does so each `reconnect_timeout` without a connect."""
         if self._reconnect_failed is not None:
             result = self._reconnect_failed(self)
             if isawaitable(result):
                 await result
 
     async def __aenter__(self) -> "Self":
-        """See `ConnectionPool.__enter__`."""
+        """Open the pool, if it is not open."""
         self._warns_of_implicit_open = False
         await self.open()
         return self
@@ -327,11 +352,20 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """See `ConnectionPool.__exit__`."""
+        """Close the pool."""
         await self.close()
 
     async def resize(self, min_size: int, max_size: int | None = None) -> None:
-        """See `ConnectionPool.resize`."""
+        """Change `min_size` and `max_size`. Connections beyond `max_size` are closed as soon as nobody uses them.
+
+        Args:
+            min_size: The new minimum.
+            max_size: The new maximum; ``None`` for `min_size`.
+
+        Raises:
+            ValueError: If the sizes do not fit each other, or the pool.
+            TypeError: If they are not numbers.
+        """
         self._demand_loop()
         min_size, max_size = sized(min_size, max_size, is_null=self._is_null)
         logger.info("resizing %r to min_size=%s max_size=%s", self.name, min_size, max_size)
@@ -339,7 +373,10 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._settle()
 
     async def check(self) -> None:
-        """See `ConnectionPool.check`."""
+        """Check every idle connection with a round trip to the server, and replace those that do not answer.
+
+        Connections are checked one at a time, so that clients can take the others.
+        """
         self._demand_loop()
         seen: set[Slot] = set()
         while (slot := self._core.claim_for_check(seen, self._now())) is not None:
@@ -348,21 +385,31 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._settle()
 
     async def drain(self) -> None:
-        """See `ConnectionPool.drain`."""
+        """Replace every connection by a new one; a connection that is in use is replaced when it is returned."""
         self._demand_loop()
         self._core.drain(self._now())
         self._settle()
 
     @staticmethod
     async def check_connection(conn: ACT) -> None:
-        """See `ConnectionPool.check_connection`."""
+        """Make one round trip through a psycopg connection; pass this as `check`.
+
+        Raises:
+            psycopg.Error: If the connection is dead.
+        """
         from poolhouse.pool.drivers.psycopg import AsyncPsycopgDriver
 
         await AsyncPsycopgDriver(type(conn)).probe(conn)
 
     @staticmethod
     async def check_writable(conn: ACT) -> None:
-        """See `ConnectionPool.check_writable`."""
+        """Raise if a psycopg connection is dead or its server accepts no writes; pass this as `check`.
+
+        After a failover, connections to the former primary still answer, but each write fails (SQLSTATE 25006).
+
+        Raises:
+            psycopg.errors.ReadOnlySqlTransaction: If the server, or the session, is read-only.
+        """
         from poolhouse.pool.drivers.writable import check_writable_async
 
         await check_writable_async(conn)
@@ -372,15 +419,15 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._set_up()
 
 
-#: The tasks that close what forgotten pools had: an event loop itself does not keep its tasks.
+#: Tasks that close the connections of collected pools: the event loop refers to its tasks only weakly.
 _closing: set[asyncio.Task[bool]] = set()
 
 
 def _close_forgotten(core: PoolCore, work: AsyncWork, now: Callable[[], float]) -> None:
-    """In the event loop of a pool that has been forgotten: close it."""
+    """Close a pool that has been collected; runs in its event loop."""
     core.close(now())
     for job in core.leftovers():
-        # Without a task if that can be: a loop that is about to end cancels it before it has begun.
+        # Without a task where possible: a loop that is about to end cancels a task before it starts.
         if not (isinstance(job, Close) and work.close_at_once(job, cuts=False)):
             task = get_running_loop().create_task(work.perform(job))
             _closing.add(task)
@@ -400,7 +447,11 @@ def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
 
 
 class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
-    """See `NullConnectionPool`."""
+    """A pool for asyncio that keeps no idle connections: each client makes its own, or waits for a returned one.
+
+    At most `max_size` connections are open at a time; 0 for no limit. `reset` is called only for a connection that
+    goes to a waiting client.
+    """
 
     _is_null = True
 
@@ -437,7 +488,15 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
         super().__init__(**given(locals(), "clock"))
 
     async def wait(self, timeout: float = 30.0) -> None:
-        """See `NullConnectionPool.wait`."""
+        """Make one connection and close it, to show that the server can be reached; retry until the timeout.
+
+        Args:
+            timeout: How long to retry, in seconds.
+
+        Raises:
+            PoolTimeout: If no connect succeeded in time; the pool is then closed.
+            PoolClosed: If the pool is not open, or is closed during the wait.
+        """
         self._warn_at_first_request(stacklevel=3)
         await super().wait(timeout)
 
@@ -458,7 +517,7 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
             self._full.remove(ended)
 
     async def _rehearsed(self, ended: asyncio.Future[Any], deadline: float) -> Exception | None:
-        """`_rehearse` beside the client, which waits no longer than until the deadline, or the end of the pool."""
+        """Run `_rehearse` in a task of its own; return at the deadline or when the pool is closed."""
         rehearsal = asyncio.ensure_future(self._rehearse(deadline))
         self._behind[rehearsal] = None
         rehearsal.add_done_callback(self._behind.pop)
@@ -468,7 +527,7 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
         return rehearsal.result() if rehearsal.done() else TimeoutError("no answer in time")
 
     async def _rehearse(self, deadline: float) -> Exception | None:
-        """See `NullConnectionPool._rehearse`."""
+        """Make a connection and close it; return the error, or ``None``."""
         began = self._now()
         try:
             conn = await self._work.connection(max(0.0, deadline - began))

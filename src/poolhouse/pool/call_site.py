@@ -1,7 +1,7 @@
 """Which line of the application asked SQLAlchemy for a connection.
 
-Between that line and the pool lie frames of SQLAlchemy, of our instrumentation, and of `contextlib` where it was
-``with engine.begin()``. They are told by the names of their modules.
+Between that line and the pool lie frames of SQLAlchemy, of our instrumentation, and, in ``with engine.begin()``,
+of `contextlib`. The names of their modules identify them.
 """
 
 import sys
@@ -9,13 +9,13 @@ from importlib import import_module
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
-#: The frames from `CallSites.find` to `Pool.connect`: the same number in every version of SQLAlchemy.
+#: Frames between `CallSites.find` and `Pool.connect`: as many in every version of SQLAlchemy.
 _DEPTH = 4
 _PACKAGES = ("sqlalchemy", "contextlib")
 _MODULES = ("poolhouse.instrumentation.watch",)
 
-#: The code object, and the offset of the instruction in it: of a frame, what may be kept. The frame itself would
-#: keep all variables of its function alive.
+#: A code object and the offset of an instruction in it. The frame itself must not be kept: it would keep all
+#: variables of its function alive.
 CallSite: TypeAlias = tuple[CodeType, int]
 
 _getframe = sys._getframe
@@ -24,10 +24,10 @@ _getframe = sys._getframe
 class CallSites:
     """Finds the call sites of the checkouts of one pool.
 
-    To make all frames in between costs half a microsecond, so what was found last is tried first: whether the
-    frame at that depth is at the very same place; else, whether the same function of SQLAlchemy lies below it,
-    which most checkouts of a program have in common. (If a listener of the application's uses SQLAlchemy at just
-    that depth, the line is told that caused the event.)
+    Walking all frames in between takes half a microsecond, so the last result is tried first: the frame at that
+    depth may be at the same instruction, or at least be called through the same function of SQLAlchemy, as most
+    checkouts of a program are. (If a listener of the application uses SQLAlchemy at that very depth, the result is
+    the line that caused the event.)
     """
 
     __slots__ = ("_depth", "_outermost", "_site")
@@ -38,7 +38,7 @@ class CallSites:
         self._site: tuple[CodeType | None, int] = None, 0
 
     def find(self) -> CallSite | None:
-        """The call site; to be called by `FairQueuePool._do_get` itself.
+        """The call site; `FairQueuePool._do_get` itself must call this.
 
         Returns:
             ``None`` if the application is not on the stack of this thread or greenlet.
@@ -52,7 +52,7 @@ class CallSites:
                 self._site = found = caller.f_code, caller.f_lasti
                 return found
         except (KeyError, ValueError):
-            pass  # The module has no name; the stack is not so deep.
+            pass  # The module has no name, or the stack is not that deep.
         return self._search()
 
     def _search(self) -> CallSite | None:
@@ -69,10 +69,10 @@ class CallSites:
 
 
 class TaskCallSites:
-    """The same where SQLAlchemy runs in a greenlet of its own, and the application is where that was started.
+    """Finds call sites where SQLAlchemy runs in a greenlet that the application's task has started.
 
-    The application may be in the greenlet as well (``run_sync``), so its stack is looked at first. Mostly there is
-    nothing of the application in it, and its outermost function is the same as last time.
+    The application may run in the greenlet too (``run_sync``), so the stack of the greenlet is searched first.
+    Usually the application is not on it, and its outermost function is the same as last time.
     """
 
     __slots__ = ("_bottom", "_bottom_code", "_getcurrent", "_hops", "_inside", "_outermost", "_site")
@@ -84,17 +84,17 @@ class TaskCallSites:
         self._inside = CallSites()
         self._bottom = 0
         self._bottom_code: CodeType | None = None
-        #: How many frames lie between the one that started the greenlet and the application's.
+        #: Frames between the one that started the greenlet and the application's.
         self._hops = 0
         self._outermost: CodeType | None = None
         self._site: tuple[CodeType | None, int] = None, 0
 
     def find(self) -> CallSite | None:
-        """See `CallSites.find`."""
+        """The call site; ``None`` if neither the greenlet nor the task that started it runs application code."""
         try:
             bottom = None if self._bottom_code is None else _getframe(self._bottom)
         except ValueError:
-            bottom = None  # The stack is not so deep.
+            bottom = None  # The stack is not that deep.
         if bottom is None or bottom.f_code is not self._bottom_code or bottom.f_back is not None:
             if (found := self._inside.find()) is not None:
                 return found
@@ -119,7 +119,7 @@ class TaskCallSites:
 
 
 def _bottom() -> tuple[int, CodeType]:
-    """How far from its caller the outermost frame of this greenlet is, and its code."""
+    """The distance from the caller to the outermost frame of this greenlet, and that frame's code."""
     depth, frame = 0, _getframe(1)
     while (caller := frame.f_back) is not None:
         depth, frame = depth + 1, caller
@@ -135,7 +135,7 @@ class _Modules(dict[Any, bool]):
     """Whether a module's functions lie between the application and the pool, by its name."""
 
     def __missing__(self, name: Any) -> bool:
-        # SQLAlchemy 1.4 has functions without a module, which it writes at run time.
+        # SQLAlchemy 1.4 generates functions without a module at run time.
         self[name] = name is None or str(name).partition(".")[0] in _PACKAGES or name in _MODULES
         return self[name]
 

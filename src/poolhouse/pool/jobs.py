@@ -1,4 +1,4 @@
-"""What the core asks its shell to do, or to tell, outside the lock, as plain values.
+"""Jobs and notices: plain values by which the core asks its shell to do or to say something outside the lock.
 
 A job that owns a slot must be answered: `Connect` by `PoolCore.connected` or `connect_failed`, `Return` by
 `PoolCore.returned`, `Probe` by `PoolCore.probed`. `Close` and `ReconnectFailed` need no answer.
@@ -14,9 +14,9 @@ from poolhouse.pool.slot import Lease, Slot
 class Lane(IntEnum):
     """Jobs of different lanes never wait for each other. An IntEnum, because it is a key of hot dictionaries."""
 
-    #: Whatever needs an answer of the server to a new request: `num_workers` at a time.
+    #: Connects and checks: `num_workers` at a time.
     CONNECT = 0
-    #: Rolling back, resetting and closing what was returned: a return never stands behind a connect.
+    #: Rolling back, resetting and closing returned connections: a return never waits for a connect.
     RETURN = 1
 
 
@@ -25,9 +25,9 @@ class Reason(Enum):
 
     #: Its `max_lifetime` has passed.
     EXPIRED = "expired"
-    #: It was returned in a state in which it cannot be used again.
+    #: It was returned in a state that rules out further use.
     BROKEN = "broken"
-    #: It was found dead when it was looked at or checked, or its check did not end in time.
+    #: A look or a check found it dead, or the check took too long.
     LOST = "lost"
     #: The `reset` callback, or rolling back, failed.
     RESET_FAILED = "reset failed"
@@ -37,7 +37,7 @@ class Reason(Enum):
     DRAINED = "drained"
     #: The pool was closed.
     CLOSED = "pool closed"
-    #: A null pool keeps nothing.
+    #: A null pool keeps no connections.
     NOT_KEPT = "not kept"
 
 
@@ -52,7 +52,7 @@ class Connect:
 class Return:
     """Make a returned connection fit for the next client: roll back if `roll_back`, then call `reset`.
 
-    Rolling back deserves a warning unless it `is_expected`: the client forgot to end its transaction.
+    A rollback is logged as a warning, because the client forgot to end its transaction, unless it `is_expected`.
     """
 
     slot: Slot
@@ -62,7 +62,7 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask the server whether an idle connection still answers; `is_asked` if the application wants to know."""
+    """Check an idle connection with a round trip; `is_asked` if the application called `check`."""
 
     slot: Slot
     is_asked: bool = False
@@ -78,7 +78,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class ReconnectFailed:
-    """Tell the application, by its `reconnect_failed` callback, that `reconnect_timeout` has passed."""
+    """Call the application's `reconnect_failed`: no connect has succeeded for `after` seconds."""
 
     after: float
 
@@ -87,24 +87,25 @@ Job: TypeAlias = Connect | Return | Probe | Close | ReconnectFailed
 
 
 class HeldLong(NamedTuple):
-    """A client has had a connection for longer than `hold_warning`."""
+    """Notice: a client has held a connection for longer than `hold_warning`."""
 
     lease: Lease
     held: float
 
 
 class ReturnedAfterAll(NamedTuple):
-    """A connection of which `HeldLong` told has come back."""
+    """Notice: a connection that a `HeldLong` was about has been returned."""
 
     lease: Lease
     held: float
 
 
-#: `PoolCore.put` was given a connection that no client has. Not an exception: that would mean a struck call.
+#: Result of `PoolCore.put` for a connection that no client holds. Not an exception, which would mean that the call
+#: was interrupted.
 NOT_LEASED: Final = "not leased"
 NotLeased: TypeAlias = Literal["not leased"]
 
-#: `min_size` connections are idle, and somebody waits for that.
+#: Notice: `min_size` connections are idle, and somebody waits for that.
 FULL = "full"
 
 Notice: TypeAlias = HeldLong | ReturnedAfterAll | str

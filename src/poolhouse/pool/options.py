@@ -1,17 +1,16 @@
-"""What the core is told of a pool: numbers and policies. `parameters` has what a user may say."""
+"""The numbers and policies of a pool, for its core. `parameters` has what users may pass."""
 
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 from poolhouse.pool.parameters import PARAMETERS, sized
 
-#: What the pool itself asks the server, with no client waiting for it, is ended after so long without an answer,
-#: and its connection with it.
+#: Seconds after which a check of the pool's own, for which no client waits, is aborted with its connection.
 PROBE_LIMIT = 5.0
-#: So is rolling back and resetting a connection that came back: longer, since a `reset` may have much to do.
+#: The same for rolling back and resetting a returned connection: a `reset` callback may have much to do.
 RETURN_LIMIT = 30.0
 
-#: What stands for a duration without end: 317 years. Finite, so that it can be reckoned with.
+#: Seconds that stand for "without limit" (317 years): a finite number, so that sums and differences work.
 FOREVER = 1e10
 
 Order: TypeAlias = Literal["fifo", "lifo"]
@@ -23,21 +22,21 @@ class PoolOptions:
     """The numbers and policies of one pool; every duration in seconds.
 
     Attributes:
-        min_size: How many connections the pool keeps open even if nobody needs them.
-        max_size: How many it opens at most; 0 for no limit, which only pools may have in which clients connect.
-        timeout: How long a client waits for a connection unless it says otherwise.
-        max_waiting: How many clients may wait; the next gets `TooManyRequests`. 0 for no limit.
-        max_lifetime: How long a connection lives, less a random share of up to 10 %; 0 for no limit.
-        max_idle: How often a pool larger than `min_size` looks whether it needs all its connections; 0 for never.
-        reconnect_timeout: After how long without success `reconnect_failed` is called.
-        num_workers: How many connections are made at the same time.
-        idle_order: Which idle connection is taken: the longest (``fifo``) or the shortest (``lifo``) idle one.
+        min_size: Connections that the pool keeps open even if nobody needs them.
+        max_size: The most connections; 0 for no limit, in null pools only.
+        timeout: How long a client waits for a connection by default.
+        max_waiting: The most clients that may wait; the next one gets `TooManyRequests`. 0 for no limit.
+        max_lifetime: The age at which a connection is replaced, less a random share of up to 10 %; 0 for no limit.
+        max_idle: How often a pool larger than `min_size` may shrink; 0 for never.
+        reconnect_timeout: Time without a successful connect after which `reconnect_failed` is called.
+        num_workers: The most connects at the same time.
+        idle_order: Serve the connection that has been idle longest (``fifo``) or shortest (``lifo``).
         shrink: Each `max_idle`, close ``one`` superfluous connection, or ``all`` that were not needed.
-        check_idle: With a `check` callback: only check connections that were idle for at least so long. ``None``
-            to check at every checkout.
-        hold_warning: Warn of a connection that is held for longer; ``None`` for never.
-        has_check: There is a `check` callback.
-        has_reset: There is a `reset` callback.
+        check_idle: With a `check` callback: check only connections that have been idle for at least this long.
+            ``None``: check at every checkout.
+        hold_warning: Warn of a connection that is held for longer than this; ``None`` for never.
+        has_check: Whether there is a `check` callback.
+        has_reset: Whether there is a `reset` callback.
         is_watched: Something must be told of every checkout and return (event hooks).
         max_kept: How many free connections are kept although nobody waits: ``None`` for all, 0 in null pools.
         look_after: A connection that was idle for longer is looked at before it is served; ``None`` for never.
@@ -80,7 +79,7 @@ class PoolOptions:
 
 
 def duration(seconds: float | None) -> float:
-    """A duration to reckon with; ``None`` and infinity are `FOREVER`.
+    """A finite duration: `FOREVER` for ``None`` and infinity.
 
     >>> duration(0.5), duration(None) == duration(float("inf")) == FOREVER
     (0.5, True)
@@ -89,13 +88,13 @@ def duration(seconds: float | None) -> float:
 
 
 def time_limit(timeout: float | None) -> float:
-    """How long a method waits at most: what is negative is 0, ``None`` and infinity are `FOREVER`.
+    """The longest time that a method waits: 0 for a negative number, `FOREVER` for ``None`` and infinity.
 
     >>> time_limit(2), time_limit(-1), time_limit(None) == FOREVER
     (2.0, 0.0, True)
 
     Raises:
-        ValueError: If it is no number.
+        ValueError: If it is not a number (NaN).
     """
     limit = duration(timeout)
     if limit != limit:

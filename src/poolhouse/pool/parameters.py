@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 
 class Values(Protocol):
-    """Which values a parameter may have."""
+    """The values that a parameter accepts."""
 
     @property
     def text(self) -> str:
@@ -23,8 +23,8 @@ class Values(Protocol):
         """The value, as the pool uses it.
 
         Raises:
-            ValueError: If it is a number, or a word, that the parameter cannot have.
-            TypeError: If it is something else altogether.
+            ValueError: If it is a number or a word that the parameter does not accept.
+            TypeError: If it is of a type that the parameter does not accept.
         """
         ...
 
@@ -34,7 +34,7 @@ class Count:
     """Whole numbers."""
 
     floor: int
-    #: What 0 means, if it means something else than none.
+    #: What 0 means, where it does not mean "none".
     zero: str = ""
 
     @property
@@ -83,7 +83,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Some words."""
+    """One of several words."""
 
     words: tuple[str, ...]
 
@@ -101,7 +101,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Whatever a function says yes to."""
+    """Every value that a function accepts."""
 
     text: str
     accepts: Callable[[Any], bool] = lambda value: True
@@ -141,12 +141,11 @@ class Parameter:
 
     default: Any
     values: Values
-    #: The default of null pools, where it is another.
+    #: The default in null pools, where it differs.
     null_default: Any = None
 
 
-#: All of them, in the order of the reference. What `conninfo`, `connection_class` and `driver` may be, the drivers
-#: know.
+#: All parameters, in the order of the reference. The drivers validate `conninfo`, `connection_class` and `driver`.
 PARAMETERS: dict[str, Parameter] = {
     "conninfo": Parameter("", Accepted("what the driver takes, or a callable")),
     "connection_class": Parameter(None, Accepted("class")),
@@ -182,7 +181,7 @@ PARAMETERS: dict[str, Parameter] = {
 
 
 def given(scope: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    """Of the variables of a constructor, at its beginning, its parameters, and `more`."""
+    """The parameters, and `more`, out of a constructor's ``locals()``."""
     return {name: scope[name] for name in (*PARAMETERS, *more)}
 
 
@@ -194,8 +193,8 @@ def checked(parameters: Mapping[str, Any], *, is_null: bool) -> dict[str, Any]:
         is_null: Whether the pool is a null pool.
 
     Raises:
-        ValueError: If a number or a word cannot be.
-        TypeError: If a value is of another kind.
+        ValueError: If a number or a word is not accepted.
+        TypeError: If the type of a value is not accepted.
     """
     min_size, max_size = sized(parameters["min_size"], parameters["max_size"], is_null=is_null)
     parameters = {**parameters, "min_size": min_size, "max_size": max_size}
@@ -206,14 +205,14 @@ def checked(parameters: Mapping[str, Any], *, is_null: bool) -> dict[str, Any]:
 
 
 def sized(min_size: Any, max_size: Any, *, is_null: bool) -> tuple[int, int]:
-    """`min_size` and `max_size` as the pool takes them, with ``None`` for the latter made a number.
+    """`min_size` and `max_size` as numbers; a `max_size` of ``None`` becomes `min_size`.
 
     >>> sized(4, None, is_null=False), sized(0, None, is_null=True)
     ((4, 4), (0, 0))
 
     Raises:
-        ValueError: If they cannot be.
-        TypeError: If they are no numbers.
+        ValueError: If the sizes do not fit each other, or the pool.
+        TypeError: If they are not numbers.
     """
     least = PARAMETERS["min_size"].values.read("min_size", min_size)
     most = least if max_size is None else PARAMETERS["max_size"].values.read("max_size", max_size)

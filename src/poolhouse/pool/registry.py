@@ -1,9 +1,9 @@
-"""Which pools are open in this process, and who is told of each one that opens.
+"""The pools that are open in this process, and the observer that is called with each of them.
 
-A pool knows nothing of reports, which are made above it: it only says that it has opened, and whoever wants to
-watch all pools, older ones too, asks to be told. Nobody does, unless reporting was configured. Where the
-environment configures it, there is no call of the application's that could bring in what reports; so the first
-pool that opens does, by the name `OBSERVER`. ``docs/decisions/0007`` has the reasons.
+A pool knows nothing of reports, which a higher layer makes: it only announces that it has opened. The observer is
+called with every pool, older ones included. There is no observer unless reporting is configured. If only the
+environment configures it, no call of the application imports the reporting code, so the first pool that opens
+imports it by the name `OBSERVER`. ``docs/decisions/0007`` has the reasons.
 """
 
 import os
@@ -18,28 +18,28 @@ from poolhouse.safely import Log
 
 logger = Log("poolhouse.pool")
 
-#: What is called if the environment variable that has all pools of the process reported is set.
+#: Module and function to call if the environment asks for reports of all pools.
 OBSERVER = "poolhouse.instrumentation.pools", "report_as_environment_says"
 
 Observer: TypeAlias = Callable[[Any], None]
 
-#: The pools that have been opened in this process. A set of references is copied in one step, which no thread that
-#: opens another pool can come between; a `WeakSet` is not.
+#: The pools that have been opened in this process. Copying a set of references is one step that no other thread
+#: can interrupt; copying a `WeakSet` is not.
 _opened: "set[weakref.ref[Any]]" = set()
-#: At most one: who is told of pools.
+#: The observer, if there is one.
 _observers: deque[Observer] = deque(maxlen=1)
-#: What is left to do at the first opening of a pool; who pops it does it.
+#: The variable to look up when the first pool opens; the thread that pops it does so.
 _first: deque[str] = deque([REPORT_VARIABLE])
 
 
 def opened(pool: Any) -> None:
-    """A pool has been opened, or is used for the first time in the child of a fork.
+    """Announce a pool that has been opened, or is used for the first time in a forked child.
 
-    Takes no lock of its own, does not wait, and never raises. To be called outside the pool's lock.
+    Takes no lock, does not wait, and never raises. Call it without holding the pool's lock.
     """
     try:
         _look_at_environment()
-        # First the one, then a look at the other, and `observe` the other way round: one of them sees the pool.
+        # First add, then look. `observe` does it the other way round, so one of the two sees pool and observer.
         _opened.add(weakref.ref(pool, _opened.discard))
         if _observers:
             _observers[0](pool)
@@ -48,9 +48,9 @@ def opened(pool: Any) -> None:
 
 
 def observe(observer: Observer) -> None:
-    """Have `observer` called with every pool that has been opened, and from now on with each that is.
+    """Call `observer` with every pool that is open, and from now on with each that opens.
 
-    There is one: whoever comes later takes its place. It may be called with the same pool again.
+    A later observer replaces it. It may be called with the same pool more than once.
     """
     _observers.append(observer)
     for reference in _opened.copy():
@@ -68,5 +68,5 @@ def _look_at_environment() -> None:
         getattr(import_module(module), function)()
 
 
-# Pools that a child inherits are opened anew in it, if it uses them.
+# A forked child opens an inherited pool again at its first use.
 os.register_at_fork(after_in_child=_opened.clear)

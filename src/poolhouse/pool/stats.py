@@ -1,8 +1,8 @@
-"""The figures of `get_stats`: counted exactly, in nanoseconds, and made whole milliseconds only when read."""
+"""The figures of `get_stats`: counted exactly in nanoseconds, and converted to whole milliseconds when read."""
 
 from collections.abc import Mapping
 
-#: Counters that are milliseconds to the reader and nanoseconds here.
+#: Counters in nanoseconds, and their names in milliseconds.
 _MILLISECONDS = {
     "usage_ns": "usage_ms",
     "requests_wait_ns": "requests_wait_ms",
@@ -12,7 +12,7 @@ _NS_PER_MS = 1_000_000
 
 
 class Counts:
-    """What happened in the slow calls of a pool; the fast path counts in the meter."""
+    """Counters of the pool's slow path; the fast path counts in the meter."""
 
     __slots__ = (
         "connections_errors",
@@ -38,13 +38,13 @@ class Counts:
 
 
 class Reader:
-    """Counters as the user reads them: since the start, or since he last popped them."""
+    """Counters as the user reads them: since the pool was made, or since the last `pop`."""
 
     def __init__(self) -> None:
         self._popped: dict[str, int] = {}
 
     def since_pop(self, counters: Mapping[str, int]) -> dict[str, int]:
-        """The counters less what was popped; those that are 0 are left out.
+        """The counters since the last `pop`, without those that are 0.
 
         Args:
             counters: Cumulative values; names that end in ``_ns`` become milliseconds.
@@ -52,7 +52,7 @@ class Reader:
         >>> reader = Reader()
         >>> reader.pop({"usage_ns": 1_500_000})
         {'usage_ms': 1}
-        >>> reader.since_pop({"usage_ns": 2_600_000})  # the half millisecond that pop left counts
+        >>> reader.since_pop({"usage_ns": 2_600_000})  # includes the half millisecond that pop left
         {'usage_ms': 1}
         """
         read: dict[str, int] = {}
@@ -65,7 +65,7 @@ class Reader:
         return read
 
     def pop(self, counters: Mapping[str, int]) -> dict[str, int]:
-        """`since_pop`, after which counting begins anew; less than a millisecond is kept for the next time."""
+        """Return `since_pop` and start again from zero; less than a millisecond stays for the next call."""
         read = self.since_pop(counters)
         for name, value in counters.items():
             shown = _MILLISECONDS.get(name)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class ConnectionPool(Clients[CT]):
     """A pool of connections for threads, with the interface of psycopg_pool's class of this name.
 
-    The constructor returns at once; connections are made by background threads. See the reference of the
-    pool for each parameter.
+    The constructor returns at once; background threads make the connections. ``docs/reference/pool.md`` describes
+    each parameter.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ConnectionPool(Clients[CT]):
             self._open()
 
     def _set_up(self) -> None:
-        """Workers and work for the present core: at the start, and again in the child of a fork."""
+        """Make the workers and their work for the current core; called again in a forked child."""
         myself = weakref.ref(self)
 
         def reconnect_failed() -> None:
@@ -108,15 +108,15 @@ class ConnectionPool(Clients[CT]):
         self._work.guard, self._work.unguard = self._workers.guard, self._workers.unguard
 
     def open(self, wait: bool = False, timeout: float = 30.0) -> None:
-        """Begin to connect and to serve; does nothing if the pool is open.
+        """Start connecting and serving. Does nothing if the pool is open.
 
         Args:
-            wait: Whether to wait until there are `min_size` connections; see `wait`.
+            wait: Also wait until `min_size` connections are ready, as `wait` does.
             timeout: How long to wait, in seconds.
 
         Raises:
-            PoolClosed: If the pool has been closed: it cannot be opened again.
-            PoolTimeout: As `wait`.
+            PoolClosed: If the pool has been closed: a closed pool cannot be opened again.
+            PoolTimeout: If `wait` is true and the connections are not ready in time.
         """
         self._open()
         if wait:
@@ -131,12 +131,15 @@ class ConnectionPool(Clients[CT]):
         registry.opened(self)
 
     def wait(self, timeout: float = 30.0) -> None:
-        """Wait until `min_size` connections are idle in the pool. May be called from several threads, at any time.
+        """Wait until the pool has `min_size` idle connections. Any thread may call this at any time.
+
+        Args:
+            timeout: How long to wait, in seconds.
 
         Raises:
-            PoolTimeout: If they are not within `timeout` seconds. If connecting fails, its ``__cause__`` is the
-                last error in that. A pool that never had `min_size` connections is closed then.
-            PoolClosed: If the pool is not open, or is closed meanwhile.
+            PoolTimeout: If the connections are not ready in time. Its ``__cause__`` is the last error of a
+                connect, if there was one. A pool that never had `min_size` connections is then closed.
+            PoolClosed: If the pool is not open, or is closed during the wait.
         """
         self._warn_at_first_request(stacklevel=3)
         if not self._core.is_open:
@@ -164,24 +167,26 @@ class ConnectionPool(Clients[CT]):
             raise self._closed() from core.connect_error
 
     def _fail_to_fill(self, timeout: float, cause: BaseException | None) -> NoReturn:
-        """Raise what `wait` raises when its time is over."""
+        """Raise `wait`'s PoolTimeout; close the pool if it never was full."""
         error = self._incomplete(timeout, cause)
         if not self._core.was_full:
             self.close(timeout=0)
         raise error from cause
 
     def close(self, timeout: float = 5.0) -> None:
-        """Refuse all clients, close what is idle, and later, when it comes back, what is out.
+        """Close the pool: clients are refused, and idle connections are closed.
+
+        A connection that a client still holds is closed when the client returns it.
 
         Args:
-            timeout: How long to wait for the background threads to end, in seconds; 0 for not at all. A callback
-                that closes its pool does not wait for the thread in which it runs.
+            timeout: How long to wait for the background threads to end, in seconds; 0: do not wait. A callback of
+                the pool that calls this does not wait for its own thread.
         """
         if not (self._core.is_open or self._core.was_closed or self._opens_itself):
             return  # It has not been opened, and still may be.
         self._opens_itself = self._warns_of_implicit_open = False
         if self._core.was_closed:
-            # What came back since, and what blocks had that were never left.
+            # Close connections that were returned since, and those of blocks that were dropped without `__exit__`.
             self._core_lock(self._core.reclaim, self._now())
             self._finish_closing()
             return
@@ -194,7 +199,7 @@ class ConnectionPool(Clients[CT]):
         while self._workers.is_busy() and self._now() < deadline:
             parker.park(deadline - self._now())
         self._workers.watchers.remove(parker)
-        # Whatever is stuck on a connection is ended; a connect cannot be, and its thread ends with the process.
+        # Abort work that is stuck on a connection. A connect cannot be aborted: its thread ends with the process.
         for slot in self._core.worked_on.copy():
             self._driver.abort(slot.conn)
         self._workers.dismiss()
@@ -210,7 +215,7 @@ class ConnectionPool(Clients[CT]):
         )
 
     def reconnect_failed(self) -> None:
-        """Call the callback of this name: done each `reconnect_timeout` in which no connection could be made."""
+        """Call the `reconnect_failed` callback: the pool does so each `reconnect_timeout` without a connect."""
         if self._reconnect_failed is not None:
             self._reconnect_failed(self)
 
@@ -230,20 +235,29 @@ class ConnectionPool(Clients[CT]):
         self.close()
 
     def __del__(self) -> None:
-        # A pool that nobody has any more: its threads end. A finalizer waits for nothing.
+        # Nobody refers to the pool any more: end its threads, and do not wait for them in a finalizer.
         if hasattr(self, "_workers"):
             self._workers.dismiss()
 
     def resize(self, min_size: int, max_size: int | None = None) -> None:
-        """Change the limits of the pool's size."""
+        """Change `min_size` and `max_size`. Connections beyond `max_size` are closed as soon as nobody uses them.
+
+        Args:
+            min_size: The new minimum.
+            max_size: The new maximum; ``None`` for `min_size`.
+
+        Raises:
+            ValueError: If the sizes do not fit each other, or the pool.
+            TypeError: If they are not numbers.
+        """
         min_size, max_size = sized(min_size, max_size, is_null=self._is_null)
         logger.info("resizing %r to min_size=%s max_size=%s", self.name, min_size, max_size)
         self._core_lock(self._core.resize, min_size, max_size, self._now())
 
     def check(self) -> None:
-        """Ask the server through each idle connection; replace those that do not answer.
+        """Check every idle connection with a round trip to the server, and replace those that do not answer.
 
-        They are checked one by one, so that the others can be taken meanwhile.
+        Connections are checked one at a time, so that clients can take the others.
         """
         seen: set[Slot] = set()
         while self._check_next(seen):
@@ -262,25 +276,29 @@ class ConnectionPool(Clients[CT]):
             is_alive = self._workers.unguard(slot) and is_alive
             self._core_lock(self._core.probed, slot, is_alive, self._now())
         except BaseException:
-            # A worker looks after it now, under a guard of its own in the place of this one.
+            # A worker goes on with this connection, under a guard of its own.
             self._core_lock.finish(self._core.interrupted_work, now, self._now())
             raise
         return True
 
     def drain(self) -> None:
-        """Replace every connection by a new one: those that are out when they come back."""
+        """Replace every connection by a new one; a connection that is in use is replaced when it is returned."""
         self._core_lock(self._core.drain, self._now())
 
     @staticmethod
     def check_connection(conn: CT) -> None:
-        """One round trip through a psycopg connection: fit to be the pool's `check`. Raises if it is dead."""
+        """Make one round trip through a psycopg connection; pass this as `check`.
+
+        Raises:
+            psycopg.Error: If the connection is dead.
+        """
         from poolhouse.pool.drivers.psycopg import PsycopgDriver
 
         PsycopgDriver(type(conn)).probe(conn)
 
     @staticmethod
     def check_writable(conn: CT) -> None:
-        """Raise if a psycopg connection is dead, or its server takes no writes: a `check` for failover.
+        """Raise if a psycopg connection is dead or its server accepts no writes; pass this as `check`.
 
         After a failover, connections to the former primary still answer, but each write fails (SQLSTATE 25006).
 
@@ -297,10 +315,10 @@ class ConnectionPool(Clients[CT]):
 
 
 class NullConnectionPool(ConnectionPool[CT]):
-    """A pool that keeps nothing: each client connects by itself, unless it had to wait for another's connection.
+    """A pool that keeps no idle connections: each client makes its own, unless it waits for one that is returned.
 
-    With `max_size`, no more connections than that are open at a time. `reset` is called only for a connection for
-    which somebody waits.
+    At most `max_size` connections are open at a time; 0 for no limit. `reset` is called only for a connection that
+    goes to a waiting client.
     """
 
     _is_null = True
@@ -339,11 +357,14 @@ class NullConnectionPool(ConnectionPool[CT]):
         super().__init__(**given(locals(), "clock", "threads"))
 
     def wait(self, timeout: float = 30.0) -> None:
-        """Make one connection, to see that it can be made, and close it; try again until the time is over.
+        """Make one connection and close it, to show that the server can be reached; retry until the timeout.
+
+        Args:
+            timeout: How long to retry, in seconds.
 
         Raises:
-            PoolTimeout: If none could be made within `timeout` seconds; the pool is then closed.
-            PoolClosed: As `ConnectionPool.wait`.
+            PoolTimeout: If no connect succeeded in time; the pool is then closed.
+            PoolClosed: If the pool is not open, or is closed during the wait.
         """
         self._warn_at_first_request(stacklevel=3)
         super().wait(timeout)
@@ -355,7 +376,7 @@ class NullConnectionPool(ConnectionPool[CT]):
             while (error := self._rehearsed(parker, deadline)) is not None:
                 due = min(deadline, self._core.next_rehearsal_at(self._now()))
                 while not self._core.was_closed and (pause := due - self._now()) > 0:
-                    parker.park(pause)  # A worker that has run out of work wakes it, too.
+                    parker.park(pause)  # A worker that becomes idle wakes it too.
                 if self._core.was_closed:
                     raise self._closed() from error
                 if self._now() >= deadline:
@@ -365,7 +386,7 @@ class NullConnectionPool(ConnectionPool[CT]):
             self._workers.watchers.remove(parker)
 
     def _rehearsed(self, parker: Parker, deadline: float) -> Exception | None:
-        """`_rehearse` beside the client, which waits no longer than until the deadline, or the end of the pool."""
+        """Call `_rehearse` in a thread of its own; return at the deadline or when the pool is closed."""
         rehearsal = BackgroundCall(
             partial(self._rehearse, deadline), self._threads, parker, f"{self.name}-connect"
         )
@@ -374,7 +395,7 @@ class NullConnectionPool(ConnectionPool[CT]):
         return rehearsal.result() if rehearsal.is_over else TimeoutError("no answer in time")
 
     def _rehearse(self, deadline: float) -> Exception | None:
-        """Make a connection and close it; what that failed with."""
+        """Make a connection and close it; return the error, or ``None``."""
         began = self._now()
         try:
             conn = self._work.connection(max(0.0, deadline - began))

@@ -18,27 +18,27 @@ from poolhouse.pool.slot import Lease
 
 T = TypeVar("T")
 
-#: How many calls are told of at most.
+#: The most calls that the sentence names.
 DEPTH = 5
-#: How far up the calls the line is looked for that took the connection.
+#: The most frames that are searched for the line that took the connection.
 LIMIT = 100
-#: The references to the copy of a frame's variables if only the frame and `_has_variable` have it: the frame, a
+#: References to the copy of a frame's variables if only the frame and `_has_variable` refer to it: the frame, a
 #: name, and the argument of `getrefcount`.
 _MINE_AND_THE_FRAMES = 3
 
 
 def where_now(lease: Lease, *, is_task: bool = False) -> str:
-    """Where the holder is, in words, and by which calls it got there from where it took the connection.
+    """Where the holder is, in words, with the calls between that line and the one that took the connection.
 
     Args:
-        lease: Of a connection that is out.
+        lease: The lease of a connection that is out.
         is_task: Whether the holder is a task of the running event loop; else it is a thread.
 
     Returns:
         For example ``MainThread is now at python3.13/ssl.py:1104 in SSLSocket.read, called from app/mail.py:12 in
-        send, called from app/views.py:90 in checkout_cart``; empty if it cannot be told.
+        send, called from app/views.py:90 in checkout_cart``; empty if the holder cannot be found.
     """
-    # A checkout that did not wait says nothing of its holder: that would cost each of them a tenth more.
+    # A checkout that did not wait does not record its holder: recording makes every checkout a tenth dearer.
     holder = lease[4].holder if lease[4] is not None else _found(lease, is_task=is_task)
     if isinstance(holder, ref):
         holder = holder()
@@ -50,23 +50,23 @@ def where_now(lease: Lease, *, is_task: bool = False) -> str:
     else:
         name, frames = holder.get_name(), _awaiting(holder.get_coro())[::-1]
     places = [(frame.f_code, frame.f_lasti) for frame in frames]
-    # One of them may be this function's: a cycle would keep all that is in any of them.
+    # The list may contain this function's own frame: the cycle would keep every variable of these frames alive.
     frames.clear()
     if not places:
         return ""
     codes = [code for code, _ in places]
     if lease[2] in codes:
         del places[codes.index(lease[2]) + 1 :]
-        # What is between is mostly a library's; the lines next to the checkout are the application's.
+        # Calls in the middle are mostly a library's; those next to the checkout are the application's.
         del places[1 : 1 - DEPTH]
     return f"{name} is now at {', called from '.join(site_of(*place) for place in places[:DEPTH])}"
 
 
 def _found(lease: Lease, *, is_task: bool) -> Any:
-    """The thread's number, or the task, that has the connection; ``None`` if there is none, or more than one may.
+    """The thread's identifier, or the task, that holds the connection; ``None`` unless exactly one qualifies.
 
-    It is the one that is in the function that took the connection. If there is none such, or several, then the
-    one that has the connection among its variables.
+    It is the one that still runs the function that took the connection. If none or several do, it is the one that
+    has the connection among its variables.
     """
     holders: list[Any] = _tasks() if is_task else [thread.ident for thread in threading.enumerate()]
     is_in_code, has_conn = (_awaits, _task_has) if is_task else (_executes, _thread_has)
@@ -82,7 +82,7 @@ def _tasks() -> "list[asyncio.Task[Any]]":
     try:
         return list(asyncio.all_tasks())
     except RuntimeError:
-        return []  # The pool ends after its loop.
+        return []  # The event loop is closed; its pool is not.
 
 
 def _awaits(task: "asyncio.Task[Any]", code: object) -> bool:
@@ -103,7 +103,7 @@ def _thread_has(thread: int, conn: object) -> bool:
 
 
 def _any_frame(thread: int, is_it: Callable[[FrameType], bool]) -> bool:
-    # No generator, and no name for a frame at the end: if it is this thread, either would be a cycle.
+    # A generator, or a variable that refers to a frame at the end, would be a cycle if this is the current thread.
     frame = _frame_of_thread(thread)
     for _ in range(LIMIT):
         if frame is None or is_it(frame):
@@ -115,11 +115,11 @@ def _any_frame(thread: int, is_it: Callable[[FrameType], bool]) -> bool:
 
 def _has_variable(conn: object, frame: FrameType) -> bool:
     if not frame.f_code.co_flags & CO_OPTIMIZED or str(frame.f_globals.get("__name__")).startswith("poolhouse."):
-        return False  # A module or class; the pool's own, this very look among them.
+        return False  # The frame of a module, of a class, or of the pool itself.
     variables = _uncollected(partial(getattr, frame, "f_locals"))
     found = any(variable is conn for variable in list(variables.values()))
-    # Before CPython 3.13 the frame keeps this copy of its variables, and with it what it has itself dropped since;
-    # unless the function has called `locals()`, nobody else refers to it.
+    # Before CPython 3.13 the frame keeps this copy, which would keep objects alive that the function drops later.
+    # Nobody else refers to the copy unless the function has called `locals()`.
     if isinstance(variables, dict) and sys.getrefcount(variables) <= _MINE_AND_THE_FRAMES:
         variables.clear()
     return found
@@ -133,38 +133,38 @@ def _outward(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _awaiting(awaited: Any) -> list[FrameType]:
-    """The frame of a coroutine that is suspended, of what it awaits, and so on."""
+    """The frame of a suspended coroutine, the frame of what it awaits, and so on."""
     return [getattr(each, f"{_kind(each)}_frame") for each in _awaited(awaited)]
 
 
 def _awaited(awaited: Any) -> Iterator[Any]:
-    """A coroutine that is suspended, what it awaits, and so on."""
+    """A suspended coroutine, what it awaits, and so on."""
     while (kind := _kind(awaited)) is not None and getattr(awaited, f"{kind}_frame") is not None:
         yield awaited
         awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
 
 
 def _kind(awaited: Any) -> str | None:
-    """A coroutine, a generator or an asynchronous generator; a future is neither, and the end."""
+    """The prefix of the attributes of a coroutine or generator; ``None`` for a future, which ends the chain."""
     return next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
 
 
 def _frame_of_thread(number: int) -> FrameType | None:
-    """What the thread of this number executes now; ``None`` if there is none."""
+    """The frame that the thread with this identifier executes now; ``None`` if there is no such thread."""
     frames = _uncollected(sys._current_frames)
     try:
         return frames.get(number)
     finally:
-        frames.clear()  # This very frame is among them.
+        frames.clear()  # It contains this function's own frame.
 
 
 def _uncollected(look: Callable[[], T]) -> T:
-    """What `look`, a function without any Python in it, returns; no garbage is collected before it does.
+    """Call `look`, a function written in C, with garbage collection off.
 
-    Before CPython 3.12 a collection may begin wherever an object is made, and so in the middle of a look at
-    another thread. A finalizer lets that thread run on: what is looked at is gone, and the interpreter crashes; or
-    it holds a lock of the interpreter, and the whole process stops. So `map` calls the three in one go, in which
-    no other thread gets its turn and no exception strikes.
+    Before CPython 3.12 a collection may begin wherever an object is made, so also while another thread's frames
+    are being read. A finalizer may then let that thread run: its frames disappear and the interpreter crashes, or
+    the thread holds a lock of the interpreter and the process hangs. `map` makes the three calls in C: no other
+    thread runs in between, and no exception is raised in between.
 
     Source: https://github.com/python/cpython/issues/106883
     """
