@@ -6,6 +6,7 @@ reports nor consoles, nor the end of the process. Rows that fall due meanwhile a
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from logging import INFO, WARNING
 from pathlib import Path
 from threading import Thread
@@ -47,6 +48,9 @@ class CsvFile:
         #: Whether the log says that rows are not written, or that the file is not rotated.
         self._is_failing = False
         self._is_too_large = False
+        #: Whether the file's first line was compared with the header, and whether it differs; the latter is said.
+        self._was_compared = False
+        self._has_other_header = False
 
     def append(self, rows: str) -> None:
         """Write rows if the last ones were written; never waits, never raises."""
@@ -81,6 +85,9 @@ class CsvFile:
         elif self._is_failing:
             self._is_failing = False
             self._say(INFO, f"{self._path}: rows are written again")
+        if self._has_other_header:
+            self._has_other_header = False
+            self._say(WARNING, f"{self._path}: its first line is another header; rows with these columns follow")
         if self._rotation_failure is not None and not self._is_too_large:
             self._is_too_large = True
             self._say(WARNING, f"{self._path}: it grows, since it cannot be rotated: {self._rotation_failure}")
@@ -110,6 +117,8 @@ class CsvFile:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         with os.fdopen(descriptor, "ab", buffering=0) as file:
             begin = os.fstat(descriptor).st_size
+            if begin and not self._was_compared:
+                self._compare()
             content = ("" if begin else self._header) + rows
             data = content.encode("utf-8", "replace")
             try:
@@ -119,6 +128,13 @@ class CsvFile:
                 # Half a row would break the file's readers.
                 os.ftruncate(descriptor, begin)
                 raise
+
+    def _compare(self) -> None:
+        """Look at the first line: other columns, or an older connmon that wrote no header, were there before."""
+        self._was_compared = True
+        header = self._header.encode("utf-8", "replace")
+        with suppress(OSError), self._path.open("rb") as file:
+            self._has_other_header = file.read(len(header)) != header
 
     def _rotate(self) -> None:
         """Rename the file. Each step is atomic: if one fails, or a crash comes between two, no rows are lost."""

@@ -41,6 +41,15 @@ def test_an_empty_file_gets_the_header_and_one_with_rows_goes_on(tmp_path):
     assert (tmp_path / "c.csv").read_text() == f"{HEADER}1\n2\n"
 
 
+def test_a_file_with_other_columns_is_appended_to_and_that_is_said_once(tmp_path):
+    (tmp_path / "c.csv").write_text("timestamp,progname\n0,a\n")
+    log = Log()
+    written(tmp_path / "c.csv", "1\n", "2\n", "3\n", log=log)
+    assert (tmp_path / "c.csv").read_text() == "timestamp,progname\n0,a\n1\n2\n3\n"
+    sentence = "its first line is another header; rows with these columns follow"
+    assert [text for _, text in log] == [f"{tmp_path}/c.csv: {sentence}"]
+
+
 def test_others_may_not_read_it(tmp_path):
     written(tmp_path / "c.csv", "1\n")
     assert (tmp_path / "c.csv").stat().st_mode & 0o007 == 0

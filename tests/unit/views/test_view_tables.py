@@ -193,6 +193,17 @@ def test_a_pool_of_one_that_does_its_work_is_not_red():
     assert all(span.tone != "bad" for one in head for span in one)
 
 
+def test_what_the_kernel_dropped_and_what_the_csv_file_lost_are_in_the_header_if_there_is_any():
+    def third(health: Health) -> str:
+        return text_of(fleet_header(Snapshot(0.0, FLEET, (), (), health), Past(), 200, ())[2])
+
+    assert "kernel" not in third(Health())
+    assert "CSV" not in third(Health())
+    told = third(Health(received=9, dropped=1009, unwritten=3))
+    assert "kernel dropped 1009 !" in " ".join(told.split()).replace(",", "")
+    assert "CSV writes failed 3" in " ".join(told.split())
+
+
 @pytest.mark.parametrize(("waiting", "is_bad"), [(0, False), (1, True), (None, True)])
 def test_at_its_maximum_a_pool_is_red_while_callers_wait_or_may_wait(waiting, is_bad):
     row = replace(FLEET, name="cron", pools=1, used=1, max_open=1, waiting=waiting, full_pools=1)
