@@ -141,6 +141,21 @@ def test_the_configuration_is_read_again_on_sighup_and_all_state_kept(tmp_path):
     assert f"connmond: {config}, line 1: [connmon_service_default] has no nodes; expected " in errors
 
 
+def test_another_list_of_nodes_holds_from_the_next_start_on(tmp_path):
+    port = free_port()
+    second = f"    node2 hostname=127.0.0.1:{free_port()}"
+    config = configured(tmp_path, port, second)
+    with Connmond("--config", config, "--node", "node1", "--bind", f"127.0.0.1:{port}") as daemon:
+        configured(tmp_path, port, second, "    node3 hostname=127.0.0.1:5800")
+        daemon.process.send_signal(signal.SIGHUP)
+        with Watcher(daemon.consoles) as watcher:
+            seen = watcher.wait_for(lambda seen: len(seen.health.nodes) == 2)
+        assert [node.name for node in seen.health.nodes] == ["node1", "node2"]
+        _, _, errors = daemon.end()
+    assert "the nodes of the service change at the next start only" in errors
+    assert f"node node2 is missing: {second.partition('=')[2]}: " in errors
+
+
 def test_the_csv_file_has_a_row_a_second_for_each_program_and_goes_on_over_restarts(tmp_path):
     port, table = free_port(), tmp_path / "connmon.csv"
     config = configured(tmp_path, port, f"csv_dump: {table}", "csv_token: rack4")

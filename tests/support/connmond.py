@@ -34,9 +34,18 @@ class Connmond(AbstractContextManager["Connmond"]):
         reports: int = 0,
         consoles: int = 0,
         has_tcp: bool = False,
+        prefix: tuple[str, ...] = (),
     ) -> None:
         where = f"[{host}]" if ":" in host else host
-        command = [*COMMAND, "--reports", f"{where}:{reports}", "--consoles", f"{where}:{consoles}", *options]
+        command = [
+            *prefix,
+            *COMMAND,
+            "--reports",
+            f"{where}:{reports}",
+            "--consoles",
+            f"{where}:{consoles}",
+            *options,
+        ]
         has_tcp = has_tcp or "--bind" in options
         if not has_tcp:
             command += ["--bind", "off"]

@@ -129,6 +129,8 @@ class Cluster:
     def link(self, name: str, now: float) -> None:
         """The link to a node is up."""
         peer = self._peers[name]
+        if self._source is peer:
+            self._source = None
         peer.lose(now)
         peer.missing_since = None
         self._linked = [one for one in self._peers.values() if one.is_linked]

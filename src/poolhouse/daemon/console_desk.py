@@ -9,7 +9,7 @@ from poolhouse.feed.protocol.connections import Connections
 from poolhouse.feed.protocol.service import ConsoleService
 from poolhouse.feed.protocol.subscribers import Network
 from poolhouse.wire.framing import Frame, Kind, frame
-from poolhouse.wire.session import Denied, encode_denied
+from poolhouse.wire.session import Denied, Hello, encode_denied
 
 #: What a console is told when the node ends.
 GOODBYE = "it ends"
@@ -35,11 +35,11 @@ class ConsoleDesk:
         self._service = service
         self._clock = clock
 
-    def refusal(self, guest: Guest, has_login: bool) -> str | None:
+    def refusal(self, guest: Guest, hello: Hello, has_login: bool) -> str | None:
         """Why a console is not let in, in a sentence; ``None`` if it is."""
         return self._connections.refusal(guest.address, has_login)
 
-    def join(self, guest: Guest) -> None:
+    def join(self, guest: Guest, hello: Hello) -> None:
         """The console is let in; it will ask."""
         self._connections.join(guest, self._clock.monotonic())
 

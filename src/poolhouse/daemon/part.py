@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from poolhouse.clock import Clock
-from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.fleet import Fleet, Way
 
 #: Reads of each listener before other work goes on although more reports wait: a flood stops nothing for longer.
 MOST_READS = 256
@@ -48,8 +48,8 @@ class Hub:
                     break
 
     def receive(self, datagram: bytes) -> None:
-        """Give a report to the fleet."""
-        self.fleet.receive(datagram, self.clock.monotonic(), self.clock.wall_time())
+        """Give a report that came over TCP to the fleet."""
+        self.fleet.receive(datagram, self.clock.monotonic(), self.clock.wall_time(), Way.TCP)
 
 
 class Part(Protocol):

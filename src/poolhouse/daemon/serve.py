@@ -6,17 +6,19 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from logging import ERROR, INFO, WARNING
 
 from poolhouse.addresses import format_address, is_loopback
 from poolhouse.configuration.service import BUILT_IN
 from poolhouse.daemon.announcement import announcement, summary
+from poolhouse.daemon.cluster_part import ClusterPart
 from poolhouse.daemon.consoles import ConsoleFace
 from poolhouse.daemon.csv_part import CsvPart
 from poolhouse.daemon.log import Log
 from poolhouse.daemon.notify import tell_ready, tell_reloading, tell_stopping
+from poolhouse.daemon.part import Part
 from poolhouse.daemon.ports import bound_to, open_ports, open_tcp_ports
 from poolhouse.daemon.reports import ReportListener
 from poolhouse.daemon.server import Daemon
@@ -24,7 +26,8 @@ from poolhouse.daemon.settings import Settings
 from poolhouse.daemon.tcp import Desk, TcpListener
 from poolhouse.errors import SettingError
 from poolhouse.feed.product import product
-from poolhouse.report.tls import server_context
+from poolhouse.fleet.limits import FleetLimits
+from poolhouse.report.tls import client_context, server_context
 from poolhouse.wire.session import Role, Welcome
 
 #: Seconds after a hangup in which a terminal that is going away has gone.
@@ -60,7 +63,13 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
         changeable = _Changeable(settings, clients, face, log)
         log.begin(settings)
         _mind_hangups(end, lambda: changeable.reload(read))
-        daemon = Daemon([ReportListener(reports, log), face, changeable.listener, changeable.csv])
+        parts: list[Part] = [ReportListener(reports, log), face, changeable.listener, changeable.csv]
+        limits = FleetLimits()
+        if changeable.cluster is not None:
+            # The first, so that no report is missed by the others.
+            parts.insert(0, changeable.cluster)
+            limits = limits.for_cluster()
+        daemon = Daemon(parts, limits)
         changeable.warn(None)
         log.announce(
             announcement(
@@ -113,7 +122,10 @@ class _Changeable:
         self._bound = bound_to(clients)
         self._context = context_of(settings)
         me = Welcome(product("connmond"), settings.service.name, settings.node.name)
-        desks: Mapping[Role, Desk] = {"console": face.desk}
+        desks: dict[Role, Desk] = {"console": face.desk}
+        self.cluster = _cluster(settings, log)
+        if self.cluster is not None:
+            desks["node"] = self.cluster.desk
         self.listener = TcpListener(clients, me, settings.service.login, self._context, log, desks)
         self.csv = CsvPart(settings.service.csv, log)
 
@@ -144,12 +156,16 @@ class _Changeable:
         old, self._settings = self._settings, new
         self.listener.set_login(new.service.login)
         self.csv.set_dump(new.service.csv)
+        if self.cluster is not None:
+            self.cluster.login = new.service.login
         self._log.change(new, old)
         self._log(INFO, f"{new.configuration.source} was read again")
         self.warn(old)
         has_tls, had_tls = new.service.certificate is not None, self._context is not None
         if (new.bind, new.node, has_tls) != (old.bind, old.node, had_tls):
             self._log(WARNING, "where the node listens, and whether with TLS, changes at the next start only")
+        if new.service.nodes != old.service.nodes:
+            self._log(WARNING, "the nodes of the service change at the next start only")
 
     def warn(self, before: Settings | None) -> None:
         """Log what is accepted and may not be meant; that a login is missing once, unless one was there before."""
@@ -158,6 +174,15 @@ class _Changeable:
         had_none = before is not None and before.service.login is None
         if (sentence := missing_login(self._settings, self._bound)) is not None and not had_none:
             self._log(WARNING, sentence)
+
+
+def _cluster(settings: Settings, log: Log) -> ClusterPart | None:
+    """The part for the other nodes; ``None`` where there are none, or no TCP."""
+    service = settings.service
+    if len(service.nodes) == 1 or not settings.bind:
+        return None
+    context = None if service.certificate is None else client_context(service.certificate)
+    return ClusterPart(service, settings.node, product("connmond"), context, log)
 
 
 def _collect_garbage_seldom() -> None:

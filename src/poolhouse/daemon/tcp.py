@@ -35,11 +35,11 @@ Say = Callable[[int, str], object]
 class Desk(Protocol):
     """Serves the guests of one role; every call is made in the daemon's loop."""
 
-    def refusal(self, guest: "Guest", has_login: bool) -> str | None:
+    def refusal(self, guest: "Guest", hello: Hello, has_login: bool) -> str | None:
         """Why a guest is not let in, in a sentence; ``None`` if it is. `has_login`: it has proved the login."""
         ...
 
-    def join(self, guest: "Guest") -> None:
+    def join(self, guest: "Guest", hello: Hello) -> None:
         """The guest is let in."""
         ...
 
@@ -221,7 +221,7 @@ class Guest(asyncio.Protocol):
         desk = self._port.desks.get(hello.role)
         if desk is None:
             return f"this node does not serve the role {hello.role!r}"
-        return desk.refusal(self, self._port.login is not None)
+        return desk.refusal(self, hello, self._port.login is not None)
 
     def _welcome(self) -> None:
         """Once: it has been let in."""
@@ -231,7 +231,7 @@ class Guest(asyncio.Protocol):
         self._port.unknown.discard(self)
         self._desk = self._port.desks.get(reception.guest.role)
         if self._desk is not None:
-            self._desk.join(self)
+            self._desk.join(self, reception.guest)
 
     def _take(self, one: Frame) -> None:
         if self._desk is not None:

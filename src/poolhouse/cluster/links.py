@@ -1,0 +1,57 @@
+"""Who connects to whom, and which node is let in."""
+
+from collections.abc import Callable, Sequence
+
+#: Seconds to rest after the first failure, and at most; half of it is by chance.
+FIRST_REST_S, LONGEST_REST_S = 0.2, 1.0
+
+
+def dials(me: str, other: str) -> bool:
+    """Whether this node connects to the other: of each two, the one whose name sorts first does.
+
+    >>> dials("node1", "node2"), dials("node2", "node1"), dials("node1", "node1")
+    (True, False, False)
+    """
+    return me < other
+
+
+def refusal(service: str, me: str, names: Sequence[str], guest: str) -> str | None:
+    """Why a node that connects is not let in, in a sentence; ``None`` if it is.
+
+    >>> refusal("default", "node2", ("node1", "node2"), "node1")
+    """
+    if guest == me:
+        return f"this is node {me!r} itself: two nodes have one name, or one address"
+    if guest not in names:
+        return f"service {service!r} has no node {guest!r}; it has {', '.join(names)}"
+    if not dials(guest, me):
+        return f"node {me!r} connects to node {guest!r}, not the other way"
+    return None
+
+
+def stranger(service: str, name: str, its_service: str, its_name: str) -> str | None:
+    """Why a node that was reached is not the one that was meant; ``None`` if it is.
+
+    >>> stranger("default", "node2", "default", "node3")
+    "it is node 'node3' of service 'default', not node 'node2' of service 'default'"
+    """
+    if (service, name) == (its_service, its_name):
+        return None
+    return f"it is node {its_name!r} of service {its_service!r}, not node {name!r} of service {service!r}"
+
+
+class Rest:
+    """How long to rest before a node is tried again."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._next = FIRST_REST_S
+
+    def reached(self) -> None:
+        """The node was reached: begin anew."""
+        self._next = FIRST_REST_S
+
+    def seconds(self) -> float:
+        """The next rest."""
+        rest, self._next = self._next, min(2 * self._next, LONGEST_REST_S)
+        return rest * (1 - self._random() / 2)

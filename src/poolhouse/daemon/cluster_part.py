@@ -1,0 +1,343 @@
+"""The links to the other nodes of the service, and what travels on them (`poolhouse.cluster.core`)."""
+
+import asyncio
+import os
+import random
+import ssl
+from collections import deque
+from collections.abc import Callable
+from logging import INFO, WARNING
+from typing import Protocol
+
+from poolhouse.cluster.core import Cluster
+from poolhouse.cluster.links import Rest, dials, refusal, stranger
+from poolhouse.configuration.service import Login, Node, Service
+from poolhouse.daemon.part import Hub
+from poolhouse.daemon.tcp import SAID_PERIOD_S, Guest
+from poolhouse.errors import PacketError
+from poolhouse.fleet.process import Process
+from poolhouse.wire.framing import Frame, Kind, Unframer
+from poolhouse.wire.introduction import Introduction, Phase, Refusal
+from poolhouse.wire.session import NONCE_BYTES, Hello
+
+#: Seconds within which a node has to answer a connection, and to welcome this one.
+PATIENCE_S = 2.0
+#: Seconds between two looks at what time demands.
+TICK_S = 0.25
+
+#: Lines of the log about one node within `SAID_PERIOD_S`.
+MOST_LINES = 8
+
+#: Says a sentence; level and text.
+Say = Callable[[int, str], object]
+
+
+class Link(Protocol):
+    """One connection to another node."""
+
+    def send(self, frames: bytes) -> None:
+        """Send; nothing happens if the connection has ended."""
+        ...
+
+    def end(self, *, abort: bool = False) -> None:
+        """Close it."""
+        ...
+
+
+class ClusterPart:
+    """The part of the daemon that keeps the links."""
+
+    def __init__(self, service: Service, me: Node, product: str, context: ssl.SSLContext | None, say: Say) -> None:
+        """Prepare.
+
+        Args:
+            service: The service; with a single node there is nothing to do.
+            me: Which of its nodes this is.
+            product: Name and version of this program.
+            context: What this node trusts where it connects; ``None`` without TLS.
+            say: Called with lines for the log.
+        """
+        self.service = service
+        self.me = me
+        self.product = product
+        self.login: Login | None = service.login
+        self.context = context
+        self.desk = NodeDesk(self)
+        self._say = say
+        self._links: dict[str, Link] = {}
+        #: Links on which less is read than is sent.
+        self._held: set[Link] = set()
+        self._is_due = False
+        #: What was said last of each missing node, and when.
+        self._said: dict[str, tuple[str, float]] = {}
+        #: When the last few lines about each node were logged.
+        self._lines: dict[str, deque[float]] = {}
+
+    def attach(self, hub: Hub) -> None:
+        """Begin to hand reports on; links come up once it runs."""
+        self._hub = hub
+        self._loop = asyncio.get_running_loop()
+        names = [node.name for node in self.service.nodes]
+        self.cluster = Cluster(hub.fleet, self.me.name, names, hub.clock.monotonic())
+        hub.fleet.relay = self._relay
+
+    async def run(self) -> None:
+        """Keep the links."""
+        async with asyncio.TaskGroup() as tasks:
+            for node in self.service.nodes:
+                if dials(self.me.name, node.name):
+                    tasks.create_task(self._dial(node))
+            while True:
+                for name in self.cluster.tick(self._hub.clock.monotonic()):
+                    self.lose(name, self._links[name], "it has given no sign of life for 3 s", abort=True)
+                self.flush()
+                await asyncio.sleep(TICK_S)
+
+    def detach(self) -> None:
+        """End every link."""
+        for link in list(self._links.values()):
+            link.end()
+        self._links.clear()
+
+    def join(self, name: str, link: Link) -> None:
+        """The link to a node is up; one that was there before is given up."""
+        before = self._links.pop(name, None)
+        if before is not None:
+            self._held.discard(before)
+            before.end(abort=True)
+        self._links[name] = link
+        self._said.pop(name, None)
+        self.cluster.link(name, self._hub.clock.monotonic())
+        self._log(name, INFO, f"node {name} is linked")
+        self._wake()  # Not at once: the welcome leaves first.
+
+    def lose(self, name: str, link: Link, reason: str, *, abort: bool = False) -> None:
+        """A link is lost; nothing happens if another has taken its place."""
+        self._held.discard(link)
+        if self._links.get(name) is not link:
+            return
+        del self._links[name]
+        self.cluster.lose(name, self._hub.clock.monotonic())
+        self.complain(name, reason)
+        if abort:
+            link.end(abort=True)
+
+    def complain(self, name: str, reason: str) -> None:
+        """Say that a node is missing: once since it was there, and another reason after a minute."""
+        now = self._hub.clock.monotonic()
+        before, said_at = self._said.get(name, ("", now - SAID_PERIOD_S))
+        if reason != before and now - said_at >= SAID_PERIOD_S:
+            self._said[name] = reason, now
+            self._log(name, WARNING, f"node {name} is missing: {reason}")
+
+    def take(self, name: str, one: Frame) -> None:
+        """Take a frame of a node.
+
+        Raises:
+            PacketError: If it ends the link.
+        """
+        clock = self._hub.clock
+        self.cluster.receive(name, one, clock.monotonic(), clock.wall_time())
+        if one.kind is Kind.LEDGER:
+            self._hub.read_reports()
+        self._wake()
+
+    def hold(self, link: Link) -> None:
+        """The other node reads less than it is sent."""
+        self._held.add(link)
+
+    def release(self, link: Link) -> None:
+        """The other node has read what was sent."""
+        self._held.discard(link)
+        self._wake()
+
+    def flush(self) -> None:
+        """Send what there is, a piece for each node, and come back for the rest."""
+        self._is_due = False
+        now = self._hub.clock.monotonic()
+        for name, link in list(self._links.items()):
+            if link not in self._held and self.cluster.ready(name, now):
+                link.send(self.cluster.step(name, now))
+                if link not in self._held and self.cluster.ready(name, now):
+                    self._wake()
+
+    def _log(self, name: str, level: int, sentence: str) -> None:
+        """Log a line about a node, unless it comes and goes all the time: two nodes may have one name."""
+        now = self._hub.clock.monotonic()
+        lines = self._lines.setdefault(name, deque(maxlen=MOST_LINES))
+        if len(lines) < MOST_LINES or now - lines[0] >= SAID_PERIOD_S:
+            lines.append(now)
+            self._say(level, sentence)
+
+    def _relay(self, process: Process, number: int, datagram: bytes) -> None:
+        self.cluster.relay(process, number, datagram)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self.flush)
+
+    async def _dial(self, node: Node) -> None:
+        rest = Rest(random.random)
+        while True:
+            dialed = Dialed(self, node)
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._loop.create_connection(
+                        lambda dialed=dialed: dialed,
+                        node.host,
+                        node.port,
+                        ssl=self.context,
+                        server_hostname=None if self.context is None else node.host,
+                    )
+                    await asyncio.shield(dialed.welcomed)
+                rest.reached()
+                await asyncio.shield(dialed.ended)
+            except TimeoutError:
+                self.complain(node.name, f"{node.address} does not answer within {PATIENCE_S:g} s")
+            except PacketError as error:
+                words = error.text if isinstance(error, Refusal) else error.args[0]
+                self.complain(node.name, f"{node.address}: {words}")
+            except OSError as error:
+                self.complain(node.name, f"{node.address}: {error.strerror or error}")
+            finally:
+                dialed.end(abort=True)
+            await asyncio.sleep(rest.seconds())
+
+
+class NodeDesk:
+    """The `poolhouse.daemon.tcp.Desk` for nodes that connect to this one."""
+
+    def __init__(self, part: ClusterPart) -> None:
+        self._part = part
+        #: Those that were let in, and of these the ones that have spoken since.
+        self._names: dict[Guest, str] = {}
+        self._linked: set[Guest] = set()
+
+    def refusal(self, guest: Guest, hello: Hello, has_login: bool) -> str | None:
+        """Why a node is not let in, in a sentence; ``None`` if it is."""
+        part = self._part
+        names = [node.name for node in part.service.nodes]
+        if hello.service != part.service.name:
+            return f"this node serves {part.service.name!r}, not {hello.service!r}"
+        return refusal(part.service.name, part.me.name, names, hello.node)
+
+    def join(self, guest: Guest, hello: Hello) -> None:
+        """The node is let in; its first frame links it, because it may find that it meant another node."""
+        self._names[guest] = hello.node
+
+    def take(self, guest: Guest, one: Frame) -> None:
+        """Take a frame; PacketError ends the link."""
+        if guest not in self._linked:
+            self._linked.add(guest)
+            self._part.join(self._names[guest], guest)
+        self._part.take(self._names[guest], one)
+
+    def hold(self, guest: Guest) -> None:
+        """The node reads less than it is sent."""
+        self._part.hold(guest)
+
+    def release(self, guest: Guest) -> None:
+        """The node has read what was sent."""
+        self._part.release(guest)
+
+    def leave(self, guest: Guest) -> None:
+        """The link is lost."""
+        name = self._names.pop(guest, None)
+        self._linked.discard(guest)
+        if name is not None:
+            self._part.lose(name, guest, "its connection has ended")
+
+    def say_goodbye(self, guest: Guest) -> None:
+        """Nothing: that the connection ends says it."""
+
+
+class Dialed(asyncio.Protocol):
+    """A connection from this node to another.
+
+    Attributes:
+        welcomed: Done once the other node has let this one in.
+        ended: Done once the link is lost.
+    """
+
+    def __init__(self, part: ClusterPart, node: Node) -> None:
+        self._part = part
+        self._node = node
+        self._transport: asyncio.Transport | None = None
+        self._outgoing = bytearray()
+        self._unframer = Unframer()
+        hello = Hello("node", part.product, os.urandom(NONCE_BYTES), part.service.name, part.me.name)
+        self._introduction = Introduction(hello, part.login, self._outgoing)
+        loop = asyncio.get_running_loop()
+        self.welcomed: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say who this is."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send_words()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the other node's bytes."""
+        try:
+            for one in self._unframer.feed(data):
+                if self.welcomed.done() and one.kind is not Kind.DENIED:
+                    self._part.take(self._node.name, one)
+                else:
+                    self._introduction.take(one)
+                    self._send_words()
+                    self._begin()
+        except PacketError as error:
+            self._finish(error)
+            self.end(abort=True)
+
+    def pause_writing(self) -> None:
+        """The other node reads less than it is sent."""
+        self._part.hold(self)
+
+    def resume_writing(self) -> None:
+        """The other node has read what was sent."""
+        self._part.release(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The link is lost, or was refused."""
+        self._finish(OSError(str(exc) if exc is not None else "its connection has ended"))
+
+    def send(self, frames: bytes) -> None:
+        """Send; nothing happens if the connection has ended."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frames)
+
+    def end(self, *, abort: bool = False) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            if abort:
+                self._transport.abort()
+            else:
+                self._transport.close()
+
+    def _begin(self) -> None:
+        welcome = self._introduction.welcome
+        if self._introduction.phase is not Phase.READY or welcome is None or self.welcomed.done():
+            return
+        reason = stranger(self._part.service.name, self._node.name, welcome.service, welcome.node)
+        if reason is not None:
+            self._finish(OSError(reason))
+            self.end(abort=True)
+            return
+        self.welcomed.set_result(None)
+        self._part.join(self._node.name, self)
+
+    def _finish(self, error: Exception) -> None:
+        if not self.welcomed.done():
+            self.welcomed.set_exception(error)
+            self.welcomed.exception()  # The timeout may have been first: then nobody asks for it.
+        elif not self.ended.done():
+            self.ended.set_result(None)
+            self._part.lose(self._node.name, self, str(error.args[0]))
+
+    def _send_words(self) -> None:
+        self.send(bytes(self._outgoing))
+        self._outgoing.clear()
