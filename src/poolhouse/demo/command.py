@@ -27,6 +27,8 @@ from poolhouse.views.plain import text
 #: Seconds between two tables where there is no terminal.
 TABLE_INTERVAL = 5.0
 TABLE_WIDTH = 100
+#: Seconds that the programs have for their first report, on a busy machine.
+PATIENCE = 60.0
 HOST = "127.0.0.1"
 
 
@@ -112,11 +114,14 @@ def _say(words: str) -> None:
 
 
 def _print_tables(consoles: int, seconds: float | None) -> None:
-    """Print the table every few seconds for the given time, as soon as a program has reported."""
+    """Print the table every few seconds, for the given time from the first report on."""
     newest: deque[Snapshot] = deque(maxlen=1)
     client = udp_feed(HOST, consoles, "connect", on_snapshot=newest.append, on_link=lambda _: None)
     client.start()
     try:
+        latest = time.monotonic() + PATIENCE
+        while not (newest and newest[0].programs) and time.monotonic() < latest:
+            time.sleep(0.1)
         end = inf if seconds is None else time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(TABLE_INTERVAL, left))
