@@ -262,6 +262,31 @@ def test_a_node_that_is_named_is_the_only_one_and_is_shown_again_after_it_was_re
             assert terminal.end() == 0
 
 
+def test_a_node_that_is_missing_is_named_with_the_time_since_when(tmp_path):
+    config, _ = configured(tmp_path, nodes=2)
+    with node(config, 1) as daemon, node(config, 2) as other, reporting(daemon):
+        wait_until(lambda: nodes_of(config) == {"node1": True, "node2": True}, what="both nodes linked")
+        with Terminal([*CONNMON, "-c", config, "-n", "node1"], 120, 24) as terminal:
+            terminal.wait_for("shop", "default:node1  ● live")
+            terminal.forget()
+            os.kill(other.process.pid, signal.SIGKILL)
+            terminal.wait_for("default:node1 ! missing node2 ")
+            terminal.forget()
+            with node(config, 2):
+                terminal.wait_for("default:node1  ● live")
+                terminal.type("q")
+                assert terminal.end() == 0
+        assert nodes_of(config) == {"node1": True, "node2": False}
+
+
+def nodes_of(config: str) -> dict[str, bool]:
+    """Which nodes the first one says are there."""
+    seen = connmon("-c", config, "-n", "node1", "--json")
+    assert seen.returncode == 0, seen.stderr
+    nodes = json.loads(seen.stdout)["aggregator"]["nodes"]
+    return {one["name"]: one["missing_seconds"] is None for one in nodes}
+
+
 def test_a_node_that_accepts_and_says_nothing_is_left(tmp_path):
     config, (silent, _) = configured(tmp_path, nodes=2)
     with socket.create_server(("127.0.0.1", silent)), node(config, 2) as daemon, reporting(daemon):
@@ -269,18 +294,19 @@ def test_a_node_that_accepts_and_says_nothing_is_left(tmp_path):
         assert used(connmon("-c", config, "--json")) == 3
 
 
-def test_when_no_node_answers_the_window_names_each_and_the_next_try(tmp_path):
-    config, _ = configured(tmp_path, nodes=2)
-    with Terminal([*CONNMON, "-c", config], 100, 24) as terminal:
-        terminal.wait_for(
-            "service 'default'", "node1: Connection refused", "node2: Connection refused", "next try in"
-        )
-        terminal.wait_for("Is connmond running there?")
+def test_when_no_node_answers_the_window_says_so_with_the_next_try(tmp_path):
+    config, (port, _) = configured(tmp_path, nodes=2)
+    with Terminal([*CONNMON, "-c", config], 80, 24) as terminal:
+        terminal.wait_for("every node of service 'default' refuses the connection.")
+        terminal.wait_for("next try in", "Is connmond running there?")
         terminal.type("q")
         assert terminal.end() == 0
-    once = connmon("-c", config, "--once", "--timeout", "2")
+    with socket.create_server(("127.0.0.1", port)):
+        once = connmon("-c", config, "--once", "--timeout", "8")
     assert (once.returncode, once.stdout) == (1, "")
-    assert "nothing came from service 'default' within 2 s: " in once.stderr
+    assert once.stderr.startswith("connmon: nothing came from service 'default' within 8 s: ")
+    assert "node1: it did not answer within 5 s" in once.stderr
+    assert "node2: Connection refused" in once.stderr
 
 
 # -- Strangers ----------------------------------------------------------------------------------------------------

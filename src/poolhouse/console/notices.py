@@ -181,7 +181,8 @@ def _refusal(link: Link) -> str:
         return f"{link.address}: {link.error or 'the name is not known'}"
     if link.error and not is_refused(link.error):
         return f"{link.address}: {link.error.rstrip('.')}"
-    return f"{link.address} refuses the connection"
+    is_whole = link.service is not None and link.node is None
+    return f"{'every node of ' if is_whole else ''}{link.address} refuses the connection"
 
 
 def _next_try(link: Link, now: float) -> str:

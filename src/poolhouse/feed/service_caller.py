@@ -274,10 +274,13 @@ class ServiceCaller:
             self._login = "wrong"
 
     def _error(self) -> str | None:
-        if len(self._service.nodes) == 1:
-            return self._failures.get(0)
-        nodes = self._service.nodes
-        return "; ".join(f"{nodes[number].name}: {words}" for number, words in self._failures.items()) or None
+        """Why no node lets us in: each reason with its nodes, or alone if it is the reason of all."""
+        nodes_of: dict[str, list[str]] = {}
+        for number, words in self._failures.items():
+            nodes_of.setdefault(words, []).append(self._service.nodes[number].name)
+        if len(nodes_of) == 1 and (self.has_failed or len(self._service.nodes) == 1):
+            return next(iter(nodes_of))
+        return "; ".join(f"{', '.join(nodes)}: {words}" for words, nodes in nodes_of.items()) or None
 
 
 class _Unresolved(OSError):

@@ -217,11 +217,19 @@ def first_of(seed: int) -> str:
     return world.shown.name
 
 
-def test_when_none_answers_each_is_named_with_its_reason_and_the_next_try():
+def test_when_none_answers_each_reason_is_named_with_its_nodes():
+    world = World("down", "stopped", "down")
+    link = world.run(6.0)
+    reasons = dict(reversed(one.split(": ", 1)) for one in (link.error or "").split("; "))
+    assert sorted(reasons.pop("Connection refused").split(", ")) == ["a", "c"]
+    assert reasons == {"it did not answer within 5 s": "b"}
+
+
+def test_when_none_answers_for_one_reason_it_is_named_once_with_the_next_try():
     world = World("down", "down")
     link = world.run(0.2)
     assert (link.phase, link.address, link.node) == ("refused", "service 'default'", None)
-    assert sorted((link.error or "").split("; ")) == ["a: Connection refused", "b: Connection refused"]
+    assert link.error == "Connection refused"
     assert link.next_try is not None
     assert world.now < link.next_try <= 1.0
 
