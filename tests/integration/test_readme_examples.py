@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from poolhouse.fleet.snapshot import Snapshot
 from support.collectd import SOURCES, Collectd
 from support.connmond import Watcher, program
 from support.pages import ROOT, Reader, blocks, looks_like, session, under
@@ -20,6 +21,8 @@ from support.terminal import Terminal
 from support.waiting import wait_until
 
 README = ROOT / "README.md"
+#: Seconds between two reports.
+INTERVAL = 2.0
 #: The pages to which the README leads for more, whose examples go on where its own end.
 HOWTO = ROOT / "docs" / "howto"
 #: Under which headings there are examples; each has its test below.
@@ -143,24 +146,48 @@ def anywhen(text: str) -> str:
 
 
 def test_a_fleet_of_three_nodes_outlives_one_of_them(reader: Reader) -> None:
-    nodes, example, look, kill, shown = under(README, FLEET, "sh", "python", "sh", "sh", "console")
+    nodes, example, look, kill, said, shown = under(README, FLEET, "sh", "python", "sh", "sh", "text", "console")
     (reader.folder / "shop.py").write_text(example)
-    program_, ask = look.splitlines()
-    ((again, table),) = session(shown)
-    assert again == ask
+    start, window = look.splitlines()
+    ((ask, table),) = session(shown)
+
+    def are_three(seen: Snapshot) -> bool:
+        return bool((row := program(seen, "shop")) and (row.processes, row.used) == (3, 3))
+
     with reader.shell() as one, reader.shell() as other, reader.network.entered():
         one.type(nodes)
-        other.type(program_)
-        # Each of them shows the program, before and, but for the first, after.
+        other.type(start)
         for number in (1, 2, 3):
             with Watcher(25828, host=f"127.0.0.{number}") as watcher:
-                watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.used == 1)
-        other.type(ask)
-        one.type(kill)
-        wait_until(lambda: reader.run(f"{ask} --node node1 --timeout 0").returncode == 1, what="the end of node1")
-        wait_until(lambda: looks_like(anywhen(table), anywhen(reader.read(again))), what="the table")
+                watcher.wait_for(are_three)
+        with Terminal(reader.window(window), 100, 30) as terminal:
+            terminal.wait_for("default:node3", "shop")
+            one.type(kill)
+            terminal.wait_for("missing node1")
+            terminal.type("q")
+            assert terminal.end() == 0
+        wait_until(lambda: one.printed.count(said) == 2, what="a line of each of the others")
         for number in (2, 3):
-            assert " shop " in reader.read(f"{ask} --node node{number}")
+            with Watcher(25828, host=f"127.0.0.{number}") as watcher:
+                watcher.wait_for(lambda seen: are_three(seen) and (seen.programs[0].age or 0.0) < 2 * INTERVAL)
+                assert watcher.snapshots[-1].fleet.peaks.processes == 3
+        wait_until(lambda: looks_like(anywhen(table), anywhen(reader.read(ask))), what="the table")
+
+
+def test_a_report_may_go_to_several_daemons_over_udp(reader: Reader) -> None:
+    (fan_out,) = re.findall(r"`(collectd_host)=a,b,c`", README.read_text())
+    hosts = "127.0.0.1,127.0.0.2,127.0.0.3"
+    url = f"sqlite:///shop.db?plugin=collectd&{fan_out}={hosts}&collectd_program_name=shop"
+    with reader.network.entered():
+        for host in hosts.split(","):
+            process = reader.start(f"connmond --reports {host} --consoles {host} --bind {host}")
+            assert process.stdout is not None
+            process.stdout.readline()
+        code = f"import sqlalchemy, time; c = sqlalchemy.create_engine({url!r}).connect(); time.sleep(300)"
+        reader.start(f'python -c "{code}"')
+        for host in hosts.split(","):
+            with Watcher(25828, host=host) as watcher:
+                watcher.wait_for(lambda seen: (row := program(seen, "shop")) and row.used == 1)
 
 
 def test_the_error_names_the_line_that_has_the_connection(reader: Reader) -> None:

@@ -74,15 +74,20 @@ def looks_like(shown: str, printed: str) -> bool:
 class Shell(AbstractContextManager["Shell"]):
     """A shell that stays, as in a terminal: its jobs run on, and end with it."""
 
-    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", output: Path) -> None:
         self._process = process
-        self._folder = folder
+        self._output = output
         self._typed = 0
+
+    @property
+    def printed(self) -> str:
+        """All that its commands have printed, in the background too."""
+        return self._output.read_text()
 
     def type(self, lines: str) -> None:
         """Have it run lines of shell, which must end well; commands in the background need not have ended."""
         self._typed += 1
-        status = self._folder / f".status-{self._typed}"
+        status = self._output.with_suffix(f".{self._typed}")
         assert self._process.stdin is not None
         self._process.stdin.write(f"{lines}\necho $? > {status}.new; mv {status}.new {status}\n")
         self._process.stdin.flush()
@@ -107,6 +112,7 @@ class Reader(AbstractContextManager["Reader"]):
         self.folder = folder
         self.network = Namespace()
         self._started: list[subprocess.Popen[str]] = []
+        self._shells = 0
 
     def __enter__(self) -> Self:
         self.network.__enter__()
@@ -153,16 +159,19 @@ class Reader(AbstractContextManager["Reader"]):
 
     def shell(self) -> Shell:
         """A terminal of theirs."""
-        process = subprocess.Popen(
-            [*self.network.prefix, "bash"],
-            cwd=self.folder,
-            env=self._environment({}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        return Shell(process, self.folder)
+        self._shells += 1
+        output = self.folder / f".shell-{self._shells}"
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                [*self.network.prefix, "bash"],
+                cwd=self.folder,
+                env=self._environment({}),
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        return Shell(process, output)
 
     def start_as_shown(self, shown: str) -> None:
         """Start the command of a console block, and wait until it has printed what is shown."""
@@ -175,7 +184,7 @@ class Reader(AbstractContextManager["Reader"]):
     def window(self, command: str) -> Sequence[str]:
         """The command line that runs a command here; a terminal of the test's own can run it."""
         path = self._environment({})["PATH"]
-        return [*self.network.prefix, "env", f"PATH={path}", "bash", "-c", f"exec {command}"]
+        return [*self.network.prefix, "env", f"PATH={path}", "bash", "-c", f"cd {self.folder} && exec {command}"]
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         commands = Path(sys.executable).parent  # Those of the environment that runs the tests.
