@@ -21,6 +21,7 @@ from poolhouse.pool.aio_work import AsyncWork, own_tasks
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.base import logger
 from poolhouse.pool.core import FULL, PoolCore
+from poolhouse.pool.eager import EagerTasks
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Job, Lane, Probe, Reason
 from poolhouse.pool.options import Order, Shrink, time_limit
@@ -93,6 +94,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._behind: dict[asyncio.Task[Any], Any] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._alarm = Alarm(self._now)
+        self._eager = EagerTasks()
         self._full: list[asyncio.Future[Any]] = []
         myself = weakref.ref(self)
 

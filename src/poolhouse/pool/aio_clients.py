@@ -8,15 +8,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from threading import get_ident
-from types import CodeType, TracebackType
+from types import CodeType, CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.errors import PoolError
-from poolhouse.pool.aio_work import AsyncWork, Guard, enter_own_task
+from poolhouse.pool.aio_work import AsyncWork, Guard, enter_own_task, own_error, result_of
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.backoff import PROBE_PAUSE
 from poolhouse.pool.base import BasePool, describe, log_returned, logger
 from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, SLOW, Vet, Waiter
+from poolhouse.pool.eager import EagerTasks
 from poolhouse.pool.hooks import failed, tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
@@ -41,6 +42,20 @@ SETTLED = 0.05
 LOOP_PAUSE = 1.0
 
 
+class Unsettled:
+    """A connection that a client has claimed, but cannot have yet.
+
+    Attributes:
+        lease: The client's.
+        check: The task in which the check goes on; ``None`` if the connection was dead, and is gone.
+    """
+
+    __slots__ = ("check", "lease")
+
+    def __init__(self, lease: Lease, check: "asyncio.Task[None] | None") -> None:
+        self.lease, self.check = lease, check
+
+
 class AsyncCheckout(Generic[ACT]):
     """What `connection` returns; used once. See `Checkout`."""
 
@@ -63,9 +78,11 @@ class AsyncCheckout(Generic[ACT]):
                     conn._pool = pool
                 return conn  # type: ignore[no-any-return]
             if pool._core.attention == CALLBACKS:
-                lease = self._lease = pool._claimed(stamp, frame.f_code, frame.f_lasti, True)
-                if lease is not None:
-                    return lease[0].conn  # type: ignore[no-any-return]
+                claimed = pool._claimed(stamp, frame.f_code, frame.f_lasti, True)
+                if isinstance(claimed, tuple):
+                    self._lease = claimed
+                    return claimed[0].conn  # type: ignore[no-any-return]
+                return await pool._getconn_slowly(stamp, frame.f_code, frame.f_lasti, self._timeout, self, claimed)
         return await pool._getconn_slowly(stamp, frame.f_code, frame.f_lasti, self._timeout, self)
 
     async def __aexit__(
@@ -151,6 +168,7 @@ class AsyncClients(BasePool, Generic[ACT]):
     #: Done when the pool is full, or closed.
     _full: list[asyncio.Future[Any]]
     _work: AsyncWork
+    _eager: EagerTasks
     _reset_inline: bool
 
     def _open(self) -> None:
@@ -177,9 +195,10 @@ class AsyncClients(BasePool, Generic[ACT]):
                     conn._pool = self  # type: ignore[attr-defined]  # psycopg's
                 return conn
             if self._core.attention == CALLBACKS:
-                lease = self._claimed(stamp, frame.f_code, frame.f_lasti, False)
-                if lease is not None:
-                    return lease[0].conn  # type: ignore[no-any-return]
+                claimed = self._claimed(stamp, frame.f_code, frame.f_lasti, False)
+                if isinstance(claimed, tuple):
+                    return claimed[0].conn  # type: ignore[no-any-return]
+                return await self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout, claimed=claimed)
         return await self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
 
     async def putconn(self, conn: ACT) -> None:
@@ -211,29 +230,51 @@ class AsyncClients(BasePool, Generic[ACT]):
         if status or not self._pass_on(conn):
             await self._putconn_slowly(conn)
 
-    def _claimed(self, stamp: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
-        """A lease by the fast path of a pool that has something to call; ``None`` if the slow path must decide."""
+    def _claimed(
+        self, stamp: float, code: CodeType, instruction: int, is_block: bool
+    ) -> "Lease | Unsettled | None":
+        """The fast path of a pool that has something to call.
+
+        Returns:
+            The lease; or what is known of a connection that was claimed, but needs the slow path; ``None`` if none
+            was.
+        """
         core = self._core
-        if self._checks_always:
-            return None
         lease = core.claim(stamp, code, instruction, is_block)
         if lease is None:
             return None
         slot, acquired = lease[0], self._acquired
-        slot.takes += 1
-        if self._marks:
-            slot.conn._pool = self
-        if acquired is not None:
-            try:
-                # `size` and `free` of the core; their calls would be a fifth of the whole.
-                size = len(core.slots) + len(core.connecting)
-                acquired(slot.conn, 0.0, size, len(core.slots) - len(core.leases))
-            except Exception as error:
-                failed(acquired, error)
-            except BaseException:
-                core.interrupted_take(stamp, self._now())
-                self._settle()
-                raise
+        waited = 0.0
+        try:
+            if not self._checks_always:
+                slot.takes += 1
+            else:
+                slot.is_checking = True
+                task, error = self._begun_check(slot.conn, with_check=True)
+                if task is not None:
+                    return Unsettled(lease, task)
+                slot.is_checking = False
+                now = self._now()
+                if error is not None:
+                    core.found_dead(slot, error, now)
+                    self._settle()
+                    return Unsettled(lease, None)
+                if not core.passed(slot, stamp, now):
+                    core.proven(slot, now)
+                waited = now - stamp
+            if self._marks:
+                slot.conn._pool = self
+            if acquired is not None:
+                try:
+                    # `size` and `free` of the core; their calls would be a fifth of the whole.
+                    size = len(core.slots) + len(core.connecting)
+                    acquired(slot.conn, waited, size, len(core.slots) - len(core.leases))
+                except Exception as error:
+                    failed(acquired, error)
+        except BaseException:
+            core.interrupted_take(stamp, self._now())
+            self._settle()
+            raise
         return lease
 
     def _is_given(self, conn: Any, lease: Lease) -> bool:
@@ -315,7 +356,18 @@ class AsyncClients(BasePool, Generic[ACT]):
         instruction: int,
         timeout: float | None,
         checkout: AsyncCheckout[ACT] | None = None,
+        claimed: "Unsettled | None" = None,
     ) -> ACT:
+        """A connection by the slow path.
+
+        Args:
+            now: When the client asked.
+            code: Its call site's code object,
+            instruction: and the offset of the instruction in it.
+            timeout: As `getconn`.
+            checkout: The block, if it is one.
+            claimed: What it has claimed. If that is dead, it goes before those who have come since.
+        """
         if self._opens_itself:
             self._open()
         if self._core.warns_at_first_request:
@@ -334,15 +386,23 @@ class AsyncClients(BasePool, Generic[ACT]):
         task = asyncio.current_task(loop)
         waiter = Waiter(wake, code, instruction, task and weakref.ref(task), now)
         try:
-            conn: ACT = await self._wait_for(waiter, woken, now + timeout, loop)
+            conn: Any = None
+            if claimed is not None and claimed.check is not None:
+                slot, may_wait = self._core.claimed_by(waiter, claimed.lease), timeout > 0
+                limit = now + (timeout if may_wait else PROBE_LIMIT)
+                conn = await self._ended_check(waiter, slot, claimed.check, limit, may_leave=may_wait)
+            if conn is not None:
+                self._core.accept(waiter, self._now())
+            else:
+                conn = await self._wait_for(waiter, woken, now + timeout, loop, is_first=claimed is not None)
             if self._marks:
-                conn._pool = self  # type: ignore[attr-defined]  # psycopg's
+                conn._pool = self
             if self._acquired is not None:
                 core = self._core
                 tell(self._acquired, conn, self._now() - now, core.size, core.free)
             if checkout is not None:
                 checkout._lease = self._core.kept(waiter)
-            return conn
+            return conn  # type: ignore[no-any-return]
         except BaseException as error:
             is_refusal = isinstance(error, PoolError)
             if waiter.refusal is None or not is_refusal:
@@ -352,13 +412,21 @@ class AsyncClients(BasePool, Generic[ACT]):
             raise
 
     async def _wait_for(
-        self, waiter: Waiter, woken: list[asyncio.Future[None]], deadline: float, loop: asyncio.AbstractEventLoop
+        self,
+        waiter: Waiter,
+        woken: list[asyncio.Future[None]],
+        deadline: float,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        is_first: bool,
     ) -> Any:
         """A connection for the waiter, vetted."""
         core = self._core
         may_wait = deadline > waiter.since
         is_answered = False
-        if may_wait and core.enqueue_fast(waiter, waiter.since):
+        if is_first:
+            is_answered = self._ask_again(waiter, woken, deadline, may_wait=may_wait)
+        elif may_wait and core.enqueue_fast(waiter, waiter.since):
             woken.append(loop.create_future())
         else:
             is_answered = self._request(waiter, woken, may_wait=may_wait)
@@ -385,10 +453,16 @@ class AsyncClients(BasePool, Generic[ACT]):
             if conn is not None:
                 core.accept(waiter, self._now())
                 return conn
-            if may_wait and self._now() >= deadline:
-                core.time_out(waiter, self._now())
-                raise self._timed_out(waiter)
-            is_answered = self._request(waiter, woken, may_wait=may_wait, is_first=True)
+            is_answered = self._ask_again(waiter, woken, deadline, may_wait=may_wait)
+
+    def _ask_again(
+        self, waiter: Waiter, woken: list[asyncio.Future[None]], deadline: float, *, may_wait: bool
+    ) -> bool:
+        """Ask, in front of all others, after what the client had was dead. Returns whether it has its answer."""
+        if may_wait and self._now() >= deadline:
+            self._core.time_out(waiter, self._now())
+            raise self._timed_out(waiter)
+        return self._request(waiter, woken, may_wait=may_wait, is_first=True)
 
     def _request(
         self, waiter: Waiter, woken: list[asyncio.Future[None]], *, may_wait: bool, is_first: bool = False
@@ -415,8 +489,43 @@ class AsyncClients(BasePool, Generic[ACT]):
         conn = slot.conn
         if vet is Vet.LOOK and self._is_quiet(conn):
             return conn
-        task = asyncio.ensure_future(self._work.examine(conn, with_check=vet is Vet.CHECK))
-        is_cut = False
+        slot.is_checking = True
+        task, error = self._begun_check(conn, with_check=vet is Vet.CHECK)
+        if task is not None:
+            return await self._ended_check(waiter, slot, task, deadline, may_leave=may_leave)
+        return self._judged(waiter, slot, error, is_cut=False)
+
+    def _begun_check(self, conn: Any, *, with_check: bool) -> tuple[asyncio.Task[None] | None, Exception | None]:
+        """The task in which a check goes on; or, if its first step was all, what it failed with, if it has."""
+        loop = self._loop
+        assert loop is not None, "a pool without a loop has nothing to check"
+        try:
+            check = self._check if with_check else None
+            result: Any = (check or self._driver.probe)(conn)
+            if result is not None:
+                check_itself = result if type(result) is CoroutineType else result_of(result)
+                if (rest := self._eager.begin(check_itself, loop)) is not None:
+                    return rest.in_task(self._work.rest_of_check(conn, rest)), None
+            if (
+                conn.pgconn.transaction_status or conn._tpc or conn._pipeline
+                if self._has_pgconn
+                else self._status(conn)
+            ):
+                return asyncio.ensure_future(self._work.settle(conn)), None
+        except asyncio.CancelledError as cancelled:
+            error = own_error(cancelled)
+            if not isinstance(error, Exception):
+                raise
+            return None, self._dead_because(conn, error, is_cut=False)
+        except Exception as error:
+            return None, self._dead_because(conn, error, is_cut=False)
+        return None, None
+
+    async def _ended_check(
+        self, waiter: Waiter, slot: Slot, task: asyncio.Task[None], deadline: float, *, may_leave: bool = True
+    ) -> Any:
+        """What `_vetted` returns, once a check has ended that a task goes on with."""
+        conn, is_cut = slot.conn, False
         try:
             await asyncio.wait({task}, timeout=max(0.0, deadline - self._now()))
             if not task.done() and not may_leave:
@@ -434,12 +543,18 @@ class AsyncClients(BasePool, Generic[ACT]):
             raise self._timed_out(waiter)
         error = TimeoutError() if is_cut else self._error_of(task)
         if error is not None:
-            reason = self._dead_because(conn, error, is_cut)
-            self._core.found_dead(slot, reason, self._now(), waiter=waiter, is_cut=is_cut)
-            self._settle()
-            return None
-        self._core.proven(slot, self._now())
-        return conn
+            error = self._dead_because(conn, error, is_cut)
+        return self._judged(waiter, slot, error, is_cut=is_cut)
+
+    def _judged(self, waiter: Waiter, slot: Slot, error: Exception | None, *, is_cut: bool) -> Any:
+        """The connection, or ``None`` if its check has failed with an error: then it is gone."""
+        slot.is_checking = False
+        if error is None:
+            self._core.proven(slot, self._now())
+            return slot.conn
+        self._core.found_dead(slot, error, self._now(), waiter=waiter, is_cut=is_cut)
+        self._settle()
+        return None
 
     @staticmethod
     def _error_of(task: asyncio.Task[None]) -> Exception | None:

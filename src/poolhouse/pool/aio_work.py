@@ -35,7 +35,7 @@ def own_tasks() -> "set[asyncio.Task[Any]]":
     return {task for task in (asyncio.current_task(), own() if own else None) if task is not None}
 
 
-async def _result(value: Any) -> Any:
+async def result_of(value: Any) -> Any:
     """What a callback returned, awaited if need be."""
     return await value if isawaitable(value) else value
 
@@ -46,7 +46,7 @@ def _is_order(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
-def _own_error(error: asyncio.CancelledError) -> BaseException:
+def own_error(error: asyncio.CancelledError) -> BaseException:
     """What is raised for it: an error like any other where nobody has cancelled the present task."""
     return error if _is_order(error) else PoolError("a callback, or the driver, awaited what had been cancelled")
 
@@ -144,16 +144,16 @@ class AsyncWork:
         try:
             return await self._connection(timeout)
         except asyncio.CancelledError as error:
-            raise _own_error(error) from None
+            raise own_error(error) from None
 
     async def _connection(self, timeout: float | None) -> Any:
-        conninfo = await _result(self._conninfo()) if callable(self._conninfo) else self._conninfo
-        kwargs = await _result(self._kwargs()) if callable(self._kwargs) else self._kwargs
+        conninfo = await result_of(self._conninfo()) if callable(self._conninfo) else self._conninfo
+        kwargs = await result_of(self._kwargs()) if callable(self._kwargs) else self._kwargs
         conn = await self._driver.connect(conninfo, kwargs or {}, timeout)
         self.core.must_be_new(conn)
         if self._configure is not None:
             try:
-                await _result(self._configure(conn))
+                await result_of(self._configure(conn))
                 if (status := await self._settled(conn)) not in CLEAN:
                     raise PoolError(
                         f"{conn} left in status {STATUS[status]} by configure function "
@@ -227,7 +227,7 @@ class AsyncWork:
             if self._reset is None:
                 status = self._driver.status(conn)
             else:
-                await _result(self._reset(conn))
+                await result_of(self._reset(conn))
                 status = await self._settled(conn)
             if status not in CLEAN:
                 logger.warning(
@@ -248,11 +248,23 @@ class AsyncWork:
         """Raise if the connection is dead; leave it idle if it is not."""
         try:
             if with_check and self._check is not None:
-                await _result(self._check(conn))
+                await result_of(self._check(conn))
             else:
                 await self._driver.probe(conn)
         except asyncio.CancelledError as error:
-            raise _own_error(error) from None
+            raise own_error(error) from None
+        await self.settle(conn)
+
+    async def rest_of_check(self, conn: Any, rest: Awaitable[object]) -> None:
+        """`examine`, of which the first step has been taken; the rest is awaited here."""
+        try:
+            await rest
+        except asyncio.CancelledError as error:
+            raise own_error(error) from None
+        await self.settle(conn)
+
+    async def settle(self, conn: Any) -> None:
+        """See `Work.settle`."""
         status = self._driver.status(conn)
         if status not in UNFIT and status != IDLE:
             await self._driver.rollback(conn)

@@ -200,6 +200,12 @@ class Requests(PoolState):
         # Its `take` may have given back a slot that had to be looked at, to a pool that was closed meanwhile.
         self.attend(now)
 
+    def claimed_by(self, waiter: Waiter, lease: Lease) -> Slot:
+        """The client that has claimed something becomes a waiter that was given it."""
+        slot = waiter.slot = lease[0]
+        self.leases[slot.key] = (slot, lease[1], waiter.code, waiter.instruction, waiter, False)
+        return slot
+
     def take_over(self, waiter: Waiter, now: float) -> Slot:
         """The client goes away in the middle of a check, which goes on behind it; to be answered by `probed`."""
         slot, waiter.slot = waiter.slot, None

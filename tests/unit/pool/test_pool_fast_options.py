@@ -1,5 +1,6 @@
 """Options stay on the fast path: what they call is called there, and whatever it raises loses no connection."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_a_hook_is_told_of_a_connection_that_goes_straight_to_who_waits(shell: t
     assert told == ["acquired after 0.0", "released after 2.0", "acquired after 2.0", "released after 0.0"]
 
 
-@pytest.mark.parametrize("shell", [ThreadShell])
+@BOTH
 @WAYS
 def test_a_check_that_passes_is_one_call_on_the_fast_path(shell: type[Shell], way: Callable[..., Any]) -> None:
     told: list[object] = []
@@ -317,3 +318,42 @@ def test_a_check_that_has_failed_once_does_not_slow_down_connecting(shell: type[
         assert world.clock.monotonic() - began < 1.5
 
     shell().run(case)
+
+
+@WAYS
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_a_check_may_have_a_time_limit_of_its_own(way: Callable[..., Any], pause: float) -> None:
+    """`asyncio.timeout` cancels the task in which it began: the check's, not the client's."""
+    checked: list[float] = []
+
+    async def case(world: Shell) -> None:
+        async def check(conn: Any) -> None:
+            async with asyncio.timeout(0.1):
+                await asyncio.sleep(pause if conn.number == 1 else 0.0)
+            checked.append(conn.number)
+
+        pool = await world.opened(min_size=1, check=check)
+        await way(world, pool)
+        assert checked == ([1] if pause < 0.1 else [2])
+
+    AsyncShell().run(case)
+
+
+@WAYS
+@pytest.mark.parametrize("status", [2, 4])
+def test_what_a_check_leaves_open_is_ended_and_what_it_closes_is_dead(
+    way: Callable[..., Any], status: int
+) -> None:
+    for shell in (ThreadShell, AsyncShell):
+
+        async def case(world: Shell) -> None:
+            def check(conn: Any) -> None:
+                if conn.number == 1:
+                    conn.pgconn.transaction_status = status
+
+            pool = await world.opened(min_size=1, check=world.callback(check))
+            await way(world, pool)
+            assert [conn.calls[:1] for conn in world.made] == ([["rollback"]] if status == 2 else [["close"], []])
+            assert pool.get_stats().get("connections_lost", 0) == (status == 4)
+
+        shell().run(case)
