@@ -98,7 +98,7 @@ class Rest:
         if self._is_future:
             awaited._asyncio_future_blocking = True
         while True:
-            thrown: BaseException | None = None
+            value, thrown = None, None
             try:
                 value = yield awaited
             except BaseException as error:
