@@ -29,7 +29,7 @@ class _Creator:
 
 def test_a_caller_is_told_of_it_and_whoever_has_the_connection_keeps_it() -> None:
     creator = _Creator(lambda: sqlite3.connect(":memory:", check_same_thread=False))
-    engine = create_engine("sqlite://", creator=creator, poolclass=FairQueuePool, pool_size=3)
+    engine = create_engine("sqlite://", creator=creator, poolclass=FairQueuePool, pool_size=3, future=True)
     pool: Any = engine.pool
     with engine.connect() as first:
         first.execute(text("create table t (x)"))
