@@ -189,6 +189,14 @@ def test_where_the_data_comes_from(connmon, arguments, address):
         ("elsewhere",),
         ("--fail-on", "fire", "--once"),
         ("--fail-on", "saturated"),
+        ("--dump-only", "--once"),
+        ("--dump-only", "--json"),
+        ("--user", "x", "--password", "y", "--password-file", "z"),
+        ("--password-file", "/nonexistent"),
+        ("--host", "web1", "--service", "default"),
+        ("--host", "web1", "--node", "node1"),
+        ("connect", "--config", "connmon.cfg"),
+        ("--config", "/nonexistent"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_status_2(connmon, arguments):

@@ -89,7 +89,7 @@ def main(
     way: Annotated[
         Way | None,
         typer.Argument(
-            metavar="[listen|connect]",
+            metavar="listen|connect",
             show_default=False,
             help="Over UDP. listen: only bind the port, for what collectd's plugin pushes (monitor). connect: "
             "only connect. Without either, connmon asks a service over TCP.",

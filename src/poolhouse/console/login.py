@@ -56,7 +56,10 @@ def read_password(path: str) -> str:
     password = content.split(b"\n", 1)[0].removesuffix(b"\r")
     if not password or len(password) > LONGEST_PASSWORD:
         raise SettingError("--password-file", f"{path!r}: expected a password in the first line")
-    return password.decode("utf-8", "surrogateescape")
+    try:
+        return password.decode()
+    except UnicodeDecodeError:
+        return password.decode("latin-1")  # As in a configuration file.
 
 
 def _ask(question: str) -> str:
