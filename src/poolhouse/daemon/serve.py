@@ -42,7 +42,7 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
         read: Reads the settings again, for SIGHUP.
 
     Raises:
-        SettingError: If a port or a certificate cannot be had; nothing has been served then.
+        SettingError: If a port, a certificate or a log file cannot be had; nothing has been served then.
     """
     _collect_garbage_seldom()
     end = asyncio.Event()
