@@ -183,6 +183,7 @@ def _struck(
             **({"reset": lambda conn: None, "reset_inline": True} if action is _put_to_be_reset else {}),
             **({"check": driver.probe} if action is _use_briefly else {}),
             **({"check": driver.probe} if action in (_use_with_check, _use_after_a_failed_check) else {}),
+            **({"reset": lambda conn: None} if action is _use_with_reset else {}),
             **({"hooks": _HOOKS} if action in (_use_with_hooks, _get_and_put_with_hooks) else {}),
         )
         pool.wait()
@@ -296,6 +297,12 @@ def _use_after_a_failed_check(pool: ConnectionPool[FakeConnection]) -> None:
     pool.putconn(pool.getconn(timeout=60.0))
 
 
+def _use_with_reset(pool: ConnectionPool[FakeConnection]) -> None:
+    """Left to a worker: first one must wake up, then one is expected."""
+    for _ in range(2):
+        _use(pool)
+
+
 def _use_after_a_while(pool: ConnectionPool[FakeConnection]) -> None:
     pool._threads.sleep(2.0)
     _use(pool)
@@ -357,6 +364,7 @@ def _check(pool: ConnectionPool[FakeConnection]) -> None:
         _use_with_hooks,
         _get_and_put_with_hooks,
         _use_with_check,
+        _use_with_reset,
         _use_after_a_failed_check,
         _use_after_a_while,
         _put_in_a_transaction,

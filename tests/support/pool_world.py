@@ -248,6 +248,10 @@ class World:
             conn = self.held.pop(self.random.randrange(len(self.held)))
             status = self.random.choice([IDLE, IDLE, IN_TRANSACTION, BROKEN])
             stamp = self.now + 0.0
+            if status == IDLE and self.core.options.has_reset and self.random.random() < 0.5:
+                lease = self.core.leases.get(id(conn))
+                if lease is not None and self.core.put_to_reset(lease, stamp):
+                    return
             job = self.core.put(conn, status, stamp, is_inline=self.random.random() < 0.3)
             self.puts.append((stamp, job))
             if isinstance(job, Close):
@@ -481,7 +485,9 @@ class World:
         core._attend()
         assert core.attention == SLOW or attention != SLOW, "off the fast path for no reason"
         if core.attention != SLOW:
-            assert core.attention == (CALLBACKS if core.options.is_watched or core.options.checks_always else 0)
+            options = core.options
+            has_calls = options.is_watched or options.checks_always or options.has_reset
+            assert core.attention == (CALLBACKS if has_calls else 0)
             assert not core.waiters
             assert core.is_open
             assert not unproven

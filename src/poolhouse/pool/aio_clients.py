@@ -280,7 +280,7 @@ class AsyncClients(BasePool, Generic[ACT]):
     def _is_given(self, conn: Any, lease: Lease) -> bool:
         """Give back on the fast path of a pool that has something to call; False if `put` must decide."""
         core, clock = self._core, self._now
-        if get_ident() != self._thread or not self._is_running():
+        if self._reset is not None or get_ident() != self._thread or not self._is_running():
             return False  # The hook is the pool's loop's.
         if core.leases.pop(lease[0].key, None) is not lease:
             return False

@@ -14,7 +14,7 @@ Rules
        more; a returner appends to `idle`, then looks at `attention`. One of them sees the other.
     2. `attention` is `SLOW` while somebody must look further than the fast path does: while clients wait, the pool
        is not open, is larger than it may be, drains, has suspects, or is waited for to be full; always, where a
-       policy needs it (null pools, `reset`). Else it is 0, or `CALLBACKS` where the fast path has functions of the
+       policy needs it (null pools). Else it is 0, or `CALLBACKS` where the fast path has functions of the
        application to call: then `claim` takes the place of `take`.
     3. A slot belongs to its owner: all that happens to it between claim and append is the owner's. Without a
        lease a slot belongs to whoever pops its hint, even a hint popped long ago. So remove a lease only if the

@@ -48,7 +48,8 @@ class Connect:
     slot: Slot
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, because one is made for each connection that is reset, and that would double its cost.
+@dataclass(slots=True, eq=False)
 class Return:
     """Make a returned connection fit for the next client: roll back if `roll_back`, then call `reset`.
 

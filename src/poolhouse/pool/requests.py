@@ -261,6 +261,24 @@ class Requests(PoolState):
         self._pump(now)
         return None
 
+    def put_to_reset(self, lease: Lease, now: float) -> bool:
+        """Leave a connection that is idle on the server to a worker, for `reset`: the short form of `put`.
+
+        Returns:
+            False if nothing was done, and `put` must decide.
+        """
+        slot = lease[0]
+        if (
+            self.attention == SLOW
+            or self.leases.get(slot.key) is not lease
+            or now >= slot.expires_at - self._look_after
+        ):
+            return False
+        self._count_use(lease, now)
+        self._work_on(slot, now)
+        self._lanes[RETURN].append(Return(slot, roll_back=False))
+        return True
+
     def hand_to_next(self, conn: Any, now: float) -> Waiter | None:
         """Hand a connection that is idle on the server straight to the client that has waited longest.
 
@@ -298,10 +316,16 @@ class Requests(PoolState):
             self.counts.returns_bad += 1
             self.meter.invalidated.add()
             self._discard(slot, Reason.RESET_FAILED)
-        else:
-            slot.fit_until = now + self._look_after
+            self._pump(now)
+            return
+        slot.fit_until = now + self._look_after
+        if self.attention == SLOW or now >= slot.expires_at - self._look_after:
             self._free(slot, now)
-        self._pump(now)
+            self._pump(now)
+        else:
+            # Nobody waits, and nothing speaks against any connection but its age.
+            self.leases.pop(slot.key, None)
+            self._hint(slot)
 
     def attend(self, now: float) -> None:
         """Do what the fast path left undone: close unwanted slots and serve waiters (rules 1 and 2)."""

@@ -121,9 +121,9 @@ class PoolState:
         #: False where no job will be begun any more, because no thread can be started while the interpreter ends.
         self.has_threads = True
         self._random = random
-        self._always = not is_gil_enabled() or options.max_kept == 0 or options.has_reset
+        self._always = not is_gil_enabled() or options.max_kept == 0
         #: What `attention` is while there is no reason for the slow path.
-        self._calm = CALLBACKS if options.is_watched or options.checks_always else 0
+        self._calm = CALLBACKS if options.is_watched or options.checks_always or options.has_reset else 0
         #: Slots are taken from the left end; those that come free go to the other, or to the same.
         self._hint = self.idle.append if options.idle_order == "fifo" else self.idle.appendleft
         self._waits, self._uses = meter.waits, meter.uses
@@ -358,7 +358,8 @@ class PoolState:
             self._used.reach(used)
 
     def _retire_at(self, slot: Slot) -> float:
-        return 0.0 if self._always else slot.expires_at - min(self._look_after, self._lifetime / 20)
+        is_for_put = self._always or self.options.has_reset
+        return 0.0 if is_for_put else slot.expires_at - min(self._look_after, self._lifetime / 20)
 
     def _returned_after_all(self, slot: Slot, now: float) -> None:
         """A lease that was warned of has ended: say so, and let the slot go the fast way again."""

@@ -101,7 +101,14 @@ class ConnectionPool(Clients[CT]):
             log_failed_connect,
         )
         self._workers = Workers(
-            self.name, self._core, self._clock, self._threads, self._work.perform, self._driver.abort, say
+            self.name,
+            self._core,
+            self._clock,
+            self._threads,
+            self._work.perform,
+            self._work.restored,
+            self._driver.abort,
+            say,
         )
         self._core_lock = self._work.core_lock = self._workers.core_lock
         self._work.core = self._core

@@ -370,6 +370,8 @@ class Clients(BasePool, Generic[CT]):
     def _is_given(self, conn: Any, lease: Lease) -> bool:
         """Give back on the fast path of a pool that has something to call; False if `put` must decide."""
         core, clock = self._core, self._now
+        if self._reset is not None:
+            return self._is_left_to_reset(conn, lease)
         if core.leases.pop(lease[0].key, None) is not lease:
             return False
         now = clock()
@@ -385,6 +387,18 @@ class Clients(BasePool, Generic[CT]):
                 released(conn, now - lease[1])
             except Exception as error:
                 failed(released, error)
+        return True
+
+    def _is_left_to_reset(self, conn: Any, lease: Lease) -> bool:
+        """Leave a connection to a worker, for `reset`; False if `put` must decide."""
+        if self._reset_inline:
+            return False
+        now = self._now()
+        if self._marks:
+            conn._pool = None
+        if not self._workers.is_left_to_reset(lease, now):
+            return False
+        tell(self._released, conn, now - lease[1])
         return True
 
     def _getconn_slowly(

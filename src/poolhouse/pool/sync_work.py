@@ -55,18 +55,18 @@ class Work:
 
     def perform(self, job: Job) -> bool:
         """Do a job and tell the core. Raises nothing, and returns False if the core may not have been told."""
+        return self._survives(self._perform, job)
+
+    def restored(self, job: Return) -> bool:
+        """Make a returned connection fit for the next client. Raises nothing, and returns whether that is done.
+
+        `PoolCore.returned` is to follow.
+        """
+        return self._survives(self._restored, job)
+
+    def _survives(self, work: Callable[[Any], bool], job: Job) -> bool:
         try:
-            if isinstance(job, Connect):
-                self._connect(job.slot)
-            elif isinstance(job, Return):
-                self.restore(job)
-            elif isinstance(job, Probe):
-                self._probe(job.slot)
-            elif isinstance(job, Close):
-                self.close(job)
-            else:
-                logger.warning("reconnection attempt in pool %r failed after %s sec", self._name, job.after)
-                as_application(self._reconnect_failed)
+            return work(job)
         except SystemExit:
             # What reconnect_failed raises to end the program would end the thread in which it runs.
             logger.last_word(
@@ -74,9 +74,21 @@ class Work:
             )
         except BaseException as error:
             logger.last_word("pool %r: unexpected; going on", self._name, error=error)
-        else:
-            return True
         return False
+
+    def _perform(self, job: Job) -> bool:
+        if isinstance(job, Connect):
+            self._connect(job.slot)
+        elif isinstance(job, Return):
+            self.restore(job)
+        elif isinstance(job, Probe):
+            self._probe(job.slot)
+        elif isinstance(job, Close):
+            self.close(job)
+        else:
+            logger.warning("reconnection attempt in pool %r failed after %s sec", self._name, job.after)
+            as_application(self._reconnect_failed)
+        return True
 
     def connection(self, timeout: float | None) -> Any:
         """A new connection, configured and idle."""
@@ -121,25 +133,32 @@ class Work:
             self.close(job)
 
     def restore(self, job: Return) -> None:
-        """Make a returned connection fit for the next client."""
-        conn = job.slot.conn
+        """Make a returned connection fit for the next client, and tell the core."""
         is_good = False
         try:
-            self.guard(job.slot, self._clock.monotonic() + RETURN_LIMIT)
-            is_good = self._is_restored(conn, job)
+            is_good = self._restored(job)
         finally:
-            is_good = self.unguard(job.slot) and is_good
             self.core_lock(self.core.returned, job.slot, is_good, self._clock.monotonic())
+
+    def _restored(self, job: Return) -> bool:
+        is_good = is_in_time = False
+        try:
+            self.guard(job.slot, self._clock.monotonic() + RETURN_LIMIT)
+            is_good = self._is_restored(job.slot.conn, job)
+        finally:
+            is_in_time = self.unguard(job.slot)
+        return is_good and is_in_time
 
     def _is_restored(self, conn: Any, job: Return) -> bool:
         try:
             if self._marks:
                 conn._pool = None
-            status = self._driver.status(conn)
+            # What need not be rolled back was idle when it was returned.
+            status = self._driver.status(conn) if job.roll_back else IDLE
             if status in UNFIT:
                 log_returned(conn, status)
                 return False
-            if job.roll_back and status != IDLE:
+            if status != IDLE:
                 if not job.is_expected:
                     logger.warning("rolling back returned connection: %s", conn)
                 try:
@@ -151,6 +170,9 @@ class Work:
                 status = self._driver.status(conn)
             else:
                 self._reset(conn)
+                status = self._driver.status(conn)
+                if status == IDLE:
+                    return True
                 status = self._settled(conn)
             if status not in CLEAN:
                 logger.warning(

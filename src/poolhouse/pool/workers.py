@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from poolhouse.clock import Clock
 from poolhouse.pool.core import FULL, Notice, PoolCore, Waiter
-from poolhouse.pool.jobs import Job, Lane
+from poolhouse.pool.jobs import Job, Lane, Return
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.threads import Parker, Threads, is_final
 from poolhouse.safely import ERROR, Log
@@ -37,6 +37,11 @@ LINGER = 2.0
 AGAIN = 1.0
 #: How long it waits for a worker to do what is due, in seconds.
 SOON = 0.01
+#: In what time a worker is done with a return that asks the server nothing, in seconds.
+BRISK = 1e-4
+#: While returns are of that kind: for how long after a worker was woken, or has begun one, nobody else is woken
+#: for the next ones, in seconds; and how long they are left to a worker who does not come.
+EXPECTED, OVERDUE = 1e-3, 0.02
 
 
 class CoreLock:
@@ -102,6 +107,31 @@ class CoreLock:
         except BaseException:
             # Clients may be woken twice, it does no harm; what is left half done, and what workers are needed for,
             # the keeper finds out.
+            self._release()
+            for waiter in woken:
+                waiter.wake()
+            self.is_struck = True
+            self._wake_keeper()
+            raise
+        return result
+
+    def briefly(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, but nobody is told what is to be done; for a caller that takes another turn right after it."""
+        if self.is_mine():
+            return self(call, *args, **kwargs)
+        core = self._core
+        woken: list[Waiter] = core.woken
+        try:
+            with self._lock:
+                result = call(*args, **kwargs)
+                woken = core.woken
+                if woken:
+                    core.woken = []
+            for waiter in woken:
+                waiter.wake()
+            if core.notices:
+                self._tell_notices()
+        except BaseException:
             self._release()
             for waiter in woken:
                 waiter.wake()
@@ -204,6 +234,7 @@ class Workers:
         clock: Clock,
         threads: Threads,
         perform: Callable[[Job], bool],
+        restored: Callable[[Return], bool],
         abort: Callable[[Any], None],
         tell: Callable[[Any], None],
     ) -> None:
@@ -215,6 +246,7 @@ class Workers:
             clock: Real or virtual.
             threads: Real or virtual.
             perform: Does a job and answers it; logs what goes wrong, raises nothing, and says whether it is done.
+            restored: Does a `Return`, to be answered by whoever calls it; raises nothing.
             abort: The driver's.
             tell: Logs a notice of the core.
         """
@@ -224,7 +256,7 @@ class Workers:
         self._core = core
         self._clock = clock
         self._threads = threads
-        self._perform = perform
+        self._perform, self._restored = perform, restored
         self._abort = abort
         #: The workers, by a token each.
         self._workers: dict[Lane, set[object]] = {lane: set() for lane in Lane}
@@ -241,6 +273,12 @@ class Workers:
         self._last_orders: deque[Workers | None] = deque(maxlen=1)
         #: When the keeper looks next, in monotonic seconds; whoever needs it earlier wakes it.
         self.keeper_wakes_at = 0.0
+        #: The last return was done so soon that one worker after all others is the fastest.
+        self._is_brisk = False
+        #: Until when a worker is expected to look for what was returned, though no other is woken for it.
+        self._expected_until = 0.0
+        #: Something was left to a worker who was expected, since the keeper last looked.
+        self._was_left = False
         #: Until when no worker is started, because none could be.
         self._hires_at = 0.0
         #: Calls on connections that have a deadline, and the lease under which each was begun.
@@ -260,6 +298,21 @@ class Workers:
     def unguard(self, slot: Slot) -> bool:
         """The call is over. Returns False if the connection was, or is just being, aborted."""
         return self.guards.pop(slot, None) is not None
+
+    def is_left_to_reset(self, lease: Lease, now: float) -> bool:
+        """`PoolCore.put_to_reset`, and a worker who comes for it; False if nothing was done.
+
+        Where a reset asks the server nothing, a worker that is awake is back before another has woken up.
+        """
+        core_lock = self.core_lock
+        if core_lock.is_mine() or not core_lock.briefly(self._core.put_to_reset, lease, now):
+            return False
+        self._was_left = True
+        if not (self._is_brisk and now < self._expected_until):
+            core_lock(_nothing)
+        elif now + OVERDUE < self.keeper_wakes_at:
+            self.wake_keeper()
+        return True
 
     def dismiss(self) -> None:
         """Let all threads end when they have done what they are doing. May be called from a finalizer."""
@@ -358,6 +411,9 @@ class Workers:
         self._core.tick(now)
         self._core.has_new_deadline = False
         due = [deadline for deadline, _ in list(self.guards.values())]
+        if self._is_brisk and (self._was_left or self._core.has_job(Lane.RETURN, now)):
+            self._was_left = False
+            due.append(now + OVERDUE)
         if self._hires_at > now:
             due.append(self._hires_at)
         if (deadline := self._core.next_deadline(now)) is not None:
@@ -382,6 +438,11 @@ class Workers:
         for lane in Lane if core.has_jobs(now) else ():
             if not core.has_job(lane, now):
                 continue
+            if lane is Lane.RETURN and self._is_brisk:
+                if now < self._expected_until:
+                    is_keeper_needed = is_keeper_needed or now + OVERDUE < self.keeper_wakes_at
+                    continue
+                self._expected_until = now + EXPECTED
             if self._resting[lane]:
                 calls.append(next(reversed(self._resting[lane])).unpark)
             elif self._is_short_of_workers(lane, now):
@@ -469,6 +530,8 @@ class Workers:
         _own_token.set(token)
         while True:
             job = self.core_lock(self._next_job_locked, lane, parker, token)
+            if isinstance(job, Return):
+                job = self._do_returns(job, parker, token)
             if job is not None:
                 if not self._perform(job):
                     self.core_lock.later(self._core.dropped, *self._in_hand[token], self._clock.monotonic())
@@ -480,14 +543,49 @@ class Workers:
             if self.core_lock(self._has_left_locked, lane, parker, token):
                 return
 
+    def _do_returns(self, job: Return, parker: Parker, token: object) -> Job | None:
+        """Make one returned connection after the other fit; what there is to do that is no `Return`."""
+        while True:
+            began = self._clock.monotonic()
+            is_good = self._restored(job)
+            following = self.core_lock.briefly(self._answered_locked, parker, token, job, is_good, began)
+            if not is_good:
+                self.core_lock(_nothing)  # Another is to be connected for it.
+            if not isinstance(following, Return):
+                return following
+            job = following
+
+    def _answered_locked(
+        self, parker: Parker, token: object, job: Return, is_good: bool, began: float
+    ) -> Job | None:
+        """Answer a `Return` that was begun then, and take the next job, if there is one, in the same turn."""
+        assert self.core_lock.is_mine(), NOT_LOCKED
+        now, core = self._clock.monotonic(), self._core
+        core.returned(job.slot, is_good, now)
+        self._is_brisk = now - began < BRISK
+        self._expected_until = now + EXPECTED
+        following = core.next_job(Lane.RETURN, now)
+        if following is None:
+            self._in_hand.pop(token, None)
+            self._resting[Lane.RETURN][parker] = None
+            self._expected_until = 0.0
+        else:
+            self._in_hand[token] = following, core.lease_of(following)
+        return following
+
     def _next_job_locked(self, lane: Lane, parker: Parker, token: object) -> Job | None:
         assert self.core_lock.is_mine(), NOT_LOCKED
         self._arriving[lane].discard(token)
         self._resting[lane].pop(parker, None)
-        job = self._core.next_job(lane, self._clock.monotonic())
+        now = self._clock.monotonic()
+        job = self._core.next_job(lane, now)
         if job is None:
             self._resting[lane][parker] = None
+            if lane is Lane.RETURN:
+                self._expected_until = 0.0
         else:
+            if lane is Lane.RETURN:
+                self._expected_until = now + EXPECTED
             self._in_hand[token] = job, self._core.lease_of(job)
         return job
 
