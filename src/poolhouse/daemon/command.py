@@ -78,6 +78,13 @@ def connmond(
             help="Log in lines of text or of JSON, whatever the configuration says.",
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory for the fleet, such as 256M; 1G if not given. What does not fit is refused and counted.",
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say what would happen, or what is wrong, and end.")
     ] = False,
@@ -90,7 +97,7 @@ def connmond(
     Without options, UDP serves this machine only, and TCP is as the configuration says.
     """
     read = partial(
-        parse_settings, reports or [], consoles or [], allow or [], config, service, node, bind, log_format
+        parse_settings, reports or [], consoles or [], allow or [], config, service, node, bind, log_format, memory
     )
     try:
         settings = read()

@@ -64,7 +64,7 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
         log.begin(settings)
         _mind_hangups(end, lambda: changeable.reload(read))
         parts: list[Part] = [ReportListener(reports, log), face, changeable.listener, changeable.csv]
-        limits = FleetLimits()
+        limits = FleetLimits(bytes=settings.memory)
         if changeable.cluster is not None:
             # The first, so that no report is missed by the others.
             parts.insert(0, changeable.cluster)

@@ -1,5 +1,6 @@
 """connmond's settings: its options, and the configuration of its service. An option wins over the file."""
 
+import re
 from dataclasses import dataclass
 
 from poolhouse.addresses import format_address, parse_address
@@ -17,9 +18,14 @@ from poolhouse.daemon.logging_sections import check_logging, has_logging
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.protocol.subscribers import Network, parse_network
+from poolhouse.fleet.limits import FleetLimits
 
 #: The value of ``--bind`` for no TCP at all.
 OFF = "off"
+
+#: Units of ``--memory``, and its bounds in bytes.
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+LEAST_MEMORY, MOST_MEMORY = 16 << 20, 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class Settings:
     bind: tuple[tuple[str, int], ...] = (("0.0.0.0", SERVICE_PORT),)
     #: One of `LOG_FORMATS`; ``None`` if the log is as the configuration's sections for it say.
     log_format: str | None = "text"
+    #: Bytes of memory for the fleet.
+    memory: int = FleetLimits().bytes
 
 
 def parse_settings(
@@ -50,6 +58,7 @@ def parse_settings(
     node: str | None = None,
     bind: list[str] | None = None,
     log_format: str | None = None,
+    memory: str | None = None,
 ) -> Settings:
     """Settings as they are typed; an empty list means the default.
 
@@ -72,7 +81,24 @@ def parse_settings(
         its_node,
         listen,
         _log_format(log_format, configuration, its_service),
+        default.memory if memory is None else parse_memory(memory),
     )
+
+
+def parse_memory(text: str) -> int:
+    """An amount of memory in bytes, from a number and a unit.
+
+    >>> parse_memory("256M"), parse_memory("2GiB")
+    (268435456, 2147483648)
+
+    Raises:
+        SettingError: If it is none, or beyond the bounds.
+    """
+    found = re.fullmatch(r"(\d{1,15}) *([KMG]?)(?:I?B)?", text.strip().upper(), re.ASCII)
+    size = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not LEAST_MEMORY <= size <= MOST_MEMORY:
+        raise SettingError("--memory", f"expected an amount from 16M to 1024G, such as 512M, not {text!r}")
+    return size
 
 
 def _log_format(option: str | None, configuration: Configuration, service: Service) -> str | None:
@@ -102,6 +128,7 @@ def described(settings: Settings) -> str:
         f"login          {'user ' + service.login.user if service.login else 'none'}",
         f"TLS            {service.certificate.certfile if service.certificate else 'none'}",
         f"CSV file       {_csv_words(service.csv)}",
+        f"memory         {settings.memory >> 20:,} MiB for the fleet",
         f"log            {settings.log_format or 'as [loggers] and [handlers] say'}",
         *(f"warning        {warning}" for warning in settings.configuration.warnings),
     ]

@@ -68,6 +68,7 @@ def test_the_description_says_what_would_happen_and_no_password(file):
         "login          user monitor",
         "TLS            none",
         "CSV file       /var/log/connmon.csv, never rotated",
+        "memory         1,024 MiB for the fleet",
         "log            text",
     ]
 
@@ -77,3 +78,16 @@ def test_the_description_says_when_the_csv_file_is_renamed(file):
         config.write("csv_rotate_bytes: 10000000\ncsv_keep: 3\n")
     text = described(parse_settings([], [], [], file, node="node1"))
     assert "CSV file       /var/log/connmon.csv, renamed at 10,000,000 bytes, 3 kept\n" in f"{text}\n"
+
+
+def test_the_memory_of_the_fleet_is_what_the_option_says():
+    assert parse_settings([], [], []).memory == 1 << 30
+    settings = parse_settings([], [], [], memory="64 MiB")
+    assert settings.memory == 64 << 20
+    assert "64 MiB for the fleet" in described(settings)
+
+
+@pytest.mark.parametrize("text", ["", "15M", "1025G", "-1G", "1T", "a lot", "1.5G", "٣G", "9" * 5000])
+def test_an_amount_of_memory_that_cannot_be_is_an_error_that_names_the_option(text):
+    with pytest.raises(SettingError, match="--memory: expected an amount from 16M"):
+        parse_settings([], [], [], memory=text)
