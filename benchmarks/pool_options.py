@@ -24,8 +24,8 @@ from poolhouse.pool import PoolHooks
 
 ROUNDS = 15
 CYCLES = 20_480
-#: A reset is a worker's, and costs ten times as much.
-RESETS = 4_096
+#: A reset is a worker's, and a thread is started for a check that has little time: they cost far more.
+FEWER = {"reset": 4_096, "check, a timeout of 2 s": 512}
 CONNECTIONS = 4
 PLAIN = "nothing"
 
@@ -57,7 +57,7 @@ def _their_options(callback: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
 
 
 def _cycles(name: str) -> int:
-    return RESETS if "reset" in name else CYCLES
+    return FEWER.get(name.removeprefix("psycopg_pool: "), CYCLES)
 
 
 def of_threads() -> None:

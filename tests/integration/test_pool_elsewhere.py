@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from poolhouse.pool import AsyncConnectionPool
+from poolhouse.pool import AsyncConnectionPool, PoolHooks
 from poolhouse.testing import AsyncFakeDriver, FakeConnection
 
 Pool = AsyncConnectionPool[FakeConnection]
@@ -21,10 +21,12 @@ async def _elsewhere(main: Callable[[], Coroutine[Any, Any, None]], *, debug: bo
         await asyncio.wait_for(running, 30.0)
 
 
-def _run(main: Callable[[Pool, AsyncFakeDriver], Coroutine[Any, Any, None]], *, debug: bool = False) -> None:
+def _run(
+    main: Callable[[Pool, AsyncFakeDriver], Coroutine[Any, Any, None]], *, debug: bool = False, **options: Any
+) -> None:
     async def body() -> None:
         driver = AsyncFakeDriver()
-        pool: Pool = AsyncConnectionPool(driver=driver, min_size=1, open=False)
+        pool: Pool = AsyncConnectionPool(driver=driver, min_size=1, open=False, **options)
         await pool.open(wait=True)
         await main(pool, driver)
         await pool.close()
@@ -116,8 +118,29 @@ def test_where_the_pools_loop_has_ended_a_sentence_says_so() -> None:
     asyncio.run(give_back())
 
 
+def test_hooks_are_told_in_the_pools_loop() -> None:
+    loops: list[object] = []
+    hooks = PoolHooks(released=lambda conn, used: loops.append(asyncio.get_running_loop()))
+
+    async def main(pool: Pool, driver: AsyncFakeDriver) -> None:
+        conn = await pool.getconn()
+        await _elsewhere(lambda: pool.putconn(conn))
+        assert loops == [asyncio.get_running_loop()]
+
+    _run(main, hooks=hooks)
+
+
 @pytest.mark.usefixtures("busy_switching")
-def test_many_that_give_back_from_other_threads_break_no_books() -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"check": lambda conn: None},
+        {"hooks": PoolHooks(acquired=lambda *event: None, released=lambda *event: None)},
+    ],
+    ids=["plain", "check", "hooks"],
+)
+def test_many_that_give_back_from_other_threads_break_no_books(options: dict[str, Any]) -> None:
     async def main(pool: Pool, driver: AsyncFakeDriver) -> None:
         await pool.resize(3, 3)
         handed: list[FakeConnection] = []
@@ -157,4 +180,4 @@ def test_many_that_give_back_from_other_threads_break_no_books() -> None:
         assert served == rounds
         assert (core.used, core.free, len(core.idle), list(core.waiters)) == (0, 3, 3, [])
 
-    _run(main)
+    _run(main, **options)

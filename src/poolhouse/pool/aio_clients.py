@@ -280,8 +280,11 @@ class AsyncClients(BasePool, Generic[ACT]):
     def _is_given(self, conn: Any, lease: Lease) -> bool:
         """Give back on the fast path of a pool that has something to call; False if `put` must decide."""
         core, clock = self._core, self._now
-        if self._reset is not None or get_ident() != self._thread or not self._is_running():
-            return False  # The hook is the pool's loop's.
+        if self._reset is not None:
+            return False
+        released = self._released
+        if released is not None and (get_ident() != self._thread or not self._is_running()):
+            return False  # The hook is to be called in the pool's loop.
         if core.leases.pop(lease[0].key, None) is not lease:
             return False
         now = clock()
@@ -291,7 +294,6 @@ class AsyncClients(BasePool, Generic[ACT]):
             return False
         if self._core.attention == SLOW:  # now: rule 1 of the core
             self._attend_from_elsewhere()
-        released = self._released
         if released is not None:
             try:
                 released(conn, now - lease[1])

@@ -5,6 +5,7 @@ checkout, and a check need not wait for anything.
 """
 
 import asyncio
+from asyncio import _enter_task, _leave_task, current_task
 from collections.abc import Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any
@@ -36,23 +37,24 @@ class EagerTasks:
         Returns:
             ``None`` if that was all, else what is left. Raises what the first step raised.
         """
-        caller = asyncio.current_task(loop)
-        assert caller is not None, "only a task asks for a connection"
+        caller = current_task(loop)
         # Nobody else's meanwhile: the coroutine may begin another.
         spare, self._spare = self._spare, None
         if spare is None or spare.task.done():
             spare = _Spare(loop)
         context = copy_context()
-        asyncio._leave_task(loop, caller)
-        asyncio._enter_task(loop, spare.task)
+        if caller is not None:
+            _leave_task(loop, caller)
+        _enter_task(loop, spare.task)
         try:
             awaited = context.run(coroutine.send, None)
         except StopIteration:
             self._spare = spare
             return None
         finally:
-            asyncio._leave_task(loop, spare.task)
-            asyncio._enter_task(loop, caller)
+            _leave_task(loop, spare.task)
+            if caller is not None:
+                _enter_task(loop, caller)
         return Rest(spare, coroutine, awaited, context)
 
 

@@ -173,6 +173,24 @@ def test_two_may_wait_for_the_same_future() -> None:
     asyncio.run(main())
 
 
+def test_a_callback_of_the_loop_may_begin_what_it_cannot_await() -> None:
+    async def main() -> None:
+        loop, begun = asyncio.get_running_loop(), loop_future()
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+
+        loop.call_soon(lambda: begun.set_result(_begin(EagerTasks(), work())))
+        task = await begun
+        assert task is not None
+        await task
+
+    def loop_future() -> "asyncio.Future[asyncio.Task[None] | None]":
+        return asyncio.get_running_loop().create_future()
+
+    asyncio.run(main())
+
+
 def test_what_cannot_be_awaited_is_told_to_the_task() -> None:
     class Strange:
         def __await__(self) -> Any:
