@@ -132,10 +132,6 @@ class Account(Counted):
         self.base_durations = durations
         self.fallen: Amount | None = None
 
-    def lacks(self, number: int) -> bool:
-        """Whether the reading of this report is to be taken."""
-        return number > self.number or (self.is_ahead and number == self.number)
-
     def rise(self, counts: int, sent: int) -> int:
         """Take a newer vector; return by how much its counters rose. A counter that fell adds nothing."""
         if sent != self.sent:
@@ -287,8 +283,8 @@ class Account(Counted):
         return Counters._make([count if self.sent >> place & 1 else None for place, count in enumerate(counts)])
 
 
-def account_of(told: PoolEntry) -> Account:
-    """The account that another node tells of.
+def account_of(told: PoolEntry) -> tuple[Account, Amount]:
+    """The account that another node tells of, and what it has counted.
 
     Raises:
         PacketError: If it cannot be understood or summed.
@@ -305,10 +301,12 @@ def account_of(told: PoolEntry) -> Account:
     if COUNTS.rise_of_all(total, base) is None:
         raise PacketError("a counter that is less than where counting begins", 0)
     if told.base_durations != NO_HISTOGRAMS:
-        for now, then in zip(times, read_joined(told.base_durations), strict=True):
+        begun = read_joined(told.base_durations)
+        for now, then in zip(times, begun, strict=True):
             if now.since(then) is None:
                 raise PacketError("a histogram that is less than where counting begins", 0)
-    return account
+        times = risen(times, begun)
+    return account, (total - base, times)
 
 
 def add(one: Amount, other: Amount) -> Amount:

@@ -199,8 +199,10 @@ class Aggregate:
         if amount[1] is NO_DISTRIBUTIONS:
             self.joined = self.joined[0] + amount[0], self.joined[1]
         else:
+            is_first = self.joined[1] is NO_DISTRIBUTIONS
             self.joined = add(self.joined, amount)
-            self._weigh()
+            if is_first:
+                self._weigh()
 
     def note_forgotten(self, amount: Amount) -> None:
         """A process is forgotten: what it has counted stays in the totals."""

@@ -56,6 +56,9 @@ class Way(Enum):
     RELAYED = auto()
 
 
+_UDP, _RELAYED = Way.UDP, Way.RELAYED
+
+
 #: Called with a process, the number of one of its reports, and a datagram of that report.
 Relay = Callable[[Process, int, bytes], None]
 
@@ -153,7 +156,7 @@ class Fleet:
         self.dropped = self.unwritten = 0
         self._over: dict[str, int] = {}
 
-    def receive(self, datagram: bytes, now: float, wall_time: float, way: Way = Way.UDP) -> str | None:
+    def receive(self, datagram: bytes, now: float, wall_time: float, way: Way = _UDP) -> str | None:
         """Take a datagram as it arrived from the network; never raises.
 
         Args:
@@ -313,10 +316,11 @@ class Fleet:
             process.keeps_base = born < self._forgotten_born
             if is_base and self.note_change is not None:
                 self.note_change(process)
-        if not self._note_sequence(process, message, way is Way.UDP):
+        if not self._note_sequence(process, message, way is _UDP):
             return
         if process.state is SILENT and process.is_newer(message):
             self._return(process, now)
+            process.returned_with = message.number
         may_grow = not self._budget.is_full or self._free_bytes(now)
         size = process.size
         try:
@@ -329,7 +333,7 @@ class Fleet:
             self._leave(process, ENDED, now)
         if refused is not None:
             raise self._over_limit(refused)
-        if self.relay is not None and way is not Way.RELAYED:
+        if self.relay is not None and way is not _RELAYED:
             self.relay(process, message.number, datagram)
 
     def _take_legacy(self, message: LegacyDatagram, datagram: bytes, now: float, way: Way) -> None:
@@ -345,7 +349,7 @@ class Fleet:
         process.earlier(message, now, self._tell)
         if process.is_proven and process in self._unproven:
             self._prove(process)
-        if self.relay is not None and way is not Way.RELAYED:
+        if self.relay is not None and way is not _RELAYED:
             self.relay(process, int(message.wall_time), datagram)
 
     def _note_sequence(self, process: Process, message: ReportDatagram, is_lossy: bool) -> bool:

@@ -69,11 +69,11 @@ def join(process: Process, entry: Entry, now: float, most_ended: int) -> Joined:
     floor = process.past.floor if process.past is not None else 0
     joined = earlier.plus(_join_older(process, entry.floor, told, older))
     mine = _accounts(process)
-    for key, other in told.items():
+    for key, (other, amount) in told.items():
         if key in mine:
             joined = joined.plus(mine[key].join(other, process.keeps_base))
         elif key >= floor or key == REST:
-            joined = joined.plus(_adopt(process, key, other))
+            joined = joined.plus(_adopt(process, key, other, amount))
     for pool in process.pools.values():
         if pool.is_over:
             pool.gauges = 0
@@ -92,19 +92,20 @@ def _accounts(process: Process) -> dict[int, Account]:
     return {**process.past.accounts, **process.pools}
 
 
-def _adopt(process: Process, key: int, account: Account) -> Joined:
+def _adopt(process: Process, key: int, account: Account, amount: Amount) -> Joined:
     """A pool that this node has not heard of."""
     if process.keeps_base:
         account.base, account.base_durations = account.counts, account.durations
         account.fallen = None
+        amount = NO_AMOUNT
     if account.is_over:
         process.obtain_past().accounts[key] = account
     else:
         process.pools[key] = Pool.of(account)
-    return Joined(account.amount(), has_learned=True)
+    return Joined(amount, has_learned=True)
 
 
-def _join_older(process: Process, floor: int, told: dict[int, Account], older: Amount) -> Joined:
+def _join_older(process: Process, floor: int, told: dict[int, tuple[Account, Amount]], older: Amount) -> Joined:
     """Join the sums of old pools, after both sides have moved there what the other side has there."""
     my_floor = process.past.floor if process.past is not None else 0
     if not my_floor and not floor:
@@ -119,9 +120,9 @@ def _join_older(process: Process, floor: int, told: dict[int, Account], older: A
     past.floor = max(my_floor, floor)
     if process.keeps_base:
         return Joined()
-    for key, account in told.items():
+    for key, (_, amount) in told.items():
         if key < my_floor and key != REST and key not in mine:
-            older = add(older, account.amount())
+            older = add(older, amount)
     rise = less(older, past.older)
     knows_more = less(past.older, older) != NO_AMOUNT
     past.older = largest(past.older, older)

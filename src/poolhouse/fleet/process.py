@@ -90,6 +90,7 @@ class Process:
         pools: What it reports, by the pools' keys.
         past: Its ended pools, for other nodes; ``None`` without any.
         legacy: Its sums, as long as it reports like an earlier client.
+        returned_with: The report with which it last returned from a silence; -1 for none.
         lost_elsewhere: How many of its datagrams another node has counted as lost.
     """
 
@@ -113,6 +114,7 @@ class Process:
         "number",
         "past",
         "pools",
+        "returned_with",
         "rows",
         "sent",
         "sequence",
@@ -169,6 +171,7 @@ class Process:
         self.past: Past | None = None
         self.legacy: LegacySums | None = None
         self.lost_elsewhere = 0
+        self.returned_with = -1
         #: Pools without waiting callers, and since which report; one empty dictionary for all processes
         #: without any.
         self._calm = NONE_CALM
@@ -222,14 +225,14 @@ class Process:
         """
         if self.legacy is not None:
             self._drop_earlier(now)
-        if self.is_newer(message):
+        if message.number > self.number or (self.is_ahead and message.number == self.number):
             self._begin_report(message, limits.ended_pools, now)
         raw = message.pool
         refused = None
         if raw is not None:
             pool = self.pools.get(raw.key)
             if pool is not None:
-                if pool.lacks(message.number):
+                if message.number > pool.number or (pool.is_ahead and message.number == pool.number):
                     if may_grow or not pool.would_grow(raw, datagram):
                         self._take(pool, message, raw, datagram, now, tell)
                     else:
@@ -442,7 +445,14 @@ class Process:
         )
         if self.state is not LIVING:
             pool.gauges = after = 0
-        self._add(after - before, counts, grown, now)
+        if message.number == self.returned_with:
+            # It tells the work of its whole silence, which belongs to no rate.
+            self.totals += counts
+            for row in self.rows:
+                row.join_amount((counts, grown))
+            self._add(after - before, 0, NO_DISTRIBUTIONS, now)
+        else:
+            self._add(after - before, counts, grown, now)
         if after >> FULL_SHIFT & 1 and not before >> FULL_SHIFT & 1:
             tell(self, "full", f"{raw.gauges.used} of {raw.limits.max_open} in use")
         if after >> WAITING_SHIFT & FIELD_MASK:

@@ -40,6 +40,10 @@ class Sequence:
         if step <= 0:
             return number < self._first or self._is_new_behind(-step)
         self._newest = number
+        if step == 1 and is_lossy and self._came == _ALL_CAME and not self._excused:
+            # In order, and nothing is open.
+            self.expected += 1
+            return True
         if step > LARGEST_STEP:
             self.settle()
             self._first = number

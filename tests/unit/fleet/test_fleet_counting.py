@@ -288,3 +288,23 @@ def test_pools_that_come_and_go_in_great_numbers_find_room_and_count(aggregator)
             done += 1
         aggregator.every_interval(process)
     assert checkouts(aggregator.program()) == done
+
+
+def test_the_work_of_a_silence_counts_and_is_in_no_rate(aggregator):
+    silent, busy = process_of(aggregator), ModelProcess("2:bbbbbb", born=aggregator.now)
+    aggregator.every_interval(silent, busy, times=3)
+    for _ in range(30):
+        busy.pool.work(2)
+        silent.pool.work(100)
+        aggregator.every_interval(busy)
+        aggregator.fleet.expire(aggregator.now)
+    aggregator.report(silent)
+    assert checkouts(aggregator.program()) == 3060
+    for _ in range(3):
+        busy.pool.work(2)
+        silent.pool.work(2)
+        aggregator.every_interval(busy, silent)
+        assert aggregator.program().rates.checkouts <= 2.0
+        assert aggregator.program().recent.use.count < 100
+    assert checkouts(aggregator.program()) == 3072
+    assert aggregator.program().since_start.use.count == 3072

@@ -62,3 +62,38 @@ def test_a_step_that_no_loss_explains_is_a_new_numbering():
 def test_what_was_sent_before_the_first_that_came_is_new_and_not_expected():
     sequence, news = told([5, 4, 6, 3])
     assert (news, sequence.expected, sequence.lost) == ([True] * 4, 2, 0)
+
+
+def test_numbers_that_were_sent_another_way_are_not_missing_and_are_new_when_they_come():
+    sequence = Sequence(1)
+    assert sequence.is_new(1)
+    assert sequence.is_new(5, is_lossy=False)
+    assert [sequence.is_new(number) for number in (3, 3, 5)] == [True, False, False]
+    for number in range(6, 40):
+        assert sequence.is_new(number)
+    assert (sequence.lost, sequence.expected) == (0, 35)
+
+
+def test_what_was_open_before_a_step_over_tcp_is_lost_in_its_time():
+    sequence = Sequence(1)
+    for number in (1, 2, 4):
+        assert sequence.is_new(number)
+    assert sequence.is_new(40, is_lossy=False)
+    assert (sequence.lost, sequence.expected) == (1, 4)
+    assert sequence.is_new(1 << 30, is_lossy=False)
+    assert sequence.lost == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_missing_number_between_datagrams_by_udp_is_lost_once(seed):
+    """Whatever comes by TCP in between; it is in order here."""
+    rng = random.Random(seed)
+    sequence, missing, number = Sequence(1), 0, 0
+    for _ in range(300):
+        skipped = rng.choice((0, 0, 0, 1, 3, 20))
+        is_lossy = rng.random() < 0.6
+        number += 1 + skipped
+        missing += skipped if is_lossy else 0
+        assert sequence.is_new(number, is_lossy=is_lossy)
+    sequence.settle()
+    assert sequence.lost == missing
