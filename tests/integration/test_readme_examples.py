@@ -156,6 +156,8 @@ def test_a_fleet_of_three_nodes_outlives_one_of_them(reader: Reader) -> None:
 
     with reader.shell() as one, reader.shell() as other, reader.network.entered():
         one.type(nodes)
+        # What programs did before the first node was up is not counted.
+        wait_until(lambda: one.printed.count("Watch with") == 3, what="three nodes")
         other.type(start)
         for number in (1, 2, 3):
             with Watcher(25828, host=f"127.0.0.{number}") as watcher:
