@@ -38,7 +38,10 @@ class Alarm(Exception):
 
 
 #: Where it may strike: what runs in a client's thread.
-_MODULES = ("sync", "sync_clients", "sync_work", "workers", "background_call", "check_beside", "state", "requests")
+_MODULES = (
+    "sync", "sync_clients", "sync_waiting", "sync_work", "workers", "core_lock", "background_call", "check_beside",
+    "state", "requests",
+)  # fmt: skip
 
 
 def _part(code: CodeType, at: int) -> str:

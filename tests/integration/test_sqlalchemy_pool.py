@@ -232,6 +232,7 @@ class Striker:
         "sqlalchemy",
         "sqlalchemy_lock",
         "sqlalchemy_waiting",
+        "core_lock",
         "workers",
         "state",
         "requests",

@@ -12,7 +12,7 @@ from types import CodeType, FrameType
 from typing import Any, Self
 
 #: What runs in a client's thread, unless a test names other modules.
-_MODULES = ("sync", "sync_clients", "state", "requests")
+_MODULES = ("sync", "sync_clients", "sync_waiting", "state", "requests")
 _TOOL = 4
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
-from poolhouse.pool.aio_clients import ACT, AsyncClients
+from poolhouse.pool.aio_behind import ACT
+from poolhouse.pool.aio_clients import AsyncClients
 from poolhouse.pool.aio_work import AsyncWork, own_tasks
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.base import logger

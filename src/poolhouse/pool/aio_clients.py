@@ -2,58 +2,20 @@
 
 import asyncio
 import sys
-import weakref
-from asyncio import get_running_loop
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from functools import partial
 from threading import get_ident
-from types import CodeType, CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic
+from types import CodeType, TracebackType
+from typing import Any, Generic
 
-from poolhouse.errors import PoolError
-from poolhouse.pool.aio_work import AsyncWork, Guard, enter_own_task, own_error, result_of
-from poolhouse.pool.alarm import Alarm
-from poolhouse.pool.backoff import PROBE_PAUSE
-from poolhouse.pool.base import BasePool, describe, log_returned, logger
-from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, SLOW, Vet, Waiter
-from poolhouse.pool.eager import EagerTasks
+from poolhouse.pool.aio_behind import ACT
+from poolhouse.pool.aio_waiting import AsyncWaiting, Unsettled
+from poolhouse.pool.base import describe, log_returned, logger
+from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, SLOW
 from poolhouse.pool.hooks import failed, tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
-from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
-from poolhouse.pool.slot import Lease, Slot
-
-if TYPE_CHECKING:
-    import psycopg
-    from typing_extensions import TypeVar
-
-    ACT = TypeVar("ACT", default="psycopg.AsyncConnection[tuple[Any, ...]]")
-else:
-    from typing import TypeVar
-
-    ACT = TypeVar("ACT")
+from poolhouse.pool.options import RETURN_LIMIT
+from poolhouse.pool.slot import Lease
 
 _getframe = sys._getframe
-
-#: How long a client that was cancelled waits, in seconds, for its transaction to end and its connection to be idle
-#: again. A server that answers has answered by then; one that says nothing holds nobody up.
-SETTLED = 0.05
-#: How often another loop looks whether the pool's, which it has asked for something, still runs; in seconds.
-LOOP_PAUSE = 1.0
-
-
-class Unsettled:
-    """A connection that a client has claimed, but cannot have yet.
-
-    Attributes:
-        lease: The client's.
-        check: The task in which the check goes on; ``None`` if the connection was dead, and is gone.
-    """
-
-    __slots__ = ("check", "lease")
-
-    def __init__(self, lease: Lease, check: "asyncio.Task[None] | None") -> None:
-        self.lease, self.check = lease, check
 
 
 class AsyncCheckout(Generic[ACT]):
@@ -155,27 +117,10 @@ class RoutedAsyncCheckout(AsyncCheckout[ACT]):
             await pool.putconn(conn)
 
 
-class AsyncClients(BasePool, Generic[ACT]):
+class AsyncClients(AsyncWaiting[ACT]):
     """Taking connections and giving them back."""
 
-    _loop: asyncio.AbstractEventLoop | None
-    #: Where the loop was last seen to run, and whether it does: together as good as `get_running_loop`, which on
-    #: CPython 3.11 asks the operating system for the process's number.
-    _thread: int
-    _is_running: Callable[[], bool]
-    _alarm: Alarm
-    _behind: dict[asyncio.Task[Any], Any]
-    #: Done when the pool is full, or closed.
-    _full: list[asyncio.Future[Any]]
-    _work: AsyncWork
-    _eager: EagerTasks
     _reset_inline: bool
-
-    def _open(self) -> None:
-        raise NotImplementedError("the pool itself knows how it is opened")
-
-    def _settle(self) -> None:
-        raise NotImplementedError("the pool itself knows what follows a call of the core")
 
     def connection(self, timeout: float | None = None) -> AsyncCheckout[ACT]:
         """See `ConnectionPool.connection`: ``async with pool.connection() as conn: …``."""
@@ -301,42 +246,6 @@ class AsyncClients(BasePool, Generic[ACT]):
                 failed(released, error)
         return True
 
-    def _is_at_home(self) -> bool:
-        """Whether this is the pool's event loop: only there may the core be changed off the fast path."""
-        return asyncio._get_running_loop() is self._loop
-
-    def _attend_from_elsewhere(self) -> None:
-        """Rule 1 of the core: in the pool's own loop, nothing comes between a return and the look before it."""
-        if not self._is_at_home():
-            self._at_home_soon(self._core.attend, self._now())
-
-    def _at_home_soon(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have the pool's loop call something, and do what that brings about; nothing is done if it has ended."""
-
-        def called() -> None:
-            call(*arguments)
-            self._settle()
-
-        if self._loop is not None:
-            with suppress(RuntimeError):  # The loop is closed, and the next `close` sees to what came back.
-                self._loop.call_soon_threadsafe(called)
-
-    async def _at_home(self, call: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
-        """Have the pool's loop run what another loop is asked for; it is done though its client is cancelled.
-
-        Raises:
-            RuntimeError: If the pool's loop does not run (any more).
-        """
-        assert self._loop is not None, "a pool without a loop has no other"
-        if not self._loop.is_running():
-            self._demand_loop()
-        done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(*arguments), self._loop))
-        while not done.done():
-            await asyncio.wait({done}, timeout=LOOP_PAUSE)
-            if not done.done() and not self._loop.is_running():
-                self._demand_loop()
-        await done
-
     def _pass_on(self, conn: Any) -> bool:
         """Give a connection that is idle on the server to the next client; False if `put` must decide."""
         core, now = self._core, self._now()
@@ -350,309 +259,6 @@ class AsyncClients(BasePool, Generic[ACT]):
         if lease is not None:
             tell(self._released, conn, now - lease[1])
         return True
-
-    async def _getconn_slowly(
-        self,
-        now: float,
-        code: CodeType,
-        instruction: int,
-        timeout: float | None,
-        checkout: AsyncCheckout[ACT] | None = None,
-        claimed: "Unsettled | None" = None,
-    ) -> ACT:
-        """A connection by the slow path.
-
-        Args:
-            now: When the client asked.
-            code: Its call site's code object,
-            instruction: and the offset of the instruction in it.
-            timeout: As `getconn`.
-            checkout: The block, if it is one.
-            claimed: What it has claimed. If that is dead, it goes before those who have come since.
-        """
-        if self._opens_itself:
-            self._open()
-        if self._core.warns_at_first_request:
-            self._warn_at_first_request()
-        self._demand_loop()
-        loop = get_running_loop()
-        if self._loop is not None and self._thread != (thread := get_ident()):
-            self._thread = thread
-        timeout = self.timeout if timeout is None else timeout
-        woken: list[asyncio.Future[None]] = []
-
-        def wake() -> None:
-            if woken and not woken[-1].done():
-                woken[-1].set_result(None)
-
-        task = asyncio.current_task(loop)
-        waiter = Waiter(wake, code, instruction, task and weakref.ref(task), now)
-        try:
-            conn: Any = None
-            if claimed is not None and claimed.check is not None:
-                slot, may_wait = self._core.claimed_by(waiter, claimed.lease), timeout > 0
-                limit = now + (timeout if may_wait else PROBE_LIMIT)
-                conn = await self._ended_check(waiter, slot, claimed.check, limit, may_leave=may_wait)
-            if conn is not None:
-                self._core.accept(waiter, self._now())
-            else:
-                conn = await self._wait_for(waiter, woken, now + timeout, loop, is_first=claimed is not None)
-            if self._marks:
-                conn._pool = self
-            if self._acquired is not None:
-                core = self._core
-                tell(self._acquired, conn, self._now() - now, core.size, core.free)
-            if checkout is not None:
-                checkout._lease = self._core.kept(waiter)
-            return conn  # type: ignore[no-any-return]
-        except BaseException as error:
-            is_refusal = isinstance(error, PoolError)
-            if waiter.refusal is None or not is_refusal:
-                is_between_calls = is_refusal or isinstance(error, asyncio.CancelledError)
-                self._core.abandon(waiter, self._now(), is_between_calls=is_between_calls)
-                self._settle()
-            raise
-
-    async def _wait_for(
-        self,
-        waiter: Waiter,
-        woken: list[asyncio.Future[None]],
-        deadline: float,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        is_first: bool,
-    ) -> Any:
-        """A connection for the waiter, vetted."""
-        core = self._core
-        may_wait = deadline > waiter.since
-        is_answered = False
-        if is_first:
-            is_answered = self._ask_again(waiter, woken, deadline, may_wait=may_wait)
-        elif may_wait and core.enqueue_fast(waiter, waiter.since):
-            woken.append(loop.create_future())
-        else:
-            is_answered = self._request(waiter, woken, may_wait=may_wait)
-        while True:
-            if not is_answered:
-                self._alarm.add(deadline, woken[-1])
-                await woken[-1]
-                if waiter.slot is None and core.time_out(waiter, self._now()):
-                    self._settle()
-                    raise self._timed_out(waiter)
-            if waiter.refusal is not None:
-                raise self._refused(waiter.refusal, waiter)
-            slot, now = waiter.slot, self._now()
-            assert slot is not None, "who is woken has been given something"
-            if slot.conn is None:
-                conn = await self._connect_here(waiter, slot, deadline)
-            elif (vet := core.vet(slot, now)) is Vet.NOTHING:
-                core.accept(waiter, now)
-                return slot.conn
-            else:
-                # With timeout=0 the deadline has passed, but an idle connection may take PROBE_LIMIT to check.
-                limit = deadline if may_wait else now + PROBE_LIMIT
-                conn = await self._vetted(waiter, slot, vet, limit, may_leave=may_wait)
-            if conn is not None:
-                core.accept(waiter, self._now())
-                return conn
-            is_answered = self._ask_again(waiter, woken, deadline, may_wait=may_wait)
-
-    def _ask_again(
-        self, waiter: Waiter, woken: list[asyncio.Future[None]], deadline: float, *, may_wait: bool
-    ) -> bool:
-        """Ask, in front of all others, after what the client had was dead. Returns whether it has its answer."""
-        if may_wait and self._now() >= deadline:
-            self._core.time_out(waiter, self._now())
-            raise self._timed_out(waiter)
-        return self._request(waiter, woken, may_wait=may_wait, is_first=True)
-
-    def _request(
-        self, waiter: Waiter, woken: list[asyncio.Future[None]], *, may_wait: bool, is_first: bool = False
-    ) -> bool:
-        """Ask the core. Returns whether it has answered; else the last of `woken` will be done when it has."""
-        is_answered = self._core.request(waiter, self._now(), may_wait=may_wait, is_first=is_first)
-        if not is_answered:
-            woken.append(get_running_loop().create_future())
-        self._settle()
-        return is_answered
-
-    async def _vetted(
-        self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float, *, may_leave: bool = True
-    ) -> Any:
-        """The slot's connection, if it is alive; ``None`` if it was not, and is gone.
-
-        Args:
-            waiter: The client.
-            slot: What it has been given.
-            vet: What is to be done.
-            deadline: Until when the client waits for that.
-            may_leave: Whether the check goes on if it lasts longer; else the connection is aborted.
-        """
-        conn = slot.conn
-        if vet is Vet.LOOK and self._is_quiet(conn):
-            return conn
-        slot.is_checking = True
-        task, error = self._begun_check(conn, with_check=vet is Vet.CHECK)
-        if task is not None:
-            return await self._ended_check(waiter, slot, task, deadline, may_leave=may_leave)
-        return self._judged(waiter, slot, error, is_cut=False)
-
-    def _begun_check(self, conn: Any, *, with_check: bool) -> tuple[asyncio.Task[None] | None, Exception | None]:
-        """The task in which a check goes on; or, if its first step was all, what it failed with, if it has."""
-        loop = self._loop
-        assert loop is not None, "a pool without a loop has nothing to check"
-        try:
-            check = self._check if with_check else None
-            result: Any = (check or self._driver.probe)(conn)
-            if result is not None:
-                check_itself = result if type(result) is CoroutineType else result_of(result)
-                if (rest := self._eager.begin(check_itself, loop)) is not None:
-                    return rest.in_task(self._work.rest_of_check(conn, rest)), None
-            if (
-                conn.pgconn.transaction_status or conn._tpc or conn._pipeline
-                if self._has_pgconn
-                else self._status(conn)
-            ):
-                return asyncio.ensure_future(self._work.settle(conn)), None
-        except asyncio.CancelledError as cancelled:
-            error = own_error(cancelled)
-            if not isinstance(error, Exception):
-                raise
-            return None, self._dead_because(conn, error, is_cut=False)
-        except Exception as error:
-            return None, self._dead_because(conn, error, is_cut=False)
-        return None, None
-
-    async def _ended_check(
-        self, waiter: Waiter, slot: Slot, task: asyncio.Task[None], deadline: float, *, may_leave: bool = True
-    ) -> Any:
-        """What `_vetted` returns, once a check has ended that a task goes on with."""
-        conn, is_cut = slot.conn, False
-        try:
-            await asyncio.wait({task}, timeout=max(0.0, deadline - self._now()))
-            if not task.done() and not may_leave:
-                is_cut = True
-                self._driver.abort(conn)
-                await asyncio.wait({task})
-        except asyncio.CancelledError:
-            # Cancel the client now; the check goes on, and decides what becomes of the connection.
-            self._leave_check(waiter, slot, task)
-            raise
-        if not task.done():
-            self._leave_check(waiter, slot, task)
-            self._core.time_out(waiter, self._now())
-            self._settle()
-            raise self._timed_out(waiter)
-        error = TimeoutError() if is_cut else self._error_of(task)
-        if error is not None:
-            error = self._dead_because(conn, error, is_cut)
-        return self._judged(waiter, slot, error, is_cut=is_cut)
-
-    def _judged(self, waiter: Waiter, slot: Slot, error: Exception | None, *, is_cut: bool) -> Any:
-        """The connection, or ``None`` if its check has failed with an error: then it is gone."""
-        slot.is_checking = False
-        if error is None:
-            self._core.proven(slot, self._now())
-            return slot.conn
-        self._core.found_dead(slot, error, self._now(), waiter=waiter, is_cut=is_cut)
-        self._settle()
-        return None
-
-    @staticmethod
-    def _error_of(task: asyncio.Task[None]) -> Exception | None:
-        """What a check has failed with; raises what is no `Exception`."""
-        try:
-            task.result()
-        except Exception as error:
-            return error
-        return None
-
-    def _leave_check(self, waiter: Waiter, slot: Slot, task: asyncio.Task[None]) -> None:
-        """The client goes away; the check goes on for at most `PROBE_LIMIT`, and decides about the connection."""
-        self._core.take_over(waiter, self._now())
-        self._go_on(task, slot.conn, lambda in_time: self._checked_behind(slot, task, in_time))
-
-    def _checked_behind(self, slot: Slot, task: asyncio.Task[None], in_time: bool) -> None:
-        is_alive = in_time and not task.cancelled() and task.exception() is None
-        self._core.probed(slot, is_alive, self._now())
-        self._settle()
-
-    async def _connect_here(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
-        """A null pool's connection, made for this client alone; ``None`` if the pool was drained meanwhile.
-
-        In a task beside the client's, which leaves when its time is over or it is cancelled: not every driver's
-        connect, and no `configure` on a server that has stopped, can be cancelled at once. What becomes of the
-        connect is then the next client's.
-        """
-        if deadline <= waiter.since:
-            self._core.leave_connect(waiter, self._now(), is_begun=False)
-            self._settle()
-            raise self._timed_out(waiter)
-        task = asyncio.ensure_future(self._connect_for(waiter, slot, deadline))
-        self._behind[task] = None
-        task.add_done_callback(self._behind.pop)
-        closed: asyncio.Future[None] = get_running_loop().create_future()
-        self._full.append(closed)
-        either: set[asyncio.Future[Any]] = {task, closed}
-        try:
-            remaining = deadline - self._now()
-            await asyncio.wait(either, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            if not task.done():
-                waiter.slot = None
-            raise
-        finally:
-            self._full.remove(closed)
-        if not task.done() and self._core.was_closed:
-            waiter.slot = None  # The connect goes on, and what comes of it is closed.
-            raise self._closed()
-        if not task.done():
-            self._core.leave_connect(waiter, self._now())
-            self._settle()
-            raise self._timed_out(waiter)
-        error, conn = (self._closed(), None) if task.cancelled() else task.result()
-        if error is not None:
-            raise error
-        if conn is None:
-            waiter.slot = None
-        elif self._core.vet(slot, self._now()) is Vet.CHECK:
-            conn = await self._vetted(waiter, slot, Vet.CHECK, deadline)
-            if conn is None:  # A check that fails always must not make the client connect as fast as it can.
-                await asyncio.sleep(max(0.0, min(PROBE_PAUSE, deadline - self._now())))
-        return conn
-
-    async def _connect_for(self, waiter: Waiter, slot: Slot, deadline: float) -> tuple[BaseException | None, Any]:
-        """Connect for a client of a null pool, or, should it have left, for the next; see `_connect_here`.
-
-        Returns:
-            What it failed with, or the connection; neither if the pool was drained meanwhile.
-        """
-        enter_own_task()
-        began = self._now()
-        try:
-            conn = await self._work.connection(max(0.0, deadline - began))
-            now = self._now()
-            job = self._core.connected(slot, conn, now - began, now, waiter)
-        except BaseException as error:
-            is_loud = self._core.connect_failed(slot, error, self._now())
-            self._settle()
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            if waiter.slot is not slot:
-                self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
-            return error, None
-        raised: BaseException | None = None
-        try:
-            self._settle()
-            tell(self.hooks.connected, conn, now - began)
-        except BaseException as error:  # To be raised in the client's task, which takes care of the connection.
-            raised = error
-        if job is None:
-            return raised, conn
-        await self._work.close(job)
-        if job.reason is Reason.CLOSED:
-            return self._closed(), None
-        return None, None
 
     async def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
         """What the end of a `connection` block does to an open transaction, and the return after it."""
@@ -739,66 +345,6 @@ class AsyncClients(BasePool, Generic[ACT]):
             self._put_behind(conn)
         elif not self._is_parents(conn):
             self._at_home_soon(self._put_behind, conn)
-
-    async def _settled(self, conn: Any) -> None:
-        """Wait, for a client that was cancelled, until what goes on behind it is done; no longer than `SETTLED`.
-
-        What is to be done is begun already, so that a second cancellation does no harm.
-        """
-        deadline = self._now() + SETTLED
-        while tasks := [task for task, used in self._behind.items() if used is conn]:
-            remaining = deadline - self._now()
-            if remaining <= 0:
-                return
-            await asyncio.wait(tasks, timeout=remaining)
-            await asyncio.sleep(0)  # Let their ends begin what follows.
-
-    async def _shielded(self, work: Coroutine[Any, Any, object], conn: Any, *, settles: bool = True) -> None:
-        """Await what must be done whether or not the client is cancelled.
-
-        A cancelled client is told at once, or, if it `settles`, within `SETTLED`.
-        """
-        task = asyncio.ensure_future(work)
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._go_on(task, conn, lambda in_time: self._settle())
-            if settles:
-                await self._settled(conn)
-            raise
-
-    def _go_on(
-        self, task: asyncio.Task[Any], conn: Any, then: Callable[[bool], object], limit: float = PROBE_LIMIT
-    ) -> None:
-        """Let a task end behind its client, and do something afterwards.
-
-        Nobody waits for it any more, and nobody else would end it: its connection is cut after `limit`.
-
-        Args:
-            task: The task.
-            conn: The connection that it uses.
-            then: What follows; it is told whether the task was in time.
-            limit: How long it may last, in seconds.
-        """
-        self._behind[task] = conn
-        guard = Guard(self._driver.abort, conn, limit, task)
-
-        def done(_lease: Lease | None, _task: object) -> None:
-            in_time = guard.end()
-            del self._behind[task]
-            if not task.cancelled() and (error := task.exception()) is not None:
-                logger.warning("pool %r: after its client had left: %s", self.name, describe(error))
-            then(in_time)
-
-        # The block that had the lease is no more, and must not seem abandoned while its end goes on.
-        task.add_done_callback(partial(done, self._core.leases.get(id(conn))))
-
-    def _demand_loop(self) -> None:
-        if self._loop is not None and get_running_loop() is not self._loop:
-            raise RuntimeError(
-                f"the pool {self.name!r} was opened in another event loop, and its connections belong to that; "
-                "open a pool inside each loop that needs one"
-            )
 
 
 AsyncClients._plain = (AsyncClients.getconn, AsyncClients.putconn)

@@ -5,10 +5,11 @@ from enum import Enum
 
 from poolhouse.clock import Clock
 from poolhouse.pool.core import PoolCore, Waiter
+from poolhouse.pool.core_lock import NOT_LOCKED, CoreLock
 from poolhouse.pool.jobs import Probe
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Slot
-from poolhouse.pool.workers import NOT_LOCKED, CoreLock, Workers
+from poolhouse.pool.workers import Workers
 
 
 class _State(Enum):

@@ -34,6 +34,7 @@ from poolhouse.pool import sqlalchemy_fork
 from poolhouse.pool.base import describe, logger
 from poolhouse.pool.call_site import CallSite, CallSites, TaskCallSites
 from poolhouse.pool.core import PoolCore, Waiter
+from poolhouse.pool.core_lock import NOT_LOCKED
 from poolhouse.pool.frameless import frameless
 from poolhouse.pool.holders import Holder, oldest_in_words, site_of
 from poolhouse.pool.hooks import PoolHooks, tell
@@ -46,7 +47,6 @@ from poolhouse.pool.sqlalchemy_lock import FairLock
 from poolhouse.pool.sqlalchemy_waiting import LoopParker, Loops, Parker
 from poolhouse.pool.threads import LockParker
 from poolhouse.pool.whereabouts import where_now
-from poolhouse.pool.workers import NOT_LOCKED
 
 _pools: "weakref.WeakSet[FairQueuePool]" = weakref.WeakSet()
 

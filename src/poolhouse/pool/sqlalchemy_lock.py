@@ -16,9 +16,9 @@ from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
 from poolhouse.pool.core import IDLE, PoolCore, Waiter
+from poolhouse.pool.core_lock import NOT_LOCKED, CoreLock
 from poolhouse.pool.jobs import Close, Lane, Return
 from poolhouse.pool.slot import Lease
-from poolhouse.pool.workers import NOT_LOCKED, CoreLock
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,7 +15,8 @@ from poolhouse.pool.jobs import Close, Reason
 from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, time_limit
 from poolhouse.pool.parameters import given, sized
 from poolhouse.pool.slot import Slot
-from poolhouse.pool.sync_clients import CT, Clients
+from poolhouse.pool.sync_clients import Clients
+from poolhouse.pool.sync_waiting import CT
 from poolhouse.pool.sync_work import Work
 from poolhouse.pool.threads import Parker, SystemThreads, Threads
 from poolhouse.pool.workers import Workers

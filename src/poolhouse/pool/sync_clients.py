@@ -1,36 +1,18 @@
 """The pool for threads, as its clients see it: taking connections and giving them back."""
 
 import sys
-from contextlib import suppress
-from functools import partial
-from threading import get_ident
 from types import CodeType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH
-from poolhouse.pool.background_call import BackgroundCall
-from poolhouse.pool.backoff import PROBE_PAUSE
-from poolhouse.pool.base import BasePool, describe, log_returned, logger
-from poolhouse.pool.check_beside import CheckBeside
-from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, SLOW, Vet, Waiter
+from poolhouse.pool.base import describe, log_returned, logger
+from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, SLOW
 from poolhouse.pool.hooks import failed, tell
-from poolhouse.pool.jobs import NOT_LEASED, Close, Lane, Reason, Return
+from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT
-from poolhouse.pool.slot import Lease, Slot
-from poolhouse.pool.sync_work import Work
-from poolhouse.pool.threads import Parker, Threads
-from poolhouse.pool.workers import CoreLock, Workers
-
-if TYPE_CHECKING:
-    import psycopg
-    from typing_extensions import TypeVar
-
-    CT = TypeVar("CT", default="psycopg.Connection[tuple[Any, ...]]")
-else:
-    from typing import TypeVar
-
-    CT = TypeVar("CT")
+from poolhouse.pool.slot import Lease
+from poolhouse.pool.sync_waiting import CT, Waiting
 
 _getframe = sys._getframe
 
@@ -134,18 +116,10 @@ class RoutedCheckout(Checkout[CT]):
             pool.putconn(conn)
 
 
-class Clients(BasePool, Generic[CT]):
+class Clients(Waiting[CT]):
     """Taking connections and giving them back."""
 
-    _threads: Threads
-    _workers: Workers
-    _core_lock: CoreLock
-    _work: Work
     _reset_inline: bool
-    _is_thread_bound: bool
-
-    def _open(self) -> None:
-        raise NotImplementedError("the pool itself knows how it is opened")
 
     def connection(self, timeout: float | None = None) -> Checkout[CT]:
         """A context in which one has a connection: ``with pool.connection() as conn: …``.
@@ -267,12 +241,6 @@ class Clients(BasePool, Generic[CT]):
             return
         self._core_lock(self._core.attend, self._now())
         self._finish_closing()
-
-    def _finish_closing(self) -> None:
-        """Close what a closed pool has left: its workers may have gone."""
-        while self._core.was_closed and (jobs := self._core_lock(self._core.leftovers)):
-            for job in jobs:
-                self._work.perform(job)
 
     def _undo_take(self, stamp: float) -> None:
         self._core_lock.finish(self._core.interrupted_take, stamp, self._now())
@@ -400,240 +368,6 @@ class Clients(BasePool, Generic[CT]):
             return False
         tell(self._released, conn, now - lease[1])
         return True
-
-    def _getconn_slowly(
-        self,
-        now: float,
-        code: CodeType,
-        instruction: int,
-        timeout: float | None,
-        checkout: Checkout[CT] | None = None,
-        *,
-        is_first: bool = False,
-    ) -> CT:
-        """A connection by the slow path.
-
-        Args:
-            now: When the client asked.
-            code: Its call site's code object,
-            instruction: and the offset of the instruction in it.
-            timeout: As `getconn`.
-            checkout: The block, if it is one.
-            is_first: What it had was dead: it goes before those who have come since.
-        """
-        if self._opens_itself:
-            self._open()
-        if self._core.warns_at_first_request:
-            self._warn_at_first_request()
-        timeout = self.timeout if timeout is None else timeout
-        deadline = now + timeout
-        parker = self._threads.parker()
-        waiter = Waiter(parker.unpark, code, instruction, get_ident(), now)
-        try:
-            conn: CT = self._wait_for(waiter, parker, deadline, is_first=is_first)
-            if self._marks:
-                conn._pool = self  # type: ignore[attr-defined]  # psycopg's
-            if self._acquired is not None:
-                core = self._core
-                tell(self._acquired, conn, self._now() - now, core.size, core.free)
-            if checkout is not None:
-                checkout._lease = self._core.kept(waiter)
-            return conn
-        except BaseException as error:
-            # Whoever is refused, or gets nothing in time, has nothing.
-            if waiter.refusal is None or not isinstance(error, PoolError):
-                self._core_lock.finish(self._core.abandon, waiter, self._now())
-                self._finish_closing()
-            raise
-
-    def _wait_for(self, waiter: Waiter, parker: Any, deadline: float, *, is_first: bool) -> Any:
-        """A connection for the waiter, vetted."""
-        core, core_lock = self._core, self._core_lock
-        may_wait = deadline > waiter.since
-        is_answered = False
-        if is_first:
-            is_answered = self._ask_again(waiter, deadline, may_wait=may_wait)
-        elif not (may_wait and core_lock.enqueue_fast(waiter, waiter.since)):
-            is_answered = core_lock(core.request, waiter, self._now(), may_wait=may_wait)
-        while True:
-            while not is_answered:
-                is_over = (not core.has_threads and self._is_stranded()) or not parker.park(deadline - self._now())
-                if is_over and core_lock(core.time_out, waiter, self._now()):
-                    raise self._timed_out(waiter)
-                # Wake-ups can be spurious: ask the waiter.
-                is_answered = waiter.is_answered
-            if waiter.refusal is not None:
-                raise self._refused(waiter.refusal, waiter)
-            slot, now = waiter.slot, self._now()
-            assert slot is not None, "who is woken has been given something"
-            if slot.conn is None:
-                conn = self._connect_here(waiter, slot, parker, deadline)
-            elif (vet := core.vet(slot, now)) is Vet.NOTHING:
-                core.accept(waiter, now)
-                return slot.conn
-            else:
-                # With timeout=0 the deadline has passed, but an idle connection may take PROBE_LIMIT to check.
-                conn = (
-                    self._vetted(waiter, slot, vet, deadline, parker)
-                    if may_wait
-                    else self._vetted(waiter, slot, vet, now + PROBE_LIMIT, None)
-                )
-            if conn is not None:
-                core.accept(waiter, self._now())
-                return conn
-            is_answered = self._ask_again(waiter, deadline, may_wait=may_wait)
-
-    def _ask_again(self, waiter: Waiter, deadline: float, *, may_wait: bool) -> bool:
-        """Ask, in front of all others, after what the client had was dead. Returns whether it has its answer."""
-        core, now = self._core, self._now()
-        if may_wait and now >= deadline:
-            self._core_lock(core.time_out, waiter, now)
-            raise self._timed_out(waiter)
-        return self._core_lock(core.request, waiter, now, may_wait=may_wait, is_first=True)
-
-    def _is_stranded(self) -> bool:
-        """Whether no connection will come, where no thread can be started; makes fit what was given back."""
-        core, core_lock, now = self._core, self._core_lock, self._now()
-        try:
-            while (job := core_lock(core.next_job, Lane.RETURN, now)) is not None:
-                self._work.perform(job)
-        except BaseException:
-            core_lock.finish(core.interrupted_work, now, self._now())
-            raise
-        return core.is_stranded
-
-    def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float, parker: Parker | None) -> Any:
-        """The slot's connection, if it is alive; ``None`` if it was not, and is gone.
-
-        A server may be silent for `PROBE_LIMIT`. A client that has less time waits, at its parker if it has one,
-        for a thread that checks beside it.
-        """
-        conn, is_check = slot.conn, vet is Vet.CHECK
-        if vet is Vet.LOOK and self._is_quiet(conn):
-            return conn
-        slot.is_checking = True
-        if parker is not None and deadline < self._now() + PROBE_LIMIT and not self._is_thread_bound:
-            failure = self._failure_beside(waiter, slot, deadline, parker, with_check=is_check)
-        else:
-            failure = self._failure(slot, deadline, with_check=is_check)
-        slot.is_checking = False
-        if failure is not None:
-            reason, is_cut = failure
-            self._core_lock(self._core.found_dead, slot, reason, self._now(), waiter=waiter, is_cut=is_cut)
-            return None
-        self._core_lock(self._core.proven, slot, self._now())
-        return conn
-
-    def _failure(self, slot: Slot, deadline: float, *, with_check: bool) -> tuple[Exception, bool] | None:
-        """Why a connection is dead, and whether that is only that it was aborted at the deadline."""
-        try:
-            self._workers.guard(slot, deadline)
-            self._work.examine(slot.conn, with_check=with_check)
-            if not self._workers.unguard(slot):
-                raise TimeoutError
-        except Exception as error:
-            is_cut = not self._workers.unguard(slot)
-            # No other name for it: the frame that its traceback refers to would refer to it.
-            return self._dead_because(slot.conn, error, is_cut), is_cut
-        return None
-
-    def _failure_beside(
-        self, waiter: Waiter, slot: Slot, deadline: float, parker: Parker, *, with_check: bool
-    ) -> tuple[Exception, bool] | None:
-        """`_failure` of a check in another thread, which goes on if the client's time is over before it ends."""
-        check = CheckBeside(
-            self._core,
-            self._core_lock,
-            self._workers,
-            self._clock,
-            waiter,
-            slot,
-            partial(self._work.examine, slot.conn, with_check=with_check),
-        )
-        try:
-            try:
-                background = BackgroundCall(
-                    partial(self._check_beside, check, slot.conn), self._threads, parker, f"{self.name}-check"
-                )
-            except RuntimeError:  # No thread can be started.
-                return self._failure(slot, deadline, with_check=with_check)
-            while not background.is_over:
-                if not parker.park(deadline - self._now()):
-                    if check.leave():
-                        self._core_lock(self._core.time_out, waiter, self._now())
-                        raise self._timed_out(waiter)
-                    parker.park(None)  # It is over, and about to say so.
-            error = background.result()
-            if error is None:
-                return None
-            if not isinstance(error, Exception):
-                raise error
-            return self._dead_because(slot.conn, error, is_cut=False), False
-        except BaseException:
-            check.leave()
-            raise
-
-    def _check_beside(self, check: CheckBeside, conn: Any) -> BaseException | None:
-        error = check.run()
-        if isinstance(error, Exception) and check.has_been_left:
-            self._dead_because(conn, error, check.was_cut)  # Nobody is told of it otherwise.
-        return error
-
-    def _connect_here(self, waiter: Waiter, slot: Slot, parker: Any, deadline: float) -> Any:
-        """A null pool's connection, made for this client alone; ``None`` if the pool was drained meanwhile.
-
-        The client waits beside the thread that connects, and leaves when its time is over; what becomes of the
-        connect is then the next client's. Where a connection is bound to the thread that makes it (sqlite3), the
-        client connects by itself.
-        """
-        if deadline <= waiter.since:
-            self._core_lock(self._core.leave_connect, waiter, self._now(), is_begun=False)
-            raise self._timed_out(waiter)
-        connect = partial(self._connect_for, waiter, slot, deadline)
-        background: BackgroundCall[Any] | None = None
-        if not self._is_thread_bound:
-            with suppress(RuntimeError):  # No thread can be started: then, too, the client connects by itself.
-                background = BackgroundCall(connect, self._threads, parker, f"{self.name}-connect")
-        self._workers.watchers.append(parker)  # Woken when the pool is closed, too.
-        try:
-            while background is not None and not background.is_over:
-                if not parker.park(deadline - self._now()):
-                    if self._core_lock(self._core.leave_connect, waiter, self._now()):
-                        raise self._timed_out(waiter)
-                    parker.park(None)  # It is over, and about to say so.
-                elif self._core.was_closed and not background.is_over:
-                    waiter.slot = None  # The connect goes on, and what comes of it is closed.
-                    raise self._closed()
-        finally:
-            self._workers.watchers.remove(parker)
-        conn = connect() if background is None else background.result()
-        if conn is None:
-            waiter.slot = None
-        elif self._core.vet(slot, self._now()) is Vet.CHECK:
-            conn = self._vetted(waiter, slot, Vet.CHECK, deadline, parker)
-            if conn is None:  # A check that fails always must not make the client connect as fast as it can.
-                parker.park(min(PROBE_PAUSE, deadline - self._now()))
-        return conn
-
-    def _connect_for(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
-        """Connect for a client of a null pool, or, should it have left, for the next; see `_connect_here`."""
-        began = self._now()
-        try:
-            conn = self._work.connection(max(0.0, deadline - began))
-            now = self._now()
-            job = self._core_lock(self._core.connected, slot, conn, now - began, now, waiter)
-        except BaseException as error:
-            is_loud = self._core_lock(self._core.connect_failed, slot, error, self._now())
-            if waiter.slot is not slot:
-                self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
-            raise
-        tell(self.hooks.connected, conn, now - began)
-        if job is None:
-            return conn
-        self._work.close(job)
-        if job.reason is Reason.CLOSED:
-            raise self._closed()
-        return None
 
     def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
         """What the end of a `connection` block does to an open transaction."""

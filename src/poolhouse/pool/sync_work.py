@@ -7,13 +7,13 @@ from poolhouse.clock import Clock
 from poolhouse.errors import PoolError
 from poolhouse.pool.base import describe, log_closed, log_dead, log_returned, logger
 from poolhouse.pool.core import BROKEN, IDLE, PoolCore
+from poolhouse.pool.core_lock import CoreLock
 from poolhouse.pool.drivers.protocol import Driver, Traits
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
-from poolhouse.pool.workers import CoreLock
 from poolhouse.safely import WARNING
 from poolhouse.signals import as_application
 

@@ -166,7 +166,7 @@ def test_a_task_that_is_cancelled_during_a_check_or_at_the_end_of_its_block_is_t
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert clock.monotonic() - began <= 0.051  # `aio_clients.SETTLED`
+            assert clock.monotonic() - began <= 0.051  # `aio_behind.SETTLED`
             # What hangs behind it is cut off, though nobody waits for it.
             await asyncio.sleep(6.0)
             assert ["abort" in conn.calls for conn in driver.connections[-2:]] == [True, False]

@@ -7,9 +7,10 @@ import pytest
 
 from poolhouse.pool import ConnectionPool
 from poolhouse.pool.check_beside import CheckBeside
+from poolhouse.pool.core_lock import NOT_LOCKED, CoreLock
 from poolhouse.pool.sqlalchemy import FairQueuePool
 from poolhouse.pool.sqlalchemy_lock import FairLock
-from poolhouse.pool.workers import NOT_LOCKED, CoreLock, Workers
+from poolhouse.pool.workers import Workers
 from poolhouse.testing import FakeConnection, FakeDriver, VirtualClock, VirtualThreads
 
 _CLASSES = (CoreLock, Workers, CheckBeside, FairLock, FairQueuePool)

@@ -60,7 +60,7 @@ def test_a_connection_that_the_pool_has_already_is_a_failed_connect_with_back_of
         await world.call(pool.putconn, first)
         assert (await world.use(pool)) is first
         attempts.is_wrong = False
-        await world.call(pool.wait, 60.0)
+        await world.call(pool.wait, 90.0)  # The next pause is 64 s, and a tenth.
         assert len(world.made) == 2
 
     shell().run(case)

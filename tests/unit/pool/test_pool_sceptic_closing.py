@@ -5,7 +5,7 @@ from collections import deque
 
 from poolhouse.pool import ConnectionPool
 from poolhouse.pool.core import Notice, PoolCore
-from poolhouse.pool.workers import CoreLock
+from poolhouse.pool.core_lock import CoreLock
 from poolhouse.testing import FakeConnection, FakeDriver, VirtualClock, VirtualThreads
 from support.pool_world import World
 
