@@ -22,9 +22,9 @@ from poolhouse.pool.aio_work import AsyncWork, own_tasks
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.base import logger
 from poolhouse.pool.core import FULL, PoolCore
-from poolhouse.pool.eager import EagerTasks
+from poolhouse.pool.eager import EagerTasks, Rest
 from poolhouse.pool.hooks import PoolHooks
-from poolhouse.pool.jobs import Close, Job, Lane, Probe, Reason
+from poolhouse.pool.jobs import Close, Job, Lane, Probe, Reason, Return
 from poolhouse.pool.options import Order, Shrink, time_limit
 from poolhouse.pool.parameters import given, sized
 from poolhouse.pool.slot import Lease, Slot
@@ -90,7 +90,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         """Make what belongs to the current core and to one event loop."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread, self._is_running = 0, bool
-        self._tasks: dict[Lane, set[asyncio.Task[bool]]] = {lane: set() for lane in Lane}
+        self._tasks: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in Lane}
         #: Returns, commits, checks and connects that go on without their client, with the connection of each.
         self._behind: dict[asyncio.Task[Any], Any] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -145,17 +145,49 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         for lane in Lane if core.has_jobs(now) else ():
             tasks = self._tasks[lane]
             while len(tasks) < core.options.num_workers and (job := core.next_job(lane, now)) is not None:
-                task = loop.create_task(self._work.perform(job))
+                lease, answer = core.lease_of(job), [False]
+                if isinstance(job, Return):
+                    task = self._begun_return(loop, core, job, lease, answer)
+                    if task is None:
+                        continue
+                else:
+                    task = loop.create_task(self._performed(job, answer))
                 tasks.add(task)
-                task.add_done_callback(partial(self._ended, core, job, core.lease_of(job)))
+                task.add_done_callback(partial(self._ended, core, job, lease, answer))
         if core.has_new_deadline:
             self._set_timer(core, now)
 
-    def _ended(self, core: PoolCore, job: Job, lease: Lease | None, task: asyncio.Task[bool]) -> None:
+    def _begun_return(
+        self, loop: asyncio.AbstractEventLoop, core: PoolCore, job: Return, lease: Lease | None, answer: list[bool]
+    ) -> asyncio.Task[None] | None:
+        """The task in which a return goes on; ``None`` if it had to wait for nothing, and is done."""
+        try:
+            rest = self._eager.begin(self._performed(job, answer, is_guarded=False), loop)
+        except KeyboardInterrupt:
+            core.dropped(job, lease, self._now())
+            raise
+        except BaseException as error:  # As in a task: it is not the client's, whose call this is.
+            logger.last_word("pool %r: unexpected; going on", self.name, error=error)
+            rest = None
+        if rest is None:
+            if not answer[0]:
+                core.dropped(job, lease, self._now())
+            self._settle()
+            return None
+        self._work.guard(job.slot)
+        return rest.in_task(_all_of(rest))
+
+    async def _performed(self, job: Job, answer: list[bool], *, is_guarded: bool = True) -> None:
+        """Perform a job; `answer` becomes true if the core has its answer."""
+        answer[0] = await self._work.perform(job, is_guarded=is_guarded)
+
+    def _ended(
+        self, core: PoolCore, job: Job, lease: Lease | None, answer: list[bool], task: asyncio.Task[None]
+    ) -> None:
         for tasks in self._tasks.values():
             tasks.discard(task)
         # The exception is a KeyboardInterrupt, which the event loop has reported.
-        if task.cancelled() or task.exception() is not None or not task.result():
+        if task.cancelled() or task.exception() is not None or not answer[0]:
             core.dropped(job, lease, self._now())
         self._settle()
 
@@ -442,6 +474,10 @@ def _cut_leftovers(core: PoolCore, work: AsyncWork) -> None:
     for job in core.leftovers():
         if isinstance(job, Close):
             work.close_at_once(job, cuts=True)
+
+
+async def _all_of(rest: Rest) -> None:
+    await rest
 
 
 def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:

@@ -14,6 +14,7 @@ from poolhouse.pool.drivers.protocol import AsyncDriver, Traits
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
+from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
 from poolhouse.safely import WARNING
 
@@ -112,15 +113,22 @@ class AsyncWork:
         self._reset = reset
         self._reconnect_failed = reconnect_failed
         self._log_failed_connect = log_failed_connect
+        #: The limits of the returns that wait for something.
+        self._guards: dict[Slot, Guard] = {}
 
-    async def perform(self, job: Job) -> bool:
-        """See `Work.perform`; KeyboardInterrupt, which ends the event loop, and CancelledError are raised."""
+    async def perform(self, job: Job, *, is_guarded: bool = True) -> bool:
+        """See `Work.perform`; KeyboardInterrupt, which ends the event loop, and CancelledError are raised.
+
+        Args:
+            job: What is to be done.
+            is_guarded: As `restore`.
+        """
         enter_own_task()
         try:
             if isinstance(job, Connect):
                 await self._connect(job)
             elif isinstance(job, Return):
-                await self.restore(job)
+                await self.restore(job, is_guarded=is_guarded)
             elif isinstance(job, Probe):
                 await self._probe(job)
             elif isinstance(job, Close):
@@ -198,15 +206,26 @@ class AsyncWork:
             is_alive = guard.end() and is_alive
             self.core.probed(job.slot, is_alive, self._now())
 
-    async def restore(self, job: Return) -> None:
-        """See `Work.restore`."""
-        conn, is_good = job.slot.conn, False
-        guard = Guard(self._driver.abort, conn, RETURN_LIMIT)
+    async def restore(self, job: Return, *, is_guarded: bool = True) -> None:
+        """See `Work.restore`.
+
+        Args:
+            job: The connection.
+            is_guarded: Whether the time is limited from the start; else whoever sees that it waits calls `guard`.
+        """
+        slot, is_good = job.slot, False
+        if is_guarded:
+            self.guard(slot)
         try:
-            is_good = await self._is_restored(conn, job)
+            is_good = await self._is_restored(slot.conn, job)
         finally:
-            is_good = guard.end() and is_good
-            self.core.returned(job.slot, is_good, self._now())
+            guard = self._guards.pop(slot, None)
+            is_good = (guard is None or guard.end()) and is_good
+            self.core.returned(slot, is_good, self._now())
+
+    def guard(self, slot: Slot) -> None:
+        """Cut the connection that `restore` works on, unless it is done within `RETURN_LIMIT`."""
+        self._guards[slot] = Guard(self._driver.abort, slot.conn, RETURN_LIMIT)
 
     async def _is_restored(self, conn: Any, job: Return) -> bool:
         try:
