@@ -55,7 +55,9 @@ def test_a_report_comes_from_an_application_to_a_console(daemon: str) -> None:
         seen = connmon("--once", "--host", daemon)
     finally:
         finish(application)
-    assert (seen.returncode, seen.stderr) == (0, "")
+    # The built-in configuration binds TCP to every IPv4 address, as connmon's did.
+    fallback = f"connmon: nothing answers on TCP [{daemon}]:5800, so this is UDP [{daemon}]:25828\n"
+    assert (seen.returncode, seen.stderr) == (0, fallback if ":" in daemon else "")
     assert "1 program " in seen.stdout
 
 

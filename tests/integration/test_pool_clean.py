@@ -826,7 +826,7 @@ def test_aiosqlite_is_idle_once_its_cursors_were_read_or_closed(wal: tuple[str, 
 
 #: What a client leaves in a session of PostgreSQL that no transaction takes back.
 DIRT = (
-    "set application_name = 'dirt'; set session authorization locked; reset session authorization; "
+    "set application_name = 'dirt'; set session authorization somebody; reset session authorization; "
     "create temporary table dirt (n int); select pg_advisory_lock(77); listen dirt; "
     "declare dirt cursor with hold for select 1"
 )
@@ -844,8 +844,8 @@ def test_reset_session_undoes_what_a_client_has_left_in_its_session(module: Any,
 
     reset = {psycopg: psycopg_driver.PsycopgDriver, psycopg2: Psycopg2Driver}[module].reset_session
     with psycopg.connect(postgres.conninfo, autocommit=True) as conn:
-        conn.execute("drop role if exists locked")
-        conn.execute("create role locked")
+        conn.execute("drop role if exists somebody")
+        conn.execute("create role somebody")
     for one in (None, reset):
         options: dict[str, Any] = {"min_size": 1, "max_size": 1, "reset": one, "open": True}
         with ConnectionPool[Any](postgres.conninfo, driver=module, **options) as pool:

@@ -27,6 +27,12 @@ def test_all_nodes_agree_whatever_happens(part: int) -> None:
     play(range(part * each, (part + 1) * each))
 
 
+#: 11991: an earlier client's datagram was on its way to a node for 13 seconds.
+@pytest.mark.parametrize("seed", [11991])
+def test_nodes_agree_in_a_schedule_in_which_they_once_did_not(seed: int) -> None:
+    play(range(seed, seed + 1))
+
+
 def fails(seeds: int) -> bool:
     """Whether one of these schedules fails."""
     try:

@@ -346,7 +346,7 @@ class Fleet:
                 self.note_change(process)
         if process.state is SILENT:
             self._return(process, now)
-        process.earlier(message, now, self._tell)
+        process.earlier(message, now, self._tell, is_relayed=way is Way.RELAYED)
         if process.is_proven and process in self._unproven:
             self._prove(process)
         if self.relay is not None and way is not _RELAYED:

@@ -15,6 +15,8 @@ from poolhouse.wire.message import LegacyDatagram, PoolSums
 #: These datagrams carry no number, only the sender's clock in whole seconds. One that is older than the last by up
 #: to this many seconds is late; after this time it is accepted, so that a clock set back cannot silence a sender.
 LATE_SECONDS = 10.0
+#: The same for those that another node has passed on: a node that was stopped reads them when it goes on.
+RELAYED_LATE_SECONDS = 120.0
 
 
 class _Order:
@@ -40,9 +42,10 @@ class _Order:
         """Whether the sender's clock did not run back since the last datagram that was taken."""
         return wall_time >= self._sent
 
-    def is_next(self, wall_time: float, now: float) -> bool:
+    def is_next(self, wall_time: float, now: float, *, is_relayed: bool) -> bool:
         """Whether a datagram of the sender's `wall_time` is to be taken."""
-        if 0 < self._sent - wall_time <= LATE_SECONDS and now - self._taken_at < LATE_SECONDS:
+        late = RELAYED_LATE_SECONDS if is_relayed else LATE_SECONDS
+        if 0 < self._sent - wall_time <= late and now - self._taken_at < late:
             return False
         self._sent = wall_time
         self._taken_at = now
@@ -67,8 +70,14 @@ class LegacySums(Counted):
         self._counts_order = _Order()
         self._gauges_order = _Order()
 
-    def take_gauges(self, message: LegacyDatagram, sums: PoolSums, now: float) -> None:
+    def take_gauges(self, message: LegacyDatagram, sums: PoolSums, now: float, *, is_relayed: bool) -> None:
         """Take newer gauges.
+
+        Args:
+            message: The datagram that carries them.
+            sums: The gauges.
+            now: The aggregator's time.
+            is_relayed: Whether another node has passed it on.
 
         Raises:
             PacketError: If a gauge is too large to be summed.
@@ -79,10 +88,12 @@ class LegacySums(Counted):
         vector = gauges_vector(sums.pools, gauges, limits, None, checkouts, is_full=False, is_bound=False)
         if not GAUGES.is_small(vector):
             raise PacketError("a gauge beyond 2**48", 0)
-        if self._gauges_order.is_next(message.wall_time, now):
+        if self._gauges_order.is_next(message.wall_time, now, is_relayed=is_relayed):
             self.gauges = vector
 
-    def take_counts(self, message: LegacyDatagram, counters: Counters, is_base: bool, now: float) -> int:
+    def take_counts(
+        self, message: LegacyDatagram, counters: Counters, is_base: bool, now: float, *, is_relayed: bool
+    ) -> int:
         """Take newer counters; return the vector of their increase.
 
         Args:
@@ -90,6 +101,7 @@ class LegacySums(Counted):
             counters: The counters.
             is_base: Whether the first ones are where counting begins, instead of counting themselves.
             now: The aggregator's time.
+            is_relayed: Whether another node has passed it on.
 
         Raises:
             PacketError: If a counter is too large to be summed.
@@ -98,7 +110,7 @@ class LegacySums(Counted):
         if not COUNTS.is_small(counts):
             raise PacketError("a counter beyond 2**48", 0)
         is_newer = self._counts_order.is_newer(message.wall_time)
-        if not self._counts_order.is_next(message.wall_time, now):
+        if not self._counts_order.is_next(message.wall_time, now, is_relayed=is_relayed):
             return 0
         if not self._is_counted:
             self._is_counted = True

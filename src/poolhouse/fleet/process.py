@@ -253,8 +253,14 @@ class Process:
             self._note_place(message)
         return refused
 
-    def earlier(self, message: LegacyDatagram, now: float, tell: Tell) -> None:
+    def earlier(self, message: LegacyDatagram, now: float, tell: Tell, *, is_relayed: bool) -> None:
         """Take one earlier list; ignored from a process that reports its pools one by one.
+
+        Args:
+            message: The list.
+            now: The aggregator's time.
+            tell: Called with events.
+            is_relayed: Whether another node has passed it on.
 
         Raises:
             PacketError: If it cannot be summed.
@@ -264,11 +270,12 @@ class Process:
         sums = self.obtain_legacy()
         before, counts = sums.gauges, 0
         if isinstance(message.sums, PoolSums):
-            sums.take_gauges(message, message.sums, now)
+            sums.take_gauges(message, message.sums, now, is_relayed=is_relayed)
             waiting = Knows.WAITING if message.sums.waiting is not None else 0
             self.learn(Knows.SUMS | Knows.UNMARKED | waiting, 0)
         else:
-            counts = sums.take_counts(message, message.sums, self.base_until == NOT_COMPLETE, now)
+            is_base = self.base_until == NOT_COMPLETE
+            counts = sums.take_counts(message, message.sums, is_base, now, is_relayed=is_relayed)
             self.learn(Knows.UNMARKED | Knows.CHECKOUTS, sums.sent)
         self._hear(message.interval, now)
         if self.state is not LIVING:

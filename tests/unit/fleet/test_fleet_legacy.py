@@ -2,6 +2,7 @@
 
 import pytest
 
+from poolhouse.fleet.fleet import Way
 from poolhouse.meter.reading import Gauges
 from poolhouse.wire.parts import VALUES, values_part
 from support.reporting import ModelProcess
@@ -126,6 +127,19 @@ def test_a_counter_of_an_earlier_client_that_falls_was_reset_and_counts_what_it_
     aggregator.now += 2
     aggregator.receive(*seed_only(plain(process, aggregator)))
     assert aggregator.program().totals.checkouts == 13
+
+
+def test_one_that_a_node_has_passed_on_after_a_standstill_is_late(aggregator, process):
+    """A node that was stopped reads it when it goes on; believed, it would have the work since count again."""
+    late = plain(process, aggregator)
+    process.pool.work(5)
+    aggregator.now += 60
+    aggregator.receive(*plain(process, aggregator))
+    for datagram in late:
+        aggregator.fleet.receive(datagram, aggregator.now, 0.0, Way.RELAYED)
+    aggregator.now += 2
+    aggregator.receive(*plain(process, aggregator))
+    assert aggregator.program().totals.checkouts == 12
 
 
 def test_what_falls_in_a_datagram_dated_long_ago_is_not_new_work(aggregator, process):

@@ -120,14 +120,15 @@ def test_any_bytes_raise_nothing_but_packet_error(payload: bytes) -> None:
 
 @given(entries | with_older, st.data())
 def test_a_damaged_entry_raises_nothing_but_packet_error(entry: Entry, data: st.DataObject) -> None:
-    payload = bytearray(chunk([encode_entry(entry)]))
+    whole = chunk([encode_entry(entry)])
+    payload = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 3))):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     with suppress(PacketError):
         decode_ledger(bytes(payload))
-    for length in range(len(payload)):
+    for length in range(len(whole)):
         with pytest.raises(PacketError):
-            decode_ledger(bytes(payload[:length]))
+            decode_ledger(whole[:length])
 
 
 @pytest.mark.parametrize("decode", DECODERS)
