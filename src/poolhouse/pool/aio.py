@@ -125,12 +125,10 @@ class AsyncConnectionPool(AsyncClients[ACT]):
     def _settle(self) -> None:
         """Carry out what the core has decided: wake clients, start jobs, set the timer, pass on notices."""
         core = self._core
-        if core.woken:
-            woken, core.woken = core.woken, []
-            for waiter in woken:
-                waiter.wake()
-        if self._loop is not None:
-            self._begin_jobs(self._loop, core)
+        self._wake(core)
+        # In turns, not by calls within calls: any number of returns may be done at once.
+        while self._loop is not None and self._begin_jobs(self._loop, core):
+            self._wake(core)
         # Last, because it calls the application's log handlers.
         while core.notices:
             notice = core.notices.popleft()
@@ -140,8 +138,16 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             else:
                 logger.call(self._tell, notice)
 
-    def _begin_jobs(self, loop: asyncio.AbstractEventLoop, core: PoolCore) -> None:
-        now = self._now()
+    @staticmethod
+    def _wake(core: PoolCore) -> None:
+        if core.woken:
+            woken, core.woken = core.woken, []
+            for waiter in woken:
+                waiter.wake()
+
+    def _begin_jobs(self, loop: asyncio.AbstractEventLoop, core: PoolCore) -> bool:
+        """Begin what there is to do. Returns whether some of it is done, so that more may follow from it."""
+        now, is_done = self._now(), False
         for lane in Lane if core.has_jobs(now) else ():
             tasks = self._tasks[lane]
             while len(tasks) < core.options.num_workers and (job := core.next_job(lane, now)) is not None:
@@ -149,6 +155,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 if isinstance(job, Return):
                     task = self._begun_return(loop, core, job, lease, answer)
                     if task is None:
+                        is_done = True
                         continue
                 else:
                     task = loop.create_task(self._performed(job, answer))
@@ -156,6 +163,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 task.add_done_callback(partial(self._ended, core, job, lease, answer))
         if core.has_new_deadline:
             self._set_timer(core, now)
+        return is_done
 
     def _begun_return(
         self, loop: asyncio.AbstractEventLoop, core: PoolCore, job: Return, lease: Lease | None, answer: list[bool]
@@ -172,7 +180,6 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         if rest is None:
             if not answer[0]:
                 core.dropped(job, lease, self._now())
-            self._settle()
             return None
         self._work.guard(job.slot)
         return rest.in_task(_all_of(rest))

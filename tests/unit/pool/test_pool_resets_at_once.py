@@ -136,3 +136,25 @@ def test_one_may_use_its_own_pool() -> None:
         assert len(depths) >= 4  # Its own, and one for each connection that it could have.
 
     AsyncShell().run(case)
+
+
+def test_any_number_may_be_done_in_one_turn_behind_those_that_waited() -> None:
+    """Far more than Python's limit of calls within calls."""
+    go_on = asyncio.Event()
+
+    async def reset(conn: Any) -> None:
+        if conn.number <= 3:  # As many as there are workers.
+            await go_on.wait()
+
+    async def case(world: Shell) -> None:
+        pool = await world.opened(min_size=1_500, reset=reset)
+        held = [await pool.getconn() for _ in range(1_500)]
+        for conn in sorted(held, key=lambda one: one.number):
+            await pool.putconn(conn)
+        assert _idle(pool) == 0
+        go_on.set()
+        await world.sleep(0.1)
+        assert _idle(pool) == 1_500
+        assert len(world.made) == 1_500
+
+    AsyncShell().run(case)
