@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 #: The first row, of which all others are multiples.
 OURS = "poolhouse"
@@ -40,6 +40,58 @@ class Stopwatch:
     def __exit__(self, *_: object) -> None:
         cpu, wall = time.process_time_ns(), time.perf_counter_ns()
         self.cost = Cost((cpu - self._began[0]) / self._cycles, (wall - self._began[1]) / self._cycles)
+
+
+def pairs(get: Callable[[], Any], put: Callable[[Any], object], cycles: int) -> Callable[[], Cost]:
+    """A run that takes a connection and gives it back, again and again."""
+
+    def run() -> Cost:
+        with Stopwatch(cycles) as watch:
+            for _ in range(cycles):
+                put(get())
+        return watch.cost
+
+    return run
+
+
+def blocks(pool: Any, cycles: int) -> Callable[[], Cost]:
+    """The same by `with pool.connection()`."""
+
+    def run() -> Cost:
+        with Stopwatch(cycles) as watch:
+            for _ in range(cycles):
+                with pool.connection():
+                    pass
+        return watch.cost
+
+    return run
+
+
+def pairs_of_tasks(
+    get: Callable[[], Awaitable[Any]], put: Callable[[Any], Awaitable[object]], cycles: int
+) -> Callable[[], Awaitable[Cost]]:
+    """`pairs` in a task."""
+
+    async def run() -> Cost:
+        with Stopwatch(cycles) as watch:
+            for _ in range(cycles):
+                await put(await get())
+        return watch.cost
+
+    return run
+
+
+def blocks_of_tasks(pool: Any, cycles: int) -> Callable[[], Awaitable[Cost]]:
+    """`blocks` in a task."""
+
+    async def run() -> Cost:
+        with Stopwatch(cycles) as watch:
+            for _ in range(cycles):
+                async with pool.connection():
+                    pass
+        return watch.cost
+
+    return run
 
 
 def rotated(names: Iterable[str], turn: int) -> list[str]:

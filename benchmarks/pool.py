@@ -7,17 +7,17 @@ asyncpg's pool needs a server: `benchmarks/pool_postgres.py` has it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import _peers as peers
 from _measuring import (
     OURS,
-    Cost,
-    Stopwatch,
     begin,
+    blocks,
+    blocks_of_tasks,
     in_turns,
     in_turns_of_tasks,
+    pairs,
+    pairs_of_tasks,
     show_costs,
 )
 
@@ -38,30 +38,10 @@ def of_threads() -> None:
         "connpool": peers.connpools(CONNECTIONS),
     }
 
-    def pair(peer: peers.Peer) -> Callable[[], Cost]:
-        get, put = peer.getconn, peer.putconn
-
-        def run() -> Cost:
-            with Stopwatch(CYCLES) as watch:
-                for _ in range(CYCLES):
-                    put(get())
-            return watch.cost
-
-        return run
-
-    def block(pool: Any) -> Callable[[], Cost]:
-        def run() -> Cost:
-            with Stopwatch(CYCLES) as watch:
-                for _ in range(CYCLES):
-                    with pool.connection():
-                        pass
-            return watch.cost
-
-        return run
-
-    show_costs("getconn + putconn", in_turns({name: pair(peer) for name, peer in compared.items()}, ROUNDS))
-    blocks = {name: block(compared[name].pool) for name in (OURS, "psycopg_pool", "connpool")}
-    show_costs("with pool.connection()", in_turns(blocks, ROUNDS))
+    of_pairs = {name: pairs(peer.getconn, peer.putconn, CYCLES) for name, peer in compared.items()}
+    show_costs("getconn + putconn", in_turns(of_pairs, ROUNDS))
+    of_blocks = {name: blocks(compared[name].pool, CYCLES) for name in (OURS, "psycopg_pool", "connpool")}
+    show_costs("with pool.connection()", in_turns(of_blocks, ROUNDS))
     for peer in compared.values():
         peer.close()
 
@@ -76,31 +56,10 @@ async def of_tasks() -> None:
         "connpool": await peers.connpools_of_tasks(CONNECTIONS),
     }
 
-    def pair(peer: peers.Peer) -> Callable[[], Awaitable[Cost]]:
-        get, put = peer.getconn, peer.putconn
-
-        async def run() -> Cost:
-            with Stopwatch(CYCLES) as watch:
-                for _ in range(CYCLES):
-                    await put(await get())
-            return watch.cost
-
-        return run
-
-    def block(pool: Any) -> Callable[[], Awaitable[Cost]]:
-        async def run() -> Cost:
-            with Stopwatch(CYCLES) as watch:
-                for _ in range(CYCLES):
-                    async with pool.connection():
-                        pass
-            return watch.cost
-
-        return run
-
-    pairs = {name: pair(peer) for name, peer in compared.items()}
-    show_costs("asyncio: getconn + putconn", await in_turns_of_tasks(pairs, ROUNDS))
-    blocks = {name: block(compared[name].pool) for name in (OURS, "psycopg_pool", "connpool")}
-    show_costs("asyncio: async with pool.connection()", await in_turns_of_tasks(blocks, ROUNDS))
+    of_pairs = {name: pairs_of_tasks(peer.getconn, peer.putconn, CYCLES) for name, peer in compared.items()}
+    show_costs("asyncio: getconn + putconn", await in_turns_of_tasks(of_pairs, ROUNDS))
+    of_blocks = {name: blocks_of_tasks(compared[name].pool, CYCLES) for name in (OURS, "psycopg_pool", "connpool")}
+    show_costs("asyncio: async with pool.connection()", await in_turns_of_tasks(of_blocks, ROUNDS))
     for peer in compared.values():
         await peer.close()
 

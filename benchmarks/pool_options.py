@@ -5,16 +5,18 @@ left is the pool's part. psycopg_pool stands beside each option that it has, too
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import _peers as peers
 from _measuring import (
-    Cost,
-    Stopwatch,
     begin,
+    blocks,
+    blocks_of_tasks,
     in_turns,
     in_turns_of_tasks,
+    pairs,
+    pairs_of_tasks,
     ratio,
     show_costs,
     show_table,
@@ -66,32 +68,10 @@ def of_threads() -> None:
     for name, more in _their_options(_ignore).items():
         compared[f"psycopg_pool: {name}"] = peers.psycopg_pools(CONNECTIONS, **more)
 
-    def pair(name: str, peer: peers.Peer) -> Callable[[], Cost]:
-        get, put, cycles = peer.getconn, peer.putconn, _cycles(name)
-
-        def run() -> Cost:
-            with Stopwatch(cycles) as watch:
-                for _ in range(cycles):
-                    put(get())
-            return watch.cost
-
-        return run
-
-    def block(name: str, pool: Any) -> Callable[[], Cost]:
-        cycles = _cycles(name)
-
-        def run() -> Cost:
-            with Stopwatch(cycles) as watch:
-                for _ in range(cycles):
-                    with pool.connection():
-                        pass
-            return watch.cost
-
-        return run
-
-    _show("getconn + putconn", in_turns({name: pair(name, peer) for name, peer in compared.items()}, ROUNDS))
-    blocks = {name: block(name, peer.pool) for name, peer in compared.items()}
-    _show("with pool.connection()", in_turns(blocks, ROUNDS))
+    of_pairs = {name: pairs(peer.getconn, peer.putconn, _cycles(name)) for name, peer in compared.items()}
+    _show("getconn + putconn", in_turns(of_pairs, ROUNDS))
+    of_blocks = {name: blocks(peer.pool, _cycles(name)) for name, peer in compared.items()}
+    _show("with pool.connection()", in_turns(of_blocks, ROUNDS))
     for peer in compared.values():
         peer.close()
 
@@ -104,33 +84,10 @@ async def of_tasks() -> None:
     for name, more in _their_options(_ignore_in_a_task).items():
         compared[f"psycopg_pool: {name}"] = await peers.psycopg_pools_of_tasks(CONNECTIONS, **more)
 
-    def pair(name: str, peer: peers.Peer) -> Callable[[], Awaitable[Cost]]:
-        get, put, cycles = peer.getconn, peer.putconn, _cycles(name)
-
-        async def run() -> Cost:
-            with Stopwatch(cycles) as watch:
-                for _ in range(cycles):
-                    await put(await get())
-            return watch.cost
-
-        return run
-
-    def block(name: str, pool: Any) -> Callable[[], Awaitable[Cost]]:
-        cycles = _cycles(name)
-
-        async def run() -> Cost:
-            with Stopwatch(cycles) as watch:
-                for _ in range(cycles):
-                    async with pool.connection():
-                        pass
-            return watch.cost
-
-        return run
-
-    pairs = {name: pair(name, peer) for name, peer in compared.items()}
-    _show("asyncio: getconn + putconn", await in_turns_of_tasks(pairs, ROUNDS))
-    blocks = {name: block(name, peer.pool) for name, peer in compared.items()}
-    _show("asyncio: async with pool.connection()", await in_turns_of_tasks(blocks, ROUNDS))
+    of_pairs = {name: pairs_of_tasks(peer.getconn, peer.putconn, _cycles(name)) for name, peer in compared.items()}
+    _show("asyncio: getconn + putconn", await in_turns_of_tasks(of_pairs, ROUNDS))
+    of_blocks = {name: blocks_of_tasks(peer.pool, _cycles(name)) for name, peer in compared.items()}
+    _show("asyncio: async with pool.connection()", await in_turns_of_tasks(of_blocks, ROUNDS))
     for peer in compared.values():
         await peer.close()
 

@@ -27,6 +27,7 @@ from _measuring import (
     in_turns,
     in_turns_of_tasks,
     medians,
+    pairs_of_tasks,
     show_costs,
     show_table,
 )
@@ -193,21 +194,14 @@ async def checkouts_over_asyncpg(server: Postgres) -> None:
     async with AsyncExitStack() as stack:
         ours, own, without_reset = await asyncpg_pools(server, stack, CONNECTIONS_OF_TASKS)
 
-        def pairs(get: Callable[[], Any], put: Callable[[Any], Any], cycles: int) -> Callable[[], Awaitable[Cost]]:
-            async def run() -> Cost:
-                with Stopwatch(cycles) as watch:
-                    for _ in range(cycles):
-                        await put(await get())
-                return watch.cost
-
-            return run
-
         figures = await in_turns_of_tasks(
             {
-                OURS: pairs(ours.getconn, ours.putconn, PAIRS),
+                OURS: pairs_of_tasks(ours.getconn, ours.putconn, PAIRS),
                 # Its reset is a round trip: a tenth will do.
-                "asyncpg.Pool": pairs(own.acquire, own.release, PAIRS // 10),
-                "asyncpg.Pool, reset does nothing": pairs(without_reset.acquire, without_reset.release, PAIRS),
+                "asyncpg.Pool": pairs_of_tasks(own.acquire, own.release, PAIRS // 10),
+                "asyncpg.Pool, reset does nothing": pairs_of_tasks(
+                    without_reset.acquire, without_reset.release, PAIRS
+                ),
             },
             ROUNDS_OF_MANY,
         )

@@ -6,11 +6,21 @@ them ask than there are connections.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import _peers as peers
-from _measuring import Cost, Stopwatch, begin, in_turns, in_turns_of_tasks, show_costs, show_table, together
+from _measuring import (
+    Cost,
+    Stopwatch,
+    begin,
+    in_turns,
+    in_turns_of_tasks,
+    pairs_of_tasks,
+    show_costs,
+    show_table,
+    together,
+)
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from poolhouse.pool.sqlalchemy import FairQueuePool
@@ -43,21 +53,10 @@ def cost_in_a_thread() -> None:
 
 async def cost_in_a_task() -> None:
     """Print what they cost in one task, each in a greenlet, as SQLAlchemy's engine calls them."""
-
-    def run(peer: peers.Peer) -> Callable[[], Awaitable[Cost]]:
-        get, put = peer.getconn, peer.putconn
-
-        async def pairs() -> Cost:
-            with Stopwatch(CYCLES) as watch:
-                for _ in range(CYCLES):
-                    await put(await get())
-            return watch.cost
-
-        return pairs
-
     kinds = {FAIR: FairQueuePool, "AsyncAdaptedQueuePool": AsyncAdaptedQueuePool}
-    compared = {name: run(await peers.queue_pool_of_tasks(5, kind=kind)) for name, kind in kinds.items()}
-    show_costs("asyncio: connect().close()", await in_turns_of_tasks(compared, ROUNDS // 3))
+    compared = {name: await peers.queue_pool_of_tasks(5, kind=kind) for name, kind in kinds.items()}
+    runs = {name: pairs_of_tasks(peer.getconn, peer.putconn, CYCLES) for name, peer in compared.items()}
+    show_costs("asyncio: connect().close()", await in_turns_of_tasks(runs, ROUNDS // 3))
 
 
 def show_fairness(clients: str, outcomes: dict[str, tuple[list[int], list[float]]]) -> None:

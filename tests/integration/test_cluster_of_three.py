@@ -11,23 +11,13 @@ from pathlib import Path
 import pytest
 
 from poolhouse.fleet.snapshot import Snapshot
-from support.connmon import CONNMON
+from support.connmon import CONNMON, SEED_CLUSTER
 from support.connmond import Connmond, Watcher
 from support.machines import Ethernet
 from support.pages import ROOT, under
 from support.waiting import wait_until
 from support.workload import Workload
 
-#: As connmon's own documentation has it.
-SEED = """\
-[connmon_service_default]
-name: default
-
-nodes:
-    node1 hostname=192.168.1.205:5800
-    node2 hostname=192.168.1.206:5800
-    node3 hostname=192.168.1.207:5800
-"""
 NODES = {"node1": "192.168.1.205", "node2": "192.168.1.206", "node3": "192.168.1.207"}
 CONSOLES = 25828
 COUNTS = ("checkouts", "connects", "invalidated", "timeouts", "commits", "rollbacks")
@@ -44,7 +34,7 @@ class Service:
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self._stack = stack
         self.config = folder / "connmon.cfg"
-        self.config.write_text(SEED)
+        self.config.write_text(SEED_CLUSTER)
         self.net = stack.enter_context(Ethernet(*NODES.values()).plugged())
         self.nodes: dict[str, Connmond] = {}
         self.watchers: dict[str, Watcher] = {}
@@ -127,7 +117,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def test_the_how_to_has_connmon_s_own_example() -> None:
-    assert under(ROOT / "docs" / "howto" / "connmond.md", "Several nodes", "ini") == [SEED]
+    assert under(ROOT / "docs" / "howto" / "connmond.md", "Several nodes", "ini") == [SEED_CLUSTER]
 
 
 WORK = {"together": 2, "plain": 3, "commit": 2, "rollback": 1, "invalidate": 1}

@@ -17,10 +17,9 @@ import sqlalchemy
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from poolhouse.report import reporter
 from support.mariadb import MariaDB
 from support.postgres import Postgres
-from support.service_node import Node
+from support.service_node import Node, own_reporter
 from support.waiting import wait_until
 
 IS_NEW = not sqlalchemy.__version__.startswith("1.")
@@ -32,11 +31,8 @@ FORMS = ("dialect", "plugin")
 
 @pytest.fixture(scope="module", autouse=True)
 def _reporter_of_its_own() -> Iterator[None]:
-    """What these engines report ends with them: else a thread of this process goes on trying their nodes."""
-    reporter._reporters.pop(None, None)
-    yield
-    if (ours := reporter._reporters.pop(None, None)) is not None:
-        ours.end()
+    with own_reporter():
+        yield
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from poolhouse.instrumentation.dialects import plain_url
-from poolhouse.report import reporter
-from support.service_node import Node
+from support.service_node import Node, own_reporter
 from support.waiting import wait_until
 
 #: The dialects that SQLAlchemy has by itself; what else it ships stands behind one of their names.
@@ -47,11 +46,8 @@ def loads(name: str) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def _reporter_of_its_own() -> Iterator[None]:
-    """What these engines report ends with them: else a thread of this process goes on trying their nodes."""
-    reporter._reporters.pop(None, None)
-    yield
-    if (ours := reporter._reporters.pop(None, None)) is not None:
-        ours.end()
+    with own_reporter():
+        yield
 
 
 @pytest.fixture

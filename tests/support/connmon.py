@@ -3,6 +3,16 @@
 import subprocess
 import sys
 
+#: Three nodes as connmon's own documentation has them, word for word.
+SEED_CLUSTER = """\
+[connmon_service_default]
+name: default
+
+nodes:
+    node1 hostname=192.168.1.205:5800
+    node2 hostname=192.168.1.206:5800
+    node3 hostname=192.168.1.207:5800
+"""
 CONNMON = (sys.executable, "-m", "poolhouse.console")
 
 

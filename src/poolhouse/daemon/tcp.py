@@ -15,10 +15,9 @@ from poolhouse.daemon.ports import BACKLOG
 from poolhouse.daemon.reception import Failures, Reception, Refused
 from poolhouse.errors import PacketError
 from poolhouse.wire.framing import Frame, Kind, frame
+from poolhouse.wire.introduction import GREETING_PATIENCE_S
 from poolhouse.wire.session import NONCE_BYTES, Hello, Role, Welcome
 
-#: Seconds within which a guest has to introduce itself.
-GREETING_PATIENCE_S = 5.0
 #: Connections at once, and those of them without an introduction.
 MOST_GUESTS, MOST_UNKNOWN = 20_000, 256
 #: Bytes that may wait for a guest that does not read, before its connection is closed.

@@ -15,20 +15,18 @@ from poolhouse.configuration.service import Node, Service
 from poolhouse.errors import PacketError, SettingError
 from poolhouse.feed.link import Link, Phase
 from poolhouse.feed.product import product
-from poolhouse.feed.protocol.conversation import GREETING_PATIENCE_S, Conversation
+from poolhouse.feed.protocol.conversation import Conversation
 from poolhouse.feed.protocol.datagrams import NONCE_BYTES as FEED_NONCE_BYTES
 from poolhouse.feed.protocol.frame import Server
 from poolhouse.feed.source import Waitable
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.report.nodes import Nodes
 from poolhouse.report.route import Address
-from poolhouse.report.tcp import TcpSocket
+from poolhouse.report.tcp import GLANCE_S, TcpNetwork, TcpSocket, send_some
 from poolhouse.report.tls import TlsSocket, client_context
-from poolhouse.wire.introduction import LoginMissing, Refusal
+from poolhouse.wire.introduction import GREETING_PATIENCE_S, LoginMissing, Refusal
 from poolhouse.wire.session import NONCE_BYTES, Hello, Welcome
 
-#: Seconds between two looks at a connection that is being made, or that takes its time to send.
-GLANCE_S = 0.02
 #: The longest rest once every node has been tried, in seconds; after a wrong login it is `LOGIN_REST_S`, so that
 #: the address is not barred for its programs.
 LAST_REST_S, LOGIN_REST_S = 5.0, 30.0
@@ -43,15 +41,11 @@ _CLOSED_AT_ONCE = _CLOSED + " at once; if it speaks TLS, --config has to name it
 _SOURCE_LINE = re.compile(r" \(_ssl\.c:\d+\)$| \(at byte 0\)$")
 
 
-class Network(Protocol):
+class Network(TcpNetwork, Protocol):
     """What is needed of the operating system."""
 
     def look_up(self, host: str, port: int) -> list[Address]:
         """The host's addresses; may block for long. OSError or UnicodeError if there are none."""
-        ...
-
-    def connect(self, address: Address) -> TcpSocket:
-        """Begin to connect; OSError if that is known to fail."""
         ...
 
 
@@ -222,7 +216,7 @@ class ServiceCaller:
         if (reason := conversation.step(now)) is not None:
             raise TimeoutError(reason)
         self._note(conversation)
-        _write(sock, conversation)
+        send_some(sock, conversation.outgoing)
         return newest
 
     def _read(self, sock: TcpSocket, conversation: Conversation, now: float) -> Snapshot | None:
@@ -285,15 +279,6 @@ class ServiceCaller:
 
 class _Unresolved(OSError):
     """A name that is not known."""
-
-
-def _write(sock: TcpSocket, conversation: Conversation) -> None:
-    outgoing = conversation.outgoing
-    while outgoing:
-        try:
-            del outgoing[: sock.send(bytes(outgoing))]
-        except BlockingIOError:
-            return
 
 
 def _words(error: Exception) -> str:

@@ -7,11 +7,9 @@ nothing is given up after `GREETING_PATIENCE_S`; one that confirms no report any
 from poolhouse.configuration.service import Login
 from poolhouse.errors import PacketError
 from poolhouse.wire.framing import Frame, Kind, Unframer, frame
-from poolhouse.wire.introduction import Introduction, Phase, Refusal
+from poolhouse.wire.introduction import GREETING_PATIENCE_S, Introduction, Phase, Refusal
 from poolhouse.wire.session import Hello, Welcome
 
-#: Seconds from the beginning within which a node has to welcome a client.
-GREETING_PATIENCE_S = 5.0
 #: A node has to confirm a report within this many of the client's intervals; never sooner than these seconds.
 SILENCE_INTERVALS, SHORTEST_SILENCE_S = 3, 5.0
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 from poolhouse.clock import Clock
 from poolhouse.configuration.service import Certificate, Service
 from poolhouse.errors import PacketError, SettingError
-from poolhouse.report.conversation import GREETING_PATIENCE_S, Conversation
+from poolhouse.report.conversation import Conversation
 from poolhouse.report.nodes import Nodes
 from poolhouse.report.route import Address, Route, State
+from poolhouse.wire.introduction import GREETING_PATIENCE_S
 from poolhouse.wire.session import NONCE_BYTES, Hello
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class TcpSender:
             self._nodes.reached()
             self.route.reached()
             self.state, self.error = State.REACHED, None
-        _write(sock, conversation)
+        send_some(sock, conversation.outgoing)
         return inf if conversation.is_ready else now + GLANCE_S
 
     def _lose(self, error: Exception, now: float) -> None:
@@ -239,8 +240,8 @@ def _empty(sock: TcpSocket) -> None:
         pass
 
 
-def _write(sock: TcpSocket, conversation: Conversation) -> None:
-    outgoing = conversation.outgoing
+def send_some(sock: TcpSocket, outgoing: bytearray) -> None:
+    """Send from the front as many bytes as leave without waiting, and remove them; OSError as `TcpSocket.send`."""
     while outgoing:
         try:
             del outgoing[: sock.send(bytes(outgoing))]

@@ -22,6 +22,9 @@ from poolhouse.wire.session import (
     server_proof,
 )
 
+#: Seconds from the beginning of a connection within which each side has to say who it is.
+GREETING_PATIENCE_S = 5.0
+
 
 class Phase(Enum):
     """How far the introduction is."""

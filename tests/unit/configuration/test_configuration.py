@@ -19,6 +19,7 @@ from poolhouse.configuration.service import (
     Node,
 )
 from poolhouse.errors import SettingError
+from support.connmon import SEED_CLUSTER
 
 #: The seed's configurations, word for word.
 SAMPLE = """\
@@ -29,15 +30,6 @@ name: default
 
 nodes:
     node1 hostname=192.168.1.205:5800
-"""
-CLUSTER = """\
-[connmon_service_default]
-name: default
-
-nodes:
-    node1 hostname=192.168.1.205:5800
-    node2 hostname=192.168.1.206:5800
-    node3 hostname=192.168.1.207:5800
 """
 DEFAULT = """\
 # default config if no /etc/connmon.cfg and no
@@ -71,7 +63,7 @@ class TestSeed:
         assert parsed(SAMPLE).service().nodes == (node,)
 
     def test_the_cluster_names_three_nodes(self):
-        service = parsed(CLUSTER).service("default")
+        service = parsed(SEED_CLUSTER).service("default")
         assert [node.address for node in service.nodes] == [f"192.168.1.{n}:5800" for n in (205, 206, 207)]
         assert service.node("node3").host == "192.168.1.207"
 
@@ -316,11 +308,11 @@ class TestMistakes:
         with pytest.raises(SettingError, match=r"there is no service 'x' in /etc/connmon\.cfg; it has default"):
             parsed(SAMPLE).service("x")
         with pytest.raises(SettingError, match="has no node 'x'; it has node1, node2, node3"):
-            parsed(CLUSTER).service().node("x")
+            parsed(SEED_CLUSTER).service().node("x")
         with pytest.raises(
             SettingError, match="expected one of the nodes of service 'default': node1, node2, node3"
         ):
-            parsed(CLUSTER).service().node(None)
+            parsed(SEED_CLUSTER).service().node(None)
         assert parsed(SAMPLE).service().node(None).name == "node1"
 
     def test_a_file_that_is_missing_a_folder_or_huge_is_told(self, tmp_path):

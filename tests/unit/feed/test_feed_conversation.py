@@ -10,7 +10,7 @@ from poolhouse.configuration.service import Login
 from poolhouse.daemon.reception import Failures, Reception, Refused
 from poolhouse.errors import PacketError
 from poolhouse.feed.protocol.chunks import datagrams
-from poolhouse.feed.protocol.conversation import FIRST_FRAME_S, GREETING_PATIENCE_S, Conversation
+from poolhouse.feed.protocol.conversation import FIRST_FRAME_S, Conversation
 from poolhouse.feed.protocol.datagrams import (
     NO_COOKIE,
     Ask,
@@ -24,7 +24,7 @@ from poolhouse.feed.protocol.frame import Server, encode_frame
 from poolhouse.feed.protocol.subscription import PERIOD
 from poolhouse.fleet.snapshot import Health, Row, Snapshot
 from poolhouse.wire.framing import MAGIC, Frame, Kind, frame
-from poolhouse.wire.introduction import LoginMissing, Refusal
+from poolhouse.wire.introduction import GREETING_PATIENCE_S, LoginMissing, Refusal
 from poolhouse.wire.session import Denied as NotLetIn
 from poolhouse.wire.session import Hello, Welcome, encode_denied, encode_welcome
 

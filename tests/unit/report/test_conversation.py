@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from poolhouse.configuration.service import Login
 from poolhouse.errors import PacketError
-from poolhouse.report.conversation import GREETING_PATIENCE_S, SHORTEST_SILENCE_S, Conversation
+from poolhouse.report.conversation import SHORTEST_SILENCE_S, Conversation
 from poolhouse.wire.framing import LARGEST_PAYLOAD, MAGIC, Frame, Kind, Unframer, frame
-from poolhouse.wire.introduction import Phase
+from poolhouse.wire.introduction import GREETING_PATIENCE_S, Phase
 from poolhouse.wire.session import (
     Challenge,
     Denied,

@@ -9,6 +9,7 @@ from poolhouse.feed.protocol import connections, conversation
 from poolhouse.feed.protocol.subscribers import LIFETIME
 from poolhouse.feed.service_caller import LAST_REST_S, LOGIN_REST_S
 from poolhouse.wire.framing import LARGEST_PAYLOAD, MAGIC, Kind
+from poolhouse.wire.introduction import GREETING_PATIENCE_S
 from poolhouse.wire.session import Denied, Hello, Welcome
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "tcp.md").read_text(encoding="utf-8")
@@ -41,7 +42,7 @@ def test_the_fields_of_denied_stand_in_its_row():
 def test_the_times_of_a_console_are_those_of_the_page():
     _, _, text = PAGE.partition("## What a console does")
     text = " ".join(text.partition("\n## ")[0].split())
-    assert f"does not welcome it within {conversation.GREETING_PATIENCE_S:g} s" in text
+    assert f"does not welcome it within {GREETING_PATIENCE_S:g} s" in text
     assert f"sends no frame within {conversation.FIRST_FRAME_S:g} s" in text
     assert f"rests for at most {LAST_REST_S:g} s; after a wrong login, for {LOGIN_REST_S:g} s" in text
     assert f"{connections.MOST_CONNECTIONS} consoles are served over TCP at a time" in text

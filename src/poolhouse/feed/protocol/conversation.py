@@ -17,11 +17,9 @@ from poolhouse.feed.protocol.frame import Server, decode_frame
 from poolhouse.feed.protocol.subscription import PERIOD, patience_with
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.wire.framing import ANOTHER_VERSION, Frame, Kind, Unframer, frame
-from poolhouse.wire.introduction import Introduction, Phase
+from poolhouse.wire.introduction import GREETING_PATIENCE_S, Introduction, Phase
 from poolhouse.wire.session import Hello, Welcome
 
-#: Seconds from the beginning within which a node has to welcome a console.
-GREETING_PATIENCE_S = 5.0
 #: Seconds within which the first words of the feed have to arrive.
 FIRST_FRAME_S = 10.0
 #: A node is given up after this many times the silence that is normal with it.
