@@ -1,9 +1,12 @@
-"""Who connects to whom, and which node is let in."""
+"""Who connects to whom, which node is let in, and what the log says of links that come and go."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 #: Seconds to rest after the first failure, and at most; half of it is by chance.
 FIRST_REST_S, LONGEST_REST_S = 0.2, 1.0
+#: Lines of the log about one node within a while.
+MOST_LINES = 8
 
 
 def dials(me: str, other: str) -> bool:
@@ -55,3 +58,40 @@ class Rest:
         """The next rest."""
         rest, self._next = self._next, min(2 * self._next, LONGEST_REST_S)
         return rest * (1 - self._random() / 2)
+
+
+class Complaints:
+    """Which sentences about the other nodes the log gets: those that are news, and not too many of them."""
+
+    def __init__(self, period: float) -> None:
+        """Begin with nothing said.
+
+        Args:
+            period: Seconds between two reasons for which a node is missing; and in which a node that comes and
+                goes all the time, as two nodes of one name do, has at most `MOST_LINES` lines.
+        """
+        self._period = period
+        #: What was said last of each missing node, and when.
+        self._said: dict[str, tuple[str, float]] = {}
+        #: When the last few lines about each node were logged.
+        self._lines: dict[str, deque[float]] = {}
+
+    def is_linked(self, name: str, now: float) -> bool:
+        """A node is linked. Returns whether the log says so."""
+        self._said.pop(name, None)
+        return self._has_room(name, now)
+
+    def is_missing(self, name: str, reason: str, now: float) -> bool:
+        """A node cannot be reached, or is lost. Returns whether the log says so."""
+        before, said_at = self._said.get(name, ("", now - self._period))
+        if reason == before or now - said_at < self._period:
+            return False
+        self._said[name] = reason, now
+        return self._has_room(name, now)
+
+    def _has_room(self, name: str, now: float) -> bool:
+        lines = self._lines.setdefault(name, deque(maxlen=MOST_LINES))
+        if len(lines) == MOST_LINES and now - lines[0] < self._period:
+            return False
+        lines.append(now)
+        return True

@@ -4,13 +4,12 @@ import asyncio
 import os
 import random
 import ssl
-from collections import deque
 from collections.abc import Callable
 from logging import INFO, WARNING
 from typing import Protocol
 
 from poolhouse.cluster.core import Cluster
-from poolhouse.cluster.links import Rest, dials, refusal, stranger
+from poolhouse.cluster.links import Complaints, Rest, dials, refusal, stranger
 from poolhouse.configuration.service import Login, Node, Service
 from poolhouse.daemon.part import Hub
 from poolhouse.daemon.tcp import SAID_PERIOD_S, Guest
@@ -24,9 +23,6 @@ from poolhouse.wire.session import NONCE_BYTES, Hello
 PATIENCE_S = 2.0
 #: Seconds between two looks at what time demands.
 TICK_S = 0.25
-
-#: Lines of the log about one node within `SAID_PERIOD_S`.
-MOST_LINES = 8
 
 #: Says a sentence; level and text.
 Say = Callable[[int, str], object]
@@ -68,10 +64,7 @@ class ClusterPart:
         #: Links on which less is read than is sent.
         self._held: set[Link] = set()
         self._is_due = False
-        #: What was said last of each missing node, and when.
-        self._said: dict[str, tuple[str, float]] = {}
-        #: When the last few lines about each node were logged.
-        self._lines: dict[str, deque[float]] = {}
+        self._complaints = Complaints(SAID_PERIOD_S)
 
     def attach(self, hub: Hub) -> None:
         """Begin to hand reports on; links come up once it runs."""
@@ -106,9 +99,10 @@ class ClusterPart:
             self._held.discard(before)
             before.end(abort=True)
         self._links[name] = link
-        self._said.pop(name, None)
-        self.cluster.link(name, self._hub.clock.monotonic())
-        self._log(name, INFO, f"node {name} is linked")
+        now = self._hub.clock.monotonic()
+        self.cluster.link(name, now)
+        if self._complaints.is_linked(name, now):
+            self._say(INFO, f"node {name} is linked")
         self._wake()  # Not at once: the welcome leaves first.
 
     def lose(self, name: str, link: Link, reason: str, *, abort: bool = False) -> None:
@@ -123,12 +117,9 @@ class ClusterPart:
             link.end(abort=True)
 
     def complain(self, name: str, reason: str) -> None:
-        """Say that a node is missing: once since it was there, and another reason after a minute."""
-        now = self._hub.clock.monotonic()
-        before, said_at = self._said.get(name, ("", now - SAID_PERIOD_S))
-        if reason != before and now - said_at >= SAID_PERIOD_S:
-            self._said[name] = reason, now
-            self._log(name, WARNING, f"node {name} is missing: {reason}")
+        """Say that a node is missing, if that is news."""
+        if self._complaints.is_missing(name, reason, self._hub.clock.monotonic()):
+            self._say(WARNING, f"node {name} is missing: {reason}")
 
     def take(self, name: str, one: Frame) -> None:
         """Take a frame of a node.
@@ -160,14 +151,6 @@ class ClusterPart:
                 link.send(self.cluster.step(name, now))
                 if link not in self._held and self.cluster.ready(name, now):
                     self._wake()
-
-    def _log(self, name: str, level: int, sentence: str) -> None:
-        """Log a line about a node, unless it comes and goes all the time: two nodes may have one name."""
-        now = self._hub.clock.monotonic()
-        lines = self._lines.setdefault(name, deque(maxlen=MOST_LINES))
-        if len(lines) < MOST_LINES or now - lines[0] >= SAID_PERIOD_S:
-            lines.append(now)
-            self._say(level, sentence)
 
     def _relay(self, process: Process, number: int, datagram: bytes) -> None:
         self.cluster.relay(process, number, datagram)

@@ -1,8 +1,17 @@
-"""Who connects to whom, who is let in, and how long to rest."""
+"""Who connects to whom, who is let in, how long to rest, and what the log says."""
 
 import pytest
 
-from poolhouse.cluster.links import FIRST_REST_S, LONGEST_REST_S, Rest, dials, refusal, stranger
+from poolhouse.cluster.links import (
+    FIRST_REST_S,
+    LONGEST_REST_S,
+    MOST_LINES,
+    Complaints,
+    Rest,
+    dials,
+    refusal,
+    stranger,
+)
 
 NAMES = ("node1", "node2", "node3")
 
@@ -43,3 +52,30 @@ def test_rests_grow_to_a_second_and_begin_anew_when_the_node_was_reached():
     rest.reached()
     assert rest.seconds() == FIRST_REST_S
     assert Rest(lambda: 0.999).seconds() == pytest.approx(FIRST_REST_S / 2, rel=0.01)
+
+
+def test_a_node_is_said_to_be_missing_once_and_another_reason_after_a_while():
+    complaints = Complaints(60.0)
+    assert complaints.is_missing("node2", "refused", 0.0)
+    assert not complaints.is_missing("node2", "refused", 100.0)
+    assert complaints.is_missing("node2", "no route", 100.0)
+    assert not complaints.is_missing("node2", "refused", 159.0)
+    assert complaints.is_missing("node2", "refused", 160.0)
+    assert complaints.is_missing("node3", "refused", 160.0)
+
+
+def test_once_it_was_linked_that_it_is_missing_is_news():
+    complaints = Complaints(60.0)
+    assert complaints.is_missing("node2", "refused", 0.0)
+    assert complaints.is_linked("node2", 1.0)
+    assert complaints.is_missing("node2", "refused", 2.0)
+
+
+def test_a_node_that_comes_and_goes_has_a_few_lines_in_a_while():
+    complaints = Complaints(60.0)
+    said = 0
+    for second in range(60):
+        said += complaints.is_linked("node2", float(second))
+        said += complaints.is_missing("node2", "its connection has ended", second + 0.5)
+    assert said == MOST_LINES
+    assert complaints.is_linked("node2", 60.0)
