@@ -12,7 +12,7 @@ from poolhouse.errors import SettingError
 from poolhouse.stdio import say, write
 
 _TERMINAL = "/dev/tty"
-#: No password is longer, in bytes: whoever names a huge file, or a device, is told.
+#: No password is longer, in bytes: a huge file, or a device, is an error.
 LONGEST_PASSWORD = 4096
 
 

@@ -123,13 +123,35 @@ class AsyncClients(AsyncWaiting[ACT]):
     _reset_inline: bool
 
     def connection(self, timeout: float | None = None) -> AsyncCheckout[ACT]:
-        """See `ConnectionPool.connection`: ``async with pool.connection() as conn: …``."""
+        """A block that holds a connection: ``async with pool.connection() as conn: …``.
+
+        At its end an open transaction is committed, or rolled back if an exception ends the block, and the
+        connection goes back to the pool.
+
+        Args:
+            timeout: How long to wait for a connection, in seconds; ``None`` for the pool's `timeout`.
+
+        Raises:
+            PoolTimeout: On entering the block, if no connection is free in time.
+            PoolClosed: If the pool is not open.
+            TooManyRequests: If `max_waiting` clients are already waiting.
+        """
         checkout: AsyncCheckout[ACT] = self._checkout()
         checkout._pool, checkout._timeout, checkout._lease = self, timeout, None
         return checkout
 
     async def getconn(self, timeout: float | None = None) -> ACT:
-        """See `ConnectionPool.getconn`."""
+        """Take a connection; `putconn` gives it back. Prefer `connection`.
+
+        Args:
+            timeout: How long to wait, in seconds; ``None`` for the pool's `timeout`. With 0: an idle connection or
+                nothing.
+
+        Raises:
+            PoolTimeout: If no connection is free in time.
+            PoolClosed: If the pool is not open.
+            TooManyRequests: If `max_waiting` clients are already waiting.
+        """
         frame, now = _getframe(1), self._now
         stamp = now()
         if get_ident() == self._thread and self._is_running():
@@ -147,7 +169,13 @@ class AsyncClients(AsyncWaiting[ACT]):
         return await self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
 
     async def putconn(self, conn: ACT) -> None:
-        """See `ConnectionPool.putconn`."""
+        """Give back a connection that `getconn` returned.
+
+        An open transaction is rolled back, a broken connection is replaced.
+
+        Raises:
+            ValueError: If the connection does not come from this pool, or was given back before.
+        """
         core = self._core
         try:
             status = (

@@ -211,7 +211,7 @@ class AsyncWork:
 
         Args:
             job: The connection.
-            is_guarded: Whether the time is limited from the start; else whoever sees that it waits calls `guard`.
+            is_guarded: Limit the time from the start; otherwise the caller calls `guard` once the work waits.
         """
         slot, is_good = job.slot, False
         if is_guarded:

@@ -1,4 +1,4 @@
-"""The lock of a pool's core: whoever has called the core under it also wakes and starts what that requires."""
+"""The lock of a pool's core: each turn under it also wakes the clients and starts the threads that it needs."""
 
 from collections import deque
 from collections.abc import Callable

@@ -25,8 +25,8 @@ class PoolHooks:
 
     Attributes:
         connected: ``(conn, took)``: a connection was made and configured.
-        acquired: ``(conn, waited, size, idle)``: a client got a connection. Who found one idle, and had no
-            callback to wait for, has waited 0.0.
+        acquired: ``(conn, waited, size, idle)``: a client got a connection. `waited` is 0.0 if one
+            was idle and no callback had to end first.
         released: ``(conn, used)``: a client gave one back.
         timed_out: ``(waited)``: a client got none in time.
         closed: ``(conn, reason)``: a connection was closed; see `poolhouse.pool.jobs.Reason`.

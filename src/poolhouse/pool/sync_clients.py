@@ -122,34 +122,34 @@ class Clients(Waiting[CT]):
     _reset_inline: bool
 
     def connection(self, timeout: float | None = None) -> Checkout[CT]:
-        """A context in which one has a connection: ``with pool.connection() as conn: …``.
+        """A block that holds a connection: ``with pool.connection() as conn: …``.
 
-        At its end an open transaction is committed, or rolled back if an exception ends it, and the connection
-        goes back to the pool.
+        At its end an open transaction is committed, or rolled back if an exception ends the block, and the
+        connection goes back to the pool.
 
         Args:
             timeout: How long to wait for a connection, in seconds; ``None`` for the pool's `timeout`.
 
         Raises:
-            PoolTimeout: On entering it, if there is none in time.
+            PoolTimeout: On entering the block, if no connection is free in time.
             PoolClosed: If the pool is not open.
-            TooManyRequests: If `max_waiting` clients wait already.
+            TooManyRequests: If `max_waiting` clients are already waiting.
         """
         checkout: Checkout[CT] = self._checkout()
         checkout._pool, checkout._timeout, checkout._lease = self, timeout, None
         return checkout
 
     def getconn(self, timeout: float | None = None) -> CT:
-        """A connection, to be given back by `putconn`. Prefer `connection`.
+        """Take a connection; `putconn` gives it back. Prefer `connection`.
 
         Args:
-            timeout: How long to wait, in seconds; ``None`` for the pool's `timeout`. With 0, an idle
-                connection or nothing.
+            timeout: How long to wait, in seconds; ``None`` for the pool's `timeout`. With 0: an idle connection or
+                nothing.
 
         Raises:
-            PoolTimeout: If there is none in time.
+            PoolTimeout: If no connection is free in time.
             PoolClosed: If the pool is not open.
-            TooManyRequests: If `max_waiting` clients wait already.
+            TooManyRequests: If `max_waiting` clients are already waiting.
         """
         frame, core, now = _getframe(1), self._core, self._now
         stamp = now()
@@ -186,10 +186,10 @@ class Clients(Waiting[CT]):
     def putconn(self, conn: CT) -> None:
         """Give back a connection that `getconn` returned.
 
-        An open transaction is rolled back, a broken connection replaced.
+        An open transaction is rolled back, a broken connection is replaced.
 
         Raises:
-            ValueError: If it does not come from this pool, or was given back before.
+            ValueError: If the connection does not come from this pool, or was given back before.
         """
         lease: Lease | None = None
         try:

@@ -91,7 +91,7 @@ class Waiting(BasePool, Generic[CT]):
                 checkout._lease = self._core.kept(waiter)
             return conn
         except BaseException as error:
-            # Whoever is refused, or gets nothing in time, has nothing.
+            # A client that was refused, or timed out, holds nothing.
             if waiter.refusal is None or not isinstance(error, PoolError):
                 self._core_lock.finish(self._core.abandon, waiter, self._now())
                 self._finish_closing()

@@ -153,7 +153,7 @@ class Work:
         try:
             if self._marks:
                 conn._pool = None
-            # What need not be rolled back was idle when it was returned.
+            # A connection that needs no rollback was idle when it was returned.
             status = self._driver.status(conn) if job.roll_back else IDLE
             if status in UNFIT:
                 log_returned(conn, status)
