@@ -115,7 +115,16 @@ def connmond(stack: ExitStack, folder: str) -> tuple["subprocess.Popen[str]", in
     config = Path(folder) / f"{clients}.cfg"
     config.write_text(CONFIG.format(port=clients))
     options = ["--reports", f"127.0.0.1:{reports}", "--consoles", "127.0.0.1:0", "-c", str(config)]
-    command = [sys.executable, "-m", "poolhouse.daemon", *options, "--bind", f"127.0.0.1:{clients}"]
+    command = [
+        sys.executable,
+        "-m",
+        "poolhouse.daemon",
+        *options,
+        "--bind",
+        f"127.0.0.1:{clients}",
+        "--http",
+        "off",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     stack.callback(process.wait)
     stack.callback(process.kill)

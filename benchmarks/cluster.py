@@ -15,8 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
 
@@ -33,18 +32,22 @@ from poolhouse.wire.framing import MAGIC, Kind, Unframer, frame
 from poolhouse.wire.introduction import Introduction, Phase
 from poolhouse.wire.session import Hello
 from support.connmond import Connmond, Watcher
+from support.programs import cpu_seconds
 from support.reporting import ModelProcess
 from support.waiting import wait_until
 
 SIZES = (100, 2_000, 20_000)
 #: Reports a second, how many are measured, and how many connections share them over TCP.
 RATE, MEASURED, CONNECTIONS = 1_500, 6_000, 500
+#: Reports that a node gets in its turn.
+TURN = 600
+#: Seconds of CPU that a node at rest takes in each second, at most: it looks who is silent.
+IDLE_S = 0.1
 #: The share of a core that a node may take.
 SHARE = 0.8
 #: Processes of which a node is brought up to date.
 TOKENS = 10_000
 PARTITION_S = 60.0
-TICKS = os.sysconf("SC_CLK_TCK")
 WALL = 1.7e9
 
 
@@ -55,12 +58,6 @@ def free_ports(count: int) -> list[int]:
     for sock in socks:
         sock.close()
     return ports
-
-
-def cpu_s(daemon: Connmond) -> float:
-    """CPU seconds that a connmond has taken."""
-    fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 class Service:
@@ -86,14 +83,9 @@ class Service:
         return self._stack.enter_context(Watcher(daemon.consoles))
 
 
-@contextmanager
-def sender(way: str, daemon: Connmond) -> Iterator["Udp | Tcp"]:
+def sender(way: str, daemon: Connmond) -> "closing[Udp | Tcp]":
     """Something that sends reports to a node."""
-    one = Udp(daemon.reports) if way == "UDP" else Tcp(daemon.service)
-    try:
-        yield one
-    finally:
-        one.close()
+    return closing(Udp(daemon.reports) if way == "UDP" else Tcp(daemon.service))
 
 
 class Udp:
@@ -180,21 +172,56 @@ def send(out: "Udp | Tcp", several: list[list[bytes]]) -> float:
     return max(0.0, time.monotonic() - begin - len(several) / RATE)
 
 
-def cost_us(way: str, nodes: int, count: int, several: list[list[bytes]]) -> float:
-    """Microseconds of CPU time that a report takes at the node that receives it."""
+def costs_us(way: str, count: int, several: list[list[bytes]]) -> tuple[float, float]:
+    """Microseconds of CPU time that a report takes at the node that receives it: alone, and of three.
+
+    Both nodes run at once, and get their reports in turns: what else the machine does then costs both the same.
+    """
     with ExitStack() as stack:
-        service = Service(stack, nodes)
-        daemons = [service.start(number) for number in range(nodes)]
-        watcher = service.watch(daemons[0])
-        wait_until(lambda: watcher.snapshots and _are_linked(watcher, nodes), 60)
-        watcher.client.close()  # Its frames are no part of the cost.
-        out = stack.enter_context(sender(way, daemons[0]))
-        send(out, several[:count])
+        nodes: list[tuple[Connmond, Udp | Tcp]] = []
+        for size in (1, 3):
+            service = Service(stack, size)
+            first, *others = [service.start(number) for number in range(size)]
+            watcher = service.watch(first)
+            wait_until(lambda watcher=watcher, size=size: watcher.snapshots and _are_linked(watcher, size), 60)
+            watcher.client.close()  # Its frames are no part of the cost.
+            nodes.append((first, stack.enter_context(sender(way, first))))
+        for _, out in nodes:
+            send(out, several[:count])
+        pids = [daemon.process.pid for daemon, _ in nodes]
+        settle(pids)
+        begun = [cpu_seconds(pid) for pid in pids]
+        for at in range(count, count + MEASURED, TURN):
+            for _, out in nodes:
+                send(out, several[at : at + TURN])
+        settle(pids)
+        alone, three = (
+            (cpu_seconds(daemon.process.pid) - before) / MEASURED * 1e6
+            for (daemon, _), before in zip(nodes, begun, strict=True)
+        )
+        watchers = [service.watch(daemon) for daemon in (first, *others)]
+        wait_until(lambda: _agree(watchers, count), 60, "all nodes know what one was told")
+        return alone, three
+
+
+def settle(pids: list[int]) -> None:
+    """Wait until these processes have nothing left to do: four nodes and the sender have two cores.
+
+    A node that gets too little of them passes reports on later, as entries of its ledger.
+    """
+    while True:
+        begun = [cpu_seconds(pid) for pid in pids]
         time.sleep(1.0)
-        begin = cpu_s(daemons[0])
-        send(out, several[count:])
-        time.sleep(0.5)
-        return (cpu_s(daemons[0]) - begin) / MEASURED * 1e6
+        if all(cpu_seconds(pid) - before < IDLE_S for pid, before in zip(pids, begun, strict=True)):
+            return
+
+
+def _agree(watchers: list[Watcher], count: int) -> bool:
+    """Whether all nodes show the same sums, of about so many processes: UDP may lose some."""
+    if not all(watcher.snapshots for watcher in watchers):
+        return False
+    sums = {(fleet.processes, fleet.totals) for fleet in (watcher.snapshots[-1].fleet for watcher in watchers)}
+    return len(sums) == 1 and (sums.pop()[0] or 0) >= 0.9 * count
 
 
 def _are_linked(watcher: Watcher, nodes: int) -> bool:
@@ -210,7 +237,7 @@ def measure_costs(sizes: list[int]) -> None:
     for count in sizes:
         several = told(count)
         for way in ("UDP", "TCP"):
-            alone, three = (cost_us(way, nodes, count, several) for nodes in (1, 3))
+            alone, three = costs_us(way, count, several)
             print(
                 f"{count:9,}  {way}  {alone:6.1f} µs  {three:6.1f} µs  {(three / alone - 1) * 100:8.0f} %  "
                 f"{SHARE * 1e6 / three:17,.0f}",

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from poolhouse.clock import SystemClock
 from poolhouse.daemon.consoles import SLICE, DaemonSource
+from poolhouse.daemon.serve import GARBAGE_THRESHOLDS
 from poolhouse.feed.protocol.datagrams import Ask, Cookie, decode_datagram, encode_datagram
 from poolhouse.feed.protocol.service import ConsoleService
 from poolhouse.feed.protocol.subscribers import Subscribers
@@ -56,7 +57,7 @@ def ask(service: ConsoleService, port: int, program: str) -> None:
 def main(processes: int = 20_000, programs: int = 1_000, hosts: int = 1_000) -> None:
     fleet, luck, clock = fleet_of(processes, programs, hosts), random.Random(2), SystemClock()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)  # As connmond has it.
     service = ConsoleService(
         DaemonSource(fleet, clock), "benchmark", tuple, Subscribers(b"sixteen bytes or more"), time.monotonic()
     )

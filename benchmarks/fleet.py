@@ -5,8 +5,10 @@ run, in turns with ours, as a black box: it gets the earlier lists of as many pr
 reads them, and its process's CPU time is divided by their number.
 
 A report of ours is two datagrams and tells a pool that was used twenty times since the last, three histograms
-included. The earlier system's are two lists of numbers; ours takes those too, and both are compared by them. The
-earlier server's CPU time includes reading its socket and handing values to collectd every 10 s; ours does not.
+included. In the rows with sites it also tells, in the same two datagrams, which lines of the program hold how
+many connections; it has told their names before. The earlier system's are two lists of numbers; ours takes those
+too, and both are compared by them. The earlier server's CPU time includes reading its socket and handing values to
+collectd every 10 s; ours does not.
 """
 
 import gc
@@ -27,13 +29,20 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from poolhouse.daemon.serve import GARBAGE_THRESHOLDS
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
+from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Gauges
+from poolhouse.meter.signs import Looks, PoolSigns, ProcessSigns, SiteReading
+from poolhouse.report.telling import TELLINGS, Teller
 from support.collectd import Collectd, free_port, pip_install, server_block
+from support.programs import cpu_seconds
 from support.reporting import ModelProcess
 
 SIZES = (100, 1_000, 2_000, 10_000)
+#: Lines that take connections, in each process of the rows with sites.
+SITES = 12
 ROUNDS = 5
 PROGRAMS = 100
 #: Processes of a program on one host.
@@ -41,9 +50,10 @@ WORKERS = 20
 INTERVAL = 1.0
 #: So that a round of a small fleet is long enough to be measured.
 LEAST_REPORTS = 2_000
+#: Of more processes it is not asked: it would take many minutes.
+EARLIER_PROCESSES = 2_000
 #: What collectd says when the earlier server's sums take it longer than an interval.
 TOO_SLOW = ("above its read interval",)
-TICKS = os.sysconf("SC_CLK_TCK")
 
 #: What the earlier server is told as the interval: it refuses datagrams older than about twice that.
 EARLIER_INTERVAL = 60.0
@@ -67,12 +77,46 @@ def processes_of(count: int, rng: random.Random, interval: float = INTERVAL) -> 
     return processes
 
 
+def work_at_sites(process: ModelProcess, rng: random.Random) -> None:
+    """Each line takes some of what the process does in an interval, and some lines hold connections."""
+    if process.pool.signs is None:
+        names = [f"shop/views/part{n}.py:{17 * n + 5} in handle_request" for n in range(SITES)]
+        sites = tuple(SiteReading(name, use=Histogram(), idle_line="shop/mail.py:44 in send") for name in names)
+        target, line = "db1:5432/shop", "shop/db.py:12 in <module>"
+        process.pool.signs = PoolSigns(target, line, sites=sites)
+        process.signs = ProcessSigns(pools_made=1)
+        process.teller = Teller()
+        for _ in range(TELLINGS):
+            selection = process.teller.select(process.signs, (), [(1, process.pool.signs)])
+            selection.told_names += selection.new_names
+            process.teller.note(selection)
+    told = []
+    for site in process.pool.signs.sites:
+        spent = durations(8e-3, 1.3, 2, rng)
+        site.use.record_all(spent)
+        looks = Looks(site.looks.busy + rng.randrange(3), site.looks.idle + rng.randrange(2))
+        told.append(
+            site._replace(
+                open=rng.randrange(2),
+                oldest_s=rng.random(),
+                returned=site.returned + 2,
+                held_s=site.held_s + sum(spent) / 1e9,
+                looks=looks,
+            )
+        )
+    looks = process.pool.signs.looks + 10
+    process.pool.signs = process.pool.signs._replace(looks=looks, used_sum=5 * looks, sites=tuple(told))
+    process.signs = process.signs._replace(looks=looks)
+
+
 def durations(middle: float, sigma: float, count: int, rng: random.Random) -> list[int]:
     """Log-normal durations in nanoseconds."""
     return [int(middle * 1e9 * rng.lognormvariate(0.0, sigma)) for _ in range(count)]
 
 
-def reports(processes: list[ModelProcess], now: float, rng: random.Random) -> list[list[bytes]]:
+def reports(
+    processes: list[ModelProcess], now: float, rng: random.Random, with_sites: bool = False
+) -> list[list[bytes]]:
     """Each works for an interval, then reports."""
     told = []
     for process in processes:
@@ -81,6 +125,8 @@ def reports(processes: list[ModelProcess], now: float, rng: random.Random) -> li
         pool.wait.record_all(durations(10e-6, 1.2, 20, rng))
         pool.use.record_all(durations(8e-3, 1.3, 20, rng))
         pool.gauges = Gauges(idle=rng.randrange(5), used=rng.randrange(10))
+        if with_sites:
+            work_at_sites(process, rng)
         told.append(process.report(now))
     return told
 
@@ -88,20 +134,23 @@ def reports(processes: list[ModelProcess], now: float, rng: random.Random) -> li
 class Ours:
     """Our fleet, given report after report of the same processes."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, with_sites: bool = False) -> None:
         self.rng = random.Random(count)
+        self.with_sites = with_sites
         self.processes = processes_of(count, self.rng)
         self.fleet = Fleet(FleetLimits(), 0.0)
         #: Another that is told the same processes' earlier lists.
         self.of_earlier_lists = Fleet(FleetLimits(), 0.0)
         self.now = 100.0
+        gc.collect()
+        gc.freeze()  # The processes are no part of an aggregator.
         self.round()
 
     def round(self) -> tuple[float, float]:
         """Microseconds a datagram of our own, and an earlier list."""
         full, plain = [], []
         for _ in range(max(1, LEAST_REPORTS // len(self.processes))):
-            full.append(self.receive(self.fleet, reports(self.processes, self.now, self.rng)))
+            full.append(self.receive(self.fleet, reports(self.processes, self.now, self.rng, self.with_sites)))
             lists = [process.report(self.now, detail="plain") for process in self.processes]
             plain.append(self.receive(self.of_earlier_lists, lists))
             self.now += INTERVAL
@@ -128,11 +177,11 @@ class Ours:
         return median(spent) * 1e3
 
 
-def bytes_a_process(count: int) -> float:
+def bytes_a_process(count: int, with_sites: bool = False) -> float:
     """Memory of a fleet whose samples and last minute are full, by tracemalloc."""
     rng = random.Random(count)
     processes = processes_of(count, rng)
-    rounds = [reports(processes, 100.0 + 15.0 * number, rng) for number in range(7)]
+    rounds = [reports(processes, 100.0 + 15.0 * number, rng, with_sites) for number in range(7)]
     gc.collect()
     tracemalloc.start()
     fleet = Fleet(FleetLimits(), 0.0)
@@ -193,8 +242,7 @@ class Earlier:
 
     def cpu(self) -> float:
         """Seconds of CPU time it has taken."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_seconds(self.pid)
 
 
 @contextmanager
@@ -211,26 +259,38 @@ def measure(count: int, sources: Path | None) -> None:
     """Print the row of so many processes: ours and the earlier server in turns, then snapshots and memory."""
     ours = Ours(count)
     mine, lists, theirs = [], [], []
-    with earlier_server(sources, count) if sources else nullcontext() as earlier:
+    is_compared = sources is not None and count <= EARLIER_PROCESSES
+    with earlier_server(sources, count) if is_compared else nullcontext() as earlier:
         for number in range(ROUNDS):
             full, plain = ours.round()
             mine.append(full)
             lists.append(plain)
             if earlier and number % 2 == 0:
                 theirs.append(earlier.round())
-    line(count, mine, lists, theirs, ours.snapshot_ms(), bytes_a_process(count))
+    line(f"{count:,}", count, mine, lists, theirs, ours.snapshot_ms(), bytes_a_process(count))
+    with_sites = Ours(count, with_sites=True)
+    mine, lists = map(list, zip(*(with_sites.round() for _ in range(ROUNDS)), strict=True))
+    name = f"{count:,} with {SITES} sites each"
+    line(name, count, mine, lists, [], with_sites.snapshot_ms(), bytes_a_process(count, with_sites=True))
 
 
 def line(
-    count: int, mine: list[float], lists: list[float], theirs: list[float], snapshot: float, memory: float
+    name: str,
+    count: int,
+    mine: list[float],
+    lists: list[float],
+    theirs: list[float],
+    snapshot: float,
+    memory: float,
 ) -> None:
     """One row of the table."""
     cost, of_lists = median(mine), median(lists)
-    of_theirs = median(theirs) if theirs else inf
+    of_theirs = median(theirs) if theirs else None
+    compared = ("–", "–") if of_theirs is None else (f"{1e6 / of_theirs:,.0f}", f"{of_theirs / of_lists:.1f}×")
     share = cost * 2 * count / INTERVAL / 1e6
     cells = (
-        f"{count:,}", f"{1e6 / cost:,.0f}", f"{cost:.1f}", f"{share:.0%}", f"{1e6 / of_lists:,.0f}",
-        f"{1e6 / of_theirs:,.0f}", f"{of_theirs / of_lists:.1f}×", f"{snapshot:.1f}", f"{memory:,.0f}",
+        name, f"{1e6 / cost:,.0f}", f"{cost:.1f}", f"{share:.0%}", f"{1e6 / of_lists:,.0f}",
+        *compared, f"{snapshot:.1f}", f"{memory:,.0f}",
     )  # fmt: skip
     print("| " + " | ".join(cells) + " |", flush=True)
 
@@ -245,6 +305,7 @@ def main(sizes: tuple[int, ...]) -> None:
         "| earlier server: lists/s | ratio | snapshot, ms | bytes a process |"
     )
     print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    gc.set_threshold(*GARBAGE_THRESHOLDS)  # As connmond has it.
     with tempfile.TemporaryDirectory() as folder:
         sources = Path(folder) if shutil.which("collectd", path="/usr/sbin") else None
         if sources:

@@ -1,8 +1,9 @@
 """What measuring costs a checkout and checkin of SQLAlchemy.
 
-Four pools take turns in one run: one with our plugin beside a bare one, and one with PyPI's sqlalchemy-collectd
-0.0.8 beside a bare one. Both packages bring a plugin called ``collectd``, so each pair has a process of its own;
-what counts is the ratio within a pair, round by round.
+Pools take turns in one run: one with our plugin beside a bare one, and one with PyPI's sqlalchemy-collectd 0.0.8
+beside a bare one. Both packages bring a plugin called ``collectd``, so each pair has a process of its own; what
+counts is the ratio within a pair, round by round. Each way to a connection is measured: those of an engine, of a
+Session, and of asyncio. The times are CPU time of the whole process, the reporter's thread included.
 
     python benchmarks/plugin.py [folder of sqlalchemy-collectd]
 
@@ -11,6 +12,7 @@ made in a temporary place. The connection does nothing, so that nothing hides th
 included: a round has several batches. Reports are sent meanwhile, to whoever listens or nobody, as in life.
 """
 
+import asyncio
 import json
 import os
 import platform
@@ -20,10 +22,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-ROUNDS = 31
-TURNS = 10_000
+ROUNDS = 51
+#: Two batches of durations, so that each round folds as often as the others.
+TURNS = 4_096
 URL = "sqlite://?plugin=collectd&collectd_host=127.0.0.1"
 OURS, THEIRS = "poolhouse.instrumentation.plugin", "sqlalchemy_collectd.client.plugin"
 
@@ -38,28 +42,87 @@ class Connection:
 
 
 def take_turns(plugin: str) -> None:
-    """For each line that comes in, tell the microseconds of a checkout and checkin: bare, with the plugin."""
+    """For each name of a way that comes in, tell the microseconds of a turn: bare, with the plugin."""
     import sqlalchemy
-    from sqlalchemy.pool import QueuePool
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
-    def timed(url: str) -> Callable[[], float]:
-        engine = sqlalchemy.create_engine(url, creator=Connection, poolclass=QueuePool, _initialize=False)
-        raw_connection = engine.raw_connection
+    def ways_of(url: str) -> dict[str, Callable[[], float]]:
+        parameters: dict[str, Any] = {"creator": Connection, "_initialize": False}
+        engine = sqlalchemy.create_engine(url, poolclass=QueuePool, **parameters)
+        async_url = url.replace("sqlite://", "sqlite+aiosqlite://")
+        async_engine = create_async_engine(async_url, poolclass=AsyncAdaptedQueuePool, **parameters)
+        return {name: partial(way, engine, async_engine) for name, way in WAYS.items()}
 
-        def run() -> float:
-            began = time.perf_counter()
-            for _ in range(TURNS):
-                raw_connection().close()
-            return (time.perf_counter() - began) / TURNS * 1e6
-
-        run()
-        return run
-
-    pair = [timed("sqlite://"), timed(URL)]
+    pair = [ways_of("sqlite://"), ways_of(URL)]
+    for ways in pair:
+        for way in ways.values():
+            way()
     assert plugin in sys.modules, f"SQLAlchemy loaded another plugin than {plugin}"
     print(json.dumps(sqlalchemy.__version__), flush=True)
-    for _ in sys.stdin:
-        print(json.dumps([run() for run in pair]), flush=True)
+    for line in sys.stdin:
+        print(json.dumps([ways[line.strip()]() for ways in pair]), flush=True)
+
+
+def per_turn(turns: int, run: Callable[[], object]) -> float:
+    began = time.process_time()
+    run()
+    return (time.process_time() - began) / turns * 1e6
+
+
+def raw(engine: Any, _: Any) -> float:
+    def run() -> None:
+        raw_connection = engine.raw_connection
+        for _ in range(TURNS):
+            raw_connection().close()
+
+    return per_turn(TURNS, run)
+
+
+def connect(engine: Any, _: Any) -> float:
+    def run() -> None:
+        for _ in range(TURNS):
+            engine.connect().close()
+
+    return per_turn(TURNS, run)
+
+
+def begin(engine: Any, _: Any) -> float:
+    def run() -> None:
+        for _ in range(TURNS):
+            with engine.begin():
+                pass
+
+    return per_turn(TURNS, run)
+
+
+def session(engine: Any, _: Any) -> float:
+    from sqlalchemy.orm import Session
+
+    def run() -> None:
+        for _ in range(TURNS // 2):
+            with Session(engine) as session:
+                session.connection()
+
+    return per_turn(TURNS // 2, run)
+
+
+def in_asyncio(_: Any, engine: Any) -> float:
+    async def run() -> None:
+        for _ in range(TURNS // 2):
+            async with engine.connect():
+                pass
+
+    return per_turn(TURNS // 2, lambda: asyncio.run(run()))
+
+
+WAYS: dict[str, Callable[[Any, Any], float]] = {
+    "engine.raw_connection()": raw,
+    "engine.connect()": connect,
+    "with engine.begin()": begin,
+    "with Session(engine), .connection()": session,
+    "asyncio, async with engine.connect()": in_asyncio,
+}
 
 
 def started(plugin: str, search_path: list[str]) -> "subprocess.Popen[str]":
@@ -80,22 +143,23 @@ def main(folder: str) -> None:
         "sqlalchemy-collectd 0.0.8": started(THEIRS, [folder, *here]),
     }
     (version,) = {answer(process) for process in processes.values()}
-    rounds: dict[str, list[list[float]]] = {name: [] for name in processes}
+    rounds: dict[tuple[str, str], list[list[float]]] = {}
     for _ in range(ROUNDS):
-        for name, process in processes.items():
-            assert process.stdin is not None
-            print(file=process.stdin, flush=True)
-            rounds[name].append(answer(process))
+        for way in WAYS:
+            for name, process in processes.items():
+                assert process.stdin is not None
+                print(way, file=process.stdin, flush=True)
+                rounds.setdefault((way, name), []).append(answer(process))
     for process in processes.values():
         process.communicate()
     print(f"SQLAlchemy {version}, CPython {platform.python_version()}: a checkout and checkin of a QueuePool,")
-    print(f"medians of {ROUNDS} rounds of {TURNS:,}\n")
-    print("| measured by | bare pool, µs | measured, µs | ratio |")
-    print("|---|---|---|---|")
-    for name, pairs in rounds.items():
+    print(f"medians of {ROUNDS} rounds of {TURNS:,} turns, of half as many for a Session and asyncio\n")
+    print("| way to a connection | measured by | bare pool, µs | measured, µs | ratio |")
+    print("|---|---|---|---|---|")
+    for (way, name), pairs in rounds.items():
         bare, measured = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(measured / bare for bare, measured in pairs)
-        print(f"| {name} | {bare:.2f} | {measured:.2f} | {ratio:.2f} |")
+        print(f"| {way} | {name} | {bare:.2f} | {measured:.2f} | {ratio:.2f} |")
 
 
 if __name__ == "__main__":
