@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests start thousands of programs that import the same modules, and pytest rewrites each file of tests: once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench fuzz stress environment services clean
+.PHONY: help demo test check fix bench fuzz faults stress soak environment services clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -20,7 +23,7 @@ demo: ## show a live fleet in the console; SECONDS=20 ends by itself
 test: environment services ## set up everything, services included, and run every test
 	@$(BIN)/python tools/matrix.py
 
-check: environment ## format, lint, types, import contracts, unit and simulation tests, doctests; under a minute
+check: environment ## format, lint, types, import contracts, unit and simulation tests, doctests; two to four minutes on two cores
 	@$(BIN)/python tools/check.py
 
 fix: environment ## format the code and mend what ruff can mend
@@ -29,11 +32,24 @@ fix: environment ## format the code and mend what ruff can mend
 bench: environment ## print costs as ratios against peers measured in the same run
 	@$(BIN)/python tools/bench.py
 
-fuzz: environment ## throw bytes at the decoders for a minute, from a fresh seed
-	@$(BIN)/python fuzz/fuzz_wire.py 60
+fuzz: environment ## throw bytes at every decoder for three minutes, guided by coverage, from a fresh seed; SECONDS=1800 for longer
+	@$(BIN)/python -m fuzz --seconds $(or $(SECONDS),180)
+
+faults: environment ## stage faults of the surroundings on a real fleet, and write docs/reference/faults.md; as root
+	@$(BIN)/python tools/faults.py
 
 stress: environment ## pools under threads, tasks, cancellation and closing for three minutes, from fresh seeds; SECONDS=600 for longer
 	@cd tests && ../$(BIN)/python -m stress $(or $(SECONDS),180)
+
+TIMES := 20
+soak: environment services ## the long forms of tests, TIMES=20 times those of make test, then make stress and make fuzz, a minute for each time
+	@POOLHOUSE_SIMULATION_STEPS=$$((1000000 * $(TIMES))) POOLHOUSE_CLUSTER_SCHEDULES=$$((100000 * $(TIMES))) \
+		POOLHOUSE_DISTINCT_VALUES=$$((50000 * $(TIMES))) \
+		$(BIN)/python -m pytest -q --numprocesses=2 --timeout 0 tests/simulation
+	@for _ in $$(seq $(TIMES)); do \
+		$(BIN)/python -m pytest -q tests/integration/test_looks_beside_everything.py || exit 1; done
+	@POOLHOUSE_HEALTHY_SECONDS=$$((120 * $(TIMES))) $(BIN)/python -m pytest -q --timeout 0 tests/causes -k healthy
+	@$(MAKE) stress fuzz SECONDS=$$((60 * $(TIMES)))
 
 clean: ## remove the virtual environments and caches
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""A Celery application whose workers each have a pool of their own, and say goodbye when they end.
+"""A Celery application whose worker processes each have a pool of their own.
 
     pip install '.[all]' celery sqlalchemy
     connmond &
@@ -10,13 +10,10 @@ The broker is a folder, so that it can be tried without another server.
 
 import os
 from pathlib import Path
-from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_shutdown
 from sqlalchemy import create_engine, text
 
-import poolhouse
 from poolhouse.pool.sqlalchemy import FairQueuePool
 
 FOLDER = Path(os.environ.get("BROKER_FOLDER", "broker")).absolute()
@@ -43,13 +40,6 @@ engine = create_engine(
     pool_timeout=5,
     hold_warning=10,
 )
-
-
-@worker_process_shutdown.connect
-def say_goodbye(**_: Any) -> None:
-    engine.dispose()
-    # Celery's workers end without Python's exit handlers.
-    poolhouse.flush(goodbye=True)
 
 
 @app.task

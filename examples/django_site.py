@@ -2,39 +2,24 @@
 
     pip install '.[all]' django 'psycopg[binary,pool]' gunicorn
     connmond &
-    export POOLHOUSE_REPORT='collectd://localhost:25827/?program_name=shop'
+    export POOLHOUSE_REPORT='collectd://localhost:25827'
     export DATABASE='host=db.example user=shop dbname=shop'
     gunicorn --preload --workers 2 --bind 127.0.0.1:8000 django_site
 
-``/order`` answers with the process that served it.
+``/order`` answers with the process that served it, ``/readyz`` whether its pool can serve.
 """
 
 import os
 from typing import Any
 
 import django
-from django.apps import AppConfig
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, JsonResponse
-from django.urls import path
+from django.urls import include, path
 from psycopg.conninfo import conninfo_to_dict
 
-import poolhouse
-
 DATABASE = conninfo_to_dict(os.environ["DATABASE"])
-
-
-class Shop(AppConfig):
-    """The application; `ready` is called once in each process that loads Django, before any fork of gunicorn's."""
-
-    name = "django_site"
-    path = os.path.dirname(__file__)
-
-    def ready(self) -> None:
-        from django.db import connection
-
-        poolhouse.watch(connection.pool)  # type: ignore[attr-defined]  # PostgreSQL's
 
 
 def order(request: HttpRequest) -> JsonResponse:
@@ -45,7 +30,7 @@ def order(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"order": cursor.fetchone()[0], "pid": os.getpid()})
 
 
-urlpatterns = [path("order", order)]
+urlpatterns = [path("order", order), path("", include("poolhouse.django.urls"))]
 
 if not settings.configured:
     engine: dict[str, Any] = {
@@ -59,7 +44,8 @@ if not settings.configured:
     settings.configure(
         ALLOWED_HOSTS=["*"],
         DATABASES={"default": engine},
-        INSTALLED_APPS=["django_site.Shop"],
+        INSTALLED_APPS=["poolhouse.django"],
+        POOLHOUSE={"program": "shop"},
         ROOT_URLCONF="django_site",
         USE_TZ=True,
     )

@@ -5,7 +5,7 @@ installed by root; anybody else is told in one sentence what to install.
 
     python3 tools/setup.py environment     .venv with poolhouse, its extras and the tools
     python3 tools/setup.py demo [OPTION…]  run the demo, from .venv if it is there, else from a small .venv-demo
-    python3 tools/setup.py services        collectd, MariaDB and what the tests need beside them
+    python3 tools/setup.py services        collectd, MariaDB, Prometheus and what the tests need beside them
 """
 
 import hashlib
@@ -27,8 +27,19 @@ SERVICES = {
     "/usr/sbin/collectd": "collectd-core",
     "/usr/lib/collectd/python.so": "collectd-core",
     "/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0": "libpython3.11",
+    # Our plugin in collectd decrypts with it.
+    "/usr/lib/python3/dist-packages/cryptography/__init__.py": "python3-cryptography",
     "/usr/sbin/ip": "iproute2",
+    # Steps the clock of a process.
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1": "libfaketime",
     "/usr/sbin/mariadbd": "mariadb-server-core",
+    # The broker of RQ.
+    "/usr/bin/redis-server": "redis-server",
+    # It scrapes connmond; the same package has promtool.
+    "/usr/bin/prometheus": "prometheus",
+    # The page is looked at in a real browser.
+    "/usr/bin/chromium": "chromium",
+    "/usr/bin/chromedriver": "chromium-driver",
     # For systemd-analyze, which looks at the example of a unit; no service of it runs.
     "/usr/bin/systemd-analyze": "systemd",
 }
@@ -69,9 +80,9 @@ def environment() -> None:
     """Bring .venv up to date with pyproject.toml and constraints.txt."""
     wanted = fingerprint()
     if not is_ready(VENV, wanted):
-        make(
-            VENV, wanted, ["--editable", f"{ROOT}[all]", "--group", "lint", "--group", "test", "--group", "bench"]
-        )
+        names = ("lint", "test", "frameworks", "fuzz", "launchers", "bench")
+        groups = [part for name in names for part in ("--group", name)]
+        make(VENV, wanted, ["--editable", f"{ROOT}[all]", *groups])
 
 
 def demo() -> None:
@@ -92,7 +103,8 @@ def is_ready(folder: Path, wanted: str) -> bool:
 
 def make(folder: Path, wanted: str, what: list[str]) -> None:
     """Make an environment anew, and note what it was made from."""
-    create_venv(folder, sys.executable)
+    # Not the environment's own Python, which is about to be removed.
+    create_venv(folder, os.path.realpath(sys.executable))
     install(folder, CONSTRAINTS, what)
     (folder / ".ready").write_text(wanted)
 
@@ -120,7 +132,7 @@ def fingerprint() -> str:
 
 def create_venv(folder: Path, python: str) -> None:
     """Make a virtual environment whose pip is the pinned one."""
-    if python == sys.executable and find_spec("ensurepip") is None:
+    if os.path.realpath(python) == os.path.realpath(sys.executable) and find_spec("ensurepip") is None:
         apt_install(["python3-venv"], "a virtual environment")
     shutil.rmtree(folder, ignore_errors=True)
     print(f"creating {folder.name} with {python}", flush=True)
@@ -131,18 +143,20 @@ def create_venv(folder: Path, python: str) -> None:
 
 def install(folder: Path, constraints: Path, what: list[str]) -> None:
     """Install packages into a virtual environment, pinned by a constraints file."""
+    print(f"installing packages into {folder.name}", flush=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-warn-script-location"]
     run([*pip, "-c", str(constraints), *what], cwd=ROOT)
 
 
 def services() -> None:
-    """Install collectd, its Python and MariaDB without starting a service, now or at the next boot."""
+    """Install the servers of `SERVICES` without starting one, now or at the next boot."""
     missing = sorted({package for path, package in SERVICES.items() if not located(path)})
     if not missing:
         return
     apt_install(missing, "the tests on real servers")
-    if "collectd-core" in missing:
-        run(["update-rc.d", "collectd", "disable"])
+    for package, service in (("collectd-core", "collectd"), ("prometheus", "prometheus")):
+        if package in missing:
+            run(["update-rc.d", service, "disable"])
 
 
 def located(path: str) -> bool:

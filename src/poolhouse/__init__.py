@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from poolhouse.errors import TooManyRequests as TooManyRequests
     from poolhouse.instrumentation import instrument as instrument
     from poolhouse.instrumentation.pools import report_to as report_to
-    from poolhouse.instrumentation.psycopg_pool import watch as watch
+    from poolhouse.instrumentation.readiness import ready as ready
+    from poolhouse.instrumentation.watching import watch as watch
     from poolhouse.pool.aio import AsyncConnectionPool as AsyncConnectionPool
-    from poolhouse.pool.aio import AsyncNullConnectionPool as AsyncNullConnectionPool
+    from poolhouse.pool.aio_null import AsyncNullConnectionPool as AsyncNullConnectionPool
     from poolhouse.pool.hooks import PoolHooks as PoolHooks
     from poolhouse.pool.sync import ConnectionPool as ConnectionPool
     from poolhouse.pool.sync import NullConnectionPool as NullConnectionPool
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 #: Each public name, and the module it is imported from.
 _HOMES = {
     "AsyncConnectionPool": "poolhouse.pool.aio",
-    "AsyncNullConnectionPool": "poolhouse.pool.aio",
+    "AsyncNullConnectionPool": "poolhouse.pool.aio_null",
     "ConnectionPool": "poolhouse.pool.sync",
     "NullConnectionPool": "poolhouse.pool.sync",
     "PoolClosed": "poolhouse.errors",
@@ -34,8 +35,9 @@ _HOMES = {
     "TooManyRequests": "poolhouse.errors",
     "flush": "poolhouse.report.reporter",
     "instrument": "poolhouse.instrumentation",
+    "ready": "poolhouse.instrumentation.readiness",
     "report_to": "poolhouse.instrumentation.pools",
-    "watch": "poolhouse.instrumentation.psycopg_pool",
+    "watch": "poolhouse.instrumentation.watching",
 }
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
@@ -50,6 +52,7 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "TooManyRequests",
     "flush",
     "instrument",
+    "ready",
     "report_to",
     "watch",
 ]

@@ -1,10 +1,12 @@
 """Addresses as people write them."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from poolhouse.errors import SettingError
 
 LARGEST_PORT = 65535
+#: Digits of a port at most, with zeros in front: Python converts no more than 4,300.
+_MOST_DIGITS = 20
 
 
 def parse_address(text: str, default_port: int, setting: str) -> tuple[str, int]:
@@ -30,11 +32,12 @@ def parse_address(text: str, default_port: int, setting: str) -> tuple[str, int]
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if not is_ipv6(host):
-            raise SettingError(setting, f"{text!r}: {host!r} is no IPv6 address")
+            raise SettingError(setting, f"{text!r}: {host!r} is not an IPv6 address")
     elif ":" in host:
-        raise SettingError(setting, f"{text!r} is no host:port; write an IPv6 address as [::1]:{default_port}")
-    if not (port.isascii() and port.isdigit()) or int(port) > LARGEST_PORT:
-        raise SettingError(setting, f"{text!r}: {port!r} is no port")
+        raise SettingError(setting, f"{text!r} is not host:port; write an IPv6 address as [::1]:{default_port}")
+    is_number = port.isascii() and port.isdigit() and len(port) <= _MOST_DIGITS
+    if not is_number or int(port) > LARGEST_PORT:
+        raise SettingError(setting, f"{text!r}: {port!r} is not a port")
     return host or "0.0.0.0", int(port)
 
 
@@ -47,6 +50,21 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def as_ip(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host is, without its zone; ``None`` for a name.
+
+    An IPv4 address that came from an IPv6 socket is an IPv4 address.
+
+    >>> as_ip("::ffff:10.0.0.1"), as_ip("fe80::1%eth0"), as_ip("web1")
+    (IPv4Address('10.0.0.1'), IPv6Address('fe80::1'), None)
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address or a name; any name but ``localhost`` may be another's.
 
@@ -55,12 +73,8 @@ def is_loopback(host: str) -> bool:
     >>> [is_loopback(host) for host in ("0.0.0.0", "::", "::ffff:10.0.0.1", "web1")]
     [False, False, False, False]
     """
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host.lower() == "localhost"
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    address = as_ip(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
 
 
 def is_ipv6(text: str) -> bool:

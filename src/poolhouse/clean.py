@@ -1,8 +1,7 @@
 """The one function that cleans a foreign text before anybody sees it: in a terminal, in a log, or in JSON.
 
-Names of hosts, programs and pools, the words of a server, the message of another library's error: all of them were
-written by somebody else, and may give orders to a terminal, turn the reading direction round, or pretend to be
-another name.
+Names of hosts, programs and pools, a server's words, another library's error message: a stranger may have written
+any of them. They can send escape sequences to a terminal, reverse the text direction, or imitate another name.
 """
 
 import re

@@ -54,9 +54,12 @@ def connmon() -> None:
 
 def poolhouse() -> None:
     """What runs in the application's own environment, with the standard library only."""
+    if sys.argv[1:2] == ["run"]:  # The command that it becomes finds files and signals as they were.
+        sys.exit(_become())
     reserve()
     _end_quietly_when_interrupted()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # The reader of its output may have seen enough.
+    from poolhouse.attach import command as attach_command
     from poolhouse.demo import command as demo_command
     from poolhouse.doctor.command import add_arguments, examine
     from poolhouse.feed.product import product
@@ -64,13 +67,48 @@ def poolhouse() -> None:
     parser = _Parser(prog="poolhouse", description="Database connection pools, and their live view.")
     parser.add_argument("--version", action="version", version=product("poolhouse"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("run", help="start a command whose pools are seen, without a line of code")
+    attach = commands.add_parser("attach", help="see the pools of programs that run cannot start")
+    attach_command.add_arguments(attach)
+    attach.set_defaults(run=attach_command.attach)
     doctor = commands.add_parser("doctor", help="why don't I see anything?")
     add_arguments(doctor)
     doctor.set_defaults(run=examine)
+    explain = commands.add_parser("explain", help="what does a verdict, or an error message, mean?")
+    explain.description = "What a verdict means, what to do about it, and what would disprove it."
+    explain.add_argument(
+        "cause",
+        nargs="*",
+        metavar="CAUSE",
+        help="the cause that a verdict names, or an error message; all causes if left out",
+    )
+    explain.set_defaults(run=_explain)
     demo = commands.add_parser("demo", help="a small live fleet on this machine, and the console")
     demo_command.add_arguments(demo)
     demo.set_defaults(run=demo_command.show)
     guarded("poolhouse", lambda: _run(parser))
+
+
+def _become() -> int:
+    from poolhouse.attach.run import add_arguments, run
+
+    parser = _Parser(prog="poolhouse run")
+    add_arguments(parser)
+    return run(parser.parse_args(sys.argv[2:]))
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from poolhouse.verdicts.explain import explained, meant
+
+    asked = " ".join(arguments.cause)
+    text = explained(asked)
+    if not text:
+        near = meant(asked)
+        hint = f"did you mean {near}?" if near else "without a name it lists the causes"
+        say(f"poolhouse explain: no such cause or message is known; {hint}", sys.stderr)
+        return 2
+    write(text, sys.stdout)
+    return 0
 
 
 def _run(parser: argparse.ArgumentParser) -> NoReturn:

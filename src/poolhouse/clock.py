@@ -1,10 +1,22 @@
 """The only reader of time.
 
 Everything else is given a `Clock`, or the time itself, so that it can live in virtual time.
+
+An application's tests may freeze the module `time`, or count its calls. The time here goes on, and calls nothing
+there.
 """
 
-import time
+from collections.abc import Callable
 from typing import Protocol
+
+from poolhouse.unpatched import unpatched
+
+_time = unpatched("time")
+
+#: Seconds since an unknown instant; never falls.
+monotonic: Callable[[], float] = _time.monotonic
+#: Seconds since the epoch.
+wall_time: Callable[[], float] = _time.time
 
 
 class Clock(Protocol):
@@ -23,11 +35,11 @@ class Clock(Protocol):
 
 
 #: CPU seconds that this thread has taken so far: what a piece of work costs, whatever else the machine does.
-cpu_seconds = time.thread_time
+cpu_seconds: Callable[[], float] = _time.thread_time
 
 
 class SystemClock:
     """The operating system's clocks."""
 
-    monotonic = staticmethod(time.monotonic)
-    wall_time = staticmethod(time.time)
+    monotonic = staticmethod(monotonic)
+    wall_time = staticmethod(wall_time)

@@ -4,6 +4,8 @@
 REPORTS_PORT = 25827
 #: The aggregator's UDP port for consoles.
 CONSOLES_PORT = 25828
+#: The aggregator's TCP port for HTTP.
+HTTP_PORT = 25829
 #: The TCP port of a service's nodes: connmon's documentation, its built-in configuration and its ``--host``.
 SERVICE_PORT = 5800
 #: The TCP port of a node for which a configuration file names none.
@@ -11,6 +13,8 @@ UNNAMED_SERVICE_PORT = 5084
 
 #: The environment variable that holds a destination's URL.
 REPORT_VARIABLE = "POOLHOUSE_REPORT"
+#: The environment variable that names further packages between the application and its pools.
+SKIP_VARIABLE = "POOLHOUSE_SKIP"
 
 #: Seconds between two reports of a process.
 REPORT_INTERVAL = 2.0

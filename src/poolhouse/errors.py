@@ -8,6 +8,7 @@
     │   ├── PoolTimeout      no connection in time; names the holders
     │   └── TooManyRequests  the queue of waiting clients is full
     ├── PacketError      a datagram is malformed: the sender's fault   (also a ValueError)
+    │   └── SealError        its signature or its encryption does not do
     └── SettingError     a setting is wrong: the message names it      (also a ValueError)
 
 Each of them survives `pickle` and `copy` with its fields, so a task of a `ProcessPoolExecutor` may raise it.
@@ -58,6 +59,18 @@ class PacketError(PoolhouseError, ValueError):
         self.offset = offset
 
 
+class SealError(PacketError):
+    """A datagram's signature or encryption is wrong, or is less than is demanded.
+
+    Attributes:
+        reason: Why, as one of `poolhouse.wire.seal.Reason`.
+    """
+
+    def __init__(self, message: str, offset: int, reason: Any) -> None:  # Any: errors import nothing of the wire.
+        super().__init__(message, offset)
+        self.reason = reason
+
+
 class SettingError(PoolhouseError, ValueError):
     """A setting has a value it cannot have, or does not exist.
 
@@ -89,6 +102,8 @@ class PoolTimeout(PoolError):
         waiting: Further clients that wait.
         holders: The lines of code that have connections (`poolhouse.pool.holders.Holder`), the oldest lease first.
         connect_error: The error of the last attempt to connect, if connecting fails at present.
+        verdict: What is wrong with the pool (`poolhouse.verdicts.verdict.Verdict`), if the process is reported and
+            something is found.
     """
 
     def __init__(
@@ -102,6 +117,7 @@ class PoolTimeout(PoolError):
         waiting: int = 0,
         holders: tuple[Any, ...] = (),  # Any: errors import nothing of the pool.
         connect_error: BaseException | None = None,
+        verdict: Any = None,
     ) -> None:
         super().__init__(message)
         self.waited = waited
@@ -111,6 +127,7 @@ class PoolTimeout(PoolError):
         self.waiting = waiting
         self.holders = holders
         self.connect_error = connect_error
+        self.verdict = verdict
 
 
 class TooManyRequests(PoolError):

@@ -6,7 +6,9 @@ here, MemoryError and RecursionError included.
 
 KeyboardInterrupt, SystemExit, GreenletExit and CancelledError are no `Exception`: they order the caller to stop,
 and a signal may have raised them in the middle of a handler. They pass, so that Ctrl-C still ends a program while
-it logs. A thread of ours stops them, too, in its outermost function, which reports them by `Log.last_word`.
+it logs. So does what the handler of a signal raises of any class (`is_order`): Celery and RQ end a task that takes
+too long by an `Exception`. A thread of ours stops them, too, in its outermost function, which reports them by
+`Log.last_word`.
 
 Nothing else in the pool, the reports and the instrumentation imports `logging`: an import contract holds that.
 """
@@ -15,10 +17,37 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from inspect import CO_VARARGS
 from logging import DEBUG as DEBUG
 from logging import ERROR as ERROR
 from logging import INFO as INFO
 from logging import WARNING as WARNING
+from types import FrameType
+
+
+def is_order(error: BaseException) -> bool:
+    """Whether an exception orders the caller to stop, and is no failure of the functions that it passed through.
+
+    Of an `Exception` that is so if the handler of a signal raised it. Python calls that between any two
+    instructions, with the frame that it interrupts as an argument.
+    """
+    if not isinstance(error, Exception):
+        return True
+    trace = error.__traceback__
+    while trace is not None:
+        if any(given is trace.tb_frame.f_back for given in _arguments(trace.tb_frame)):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _arguments(frame: FrameType) -> list[object]:
+    """What a function was called with, as far as it still has that."""
+    code, values = frame.f_code, frame.f_locals
+    given: list[object] = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & CO_VARARGS:
+        given += values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
+    return given if frame.f_back is not None else []
 
 
 class Log:
@@ -59,6 +88,8 @@ class Log:
         try:
             function(*arguments)
         except Exception as error:
+            if is_order(error):
+                raise
             self._write(ERROR, failed, (function,), error)
 
     def last_word(
@@ -69,6 +100,9 @@ class Log:
             self._write(level, message, arguments, error)
 
     def _write(self, level: int, message: str, arguments: tuple[object, ...], error: BaseException | None) -> None:
-        with suppress(Exception):  # A filter or handler of the application raised; there is nowhere to report it.
+        try:
             # The line that a record names is the one that called `warning` and the like.
             self._logger.log(level, message, *arguments, exc_info=error, stacklevel=3)
+        except Exception as raised:  # By a filter or handler of the application; there is nowhere to report it.
+            if is_order(raised):
+                raise

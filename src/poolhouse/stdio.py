@@ -1,7 +1,7 @@
 """The three standard files of our commands: any of them may be closed, full, or without a reader.
 
-What a daemon says must never end it (`say`). What a command was asked to print must arrive, or the command says in
-a sentence that it did not (`write` and `guarded`).
+Output must never end a daemon (`say`). What a command was asked to print must arrive, or the command says in a
+sentence that it did not (`write` and `guarded`).
 """
 
 import errno
@@ -13,6 +13,9 @@ from typing import TextIO
 
 #: What a write to a standard file fails with, and what nothing else of a command lets escape.
 _OUTPUT_ERRORS = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF))
+
+#: What stands for a character of ours where a terminal's encoding has none: as wide, so that columns stay columns.
+_INSTEAD = str.maketrans("✓✗●○█▇▆▅▄▃▂▁░─…–≤µ×↵↑↓←→▴▾▸◂▲‖“”", 'vx*o##==--__.-~-<uxE^v<>^v><^|""')
 
 
 def reserve() -> None:
@@ -29,7 +32,7 @@ def reserve() -> None:
 
 
 def write(text: str, stream: TextIO | None) -> None:
-    """Write the whole text now, with ``?`` for characters that the stream cannot encode.
+    """Write the whole text now. What the stream cannot encode is drawn in ASCII, or is a ``?``.
 
     Raises:
         OSError: If it cannot be written; nothing of it stays in a buffer, where it would fail again at the exit.
@@ -37,7 +40,10 @@ def write(text: str, stream: TextIO | None) -> None:
     if stream is None:
         raise OSError(errno.EBADF, "it is closed")
     encoding = stream.encoding or "utf-8"
-    encoded = text.encode(encoding, "replace")
+    try:
+        encoded = text.encode(encoding)
+    except UnicodeEncodeError:
+        encoded = text.translate(_INSTEAD).encode(encoding, "replace")
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # A stream of the tests, or of an embedding program.

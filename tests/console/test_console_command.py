@@ -4,12 +4,12 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from inspect import signature
 
 import pytest
 from typer.testing import CliRunner
 
-from poolhouse.console import command
+from poolhouse.console import command, once
+from poolhouse.console.once import ABSENT_PATIENCE_S, PATIENCE_S, patience
 from poolhouse.console.target import Target
 from poolhouse.errors import SettingError
 from poolhouse.feed.link import Link
@@ -76,7 +76,7 @@ def test_once_is_as_wide_as_the_terminal(connmon):
 def test_a_terminal_of_another_encoding_gets_what_it_can_show(connmon, monkeypatch):
     result = CliRunner(charset="latin-1")
     monkeypatch.setattr(command, "feed_of", lambda *_: type("Feed", (PreparedFeed,), {"items": (LIVE, SNAPSHOT)}))
-    assert b"? migrate" in result.invoke(command.connmon, ["--once"]).stdout_bytes
+    assert b"o migrate" in result.invoke(command.connmon, ["--once"]).stdout_bytes
 
 
 def test_json_is_the_whole_snapshot(connmon):
@@ -111,7 +111,7 @@ def test_saturation_fails_only_who_asks_for_it(connmon, form):
         ((Link("unresolved", "web1:25828"),), "the name is not known"),
         (
             (Link("listening", "web1:25828"),),
-            "nothing was pushed here, as collectd's plugin does; connmon connect asks a connmond",
+            "no collectd pushes to this port; connmon connect asks a connmond",
         ),
     ],
 )
@@ -121,6 +121,17 @@ def test_when_nothing_comes_in_time_the_status_is_1_with_the_reason(connmon, for
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == f"connmon: nothing came from web1:25828 within 0 s: {reason}\n"
+
+
+def test_where_no_connmond_answers_at_all_the_reason_says_what_to_do(connmon):
+    note = "nothing answers on TCP localhost:5800, so this is UDP localhost:25828"
+    link = Link("listening", "localhost:25828", note=note)
+    result = connmon("--once", "--timeout", "0", items=(link,))
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"connmon: {note}; nothing came from localhost:25828 within 0 s: no collectd pushes to this port; "
+        "start connmond, or name its host with --host\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,10 +158,6 @@ def test_once_with_a_program_prints_its_pools(connmon):
     result = connmon("--once", "--program", "checkout", items=(LIVE, SNAPSHOT, with_processes()))
     assert " checkout  12 procs" in result.stdout
     assert "\n ! web1  4121:9f3a2c  db1:5432/shop" in result.stdout
-
-
-def test_it_waits_twenty_seconds_unless_told_otherwise():
-    assert signature(command.main).parameters["timeout"].default == 20.0
 
 
 def test_a_source_that_sends_value_by_value_is_given_a_second_snapshot(connmon):
@@ -212,7 +219,7 @@ def test_a_port_that_cannot_be_bound_is_a_sentence(connmon):
 def test_an_address_that_is_none_is_a_sentence(connmon):
     result = connmon("--once", "--host", "web1:x")
     assert result.exit_code == 2
-    assert result.stderr == "connmon: --host: 'web1:x': 'x' is no port\n"
+    assert result.stderr == "connmon: --host: 'web1:x': 'x' is not a port\n"
 
 
 def test_without_a_terminal_the_window_says_what_does_without(connmon):
@@ -238,3 +245,42 @@ def test_without_textual_once_and_json_work_and_the_window_says_what_to_install(
     result = connmon()
     assert result.exit_code == 1
     assert "pip install '.[console]' in a checkout of poolhouse" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("link", "seconds"),
+    [
+        (Link("refused", "db1:5800", error="Connection refused"), ABSENT_PATIENCE_S),
+        (Link("refused", "db1:25828"), ABSENT_PATIENCE_S),
+        (Link("unresolved", "db1:5800", error="Name or service not known"), ABSENT_PATIENCE_S),
+        # TCP refuses, and the console's own port was free: nothing is there that could be asked.
+        (Link("listening", "localhost:25828", note="nothing answers on TCP localhost:5800"), ABSENT_PATIENCE_S),
+        # What is pushed comes at collectd's interval.
+        (Link("listening", "localhost:25828"), PATIENCE_S),
+        (Link("connecting", "db1:5800"), PATIENCE_S),
+        (Link("refused", "service 'default'", error="node1: Connection refused; node2: timed out"), PATIENCE_S),
+        # It was there a moment ago.
+        (Link("refused", "db1:5800", error="Connection refused", heard_at=1.0), PATIENCE_S),
+    ],
+)
+def test_where_nothing_listens_it_is_waited_for_a_daemon_that_starts_and_no_longer(link, seconds):
+    assert (ABSENT_PATIENCE_S, PATIENCE_S) == (3.0, 20.0)
+    assert patience(link, None) == seconds
+    assert patience(link, None, has_begun=True) == PATIENCE_S
+    assert patience(link, 60.0) == 60.0
+    assert patience(link, 0.0) == 0.0
+
+
+REFUSED = Link("refused", "db1:5800", error="Connection refused")
+
+
+def test_a_script_is_told_soon_that_nothing_listens(connmon, monkeypatch):
+    monkeypatch.setattr(once, "ABSENT_PATIENCE_S", 0.01)
+    for form in ("--once", "--json", "--dump-only"):
+        result = connmon(form, items=(REFUSED,))
+        assert result.exit_code == 1
+        assert result.stderr == "connmon: nothing came from db1:5800 within 0.01 s: Connection refused\n"
+
+
+def test_a_daemon_that_is_just_starting_is_waited_for(connmon):
+    assert "checkout" in connmon("--once", items=(REFUSED, LIVE, SNAPSHOT)).stdout

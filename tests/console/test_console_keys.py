@@ -166,6 +166,17 @@ def test_enter_leads_to_the_program_and_the_pool_and_escape_back():
     in_window(scenario)
 
 
+def test_the_foot_says_esc_where_it_leads_to_another_page():
+    async def scenario(window: Window) -> None:
+        assert "esc back" not in window.text
+        await window.press("l")
+        assert "esc back" not in window.text
+        await window.press("p", "enter", "l")
+        assert "esc back" in window.text
+
+    in_window(scenario)
+
+
 def test_a_pool_that_goes_while_one_looks_is_said_to_be_gone():
     async def scenario(window: Window) -> None:
         await window.press("enter")

@@ -1,5 +1,6 @@
 """What options and configuration together say about the source of the data."""
 
+import sys
 from contextlib import suppress
 
 import pytest
@@ -10,6 +11,7 @@ from poolhouse.configuration.parse import parse_configuration
 from poolhouse.configuration.service import BUILT_IN, Configuration, Login
 from poolhouse.console.target import Options, Target, choose_target
 from poolhouse.errors import SettingError
+from poolhouse.report.protection import Protection
 
 FILE = """
 [connmon_service_default]
@@ -117,10 +119,45 @@ def test_a_host_excludes_service_and_node(options):
 
 
 @pytest.mark.parametrize("udp", [{"way": "listen"}, {"way": "connect"}, {"port": 7}])
-@pytest.mark.parametrize("name", ["config", "service", "node", "user", "password"])
+@pytest.mark.parametrize("name", ["config", "service", "node"])
 def test_the_forms_of_udp_exclude_the_options_of_tcp(udp, name):
     with pytest.raises(SettingError, match=f"--{name}: belongs to TCP"):
         chosen(**udp, **{name: "x"})
+
+
+def test_over_udp_a_password_encrypts_or_signs():
+    asked = chosen(port=7, user="alice")
+    assert (asked.udp, asked.user, asked.protection) == (("localhost", 7, "connect"), "alice", None)
+    assert asked.with_login(Login("alice", "p")).protection == Protection("encrypt", "alice", "p")
+    signs = chosen(way="connect", user="alice", password="p", security="sign")
+    assert signs.protection == Protection("sign", "alice", "p")
+    assert "p4ss" not in repr(chosen(port=7, user="alice", password="p4ss"))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"port": 7, "password": "p"}, "--password: --user is missing"),
+        ({"port": 7, "security": "sign"}, "--security: --user is missing"),
+        ({"port": 7, "user": "a", "security": "none"}, "--security: expected sign or encrypt, not 'none'"),
+        ({"way": "listen", "user": "a"}, "--user: nobody signs what is pushed to a console that listens"),
+        ({"security": "sign"}, "--security: belongs to UDP"),
+        ({"port": 7, "user": "a" * 65, "password": "p"}, "--user: expected at most 64 bytes"),
+    ],
+)
+def test_what_means_nothing_over_udp_is_an_error(options, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        chosen(**options)
+
+
+def test_without_the_extra_a_console_does_not_fall_back_to_plain_text(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers", None)
+    with pytest.raises(
+        SettingError, match=r"--security: encryption needs the package cryptography: .*; or say sign"
+    ):
+        chosen(port=7, user="alice", password="p")
+    assert chosen(port=7, user="alice", password="p", security="sign").protection is not None
+    assert chosen(port=7).protection is None
 
 
 @pytest.mark.parametrize(
@@ -167,7 +204,7 @@ OPTIONAL = st.none() | st.sampled_from(["", "x", "default", "node1", "web1:5800"
         st.none() | st.sampled_from(["listen", "connect"]),
         OPTIONAL,
         st.none() | st.integers(1, 65535),
-        *[OPTIONAL] * 5,
+        *[OPTIONAL] * 6,
     ),
     st.sampled_from([from_file, built_in, broken]),
 )

@@ -4,10 +4,12 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from poolhouse.configuration.service import Certificate, Login, Node, Service
+from poolhouse.daemon import cluster_part
 from poolhouse.daemon.cluster_part import ClusterPart
 from poolhouse.daemon.server import Daemon
 from poolhouse.daemon.tcp import TcpListener
@@ -204,9 +206,109 @@ def test_a_node_that_returns_before_it_was_missed_takes_its_old_link_s_place():
         # The first is thrown out, comes back, and throws out the other: one link at a time.
         await until(lambda: other.said.count("node a is linked") >= 3)
         assert len(other.cluster._links) <= 1
+        words = "comes and goes: perhaps two nodes have its name, or this node's"
+        await until(lambda: f"node a {words}" in other.said)
+        await until(lambda: f"node b {words}" in twin.said)
         for node in (one, twin, other):
             await node.stop()
         for sock in (*socks, again):
+            sock.close()
+
+    in_a_loop(scenario)
+
+
+@pytest.mark.parametrize("others", ["nobody accepts", "another node answers", "nobody listens"])
+def test_a_node_is_reached_at_any_address_of_its_name(others: str, monkeypatch: pytest.MonkeyPatch):
+    async def scenario() -> None:
+        socks = sockets(2)
+        port = socks[1].getsockname()[1]
+        ours = Service(
+            "default", (*named(socks[:1], "a"), Node("b", "b.example", port), Node("c", "127.0.0.9", 9))
+        )
+        look_up_as(monkeypatch, {"b.example": ["127.0.0.2", "127.0.0.1"]})
+        other: RunningNode | None = None
+        if others != "nobody listens":
+            socks.append(socket.create_server(("127.0.0.2", port)))
+        if others == "another node answers":
+            other = RunningNode(ours, "c", socks[2])
+        nodes = [RunningNode(ours, name, sock) for name, sock in zip("ab", socks[:2], strict=True)]
+        await until(lambda: "node b is linked" in nodes[0].said)
+        assert not any("node b is missing" in said for said in nodes[0].said)
+        for node in (*nodes, *filter(None, [other])):
+            await node.stop()
+        for sock in socks:
+            sock.close()
+
+    in_a_loop(scenario)
+
+
+def test_a_node_that_no_address_of_its_name_leads_to_is_missing_for_the_reason_of_each(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def scenario() -> None:
+        (sock,) = socks = sockets(1)
+        silent = socket.create_server(("127.0.0.2", 0))
+        port = silent.getsockname()[1]
+        service = Service("default", (*named(socks, "a"), Node("b", "b.example", port), Node("c", "c.example", 9)))
+        look_up_as(monkeypatch, {"b.example": ["127.0.0.2", "127.0.0.3"]})
+        node = RunningNode(service, "a", sock)
+        await until(lambda: len(node.said) == 2)
+        assert sorted(node.said) == [
+            f"node b is missing: b.example:{port} (127.0.0.2) does not answer within 2 s; "
+            f"b.example:{port} (127.0.0.3): Connection refused",
+            "node c is missing: c.example: Name or service not known",
+        ]
+        await node.stop()
+        silent.close()
+        sock.close()
+
+    in_a_loop(scenario)
+
+
+def look_up_as(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> None:
+    """Names have these addresses, and others have none."""
+    getaddrinfo = socket.getaddrinfo
+
+    def told(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if not str(host).endswith(".example"):
+            return getaddrinfo(host, port, *args, **kwargs)
+        if host not in names:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [found for address in names[host] for found in getaddrinfo(address, port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", told)
+
+
+def test_a_node_that_ends_calls_no_other_missing():
+    async def scenario() -> None:
+        socks = sockets(3)
+        service = Service("default", named(socks, "a", "b", "c"))
+        nodes = [RunningNode(service, name, sock) for name, sock in zip("abc", socks, strict=True)]
+        await until(lambda: all(len(node.said) == 2 for node in nodes))
+        await nodes[1].stop()  # It has connected to one of the others, and the third has connected to it.
+        await until(lambda: nodes[0].missing == nodes[2].missing == ["b"])
+        assert sorted(nodes[1].said) == ["node a is linked", "node c is linked"]
+        for node in (nodes[0], nodes[2]):
+            await node.stop()
+        for sock in socks:
+            sock.close()
+
+    in_a_loop(scenario)
+
+
+def test_a_node_that_never_connects_is_missing(monkeypatch: pytest.MonkeyPatch):
+    async def scenario() -> None:
+        monkeypatch.setattr(cluster_part, "EXPECTED_S", 0.0)
+        socks = sockets(2)
+        service = Service("default", named(socks, "a", "b"))
+        other = RunningNode(service, "b", socks[1])
+        await until(lambda: other.said)
+        assert other.said == ["node a is missing: it has not connected to this node"]
+        one = RunningNode(service, "a", socks[0])
+        await until(lambda: "node a is linked" in other.said)
+        for node in (one, other):
+            await node.stop()
+        for sock in socks:
             sock.close()
 
     in_a_loop(scenario)

@@ -14,15 +14,17 @@ from poolhouse.fleet.snapshot import Snapshot
 from support.connmon import CONNMON, SEED_CLUSTER
 from support.connmond import Connmond, Watcher
 from support.machines import Ethernet
+from support.mariadb import MariaDB
 from support.pages import ROOT, under
+from support.postgres import Postgres
 from support.waiting import wait_until
-from support.workload import Workload
+from support.workload import POOL, Workload
 
 NODES = {"node1": "192.168.1.205", "node2": "192.168.1.206", "node3": "192.168.1.207"}
 CONSOLES = 25828
 COUNTS = ("checkouts", "connects", "invalidated", "timeouts", "commits", "rollbacks")
-#: Programs beside each node.
-EACH = 4
+#: Programs beside each node, by what they use: three dozen in all.
+EACH = {"sqlite": 6, "postgres": 2, "mariadb": 2, "pool": 2}
 INTERVAL = 0.5
 #: For everything that a busy machine may delay.
 PATIENCE = 60.0
@@ -31,8 +33,15 @@ PATIENCE = 60.0
 class Service:
     """The nodes, and the processes with what is true of them."""
 
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, postgres: Postgres, mariadb: MariaDB) -> None:
         self._stack = stack
+        self._databases = {
+            "sqlite": f"sqlite+pysqlite:///{folder}/shop.db",
+            # By their sockets in the file system: a namespace does not reach this machine's loopback.
+            "postgres": f"postgresql+psycopg://postgres@/postgres?host={postgres.socket_folder}&port={postgres.port}",
+            "mariadb": f"mysql+pymysql://tester@localhost/trial?unix_socket={mariadb.socket}",
+            "pool": f"{POOL}host={postgres.socket_folder} port={postgres.port} user=postgres dbname=postgres",
+        }
         self.config = folder / "connmon.cfg"
         self.config.write_text(SEED_CLUSTER)
         self.net = stack.enter_context(Ethernet(*NODES.values()).plugged())
@@ -40,17 +49,25 @@ class Service:
         self.watchers: dict[str, Watcher] = {}
         for name in NODES:
             self.start(name)
-        self.workloads = {name: stack.enter_context(self.workload(name)) for name in NODES}
-        self.truths = {
-            (name, w.fork()): {"checkouts": 0} for name, w in self.workloads.items() for _ in range(EACH)
+        self.workloads = {
+            (name, kind): stack.enter_context(self.workload(name, kind)) for name in NODES for kind in EACH
+        }
+        self.truths: dict[tuple[str, str, int], dict[str, int]] = {
+            (*key, workload.fork()): {"checkouts": 0}
+            for key, workload in self.workloads.items()
+            for _ in range(EACH[key[1]])
         }
 
-    def workload(self, name: str) -> Workload:
-        url = (
-            f"sqlite+pysqlite:///{self.config.parent}/{name}.db?plugin=connmon&connmon_service=default"
-            f"&connmon_config={self.config}&connmon_program_name=shop&connmon_interval={INTERVAL}"
+    def workload(self, name: str, kind: str) -> Workload:
+        url, prefix = self._databases[kind], self.machine(name).prefix
+        if kind == "pool":
+            settings = f"service=default&config={self.config}&program_name=shop&interval={INTERVAL}"
+            return Workload(url, prefix=(*prefix, "env", f"POOLHOUSE_REPORT=connmon:///?{settings}"))
+        settings = (
+            f"plugin=connmon&connmon_service=default&connmon_config={self.config}"
+            f"&connmon_program_name=shop&connmon_interval={INTERVAL}"
         )
-        return Workload(url, prefix=self.machine(name).prefix)
+        return Workload(f"{url}{'&' if '?' in url else '?'}{settings}", prefix=prefix)
 
     def machine(self, name: str):
         return self.net.machines[NODES[name]]
@@ -69,8 +86,8 @@ class Service:
 
     def work(self, **operations: int) -> None:
         """Every process does so much."""
-        for name, number in self.truths:
-            self.truths[name, number] = self.workloads[name].work(number, **operations)
+        for name, kind, number in self.truths:
+            self.truths[name, kind, number] = self.workloads[name, kind].work(number, **operations)
 
     def total(self, what: str) -> int:
         return sum(truth[what] for truth in self.truths.values())
@@ -82,22 +99,18 @@ class Service:
             try:
                 wait_until(lambda watcher=watcher: watcher.snapshots and told(watcher.snapshots[-1]), PATIENCE)
             except AssertionError:
-                shown = watcher.snapshots[-1] if watcher.snapshots else None
-                raise AssertionError(f"{name}: {shown}") from None
+                shown = figures(watcher.snapshots[-1]) if watcher.snapshots else None
+                raise AssertionError(f"{name} shows {shown}, and {self.truth()} is true") from None
 
     def show_truth(self, *names: str) -> None:
         """Wait until these nodes show exactly what is true."""
-        self.show(self.is_truth, *names)
+        truth = self.truth()
+        self.show(lambda snapshot: figures(snapshot) == truth, *names)
 
-    def is_truth(self, snapshot: Snapshot) -> bool:
-        fleet = snapshot.fleet
-        return (
-            fleet.processes == len(self.truths)
-            and fleet.used == self.total("used")
-            and all(getattr(fleet.totals, name) == self.total(name) for name in COUNTS)
-            and fleet.since_start.use is not None
-            and fleet.since_start.use.count == self.total("checkouts") - self.total("used")
-        )
+    def truth(self) -> dict[str, int]:
+        returned = self.total("checkouts") - self.total("used")
+        counts = {name: self.total(name) for name in COUNTS}
+        return {"processes": len(self.truths), "used": self.total("used"), "returned": returned, **counts}
 
     def missing(self, name: str) -> Callable[[Snapshot], bool]:
         return lambda snapshot: any(
@@ -110,10 +123,11 @@ class Service:
         return len(snapshot.health.nodes) == 3 and all(node.missing_for is None for node in snapshot.health.nodes)
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, mariadb: MariaDB) -> Iterator[Service]:
+    """One for all tests: each leaves all nodes there, and what is true goes on to be true."""
     with ExitStack() as stack:
-        yield Service(stack, tmp_path)
+        yield Service(stack, tmp_path_factory.mktemp("service"), postgres, mariadb)
 
 
 def test_the_how_to_has_connmon_s_own_example() -> None:
@@ -170,14 +184,23 @@ def test_both_sides_of_a_partition_go_on_and_agree_afterwards(service: Service) 
     service.show(service.missing("node3"), "node1")
     service.work(**WORK)
     # Each side has the processes that reach it.
-    service.show(lambda snapshot: snapshot.fleet.processes == EACH, "node1")
-    service.show(lambda snapshot: snapshot.fleet.processes == 2 * EACH, "node2", "node3")
+    service.show(lambda snapshot: snapshot.fleet.processes == sum(EACH.values()), "node1")
+    service.show(lambda snapshot: snapshot.fleet.processes == 2 * sum(EACH.values()), "node2", "node3")
     service.net.plug(NODES["node1"])
     service.show_truth()
     service.show(service.all_there)
     service.work(**WORK)
     service.show_truth()
     falls(service)
+
+
+def figures(snapshot: Snapshot) -> dict[str, int | None]:
+    """What a node shows of what the processes count for themselves."""
+    fleet = snapshot.fleet
+    use = fleet.since_start.use
+    counts = {name: getattr(fleet.totals, name) for name in COUNTS}
+    returned = None if use is None else use.count
+    return {"processes": fleet.processes, "used": fleet.used, "returned": returned, **counts}
 
 
 def json_of(service: Service, name: str) -> dict:

@@ -57,6 +57,7 @@ def test_the_table_of_values_names_every_value_and_no_other():
     written = {f"count-{name}" for name in COUNTS} | {f"derive-{name}" for name in DERIVES}
     written |= {f"duration-{name}-{quantile}" for name in TIMES for quantile in QUANTILES}
     written |= {f"total_time_in_ms-{name}" for name in TIMES}
+    written |= {"count-open-LINE", "duration-oldest-LINE", "total_time_in_ms-held-LINE"}
     assert named == written
 
 

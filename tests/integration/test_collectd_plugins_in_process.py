@@ -13,12 +13,16 @@ from poolhouse.collectd_plugin import listeners
 from poolhouse.collectd_plugin.server import ServerPlugin
 from poolhouse.feed.sockets import lookup
 from poolhouse.meter.reading import Gauges
+from poolhouse.meter.signs import Finding, PoolSigns, ProcessSigns, SiteReading
+from poolhouse.report.protection import Protection
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_packets
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 from support.collectd import Namespace, free_port, send, udp_socket
 from support.crafted import CraftedProcess
 from support.fake_collectd import FakeCollectd, block
+from support.reports import report
+from support.sealed_sender import SealedSender
 from support.waiting import wait_until
 
 
@@ -384,3 +388,86 @@ def test_the_receiving_thread_survives_a_bug_and_tells_of_it():
         running.plugin._fleet = fleet
         running.receive(*CraftedProcess("nova").report())
     assert "bug: a datagram was lost to AttributeError" in running.collectd.logged("warning")[0]
+
+
+@pytest.fixture
+def auth_file(tmp_path):
+    path = tmp_path / "auth"
+    path.write_text("alice: s3cret\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_reports_below_the_level_are_refused_and_counted_by_reason(auth_file):
+    with Running(("AuthFile", auth_file), ("SecurityLevel", "Sign")) as running:
+        process = CraftedProcess("nova", "web1", "1:a")
+        for checkouts, security in ((3, "sign"), (6, "encrypt")):
+            with SealedSender(running.port, Protection(security, "alice", "s3cret")) as sender:
+
+                def is_asked(sender=sender):
+                    sender.hear()
+                    return sender.questions
+
+                before = running.plugin.snapshot().health.received
+                sender.send(process.report(checkouts=checkouts))
+                if security == "sign":  # The process is known later on.
+                    wait_until(is_asked, what="a question")
+                    sender.send(process.report(checkouts=checkouts))
+                sent = before + len(sender.sent)
+                wait_until(lambda sent=sent: running.plugin.snapshot().health.received == sent, what=security)
+                assert running.plugin.snapshot().fleet.totals.checkouts == checkouts
+        running.receive(*CraftedProcess("nova", "evil", "1:b").report(checkouts=5))
+        values = running.read()
+        assert values["web1/sqlalchemy-nova/derive-checkouts"] == 6
+        assert not any(name.startswith("evil") for name in values)
+        (line,) = [line for _, line in running.collectd.lines if "they are not signed" in line]
+        assert line.endswith("datagrams were refused so far: they are not signed; the last from 127.0.0.1")
+        assert "s3cret" not in str(running.collectd.lines)
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([("SecurityLevel", "Sign")], "SecurityLevel: sign needs AuthFile too; no report is received"),
+        ([("AuthFile", "/nowhere/auth")], "AuthFile: there is no file '/nowhere/auth'; no report is received"),
+        (
+            [("SecurityLevel", "Sing")],
+            "no report is received: a security setting is wrong",
+        ),
+    ],
+)
+def test_a_mistake_in_what_is_demanded_receives_nothing_instead_of_everything(lines, sentence):
+    with Running(*lines) as running:
+        assert running.plugin.reports == ()
+        assert running.read() == {}
+        assert f"poolhouse server: {sentence}" in [line for _, line in running.collectd.lines]
+
+
+def leaking(number):
+    """A report of a process that holds connections and has found a leak."""
+    site = SiteReading("shop/export.py:88 in rows", 3, 9.0, 5, 0, 60.0)
+    finding = Finding("leak", 1, site.site, "", 9.0, (3.0, 15.0, 9.0, 4.0, 0.0, 1.0))
+    signs = PoolSigns("db1:5432/shop", sites=(site,))
+    return report("shop", number=number, signs=ProcessSigns(9), findings=(finding,), pool_signs=signs)
+
+
+def test_lines_that_hold_connections_are_values_and_a_verdict_is_a_notification():
+    with Running() as running:
+        running.receive(*leaking(1))
+        running.receive(*leaking(2))
+        values = running.read()
+        assert values["/sqlalchemy-shop/count-open-shop_export.py:88 in rows"] == 3
+        assert values["/sqlalchemy-shop/total_time_in_ms-held-shop_export.py:88 in rows"] == 60_000
+        while not running.collectd.notifications:  # The fleet is examined once a second.
+            wait_until(lambda: running.plugin.snapshot().verdicts)
+            running.read()
+        (told,) = running.collectd.notifications
+    assert (told.host, told.plugin, told.plugin_instance, told.severity) == ("web1", "sqlalchemy", "shop", 2)
+    assert told.message.startswith("leak: shop/export.py:88 in rows keeps 3 of 15 connections")
+
+
+def test_the_earlier_values_are_told_without_lines_and_notifications():
+    with Running(("values", "earlier")) as running:
+        running.receive(*leaking(1))
+        assert not any("open-" in name for name in running.read())
+        assert running.collectd.notifications == []

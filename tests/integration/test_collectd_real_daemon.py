@@ -157,7 +157,8 @@ def test_our_console_sees_wait_times_and_processes_through_collectd(tmp_path):
     process.waits.record_all([250_000_000])
     with Collectd(tmp_path, python), feed_console(consoles, program="nova") as (snapshots, links):
         send(process.report(checkouts=9), reports)
-        snapshot = wait_until(lambda: [one for one in snapshots if one.processes])[-1]
+        # The report may come between the rows of programs and those of processes.
+        snapshot = wait_until(lambda: [one for one in snapshots if one.programs and one.processes])[-1]
         assert snapshot.programs[0].since_start.wait.quantile(0.5) == pytest.approx(0.25, rel=0.044)
         assert snapshot.processes[0].token == process.token
         assert links[-1].reports == f"127.0.0.1:{reports}"
@@ -341,11 +342,14 @@ def test_a_flood_of_garbage_neither_stops_the_server_nor_fills_its_log_nor_its_m
         memory = resident_bytes(daemon)
         for _ in range(5):
             send(garbage, port)
-        send(process.report(checkouts=8), port)
-        values = wait_until(
-            lambda: (v := daemon.newest()) and v["web1/sqlalchemy-nova/derive-checkouts"] >= 8 and v,
-            what="reports are still read",
-        )
+
+        def newest_of_a_process_that_goes_on() -> dict[str, float] | None:
+            # The flood fills the socket's buffer, so that a report may be lost: the process sends its next.
+            send(process.report(checkouts=8), port)
+            values = daemon.newest()
+            return values if values["web1/sqlalchemy-nova/derive-checkouts"] >= 8 else None
+
+        values = wait_until(newest_of_a_process_that_goes_on, what="reports are still read")
         assert all(value >= 0 for value in values.values())
         assert {name.split("/")[1].split("-")[0] for name in values} == {"sqlalchemy"}
         assert len(daemon.log().splitlines()) < 30

@@ -4,18 +4,17 @@ The kinds: prompt-toolkit/python-prompt-toolkit#390 (TERM=dumb), aristocratos/bp
 pixelb/crudini#67 (`<&-`).
 """
 
-import os
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
 from support.connmon import CONNMON, connmon
 from support.connmond import COMMAND, Connmond
+from support.programs import cpu_seconds
 from support.reports import Reporting
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -127,11 +126,6 @@ def test_a_terminal_that_vanishes_without_a_signal_ends_the_window_and_takes_no_
         assert terminal.process.wait(timeout=30) == 0
         # Its end itself took 0.1 s.
         assert children_cpu_seconds() - others - used < 2
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def children_cpu_seconds() -> float:

@@ -39,6 +39,7 @@ def test_a_console_that_only_listens_keeps_the_port_and_the_daemon_says_so() -> 
     try:
         wait_until(lambda: links and links[-1].phase == "listening", what="listening")
         command = [*COMMAND, "--reports", "127.0.0.1:0", "--consoles", f"127.0.0.1:{port}", "--bind", "off"]
+        command += ["--http", "off"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert result.returncode == 1
         assert "Address already in use" in result.stderr
@@ -54,3 +55,13 @@ def test_another_daemon_is_not_moved_by_the_question() -> None:
         before = watcher.wait_for(lambda snapshot: snapshot.health.uptime >= 0).wall_time
         watcher.wait_for(lambda snapshot: snapshot.wall_time > before)
         assert daemon.process.poll() is None
+
+
+def test_the_question_of_another_daemon_is_not_a_refused_report() -> None:
+    with Connmond() as daemon, Watcher(daemon.consoles) as watcher:
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+            sock.sendto(YIELD, ("127.0.0.1", daemon.reports))
+        with Reporting("shop", daemon.reports, used=3):
+            health = watcher.wait_for(lambda snapshot: snapshot.programs and snapshot).health
+        assert health.received > 0
+        assert health.refused == 0

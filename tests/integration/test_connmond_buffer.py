@@ -18,7 +18,7 @@ WANTED = (16 << 20) // COST
 
 def test_room_for_reports_that_the_kernel_does_not_give_is_said_with_what_to_do():
     limit = int(Path("/proc/sys/net/core/rmem_max").read_text())
-    options = ["--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", "--bind", "off"]
+    options = ["--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", "--bind", "off", "--http", "off"]
     # Root's capability to take more than that is taken away.
     command = ["setpriv", "--bounding-set=-net_admin", *COMMAND, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as daemon:

@@ -53,7 +53,16 @@ def read_again(daemon: Connmond, config: Path, what: str, log: Path) -> None:
 
 
 def started(config: Path, *more: str, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
-    options: Sequence[str] = ("--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", "--bind", "off")
+    options: Sequence[str] = (
+        "--reports",
+        "127.0.0.1:0",
+        "--consoles",
+        "127.0.0.1:0",
+        "--bind",
+        "off",
+        "--http",
+        "off",
+    )
     command = [*COMMAND, *options, "--config", str(config), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
@@ -214,12 +223,14 @@ def test_lines_beyond_those_that_may_wait_are_dropped_and_counted():
         lines += flood.stderr.readlines()
         assert flood.stdout.read() == "the end\n"
     said = sentences("".join(lines))
-    (told,) = (line for line in said if "dropped" in line)
-    dropped = int(re.sub(r"\D", "", told))
-    assert told == f"WARNING {dropped:,} lines of the log were dropped: its reader is too slow"
-    assert said.count("WARNING " + "x" * 900) == 3 * MOST_WAITING - dropped
+    # One, or more where lines were dropped while the pipe still had room.
+    told = [line for line in said if "dropped" in line]
+    counts = [int(re.sub(r"\D", "", line)) for line in told]
+    assert told == [f"WARNING {n:,} lines of the log were dropped: its reader is too slow" for n in counts]
+    written = 3 * MOST_WAITING - sum(counts)
+    assert said.count("WARNING " + "x" * 900) == written
     assert said[-1] == "WARNING later"
-    assert len(said) == 3 * MOST_WAITING - dropped + 2
+    assert len(said) == written + len(told) + 1
 
 
 def test_the_sections_of_the_how_to_page_write_json(tmp_path):

@@ -33,7 +33,7 @@ def free_ports() -> tuple[int, int]:
 
 def command(reports: int, consoles: int) -> list[str]:
     ports = ("--reports", f"127.0.0.1:{reports}", "--consoles", f"127.0.0.1:{consoles}", "--bind", "off")
-    return [*COMMAND, *ports]
+    return [*COMMAND, *ports, "--http", "off"]
 
 
 def wait_until_it_serves(reports: int, consoles: int) -> None:

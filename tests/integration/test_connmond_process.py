@@ -46,7 +46,7 @@ def test_a_signal_ends_it_cleanly_and_it_says_what_it_counted(number: int) -> No
         watcher.wait_for(lambda snapshot: snapshot.health.received == 3)
         status, output, errors = daemon.end(number)
     assert (status, errors) == (0, "")
-    assert "3 datagrams received, 1 refused, 0 of 2 lost" in output
+    assert "3 datagrams received, 1 refused, 0 of 2 datagrams lost" in output
 
 
 def test_a_report_is_shown_with_its_processes_and_pools() -> None:
@@ -177,7 +177,7 @@ def test_a_taken_port_is_one_sentence_and_status_1(option: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--reports", "127.0.0.1:x"], "--reports: '127.0.0.1:x': 'x' is no port"),
+        (["--reports", "127.0.0.1:x"], "--reports: '127.0.0.1:x': 'x' is not a port"),
         (["--allow", "10.0.0.0/99"], "--allow: '10.0.0.0/99' is not a network"),
     ],
 )

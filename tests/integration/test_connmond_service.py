@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ import pytest
 from poolhouse.configuration.service import CSV_COLUMNS
 from support.connmond import COMMAND, Connmond, Watcher, program
 from support.waiting import wait_until
+
+CERTIFICATES = Path(__file__).parents[1] / "support" / "certificates"
 
 #: A program that checks out and in when it is told to, by a line each.
 PROGRAM = """
@@ -84,7 +87,7 @@ def test_a_program_with_connmons_url_is_shown_and_says_goodbye(tmp_path):
         watcher.wait_for(lambda seen: any(event.kind == "goodbye" for event in seen.events))
         status, output, errors = daemon.end()
     assert (status, errors) == (0, "")
-    assert re.search(r" 0 refused, 0 of \d+ lost", output)
+    assert re.search(r" 0 refused, 0 of \d+ datagrams lost", output)
 
 
 def test_a_daemon_that_is_killed_and_comes_back_is_told_everything(tmp_path):
@@ -154,6 +157,54 @@ def test_another_list_of_nodes_holds_from_the_next_start_on(tmp_path):
         _, _, errors = daemon.end()
     assert "the nodes of the service change at the next start only" in errors
     assert f"node node2 is missing: {second.partition('=')[2]}: " in errors
+
+
+def test_nodes_with_a_renewed_certificate_link_again_after_sighup(tmp_path):
+    ports = free_port(), free_port()
+    certificate, key = tmp_path / "node.pem", tmp_path / "node.key"
+    install("node", certificate, key)
+    second = f"    node2 hostname=127.0.0.1:{ports[1]}"
+    config = configured(tmp_path, ports[0], second, f"ssl_certfile: {certificate}", f"ssl_keyfile: {key}")
+
+    def started(number: int) -> Connmond:
+        return Connmond("--config", config, "--node", f"node{number}", "--bind", f"127.0.0.1:{ports[number - 1]}")
+
+    def both_there(seen):
+        return all(one.missing_for is None for one in seen.health.nodes)
+
+    with started(1) as first, started(2) as other, Watcher(first.consoles) as watcher:
+        watcher.wait_for(both_there)
+        install("renewed", certificate, key)
+        for daemon in (first, other):
+            daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: shown_certificate(ports[0]) == shown_certificate(ports[1]) == certificate.read_text())
+        # Their link outlives it; the next one is made with the new certificate.
+        other.process.kill()
+        watcher.wait_for(lambda seen: not both_there(seen))
+        with started(2):
+            watcher.wait_for(both_there)
+
+
+def install(name: str, certificate: Path, key: Path) -> None:
+    """Put one of the tests' certificates where the configuration says."""
+    certificate.write_text((CERTIFICATES / f"{name}.pem").read_text())
+    key.write_text((CERTIFICATES / f"{name}.key").read_text())
+
+
+def shown_certificate(port: int) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", port))
+
+
+def test_a_certificate_that_is_not_there_is_told_on_sighup_and_changes_nothing(tmp_path):
+    port = free_port()
+    config = configured(tmp_path, port)
+    with node(config, port) as daemon:
+        configured(tmp_path, port, "ssl_certfile: /nonexistent/node.pem", "auth_key: k")
+        daemon.process.send_signal(signal.SIGHUP)
+        configured_again = wait_until(lambda: daemon.process.stderr.readline())
+        daemon.end()
+    assert "/nonexistent/node.pem cannot be used: " in configured_again
+    assert configured_again.endswith("; connmond keeps running as it did\n")
 
 
 def test_the_csv_file_has_a_row_a_second_for_each_program_and_goes_on_over_restarts(tmp_path):
@@ -277,13 +328,34 @@ def test_check_warns_of_what_a_start_would_warn_of(tmp_path):
     config = configured(tmp_path, 5800, "csv_keep: 3", "log_format: json")
     command = [*COMMAND, "--check", "-c", config]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    *_, log, keep, buffer, login = done.stdout.splitlines()
+    lines = [line for line in done.stdout.splitlines() if "cannot be listened at" not in line]
+    *_, log, keep, buffer, login = lines  # Without what else happens on this machine.
     assert log == "log            json"
     assert keep == f"warning        {config}, line 5: csv_keep has no effect without csv_rotate_bytes"
     assert re.match(r"buffer         the kernel keeps [\d,]+ full datagrams while connmond is busy", buffer)
     assert login.startswith(
         "warning        everybody who reaches TCP 0.0.0.0:5800 may report and watch: set use_auth "
     )
+
+
+def test_check_says_which_ports_are_taken_and_leaves_the_others_free(tmp_path):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        socket.create_server(("127.0.0.1", 0)) as http,
+    ):
+        udp.bind(("127.0.0.1", 0))
+        clients, reports, pages = (f"127.0.0.1:{sock.getsockname()[1]}" for sock in (tcp, udp, http))
+        more = "--consoles", "192.0.2.1:5", "--http", pages  # The first belongs to no machine: RFC 5737.
+        command = [*COMMAND, "--check", "--bind", clients, "--bind", "127.0.0.1:0", "--reports", reports, *more]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    taken = "Address already in use, perhaps by a connmond that runs already"
+    assert [line for line in done.stdout.splitlines() if line.startswith("warning ")] == [
+        f"warning        UDP {reports} cannot be listened at: {taken}",
+        "warning        UDP 192.0.2.1:5 cannot be listened at: Cannot assign requested address",
+        f"warning        TCP {clients} cannot be listened at: {taken}",
+        f"warning        TCP {pages} cannot be listened at: {taken}",
+    ]
 
 
 def test_a_port_that_is_taken_is_one_sentence_and_nothing_is_served(tmp_path):

@@ -1,18 +1,23 @@
 """The demo as a process: it shows a real fleet, nobody in it fails, and nothing of it is left however it ends."""
 
 import contextlib
+import inspect
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from poolhouse.demo import worker
 from poolhouse.demo.programs import PROGRAMS
 from support.waiting import wait_until
 
@@ -77,21 +82,59 @@ def test_it_ends_by_itself_with_status_0(tmp_path: Path) -> None:
         output, errors = process.communicate(timeout=90)
         assert (process.returncode, errors) == (0, "")
         assert processes_of(process.pid) == []
-    assert output.startswith(f"{len(PROGRAMS)} programs report to 127.0.0.1:")
+    start, page, programs, *_ = output.split("\n\n")
+    assert start.startswith(f"Starting connmond and {len(PROGRAMS)} programs in ")
+    assert page.startswith("The same in a browser: http://127.0.0.1:")
+    assert programs.startswith(f"{len(PROGRAMS)} programs report to 127.0.0.1:")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_of_its_programs_has_waiting_callers_and_one_forks(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
-        missing = {"a full pool of checkout", "a child of mailer"}
+        missing = {"a full pool of checkout", "a child of mailer", "the page of checkout"}
         for words in lines_of(process):
+            if words[:-1] == ["The", "same", "in", "a", "browser:"]:
+                page = words[-1]
             if words[:2] == ["!", "checkout"]:
                 missing.discard("a full pool of checkout")
+                with urllib.request.urlopen(f"{page}/api/program/checkout", timeout=30) as answer:
+                    assert json.load(answer)
+                missing.discard("the page of checkout")
             if words[1:2] == ["mailer"] and int(words[2]) > len(PROGRAMS["mailer"].hosts):
                 missing.discard("a child of mailer")
             if not missing:
                 break
         assert not missing
+
+
+def line_in(function: Callable[..., Any], text: str) -> str:
+    """The line of a function of the demo's programs that has this text, as tables name it."""
+    lines, first = inspect.getsourcelines(function)
+    (offset,) = [offset for offset, line in enumerate(lines) if text in line]
+    return f"demo/worker.py:{first + offset} in {function.__name__}"
+
+
+def test_its_screen_names_each_trouble_with_its_line(tmp_path: Path) -> None:
+    """A leak, a slow statement, and connections that are held over a call to another service."""
+    lines = {
+        "billing": ("leak", line_in(worker.export, "engine.connect()")),
+        "reports": ("slow_statement", line_in(worker.report, "engine.connect()")),
+        "checkout": ("held_idle", line_in(worker.pay, "engine.connect()")),
+    }
+    missing = {(program, what) for program, both in lines.items() for what in both}
+    verdicts: set[str] = set()
+    with demo(tmp_path) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.match(r"✗ (\w+) +(\w+) on .*: (demo/worker\.py:\d+ in \w+)", line):
+                cause, program, place = found.groups()
+                assert (cause, place) == lines[program]
+                verdicts.add(cause)
+            missing -= {(program, what) for program, what in missing if re.search(rf" {program} .*{what}", line)}
+            if "leak" in verdicts and not missing:
+                break
+        assert not missing
+        assert "leak" in verdicts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -160,5 +203,5 @@ def test_in_a_terminal_it_shows_the_console_and_puts_the_screen_back(tmp_path: P
     assert process.wait(60) == 0
     assert processes_of(process.pid) == []
     enter, leave = b"\x1b[?1049h", b"\x1b[?1049l"
-    assert enter in shown
+    assert b"Starting connmond" in shown[: shown.index(enter)]
     assert leave in shown[shown.rindex(enter) :]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
@@ -26,6 +27,9 @@ def test_the_demo_runs_from_an_installed_wheel(tmp_path: Path) -> None:
         shutil.copy(ROOT / name, checkout)
     run([sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(checkout)], tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:  # What Prometheus and Grafana are given.
+        files = {"poolhouse/export/prometheus_rules.yml", "poolhouse/export/grafana_dashboard.json"}
+        assert files <= set(archive.namelist())
     shutil.rmtree(checkout)
     venv.create(environment, with_pip=True)
     python = str(environment / "bin" / "python")

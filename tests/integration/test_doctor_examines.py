@@ -1,6 +1,5 @@
 """``poolhouse doctor`` as a process, in the situations that it is for."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -13,35 +12,12 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import ArgumentError
 
 import poolhouse
-from poolhouse.doctor.address import destination_of
+from poolhouse.doctor.address import address_of, look_at_parameters
 from support.connmond import Connmond, Watcher, program
+from support.doctor import COMMAND, examine
 from support.receiver import Receiver
+from support.service_node import Node
 from support.waiting import wait_until
-
-COMMAND = (sys.executable, "-W", "error", "-c", "from poolhouse.cli import poolhouse; poolhouse()", "doctor")
-
-
-def examine(
-    *arguments: str, command: tuple[str, ...] = COMMAND, **environment: str
-) -> tuple[int, dict[str, str], str]:
-    """Status, findings by subject (each with its sign), and what went to the error output."""
-    result = subprocess.run(
-        [*command, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "POOLHOUSE_REPORT": "", **environment},
-    )
-    findings: dict[str, str] = {}
-    for line in result.stdout.splitlines():
-        sign, subject, text = line[:6].strip(), line[7:19].strip(), line[20:]
-        if subject:
-            last = subject
-            findings[last] = f"{sign} {text}"
-        else:
-            findings[last] += f"\n{text}"
-    return result.returncode, findings, result.stderr
 
 
 @pytest.fixture
@@ -234,7 +210,7 @@ def test_the_doctor_looks_where_the_engine_with_that_url_reports(
 ) -> None:
     monkeypatch.setenv("POOLHOUSE_REPORT", environment)
     monkeypatch.setattr(socket, "gethostname", lambda: "here")
-    destination = destination_of(url)
+    destination = address_of(url).destination
     assert f"UDP {destination.address}, as host {destination.report_host}".startswith(expected)
 
 
@@ -273,3 +249,94 @@ def test_a_database_url_without_sqlalchemy_is_one_sentence() -> None:
     )
     assert (status, findings) == (2, {})
     assert "a database URL is read by SQLAlchemy, which is not installed here" in errors
+
+
+@pytest.mark.parametrize(
+    ("parameter", "plugin", "words"),
+    [
+        (
+            "colectd_host=web1",
+            "collectd",
+            "colectd_host goes to the driver, not to poolhouse.\nDid you mean collectd_host?",
+        ),
+        (
+            "colectd_hots=web1",
+            "collectd",
+            "colectd_hots goes to the driver, not to poolhouse.\nDid you mean collectd_host?",
+        ),
+        (
+            "Collectd_port=1",
+            "collectd",
+            "Collectd_port goes to the driver, not to poolhouse.\nDid you mean collectd_port?",
+        ),
+        (
+            "conmon_addr=web1",
+            "connmon",
+            "conmon_addr goes to the driver, not to poolhouse.\nDid you mean connmon_addr?",
+        ),
+        (
+            "connmon_addr=web1",
+            "collectd",
+            "connmon_addr goes to the driver, not to poolhouse.\nplugin=collectd does not read it.",
+        ),
+    ],
+)
+def test_a_parameter_that_was_meant_for_poolhouse_is_found(
+    parameter: str, plugin: str, words: str, free_port: int
+) -> None:
+    ours = (
+        f"collectd_host=127.0.0.1&collectd_port={free_port}"
+        if plugin == "collectd"
+        else "connmon_addr=127.0.0.1:1"
+    )
+    status, findings, errors = examine(f"sqlite:///x.db?plugin={plugin}&{ours}&{parameter}")
+    assert (status, errors) == (1, "")
+    assert findings["parameter"] == f"WRONG {words}"
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    ["timeout=3", "connect_timeout=3", "program_name=shop", "application_name=shop", "ssl_ca=x", "conn_max_age=9"],
+)
+def test_a_driver_s_own_parameter_is_none_of_poolhouse_s(parameter: str) -> None:
+    address = address_of(f"postgresql://db1/shop?plugin=collectd&{parameter}")
+    assert list(look_at_parameters(address)) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite+connmon:///x.db?connmon_addr={}",
+        "mysql+pymysql_connmon://db1/x?connmon_addr={}",
+        "sqlite:///x.db?plugin=connmon&connmon_addr={}",
+        "connmon://{}/",
+    ],
+)
+def test_a_program_of_a_service_is_examined_at_its_node(url: str) -> None:
+    node = Node()
+    address = node.address
+    status, findings, errors = examine(url.format(address))
+    node.close()
+    assert (status, errors) == (0, "")
+    assert findings["destination"].startswith(f"ok TCP {address}, as host ")
+    assert findings["node"] == f"ok {address} takes reports"
+    assert node.reports == []
+
+
+def test_a_node_that_is_not_there_is_told_with_the_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    status, findings, _ = examine(POOLHOUSE_REPORT=f"connmon://{address}/")
+    assert status == 1
+    assert findings["node"] == (
+        f"WRONG {address} takes no reports: [Errno 111] Connection refused.\n"
+        "Start connmond there, or correct the service's configuration."
+    )
+
+
+def test_each_of_several_hosts_is_examined(free_port: int) -> None:
+    arguments = ["doctor", f"collectd://127.0.0.1,127.0.0.2:{free_port}/"]
+    result = subprocess.run([*COMMAND[:-1], *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert result.stdout.count(" refuses: nobody listens there.") == 2
+    assert f"UDP 127.0.0.2:{free_port} refuses" in result.stdout

@@ -46,6 +46,25 @@ def test_an_example_that_makes_a_pool_warns_of_nothing(program: str, postgres: P
         finish(start(f"import os\nos.chdir({str(tmp_path)!r})\n{program}"))
 
 
+FAIR_QUEUE_POOLS = [
+    block.text for block in blocks(ROOT / "docs" / "howto" / "from-queuepool.md") if block.language == "python"
+]
+
+
+def test_every_example_of_the_page_makes_such_a_pool() -> None:
+    assert FAIR_QUEUE_POOLS
+    assert all("poolclass=FairQueuePool" in program for program in FAIR_QUEUE_POOLS)
+
+
+@pytest.mark.parametrize("program", FAIR_QUEUE_POOLS)
+def test_an_example_with_fairqueuepool_warns_of_nothing(program: str, tmp_path: Path) -> None:
+    process = start(f"import os\nos.chdir({str(tmp_path)!r})\n{program}")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    # What a page's program logs begins with the pool's name; all else is a complaint.
+    assert [line for line in errors.splitlines() if not line.startswith("FairQueuePool: ")] == []
+
+
 ENDINGS = {
     "threads": """
         from poolhouse import ConnectionPool

@@ -15,7 +15,7 @@ import pytest
 
 from poolhouse.errors import PoolTimeout
 from poolhouse.pool import AsyncConnectionPool, ConnectionPool
-from poolhouse.pool.base import describe
+from poolhouse.pool.words import describe
 from support.pool_load import Load, load
 from support.postgres import Postgres, postgres_server
 from support.waiting import wait_until

@@ -292,6 +292,51 @@ def test_a_child_that_leaves_the_block_of_a_task_in_which_it_was_forked_ends_no_
     assert printed.count("taken before this process was forked") == 1
 
 
+def test_a_child_in_which_tasks_are_cancelled_does_not_close_what_the_parent_configures(
+    postgres: Postgres,
+) -> None:
+    """`sys.exit()` in the child does so: `asyncio.run` cancels all tasks."""
+    printed = run(
+        """
+        import asyncio, logging, os, sys
+        from poolhouse.pool import AsyncConnectionPool
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            found, goes_on = loop.create_future(), loop.create_future()
+
+            async def configure(conn):
+                found.set_result(conn)
+                await goes_on
+
+            async with AsyncConnectionPool(sys.argv[1], min_size=1, open=False, configure=configure) as pool:
+                conn = await found
+                child = os.fork()
+                if child == 0:
+                    logging.disable()
+                    for task in asyncio.all_tasks(loop) - {main_task}:
+                        task.cancel()
+                    for _ in range(5):
+                        await asyncio.sleep(0)
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+                goes_on.set_result(None)
+                async with pool.connection(timeout=20) as same:
+                    print("parent:", same is conn, await (await conn.execute("select 1")).fetchone())
+
+        with asyncio.Runner() as runner:
+            async def first():
+                global main_task
+                main_task = asyncio.current_task()
+                await main()
+            runner.run(first())
+        """,
+        postgres.conninfo,
+        options=FORKING,
+    )
+    assert printed == "parent: True (1,)\n"
+
+
 def test_a_forked_child_has_a_pool_for_asyncio_of_its_own_in_its_own_event_loop(postgres: Postgres) -> None:
     """Trap 56."""
     printed = run(
@@ -630,7 +675,7 @@ def test_a_warning_of_a_long_hold_looks_at_a_thread_that_runs_on_meanwhile() -> 
 
         def collecting(phase, info):
             # Not always, for that would take half a minute.
-            if "whereabouts" in sys._getframe(1).f_code.co_filename and next(collections) % 13 == 0:
+            if "frames.py" in sys._getframe(1).f_code.co_filename and next(collections) % 13 == 0:
                 time.sleep(0.0005)
 
         thread = threading.Thread(target=work)

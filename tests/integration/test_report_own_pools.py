@@ -101,7 +101,7 @@ def test_a_pool_is_seen_in_connmon_with_its_numbers(daemon: Connmond, watcher: W
         assert (reading.wait.count, reading.use.count, reading.create.count) == (8, 7, 2)
         once = connmon("connect", "--port", str(daemon.consoles), "--once")
         assert once.returncode == 0
-        (line,) = [line for line in once.stdout.splitlines() if "shop" in line]
+        (line,) = [line for line in once.stdout.splitlines() if "shop" in line and "/4" in line]
         assert "1/4" in line
         (found,) = json.loads(connmon("connect", "--port", str(daemon.consoles), "--json").stdout)["programs"]
         assert (found["used_connections"], found["idle_connections"], found["checkouts_total"]) == (1, 1, 8)

@@ -25,7 +25,8 @@ def test_the_first_report_follows_the_first_use_at_once() -> None:
             """,
             receiver.url(interval=NEVER),
         )
-        (report, _) = wait_until(lambda: receiver.receive()[:2])
+        wait_until(lambda: len(receiver.receive()) == 2)
+        report = receiver.reports[0]
         assert (report.number, report.goodbye) == (1, False)
         assert report.pool is not None
         assert report.pool.counters.checkouts == 3

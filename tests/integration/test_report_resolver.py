@@ -18,6 +18,7 @@ asked = []
 known = threading.Event()
 system = _socket.getaddrinfo
 def getaddrinfo(host, port, *arguments):
+    host = host.decode()
     asked.append(host)
     if host == "slow.test":
         known.wait()

@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections import deque
+import signal
 from typing import Any
 
 import pytest
@@ -61,7 +61,7 @@ def logged_by_us(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "poolhouse.instrumentation"]
 
 
-ATTRIBUTES = ["_meter", "_records", "_leases", "_lent", "_inherited", "_waiting", "_stream"]
+ATTRIBUTES = ["meter", "_records", "_leases", "_lent", "_inherited", "_stream"]
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
@@ -132,21 +132,18 @@ def test_an_interrupted_caller_is_interrupted_and_waits_no_more(kind: type[BaseE
 def test_an_interrupt_that_comes_before_anything_is_asked_for_leaves_nobody_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    class Interrupted(deque[None]):
-        """As a signal does whose handler runs right after the append."""
+    class Interrupted(dict[Any, float]):
+        """As a signal does whose handler runs right after the caller is known to wait."""
 
-        is_time = False
+        def __setitem__(self, holder: Any, since: float) -> None:
+            super().__setitem__(holder, since)
+            raise KeyboardInterrupt
 
-        def append(self, item: None) -> None:
-            super().append(item)
-            if self.is_time:
-                raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("poolhouse.instrumentation.watch.deque", Interrupted)
-        m = Measured(**QUEUE)
+    m = Measured(**QUEUE)
     m.engine.connect().close()
-    monkeypatch.setattr(Interrupted, "is_time", True)
+    (source,) = m.stream.sources
+    monkeypatch.setattr(source, "_waiting", Interrupted())
+    m.engine.dispose()  # The next pool is wrapped anew.
     with pytest.raises(KeyboardInterrupt):
         m.engine.connect()
     assert m.read().gauges.waiting == 0
@@ -245,3 +242,40 @@ def test_pythons_development_mode_has_nothing_to_complain_of():
         )
         assert sorted(receiver.checkouts(token) for token in receiver.tokens()) == [25, 100]
         assert receiver.goodbyes() == set(receiver.tokens())
+
+
+class SoftLimit(Exception):
+    """As Celery and RQ raise, in the handler of a signal, in a task that takes too long."""
+
+
+class Struck(list[float]):
+    """A signal comes as something is appended."""
+
+    def append(self, value: float) -> None:
+        super().append(value)
+        signal.raise_signal(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("step", ["checkout", "checkin", "connect"])
+def test_a_task_that_is_to_stop_is_stopped_in_the_measuring_too(step: str):
+    def stop(number: int, interrupted: object) -> None:
+        raise SoftLimit
+
+    m = Measured(**QUEUE)
+    m.engine.connect().close()
+    (source,) = m.stream.sources
+    assert isinstance(source, PoolWatch)
+    used = m.engine.raw_connection()
+    if step == "checkin":
+        source._leases[used._connection_record][2].ended = Struck().append
+    else:
+        used.invalidate() if step == "connect" else used.close()
+        name = "creates" if step == "connect" else "waits"
+        setattr(source.meter, name, Struck())
+        m.engine.dispose()  # The next pool is wrapped anew.
+    before = signal.signal(signal.SIGUSR1, stop)
+    with pytest.raises(SoftLimit):
+        used.close() if step == "checkin" else m.engine.raw_connection()
+    signal.signal(signal.SIGUSR1, before)
+    gc.collect()
+    assert m.engine.pool.checkedout() == 0

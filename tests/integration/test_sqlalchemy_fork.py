@@ -117,7 +117,7 @@ def test_a_fork_while_another_caller_waits_leaves_no_waiting_caller_in_the_child
     m = Measured(**QUEUE)
     m.engine.connect().close()
     (source,) = m.stream.sources
-    source._waiting.append(None)  # type: ignore[attr-defined]  # As a thread of the parent has it meanwhile.
+    source._waiting[1] = 0.0  # type: ignore[attr-defined]  # As a thread of the parent has it meanwhile.
 
     def child() -> Any:
         source.after_fork()

@@ -11,7 +11,8 @@ def test_threads_that_connect_meanwhile_meet_no_error_of_ours() -> None:
     with Receiver() as receiver:
         output = run(
             """
-            import sys, tempfile, threading, poolhouse, sqlalchemy as sa
+            import logging, sys, tempfile, threading, poolhouse, sqlalchemy as sa
+            logging.getLogger("poolhouse.verdicts").setLevel(logging.CRITICAL)  # An engine a turn is meant.
             sys.setswitchinterval(1e-6)
             port, folder, errors = int(sys.argv[1]), tempfile.mkdtemp(), []
             poolhouse.instrument(sa.create_engine("sqlite://"), host="127.0.0.1", port=port, interval=3600)
@@ -57,7 +58,7 @@ def test_an_engine_behind_a_proxy_is_measured_as_itself() -> None:
                 def __getattr__(self, name): return getattr(self._wrapped, name)
                 def __hash__(self): return hash(self._wrapped)
                 def __eq__(self, other): return self._wrapped == other
-            engine = sa.create_engine("sqlite:///db", poolclass=sa.pool.QueuePool)
+            engine = sa.create_engine("sqlite://", poolclass=sa.pool.QueuePool)
             poolhouse.instrument(Proxy(engine), host="127.0.0.1", port=int(sys.argv[1]), interval=3600)
             connection = engine.connect()
             gc.collect()
@@ -78,7 +79,7 @@ def test_a_pool_whose_engine_nobody_has_kept_is_measured_on() -> None:
             """
             import gc, sys, poolhouse, sqlalchemy as sa
             engine = sa.create_engine(
-                f"sqlite:///db?plugin=collectd&collectd_host=127.0.0.1&collectd_port={sys.argv[1]}",
+                f"sqlite://?plugin=collectd&collectd_host=127.0.0.1&collectd_port={sys.argv[1]}",
                 poolclass=sa.pool.QueuePool, collectd_interval=3600,
             )
             pool = engine.pool

@@ -113,6 +113,52 @@ def test_every_setting_may_stand_in_the_url(streams: dict[Destination, FakeStrea
     assert list(streams) == [Destination("h", 2, "p", "r", 0.5, "full")]
 
 
+@pytest.mark.parametrize("plugin", ["collectd", "poolhouse"])
+@pytest.mark.parametrize("prefix", ["collectd_", "poolhouse_"])
+def test_both_names_of_the_plugin_know_both_spellings(
+    streams: dict[Destination, FakeStream], plugin: str, prefix: str
+):
+    url = f"mysql+pymysql://u:p@db/shop?plugin={plugin}&{prefix}host=web1&{prefix}skip=acme&{prefix}hold_warning=5"
+    driver = Driver()
+    engine = create_engine(url, module=driver, **{f"{prefix}port": 7})
+    assert [*streams] == [Destination(host="web1", port=7)]
+    assert not [name for name in engine.url.query if name.startswith(prefix)]
+    with pytest.raises(Refused):
+        engine.pool.connect()
+    ((_, kwargs),) = driver.given
+    assert not [name for name in kwargs if name.startswith(("collectd", "poolhouse"))]
+
+
+def test_the_two_spellings_may_be_mixed_but_not_for_one_setting(streams: dict[Destination, FakeStream]):
+    create_engine(f"{SEED}&collectd_host=web1&poolhouse_port=7", module=Driver())
+    assert [*streams] == [Destination(host="web1", port=7)]
+    sentence = "poolhouse_host is given too, and counts; remove collectd_host"
+    for url, keywords in (
+        (f"{SEED}&collectd_host=web1&poolhouse_host=web2", {}),
+        (f"{SEED}&poolhouse_host=web1", {"collectd_host": "web2"}),
+    ):
+        with pytest.raises(ArgumentError, match=sentence):
+            create_engine(url, module=Driver(), **keywords)
+    with pytest.raises(ArgumentError, match="poolhouse_skip is given too, and counts; remove collectd_skip"):
+        create_engine(f"{SEED}&collectd_skip=acme&poolhouse_skip=acme", module=Driver())
+
+
+def test_both_plugins_on_one_engine_are_one(streams: dict[Destination, FakeStream]):
+    engine = create_engine(f"{SEED}&plugin=poolhouse&collectd_host=web1", module=Driver())
+    assert [*streams] == [Destination(host="web1")]
+    assert "collectd_host" not in engine.url.query
+
+
+def test_a_wrong_setting_is_named_as_it_was_spelled(streams: dict[Destination, FakeStream]):
+    for query, named in (
+        ("poolhouse_port=0", "poolhouse_port"),
+        ("poolhouse_prot=1", "did you mean poolhouse_port"),
+        ("poolhouse_security=sign", "sign needs poolhouse_username too"),
+    ):
+        with pytest.raises(ArgumentError, match=named):
+            create_engine(f"{SEED}&{query}", module=Driver())
+
+
 def test_a_keyword_counts_more_than_the_url(streams: dict[Destination, FakeStream]):
     create_engine("sqlite://?plugin=collectd&collectd_host=one&collectd_port=1", collectd_host="two")
     assert list(streams) == [Destination("two", 1)]

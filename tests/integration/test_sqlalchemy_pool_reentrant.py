@@ -15,7 +15,8 @@ from support.opcodes import AtOpcode
 
 #: All that runs between SQLAlchemy's `connect` and its return.
 MODULES = (
-    "sqlalchemy", "sqlalchemy_lock", "sqlalchemy_waiting", "core_lock", "state", "requests", "maintenance", "core"
+    "sqlalchemy", "sqlalchemy_lock", "sqlalchemy_waiting", "core_lock",
+    "fast_path", "recovery", "state", "requests", "maintenance", "core",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from poolhouse.pool.sqlalchemy import FairQueuePool
 from support.asyncio_runs import run
 
-_SENTENCE = "the creator returned a connection that the pool has already: .*; for one .* use StaticPool"
+_SENTENCE = "the creator returned a connection that the pool already has: .*; for one .* use StaticPool"
 
 
 class _Creator:

@@ -55,7 +55,11 @@ class RunningNode:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         me = Welcome("connmond 0.1.0", "default", "node1")
         port = TcpPort(
-            me, self._login, SystemClock(), self.received.append, lambda _, text: self.said.append(text)
+            me,
+            self._login,
+            SystemClock(),
+            lambda datagram, _: self.received.append(datagram),
+            lambda _, text: self.said.append(text),
         )
         context = None if self._certificate is None else server_context(self._certificate)
         server = await self._loop.create_server(port.guest, "127.0.0.1", self._port, ssl=context)

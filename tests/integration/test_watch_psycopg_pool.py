@@ -83,7 +83,7 @@ def the_pool(snapshot: Snapshot) -> PoolRow:
     return found
 
 
-def test_a_pool_of_threads_is_shown_with_bounds_and_unknowns(
+def test_a_pool_of_threads_that_is_in_use_is_shown_with_a_bound_until_its_connection_is_back(
     daemon: Connmond, watcher: Watcher, session: Session, postgres: Postgres
 ) -> None:
     session.do(SETUP)
@@ -94,16 +94,38 @@ def test_a_pool_of_threads_is_shown_with_bounds_and_unknowns(
     assert (reading.limits, reading.gauges, reading.is_bound) == (Limits(4, 4, 2), Gauges(idle=1, used=1), True)
     counters = reading.counters
     assert (counters.checkouts, counters.connects, counters.disconnects, counters.connect_errors) == (8, 2, 0, 0)
-    assert (counters.timeouts, counters.acquire_errors, counters.commits) == (None, None, None)
-    assert (reading.wait, reading.use, reading.create) == (None, None, None)
+    assert (counters.timeouts, counters.acquire_errors, counters.commits) == (0, 0, None)
     once = connmon("connect", "--port", str(daemon.consoles), "--once").stdout
-    (line,) = [line.split() for line in once.splitlines() if "shop" in line]
+    (line,) = [line.split() for line in once.splitlines() if "shop" in line and "/4" in line]
     assert "≤1/4" in line
-    # What no row knows has no column.
-    assert "WAIT99" not in once
-    assert [word in once for word in ("timeouts –", "wait p99 –", "hold p99 –")] == [True] * 3
-    session.do("orders.putconn(held); orders.close()")
+    session.do("orders.putconn(held); use(orders, 2)")
+    reading = the_pool(watcher.wait_for(has(checkouts=10, used=0))).reading
+    assert (reading.gauges, reading.is_bound) == (Gauges(idle=2), False)
+    assert reading.wait is not None
+    assert reading.use is not None
+    assert (reading.wait.count, reading.use.count) == (2, 2), "of those that were taken since it is watched"
+    session.do("orders.close()")
     watcher.wait_for(has(pools=0, connections=0, disconnects=2))
+
+
+def test_waits_and_timeouts_are_exact(watcher: Watcher, session: Session) -> None:
+    session.do(SETUP)
+    session.do("orders = ConnectionPool(conninfo, min_size=1, open=True); poolhouse.watch(orders)")
+    session.do("held = orders.getconn()")
+    for _ in range(3):
+        assert "PoolTimeout" in session.ask("orders.getconn(timeout=0.02)")["error"]
+    reading = the_pool(watcher.wait_for(has(timeouts=3, waiting=0))).reading
+    assert (reading.is_bound, reading.counters.acquire_errors) == (False, 0)
+    assert reading.peak.waiting == 1
+    session.do("thread = threading.Thread(target=use, args=(orders,)); thread.start()")
+    watcher.wait_for(has(waiting=1))
+    session.do("orders.putconn(held); thread.join()")
+    reading = the_pool(watcher.wait_for(has(waiting=0, checkouts=2, used=0))).reading
+    assert reading.wait is not None
+    assert reading.wait.count == 5
+    assert reading.peak.used == 1
+    session.do("orders.close(); orders.getconn() if False else None")
+    assert "PoolClosed" in session.ask("orders.getconn()")["error"]
 
 
 def test_what_the_application_pops_goes_on_here(watcher: Watcher, session: Session) -> None:
@@ -115,20 +137,6 @@ def test_what_the_application_pops_goes_on_here(watcher: Watcher, session: Sessi
     session.do("use(orders, 3)")
     watcher.wait_for(has(checkouts=10, connects=1))
     assert session.ask("orders.get_stats()['requests_num']") == 3
-    session.do("orders.close()")
-
-
-def test_callers_that_have_given_up_make_its_queue_an_upper_bound(watcher: Watcher, session: Session) -> None:
-    session.do(SETUP)
-    session.do("orders = ConnectionPool(conninfo, min_size=1, open=True); poolhouse.watch(orders)")
-    session.do("held = orders.getconn()")
-    for _ in range(3):
-        assert "PoolTimeout" in session.ask("orders.getconn(timeout=0.02)")["error"]
-    # Nobody waits, and psycopg_pool says otherwise: what is shown says that it is a bound.
-    reading = the_pool(watcher.wait_for(has(waiting=3))).reading
-    assert (reading.is_bound, reading.counters.timeouts) == (True, None)
-    session.do("orders.putconn(held)")
-    watcher.wait_for(has(waiting=0, checkouts=1))
     session.do("orders.close()")
 
 

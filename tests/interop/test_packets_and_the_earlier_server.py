@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from poolhouse.meter.signs import ProcessSigns
 from poolhouse.wire.names import ascii_name
 from poolhouse.wire.parts import HEADER, PRIVATE, TYPE
 from poolhouse.wire.report import Report, encode_report
 from support.collectd import Collectd, free_port, pip_install, send, server_block
 from support.waiting import wait_until
 from support.wire_parts import parts_of
-from support.wire_samples import WORST, pool, report
+from support.wire_samples import WORST, WORST_SIGNS, many_sites, pool, report
 
 #: How much of a datagram the earlier server reads.
 READ_BYTES = 1024
@@ -57,7 +58,14 @@ def sums_of(told: Report) -> dict[str, float]:
     return {f"{host}/sqlalchemy-{program}/{name}": value for name, value in SUMS.items()}
 
 
-@pytest.mark.parametrize("told", [report(), report(pool()), WORST], ids=["no pool", "one pool", "the longest"])
+SIGNED = report(pool(signs=many_sites(4)), signs=ProcessSigns(7))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [report(), report(pool()), WORST, SIGNED, WORST_SIGNS],
+    ids=["no pool", "one pool", "the longest", "with signs", "the longest with signs"],
+)
 @pytest.mark.parametrize("detail", ["full", "plain"])
 def test_each_report_is_understood(server: tuple[Collectd, int], told: Report, detail: str):
     collectd, port = server

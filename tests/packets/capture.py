@@ -18,15 +18,22 @@ _CONFIG = """\
 WriteThreads 1
 LoadPlugin network
 <Plugin network>
-    Server "127.0.0.1" "{port}"
+    <Server "127.0.0.1" "{port}">
+        {seal}
+    </Server>
 </Plugin>
 """
 
 
-def capture(folder: Path) -> list[bytes]:
-    """The packets that the collectd of this machine makes of `known_values`: notifications first."""
+def capture(folder: Path, seal: str = "") -> list[bytes]:
+    """The packets that the collectd of this machine makes of `known_values`: notifications first.
+
+    Args:
+        folder: Where collectd lives meanwhile.
+        seal: Lines of its ``<Server>`` block that say how to sign or encrypt them.
+    """
     with udp_socket() as receiver:
-        config = _CONFIG.format(port=receiver.getsockname()[1])
+        config = _CONFIG.format(port=receiver.getsockname()[1], seal=seal)
         with Collectd(folder, 'Import "known_values"', more=config, sources=FOLDER) as collectd:
             notifications = [receiver.recv(2000) for _ in NOTIFICATIONS]
             packets = []

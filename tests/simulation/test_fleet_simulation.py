@@ -9,6 +9,7 @@ from poolhouse.fleet.limits import FleetLimits
 from poolhouse.meter.reading import Counters, Gauges
 from poolhouse.wire.message import ReportDatagram, decode_message
 from support.reporting import ModelProcess
+from support.shortage import assert_whole
 
 INTERVAL = 2.0
 STEP = 0.1
@@ -121,6 +122,7 @@ class World:
                 self.counted[key] = message.number, message.pool.counters
 
     def check(self) -> None:
+        assert_whole(self.fleet)
         self.snapshot = snapshot = self.fleet.snapshot(self.now, WALL)
         for kind, place, rows in (("host", 0, snapshot.hosts), ("program", 1, snapshot.programs)):
             for row in rows:

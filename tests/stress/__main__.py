@@ -16,12 +16,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 
-from stress import real, virtual
+from stress import in_use, real, virtual
 
 ROUNDS: dict[str, Callable[[int], None]] = {
     "threads": real.threads,
     "tasks": real.tasks,
     "both": real.both,
+    "in_use": in_use.in_use,
     "core": virtual.core,
     "schedules": virtual.schedules,
     "cancellations": virtual.cancellations,

@@ -9,7 +9,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from poolhouse.errors import PoolError
@@ -46,7 +46,7 @@ def options(randomness: random.Random, *, is_null: bool) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def busy_switching() -> Iterator[None]:
+def busy_switching() -> Generator[None]:
     """Threads lose the GIL as often as the interpreter allows."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)

@@ -8,13 +8,13 @@ import random
 from struct import Struct
 
 from poolhouse.cluster.core import Cluster
+from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.distribution import summed
 from poolhouse.fleet.fleet import Fleet, Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.packed import FIELD_BITS, FIELD_MASK
-from poolhouse.fleet.process import LIVING
-from poolhouse.fleet.vectors import COUNTS
-from poolhouse.fleet.vectors import GAUGES as GAUGES_OF
+from poolhouse.fleet.presence import LIVING
+from poolhouse.fleet.vectors import CHECKOUTS_SHIFT
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
 from poolhouse.wire.framing import MAGIC, Unframer
@@ -27,6 +27,15 @@ INTERVAL = 2.0
 WALL = 1.7e9
 HOSTS = ("web1", "web2")
 PROGRAMS = ("nova", "cinder")
+#: When the service began.
+BEGAN = 1000.0
+#: How many nodes there are, how many actions, and how many clients at most. Worlds are small because a second then
+#: finds more of the faults in `tests/simulation/test_cluster.py` than with larger ones.
+NODES, LENGTHS, MOST_CLIENTS = (*[3] * 14, 4, 5), (2, 4, 6), 2
+#: Seconds from one action to the next, and in one schedule of so many.
+STEPS, LONG_STEPS, OF_EARLIER = (0.05, 0.4, 1.0, 3.0), (0.4, 3.0, 12.0, 12.0), 8
+#: The gauges and the counters that nodes are compared by.
+_GAUGES, _COUNTS = (1 << 9 * FIELD_BITS) - 1, (1 << 2 * FIELD_BITS) - 1
 #: A pool is told in so many reports after its end.
 FAREWELLS = 5
 _LENGTH = Struct(">H")
@@ -187,21 +196,21 @@ class Node:
     def __init__(self, name: str, names: list[str], offset: float, now: float, limits: FleetLimits) -> None:
         self.name = name
         self.offset = offset
-        self.started = now
         self.fleet = Fleet(limits, now + offset)
         self.cluster = Cluster(self.fleet, name, names, now + offset)
+        #: Whether it has taken anything since the last check.
+        self.has_changed = False
         #: The largest totals that each row ever had.
         self.least: dict[tuple[str, str], int] = {}
 
     def receive(self, datagram: bytes, now: float, way: Way) -> None:
+        self.has_changed = True
         self.fleet.receive(datagram, now + self.offset, WALL, way)
 
-    def totals(self) -> dict[tuple[str, str], int]:
-        """The totals of every row that is known, as vectors."""
-        tables = self.fleet._tables
-        found = {row.key: row.totals + row.joined[0] for table in tables for row in table.rows()}
-        found["", ""] = self.fleet._sums.totals + self.fleet._sums.joined[0]
-        return found
+    def rows(self) -> list[Aggregate]:
+        """The sums of every row that is known."""
+        fleet = self.fleet
+        return [fleet._sums, *(row for table in fleet._tables for row in table.rows())]
 
 
 class World:
@@ -210,74 +219,74 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rng = rng = random.Random(seed)
-        self.now = 1000.0
+        self.now = BEGAN
         ended_pools = rng.choice((1, 2, 64))
         self.limits = FleetLimits(ended_pools=ended_pools, ended_memory=86_400.0)
-        self.has_times = rng.random() < 0.25
-        self.names = [f"node{place}" for place in range(rng.choice((3, 3, 3, 4, 5)))]
-        self.nodes = {name: self.node(name) for name in self.names}
-        self.service_began = self.now
+        self.has_times = rng.random() < 0.1
+        #: How often everybody reports at the end.
+        self.rounds = 2 if rng.random() < 0.2 else 1
+        self.names = [f"node{place}" for place in range(rng.choice(NODES))]
         self.pairs = [(one, other) for one in self.names for other in self.names if one < other]
+        #: Each schedule leaves out some of what can happen: then the rest happens more often.
+        self.actions = [action for action, share in ACTIONS if rng.random() < share]
+        self.offsets = rng.choice(((0.0,), (0.0, -900.0, 5e6)))
+        self.nodes = {name: self.node(name) for name in self.names}
+        #: The node that started last.
+        self.started = self.names[0]
         self.blocked: set[tuple[str, str]] = set()
         #: Of each link, by direction: the reader, and the bytes under way.
         self.pipes: dict[tuple[str, str], tuple[Unframer, list[bytes]]] = {}
         self.clients: list[Client] = []
+        #: By row: all checkouts that may count.
+        self.done: dict[tuple[str, str], int] = {("", ""): 0}
         self.where: dict[Client, str] = {}
         self.late: list[tuple[str, bytes]] = []
         self.loss = rng.choice((0.0, 0.1, 0.3))
-        for _ in range(rng.randrange(1, 4)):
-            self.begin_client(before=rng.choice((0, 0, 0, 40)))
+        #: Some have earlier clients only, and longer steps than those by which the fleet tells a late datagram of
+        #: theirs from a clock that was set.
+        is_of_earlier = seed % OF_EARLIER == OF_EARLIER - 1
+        self.steps = LONG_STEPS if is_of_earlier else STEPS
+        self.share_of_earlier = 1.0 if is_of_earlier else 0.1
+        for _ in range(rng.choice((1, 1, 2))):
+            self.begin_client(500.0 if rng.random() < 0.25 else 0.0)
 
     def node(self, name: str) -> Node:
-        return Node(name, self.names, self.rng.choice((0.0, -900.0, 5e6)), self.now, self.limits)
+        return Node(name, self.names, self.rng.choice(self.offsets), self.now, self.limits)
 
-    def run(self, actions: int = 12) -> None:
+    def run(self) -> None:
         """Play the schedule, heal, and check."""
         rng = self.rng
-        for _ in range(actions):
-            self.act(rng.random())
-            self.now += rng.choice((0.05, 0.4, 1.0, 1.0, 3.0))
-            self.pump(rng.choice((0.3, 1.0)))
+        for _ in range(rng.choice(LENGTHS)):
+            rng.choice(self.actions)(self)
+            self.now += rng.choice(self.steps)
+            if rng.random() < 0.7:
+                self.pump(rng.choice((0.3, 1.0)))
             self.check()
         self.heal()
         self.check_equal()
 
     # What happens
 
-    def act(self, roll: float) -> None:
+    def begin_client(self, age: float = 0.0) -> None:
+        """A process reports for the first time, this many seconds after it began: no node has answered before."""
         rng = self.rng
-        if roll < 0.50:
-            self.report()
-        elif roll < 0.62:
-            self.cut_or_mend()
-        elif roll < 0.70:
-            self.restart(rng.choice(self.names))
-        elif roll < 0.76:
-            self.begin_client()
-        elif roll < 0.83 and self.late:
-            name, datagram = rng.choice(self.late)
-            self.nodes[name].receive(datagram, self.now, Way.UDP)
-        elif roll < 0.88:
-            self.end_client()
-        elif roll < 0.93:
-            for client in self.clients:
-                client.open_pool()
-                self.report_one(client)
-        else:
-            for client in self.clients:
-                if client.is_alive and len(client.pools) > 1 and not client.is_plain:
-                    client.end_pool(rng.choice(list(client.pools)))
-                    self.report_one(client)
-
-    def begin_client(self, before: int = 0) -> None:
-        rng = self.rng
-        is_plain = rng.random() < 0.1
-        born = self.now - 500.0 if before else self.now
+        is_plain = rng.random() < self.share_of_earlier
+        born = self.now - age
+        before = 40 if age > 1.0 else 0
         place = rng.choice(HOSTS), rng.choice(PROGRAMS)
         client = Client(len(self.clients) + 1, *place, born, before, is_plain, self.has_times)
         self.clients.append(client)
-        self.where[client] = rng.choice(self.names)
+        # A machine that starts brings up its node and its processes.
+        self.where[client] = self.started if rng.random() < 0.5 else rng.choice(self.names)
+        # An earlier client does not tell its age.
+        self.count(client, before if is_plain or born >= BEGAN else 0)
         self.report_one(client)
+
+    def newcomer(self) -> None:
+        if len(self.clients) < MOST_CLIENTS:
+            # Whether a process or the service began first is known only if there was time between.
+            after = max(0.0, self.now - BEGAN - 1.5)
+            self.begin_client(self.rng.choice((0.0, after, after, 500.0)))
 
     def end_client(self) -> None:
         client = self.rng.choice(self.clients)
@@ -287,9 +296,23 @@ class World:
             client.is_alive = False
 
     def report(self) -> None:
-        for client in self.clients:
-            if client.is_alive and self.rng.random() < 0.7:
-                self.report_one(client)
+        self.report_one(self.rng.choice(self.clients))
+
+    def change_pools(self) -> None:
+        """A client opens and ends pools, and reports until the ended ones are told no more."""
+        rng, client = self.rng, self.rng.choice(self.clients)
+        for _ in range(rng.choice((1, 1, 4))):
+            client.open_pool()
+        for key in [key for key, pool in client.pools.items() if pool[2] < 0 and rng.random() < 0.5]:
+            client.end_pool(key)
+        for _ in range(rng.choice((1, 2, FAREWELLS + 2))):
+            self.report_one(client)
+            self.now += 0.5
+
+    def receive_late(self) -> None:
+        if self.late:
+            name, datagram = self.rng.choice(self.late)
+            self.nodes[name].receive(datagram, self.now, Way.UDP)
 
     def report_one(self, client: Client, goodbye: bool = False) -> None:
         """The client works, may change its node, and reports: by TCP, or by UDP to one node or to all."""
@@ -299,7 +322,9 @@ class World:
         client.told_at = self.now
         for pool in client.pools.values():
             if pool[2] < 0:
-                pool[0] += rng.randrange(4)
+                work = rng.randrange(4)
+                self.count(client, work)
+                pool[0] += work
                 pool[1] = rng.randrange(3)
         if rng.random() < 0.3:
             self.where[client] = rng.choice(self.names)
@@ -313,16 +338,22 @@ class World:
         for name in targets:
             order = rng.sample(datagrams, len(datagrams)) if rng.random() < 0.2 else datagrams
             for datagram in order:
-                if rng.random() < 0.1 and not client.is_plain:
+                if rng.random() < 0.2:
                     self.late.append((name, datagram))
                 if rng.random() >= self.loss:
                     self.nodes[name].receive(datagram, self.now, Way.UDP)
 
+    def count(self, client: Client, checkouts: int) -> None:
+        """Note what the rows may show."""
+        host, program = client.host, client.program
+        for key in ((host, program), ("", program), (host, ""), ("", "")):
+            self.done[key] = self.done.get(key, 0) + checkouts
+
     def cut_or_mend(self) -> None:
         rng = self.rng
-        if self.blocked and rng.random() < 0.5:
+        if self.blocked and rng.random() < 0.4:
             self.blocked.clear()
-        elif rng.random() < 0.5:
+        elif rng.random() < 0.7:
             alone = rng.choice(self.names)
             self.blocked |= {pair for pair in self.pairs if alone in pair}
         else:
@@ -330,11 +361,16 @@ class World:
         for pair in self.blocked:
             self.unlink(pair)
 
-    def restart(self, name: str) -> None:
-        for pair in self.pairs:
-            if name in pair:
-                self.unlink(pair)
+    def restart(self) -> None:
+        """A node begins with an empty memory, and may have no link for a while."""
+        name = self.rng.choice(self.names)
+        pairs = [pair for pair in self.pairs if name in pair]
+        for pair in pairs:
+            self.unlink(pair)
         self.nodes[name] = self.node(name)
+        self.started = name
+        if self.rng.random() < 0.3:
+            self.blocked.update(pairs)
 
     # Links
 
@@ -358,25 +394,24 @@ class World:
 
     def pump(self, share: float) -> bool:
         """Bring links up, and move bytes on most of them; whether anything moved."""
-        rng = self.rng
+        rng, now = self.rng, self.now
         for pair in self.pairs:
             if pair not in self.pipes and pair not in self.blocked and rng.random() < share:
                 self.link(pair)
         for node in self.nodes.values():
-            node.cluster.tick(self.now + node.offset)
+            node.cluster.tick(now + node.offset)
         has_moved = False
-        for (here, there), (reader, under_way) in list(self.pipes.items()):
+        for (here, there), (reader, under_way) in self.pipes.items():
             if share < 1.0 and rng.random() > share:
                 continue
             node, target = self.nodes[here], self.nodes[there]
-            if node.cluster.ready(there, self.now + node.offset):
-                under_way.append(node.cluster.step(there, self.now + node.offset))
-            moved, now = b"".join(under_way), self.now + target.offset
-            under_way.clear()
-            if moved:
-                has_moved = True
-                for one in reader.feed(moved):
-                    target.cluster.receive(here, one, now, WALL)
+            if node.cluster.ready(there, now + node.offset):
+                under_way.append(node.cluster.step(there, now + node.offset))
+            if under_way:
+                has_moved = target.has_changed = True
+                for one in reader.feed(b"".join(under_way)):
+                    target.cluster.receive(here, one, now + target.offset, WALL)
+                under_way.clear()
         return has_moved
 
     def heal(self) -> None:
@@ -384,45 +419,51 @@ class World:
         self.blocked.clear()
         self.loss = 0.0
         self.now += 1.0  # An earlier client's datagrams carry whole seconds.
-        for _ in range(2):
-            for client in self.clients:
-                if client.is_alive:
-                    datagrams = client.report(self.now)
-                    way = Way.UDP if client.is_plain else Way.TCP
-                    for datagram in datagrams:
-                        self.nodes[self.where[client]].receive(datagram, self.now, way)
-            self.settle()
+        if self.rng.random() < 0.3:  # Else nobody reports before the links are up.
+            self.report_all()
+        self.settle()
+        for _ in range(self.rounds):
             self.now += INTERVAL
             self.check()
+            self.report_all()
+            self.settle()
+        self.now += INTERVAL
+        self.check()
         # Whoever was killed before is silent by now, and nobody else.
         self.now += 3.75 * INTERVAL
         for node in self.nodes.values():
             node.fleet.expire(self.now + node.offset)
 
+    def report_all(self) -> None:
+        """Each living client reports to its node, and has done nothing."""
+        for client in self.clients:
+            if client.is_alive:
+                way = Way.UDP if client.is_plain else Way.TCP
+                for datagram in client.report(self.now):
+                    self.nodes[self.where[client]].receive(datagram, self.now, way)
+
     def settle(self) -> None:
         for _ in range(60):
             if not self.pump(1.0):
                 return
-        raise AssertionError("the nodes do not come to rest")
+        raise AssertionError(f"seed {self.seed}: the nodes do not come to rest")
 
     # What must be true
 
     def check(self) -> None:
         """Nothing falls, and nothing counts twice."""
-        done: dict[tuple[str, str], int] = {("", ""): 0}
-        for client in self.clients:
-            count = client.done - (0 if client.is_plain else client.before)
-            for key in ((client.host, client.program), ("", client.program), (client.host, ""), ("", "")):
-                done[key] = done.get(key, 0) + count
         for node in self.nodes.values():
-            for key, total in node.totals().items():
-                checkouts = total & FIELD_MASK
+            if not node.has_changed:
+                continue
+            node.has_changed = False
+            for row in node.rows():
+                key, checkouts = row.key, (row.totals + row.joined[0]) & FIELD_MASK
                 before = node.least.get(key, 0)
                 assert checkouts >= before, (
                     f"seed {self.seed}: {node.name}'s {key} fell from {before} to {checkouts}"
                 )
-                assert checkouts <= done[key], (
-                    f"seed {self.seed}: {node.name}'s {key} has {checkouts} of {done[key]}"
+                assert checkouts <= self.done[key], (
+                    f"seed {self.seed}: {node.name}'s {key} has {checkouts} of {self.done[key]}"
                 )
                 node.least[key] = checkouts
 
@@ -439,7 +480,8 @@ class World:
                 continue
             assert process is not None, f"seed {self.seed}: {client.token} is missing"
             assert process.state is LIVING, f"seed {self.seed}: {client.token} is not living"
-            assert process.gauges >> (2 * FIELD_BITS) & FIELD_MASK == client.used
+            used = process.gauges >> (2 * FIELD_BITS) & FIELD_MASK
+            assert used == client.used, f"seed {self.seed}: {client.token} uses {used}, not {client.used}"
             counted = process.totals & FIELD_MASK
             if client.born >= since + 1.0:
                 assert counted >= client.living_done, (
@@ -447,20 +489,34 @@ class World:
                 )
 
     def picture(self, node: Node) -> object:
-        """Everything that all nodes must agree on."""
-        fleet = node.fleet
-        rows = {}
-        for row in [*(row for table in fleet._tables for row in table.rows()), fleet._sums]:
-            times = tuple((one.counts, one.sum_ns, one.max_ns) for one in summed(row.times, row.joined[1]))
-            total = COUNTS.unpack(row.totals + row.joined[0])[:2]
-            rows[row.key] = GAUGES_OF.unpack(row.gauges)[:9], total, row.sent, times
-        processes = {
-            key: (
-                process.state is LIVING,
-                GAUGES_OF.unpack(process.gauges)[:9],
-                COUNTS.unpack(process.totals)[:2],
-                process.number,
+        """Everything that all nodes must agree on; on the checkouts between two reports only after two of them."""
+        gauges = _GAUGES if self.rounds > 1 else _GAUGES & ~(FIELD_MASK << CHECKOUTS_SHIFT)
+        rows = {
+            row.key: (
+                row.gauges & gauges,
+                row.totals + row.joined[0] & _COUNTS,
+                row.sent,
+                [(one.counts, one.sum_ns, one.max_ns) for one in summed(row.times, row.joined[1])]
+                if self.has_times
+                else None,
             )
-            for key, process in fleet._processes.items()
+            for row in node.rows()
+        }
+        processes = {
+            key: (process.state is LIVING, process.gauges & gauges, process.totals & _COUNTS, process.number)
+            for key, process in node.fleet._processes.items()
         }
         return rows, processes
+
+
+#: What can happen, and in which share of the schedules it does.
+ACTIONS = (
+    (World.report, 1.0),
+    (World.report, 0.7),
+    (World.cut_or_mend, 0.6),
+    (World.restart, 0.6),
+    (World.newcomer, 0.4),
+    (World.end_client, 0.4),
+    (World.change_pools, 0.4),
+    (World.receive_late, 0.3),
+)

@@ -13,6 +13,7 @@ from poolhouse.feed.client import udp_feed
 from poolhouse.feed.link import Link
 from poolhouse.feed.udp import Mode
 from poolhouse.fleet.snapshot import Row, Snapshot
+from poolhouse.report.protection import Protection
 from support.waiting import wait_until
 
 COMMAND = (sys.executable, "-W", "error", "-m", "poolhouse.daemon")
@@ -25,6 +26,7 @@ class Connmond(AbstractContextManager["Connmond"]):
         announcement: What it says at its start.
         reports, consoles: The ports that it listens on.
         service: The TCP port; 0 if it has none.
+        http: The port for HTTP; 0 if it has none.
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class Connmond(AbstractContextManager["Connmond"]):
         reports: int = 0,
         consoles: int = 0,
         has_tcp: bool = False,
+        has_http: bool = False,
+        has_otlp: bool = False,
         prefix: tuple[str, ...] = (),
     ) -> None:
         where = f"[{host}]" if ":" in host else host
@@ -49,14 +53,20 @@ class Connmond(AbstractContextManager["Connmond"]):
         has_tcp = has_tcp or "--bind" in options
         if not has_tcp:
             command += ["--bind", "off"]
+        has_http = has_http or "--http" in options
+        if not has_http:
+            command += ["--http", "off"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._output: IO[str] = self.process.stdout
-        lines = 6 if has_tcp else 5
+        has_otlp = has_otlp or "--otlp" in options or any("OTLP_ENDPOINT" in word for word in prefix)
+        lines = 5 + has_tcp + has_http + has_otlp
         self.announcement = "".join(self._output.readline() for _ in range(lines))
         self.reports, self.consoles = map(int, re.findall(r"UDP \S+:(\d+)", self.announcement))
         tcp = re.search(r"TCP \S+:(\d+)", self.announcement)
         self.service = 0 if tcp is None else int(tcp[1])
+        http = re.search(r"https?://\S+:(\d+)", self.announcement)
+        self.http = 0 if http is None else int(http[1])
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         """Its status, and what it wrote to its output after the announcement and to its error output."""
@@ -78,11 +88,23 @@ class Watcher(AbstractContextManager["Watcher"]):
     """
 
     def __init__(
-        self, port: int, host: str = "127.0.0.1", mode: Mode = "connect", program: str | None = None
+        self,
+        port: int,
+        host: str = "127.0.0.1",
+        mode: Mode = "connect",
+        program: str | None = None,
+        protection: Protection | None = None,
     ) -> None:
         self.snapshots: list[Snapshot] = []
         self.links: list[Link] = []
-        self.client = udp_feed(host, port, mode, on_snapshot=self.snapshots.append, on_link=self.links.append)
+        self.client = udp_feed(
+            host,
+            port,
+            mode,
+            on_snapshot=self.snapshots.append,
+            on_link=self.links.append,
+            protection=protection,
+        )
         self.client.ask(program)
         self.client.start()
 
@@ -102,6 +124,18 @@ class Watcher(AbstractContextManager["Watcher"]):
         """The link, once it is in this phase."""
         wait_until(lambda: self.client.link.phase == phase, what=f"{phase}: {self.client.link}")
         return self.client.link
+
+
+class News:
+    """Whether a console was shown something new: who sends more often than that floods."""
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+
+    def has_come(self, watcher: Watcher) -> bool:
+        newest = watcher.snapshots[-1] if watcher.snapshots else None
+        is_new, self._snapshot = newest is not self._snapshot, newest
+        return is_new
 
 
 def sentences(errors: str) -> list[str]:

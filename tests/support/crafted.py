@@ -24,6 +24,8 @@ class CraftedProcess:
     waits: Histogram = field(default_factory=Histogram)
     number: int = 0
     sequence: int = 0
+    #: The time of its report 0, in seconds since the epoch.
+    epoch: float = 1_700_000_000.0
 
     def report(
         self, detail: Literal["full", "plain"] = "full", goodbye: bool = False, **counters: Any
@@ -51,7 +53,7 @@ class CraftedProcess:
                 number=self.number,
                 sequence=self.sequence,
                 uptime=self.uptime,
-                wall_time=1_700_000_000.0 + self.number,
+                wall_time=self.epoch + self.number,
                 interval=self.interval,
                 goodbye=goodbye,
                 sums=ReportSums(0 if goodbye else 1, gauges, self.limits, self.counters),

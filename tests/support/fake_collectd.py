@@ -51,6 +51,23 @@ class FakeValues:
         return f"{self.host}/{self.plugin}-{self.plugin_instance}/{self.type}-{self.type_instance}"
 
 
+@dataclass
+class FakeNotification:
+    """A notification; dispatching one keeps it."""
+
+    collectd: "FakeCollectd"
+    host: str = ""
+    plugin: str = ""
+    plugin_instance: str = ""
+    type: str = ""
+    message: str = ""
+    severity: int = 0
+    time: float = 0.0
+
+    def dispatch(self) -> None:
+        self.collectd.notifications.append(self)
+
+
 class FakeCollectd:
     """Callbacks by what they are registered for, values dispatched, lines logged."""
 
@@ -58,11 +75,15 @@ class FakeCollectd:
         self.callbacks: dict[str, Callable[..., None]] = {}
         self.names: dict[str, str] = {}
         self.dispatched: list[FakeValues] = []
+        self.notifications: list[FakeNotification] = []
         self.unknown_types: set[str] = set()
         self.lines: list[tuple[str, str]] = []
 
     def Values(self) -> FakeValues:
         return FakeValues(self)
+
+    def Notification(self) -> FakeNotification:
+        return FakeNotification(self)
 
     def values(self) -> dict[str, float]:
         """What was dispatched since this was last asked, by name."""

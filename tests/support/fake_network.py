@@ -40,12 +40,17 @@ class FakeSocket:
         self.refused_at.clear()
         return ConnectionRefusedError(111, "Connection refused")
 
+    def receive(self) -> bytes | None:
+        assert not self.is_stolen, "a datagram of somebody else's socket is taken away from him"
+        waiting = self.network.waiting.get(self.host)
+        return waiting.popleft() if waiting else None
+
     def close(self) -> None:
         self.is_closed = True
 
 
 class FakeNetwork:
-    """A `poolhouse.report.sender.Network`.
+    """A `poolhouse.report.network.Network`.
 
     Attributes:
         names: What each host resolves to; a host that is missing is unknown.
@@ -57,6 +62,7 @@ class FakeNetwork:
         is_full: Whether the socket's buffer has no room.
         steals_after: After how many datagrams somebody else has a socket's descriptor; 0 for never.
         arrived: When, where and what arrived.
+        waiting: What each host has sent and nobody has read.
     """
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -71,6 +77,7 @@ class FakeNetwork:
         self.steals_after = 0
         self.sockets: list[FakeSocket] = []
         self.arrived: list[tuple[float, str, bytes]] = []
+        self.waiting: dict[str, deque[bytes]] = {}
 
     def look_up(self, host: str, port: int) -> list[Address]:
         self.lookups.append((self.clock.monotonic(), host))

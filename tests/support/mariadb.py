@@ -24,6 +24,8 @@ set @auth_root_socket = null;
 flush privileges;
 create user tester@'127.0.0.1';
 grant all on *.* to tester@'127.0.0.1';
+create user tester@localhost;
+grant all on *.* to tester@localhost;
 create database trial;
 """
 
@@ -43,6 +45,8 @@ class MariaDB:
         self._data = folder / "data"
         self._log = folder / "log"
         self.port = free_tcp_port()
+        #: For clients in another network namespace; they are root.
+        self.socket = folder / "socket"
         run(["mkdir", str(self._data)])
         sql = _BOOTSTRAP.format(
             tables=(_SQL / "mysql_system_tables.sql").read_text(),
@@ -89,7 +93,7 @@ class MariaDB:
                         *self._command(),
                         "--bind-address=127.0.0.1",
                         f"--port={self.port}",
-                        f"--socket={self._folder}/socket",
+                        f"--socket={self.socket}",
                         f"--pid-file={pid_file}",
                     ]
                 ),

@@ -8,11 +8,19 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any, Self
 
+#: What changes nothing and sees nothing that can change but what its own function changes.
+_LOADS = frozenset(
+    (
+        "RESUME", "NOP", "PUSH_NULL", "COPY", "SWAP", "KW_NAMES", "COPY_FREE_VARS",
+        "LOAD_CONST", "LOAD_FAST", "LOAD_FAST_LOAD_FAST", "LOAD_GLOBAL",
+    )
+)  # fmt: skip
 #: What runs in a client's thread, unless a test names other modules.
-_MODULES = ("sync", "sync_clients", "sync_waiting", "state", "requests")
+_MODULES = ("sync", "sync_clients", "sync_waiting", "fast_path", "state", "requests")
 _TOOL = 4
 
 
@@ -72,16 +80,16 @@ class AtOpcode:
         return self._step
 
     def _step(self, frame: FrameType, event: str, argument: object) -> Any:
-        if event == "opcode" and frame.f_lasti not in _second_halves(frame.f_code):
-            self._count()
+        if event == "opcode":
+            self._count(frame.f_code, frame.f_lasti)
         return self._step
 
     def _instruction(self, code: CodeType, at: int) -> None:
         if threading.get_ident() == self._thread:
-            self._count()
+            self._count(code, at)
 
-    def _count(self) -> None:
-        if self.has_acted or not self._may_act():
+    def _count(self, code: CodeType, at: int) -> None:
+        if self.has_acted or at in alike(code) or not self._may_act():
             return
         if self._left == 0:
             self.has_acted = True
@@ -91,14 +99,26 @@ class AtOpcode:
 
 
 @cache
-def _second_halves(code: CodeType) -> frozenset[int]:
-    """Where no thread can be stopped: a call is two opcodes on CPython 3.11, the first for the second.
+def alike(code: CodeType) -> frozenset[int]:
+    """The offsets of instructions before which nothing need happen: it would be the same before a neighbour.
 
-    Whoever executes the same call between them may have it specialized, and the second does not fit the first.
+    They load what only their own function changes, and the same handler, or none, protects the next instruction.
+    And a call is two opcodes on CPython 3.11, the first for the second; there no thread can be stopped. Whoever
+    executes the same call between them may have it specialized, and the second does not fit the first.
     """
-    if "PRECALL" not in dis.opmap:
-        return frozenset()
-    return frozenset(each.offset for each in dis.get_instructions(code) if each.opname == "CALL")
+    entries = dis.Bytecode(code).exception_entries
+
+    def handler(offset: int) -> object:
+        return next(((each.target, each.depth) for each in entries if each.start <= offset < each.end), None)
+
+    instructions = list(dis.get_instructions(code))
+    loads = {
+        one.offset
+        for one, following in pairwise(instructions)
+        if one.opname in _LOADS and handler(one.offset) == handler(following.offset)
+    }
+    has_halves = "PRECALL" in dis.opmap
+    return frozenset(loads | {each.offset for each in instructions if has_halves and each.opname == "CALL"})
 
 
 @cache

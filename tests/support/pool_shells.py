@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Self
 import psycopg_pool
 
 from poolhouse.clock import SystemClock
-from poolhouse.pool.aio import AsyncConnectionPool, AsyncNullConnectionPool
+from poolhouse.pool.aio import AsyncConnectionPool
+from poolhouse.pool.aio_null import AsyncNullConnectionPool
 from poolhouse.pool.sync import ConnectionPool, NullConnectionPool
 from poolhouse.testing import VirtualClock, VirtualThreads, run
 

@@ -3,6 +3,7 @@
 import random
 import sys
 from collections import Counter, deque
+from itertools import accumulate
 from typing import Any
 
 from poolhouse.meter.meter import Meter
@@ -84,7 +85,7 @@ class World:
         self.overtaking = self.random.choice([0.0, 0.02, 0.5])
         self.leases = self.core.leases = Leases(self)
         self.steps: Counter[str] = Counter()
-        self._weights = self._habits()
+        self._weights = list(accumulate(self._habits()))
         self.open()
 
     def _options(self) -> PoolOptions:
@@ -157,7 +158,7 @@ class World:
         return self.core.was_closed and not (self.core.size or self.running or self.vetting or self.behind)
 
     def step(self) -> None:
-        name = self.random.choices(self.NAMES, self._weights)[0]
+        name = self.random.choices(self.NAMES, cum_weights=self._weights)[0]
         self.steps[name] += 1
         getattr(self, name)()
         self.settle()
@@ -440,10 +441,11 @@ class World:
                 or any(now in TRANSITIONS[via] for via in TRANSITIONS[state])
             ), f"{slot} went from {state} to {now}"
         self.known = states
-        counted = Counter(states.values())
-        assert counted[State.LEASED] == core.used
-        assert counted[State.IDLE] == core.free
-        assert counted[State.WORKING] == len(core.working)
+        found = list(states.values())
+        idle = found.count(State.IDLE)
+        assert found.count(State.LEASED) == core.used
+        assert idle == core.free
+        assert found.count(State.WORKING) == len(core.working)
         assert core.size == core.used + core.free + len(core.working) + len(core.connecting)
         assert {slot for slot, state in states.items() if state is State.WORKING} == core.working
         assert set(core.leases) <= set(core.slots)
@@ -455,14 +457,14 @@ class World:
         leased = {id(conn) for conn in self.held} | self.lost
         leased |= {w.slot.key for w in self.vetting if w.slot is not None and w.slot.conn is not None}
         assert leased == {key for key, lease in core.leases.items() if lease[2] is not None}
-        assert not (core.waiters and counted[State.IDLE]), "a client waits beside a free connection"
+        assert not (core.waiters and idle), "a client waits beside a free connection"
         assert list(core.waiters) == [w for w in core.waiters if w in self.queued]
         assert len(core.waiters) == len(self.queued)
         if not core.is_open:
             assert not core.waiters
-            assert not counted[State.IDLE]
+            assert not idle
         if core.max_size and core.size > core.max_size:
-            assert not counted[State.IDLE], "too large, and yet something is free"
+            assert not idle, "too large, and yet something is free"
         owned = [job.slot for job in self.running if isinstance(job, (Connect, Return, Probe))] + self.behind
         assert len(owned) == len(set(owned)), "two workers on one connection"
         if core.options.connect_in_caller and core.waiters:
@@ -477,7 +479,7 @@ class World:
             if state is State.IDLE:
                 assert slot.generation == core.generation, "drained, and yet free"
         if core.max_kept is not None and not core.waiters and core.options.connect_in_caller:
-            assert counted[State.IDLE] <= core.max_kept, "more is kept than may be"
+            assert idle <= core.max_kept, "more is kept than may be"
         unproven = {slot for slot in core.slots.values() if slot.proven_at < core._suspect_before}
         assert core.suspects == unproven
         assert not any(states[slot] is State.IDLE for slot in unproven), "suspect, and nobody probes it"

@@ -18,7 +18,7 @@ from support.waiting import wait_until
 
 _CONFIG = """
 listen_addresses = '127.0.0.1'
-unix_socket_directories = ''
+unix_socket_directories = '{sockets}'
 fsync = off
 shared_buffers = 16MB
 log_line_prefix = ''
@@ -29,6 +29,7 @@ superuser_reserved_connections = 0
 
 #: The role "locked" has a password; everybody else may come in without.
 _ACCESS = """
+local all all                trust
 host all locked 127.0.0.1/32 scram-sha-256
 host all all    127.0.0.1/32 trust
 """
@@ -68,8 +69,13 @@ class Postgres:
         initdb = [f"{self._bin}/initdb", "--no-sync", "--locale=C", "--encoding=UTF8", "--username=postgres"]
         run([*initdb, f"--pgdata={self._data}"])
         with (self._data / "postgresql.conf").open("a") as config:
-            config.write(_CONFIG.format(max_connections=max_connections))
+            config.write(_CONFIG.format(max_connections=max_connections, sockets=self.socket_folder))
         (self._data / "pg_hba.conf").write_text(_ACCESS)
+
+    @property
+    def socket_folder(self) -> Path:
+        """The ``host`` for clients in another network namespace; they are root."""
+        return self._data
 
     @property
     def conninfo(self) -> str:

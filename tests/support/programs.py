@@ -44,3 +44,9 @@ def run(
 ) -> str:
     """Run a Python program to its end; what it printed."""
     return finish(start(code, *arguments, options=options, env=env))
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,6 +2,8 @@
 
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.signs import Finding, PoolSigns, ProcessSigns
+from poolhouse.report.telling import Teller
 from poolhouse.wire.report import Report, ReportSums, encode_report
 
 
@@ -22,6 +24,7 @@ class ModelPool:
         #: The most connections in use since the last report, if more than the gauges say.
         self.burst = 0
         self.is_bound = False
+        self.signs: PoolSigns | None = None
 
     def count(self, **more: int) -> None:
         """Add to counters by name."""
@@ -52,6 +55,7 @@ class ModelPool:
         return PoolReading(
             self.key, "db1:5432/shop", "QueuePool", int(self.is_open), self.limits, self.gauges, self.counters,
             tuple(self.marks), self.peak, self.wait.copy(), self.use.copy(), self.create.copy(), self.is_bound,
+            self.signs,
         )  # fmt: skip
 
 
@@ -72,6 +76,10 @@ class ModelProcess:
         self.sequence = 0
         #: Added to the wall time that it tells.
         self.clock_error = 0.0
+        self.signs: ProcessSigns | None = None
+        self.findings: tuple[Finding, ...] = ()
+        #: What decides which signs have room; all of them if there is none.
+        self.teller: Teller | None = None
         self.pools: list[ModelPool] = []
         self.keys = 0
         for _ in range(pools):
@@ -116,7 +124,13 @@ class ModelProcess:
         report = Report(
             self.host, self.program, self.token, self.number, self.sequence, now - self.born,
             max(1.0, 1.7e9 + now + self.clock_error), self.interval, goodbye, sums, readings,
+            self.signs, self.findings,
         )  # fmt: skip
-        datagrams = encode_report(report, detail)
+        selection = None
+        if self.teller is not None:
+            selection = self.teller.select(report.signs, report.findings, report.pool_signs())
+        datagrams = encode_report(report, detail, selection)
+        if self.teller is not None and selection is not None:
+            self.teller.note(selection)
         self.sequence += len(datagrams)
         return datagrams

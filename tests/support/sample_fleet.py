@@ -5,6 +5,7 @@ from dataclasses import replace
 from poolhouse.fleet.snapshot import (
     Event,
     Health,
+    Holder,
     Peaks,
     PoolRow,
     ProcessRow,
@@ -16,6 +17,8 @@ from poolhouse.fleet.snapshot import (
 )
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.signs import Finding, Looks, PoolSigns, ProcessSigns, SiteReading
+from poolhouse.verdicts.verdict import Culprit, Verdict
 
 #: 12:04:31 UTC.
 WALL_TIME = 1_700_049_871.0
@@ -244,6 +247,64 @@ SNAPSHOT = Snapshot(
 def with_processes(snapshot: Snapshot = SNAPSHOT) -> Snapshot:
     """The same snapshot for a console that asked for checkout."""
     return replace(snapshot, program="checkout", processes=PROCESSES)
+
+
+_CART = SiteReading(
+    "shop/views.py:88 in cart via shop/db.py:12 in session",
+    open=23,
+    oldest_s=9.4,
+    returned=120_400,
+    held_s=91_400.0,
+    waited_s=840.0,
+    looks=Looks(52_000, 38_000, 0, 100),
+    idle_line="shop/mail.py:44 in send",
+    use=bell(4, 900, 41_000),
+)
+_EXPORT = SiteReading(
+    "shop/export.py:88 in rows",
+    open=12,
+    oldest_s=41.0,
+    returned=840,
+    collected=17,
+    held_s=8_800.0,
+    waited_s=12.5,
+    looks=Looks(200, 100, 0, 9_100),
+    use=bell(12, 200),
+)
+_HEALTH = SiteReading("shop/health.py:9 in check", returned=9_800, held_s=14.0, use=bell(0.6, 200))
+_NIGHT = SiteReading("nightly/run.py:31 in main", 3, 310.0, 9, 0, 4_100.0, 0.0, Looks(2_800, 12, 0, 0))
+
+LEAK = Verdict(
+    "leak",
+    WALL_TIME - 9,
+    "checkout",
+    ("web1",),
+    (2, 12),
+    "db1:5432/shop",
+    "db1:5432/shop",
+    Culprit("shop/export.py", 88, "rows"),
+    (("kept", 8.0), ("max", 10.0), ("oldest_s", 41.0), ("waiting", 3.0), ("collected", 17.0), ("ended", 0.97)),
+)
+
+
+def with_holders(snapshot: Snapshot | None = None) -> Snapshot:
+    """The sample for a console that asked for checkout, whose processes tell which lines hold connections."""
+    snapshot = with_processes() if snapshot is None else snapshot
+    own = tuple(Holder("checkout", number, site) for number, site in ((12, _CART), (2, _EXPORT), (12, _HEALTH)))
+    first, *others = snapshot.processes
+    finding = Finding("leak", 1, _EXPORT.site, "", 9.0, tuple(value for _, value in LEAK.evidence))
+    kept = _CART._replace(open=2, returned=9_000), _EXPORT._replace(open=8)
+    pools = tuple(
+        replace(one, reading=one.reading._replace(signs=PoolSigns("db1:5432/shop", sites=kept)))
+        for one in first.pools
+    )
+    sick = replace(first, pools=pools, signs=ProcessSigns(9_000), findings=(finding,))
+    return replace(
+        snapshot,
+        processes=(sick, *others),
+        holders=(*own, Holder("nightly", 4, _NIGHT)),
+        verdicts=(LEAK,),
+    )
 
 
 def moment(seconds: float, used: int, waiting: int, checkouts: float) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from poolhouse.meter.histogram import Histogram, bucket_count
 from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.signs import PoolSigns, ProcessSigns, SiteReading
 from poolhouse.wire.report import Report, ReportSums
 
 
@@ -60,4 +61,25 @@ WORST = report(
     program="日本" * 100,
     token="9" * 200,
     wall_time=2.0**70,
+)
+
+
+def many_sites(count: int) -> PoolSigns:
+    """Signs of a pool whose lines have long names and use times of many buckets."""
+    use = full_histogram(0)
+    return PoolSigns(
+        "é" * 200,
+        "ü" * 200,
+        dead=1,
+        sites=tuple(
+            SiteReading(f"{'ö' * 100}{n}", n, 1.0, 2**60, 3, 1e9, 1e9, idle_line="ä" * 100, use=use)
+            for n in range(count)
+        ),
+    )
+
+
+#: The longest report with signs in all the datagrams that they may take.
+WORST_SIGNS = WORST._replace(
+    pools=tuple(one._replace(signs=many_sites(64)) for one in WORST.pools),
+    signs=ProcessSigns(1, stall_line="ß" * 100),
 )

@@ -4,6 +4,15 @@ from hypothesis import strategies as st
 
 from poolhouse.meter.histogram import Histogram, bucket_count
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.signs import (
+    MOST_NUMBERS,
+    ConnectErrors,
+    Finding,
+    Looks,
+    PoolSigns,
+    ProcessSigns,
+    SiteReading,
+)
 from poolhouse.wire.report import Report, ReportSums
 
 u32 = st.integers(0, 2**32 - 2)
@@ -52,6 +61,7 @@ def pools(name: st.SearchStrategy[str]) -> st.SearchStrategy[PoolReading]:
         use=st.none() | histograms(),
         create=st.none() | histograms(),
         is_bound=st.booleans(),
+        signs=st.none(),
     )
 
 
@@ -70,4 +80,65 @@ def reports(name: st.SearchStrategy[str]) -> st.SearchStrategy[Report]:
         goodbye=st.booleans(),
         sums=st.builds(ReportSums, pools=u32, gauges=gauges, limits=limits, counters=derives),
         pools=st.lists(pools(name), max_size=3).map(tuple),
+        signs=st.none(),
+        findings=st.just(()),
+        past_signs=st.none(),
     )
+
+
+milliseconds = st.integers(0, 2**32 - 1).map(lambda ms: ms / 1e3)
+nanoseconds = st.integers(0, 2**53).map(lambda ns: ns / 1e9)
+lines = st.just("") | plain_names
+looks = st.builds(Looks, u32, u32, u32, u32)
+
+
+@st.composite
+def use_times(draw: st.DrawFn) -> Histogram:
+    """As they come back: at a scale that is told, the sum that of the middles."""
+    histogram = Histogram(draw(st.sampled_from((-1, 0))))
+    buckets = bucket_count(histogram.scale)
+    for place in draw(st.lists(st.integers(0, buckets - 1), max_size=4)):
+        histogram.counts[place] = draw(st.integers(0, 2**49 - 1))
+    histogram.zero, histogram.max_ns = draw(st.integers(0, 2**49 - 1)), draw(st.integers(0, 2**40)) * 1000
+    histogram.estimate_sum()
+    return histogram
+
+
+sites = st.builds(
+    SiteReading,
+    site=plain_names,
+    open=st.integers(0, 2**16 - 1),
+    oldest_s=milliseconds,
+    returned=u64,
+    collected=u32,
+    held_s=nanoseconds,
+    waited_s=nanoseconds,
+    looks=looks,
+    idle_line=lines,
+    use=st.none() | use_times(),
+)
+pool_signs = st.builds(
+    PoolSigns,
+    target=lines,
+    made_at=lines,
+    looks=u32,
+    looks_waiting=u32,
+    used_sum=u64,
+    waiting_sum=u64,
+    connect_errors=st.builds(ConnectErrors, *[u32] * len(ConnectErrors._fields)),
+    inherited=u32,
+    dead=u32,
+    sites=st.lists(sites, max_size=3, unique_by=lambda site: site.site).map(
+        lambda found: tuple(sorted(found, key=lambda site: -site.held_s))
+    ),
+)
+process_signs = st.builds(ProcessSigns, u32, u32, milliseconds, milliseconds, lines, lines, u32)
+findings = st.builds(
+    Finding,
+    cause=plain_names.filter(lambda name: len(name.encode()) <= 32),
+    pool=u32,
+    site=lines,
+    line=lines,
+    age_s=milliseconds,
+    numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=MOST_NUMBERS).map(tuple),
+)

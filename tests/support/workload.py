@@ -23,6 +23,10 @@ OPERATIONS = (
 )
 #: What each process's pool may hold.
 POOL_SIZE, MAX_OVERFLOW = 4, 6
+#: What a pool of ours has: for what is held, and two together.
+POOL_CONNECTIONS = 3
+#: In place of a URL's scheme: a pool of ours.
+POOL = "pool:"
 #: What a process counts for itself, the driver's connects and disconnects apart.
 COUNTED = (
     *("checkouts", "invalidated", "commits", "rollbacks", "transactions"),
@@ -47,6 +51,31 @@ class CountedConnection(sqlite3.Connection):
         type(self).closed += 1
 
 
+class Counting:
+    """How many connections of a server's driver were opened and closed in this process."""
+
+    opened = closed = 0
+
+    @classmethod
+    def of(cls, driver: type[Any]) -> type[Any]:
+        """The driver's class of connections, counted."""
+
+        class Counted(driver):  # type: ignore[misc]  # it is whatever the driver has
+            is_counted_closed = False
+
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                cls.opened += 1
+
+            def close(self) -> None:
+                super().close()
+                if not self.is_counted_closed:
+                    self.is_counted_closed = True
+                    cls.closed += 1
+
+        return Counted
+
+
 class Worker:
     """One forked process: an engine of its own, and the truth about it."""
 
@@ -54,14 +83,23 @@ class Worker:
         import sqlalchemy
 
         self.select = sqlalchemy.text("SELECT 1")
+        self.counting: Any = Counting
+        is_file = url.startswith("sqlite")
         self.engine = sqlalchemy.create_engine(
             url,
-            connect_args={"factory": CountedConnection, "check_same_thread": False},
+            connect_args={"factory": CountedConnection, "check_same_thread": False} if is_file else {},
             poolclass=sqlalchemy.pool.QueuePool,
             pool_size=POOL_SIZE,
             max_overflow=MAX_OVERFLOW,
             pool_timeout=0.05,
         )
+        if is_file:
+            self.counting = CountedConnection
+        else:
+            connect = counted_connect(self.engine.dialect.driver)
+            sqlalchemy.event.listen(
+                self.engine, "do_connect", lambda dialect, record, given, named: connect(*given, **named)
+            )
         self.errors = sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError
         self.held: list[Any] = []
         self.detached: list[Any] = []
@@ -78,7 +116,7 @@ class Worker:
             else:
                 for _ in range(number):
                     getattr(self, name)()
-        opened, closed = CountedConnection.opened, CountedConnection.closed
+        opened, closed = self.counting.opened, self.counting.closed
         gauges = {"used": len(self.held), "detached": len(self.detached), "connections": opened - closed}
         return self.truth | gauges | {"connects": opened, "disconnects": closed}
 
@@ -140,11 +178,65 @@ class Worker:
         self.detached.append(connection)
 
 
+class PoolWorker:
+    """One forked process with a pool of ours; what the pool does not see, such as commits, is not counted."""
+
+    def __init__(self, conninfo: str) -> None:
+        import psycopg
+
+        import poolhouse
+
+        self.pool = poolhouse.ConnectionPool(
+            conninfo,
+            connection_class=Counting.of(psycopg.Connection),
+            # All at once: a pool that grows connects behind its clients, and the truth would change unasked.
+            min_size=POOL_CONNECTIONS,
+            max_size=POOL_CONNECTIONS,
+            open=True,
+        )
+        self.pool.wait()
+        self.held: list[Any] = []
+        self.truth = dict.fromkeys(COUNTED, 0)
+
+    def work(self, operations: Mapping[str, int]) -> dict[str, int]:
+        """Check out as often as the same operations do in an engine."""
+        together = [self.checkout() for _ in range(operations.get("together", 0))]
+        for connection in together:
+            self.pool.putconn(connection)
+        for name in ("plain", "commit", "rollback"):
+            for _ in range(operations.get(name, 0)):
+                connection = self.checkout()
+                connection.execute("SELECT 1")
+                if name != "plain":
+                    getattr(connection, name)()
+                self.pool.putconn(connection)
+        self.held += [self.checkout() for _ in range(operations.get("hold", 0))]
+        opened, closed = Counting.opened, Counting.closed
+        gauges = {"used": len(self.held), "detached": 0, "connections": opened - closed}
+        return self.truth | gauges | {"connects": opened, "disconnects": closed}
+
+    def checkout(self) -> Any:
+        connection = self.pool.getconn()
+        self.truth["checkouts"] += 1
+        return connection
+
+
+def counted_connect(driver: str) -> Any:
+    """The ``connect`` of a counted driver."""
+    if driver == "psycopg":
+        import psycopg
+
+        return Counting.of(psycopg.Connection).connect
+    import pymysql
+
+    return Counting.of(pymysql.connections.Connection)
+
+
 class Workload:
     """The program, from entering to leaving, driven from a test.
 
     Args:
-        url: The engine's URL, plugin and all.
+        url: The engine's URL, plugin and all; or, for a pool of ours, `POOL` and what libpq needs.
         prefix: What stands before the command (`support.collectd.Namespace.prefix`).
         python: The interpreter; by default the one of the tests.
         path: Where it finds modules.
@@ -261,7 +353,7 @@ def reap(pid: int) -> None:
 
 def serve(sock: socket.socket, url: str) -> None:
     """The child: work until the other end is closed."""
-    worker = Worker(url)
+    worker = PoolWorker(url.removeprefix(POOL)) if url.startswith(POOL) else Worker(url)
     while asked := sock.recv(4096):
         sock.sendall(json.dumps(worker.work(json.loads(asked))).encode())
 

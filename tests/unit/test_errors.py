@@ -26,9 +26,10 @@ from poolhouse.pool.base import errors_for
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.protocol import Traits
 from poolhouse.pool.holders import Holder
+from poolhouse.verdicts.verdict import Verdict
 
 #: What needs something that the tests' environment has not, or does something when it is imported.
-NOT_IMPORTED = ("poolhouse.collectd_plugin", "poolhouse.demo.__main__")
+NOT_IMPORTED = ("poolhouse.collectd_plugin", "poolhouse.demo.__main__", "poolhouse.auto")
 
 #: The class of which a pool's errors are also instances, for each driver.
 BASES = {
@@ -48,6 +49,7 @@ VALUES: dict[Any, Any] = {
     bool: True,
     bytes: b"\x00\xff",
     tuple[Any, ...]: HOLDERS,
+    Any: Verdict("leak", 0.0, "shop", evidence=(("kept", 3.0),)),
     BaseException: psycopg.OperationalError("connection refused"),
 }
 

@@ -2,7 +2,10 @@
 
 import inspect
 import logging
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -69,3 +72,45 @@ def test_a_record_names_the_line_that_logged(caplog: pytest.LogCaptureFixture) -
     assert [record.levelname for record in caplog.records] == [
         *("DEBUG", "INFO", "WARNING", "ERROR", "ERROR", "ERROR", "WARNING")
     ]
+
+
+class SoftLimit(Exception):
+    """As Celery and RQ raise, in the handler of a signal, in a task that takes too long."""
+
+
+class Limiter:
+    def stop(self, number: int, interrupted: object) -> None:
+        raise SoftLimit
+
+    def stop_by_another(self, *arguments: Any) -> None:
+        self.stop(*arguments)
+
+
+def stop(number: int, interrupted: object) -> None:
+    raise SoftLimit
+
+
+@pytest.fixture(params=[stop, Limiter().stop, Limiter().stop_by_another, partial(stop)])
+def interrupt(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
+    """A function in whose middle a signal comes, whose handler raises."""
+    before = signal.signal(signal.SIGUSR1, request.param)
+    yield lambda: signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_a_handler_of_a_signal_raises_passes_of_whichever_class_it_is(
+    handler: Handler, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SoftLimit):
+        LOG.call(interrupt)
+    monkeypatch.setattr(handler, "emit", lambda record: interrupt())
+    with pytest.raises(SoftLimit):
+        LOG.warning("x")
+
+
+def test_what_others_raise_is_no_order(handler: Handler) -> None:
+    def has_a_frame(frame: object) -> None:
+        raise SoftLimit
+
+    LOG.call(stop, 1, None)
+    LOG.call(has_a_frame, (inspect.currentframe(),))

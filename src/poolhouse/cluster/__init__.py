@@ -1,1 +1,1 @@
-"""The nodes of a service, as one of them sees them: what it tells the others, and takes from them."""
+"""The nodes of a service, as one of them sees them: what it sends to the others, and accepts from them."""

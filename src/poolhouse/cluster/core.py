@@ -7,17 +7,17 @@ bytes to send (`Cluster.ready`, `Cluster.step`). The rules, with their reasons, 
   again.
 - When a link comes up, each side asks the other for all that it has counted. The answer travels in small pieces
   between reports, and is joined.
-- What a node learns by joining, it tells the others; what it knows better than the teller, it tells the teller.
-- A node is *behind* if its service began to count before the node did. Such a node first takes from one other node
-  what was forgotten before its time, and asks the rest afterwards.
-- Nothing waits for a slow node: only the newest report of each process is kept for it, and what was left out is
-  told later, as an entry of the ledger.
+- A node passes on what it learns by joining. If it knows better than the sender, it sends its own knowledge back.
+- A node is *behind* if its service began to count before the node did. Such a node first takes the sums of
+  forgotten processes from one other node, and asks the rest afterwards.
+- Nothing waits for a slow node: only the newest report of each process is kept for it, and the skipped ones are
+  sent later, as an entry of the ledger.
 """
 
 from collections import deque
 from collections.abc import Iterable
 
-from poolhouse.cluster.queue import ReportQueue
+from poolhouse.cluster.queue import Arrived, ReportQueue
 from poolhouse.errors import PacketError
 from poolhouse.fleet.exchange import Exchange
 from poolhouse.fleet.fleet import Fleet, Way
@@ -42,8 +42,10 @@ from poolhouse.wire.ledger import (
 
 #: Seconds between two signs of life, and without any after which a link is given up.
 PULSE_S, SILENCE_S = 1.0, 3.0
-#: Bytes of reports in one step.
-STEP_BYTES = 64 * 1024
+#: Seconds between two ticks from which on this node itself stood still.
+STANDSTILL_S = 2.0
+#: Bytes of reports in one step to a node that lags behind, and about so many at most in one to those that do not.
+STEP_BYTES, BATCH_BYTES = 64 * 1024, 512 * 1024
 
 
 class _Peer:
@@ -53,7 +55,11 @@ class _Peer:
         self.name = name
         #: Processes of which it has to be told; those that it asked for come first.
         self.changed: dict[Process, None] = {}
+        #: What it lags behind with; empty while it reads as fast as reports arrive.
         self.queue = ReportQueue(self._note_dropped)
+        #: What has arrived for all nodes, and its bytes, until the next step.
+        self.batch: list[Arrived] = []
+        self.batch_bytes = b""
         self.missing_since: float | None = now
         self.lose(now)
 
@@ -75,6 +81,17 @@ class _Peer:
         self.answers: list[bytes] = []
         self.changed.clear()
         self.queue.clear()
+        self.batch, self.batch_bytes = [], b""
+
+    def bring(self, arrived: list[Arrived], framed: bytes) -> None:
+        """Have it sent what has arrived: at the next step, or after all that it lags behind with."""
+        if not (self.queue or self.batch):
+            self.batch, self.batch_bytes = arrived, framed
+            return
+        for several in (self.batch, arrived):
+            for process, number, datagram in several:
+                self.queue.put(process, number, datagram)
+        self.batch, self.batch_bytes = [], b""
 
     @property
     def is_linked(self) -> bool:
@@ -112,8 +129,13 @@ class Cluster:
         self._linked: list[_Peer] = []
         #: The node that brings this one up to date, before any other is asked.
         self._source: _Peer | None = None
+        #: What has arrived since the last step, for all nodes, and how many bytes: most often all get the same.
+        #: Each report stays though a newer one may follow: an entry of the ledger in its place would cost more.
+        self._arrived: list[Arrived] = []
+        self._arrived_bytes = 0
         #: Processes of which all nodes have to be told at the next tick.
         self._changed: dict[Process, None] = {}
+        self._ticked_at = now
         fleet.relay = self.relay
         fleet.note_change = self._note_change
         fleet.nodes = self.nodes
@@ -148,11 +170,20 @@ class Cluster:
         """A client has sent this node a datagram: pass it on."""
         if self._linked:
             framed = frame(Kind.REPORT, datagram)
-            for peer in self._linked:
-                peer.queue.put(process, number, framed)
+            self._arrived.append((process, number, framed))
+            self._arrived_bytes += len(framed)
+            if self._arrived_bytes >= BATCH_BYTES:
+                self._spread()
 
     def tick(self, now: float) -> list[str]:
-        """Do what time demands; call it about once a second. The nodes whose links have to be given up."""
+        """Do what time demands; call it once a second or more often. The nodes whose links have to be given up.
+
+        A standstill of this node is nobody else's silence: what they have sent meanwhile has not been read yet.
+        """
+        if now - self._ticked_at >= STANDSTILL_S:
+            for peer in self._linked:
+                peer.heard_at = max(peer.heard_at, now - PULSE_S)
+        self._ticked_at = now
         for process in self._changed:
             self._tell(process)
         self._changed.clear()
@@ -162,7 +193,13 @@ class Cluster:
         """Whether `step` has something to send to this node."""
         peer = self._peers[name]
         return peer.is_linked and bool(
-            peer.queue or peer.answers or peer.is_asking or peer.changed or now >= peer.pulse_due
+            self._arrived
+            or peer.batch
+            or peer.queue
+            or peer.answers
+            or peer.is_asking
+            or peer.changed
+            or now >= peer.pulse_due
         )
 
     def step(self, name: str, now: float) -> bytes:
@@ -177,7 +214,13 @@ class Cluster:
             pieces.append(frame(Kind.PULSE, encode_pulse(pulse)))
         pieces += peer.answers
         peer.answers.clear()
-        pieces += peer.queue.take(STEP_BYTES)
+        if self._arrived:
+            self._spread()
+        if peer.batch:
+            pieces.append(peer.batch_bytes)
+            peer.batch, peer.batch_bytes = [], b""
+        else:
+            pieces += peer.queue.take(STEP_BYTES)
         if peer.is_asking:
             pieces.append(self._answer(peer, now))
         elif peer.changed:
@@ -191,13 +234,20 @@ class Cluster:
         """Take a frame from another node.
 
         Raises:
-            PacketError: If it does not keep to the protocol: the link has to be given up.
+            PacketError: If it does not keep to the protocol, or if there is no memory for what it tells of its
+                ledger: the link has to be given up. The next one brings the whole ledger.
         """
         peer = self._peers[name]
         peer.heard_at = now
+        try:
+            self._take(peer, one, now, wall_time)
+        except MemoryError:
+            raise PacketError("there is no memory left for what it tells", 0) from None
+
+    def _take(self, peer: _Peer, one: Frame, now: float, wall_time: float) -> None:
         match one.kind:
             case Kind.REPORT:
-                self._fleet.receive(one.payload, now, wall_time, Way.RELAYED)
+                self._fleet.receive(one.payload, now, wall_time, Way.RELAYED, source=f"node {peer.name}")
             case Kind.PULSE:
                 self._take_pulse(peer, decode_pulse(one.payload), now)
             case Kind.ASK:
@@ -216,6 +266,13 @@ class Cluster:
             return NodeState(name, is_here=True, missing_for=None)
         since = self._peers[name].missing_since
         return NodeState(name, is_here=False, missing_for=None if since is None else max(0.0, now - since))
+
+    def _spread(self) -> None:
+        """Bring every linked node what has arrived; it is joined to bytes once."""
+        arrived, self._arrived, self._arrived_bytes = self._arrived, [], 0
+        framed = b"".join([datagram for _, _, datagram in arrived])
+        for peer in self._linked:
+            peer.bring(arrived, framed)
 
     def _note_change(self, process: Process) -> None:
         self._changed[process] = None

@@ -75,6 +75,8 @@ class Complaints:
         self._said: dict[str, tuple[str, float]] = {}
         #: When the last few lines about each node were logged.
         self._lines: dict[str, deque[float]] = {}
+        #: When it was said last of each node that it comes and goes.
+        self._restless: dict[str, float] = {}
 
     def is_linked(self, name: str, now: float) -> bool:
         """A node is linked. Returns whether the log says so."""
@@ -89,9 +91,20 @@ class Complaints:
         self._said[name] = reason, now
         return self._has_room(name, now)
 
+    def is_restless(self, name: str, now: float) -> bool:
+        """Whether a node comes and goes so often that no more is said of it for now; true once in a period."""
+        is_news = now - self._restless.get(name, now - self._period) >= self._period
+        if is_news and self._is_full(name, now):
+            self._restless[name] = now
+            return True
+        return False
+
+    def _is_full(self, name: str, now: float) -> bool:
+        lines = self._lines.get(name)
+        return lines is not None and len(lines) == MOST_LINES and now - lines[0] < self._period
+
     def _has_room(self, name: str, now: float) -> bool:
-        lines = self._lines.setdefault(name, deque(maxlen=MOST_LINES))
-        if len(lines) == MOST_LINES and now - lines[0] < self._period:
+        if self._is_full(name, now):
             return False
-        lines.append(now)
+        self._lines.setdefault(name, deque(maxlen=MOST_LINES)).append(now)
         return True

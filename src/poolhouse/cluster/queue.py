@@ -1,11 +1,15 @@
 """The reports that wait for another node: of each process only the newest one."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from poolhouse.fleet.process import Process
 
 #: Bytes that may wait for one node; a process has at most a report of so many datagrams among them.
 MOST_BYTES, MOST_DATAGRAMS = 16 << 20, 256
+
+#: A framed datagram of a report: whose it is, the report's number, and its bytes.
+Arrived: TypeAlias = tuple[Process, int, bytes]
 
 
 class ReportQueue:
@@ -25,7 +29,7 @@ class ReportQueue:
         self.bytes = 0
         self._note_dropped = note_dropped
         self._most_bytes = most_bytes
-        #: The number of the report, and its datagrams.
+        #: By process: the number of its newest report, and that report's framed datagrams.
         self._waiting: dict[Process, tuple[int, list[bytes]]] = {}
 
     def __bool__(self) -> bool:

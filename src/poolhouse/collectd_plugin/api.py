@@ -32,12 +32,36 @@ class DispatchedValues(Protocol):
         ...
 
 
+class DispatchedNotification(Protocol):
+    """One notification, made and dispatched by the server plugin."""
+
+    host: str
+    plugin: str
+    plugin_instance: str
+    type: str
+    #: At most 255 bytes.
+    message: str
+    #: One of the module's ``NOTIF_`` constants.
+    severity: int
+    #: Seconds since the epoch.
+    time: float
+
+    def dispatch(self) -> None:
+        """Hand the notification to collectd."""
+        ...
+
+
 class Collectd(Protocol):
     """The module."""
 
     @property
     def Values(self) -> "Callable[[], DispatchedValues]":
         """Makes an empty value list."""
+        ...
+
+    @property
+    def Notification(self) -> "Callable[[], DispatchedNotification]":
+        """Makes an empty notification."""
         ...
 
     error: Callable[[str], None]

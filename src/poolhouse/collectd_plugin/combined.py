@@ -1,8 +1,8 @@
 """One picture of the programs that report to this collectd and of those that another one forwards.
 
-What one side does not know is missing from the sum, not from the picture: a table whose cells turn to ``–`` as
-soon as one old server forwards its values would help nobody. Limits are the exception: where one is not known, the
-sum has none.
+If one side does not know a value, the sum is that of the other: a table whose cells turn to ``–`` as soon as one
+old server forwards its values would be useless. Limits are the exception: where one is not known, the sum has
+none.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
 from poolhouse.addresses import LARGEST_PORT, format_address
+from poolhouse.admission.door import Demand, parse_level
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.protocol.subscribers import Network, parse_network
@@ -55,6 +56,10 @@ class ServerSettings:
     loglevel: str = "info"
     #: Which values to dispatch: all, or the earlier system's thirteen only.
     values: Literal["all", "earlier"] = "all"
+    #: What reports have to be.
+    demand: Demand = Demand()
+    #: Whether a line about that is wrong: then nothing is received, instead of what should be refused.
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,10 @@ class ConnmonSettings:
     #: Networks beyond loopback whose consoles are answered.
     allow: tuple[Network, ...] = ()
     loglevel: str = "info"
+    #: What the datagrams of consoles have to be.
+    demand: Demand = Demand()
+    #: Whether a line about that is wrong: then no console is answered, instead of one that should be refused.
+    is_closed: bool = False
 
 
 #: collectd's names of levels and the usual ones, and the level that each stands for, most important first.
@@ -94,12 +103,25 @@ def read_server(block: Config, before: ServerSettings = ServerSettings()) -> tup
         block: The ``<Module>`` block.
         before: What an earlier block of the same plugin said.
     """
-    return _read(block, before, _SERVER)
+    settings, mistakes = _read(block, before, _SERVER)
+    if any(_is_of_protection(mistake) for mistake in mistakes):
+        settings = replace(settings, is_closed=True)
+    return settings, mistakes
+
+
+def _is_of_protection(mistake: str) -> bool:
+    """Whether a mistake is about what reports have to be, or about a word that may be meant for that."""
+    return any(
+        mistake.lower().startswith(f"{name}:") or f'did you mean "{name}"' in mistake for name in _PROTECTING
+    )
 
 
 def read_connmon(block: Config, before: ConnmonSettings = ConnmonSettings()) -> tuple[ConnmonSettings, list[str]]:
     """The same as `read_server` for the connmon plugin."""
-    return _read(block, before, _CONNMON)
+    settings, mistakes = _read(block, before, _CONNMON)
+    if any(_is_of_protection(mistake) for mistake in mistakes):
+        settings = replace(settings, is_closed=True)
+    return settings, mistakes
 
 
 def _read(
@@ -161,12 +183,41 @@ def _values(settings: ServerSettings, line: Config) -> ServerSettings:
             raise SettingError(line.key, f'takes "all" or "earlier", not "{line.values[0]}"')
 
 
-_SERVER: "dict[str, Directive[ServerSettings]]" = {"listen": _listen, "loglevel": _loglevel, "values": _values}
+def _authfile(settings: Settings, line: Config) -> Settings:
+    return replace(settings, demand=settings.demand._replace(authfile=_only(line)))
+
+
+def _securitylevel(settings: Settings, line: Config) -> Settings:
+    return replace(settings, demand=settings.demand._replace(level=parse_level(_only(line), line.key)))
+
+
+def _strict(settings: Settings, line: Config) -> Settings:
+    match line.values:
+        case (bool(strict),):
+            return replace(settings, demand=settings.demand._replace(strict=strict))
+        case _:
+            raise SettingError(line.key, "takes true or false, without quotes")
+
+
+#: The directives of both plugins in which a mistake must not let in what should be refused.
+_PROTECTING = ("authfile", "securitylevel", "strict")
+
+_SERVER: "dict[str, Directive[ServerSettings]]" = {
+    "listen": _listen,
+    "loglevel": _loglevel,
+    "values": _values,
+    "authfile": _authfile,
+    "securitylevel": _securitylevel,
+    "strict": _strict,
+}
 _CONNMON: "dict[str, Directive[ConnmonSettings]]" = {
     "monitor": _monitor,
     "listen": _listen,
     "allow": _allow,
     "loglevel": _loglevel,
+    "authfile": _authfile,
+    "securitylevel": _securitylevel,
+    "strict": _strict,
 }
 
 

@@ -1,13 +1,14 @@
 """The connmon plugin: sends the values of plugin ``sqlalchemy`` that collectd writes to consoles.
 
-Consoles of the earlier kind, and whatever ``monitor`` names, are sent every value list at the moment that
-collectd writes it, whoever dispatched it. Our own consoles are sent snapshots: of the fleet of the server plugin
-in the same collectd, if it is loaded, together with what other collectds forward.
+Consoles of the earlier kind, and the targets of ``monitor``, get every value list at the moment that collectd
+writes it, whichever plugin dispatched it. Our own consoles get snapshots: of the fleet of the server plugin in the
+same collectd, if it is loaded, together with what other collectds forward.
 """
 
 import threading
 from collections.abc import Callable, Iterator
 
+from poolhouse.admission.door import open_door
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd, DispatchedValues
 from poolhouse.collectd_plugin.combined import combined
@@ -18,12 +19,14 @@ from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.monitors import Monitors
 from poolhouse.collectd_plugin.server import OWN, ServerPlugin
 from poolhouse.defaults import CONSOLES_PORT
+from poolhouse.errors import SettingError
 from poolhouse.export.collectd import PLUGIN_NAME, console_datagram
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.frame import Processes
 from poolhouse.feed.protocol.service import NOBODY
 from poolhouse.feed.protocol.values import PartialFleet
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.shortage import is_shortage, shortage_in, words_of
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
 #: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
@@ -52,6 +55,10 @@ class ConnmonPlugin:
         self._settings = ConnmonSettings()
         self._consoles: ConsoleThread | None = None
         self._monitors: Monitors | None = None
+        self._is_open = True
+        #: Whether it is to begin, where it pushes to then, and why it could not when it last tried.
+        self._may_begin, self._failure = False, ""
+        self._targets: tuple[Address, ...] = ()
         # Held for whatever is done to the forwarded values: collectd writes in several threads.
         self._lock = threading.Lock()
         self._forwarded = PartialFleet(clock.monotonic())
@@ -72,7 +79,7 @@ class ConnmonPlugin:
             self._log.error(mistake)
 
     def start(self) -> None:
-        """Begin to push and to answer."""
+        """Begin to push, and to answer where nothing about what consoles have to be is wrong."""
         if self._server() is None:
             warn_of_legacy(self._log)
         listen, monitor = self._settings.listen, self._settings.monitor
@@ -80,23 +87,51 @@ class ConnmonPlugin:
             monitor = DEFAULT_MONITOR
         for address in monitor:
             self._log.info(f"pushing values to UDP {address}")
-        self._monitors = Monitors(monitor, self._log, self._clock)
-        self._consoles = ConsoleThread(
-            self._settings.allow, self, product(PRODUCT), self._reports, self._log, self._clock
-        )
-        self._consoles.open(listen)
+        self._targets, self._may_begin = monitor, True
+        self._begin()
+
+    def _begin(self) -> None:
+        """Push and answer; every `read` retries what cannot be had now."""
+        door = None
+        try:
+            if self._monitors is None:
+                self._monitors = Monitors(self._targets, self._log, self._clock)
+            try:
+                door = open_door(self._settings.demand)
+            except SettingError as error:
+                if is_shortage(shortage_in(error)):
+                    raise
+                self._log.error(f"{error}; no console is answered")
+                self._is_open = False
+            self._consoles = ConsoleThread(
+                self._settings.allow, self, product(PRODUCT), self._reports, self._log, self._clock, door
+            )
+        except (OSError, RuntimeError, MemoryError, SettingError) as error:
+            sentence = f"no console is answered: {words_of(error)}; it will keep retrying"
+            if sentence != self._failure:
+                self._failure = sentence
+                self._log.error(sentence)
+            return
+        if self._settings.is_closed:
+            self._log.error("no console is answered: a security setting is wrong")
+            self._is_open = False
+        for warning in door.warnings if door else ():
+            self._log.warning(warning)
+        self._listen()
 
     def stop(self) -> None:
         """Push and answer no more."""
+        self._may_begin = False
         if self._consoles is not None:
             self._consoles.close()
         if self._monitors is not None:
             self._monitors.close()
 
     def read(self) -> None:
-        """Retry addresses that could not be bound or found; collectd calls this once an interval."""
-        if self._consoles is not None:
-            self._consoles.open(self._settings.listen)
+        """Retry what could not be had, bound or found; collectd calls this once an interval."""
+        if self._consoles is None and self._may_begin:
+            self._begin()
+        self._listen()
         if self._monitors is not None:
             self._monitors.look_up()
 
@@ -112,6 +147,10 @@ class ConnmonPlugin:
             self._monitors.send(datagram)
             self._consoles.push(datagram)
             self._log.debug(f"pushed {str(told.identifier)!r} {told.values!r}")
+
+    def _listen(self) -> None:
+        if self._consoles is not None and self._is_open:
+            self._consoles.open(self._settings.listen)
 
     def sums(self) -> Iterator[Snapshot | None]:
         """The snapshot for consoles without processes (`poolhouse.feed.protocol.service.Source`)."""

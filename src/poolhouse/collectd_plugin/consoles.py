@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from poolhouse.addresses import format_address
+from poolhouse.admission.door import Door
 from poolhouse.clock import Clock, cpu_seconds
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.listeners import Listeners
@@ -18,6 +19,8 @@ from poolhouse.collectd_plugin.log import Log
 from poolhouse.feed.protocol.service import ConsoleService, Source
 from poolhouse.feed.protocol.subscribers import Network, Subscriber, Subscribers
 from poolhouse.feed.return_path import Via, waiting_datagrams
+from poolhouse.feed.sealed_via import Opener, SealedVia
+from poolhouse.shortage import is_shortage, words_of
 
 #: Seconds of work before other threads are let in, and the seconds that they are given.
 SLICE, REST = 0.004, 0.001
@@ -34,6 +37,7 @@ class ConsoleThread:
         reports: Callable[[], tuple[str, ...]],
         log: Log,
         clock: Clock,
+        door: Door | None = None,
     ) -> None:
         """Start the threads, listening nowhere yet.
 
@@ -44,7 +48,15 @@ class ConsoleThread:
             reports: Where reports are received now, as ``host:port``.
             log: The log.
             clock: The clock.
+            door: What opens and seals datagrams; ``None`` where nothing is demanded.
+
+        Raises:
+            OSError: If no descriptor is free.
+            RuntimeError: If no thread can be started.
         """
+        self._opener = Opener()
+        self._door = door
+        self._guard = None if door is None else door.consoles
         self._log = log
         self._clock = clock
         # Held for whatever is done to the service; never while something is sent, or a step of work is done.
@@ -55,8 +67,12 @@ class ConsoleThread:
         self._is_closing = False
         self._wake = threading.Event()
         self._listeners = Listeners(self._receive, log)
-        self._thread = threading.Thread(target=self._run, name="poolhouse consoles", daemon=True)
-        self._thread.start()
+        try:
+            self._thread = threading.Thread(target=self._run, name="poolhouse consoles", daemon=True)
+            self._thread.start()
+        except BaseException:
+            self._listeners.close()
+            raise
 
     def open(self, addresses: Sequence[Address]) -> None:
         """Listen at whatever of `addresses` is not listened at yet."""
@@ -80,7 +96,11 @@ class ConsoleThread:
             return self._subscribers.consoles(self._clock.monotonic())
 
     def _receive(self, sock: socket.socket) -> None:
-        for content, sender, via in waiting_datagrams(sock):
+        for datagram in waiting_datagrams(sock):
+            opened = self._opener.opened(datagram, self._guard, self._clock.monotonic())
+            if opened is None:
+                continue
+            (content, via), sender = opened, datagram.sender
             with self._lock:
                 answer = self._service.receive(content, sender, self._clock.monotonic(), via)
             self._wake.set()
@@ -96,13 +116,18 @@ class ConsoleThread:
                     "malformed, or its network is not named by allow, or there are too many consoles",
                 )
 
+        for sentence in () if self._door is None else self._door.look(self._clock.monotonic()):
+            self._log.warning(sentence)
+
     def _run(self) -> None:
         while not self._is_closing:
             rest = 1.0
             try:
                 rest = self._work()
             except Exception as error:  # Without this thread consoles would show a picture that stands still.
-                self._log.seldom("snapshot", f"bug: no snapshot for consoles: {error!r}")
+                reason = words_of(error) if is_shortage(error) else repr(error)
+                bug = "" if is_shortage(error) else "bug: "
+                self._log.seldom("snapshot", f"{bug}no snapshot for consoles: {reason}")
             self._wake.wait(rest)
             self._wake.clear()
 
@@ -112,7 +137,7 @@ class ConsoleThread:
         with self._lock:
             outgoing = self._service.outgoing(begin)
         for via, address, datagram in outgoing:
-            assert isinstance(via, Via)
+            assert isinstance(via, Via | SealedVia)
             via.send(datagram, address)
         cost, before = cpu_seconds(), cost
         with self._lock:
@@ -131,5 +156,5 @@ class ConsoleThread:
 
 
 def _send(console: Subscriber, datagram: bytes) -> None:
-    assert isinstance(console.via, Via)
+    assert isinstance(console.via, Via | SealedVia)
     console.via.send(datagram, console.address)

@@ -1,7 +1,7 @@
 """UDP sockets at several addresses, and the one thread that reads them all.
 
-What waits to be read waits in the kernel, in a buffer of fixed size for each socket: a flood costs datagrams,
-never memory.
+Unread datagrams wait in the kernel, in a buffer of fixed size for each socket: a flood costs datagrams, never
+memory.
 """
 
 import errno
@@ -9,13 +9,17 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from poolhouse.addresses import format_address
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.feed.return_path import note_destinations
 from poolhouse.feed.sockets import Endpoint, lookup, udp_socket
+from poolhouse.shortage import is_shortage, words_of
 
+#: Seconds until sockets are looked at again after that failed.
+PAUSE = 1.0
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -31,6 +35,10 @@ class Listeners:
         Args:
             receive: Given a socket in which something waits, in the listeners' thread; the socket never blocks.
             log: The log, for addresses that are bound and that cannot be.
+
+        Raises:
+            OSError: If no descriptor is free.
+            RuntimeError: If no thread can be started.
         """
         self._receive = receive
         self._log = log
@@ -40,11 +48,15 @@ class Listeners:
         self._opened: set[Address] = set()
         self._failures: dict[Address, str] = {}
         self._is_closed = False
-        self._selector = selectors.DefaultSelector()
-        self._wake, self._woken = socket.socketpair()
-        self._selector.register(self._woken, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._run, name="poolhouse listeners", daemon=True)
-        self._thread.start()
+        self._closing = threading.Event()
+        with ExitStack() as stack:
+            self._selector = selectors.DefaultSelector()
+            stack.callback(self._selector.close)
+            self._wake, self._woken = map(stack.enter_context, socket.socketpair())
+            self._selector.register(self._woken, selectors.EVENT_READ)
+            self._thread = threading.Thread(target=self._run, name="poolhouse listeners", daemon=True)
+            self._thread.start()
+            stack.pop_all()
 
     @property
     def bound(self) -> tuple[str, ...]:
@@ -67,6 +79,7 @@ class Listeners:
             if self._is_closed:
                 return
             self._is_closed = True
+        self._closing.set()
         self._wake.send(b"\0")
         self._thread.join()
         self._selector.close()
@@ -79,12 +92,16 @@ class Listeners:
             endpoints = lookup(address.host, address.port)
         except (OSError, UnicodeError) as error:  # Unknown; or with a label that no host name can have.
             return str(error)
+        except MemoryError as error:
+            return words_of(error)
         errors: list[OSError] = []
         for endpoint in endpoints:
             try:
                 self._bind(endpoint, both=Address("0.0.0.0", address.port) not in addresses)
             except OSError as error:
                 errors.append(error)
+            except MemoryError as error:
+                return words_of(error)
         if len(errors) < len(endpoints):
             # "localhost" on a machine without IPv6 is no mistake.
             errors = [error for error in errors if error.errno not in _NO_SUCH_ADDRESS]
@@ -94,9 +111,12 @@ class Listeners:
         with self._lock:
             if endpoint in self._bound or self._is_closed:
                 return
-            sock = self._bound[endpoint] = _bound_socket(endpoint, both)
-            # epoll(7) allows this while the thread waits in it.
-            self._selector.register(sock, selectors.EVENT_READ)
+            with ExitStack() as stack:
+                sock = stack.enter_context(_bound_socket(endpoint, both))
+                # epoll(7) allows this while the thread waits in it.
+                self._selector.register(sock, selectors.EVENT_READ)
+                stack.pop_all()
+            self._bound[endpoint] = sock
         self._log.info(f"listening on UDP {format_address(*endpoint.address[:2])}")
 
     def _note(self, address: Address, failure: str | None) -> None:
@@ -105,11 +125,16 @@ class Listeners:
             self._opened.add(address)
         elif self._failures.get(address) != failure:
             self._failures[address] = failure
-            self._log.error(f"listen: cannot receive on UDP {address}: {failure}; trying again each interval")
+            self._log.error(f"listen: cannot receive on UDP {address}: {failure}; it will keep retrying")
 
     def _run(self) -> None:
         while True:
-            sockets = [key.fileobj for key, _ in self._selector.select()]
+            try:
+                sockets = [key.fileobj for key, _ in self._selector.select()]
+            except (OSError, MemoryError) as error:
+                self._log.seldom("select", f"datagrams have to wait: {words_of(error)}")
+                self._closing.wait(PAUSE)
+                sockets = []
             if self._is_closed:
                 return
             for sock in sockets:
@@ -117,7 +142,10 @@ class Listeners:
                 try:
                     self._receive(sock)
                 except Exception as error:  # The thread is all the ears there are.
-                    self._log.seldom("receive", f"bug: a datagram was lost to {error!r}")
+                    bug = f"bug: a datagram was lost to {error!r}"
+                    self._log.seldom(
+                        "receive", f"datagrams were lost: {words_of(error)}" if is_shortage(error) else bug
+                    )
 
 
 def _bound_socket(endpoint: Endpoint, both: bool) -> socket.socket:

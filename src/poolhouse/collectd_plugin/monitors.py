@@ -8,6 +8,7 @@ from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.config import Address
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.feed.sockets import Endpoint, lookup, udp_socket
+from poolhouse.shortage import words_of
 
 #: Seconds after which a name is looked up again.
 LOOKUP_PERIOD = 60.0
@@ -23,6 +24,9 @@ class Monitors:
             addresses: Those of the ``monitor`` lines.
             log: Where to say which names cannot be found.
             clock: The clock.
+
+        Raises:
+            OSError: If no descriptor is free.
         """
         self._addresses = addresses
         self._log = log
@@ -62,7 +66,7 @@ class Monitors:
         """Send from new sockets: behind a service address an old one's flow leads to where it led at first."""
         try:
             new = _new_sockets()
-        except OSError:
+        except (OSError, MemoryError):
             return  # No descriptor is free: those that there are still send.
         for sock in self._retired.values():
             sock.close()
@@ -71,10 +75,15 @@ class Monitors:
     def _look_up(self, address: Address) -> None:
         try:
             endpoints = lookup(address.host, address.port)
-        except (OSError, UnicodeError) as error:  # Unknown; or with a label that no host name can have.
-            if self._failures.get(address) != str(error):
-                self._failures[address] = str(error)
-                self._log.error(f"monitor: {address} cannot be found: {error}; trying again each interval")
+        except (
+            OSError,
+            UnicodeError,
+            MemoryError,
+        ) as error:  # Unknown; or with a label that no host name can have.
+            reason = words_of(error) if isinstance(error, MemoryError) else str(error)
+            if self._failures.get(address) != reason:
+                self._failures[address] = reason
+                self._log.error(f"monitor: {address} cannot be found: {reason}; it will keep retrying")
         else:
             self._failures.pop(address, None)
             # The earlier console listens on IPv4 only, ours on both.

@@ -4,11 +4,15 @@ Two threads meet here: collectd's own, which reads once an interval, and the lis
 around the fleet lets in one of them at a time.
 """
 
+import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections import deque
+from functools import partial
 
 from poolhouse.addresses import format_address
+from poolhouse.admission.door import SECRET_BYTES, Door, open_door
+from poolhouse.admission.sources import Sources
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd
 from poolhouse.collectd_plugin.config import Address, Config, ServerSettings, read_server
@@ -17,13 +21,21 @@ from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.collectd_plugin.messages import describe
 from poolhouse.defaults import GONE_INTERVALS, REPORTS_PORT
-from poolhouse.export.collectd import HOST_INSTANCE, value_lists
+from poolhouse.errors import SettingError
+from poolhouse.export.collectd import HOST_INSTANCE, PLUGIN_NAME, holder_lists, value_lists
 from poolhouse.feed.fleet_source import FleetSource
-from poolhouse.fleet.fleet import Fleet
+from poolhouse.feed.protocol.subscribers import Address as SenderAddress
+from poolhouse.feed.return_path import Datagram, waiting_datagrams
+from poolhouse.fleet.diagnosis import ENDED
+from poolhouse.fleet.fleet import MENDED, Fleet
+from poolhouse.fleet.holders import TOP_LINES
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import plugin_instance
-from poolhouse.fleet.snapshot import Health, Snapshot
-from poolhouse.wire.values import ValueList
+from poolhouse.fleet.snapshot import Event, Health, Snapshot
+from poolhouse.shortage import is_shortage, shortage_in, words_of
+from poolhouse.wire.names import utf8_name
+from poolhouse.wire.parts import MESSAGE_BYTES
+from poolhouse.wire.values import OKAY, WARNING, ValueList
 
 #: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
 NAME = "sqlalchemy_collectd.server.plugin"
@@ -31,12 +43,13 @@ NAME = "sqlalchemy_collectd.server.plugin"
 DEFAULT_LISTEN = (Address("localhost", REPORTS_PORT),)
 #: Marks values as this plugin's own for the connmon plugin beside it. Stays inside this collectd.
 OWN = "poolhouse:own"
-#: The longest datagram that is read whole; ours and collectd's have at most 1,452 bytes.
-DATAGRAM_BYTES = 4096
-#: Datagrams that are read before the fleet is locked for them.
-BATCH = 64
 #: Rows whose state is taken while the fleet is locked: a millisecond at most.
 ROWS_AT_ONCE = 200
+#: Notifications that wait for collectd to read.
+MOST_NOTIFICATIONS = 100
+
+#: The plugin names no networks: this machine, and everybody else.
+SOURCES = Sources()
 
 
 class ServerPlugin:
@@ -54,12 +67,18 @@ class ServerPlugin:
         self._log = Log(collectd, "poolhouse server", clock)
         self._settings = ServerSettings()
         self._listeners: Listeners | None = None
+        self._door: Door | None = None
         # Held for whatever is done to the fleet; nothing that may wait is done while it is held.
         self._lock = threading.Lock()
         self._fleet = Fleet(FleetLimits(), clock.monotonic())
         #: When collectd last read, by the monotonic clock: the interval is not passed to plugins.
         self._read_at = clock.monotonic()
-        self._refused = 0
+        self._refused = self._mended = 0
+        #: Whether it is to begin, and why it could not when it last tried.
+        self._may_begin, self._failure = False, ""
+        #: What verdicts began, changed or ended since collectd last read.
+        self._verdicts: deque[Event] = deque(maxlen=MOST_NOTIFICATIONS)
+        self._fleet.note_verdict = self._verdicts.append
 
     def register(self) -> None:
         """Let collectd call."""
@@ -76,25 +95,64 @@ class ServerPlugin:
             self._log.error(mistake)
 
     def start(self) -> None:
-        """Begin to receive. Every `read` retries addresses that cannot be bound now."""
+        """Begin to receive. Every `read` retries what cannot be had now: descriptors, a thread, addresses."""
         warn_of_legacy(self._log)
-        self._listeners = Listeners(self._receive, self._log)
+        self._may_begin = True
+        self._begin()
+
+    def _begin(self) -> None:
+        try:
+            if self._door is None and (door := open_door(self._settings.demand)) is not None:
+                clock = self._clock
+                door.join(self._fleet, os.urandom(SECRET_BYTES), clock.monotonic(), clock.wall_time())
+                self._door = door
+            self._may_begin = not self._settings.is_closed
+            if self._may_begin:
+                self._listeners = Listeners(self._receive, self._log)
+        except (OSError, RuntimeError, MemoryError, SettingError) as error:
+            self._may_begin = is_shortage(shortage_in(error))
+            ending = "; it will keep retrying" if self._may_begin else ""
+            reason = f"{error}; no report is received"
+            if not isinstance(error, SettingError):
+                reason = f"no report is received: {words_of(error)}"
+            self._fail(f"{reason}{ending}")
+            return
+        if self._listeners is None:
+            self._log.error("no report is received: a security setting is wrong")
+            return
+        for warning in self._door.warnings if self._door else ():
+            self._log.warning(warning)
         self._listeners.open(self._addresses)
+
+    def _fail(self, sentence: str) -> None:
+        """Log why it does not begin, unless that is what was logged last."""
+        if sentence != self._failure:
+            self._failure = sentence
+            self._log.error(sentence)
 
     def stop(self) -> None:
         """Receive no more."""
+        self._may_begin = False
         if self._listeners is not None:
             self._listeners.close()
 
     def read(self) -> None:
         """Hand the sums of all programs and hosts to collectd."""
-        if self._listeners is None:
-            return
+        if self._listeners is None and self._may_begin:
+            self._begin()
+        try:
+            if self._listeners is not None:
+                self._read(self._listeners)
+        except MemoryError as error:  # collectd calls less and less often who raises.
+            self._log.seldom("read", f"not all values are told this time: {words_of(error)}")
+
+    def _read(self, listeners: Listeners) -> None:
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()
         with self._lock:
             self._fleet.set_linger(GONE_INTERVALS * (now - self._read_at))
             rows = self._fleet.host_rows(now)
             health = self._fleet.health(now)
+            holders = self._fleet.holders_states() if self._settings.values == "all" else []
         self._read_at = now
         for at in range(0, len(rows), ROWS_AT_ONCE):
             with self._lock:
@@ -103,8 +161,18 @@ class ServerPlugin:
                 instance = plugin_instance(program) if program else HOST_INSTANCE
                 for values in value_lists(host, instance, state.row(), wall_time, self._settings.values):
                     self._dispatch(values)
+        for state_of_lines in holders:
+            for lines in state_of_lines.steps(TOP_LINES, with_use=False):
+                for holder in lines or ():
+                    for values in holder_lists(holder, wall_time):
+                        self._dispatch(values)
+        while self._verdicts:
+            self._notify(self._verdicts.popleft())
         self._tell_refused(health)
-        self._listeners.open(self._addresses)
+        if self._fleet.mended > self._mended:
+            self._mended = self._fleet.mended
+            self._log.seldom("mended", MENDED)
+        listeners.open(self._addresses)
 
     def snapshot(self, program: str | None = None) -> Snapshot:
         """The fleet now, with the processes of `program` if it is named; the fleet is locked meanwhile."""
@@ -126,14 +194,38 @@ class ServerPlugin:
         return self._settings.listen or DEFAULT_LISTEN
 
     def _receive(self, sock: socket.socket) -> None:
-        batch = list(_waiting(sock))
+        batch = list(waiting_datagrams(sock))
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()
+        if self._door is not None:
+            self._receive_sealed(self._door, batch, now, wall_time)
+            return
         with self._lock:
-            refusals = [self._fleet.receive(datagram, now, wall_time) for datagram, _ in batch]
+            refusals = [
+                self._fleet.receive(one.content, now, wall_time, source=SOURCES.of(one.sender[0])) for one in batch
+            ]
         if self._log.is_debug:
-            for (datagram, sender), refusal in zip(batch, refusals, strict=True):
-                said = describe(datagram) if refusal is None else f"refused: {refusal}"
-                self._log.debug(f"received from {format_address(*sender[:2])}: {said}")
+            for (content, sender, _), refusal in zip(batch, refusals, strict=True):
+                self._note(sender, content, refusal)
+
+    def _receive_sealed(self, door: Door, batch: list[Datagram], now: float, wall_time: float) -> None:
+        """Receive what passes the door, which only the listeners' thread uses."""
+        with self._lock:
+            questions = [self._ask(door, one, now, wall_time) for one in batch]
+        for one, question in zip(batch, questions, strict=True):
+            if question is not None:
+                one.via.send(question, one.sender)
+        for sentence in door.look(now):
+            self._log.warning(sentence)
+
+    def _ask(self, door: Door, one: Datagram, now: float, wall_time: float) -> bytes | None:
+        note = partial(self._note, one.sender) if self._log.is_debug else None
+        return door.receive(
+            self._fleet, one.content, one.sender[0], now, wall_time, note, SOURCES.of(one.sender[0])
+        )
+
+    def _note(self, sender: SenderAddress, datagram: bytes, refusal: str | None) -> None:
+        said = describe(datagram) if refusal is None else f"refused: {refusal}"
+        self._log.debug(f"received from {format_address(*sender[:2])}: {said}")
 
     def _dispatch(self, told: ValueList) -> None:
         values = self._collectd.Values()
@@ -146,18 +238,24 @@ class ServerPlugin:
         except Exception as error:  # One that collectd refuses must not cost the others.
             self._log.seldom(f"dispatch {told.identifier.type}", f"collectd refused {told.identifier}: {error}")
 
+    def _notify(self, event: Event) -> None:
+        """Tell a verdict's beginning, change or end; not where the values are the earlier system's."""
+        if self._settings.values != "all":
+            return
+        try:
+            told = self._collectd.Notification()
+            told.host, told.plugin, told.plugin_instance = event.host, PLUGIN_NAME, plugin_instance(event.program)
+            told.type = "count"
+            told.message = utf8_name(event.text, MESSAGE_BYTES).decode()
+            told.severity = OKAY if event.kind == ENDED else WARNING
+            told.time = event.wall_time
+            told.dispatch()
+        except Exception as error:  # A collectd that does not take it must not cost the values.
+            self._log.seldom("notify", f"collectd refused a notification: {error}")
+
     def _tell_refused(self, health: Health) -> None:
         """One line a minute at most about datagrams that could not be used."""
         if health.refused > self._refused:
             self._refused = health.refused
             over = "".join(f"; over the limit of {limit}: {count}" for limit, count in health.over_limit)
             self._log.seldom("refused", f"{health.refused} of {health.received} datagrams refused so far{over}")
-
-
-def _waiting(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-    """The datagrams waiting in a non-blocking socket, with their senders; at most `BATCH`."""
-    for _ in range(BATCH):
-        try:
-            yield sock.recvfrom(DATAGRAM_BYTES)
-        except OSError:  # Nothing waits any more.
-            return

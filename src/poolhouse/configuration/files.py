@@ -1,4 +1,4 @@
-"""Where the configuration stands: the file that is named, ``/etc/connmon.cfg``, or the built-in default."""
+"""Where the configuration is: in the given file, in ``/etc/connmon.cfg``, or in the built-in default."""
 
 from pathlib import Path
 

@@ -14,12 +14,14 @@ from typing import NamedTuple
 from poolhouse.errors import SettingError
 
 _SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
-_OPTION = re.compile(r"(?P<name>[^:=\s][^:=]*?)\s*[:=]\s*(?P<value>.*)$")
-_REFERENCE = re.compile(r"%%|%\((?P<name>[^)]+)\)s")
+_SEPARATOR = re.compile("[:=]")
+_REFERENCE = re.compile(r"%%|%\((?P<name>[^)]{1,200})\)s")
 _DEFAULT = "DEFAULT"
 _MAY_HOLD_PASSWORD = re.compile("secret|passw|auth", re.IGNORECASE)
 #: How many references a value may hold inside references: the number that ``ConfigParser`` allows.
 _DEPTH = 10
+#: Characters of a value whose references are replaced: a few lines that name each other grow without end.
+_LONGEST_VALUE = 1 << 20
 
 
 class Line(NamedTuple):
@@ -82,6 +84,9 @@ class Ini:
         """A setting's value, references replaced; ``None`` where it is missing, empty or ``none``.
 
         A reference to nothing, and a ``%`` that begins none, stand for themselves.
+
+        Raises:
+            SettingError: If references make the value longer than any file may be; it names the line.
         """
         option = self.options(section).get(name)
         if option is None:
@@ -91,7 +96,13 @@ class Ini:
 
     def text(self, section: Section, option: Option) -> str:
         """A setting of the section as it stands there, references replaced."""
-        return self._replaced(section, option.raw)
+        replaced = self._replaced(section, option.raw)
+        if len(replaced) > _LONGEST_VALUE:
+            raise SettingError(
+                self.where(option.line),
+                f"{option.name}: its references make it longer than {_LONGEST_VALUE:,} characters",
+            )
+        return replaced
 
     def where(self, line: int) -> str:
         """What a message says of a line."""
@@ -99,16 +110,22 @@ class Ini:
 
     def _replaced(self, section: Section, text: str, depth: int = _DEPTH) -> str:
         options = self.options(section)
-
-        def replacement(match: re.Match[str]) -> str:
+        pieces: list[str] = []
+        length = at = 0
+        for match in _REFERENCE.finditer(text):
+            option = None if match["name"] is None else options.get(match["name"].lower())
             if match["name"] is None:
-                return "%"
-            option = options.get(match["name"].lower())
-            if option is None or depth == 0:
-                return match[0]
-            return self._replaced(section, option.raw, depth - 1)
-
-        return _REFERENCE.sub(replacement, text)
+                found = "%"
+            elif option is None or depth == 0:
+                found = match[0]
+            else:
+                found = self._replaced(section, option.raw, depth - 1)
+            pieces += (text[at : match.start()], found)
+            at = match.end()
+            length += len(pieces[-2]) + len(found)
+            if length > _LONGEST_VALUE:  # Too long whatever follows.
+                break
+        return "".join((*pieces, text[at:]))
 
 
 def parse_ini(text: str, source: str) -> Ini:
@@ -133,9 +150,8 @@ def parse_ini(text: str, source: str) -> Ini:
             section = defaults if name == _DEFAULT else sections.setdefault(name, Section(name, number))
         elif section is None:
             raise SettingError(f"{source}, line {number}", f"expected [section] first, not {shown(line)}")
-        elif match := _OPTION.match(line):
-            value = _without_comment(match["value"])
-            name = match["name"].lower()
+        elif (match := _SEPARATOR.search(line)) and (name := line[: match.start()].strip().lower()):
+            value = _without_comment(line[match.end() :])
             option = section.options[name] = Option(name, [Line(number, value)])
         else:
             raise SettingError(f"{source}, line {number}", f"expected name = value, not {shown(line)}")

@@ -3,12 +3,15 @@
 import re
 from difflib import get_close_matches
 
-from poolhouse.addresses import parse_address
+from poolhouse.addresses import is_ipv6, parse_address
 from poolhouse.configuration.ini import Ini, Line, Section, parse_ini, shown
+from poolhouse.configuration.otlp import metrics_url
 from poolhouse.configuration.service import (
     CSV_COLUMNS,
     CSV_KEEP,
     LOG_FORMATS,
+    OFF,
+    SECURITY_LEVELS,
     Certificate,
     Configuration,
     CsvDump,
@@ -17,7 +20,7 @@ from poolhouse.configuration.service import (
     Node,
     Service,
 )
-from poolhouse.defaults import UNNAMED_SERVICE_PORT
+from poolhouse.defaults import HTTP_PORT, UNNAMED_SERVICE_PORT
 from poolhouse.errors import SettingError
 
 _PREFIX = "connmon_service"
@@ -36,6 +39,11 @@ _OPTIONS = (
     "ssl_keyfile",
     "ssl_certfile",
     "log_format",
+    "http",
+    "otlp",
+    "authfile",
+    "securitylevel",
+    "strict",
     "cluster_servers",
 )
 #: The sections of `logging.config.fileConfig`.
@@ -95,6 +103,11 @@ def _service(ini: Ini, section: Section, warnings: list[str]) -> Service:
         _certificate(ini, section),
         _csv(ini, section, warnings),
         _log_format(ini, section),
+        _http(ini, section),
+        ini.value(section, "authfile"),
+        _level(ini, section),
+        ini.value(section, "strict") is None or _is_yes(ini, section, "strict"),
+        _otlp(ini, section),
     )
 
 
@@ -115,6 +128,30 @@ def _log_format(ini: Ini, section: Section) -> str | None:
         return value
     line = ini.options(section)["log_format"].line
     raise SettingError(ini.where(line), f"log_format: expected {' or '.join(LOG_FORMATS)}, not {value!r}")
+
+
+def _http(ini: Ini, section: Section) -> tuple[tuple[str, int], ...] | None:
+    value = ini.value(section, "http")
+    if value is None:
+        return None
+    where = ini.where(ini.options(section)["http"].line)
+    return () if value == OFF else (_address(value, HTTP_PORT, f"{where}: http"),)
+
+
+def _otlp(ini: Ini, section: Section) -> str | None:
+    value = ini.value(section, "otlp")
+    if value is None:
+        return None
+    where = ini.where(ini.options(section)["otlp"].line)
+    return "" if value == OFF else metrics_url(value, f"{where}: otlp")
+
+
+def _level(ini: Ini, section: Section) -> str | None:
+    value = ini.value(section, "securitylevel")
+    if value is None or value.lower() in SECURITY_LEVELS:
+        return value
+    line = ini.options(section)["securitylevel"].line
+    raise SettingError(ini.where(line), f"securitylevel: expected none, sign or encrypt, not {value!r}")
 
 
 # -- Nodes ------------------------------------------------------------------------------------------------------
@@ -138,7 +175,7 @@ def _nodes(ini: Ini, section: Section, warnings: list[str]) -> tuple[Node, ...]:
 def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
     """The node of one line: ``node1 hostname=host:port bind=address:port``, blanks around ``=`` allowed."""
     where = ini.where(line.number)
-    name, *words = re.sub(r"\s*=\s*", "=", line.text).split()
+    name, *words = "=".join(part.strip() for part in line.text.split("=")).split()
     settings: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -155,7 +192,9 @@ def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
     if "=" in name or "hostname" not in settings:
         raise SettingError(where, f"expected a name, then hostname=host:port, not {shown(line.text)}")
     host, port = _address(settings["hostname"], UNNAMED_SERVICE_PORT, where)
-    bind_host, bind_port = _address(settings.get("bind", "0.0.0.0"), port, where)
+    # Every address of the family by which the others reach it.
+    everywhere = "::" if is_ipv6(host) else "0.0.0.0"
+    bind_host, bind_port = _address(settings.get("bind", everywhere), port, where)
     return Node(name, host, port, bind_host, bind_port)
 
 

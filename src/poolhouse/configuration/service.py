@@ -10,6 +10,12 @@ from poolhouse.errors import SettingError
 #: How a daemon may log.
 LOG_FORMATS = ("text", "json")
 
+#: What stands for no listener at all, in the file and in options.
+OFF = "off"
+
+#: What may be demanded of reports over UDP, the least first.
+SECURITY_LEVELS = ("none", "sign", "encrypt")
+
 #: How many renamed CSV files are kept where the file does not say.
 CSV_KEEP = 5
 
@@ -121,7 +127,12 @@ class Service:
         login: What clients, consoles and nodes prove; ``None`` if nobody has to.
         certificate: Set if the nodes speak TLS.
         csv: Set if the nodes write a CSV file.
+        http: Where each node serves HTTP, as host and port; empty for nowhere, ``None`` if the file does not say.
         log_format: How the nodes log: one of `LOG_FORMATS`; ``None`` if the file does not say.
+        authfile: The AuthFile of reports over UDP; ``None`` if the file does not say.
+        securitylevel: What is demanded of them, as it is written; ``None`` if the file does not say.
+        strict: Whether what is encrypted must be signed too.
+        otlp: Where metrics are pushed to; empty for nowhere, ``None`` if the file does not say.
     """
 
     name: str
@@ -130,6 +141,11 @@ class Service:
     certificate: Certificate | None = None
     csv: CsvDump | None = None
     log_format: str | None = None
+    http: tuple[tuple[str, int], ...] | None = None
+    authfile: str | None = None
+    securitylevel: str | None = None
+    strict: bool = True
+    otlp: str | None = None
 
     def node(self, name: str | None, setting: str = "--node") -> Node:
         """The node of this name; without a name the only one.

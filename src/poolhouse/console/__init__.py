@@ -32,7 +32,7 @@ def _source(target: Target) -> Source:
     udp = target.udp
     if target.service is None:
         assert udp is not None, "there is one of them"
-        return UdpSource(*udp)
+        return UdpSource(*udp, target.protection)
     caller = ServiceCaller(target.service, SystemNetwork(), random.random)
     if udp is None:
         return caller

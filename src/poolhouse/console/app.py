@@ -216,6 +216,16 @@ class ConsoleApp(App[None]):
         """Connect now."""
         self._feed.retry()
 
+    def action_lines(self) -> None:
+        """Open the lines that hold connections."""
+        self.session.show_lines()
+        self.redraw()
+
+    def action_why(self) -> None:
+        """Open or leave the page of the verdicts."""
+        self.session.show_verdicts()
+        self.redraw()
+
     def action_explain(self) -> None:
         """Open or leave the legend."""
         self.session.explain()

@@ -17,7 +17,7 @@ from poolhouse.configuration.service import DEFAULT_SERVICE
 from poolhouse.console import feed_of, run
 from poolhouse.console.dump import dump, why_over
 from poolhouse.console.login import ask_login, can_ask, read_password
-from poolhouse.console.once import wait_for_snapshot, why_nothing
+from poolhouse.console.once import ABSENT_PATIENCE_S, PATIENCE_S, wait_for_snapshot, why_nothing
 from poolhouse.console.target import Options, Target, choose_target
 from poolhouse.console.terminal import is_dumb, why_no_window
 from poolhouse.defaults import CONSOLES_PORT, SERVICE_PORT
@@ -30,8 +30,8 @@ from poolhouse.installing import install_command
 from poolhouse.stdio import say, write
 from poolhouse.views import plain
 from poolhouse.views.as_json import json_line, json_text
+from poolhouse.views.failing import Check, Condition, parse_conditions
 from poolhouse.views.line import Line, Span, Tone, text_of
-from poolhouse.views.standing import is_saturated
 
 #: Cells of a line where there is no terminal to ask.
 _PLAIN_WIDTH = 100
@@ -42,7 +42,7 @@ _LONGEST_SENTENCE = 1000
 #: Seconds in a year: what waits may be told in 32 bits of milliseconds and 64 of nanoseconds.
 LONGEST_TIMEOUT = 31_536_000.0
 #: Exit statuses beside 0; the last is that of a program that Ctrl-C has ended.
-FAILED, WRONG_USE, SATURATED, INTERRUPTED = 1, 2, 3, 130
+FAILED, WRONG_USE, HOLDS, INTERRUPTED = 1, 2, 3, 130
 #: How often a login is asked for.
 _MOST_QUESTIONS = 3
 
@@ -72,12 +72,6 @@ class Way(StrEnum):
     connect = "connect"
 
 
-class Failure(StrEnum):
-    """What ``--fail-on`` knows."""
-
-    saturated = "saturated"
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         _print(f"{product('connmon')}\n")
@@ -91,8 +85,8 @@ def main(
         typer.Argument(
             metavar="listen|connect",
             show_default=False,
-            help="Over UDP. listen: only bind the port, for what collectd's plugin pushes (monitor). connect: "
-            "only connect. Without either, connmon asks a service over TCP.",
+            help="Use UDP: listen binds the port, for what collectd's plugin pushes (monitor); connect asks a "
+            "connmond or collectd. If neither word is given, connmon asks a service over TCP.",
         ),
     ] = None,
     host: Annotated[
@@ -144,6 +138,12 @@ def main(
         str | None,
         typer.Option(metavar="FILE", help="The file whose first line is the password."),
     ] = None,
+    security: Annotated[
+        str | None,
+        typer.Option(
+            metavar="sign|encrypt", help="What --user and the password are for over UDP; encrypt if not given."
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print a table as plain text, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON, and end.")] = False,
     dump_only: Annotated[
@@ -158,17 +158,24 @@ def main(
         typer.Option(metavar="NAME", help="The program whose processes and pools are shown."),
     ] = None,
     timeout: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.0,
             max=LONGEST_TIMEOUT,
             metavar="SECONDS",
-            help="How long --once, --json and --dump-only wait for the first numbers; then status 1.",
+            show_default=False,
+            help="How long --once, --json and --dump-only wait for the first numbers; then status 1. "
+            f"If not given, {PATIENCE_S:g}, and {ABSENT_PATIENCE_S:g} where nothing listens.",
         ),
-    ] = 20.0,
+    ] = None,
     fail_on: Annotated[
-        Failure | None,
-        typer.Option(help="With --once or --json: status 3 when a pool is at its maximum and somebody waits."),
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="With --once or --json: status 3 if it holds. saturated; alarm, notice or a verdict's cause; or "
+            "a number: used>90%, oldest>60s, waiting>5, timeouts>0, connect_errors>0. With :30s, if it holds for "
+            "so long. Several are separated by commas.",
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -178,22 +185,26 @@ def main(
 
     In the window, ? explains every column and key.
     """
-    if fail_on is not None and not (once or as_json):
+    if fail_on and not (once or as_json):
         raise typer.BadParameter("only with --once or --json", param_hint="--fail-on")
+    try:
+        conditions = parse_conditions(",".join(fail_on)) if fail_on else ()
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--fail-on") from None
     if dump_only and (once or as_json):
-        raise typer.BadParameter("goes on, and --once and --json end", param_hint="--dump-only")
+        raise typer.BadParameter("does not end by itself; leave out --once and --json", param_hint="--dump-only")
     if password is not None and password_file is not None:
         raise typer.BadParameter("--password is given too", param_hint="--password-file")
     try:
         if password_file is not None:
             password = read_password(password_file)
         mode: Mode | None = None if way is None else way.value
-        target = choose_target(Options(mode, host, port, config, service, node, user, password))
+        target = choose_target(Options(mode, host, port, config, service, node, user, password, security))
     except SettingError as error:
         _fail(str(error), WRONG_USE)
     if target.warning:
         _complain(target.warning)
-    show = partial(_print_once, timeout=timeout, program=program, as_json=as_json, fail_on=fail_on)
+    show = partial(_print_once, timeout=timeout, program=program, as_json=as_json, conditions=conditions)
     if dump_only:
         show = partial(_dump, timeout=timeout, program=program)
     elif not (once or as_json):
@@ -230,25 +241,27 @@ def _print_once(
     target: Target,
     may_ask: bool,
     *,
-    timeout: float,
+    timeout: float | None,
     program: str | None,
     as_json: bool,
-    fail_on: Failure | None,
+    conditions: tuple[Condition, ...],
 ) -> Link | None:
-    outcome = wait_for_snapshot(feed_of(target), target.address, timeout, SystemClock(), program)
+    check = Check(conditions, program)
+    outcome = wait_for_snapshot(feed_of(target), target.address, timeout, SystemClock(), program, check)
     if outcome.link.login:
         return outcome.link
     if outcome.snapshot is None:
-        _fail(why_nothing(outcome.link, timeout, outcome.newest, program))
+        _fail(why_nothing(outcome.link, outcome.waited, outcome.newest, program))
     if outcome.link.note:
         _complain(outcome.link.note)
     _print(json_text(outcome.snapshot) if as_json else _table(outcome.snapshot, program))
-    if fail_on is Failure.saturated and is_saturated(outcome.snapshot):
-        raise typer.Exit(SATURATED)
+    if check.failed:
+        _complain(f"--fail-on: {', '.join(check.failed)}")
+        raise typer.Exit(HOLDS)
     return None
 
 
-def _dump(target: Target, may_ask: bool, *, timeout: float, program: str | None) -> Link | None:
+def _dump(target: Target, may_ask: bool, *, timeout: float | None, program: str | None) -> Link | None:
     try:
         link = dump(
             feed_of(target), target.address, timeout, SystemClock(), lambda one: _print(json_line(one)), program

@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 from poolhouse.clean import clean
 from poolhouse.clock import Clock
 from poolhouse.console.feed import FeedFactory
-from poolhouse.console.once import LONGEST_SENTENCE, why_nothing
+from poolhouse.console.once import LONGEST_SENTENCE, patience, why_nothing
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Snapshot
 
@@ -17,7 +17,7 @@ _GLANCE_S = 0.5
 def dump(
     make_feed: FeedFactory,
     address: str,
-    timeout: float,
+    timeout: float | None,
     clock: Clock,
     write: Callable[[Snapshot], None],
     program: str | None = None,
@@ -27,7 +27,7 @@ def dump(
     Args:
         make_feed: Makes the source.
         address: What it is called until it says so itself.
-        timeout: Seconds to wait for the first snapshot.
+        timeout: Seconds to wait for the first snapshot; ``None`` for `poolhouse.console.once.patience`.
         clock: For the deadline.
         write: Takes each snapshot.
         program: Whose processes are wanted too.
@@ -37,13 +37,13 @@ def dump(
     """
     arrived: SimpleQueue[Snapshot | Link] = SimpleQueue()
     feed = make_feed(arrived.put, arrived.put)
-    deadline = clock.monotonic() + timeout
+    begun = clock.monotonic()
     link = Link("connecting", address)
     has_begun = False
     feed.ask(program)
     feed.start()
     try:
-        while not _is_lost(link, has_begun, clock.monotonic(), deadline):
+        while not _is_lost(link, has_begun, clock.monotonic(), begun + patience(link, timeout)):
             try:
                 item = arrived.get(timeout=_GLANCE_S)
             except Empty:
@@ -58,10 +58,10 @@ def dump(
         feed.close()
 
 
-def why_over(link: Link, timeout: float) -> str:
+def why_over(link: Link, timeout: float | None) -> str:
     """Why `dump` has ended, in a sentence."""
     if link.heard_at is None:
-        return why_nothing(link, timeout)
+        return why_nothing(link, patience(link, timeout))
     error = (link.error or "it is silent").rstrip(".")
     return clean(f"the connection to {link.address} is lost: {error}", LONGEST_SENTENCE)
 

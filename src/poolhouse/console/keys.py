@@ -19,6 +19,8 @@ class Key(NamedTuple):
 KEYS = (
     Key("p", "go('programs')", "p", "all programs"),
     Key("h", "go('hosts')", "h", "all hosts"),
+    Key("l", "lines", "l", "the lines that hold connections: of this program or pool, else of all"),
+    Key("w", "why", "w", "why: what the verdicts are made from, and what to do"),
     Key("e", "go('events')", "e", "events: what appeared, fell silent, had callers wait, or recovered"),
     Key("up,k", "row(-1)", "↑ k", "the row above"),
     Key("down,j", "row(1)", "↓ j", "the row below"),
@@ -28,7 +30,7 @@ KEYS = (
     Key("end,G", "last", "End G", "the last row"),
     Key("left", "move(-1)", "←", "columns further left"),
     Key("right", "move(1)", "→", "columns further right"),
-    Key("enter", "open", "↵", "open the host, program or pool in this row"),
+    Key("enter", "open", "↵", "open the host, program, pool or line in this row"),
     Key("escape,backspace", "back", "esc", "back to the page before; on the first one, forget the filter"),
     Key("slash", "filter", "/", "show only rows whose names contain a text"),
     Key("s", "sort(1)", "s", "sort by the next column"),

@@ -7,15 +7,14 @@ from poolhouse.clean import clean
 from poolhouse.defaults import REPORTS_PORT
 from poolhouse.feed.link import Link, is_refused
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.views.header import LONGEST_NAME, missing_nodes
 from poolhouse.views.line import Line, Span, cells, words
-from poolhouse.views.units import elapsed, time_of_day
+from poolhouse.views.units import time_of_day
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 #: As it is written in an address.
 _REPORTS_PORT = str(REPORTS_PORT)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-#: Characters of a node's or a service's name that are shown.
-_LONGEST_NAME = 24
 
 
 def status(
@@ -35,16 +34,13 @@ def _places(link: Link, snapshot: Snapshot | None) -> Iterator[Line]:
     """Service and node, and which nodes are missing since when, in ever shorter forms."""
     if link.service is None:
         return
-    names = [clean(name, _LONGEST_NAME) for name in (link.service, link.node) if name]
+    names = [clean(name, LONGEST_NAME) for name in (link.service, link.node) if name]
     place = Span(":".join(names), "strong")
-    missing = [one for one in (snapshot.health.nodes if snapshot else ()) if one.missing_for is not None]
-    if missing:
-        each = ", ".join(f"{clean(one.name, _LONGEST_NAME)} {elapsed(one.missing_for)}" for one in missing)
-        longest = elapsed(max(one.missing_for or 0.0 for one in missing))
-        noun = "node" if len(missing) == 1 else "nodes"
-        yield words(place, Span(f"! missing {each}", "bad"))
-        yield words(place, Span(f"! {len(missing)} {noun} missing {longest}", "bad"))
-        yield words(Span(f"! {len(missing)} missing {longest}", "bad"))
+    if snapshot is not None and (missing := missing_nodes(snapshot.health)):
+        *longer, shortest = missing
+        for form in longer:
+            yield words(place, form)
+        yield words(shortest)
     yield words(place)
 
 
@@ -142,7 +138,7 @@ def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line
 
 def too_small(width: int, height: int, least: tuple[int, int]) -> tuple[Line, ...]:
     """What a window says in which nothing else has room."""
-    return ((Span(f"window too small: {least[0]}×{least[1]} needed, {width}×{height} here"),),)
+    return ((Span(f"{least[0]}×{least[1]} needed, {width}×{height} here: the window is too small"),),)
 
 
 def not_told(link: Link, program: str | None, host: str | None) -> Line:

@@ -7,11 +7,14 @@ from poolhouse.clean import clean
 from poolhouse.clock import Clock
 from poolhouse.console.feed import FeedFactory
 from poolhouse.console.notices import who_reports
-from poolhouse.feed.link import Link
+from poolhouse.feed.link import Link, is_refused
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.views.failing import Check
 
 #: Characters of a sentence that quotes a server.
 LONGEST_SENTENCE = 1000
+#: Seconds to wait for numbers, and where nothing listens: as long as a connmond takes to start.
+PATIENCE_S, ABSENT_PATIENCE_S = 20.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +25,38 @@ class Outcome:
         snapshot: The first whole one with what was asked for; ``None`` if none came in time.
         link: The newest link.
         newest: The newest snapshot, whatever it has.
+        waited: For how many seconds it was waited.
     """
 
     snapshot: Snapshot | None
     link: Link
     newest: Snapshot | None = None
+    waited: float = 0.0
+
+
+def patience(link: Link, timeout: float | None, *, has_begun: bool = False) -> float:
+    """Seconds to wait for the first numbers: less where nothing listens, unless the user has named a time.
+
+    Nothing listens where the connection is refused, where the name is not known, and where a port of this machine
+    had to be taken because nothing answers over TCP either.
+    """
+    if timeout is not None:
+        return timeout
+    is_absent = not (has_begun or link.heard_at) and (
+        link.phase == "unresolved"
+        or (link.phase == "refused" and (link.error is None or is_refused(link.error)))
+        or (link.phase == "listening" and link.note != "")
+    )
+    return ABSENT_PATIENCE_S if is_absent else PATIENCE_S
 
 
 def wait_for_snapshot(
-    make_feed: FeedFactory, address: str, timeout: float, clock: Clock, program: str | None = None
+    make_feed: FeedFactory,
+    address: str,
+    timeout: float | None,
+    clock: Clock,
+    program: str | None = None,
+    check: Check | None = None,
 ) -> Outcome:
     """The first whole snapshot that has a program or a host in it, and the processes of `program` if one is named.
 
@@ -40,20 +66,24 @@ def wait_for_snapshot(
     Args:
         make_feed: Makes the source.
         address: What it is called until it says so itself.
-        timeout: Seconds.
+        timeout: Seconds; ``None`` for `patience`.
         clock: For the deadline.
         program: Whose processes are wanted too.
+        check: Conditions that may have to hold for a while: then the last snapshot that was needed is returned.
     """
     arrived: SimpleQueue[Snapshot | Link] = SimpleQueue()
     feed = make_feed(arrived.put, arrived.put)
-    deadline = clock.monotonic() + timeout
+    begun = clock.monotonic()
     link = Link("connecting", address)
     partial: Snapshot | None = None
     newest: Snapshot | None = None
+    holding_s: float | None = None
     feed.ask(program)
     feed.start()
     try:
         while True:
+            wait = patience(link, timeout, has_begun=newest is not None)
+            deadline = begun + wait + (holding_s or 0.0)
             try:
                 item = arrived.get(timeout=max(0.0, deadline - clock.monotonic()))
             except Empty:
@@ -67,21 +97,26 @@ def wait_for_snapshot(
             if not (item.programs or item.hosts) or (program is not None and not item.processes):
                 continue
             if link.server is not None or partial is not None:
-                return Outcome(item, link, item)
+                if check is None or check.take(item, clock.monotonic()):
+                    return Outcome(item, link, item)
+                if holding_s is None:
+                    holding_s = clock.monotonic() - begun + check.longest_s
             partial = item
-        return Outcome(partial, link, newest)
+        return Outcome(partial, link, newest, wait)
     finally:
         feed.close()
 
 
 def why_nothing(link: Link, timeout: float, newest: Snapshot | None = None, program: str | None = None) -> str:
     """Why nothing came, in a sentence; `newest` and `program` as in `wait_for_snapshot`."""
+    was_asked = bool(link.note)  # Over TCP, and no connmond of this machine answered over UDP.
+    advice = "start connmond, or name its host with --host" if was_asked else "connmon connect asks a connmond"
     reasons = {
         "connecting": "it does not answer",
         "connected": f"it answers, but {who_reports(newest, program)}",
         "refused": link.error or "it refuses the connection",
         "unresolved": link.error or "the name is not known",
-        "listening": "nothing was pushed here, as collectd's plugin does; connmon connect asks a connmond",
+        "listening": f"no collectd pushes to this port; {advice}",
     }
     within = "" if link.login else f" within {timeout:g} s"
     note = f"{link.note}; " if link.note else ""

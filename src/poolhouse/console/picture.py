@@ -11,16 +11,18 @@ from poolhouse.console.session import Session
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.column import Sheet
 from poolhouse.views.header import fleet_header, host_header, program_header
+from poolhouse.views.holder_table import holder_page
 from poolhouse.views.legend import legend
 from poolhouse.views.line import Line, Span, cells, cut_line, spread
 from poolhouse.views.pool_page import pool_header, pool_page
+from poolhouse.views.verdict_line import tells_verdicts, verdict_line, verdict_page
 
 #: The smallest window in which a table can be read.
 LEAST_SIZE = (60, 10)
-#: Lines above the body: three of the header, and a rule.
+#: Lines above the body: three of the header, and a rule. Before them the verdict, where verdicts are told.
 _HEAD_LINES = 4
 
-_PAGES = (("programs", "p"), ("hosts", "h"), ("events", "e"))
+_PAGES = (("programs", "p"), ("hosts", "h"), ("lines", "l"), ("events", "e"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Picture:
     """The window at one instant.
 
     Attributes:
-        head: The first `_HEAD_LINES` lines; none where a notice fills the window.
+        head: The first lines; none where a notice fills the window.
         sheet: The page's table, where it has one.
         lines: What stands in place of a table: a page of text, or a notice.
         foot: The last line: what the keys do.
@@ -76,19 +78,36 @@ def picture(
         state = status(link, snapshot, now, width, is_paused=session.is_paused, zone=zone)
         title = spread([(Span("poolhouse", "strong"),)], width, state)
         return Picture((title,), None, nothing_yet(link, snapshot, now), foot, is_notice=True, hint=hint)
+    if session.place.page == "verdicts":
+        return Picture((), None, _verdicts(snapshot, width, zone), foot, is_dim=not is_fresh(link, now), hint=hint)
     warning = trouble(link, snapshot, now, zone)
     is_dim = not is_fresh(link, now)
+    first = (verdict_line(snapshot.verdicts, snapshot.fleet, width),) if tells_verdicts(snapshot) else ()
+    height -= len(first)
     sheet, lines = _body(session, snapshot, width, height)
     head = _head(
         session, snapshot, width, status(link, snapshot, now, width, is_paused=session.is_paused, zone=zone)
     )
     rule = cut_line(warning, width) if warning is not None else _rule(session, sheet, width, height)
-    return Picture((*head, rule), sheet, lines, foot, is_dim=is_dim, hint=hint)
+    return Picture((*first, *head, rule), sheet, lines, foot, is_dim=is_dim, hint=hint)
 
 
 def _hint(session: Session, width: int) -> Line:
     text = session.hint
     return cut_line((Span(f" → {text}", "accent"),), width) if text else ()
+
+
+def _verdicts(snapshot: Snapshot, width: int, zone: tzinfo | None) -> tuple[Line, ...]:
+    """The page of the verdicts, the main one first."""
+    if not tells_verdicts(snapshot):
+        return ((), (Span("  No process tells enough of itself for a verdict.", "dim"),))
+    if not snapshot.verdicts:
+        return ((), (Span(" "), *verdict_line((), snapshot.fleet, width - 1)))
+    lines: list[Line] = []
+    for verdict in snapshot.verdicts:
+        page = verdict_page(verdict, width - 2, snapshot.wall_time, zone)
+        lines += [*([()] if lines else []), *((Span(" "), *line) if line else line for line in page)]
+    return tuple(lines)
 
 
 def _body_height(height: int) -> int:
@@ -120,6 +139,10 @@ def _body(
         return None, ((), (Span("  No process of this program reports any more. esc leads back.", "dim"),))
     if place.page == "host" and all(row.name != place.host for row in snapshot.hosts):
         return None, ((), (Span("  No process on this host reports any more. esc leads back.", "dim"),))
+    if place.page == "line":
+        return None, holder_page(session.holders(), width, _body_height(height))
+    if place.page == "lines" and not session.row_count():
+        return None, ((), (Span("  No process tells which lines hold its connections.", "dim"),))
     if place.page in ("program", "host") and not session.has_details():
         return None, ((), not_told(session.link, place.program, place.host))
     if place.page == "events" and not snapshot.events:
@@ -152,12 +175,12 @@ def _foot(session: Session, width: int) -> Line:
         spans += [Span("[", "dim"), Span(key, "accent"), Span("]", "dim"), rest]
     spans[-1] = Span(spans[-1].text.rstrip(), spans[-1].tone)
     hints: list[tuple[str, str]] = []
-    if page in ("host", "program", "pool", "legend"):
+    if session.has_way_back:
         hints.append(("esc", "back"))
     hints.append(("?", "help"))
-    if page in ("pool", "legend"):
+    if page in ("pool", "line", "verdicts", "legend"):
         hints.append(("↑↓", "scroll"))
-    if page in ("programs", "hosts", "host", "program"):
+    if page in ("programs", "hosts", "lines", "host", "program"):
         hints.append(("↵", "open"))
     if session.table is not None:
         hints += [("/", "filter"), ("s", "sort")]

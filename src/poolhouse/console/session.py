@@ -10,11 +10,12 @@ from poolhouse.fleet.names import asking_for_host
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.column import Sheet, Sorting, Table
 from poolhouse.views.event_table import event_table
-from poolhouse.views.fleet_table import fleet_table
+from poolhouse.views.fleet_table import causes_of, fleet_table
 from poolhouse.views.history import History
+from poolhouse.views.holder_table import HolderEntry, fleet_holders, holder_table, holders_of_site, pool_holders
 from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, PoolEntry, PoolKey, find_pool, pool_entries
 
-Page = Literal["programs", "hosts", "events", "host", "program", "pool", "legend"]
+Page = Literal["programs", "hosts", "lines", "events", "host", "program", "pool", "line", "verdicts", "legend"]
 
 #: From a page and its program to the sentence that stands above the foot; empty for none.
 Hint = Callable[[str, str | None], str]
@@ -27,6 +28,8 @@ class Place(NamedTuple):
     program: str | None = None
     pool: PoolKey | None = None
     host: str | None = None
+    #: The line of the program, in words.
+    site: str | None = None
 
     @property
     def asked(self) -> str | None:
@@ -66,11 +69,14 @@ class Session:
         self._version = 0
         self._rows_of: tuple[tuple[int, Place], Sequence[Any]] | None = None
         self._places = [Place("programs")]
+        #: What is wrong with each program and with each host.
+        self._causes: dict[str, dict[str, str]] = {"program": {}, "host": {}}
         self._tables: dict[Page, Table[Any]] = {
-            "programs": fleet_table("program", self.history),
-            "hosts": fleet_table("host", self.history),
+            "programs": fleet_table("program", self.history, self._causes["program"]),
+            "hosts": fleet_table("host", self.history, self._causes["host"]),
+            "lines": holder_table("fleet"),
             "events": event_table(zone),
-            "host": fleet_table("program"),
+            "host": fleet_table("program", causes=self._causes["program"]),
             "program": POOL_TABLE,
         }
         self._sheet: tuple[Any, Sheet[Any]] | None = None
@@ -80,6 +86,11 @@ class Session:
     def place(self) -> Place:
         """Where the person is."""
         return self._places[-1]
+
+    @property
+    def has_way_back(self) -> bool:
+        """Whether esc leads to another page."""
+        return len(self._places) > 1
 
     @property
     def hint(self) -> str:
@@ -94,7 +105,12 @@ class Session:
     @property
     def tables(self) -> list[tuple[str, Table[Any]]]:
         """Every table with its title, for the legend."""
-        titles: dict[Page, str] = {"programs": "programs and hosts", "program": "one program", "events": "events"}
+        titles: dict[Page, str] = {
+            "programs": "programs and hosts",
+            "program": "one program",
+            "lines": "lines that hold connections",
+            "events": "events",
+        }
         return [(title, self._tables[page]) for page, title in titles.items()]
 
     @property
@@ -109,6 +125,9 @@ class Session:
             return
         self.history.add(snapshot)
         self.snapshot = snapshot
+        for kind, causes in self._causes.items():
+            causes.clear()
+            causes.update(causes_of(snapshot.verdicts, kind))
         self._version += 1
 
     def toggle_pause(self) -> None:
@@ -121,6 +140,21 @@ class Session:
     def go(self, page: Page) -> None:
         """Open one of the pages that are reached from everywhere."""
         self._places = [Place(page)]
+
+    def show_lines(self) -> None:
+        """Open the lines that hold connections: of the program or pool that the page is about, else of all."""
+        place = self.place
+        if place.page in ("program", "pool"):
+            self._places.append(place._replace(page="lines"))
+        elif place.page != "lines":
+            self._places = [Place("lines")]
+
+    def show_verdicts(self) -> None:
+        """Open the page of the verdicts, or leave it."""
+        if self.place.page == "verdicts":
+            self.back()
+        else:
+            self._places.append(self.place._replace(page="verdicts"))
 
     def explain(self) -> None:
         """Open the legend, or leave it."""
@@ -138,6 +172,9 @@ class Session:
             self._places.append(Place("host", host=key))
         elif self.place.page == "program" and key[2] != NO_POOL:
             self._places.append(Place("pool", program=self.place.program, pool=key))
+        elif self.place.page == "lines":
+            program, *_, site = key
+            self._places.append(Place("line", program=program, pool=self.place.pool, site=site))
 
     def back(self) -> None:
         """Return to the page before; on the first one, forget the filter."""
@@ -200,6 +237,16 @@ class Session:
             return None
         return find_pool(self.snapshot, self.place.pool)
 
+    def holders(self) -> list[HolderEntry]:
+        """The line that the page is about, in each pool of each process; as one sum where those are not told."""
+        snapshot, (_, program, pool, _, site) = self.snapshot, self.place
+        if snapshot is None or program is None or site is None:
+            return []
+        if pool is not None:
+            return [entry for entry in pool_holders(snapshot, pool) if entry.site.site == site]
+        found = holders_of_site(snapshot, program, site)
+        return found or [entry for entry in fleet_holders(snapshot, program) if entry.site.site == site]
+
     def has_details(self) -> bool:
         """Whether the snapshot tells the processes of the page's program, or the programs of its host."""
         return self.snapshot is not None and self._tells(self.snapshot)
@@ -220,6 +267,9 @@ class Session:
             return ()
         if self.place.page == "program":
             return pool_entries(snapshot) if self.has_details() else ()
+        if self.place.page == "lines":
+            pool = self.place.pool
+            return pool_holders(snapshot, pool) if pool else fleet_holders(snapshot, self.place.program)
         if self.place.page == "host":
             return (
                 [replace(one.sums, name=one.program) for one in snapshot.processes] if self.has_details() else ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Literal, Self
 
 from poolhouse.addresses import format_address, parse_address
 from poolhouse.configuration.files import load_configuration
@@ -10,6 +10,10 @@ from poolhouse.configuration.service import BUILT_IN, DEFAULT_SERVICE, Configura
 from poolhouse.defaults import CONSOLES_PORT, SERVICE_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.udp import Mode
+from poolhouse.installing import install_command
+from poolhouse.report.protection import Protection
+from poolhouse.wire.aes import EXTRA, load_keystream
+from poolhouse.wire.seal import LONGEST_USER
 
 #: Reads the configuration of a path, or of ``None`` for the usual place.
 Load = Callable[[str | None], Configuration]
@@ -27,6 +31,7 @@ class Options:
     node: str | None = None
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    security: str | None = None
 
     @property
     def is_udp(self) -> bool:
@@ -42,6 +47,8 @@ class Target:
         service: The service; ``None`` for UDP only.
         udp: Host, port and mode; ``None`` for TCP only.
         user: Whose password is not known yet; ``None`` if there is no such user.
+        protection: How a console over UDP signs or encrypts; ``None`` for neither.
+        security: What a user's password is used for over UDP.
         warning: What the user should know, in a sentence; empty for nothing.
     """
 
@@ -49,6 +56,8 @@ class Target:
     udp: tuple[str, int, Mode] | None = None
     user: str | None = None
     warning: str = ""
+    protection: Protection | None = None
+    security: Literal["sign", "encrypt"] = "encrypt"
 
     @property
     def address(self) -> str:
@@ -59,8 +68,15 @@ class Target:
         return format_address(*self.udp[:2])
 
     def with_login(self, login: Login) -> Self:
-        """The same with this login."""
-        assert self.service is not None, "only a service has a login"
+        """The same with this login.
+
+        Raises:
+            SettingError: If it cannot be used over UDP.
+        """
+        if self.service is None:
+            if len(login.user.encode()) > LONGEST_USER[self.security]:
+                raise SettingError("--user", f"expected at most {LONGEST_USER[self.security]} bytes")
+            return replace(self, protection=Protection(self.security, login.user, login.password), user=None)
         return replace(self, service=replace(self.service, login=login), user=None)
 
 
@@ -72,6 +88,8 @@ def choose_target(options: Options, load: Load = load_configuration) -> Target:
     """
     if options.is_udp:
         return _udp(options)
+    if options.security is not None:
+        raise SettingError("--security", "belongs to UDP: listen, connect and --port; TCP has the service's TLS")
     if options.host is not None:
         return _with_user(_host(options, options.host, load), options)
     configuration = load(options.config)
@@ -83,11 +101,40 @@ def choose_target(options: Options, load: Load = load_configuration) -> Target:
 
 
 def _udp(options: Options) -> Target:
-    for name in ("config", "service", "node", "user", "password"):
+    for name in ("config", "service", "node"):
         if getattr(options, name) is not None:
             raise SettingError(f"--{name}", "belongs to TCP, and listen, connect and --port mean UDP")
     host, port = parse_address(options.host or "localhost", options.port or CONSOLES_PORT, "--host")
-    return Target(udp=(host, port, options.way or "auto"))
+    security = _security(options)
+    if options.user is None:
+        for name in ("password", "security"):
+            if getattr(options, name) is not None:
+                raise SettingError(f"--{name}", "--user is missing")
+        return Target(udp=(host, port, options.way or "auto"))
+    if options.way == "listen":
+        raise SettingError("--user", "nobody signs what is pushed to a console that listens; leave listen out")
+    target = Target(udp=(host, port, "connect"), user=options.user, security=security)
+    return target if options.password is None else target.with_login(Login(options.user, options.password))
+
+
+def _security(options: Options) -> Literal["sign", "encrypt"]:
+    """What a password is used for over UDP.
+
+    Raises:
+        SettingError: If it is something else, or if nothing is installed that can encrypt.
+    """
+    match options.security:
+        case "sign":
+            return "sign"
+        case None | "encrypt":
+            if options.user is not None and load_keystream() is None:
+                command = install_command(EXTRA)
+                raise SettingError(
+                    "--security", f"encryption needs the package cryptography: {command}; or say sign"
+                )
+            return "encrypt"
+        case other:
+            raise SettingError("--security", f"expected sign or encrypt, not {other!r}")
 
 
 def _host(options: Options, text: str, load: Load) -> Target:

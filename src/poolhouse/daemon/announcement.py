@@ -2,16 +2,18 @@
 
 import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlencode
 
 from poolhouse.addresses import format_address
 from poolhouse.configuration.files import DEFAULT_PATH
+from poolhouse.daemon.tcp import Why
 from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
 from poolhouse.feed.product import product
 from poolhouse.feed.protocol.subscribers import Network
 from poolhouse.fleet.snapshot import Health
+from poolhouse.wire.seal import Reason
 
 Bound = tuple[str, int]
 
@@ -22,7 +24,10 @@ def announcement(
     allow: Sequence[Network],
     service: Sequence[Bound] = (),
     name: str = "",
+    node: str = "",
     config: str | None = None,
+    http: Sequence[str] = (),
+    otlp: str = "",
 ) -> str:
     """Where it listens, and how a program and a console reach it.
 
@@ -31,17 +36,23 @@ def announcement(
         consoles: Where consoles are served over UDP.
         allow: Where these may be, besides this machine.
         service: Where clients and consoles connect over TCP.
-        name: The service's description.
+        name: The service's name.
+        node: This node's name.
         config: The path of the configuration; ``None`` without one.
+        http: The addresses of its page.
+        otlp: Where metrics are pushed to, and how often; empty if they are not.
     """
+    program = program_words(reports[0]) if config is None or not service else client_words(name, config)
     served = ", ".join(["this machine", *map(str, allow)])
     return "\n".join(
         (
             product("connmond"),
             f"  reports   UDP {_list(reports)}",
             f"  consoles  UDP {_list(consoles)}  (serves {served})",
-            *((f"  clients   TCP {_list(service)}  ({name})",) if service else ()),
-            f"A program reports here with  {program_words(reports[0])}  in its SQLAlchemy URL.",
+            *((f"  clients   TCP {_list(service)}  (service {name}, node {node})",) if service else ()),
+            *((f"  http      {', '.join(http)}",) if http else ()),
+            *((f"  otlp      {otlp}",) if otlp else ()),
+            f"A program reports here with  {program}  in its SQLAlchemy URL.",
             f"Watch with  {service_words(service[0], config) if service else console_words(consoles[0])}",
         )
     )
@@ -60,6 +71,18 @@ def program_words(reports: Bound) -> str:
     if port != REPORTS_PORT:
         settings["collectd_port"] = str(port)
     return "?" + urlencode(settings)
+
+
+def client_words(service: str, config: str) -> str:
+    """The parameters with which a program reports to a service over TCP.
+
+    >>> client_words("default", "/etc/connmon.cfg"), client_words("nova", "my.cfg")
+    ('?plugin=connmon&connmon_service=default', '?plugin=connmon&connmon_service=nova&connmon_config=my.cfg')
+    """
+    settings = {"plugin": "connmon", "connmon_service": service}
+    if config != DEFAULT_PATH:
+        settings["connmon_config"] = config
+    return "?" + urlencode(settings, safe="/")
 
 
 def console_words(consoles: Bound) -> str:
@@ -92,15 +115,31 @@ def service_words(service: Bound, config: str | None = None) -> str:
     return f"connmon -H {format_address('localhost' if is_here else host, port)}"
 
 
-def summary(health: Health, refused_consoles: int) -> str:
-    """Its counters, when it ends."""
+def summary(
+    health: Health,
+    refused_consoles: int,
+    closed_connections: Mapping[Why, int],
+    refused_seals: Mapping[Reason, int] | None = None,
+) -> str:
+    """Its counters, when it ends.
+
+    Args:
+        health: The fleet's.
+        refused_consoles: Datagrams of consoles that it refused.
+        closed_connections: TCP connections that it closed, by reason.
+        refused_seals: Reports that it refused, or left out in part, for their seals.
+    """
     refused = f"{health.refused:,} refused"
+    if refused_seals:
+        refused += f" ({', '.join(f'{count:,}: {reason.value}' for reason, count in refused_seals.items())})"
+    closed = ", ".join(f"{count:,}: {why.value}" for why, count in closed_connections.items())
     limits = ", ".join(f"{name} {count:,}" for name, count in health.over_limit)
     if limits:
         refused += f" (over a limit: {limits})"
     return (
         f"connmond ends after {health.uptime:,.0f} s: {health.received:,} datagrams received, {refused}, "
-        f"{health.lost:,} of {health.expected:,} lost; {refused_consoles:,} refused from consoles"
+        f"{health.lost:,} of {health.expected:,} datagrams lost; {refused_consoles:,} refused from consoles"
+        + (f", {sum(closed_connections.values()):,} connections closed ({closed})" if closed else "")
         + (f"; {health.dropped:,} dropped by the kernel" if health.dropped else "")
         + (f"; {health.unwritten:,} writes of the CSV file failed" if health.unwritten else "")
     )

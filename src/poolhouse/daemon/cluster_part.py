@@ -3,26 +3,40 @@
 import asyncio
 import os
 import random
+import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from logging import INFO, WARNING
 from typing import Protocol
 
 from poolhouse.cluster.core import Cluster
 from poolhouse.cluster.links import Complaints, Rest, dials, refusal, stranger
 from poolhouse.configuration.service import Login, Node, Service
+from poolhouse.daemon.lookup import Lookup
 from poolhouse.daemon.part import Hub
 from poolhouse.daemon.tcp import SAID_PERIOD_S, Guest
 from poolhouse.errors import PacketError
 from poolhouse.fleet.process import Process
-from poolhouse.wire.framing import Frame, Kind, Unframer
+from poolhouse.shortage import is_shortage, words_of
+from poolhouse.wire.framing import OF_NODES, Frame, Kind, Unframer
 from poolhouse.wire.introduction import Introduction, Phase, Refusal
 from poolhouse.wire.session import NONCE_BYTES, Hello
 
-#: Seconds within which a node has to answer a connection, and to welcome this one.
+#: Seconds within which a name server has to answer, and each address of a node has to welcome this one.
 PATIENCE_S = 2.0
+#: Seconds that a link has to last for the next one to be tried at once: each begins with the whole ledger, and two
+#: nodes of one name end each other's.
+LASTING_S = 5.0
+#: Seconds after the start within which a node that connects to this one should have done so.
+EXPECTED_S = 10.0
 #: Seconds between two looks at what time demands.
 TICK_S = 0.25
+#: Seconds for which reports are gathered: a write for each of them would cost half of what taking it costs.
+GATHER_S = 0.1
+
+#: Connections of one name that may wait to be linked.
+MOST_WAITING = 2
 
 #: Says a sentence; level and text.
 Say = Callable[[int, str], object]
@@ -63,7 +77,11 @@ class ClusterPart:
         self._links: dict[str, Link] = {}
         #: Links on which less is read than is sent.
         self._held: set[Link] = set()
-        self._is_due = False
+        self._is_due = self._is_gathering = False
+        #: Nodes that have not connected to this one yet.
+        self._expected = [node.name for node in service.nodes if dials(node.name, me.name)]
+        #: Links end because this node does: no other node is missing.
+        self._is_ending = False
         self._complaints = Complaints(SAID_PERIOD_S)
 
     def attach(self, hub: Hub) -> None:
@@ -76,15 +94,30 @@ class ClusterPart:
 
     async def run(self) -> None:
         """Keep the links."""
+        self._is_ending = False
+        patient_until = self._hub.clock.monotonic() + EXPECTED_S
         async with asyncio.TaskGroup() as tasks:
             for node in self.service.nodes:
                 if dials(self.me.name, node.name):
                     tasks.create_task(self._dial(node))
-            while True:
-                for name in self.cluster.tick(self._hub.clock.monotonic()):
-                    self.lose(name, self._links[name], "it has given no sign of life for 3 s", abort=True)
-                self.flush()
-                await asyncio.sleep(TICK_S)
+            try:
+                while True:
+                    try:
+                        self._mind_time(self._hub.clock.monotonic() >= patient_until)
+                        self.flush()
+                    except MemoryError as error:  # It would end the tasks, and with them every link.
+                        context = {"message": "links to other nodes have to wait", "exception": error}
+                        self._loop.call_exception_handler(context)
+                    await asyncio.sleep(TICK_S)
+            finally:
+                self._is_ending = True
+
+    def _mind_time(self, is_overdue: bool) -> None:
+        """Give up silent links. `is_overdue`: every node should have connected by now."""
+        for name in self.cluster.tick(self._hub.clock.monotonic()):
+            self.lose(name, self._links[name], "it has given no sign of life for 3 s", abort=True)
+        while is_overdue and self._expected:
+            self.complain(self._expected.pop(), "it has not connected to this node")
 
     def detach(self) -> None:
         """End every link."""
@@ -99,10 +132,12 @@ class ClusterPart:
             self._held.discard(before)
             before.end(abort=True)
         self._links[name] = link
+        if name in self._expected:
+            self._expected.remove(name)
         now = self._hub.clock.monotonic()
         self.cluster.link(name, now)
         if self._complaints.is_linked(name, now):
-            self._say(INFO, f"node {name} is linked")
+            self._tell(INFO, name, "is linked")
         self._wake()  # Not at once: the welcome leaves first.
 
     def lose(self, name: str, link: Link, reason: str, *, abort: bool = False) -> None:
@@ -118,8 +153,13 @@ class ClusterPart:
 
     def complain(self, name: str, reason: str) -> None:
         """Say that a node is missing, if that is news."""
-        if self._complaints.is_missing(name, reason, self._hub.clock.monotonic()):
-            self._say(WARNING, f"node {name} is missing: {reason}")
+        if not self._is_ending and self._complaints.is_missing(name, reason, self._hub.clock.monotonic()):
+            self._tell(WARNING, name, f"is missing: {reason}")
+
+    def _tell(self, level: int, name: str, words: str) -> None:
+        self._say(level, f"node {name} {words}")
+        if self._complaints.is_restless(name, self._hub.clock.monotonic()):
+            self._say(WARNING, f"node {name} comes and goes: perhaps two nodes have its name, or this node's")
 
     def take(self, name: str, one: Frame) -> None:
         """Take a frame of a node.
@@ -131,7 +171,8 @@ class ClusterPart:
         self.cluster.receive(name, one, clock.monotonic(), clock.wall_time())
         if one.kind is Kind.LEDGER:
             self._hub.read_reports()
-        self._wake()
+        if one.kind is not Kind.REPORT:  # Which is not answered.
+            self._wake()
 
     def hold(self, link: Link) -> None:
         """The other node reads less than it is sent."""
@@ -144,7 +185,7 @@ class ClusterPart:
 
     def flush(self) -> None:
         """Send what there is, a piece for each node, and come back for the rest."""
-        self._is_due = False
+        self._is_due = self._is_gathering = False
         now = self._hub.clock.monotonic()
         for name, link in list(self._links.items()):
             if link not in self._held and self.cluster.ready(name, now):
@@ -154,7 +195,9 @@ class ClusterPart:
 
     def _relay(self, process: Process, number: int, datagram: bytes) -> None:
         self.cluster.relay(process, number, datagram)
-        self._wake()
+        if not self._is_gathering:
+            self._is_gathering = True
+            self._loop.call_later(GATHER_S, self.flush)
 
     def _wake(self) -> None:
         if not self._is_due:
@@ -162,31 +205,93 @@ class ClusterPart:
             self._loop.call_soon(self.flush)
 
     async def _dial(self, node: Node) -> None:
-        rest = Rest(random.random)
+        """Keep the link to a node; whatever goes wrong costs one attempt at this one."""
+        rest, lookup = Rest(random.random), Lookup(node.host)
+        known: str | None = None
         while True:
-            dialed = Dialed(self, node)
             try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await self._loop.create_connection(
-                        lambda dialed=dialed: dialed,
-                        node.host,
-                        node.port,
-                        ssl=self.context,
-                        server_hostname=None if self.context is None else node.host,
-                    )
-                    await asyncio.shield(dialed.welcomed)
-                rest.reached()
-                await asyncio.shield(dialed.ended)
-            except TimeoutError:
-                self.complain(node.name, f"{node.address} does not answer within {PATIENCE_S:g} s")
-            except PacketError as error:
-                words = error.text if isinstance(error, Refusal) else error.args[0]
-                self.complain(node.name, f"{node.address}: {words}")
-            except OSError as error:
-                self.complain(node.name, f"{node.address}: {error.strerror or error}")
-            finally:
-                dialed.end(abort=True)
+                known = await self._keep_link(node, lookup, known, rest)
+            except Exception as error:
+                with suppress(MemoryError):  # The next attempt may say it.
+                    self._tell_failure(node, error)
             await asyncio.sleep(rest.seconds())
+
+    async def _keep_link(self, node: Node, lookup: Lookup, known: str | None, rest: Rest) -> str | None:
+        """Connect to a node at any of its addresses, and return once the link has ended, or none came up.
+
+        Args:
+            node: The node.
+            lookup: Finds its addresses.
+            known: The address at which it answered last: it is tried first.
+            rest: Begins anew once a link has lasted.
+
+        Returns:
+            The address at which it answered last now.
+        """
+        try:
+            addresses = await lookup.addresses(PATIENCE_S)
+        except OSError as error:
+            late = f"no name server answers within {PATIENCE_S:g} s"
+            self.complain(node.name, f"{node.host}: {late if isinstance(error, TimeoutError) else _words(error)}")
+            return known
+        reasons: list[str] = []
+        for address in sorted(addresses, key=lambda address: address != known):
+            try:
+                await self._link(node, address, rest)
+            except Exception as error:
+                place = node.address if address == node.host else f"{node.address} ({address})"
+                reasons.append(_reason(place, error))
+            else:
+                return address
+        self.complain(node.name, "; ".join(reasons))
+        return known
+
+    async def _link(self, node: Node, address: str, rest: Rest) -> None:
+        """Connect to a node at one address, and return or raise once the link has ended."""
+        dialed = Dialed(self, node)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._loop.create_connection(
+                    lambda: dialed,
+                    address,
+                    node.port,
+                    ssl=self.context,
+                    server_hostname=None if self.context is None else node.host,
+                )
+                await asyncio.shield(dialed.welcomed)
+            linked_at = self._hub.clock.monotonic()
+            await asyncio.shield(dialed.ended)
+            if self._hub.clock.monotonic() - linked_at >= LASTING_S:
+                rest.reached()
+        finally:
+            dialed.end(abort=True)
+
+    def _tell_failure(self, node: Node, error: Exception) -> None:
+        if is_shortage(error):
+            self.complain(node.name, f"{node.address}: {words_of(error)}")
+        else:
+            context = {"message": f"connecting to node {node.name} failed", "exception": error}
+            self._loop.call_exception_handler(context)
+
+
+def _reason(place: str, error: Exception) -> str:
+    """Why a link does not come up; an error that says no such thing is raised."""
+    if isinstance(error, TimeoutError):
+        return f"{place} does not answer within {PATIENCE_S:g} s"
+    if isinstance(error, PacketError):
+        return f"{place}: {error.text if isinstance(error, Refusal) else error.args[0]}"
+    if isinstance(error, OSError) or is_shortage(error):
+        return f"{place}: {_words(error)}"
+    raise error
+
+
+def _words(error: Exception) -> str:
+    """Why a connection cannot be made; asyncio's own text repeats the address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
+        return os.strerror(error.errno)
+    return words_of(error)
 
 
 class NodeDesk:
@@ -207,7 +312,13 @@ class NodeDesk:
         return refusal(part.service.name, part.me.name, names, hello.node)
 
     def join(self, guest: Guest, hello: Hello) -> None:
-        """The node is let in; its first frame links it, because it may find that it meant another node."""
+        """The node is let in; its first frame links it, because it may find that it meant another node.
+
+        Of several of its name that are not linked the oldest goes: each may have a large frame under way.
+        """
+        waiting = [one for one, name in self._names.items() if name == hello.node and one not in self._linked]
+        if len(waiting) > MOST_WAITING:
+            waiting[0].end(abort=True)
         self._names[guest] = hello.node
 
     def take(self, guest: Guest, one: Frame) -> None:
@@ -249,7 +360,7 @@ class Dialed(asyncio.Protocol):
         self._node = node
         self._transport: asyncio.Transport | None = None
         self._outgoing = bytearray()
-        self._unframer = Unframer()
+        self._unframer = Unframer(())
         hello = Hello("node", part.product, os.urandom(NONCE_BYTES), part.service.name, part.me.name)
         self._introduction = Introduction(hello, part.login, self._outgoing)
         loop = asyncio.get_running_loop()
@@ -286,7 +397,7 @@ class Dialed(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The link is lost, or was refused."""
-        self._finish(OSError(str(exc) if exc is not None else "its connection has ended"))
+        self._finish(OSError("its connection has ended" if exc is None else words_of(exc)))
 
     def send(self, frames: bytes) -> None:
         """Send; nothing happens if the connection has ended."""
@@ -311,6 +422,7 @@ class Dialed(asyncio.Protocol):
             self.end(abort=True)
             return
         self.welcomed.set_result(None)
+        self._unframer.kinds = OF_NODES
         self._part.join(self._node.name, self)
 
     def _finish(self, error: Exception) -> None:

@@ -7,16 +7,22 @@ from typing import Annotated
 
 import typer
 
+from poolhouse.admission.door import Door, open_door
 from poolhouse.configuration.files import DEFAULT_PATH
-from poolhouse.configuration.service import DEFAULT_SERVICE, LOG_FORMATS
+from poolhouse.configuration.service import DEFAULT_SERVICE, LOG_FORMATS, OFF
+from poolhouse.daemon.cautions import missing_login, only_here, open_to_all
 from poolhouse.daemon.log import complain
+from poolhouse.daemon.otlp_sender import tls_context
+from poolhouse.daemon.ports import taken
+from poolhouse.daemon.privileges import find_user, groups_of
 from poolhouse.daemon.reports import room_words
-from poolhouse.daemon.serve import context_of, missing_login, serve
-from poolhouse.daemon.settings import OFF, described, parse_settings
-from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT
+from poolhouse.daemon.serve import context_of, serve
+from poolhouse.daemon.settings import described, parse_settings
+from poolhouse.defaults import CONSOLES_PORT, HTTP_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.product import product
 from poolhouse.stdio import write
+from poolhouse.wire.seal import LEVELS
 
 app = typer.Typer(
     add_completion=False,
@@ -70,6 +76,14 @@ def connmond(
             help=f"Listen here for clients over TCP, whatever the configuration says; {OFF}: nowhere. Repeatable.",
         ),
     ] = None,
+    http: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help=f"Serve HTTP here, for Prometheus and others; {OFF}: nowhere. Repeatable; "
+            f"127.0.0.1:{HTTP_PORT} if not given.",
+        ),
+    ] = None,
     log_format: Annotated[
         str | None,
         typer.Option(
@@ -85,6 +99,37 @@ def connmond(
             help="Memory for the fleet, such as 256M; 1G if not given. What does not fit is refused and counted.",
         ),
     ] = None,
+    authfile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Users and passwords of signed and encrypted reports: collectd's AuthFile."
+        ),
+    ] = None,
+    securitylevel: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(LEVELS), help="Refuse reports over UDP that are less than this."),
+    ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option(
+            "--strict/--no-strict",
+            help="Refuse what is encrypted without a signature inside, as collectd sends it: it can be forged.",
+        ),
+    ] = None,
+    otlp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Push metrics to this collector of OpenTelemetry, such as http://collector:4318; "
+            f"{OFF}: to none. The environment variables OTEL_EXPORTER_OTLP_... hold too.",
+        ),
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Become this user once the ports are open, with its groups and no others."
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say what would happen, or what is wrong, and end.")
     ] = False,
@@ -97,22 +142,50 @@ def connmond(
     Without options, UDP serves this machine only, and TCP is as the configuration says.
     """
     read = partial(
-        parse_settings, reports or [], consoles or [], allow or [], config, service, node, bind, log_format, memory
+        parse_settings,
+        reports or [],
+        consoles or [],
+        allow or [],
+        config,
+        service,
+        node,
+        bind,
+        log_format,
+        memory,
+        http,
+        authfile,
+        securitylevel,
+        strict,
+        otlp,
     )
     try:
         settings = read()
+        door: Door | None = None
+        groups: list[str] = []
         if check:
             context_of(settings)
+            if settings.otlp is not None:
+                tls_context(settings.otlp)
+            door = open_door(settings.demand)
+            if user is not None:
+                groups = groups_of(find_user(user))
     except SettingError as error:
         complain(str(error), log_format)
         raise typer.Exit(2) from None
     if check:
-        warning = missing_login(settings, settings.bind)
-        more = [f"buffer         {room_words()}", *([f"warning        {warning}"] if warning else [])]
+        warnings = [
+            *(door.warnings if door else ()),
+            missing_login(settings, settings.bind),
+            open_to_all(settings, settings.http),
+            only_here(settings),
+            *taken((*settings.reports, *settings.consoles), (*settings.bind, *settings.http)),
+        ]
+        more = [f"user           {user}, of {', '.join(groups)}"] if user is not None else []
+        more += [f"buffer         {room_words()}", *(f"warning        {one}" for one in warnings if one)]
         write("\n".join([described(settings), *more, ""]), sys.stdout)
         return
     try:
-        asyncio.run(serve(settings, read))
+        asyncio.run(serve(settings, read, user))
     except SettingError as error:
         complain(str(error), settings.log_format)
         raise typer.Exit(1) from None

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from math import ceil
 
+from poolhouse.admission.console_gate import ConsoleGate
+from poolhouse.admission.door import Door
 from poolhouse.clock import Clock, cpu_seconds
 from poolhouse.daemon.console_desk import ConsoleDesk
 from poolhouse.daemon.part import Hub
@@ -18,6 +20,7 @@ from poolhouse.feed.product import product
 from poolhouse.feed.protocol.service import VALUES_PER_SECOND, ConsoleService
 from poolhouse.feed.protocol.subscribers import Network, Subscribers
 from poolhouse.feed.return_path import Via, note_destinations, waiting_datagrams
+from poolhouse.feed.sealed_via import Opener, SealedVia
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.names import plugin_instance
 
@@ -50,6 +53,8 @@ class ConsoleFace:
         self._sockets = sockets
         self._reports = reports
         self._subscribers = Subscribers(os.urandom(32), allow)
+        self._opener = Opener()
+        self._gate: ConsoleGate | None = None
         self._wake = asyncio.Event()
         self.desk = ConsoleDesk(allow, self._wake.set)
         for sock in sockets:
@@ -58,7 +63,14 @@ class ConsoleFace:
     @property
     def refused(self) -> int:
         """Datagrams of consoles that were not served."""
-        return self._subscribers.refused
+        return self._subscribers.refused + self._refused_seals()
+
+    def _refused_seals(self) -> int:
+        return 0 if self._gate is None else sum(self._gate.gate.refused.values())
+
+    def set_door(self, door: Door | None) -> None:
+        """Have datagrams of consoles pass this door from now on; ``None`` where nothing is demanded."""
+        self._gate = None if door is None else door.consoles
 
     def attach(self, hub: Hub) -> None:
         """Begin to listen to consoles."""
@@ -96,9 +108,13 @@ class ConsoleFace:
 
     def _receive(self, sock: socket.socket) -> None:
         now = self._clock.monotonic()
-        for content, sender, via in waiting_datagrams(sock):
-            if (answer := self._service.receive(content, sender, now, via)) is not None:
-                via.send(answer, sender)
+        for datagram in waiting_datagrams(sock):
+            opened = self._opener.opened(datagram, self._gate, now)
+            if opened is None:
+                continue
+            content, via = opened
+            if (answer := self._service.receive(content, datagram.sender, now, via)) is not None:
+                via.send(answer, datagram.sender)
         self._wake.set()
 
     def _work(self) -> None:
@@ -108,7 +124,7 @@ class ConsoleFace:
             if isinstance(via, Guest):
                 self.desk.queue(via, datagram)
             else:
-                assert isinstance(via, Via)
+                assert isinstance(via, Via | SealedVia)
                 via.send(datagram, address)
         self.desk.flush()
         cost, before = cpu_seconds(), cost

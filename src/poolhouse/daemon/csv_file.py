@@ -1,7 +1,7 @@
 """The CSV file of a service: appended to, reopened for each instant, rotated by size.
 
-Each write has a thread of its own, and there is one write at a time: a disk that is slow or gone holds up neither
-reports nor consoles, nor the end of the process. Rows that fall due meanwhile are dropped and counted.
+Each write has a thread of its own, and there is one write at a time: a slow or missing disk delays neither reports
+nor consoles, nor the end of the process. Rows that fall due meanwhile are dropped and counted.
 """
 
 import os
@@ -12,6 +12,10 @@ from pathlib import Path
 from threading import Thread
 
 from poolhouse.configuration.service import CSV_KEEP
+from poolhouse.shortage import words_of
+
+#: Bytes in which the end of a file's last whole row is looked for.
+_LONGEST_ROW = 65_536
 
 #: Says a sentence; level and text.
 Say = Callable[[int, str], object]
@@ -42,9 +46,9 @@ class CsvFile:
         self._keep = keep
         #: The write under way, or the last one; its error, and whether and why not it has rotated the file.
         self._writing: Thread | None = None
-        self._failure: OSError | None = None
+        self._failure: OSError | MemoryError | None = None
         self._has_rotated = False
-        self._rotation_failure: OSError | None = None
+        self._rotation_failure: OSError | MemoryError | None = None
         #: Whether the log says that rows are not written, or that the file is not rotated.
         self._is_failing = False
         self._is_too_large = False
@@ -59,13 +63,14 @@ class CsvFile:
                 self._fail("the last write has not ended yet")
                 return
             self._judge()
+            self._writing = None
         self._failure = self._rotation_failure = None
         self._has_rotated = False
-        writing = Thread(target=self._run, args=(rows,), name="csv", daemon=True)
         try:
+            writing = Thread(target=self._run, args=(rows,), name="csv", daemon=True)
             writing.start()
-        except RuntimeError as error:  # As many threads as there may be.
-            self._fail(str(error))
+        except (RuntimeError, MemoryError) as error:  # As many threads as there may be.
+            self._fail(words_of(error))
         else:
             self._writing = writing
 
@@ -81,7 +86,7 @@ class CsvFile:
     def _judge(self) -> None:
         """Look at the result of the last write."""
         if self._failure is not None:
-            self._fail(str(self._failure))
+            self._fail(_words(self._failure))
         elif self._is_failing:
             self._is_failing = False
             self._say(INFO, f"{self._path}: rows are written again")
@@ -90,7 +95,9 @@ class CsvFile:
             self._say(WARNING, f"{self._path}: its first line is another header; rows with these columns follow")
         if self._rotation_failure is not None and not self._is_too_large:
             self._is_too_large = True
-            self._say(WARNING, f"{self._path}: it grows, since it cannot be rotated: {self._rotation_failure}")
+            self._say(
+                WARNING, f"{self._path}: it grows, since it cannot be rotated: {_words(self._rotation_failure)}"
+            )
         elif self._has_rotated and self._is_too_large:
             self._is_too_large = False
             self._say(INFO, f"{self._path}: it is rotated again")
@@ -104,7 +111,7 @@ class CsvFile:
     def _run(self, rows: str) -> None:
         try:
             self._write(rows)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._failure = error
 
     def _write(self, rows: str) -> None:
@@ -112,22 +119,45 @@ class CsvFile:
         if self._largest is not None and self._size() >= self._largest:
             try:
                 self._rotate()
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 self._rotation_failure = error
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        with os.fdopen(descriptor, "ab", buffering=0) as file:
-            begin = os.fstat(descriptor).st_size
+        with open(self._path, "ab", buffering=0, opener=_opened) as file:
+            descriptor = file.fileno()
+            begin, lead = self._mend(descriptor, os.fstat(descriptor).st_size)
             if begin and not self._was_compared:
                 self._compare()
-            content = ("" if begin else self._header) + rows
-            data = content.encode("utf-8", "replace")
+            data = (lead + rows).encode("utf-8", "replace")
             try:
                 if file.write(data) != len(data):
                     raise OSError("the disk is full")
-            except OSError:
+            except (OSError, MemoryError):
                 # Half a row would break the file's readers.
                 os.ftruncate(descriptor, begin)
                 raise
+
+    def _mend(self, descriptor: int, size: int) -> tuple[int, str]:
+        """Cut off what a kill or a power cut has left of the last row.
+
+        Returns:
+            The size then, and what comes before the next rows.
+        """
+        if not size:
+            return 0, self._header
+        header = self._header.encode("utf-8", "replace")
+        try:
+            with self._path.open("rb") as file:
+                begin = file.read(len(header))
+                tail_at = file.seek(max(0, size - _LONGEST_ROW))
+                tail = file.read(size - tail_at)
+        except OSError:  # It may be written and not be read.
+            return size, ""
+        if tail.endswith(b"\n"):
+            return size, ""
+        if not header.startswith(begin) or (tail_at and b"\n" not in tail):
+            return size, "\n"  # It is not ours to cut.
+        whole = tail_at + tail.rfind(b"\n") + 1
+        os.ftruncate(descriptor, whole)
+        return whole, "" if whole else self._header
 
     def _compare(self) -> None:
         """Look at the first line: other columns, or an older connmon that wrote no header, were there before."""
@@ -152,3 +182,13 @@ class CsvFile:
             return self._path.stat().st_size
         except FileNotFoundError:
             return 0
+
+
+def _opened(path: str, flags: int) -> int:
+    """A descriptor of a file that others than its group cannot read; whoever opens the file closes it."""
+    return os.open(path, flags, 0o640)
+
+
+def _words(error: OSError | MemoryError) -> str:
+    """With the number of the error, by which its cause is looked up."""
+    return words_of(error) if isinstance(error, MemoryError) else str(error)

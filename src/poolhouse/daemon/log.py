@@ -1,11 +1,12 @@
 """The daemon's log: lines on the standard error, as text or JSON, or where the configuration sends them.
 
-A thread of its own writes it: a slow reader, a full disk or a handler that raises holds up neither reports nor
+A thread of its own writes it: a slow reader, a full disk or a handler that raises delays neither reports nor
 consoles, nor the end of the process.
 """
 
 import asyncio
 import atexit
+import errno
 import logging
 import queue
 import sys
@@ -21,12 +22,15 @@ from poolhouse.daemon.log_format import LONGEST_MESSAGE, JsonFormatter, TextForm
 from poolhouse.daemon.logging_sections import apply_logging
 from poolhouse.daemon.settings import Settings
 from poolhouse.errors import SettingError
+from poolhouse.shortage import is_shortage, words_of
 from poolhouse.stdio import say
 
 #: The daemon's logger. Configurations of the old releases name its parent: ``qualname=connmon``.
 LOGGER = "connmon.daemon"
 #: Lines that may wait to be written; what is beyond is dropped and counted.
 MOST_WAITING = 1000
+#: Seconds in which the same failure makes one line, and how many failures are told apart.
+FAILURE_PERIOD_S, MOST_FAILURES = 60.0, 100
 #: Seconds that the end of the daemon waits for lines that are not written yet.
 END_PATIENCE = 1.0
 
@@ -45,9 +49,13 @@ class Log:
     def __init__(self) -> None:
         self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue(MOST_WAITING)
         self._thread = Thread(target=self._run, name="log", daemon=True)
+        #: Whether the thread is wanted, and whether it could be started.
+        self._begun = self._started = False
         self._is_json = False
         self._has_sections = False
         self._dropped = 0
+        #: When the loop told of a failure last, by its words, and how often it did since.
+        self._failures: dict[str, tuple[float, int]] = {}
 
     def __call__(self, level: int, sentence: str) -> None:
         """Log a sentence; never waits, never raises."""
@@ -61,7 +69,8 @@ class Log:
         """
         self._apply(settings)
         asyncio.get_running_loop().set_exception_handler(self._handle_exception)
-        self._thread.start()
+        self._begun = True
+        self._start()
 
     def change(self, settings: Settings, before: Settings) -> None:
         """Log as other settings say from now on; log files are opened again.
@@ -105,6 +114,9 @@ class Log:
         if self._has_sections:
             self(INFO, last_words)
         self._later(partial(say, self._announced(last_words), sys.stdout))
+        if not self._started:
+            self._write_here()
+            return
         try:
             self._queue.put(None, timeout=END_PATIENCE)
         except queue.Full:
@@ -125,6 +137,20 @@ class Log:
             self._queue.put_nowait(write)
         except queue.Full:
             self._dropped += 1
+        if self._begun and not self._started:
+            self._start()
+
+    def _start(self) -> None:
+        """Start the thread; if the system has none to give, the lines wait, and the next one tries again."""
+        with suppress(RuntimeError, MemoryError):
+            self._thread.start()
+            self._started = True
+
+    def _write_here(self) -> None:
+        """Write what waits, at the end of a process that never had a thread for it."""
+        with suppress(queue.Empty):
+            while (write := self._queue.get_nowait()) is not None:
+                write()
 
     def _run(self) -> None:
         told = 0
@@ -136,8 +162,29 @@ class Log:
             write()
 
     def _handle_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        record = _record("asyncio", ERROR, str(context.get("message")), context.get("exception"))
-        self._later(partial(_handle, record))
+        """Log what failed in the loop, the same failure once a minute: some come back each second."""
+        error = context.get("exception")
+        if error is not None and is_shortage(error):
+            context, error = {"message": _of_shortage(f"{context.get('message')}", error)}, None
+        words = f"{context.get('message')}" if error is None else f"{context.get('message')} ({error!r})"
+        now = loop.time()
+        said_at, others = self._failures.get(words, (-FAILURE_PERIOD_S, 0))
+        if now - said_at < FAILURE_PERIOD_S:
+            self._failures[words] = said_at, others + 1
+            return
+        if len(self._failures) >= MOST_FAILURES:
+            self._failures.clear()
+        self._failures[words] = now, 0
+        sentence = f"{context.get('message')}" + (
+            f" ({others:,} times more since the last line)" if others else ""
+        )
+        self._later(partial(_handle, _record(LOGGER if error is None else "asyncio", ERROR, sentence, error)))
+
+
+def _of_shortage(message: str, error: BaseException) -> str:
+    """What could not be done for want of descriptors, threads or memory: where in the code says nothing more."""
+    hint = "; see LimitNOFILE" if isinstance(error, OSError) and error.errno == errno.EMFILE else ""
+    return f"{message}: {words_of(error)}{hint}"
 
 
 def complain(sentence: str, log_format: str | None = None) -> None:

@@ -1,7 +1,7 @@
-"""What a service manager is told: that connmond is ready, reads its configuration again, or ends.
+"""Messages to a service manager: connmond is ready, reads its configuration again, or ends.
 
 The protocol is ``sd_notify(3)``: a datagram with a field a line, to the socket that ``NOTIFY_SOCKET`` names.
-Without that variable nobody is told.
+Without that variable nothing is sent.
 """
 
 import os

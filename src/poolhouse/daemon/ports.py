@@ -69,13 +69,7 @@ def open_tcp_ports(addresses: Sequence[tuple[str, int]], option: str, stack: Exi
     sockets: list[socket.socket] = []
     for host, port in addresses:
         try:
-            for family, address in _tcp_addresses(host, port):
-                sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                sock.setblocking(False)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.bind(address)
+            for sock in _bound_tcp(host, port, stack):
                 sock.listen(BACKLOG)
                 sockets.append(sock)
         except OSError as error:
@@ -83,6 +77,42 @@ def open_tcp_ports(addresses: Sequence[tuple[str, int]], option: str, stack: Exi
             if error.errno == errno.EADDRINUSE:
                 reason += f", perhaps by another connmond; another port is named by {option}"
             raise SettingError(option, f"cannot listen on TCP {format_address(host, port)}: {reason}") from error
+    return sockets
+
+
+def taken(udp: Sequence[tuple[str, int]], tcp: Sequence[tuple[str, int]]) -> list[str]:
+    """The sentences about addresses that cannot be listened at just now; every port is free again afterwards.
+
+    A console that listens because no server is there leaves its port when one starts; it is not asked to here.
+    """
+    found: list[str] = []
+    for way, addresses in (("UDP", udp), ("TCP", tcp)):
+        for host, port in addresses:
+            try:
+                with ExitStack() as stack:
+                    if way == "TCP":
+                        _bound_tcp(host, port, stack)
+                    else:
+                        for sock in bind_all(host, port):
+                            stack.enter_context(sock)
+            except OSError as error:
+                words = f"{way} {format_address(host, port)} cannot be listened at: {error.strerror or error}"
+                if error.errno == errno.EADDRINUSE:
+                    words += ", perhaps by a connmond that runs already"
+                found.append(words)
+    return found
+
+
+def _bound_tcp(host: str, port: int, stack: ExitStack) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    for family, address in _tcp_addresses(host, port):
+        sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sockets.append(sock)
     return sockets
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 
 from poolhouse.configuration.service import Login
 from poolhouse.errors import PacketError
-from poolhouse.wire.framing import MAGIC, Frame, Kind, Unframer, frame
+from poolhouse.wire.framing import MAGIC, OF_NODES, Frame, Kind, Unframer, frame
 from poolhouse.wire.session import (
     LOGIN,
     Challenge,
     Denied,
     Hello,
+    Role,
     Welcome,
     client_proof,
     decode_hello,
@@ -27,6 +28,13 @@ from poolhouse.wire.session import (
 #: Wrong logins of one address within these seconds before it has to wait; the most addresses remembered.
 MOST_FAILURES, FAILURES_PERIOD_S, MOST_ADDRESSES = 5, 60.0, 10_000
 
+
+#: The kinds of which each role sends large frames.
+_LARGE: dict[Role, frozenset[Kind]] = {
+    "report": frozenset((Kind.REPORT,)),
+    "console": frozenset((Kind.FEED,)),
+    "node": OF_NODES,
+}
 
 #: Why a guest with this introduction is not let in, in a sentence; ``None`` if it is.
 Admission = Callable[[Hello], str | None]
@@ -99,7 +107,7 @@ class Reception:
         self._address = address
         self._now = now
         self._admission = admission
-        self._unframer = Unframer()
+        self._unframer = Unframer(())
 
     def receive(self, data: bytes, now: float) -> Iterator[Frame]:
         """The frames that the guest sent after it was let in.
@@ -140,6 +148,7 @@ class Reception:
         if (reason := self._admission(hello)) is not None:
             raise self.deny(reason)
         self.guest = hello
+        self._unframer.kinds = _LARGE[hello.role]
         self.outgoing += frame(Kind.WELCOME, encode_welcome(self._me._replace(proof=proof)))
 
 

@@ -1,14 +1,19 @@
 """The listener for reports over UDP."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from logging import WARNING
+from math import inf
 
+from poolhouse.admission.door import SECRET_BYTES, Door
 from poolhouse.daemon.part import Hub
-from poolhouse.feed.return_path import BATCH, DATAGRAM_BYTES
+from poolhouse.feed.protocol.datagrams import YIELD
+from poolhouse.feed.return_path import ANCILLARY_BYTES, BATCH, DATAGRAM_BYTES, note_destinations, via_of
 from poolhouse.feed.sockets import RECEIVE_BUFFER_BYTES, WANTED_ROOM, dropped, room, udp_socket
+from poolhouse.fleet.fleet import MENDED
 
 #: Seconds between two looks at what the kernel has dropped.
 INTERVAL = 1.0
@@ -33,26 +38,45 @@ def _room_words(datagrams: int) -> str:
 class ReportListener:
     """Receives reports from sockets that never block."""
 
-    def __init__(self, sockets: Sequence[socket.socket], say: Callable[[int, str], object]) -> None:
+    def __init__(
+        self, sockets: Sequence[socket.socket], say: Callable[[int, str], object], door: Door | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             sockets: Bound sockets; they stay their owner's to close.
             say: Called with lines for the log.
+            door: What reports have to pass; ``None`` where all are accepted.
         """
         self._sockets = sockets
         self._say = say
+        self.door = door
+        #: Bytes for the kernel's note of where a datagram came to, which an answer needs.
+        self._note_bytes = 0
         self._hub: Hub | None = None
         #: The kernel's newest figure for each socket, and the sum of all, which never falls.
         self._drops = [0] * len(sockets)
         self._dropped = 0
         self._said_at: float | None = None
+        #: How often the fleet was made whole when that was said last, and when.
+        self._mended, self._mended_said_at = 0, -inf
+
+    def set_door(self, door: Door | None) -> None:
+        """Have reports pass this door from now on."""
+        self.door = door
+        if door is not None and self._hub is not None:
+            clock = self._hub.clock
+            door.join(self._hub.fleet, os.urandom(SECRET_BYTES), clock.monotonic(), clock.wall_time())
+            self._note_bytes = ANCILLARY_BYTES
+            for sock in self._sockets:
+                note_destinations(sock)
 
     def attach(self, hub: Hub) -> None:
         """Begin to receive."""
         self._hub = hub
+        self.set_door(self.door)
         for sock in self._sockets:
-            read = partial(_read, sock, hub)
+            read = partial(self._read, sock, hub)
             hub.add_listener(read)
             asyncio.get_running_loop().add_reader(sock, read)
         least = min((room(sock) for sock in self._sockets), default=WANTED_ROOM)
@@ -60,9 +84,13 @@ class ReportListener:
             self._say(WARNING, _room_words(least))
 
     async def run(self) -> None:
-        """Count what the kernel drops; the loop calls when something waits."""
+        """Count what the kernel drops, and tell what is wrong; the loop calls when something waits."""
+        assert self._hub is not None, "attach comes first"
         while True:
             self._count()
+            self._tell_mended()
+            for sentence in () if self.door is None else self.door.look(self._hub.clock.monotonic()):
+                self._say(WARNING, sentence)
             await asyncio.sleep(INTERVAL)
 
     def detach(self) -> None:
@@ -88,14 +116,29 @@ class ReportListener:
                 f"the kernel has dropped {self._dropped:,} datagrams: they came faster than connmond reads them",
             )
 
+    def _tell_mended(self) -> None:
+        """Say that memory has ended in the middle of a report, now and then."""
+        assert self._hub is not None, "attach comes first"
+        now = self._hub.clock.monotonic()
+        if self._hub.fleet.mended > self._mended and now - self._mended_said_at >= SAID_PERIOD:
+            self._mended, self._mended_said_at = self._hub.fleet.mended, now
+            self._say(WARNING, MENDED)
 
-def _read(sock: socket.socket, hub: Hub) -> bool:
-    """Take a batch; whether more may be waiting."""
-    now, wall_time = hub.clock.monotonic(), hub.clock.wall_time()
-    for _ in range(BATCH):
-        try:
-            datagram = sock.recv(DATAGRAM_BYTES)
-        except OSError:  # Nothing waits.
-            return False
-        hub.fleet.receive(datagram, now, wall_time)
-    return True
+    def _read(self, sock: socket.socket, hub: Hub) -> bool:
+        """Take a batch; whether more may be waiting."""
+        now, wall_time = hub.clock.monotonic(), hub.clock.wall_time()
+        fleet, door, source_of = hub.fleet, self.door, hub.sources.of
+        for _ in range(BATCH):
+            try:
+                datagram, note, _, sender = sock.recvmsg(DATAGRAM_BYTES, self._note_bytes)
+            except OSError:  # Nothing waits.
+                return False
+            if datagram == YIELD:  # Another connmond wants the port, which only a console gives back.
+                continue
+            if door is None:
+                fleet.receive(datagram, now, wall_time, source=source_of(sender[0]))
+                continue
+            question = door.receive(fleet, datagram, sender[0], now, wall_time, source=source_of(sender[0]))
+            if question is not None:
+                via_of(sock, note).send(question, sender)
+        return True

@@ -6,45 +6,60 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from logging import ERROR, INFO, WARNING
 
-from poolhouse.addresses import format_address, is_loopback
-from poolhouse.configuration.service import BUILT_IN
+from poolhouse.addresses import format_address
+from poolhouse.admission.door import open_door
+from poolhouse.admission.sources import Sources
+from poolhouse.configuration.service import BUILT_IN, Certificate
 from poolhouse.daemon.announcement import announcement, summary
+from poolhouse.daemon.cautions import at_next_start, missing_login, only_here, open_to_all
 from poolhouse.daemon.cluster_part import ClusterPart
 from poolhouse.daemon.consoles import ConsoleFace
 from poolhouse.daemon.csv_part import CsvPart
+from poolhouse.daemon.given import take_given
+from poolhouse.daemon.http.part import HttpPart, open_http
 from poolhouse.daemon.log import Log
 from poolhouse.daemon.notify import tell_ready, tell_reloading, tell_stopping
+from poolhouse.daemon.otlp_part import OtlpPart
+from poolhouse.daemon.otlp_sender import tls_context
 from poolhouse.daemon.part import Part
 from poolhouse.daemon.ports import bound_to, open_ports, open_tcp_ports
+from poolhouse.daemon.privileges import become, find_user, prepare_process
 from poolhouse.daemon.reports import ReportListener
 from poolhouse.daemon.server import Daemon
-from poolhouse.daemon.settings import Settings
+from poolhouse.daemon.settings import Settings, otlp_words
 from poolhouse.daemon.tcp import Desk, TcpListener
 from poolhouse.errors import SettingError
 from poolhouse.feed.product import product
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.report.tls import client_context, server_context
+from poolhouse.shortage import words_of
 from poolhouse.wire.session import Role, Welcome
 
 #: Seconds after a hangup in which a terminal that is going away has gone.
 HANGUP_GRACE = 1.0
+#: Python's thresholds for its search for garbage: 10,000 processes cost 37 µs a datagram with the usual ones, 33
+#: where old objects are looked through as seldom as here, 30 without any search.
+GARBAGE_THRESHOLDS = (5_000, 80, 100)
 
 
-async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
+async def serve(settings: Settings, read: Callable[[], Settings], user: str | None = None) -> None:
     """Receive and show until SIGTERM or SIGINT.
 
     Args:
         settings: What holds at the start.
         read: Reads the settings again, for SIGHUP.
+        user: Whom to become once the ports are open; ``None`` to stay.
 
     Raises:
-        SettingError: If a port, a certificate or a log file cannot be had; nothing has been served then.
+        SettingError: If a port, a certificate, an AuthFile, a log file or a user cannot be had; nothing has been
+            served then.
     """
     _collect_garbage_seldom()
+    prepare_process()
     end = asyncio.Event()
 
     def finish() -> None:
@@ -54,22 +69,33 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, finish)
     with ExitStack() as stack:
-        reports = open_ports(settings.reports, "--reports", stack)
-        consoles = open_ports(settings.consoles, "--consoles", stack)
-        clients = open_tcp_ports(settings.bind, "--bind", stack)
+        owner = None if user is None else find_user(user)
+        given = take_given(stack)
+        reports = given.get("reports") or open_ports(settings.reports, "--reports", stack)
+        consoles = given.get("consoles") or open_ports(settings.consoles, "--consoles", stack)
+        clients = given.get("clients") or open_tcp_ports(settings.bind, "--bind", stack)
         listening_at = tuple(format_address(*one) for one in bound_to(reports))
         face = ConsoleFace(consoles, listening_at, settings.allow)
         log = Log()
-        changeable = _Changeable(settings, clients, face, log)
+        listener = ReportListener(reports, log, open_door(settings.demand))
+        face.set_door(listener.door)
+        changeable = _Changeable(settings, clients, face, log, listener)
+        http = changeable.http = open_http(settings, changeable.context, log, stack, given.get("http", ()))
+        if owner is not None:
+            become(owner)
         log.begin(settings)
+        for sentence in () if owner is None else unreadable(settings, owner.pw_name):
+            log(WARNING, sentence)
         _mind_hangups(end, lambda: changeable.reload(read))
-        parts: list[Part] = [ReportListener(reports, log), face, changeable.listener, changeable.csv]
+        parts: list[Part] = [listener, face, changeable.listener, changeable.csv, changeable.otlp]
+        if http is not None:
+            parts.append(http)
         limits = FleetLimits(bytes=settings.memory)
         if changeable.cluster is not None:
             # The first, so that no report is missed by the others.
             parts.insert(0, changeable.cluster)
             limits = limits.for_cluster()
-        daemon = Daemon(parts, limits)
+        daemon = Daemon(parts, limits, sources=Sources(settings.allow))
         changeable.warn(None)
         log.announce(
             announcement(
@@ -77,30 +103,33 @@ async def serve(settings: Settings, read: Callable[[], Settings]) -> None:
                 bound_to(consoles),
                 settings.allow,
                 bound_to(clients),
-                changeable.name,
+                settings.service.name,
+                settings.node.name,
                 None if settings.configuration is BUILT_IN else settings.configuration.source,
+                [] if http is None else http.urls,
+                "" if settings.otlp is None else otlp_words(settings.otlp),
             )
         )
         tell_ready(changeable.name)
         await daemon.run(end)
-        log.end(summary(daemon.health(), face.refused))
+        seals = listener.door.refused if listener.door else None
+        log.end(summary(daemon.health(), face.refused, changeable.listener.refused_by_reason, seals))
 
 
-def missing_login(settings: Settings, bound: Sequence[tuple[str, int]]) -> str | None:
-    """The sentence that warns of clients from anywhere; ``None`` if there is no reason to.
-
-    Args:
-        settings: The settings.
-        bound: Where the node listens over TCP.
-    """
-    places = [format_address(*one) for one in bound if not is_loopback(one[0])]
-    if not places or settings.service.login is not None:
-        return None
-    and_watch = "" if settings.allow else " and watch"
-    return (
-        f"everybody who reaches TCP {', '.join(places)} may report{and_watch}: set use_auth in the configuration, "
-        "or --bind to an address that only your programs reach"
-    )
+def unreadable(settings: Settings, user: str) -> list[str]:
+    """The sentences about files that were read at the start, and that the user of now cannot read again."""
+    service = settings.service
+    paths = [
+        None if settings.configuration is BUILT_IN else settings.configuration.source,
+        settings.demand.authfile,
+    ]
+    if service.certificate is not None:
+        paths += [service.certificate.certfile, service.certificate.keyfile]
+    return [
+        f"{path} cannot be read by user {user!r}: a change is not seen before the next start"
+        for path in paths
+        if path is not None and not os.access(path, os.R_OK)
+    ]
 
 
 def context_of(settings: Settings) -> ssl.SSLContext | None:
@@ -114,20 +143,38 @@ def context_of(settings: Settings) -> ssl.SSLContext | None:
 
 
 class _Changeable:
-    """The parts that a new configuration changes while the daemon runs."""
+    """The parts that a new configuration changes while the daemon runs.
 
-    def __init__(self, settings: Settings, clients: list[socket.socket], face: ConsoleFace, log: Log) -> None:
+    Attributes:
+        context: The node's TLS context; ``None`` without TLS.
+        http: The part that serves HTTP; ``None`` if there is none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clients: list[socket.socket],
+        face: ConsoleFace,
+        log: Log,
+        reports: ReportListener,
+    ) -> None:
         self._settings = settings
+        self._reports = reports
+        self._face = face
         self._log = log
         self._bound = bound_to(clients)
-        self._context = context_of(settings)
+        self.context = context_of(settings)
+        self.http: HttpPart | None = None
         me = Welcome(product("connmond"), settings.service.name, settings.node.name)
         desks: dict[Role, Desk] = {"console": face.desk}
         self.cluster = _cluster(settings, log)
         if self.cluster is not None:
             desks["node"] = self.cluster.desk
-        self.listener = TcpListener(clients, me, settings.service.login, self._context, log, desks)
+        self.listener = TcpListener(clients, me, settings.service.login, self.context, log, desks)
         self.csv = CsvPart(settings.service.csv, log)
+        host = socket.gethostname()
+        instance = f"{host}/{settings.service.name}/{settings.node.name}"
+        self.otlp = OtlpPart(settings.otlp, instance, host, log)
 
     @property
     def name(self) -> str:
@@ -137,43 +184,71 @@ class _Changeable:
     def reload(self, read: Callable[[], Settings]) -> None:
         """`read_again`, of which the service manager is told."""
         tell_reloading()
-        self.read_again(read)
-        tell_ready(self.name)
+        try:
+            self.read_again(read)
+        finally:
+            tell_ready(self.name)
 
     def read_again(self, read: Callable[[], Settings]) -> None:
         """Read the configuration and apply it; the counters stay."""
         try:
             new = read()
-            if (certificate := new.service.certificate) is not None and self._context is not None:
-                server_context(certificate)
-                self._context.load_cert_chain(certificate.certfile, certificate.keyfile)
-        except SettingError as error:
-            self._log(ERROR, f"{error}; connmond keeps running as it did")
+            door = self._reports.door if new.demand == self._settings.demand else open_door(new.demand)
+            of_otlp = None if new.otlp is None else tls_context(new.otlp)
+            context, trusted = self._contexts(new.service.certificate)
+        except (SettingError, MemoryError) as error:
+            self._log(ERROR, f"{words_of(error)}; connmond keeps running as it did")
             return
         if new.configuration is BUILT_IN:
             self._log(INFO, "SIGHUP: there is no configuration file to read again; connmond keeps running")
             return
         old, self._settings = self._settings, new
+        if door is not self._reports.door:
+            self._reports.set_door(door)
+            self._face.set_door(door)
         self.listener.set_login(new.service.login)
         self.csv.set_dump(new.service.csv)
+        self.otlp.set_target(new.otlp, of_otlp)
+        self.context = context
+        self.listener.set_context(context)
+        if self.http is not None:
+            self.http.set_login(new.service.login)
+            self.http.set_context(context)
         if self.cluster is not None:
             self.cluster.login = new.service.login
+            self.cluster.context = trusted
         self._log.change(new, old)
         self._log(INFO, f"{new.configuration.source} was read again")
         self.warn(old)
-        has_tls, had_tls = new.service.certificate is not None, self._context is not None
-        if (new.bind, new.node, has_tls) != (old.bind, old.node, had_tls):
-            self._log(WARNING, "where the node listens, and whether with TLS, changes at the next start only")
-        if new.service.nodes != old.service.nodes:
-            self._log(WARNING, "the nodes of the service change at the next start only")
+        for sentence in at_next_start(old, new, has_tls=self.context is not None):
+            self._log(WARNING, sentence)
+
+    def _contexts(self, certificate: Certificate | None) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+        """What this node shows from now on, and what it trusts where it connects; ``None`` without TLS.
+
+        They are new ones: a load that fails half way would leave a live one with the key of another certificate.
+
+        Raises:
+            SettingError: If the certificate cannot be used.
+        """
+        if certificate is None:
+            return self.context, None if self.cluster is None else self.cluster.context
+        shown = server_context(certificate)
+        return (None, None) if self.context is None else (shown, client_context(certificate))
 
     def warn(self, before: Settings | None) -> None:
         """Log what is accepted and may not be meant; that a login is missing once, unless one was there before."""
-        for warning in self._settings.configuration.warnings:
+        door, settings = self._reports.door, self._settings
+        of_door = door.warnings if door else ()
+        for warning in (*settings.configuration.warnings, *settings.otlp_warnings, *of_door):
             self._log(WARNING, warning)
         had_none = before is not None and before.service.login is None
-        if (sentence := missing_login(self._settings, self._bound)) is not None and not had_none:
+        watched = [] if self.http is None else self.http.bound
+        if (sentence := only_here(settings)) is not None and (before is None or before.otlp is None):
             self._log(WARNING, sentence)
+        for sentence in (missing_login(settings, self._bound), open_to_all(settings, watched)):
+            if sentence is not None and not had_none:
+                self._log(WARNING, sentence)
 
 
 def _cluster(settings: Settings, log: Log) -> ClusterPart | None:
@@ -188,10 +263,10 @@ def _cluster(settings: Settings, log: Log) -> ClusterPart | None:
 def _collect_garbage_seldom() -> None:
     """A large fleet is many objects that live long: looking through them for garbage is a part of the work.
 
-    10,000 processes: 37 µs a datagram with Python's thresholds, 33 with these, 30 without any collection.
+    Young ones are looked through in portions of a millisecond.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 def has_terminal() -> bool:

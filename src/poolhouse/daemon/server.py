@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from poolhouse.admission.sources import Sources
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.daemon.part import Hub, Part
 from poolhouse.fleet.fleet import Fleet
@@ -17,7 +18,11 @@ class Daemon:
     """A fleet, and the listeners and faces that are plugged into it."""
 
     def __init__(
-        self, parts: Sequence[Part], limits: FleetLimits | None = None, clock: Clock | None = None
+        self,
+        parts: Sequence[Part],
+        limits: FleetLimits | None = None,
+        clock: Clock | None = None,
+        sources: Sources | None = None,
     ) -> None:
         """Prepare.
 
@@ -25,10 +30,11 @@ class Daemon:
             parts: The listeners and faces.
             limits: The bounds of the fleet; the usual ones if ``None``.
             clock: `SystemClock` if ``None``.
+            sources: Whose share of the fleet an address counts to.
         """
         self._parts = parts
         self._clock = clock or SystemClock()
-        self._hub = Hub(Fleet(limits or FleetLimits(), self._clock.monotonic()), self._clock)
+        self._hub = Hub(Fleet(limits or FleetLimits(), self._clock.monotonic()), self._clock, sources)
 
     def health(self) -> Health:
         """The fleet's own figures."""

@@ -1,27 +1,29 @@
 """connmond's settings: its options, and the configuration of its service. An option wins over the file."""
 
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from poolhouse.addresses import format_address, parse_address
+from poolhouse.admission.door import Demand, parse_level
 from poolhouse.configuration.files import load_configuration
+from poolhouse.configuration.otlp import OtlpTarget, metrics_url, otlp_target
 from poolhouse.configuration.service import (
     BUILT_IN,
     DEFAULT_SERVICE,
     LOG_FORMATS,
+    OFF,
     Configuration,
     CsvDump,
     Node,
     Service,
 )
 from poolhouse.daemon.logging_sections import check_logging, has_logging
-from poolhouse.defaults import CONSOLES_PORT, REPORTS_PORT, SERVICE_PORT
+from poolhouse.defaults import CONSOLES_PORT, HTTP_PORT, REPORTS_PORT, SERVICE_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.protocol.subscribers import Network, parse_network
 from poolhouse.fleet.limits import FleetLimits
-
-#: The value of ``--bind`` for no TCP at all.
-OFF = "off"
 
 #: Units of ``--memory``, and its bounds in bytes.
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -47,6 +49,15 @@ class Settings:
     log_format: str | None = "text"
     #: Bytes of memory for the fleet.
     memory: int = FleetLimits().bytes
+    #: Where HTTP is served; empty for nowhere.
+    http: tuple[tuple[str, int], ...] = (("127.0.0.1", HTTP_PORT),)
+    #: Whether somebody asked for that: then it is an error if it cannot be.
+    is_http_asked_for: bool = False
+    #: What reports over UDP have to be.
+    demand: Demand = Demand(authfile_setting="--authfile", level_setting="--securitylevel")
+    #: Where metrics are pushed to; ``None`` for nowhere. And what the environment says of it that cannot be.
+    otlp: OtlpTarget | None = None
+    otlp_warnings: tuple[str, ...] = ()
 
 
 def parse_settings(
@@ -59,6 +70,12 @@ def parse_settings(
     bind: list[str] | None = None,
     log_format: str | None = None,
     memory: str | None = None,
+    http: list[str] | None = None,
+    authfile: str | None = None,
+    securitylevel: str | None = None,
+    strict: bool | None = None,
+    otlp: str | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Settings as they are typed; an empty list means the default.
 
@@ -72,6 +89,12 @@ def parse_settings(
     listen: tuple[tuple[str, int], ...] = ((its_node.bind_host, its_node.bind_port),)
     if bind:
         listen = tuple(parse_address(text, SERVICE_PORT, "--bind") for text in bind if bind != [OFF])
+    serve_at = its_service.http
+    if http:
+        serve_at = tuple(parse_address(text, HTTP_PORT, "--http") for text in http if http != [OFF])
+    otlp_url = its_service.otlp
+    if otlp is not None:
+        otlp_url = "" if otlp == OFF else metrics_url(otlp, "--otlp")
     return Settings(
         tuple(parse_address(text, REPORTS_PORT, "--reports") for text in reports) or default.reports,
         tuple(parse_address(text, CONSOLES_PORT, "--consoles") for text in consoles) or default.consoles,
@@ -82,6 +105,10 @@ def parse_settings(
         listen,
         _log_format(log_format, configuration, its_service),
         default.memory if memory is None else parse_memory(memory),
+        default.http if serve_at is None else serve_at,
+        serve_at is not None,
+        _demand(its_service, authfile, securitylevel, strict),
+        *otlp_target(otlp_url, environ),
     )
 
 
@@ -99,6 +126,17 @@ def parse_memory(text: str) -> int:
     if not LEAST_MEMORY <= size <= MOST_MEMORY:
         raise SettingError("--memory", f"expected an amount from 16M to 1024G, such as 512M, not {text!r}")
     return size
+
+
+def _demand(service: Service, authfile: str | None, securitylevel: str | None, strict: bool | None) -> Demand:
+    level = securitylevel or service.securitylevel
+    return Demand(
+        service.authfile if authfile is None else authfile,
+        "none" if level is None else parse_level(level, "--securitylevel"),
+        service.strict if strict is None else strict,
+        "--authfile" if authfile is not None or service.authfile is None else "authfile",
+        "--securitylevel" if securitylevel or service.securitylevel is None else "securitylevel",
+    )
 
 
 def _log_format(option: str | None, configuration: Configuration, service: Service) -> str | None:
@@ -125,14 +163,22 @@ def described(settings: Settings) -> str:
         f"clients reach  {node.address}",
         f"listens        TCP {places(settings.bind)}; reports UDP {places(settings.reports)}; "
         f"consoles UDP {places(settings.consoles)}",
+        f"HTTP           {places(settings.http)}",
+        f"OTLP           {otlp_words(settings.otlp)}",
+        f"reports        over UDP {settings.demand.words}",
         f"login          {'user ' + service.login.user if service.login else 'none'}",
         f"TLS            {service.certificate.certfile if service.certificate else 'none'}",
         f"CSV file       {_csv_words(service.csv)}",
         f"memory         {settings.memory >> 20:,} MiB for the fleet",
         f"log            {settings.log_format or 'as [loggers] and [handlers] say'}",
-        *(f"warning        {warning}" for warning in settings.configuration.warnings),
+        *(f"warning        {one}" for one in (*settings.configuration.warnings, *settings.otlp_warnings)),
     ]
     return "\n".join(lines)
+
+
+def otlp_words(target: OtlpTarget | None) -> str:
+    """Where metrics are pushed to, and how often."""
+    return "nowhere" if target is None else f"{target.url} every {target.interval:g} s"
 
 
 def _csv_words(dump: CsvDump | None) -> str:

@@ -4,14 +4,18 @@ import asyncio
 import os
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
 from logging import WARNING
 from typing import Protocol
 
 from poolhouse.clock import Clock
 from poolhouse.configuration.service import Login
+from poolhouse.daemon.acceptor import Acceptor
+from poolhouse.daemon.crowd import Crowd
 from poolhouse.daemon.part import Hub, forever
-from poolhouse.daemon.ports import BACKLOG
 from poolhouse.daemon.reception import Failures, Reception, Refused
 from poolhouse.errors import PacketError
 from poolhouse.wire.framing import Frame, Kind, frame
@@ -22,13 +26,26 @@ from poolhouse.wire.session import NONCE_BYTES, Hello, Role, Welcome
 MOST_GUESTS, MOST_UNKNOWN = 20_000, 256
 #: Bytes that may wait for a guest that does not read, before its connection is closed.
 LARGEST_BACKLOG = 1 << 20
-#: Seconds in which one address makes at most one line of the log, and how many addresses are distinguished.
-SAID_PERIOD_S, MOST_SAID = 60.0, 1000
+#: Seconds in which connections that are closed for the same reason make at most one line of the log.
+SAID_PERIOD_S = 60.0
+#: Seconds without a word after which the kernel asks whether the other side is still there, seconds between two
+#: such questions, and how many may go without an answer: machines that are gone leave no connection behind.
+KEEPALIVE = (60, 15, 4)
 
-#: Takes a report's datagram.
-Take = Callable[[bytes], object]
+#: Takes a report's datagram, and the address that it came from.
+Take = Callable[[bytes, str], object]
 #: Says a sentence; level and text.
 Say = Callable[[int, str], object]
+
+
+class Why(Enum):
+    """Why a connection is closed, in words that follow "connections were closed"."""
+
+    CROWDED = "there are too many of their addresses"
+    SILENT = "they do not say who they are"
+    STRANGER = "they do not keep to the protocol"
+    REFUSED = "they are not let in"
+    STUCK = "they are silent, or do not read"
 
 
 class Desk(Protocol):
@@ -67,7 +84,7 @@ class TcpPort:
     """Everything that the connections of a node share.
 
     Attributes:
-        refused: Connections that were not let in.
+        refused: How many connections were closed, by reason.
     """
 
     def __init__(
@@ -79,27 +96,28 @@ class TcpPort:
         say: Say,
         desks: Mapping[Role, Desk] | None = None,
     ) -> None:
-        """Begin without a connection; give `guest` to ``loop.create_server``.
+        """Begin without a connection; `guest` is for an `Acceptor`.
 
         Args:
             me: The node's introduction.
             login: The login that a guest has to prove; ``None`` for none.
             clock: The clock.
-            take: Called with each datagram of a report.
-            say: Called with lines for the log, at most once a minute for each kind and address.
+            take: Called with each datagram of a report, and its sender's address.
+            say: Called with lines for the log, at most once a minute for each `Why`.
             desks: Who serves the guests that do not report.
         """
-        self.refused = 0
+        self.refused: Counter[Why] = Counter()
         self.desks = desks or {}
         self.me = me
         self.login = login
         self.clock = clock
         self.take = take
         self.failures = Failures()
-        self.guests: set[Guest] = set()
-        self.unknown: set[Guest] = set()
+        self.guests: Crowd[Guest] = Crowd(MOST_GUESTS)
+        self.unknown: Crowd[Guest] = Crowd(MOST_UNKNOWN)
         self._say = say
-        self._said: dict[str, float] = {}
+        #: When a line was said of each reason, and how many connections were closed for it by then.
+        self._said: dict[Why, tuple[float, int]] = {}
 
     def guest(self) -> "Guest":
         """The protocol of a new connection."""
@@ -111,15 +129,30 @@ class TcpPort:
             guest.say_goodbye()
             guest.end()
 
-    def turn_away(self, address: str, reason: str, level: int = WARNING) -> None:
-        """Count a connection that is not let in, and say so unless the same was said of the address lately."""
-        self.refused += 1
+    def admit(self, guest: "Guest") -> None:
+        """A connection is there; where that makes too many, one of the address that has the most goes.
+
+        Of those that have not said who they are the oldest: who is honest says so at once. Of those that are let
+        in the newest.
+        """
+        self.guests.add(guest, guest.address)
+        self.unknown.add(guest, guest.address)
+        if self.unknown.is_too_large:
+            self.unknown.oldest_of_largest().turn_away("too many connections", Why.CROWDED)
+        if self.guests.is_too_large:
+            self.guests.newest_of_largest().turn_away("too many connections", Why.CROWDED)
+
+    def turn_away(self, address: str, reason: str, why: Why) -> None:
+        """Count a connection that is closed, and say so unless that was said of another one lately."""
+        self.refused[why] += 1
         now = self.clock.monotonic()
-        if len(self._said) >= MOST_SAID:
-            self._said = {one: at for one, at in self._said.items() if now - at < SAID_PERIOD_S}
-        if len(self._said) < MOST_SAID and now - self._said.get(address, -SAID_PERIOD_S) >= SAID_PERIOD_S:
-            self._said[address] = now
-            self._say(level, f"a connection from {address} is closed: {reason}")
+        said_at, said = self._said.get(why, (-SAID_PERIOD_S, 0))
+        if now - said_at < SAID_PERIOD_S:
+            return
+        others = self.refused[why] - said - 1
+        self._said[why] = now, self.refused[why]
+        sentence = f"a connection from {address} is closed: {reason}"
+        self._say(WARNING, f"{sentence} ({others:,} others since: {why.value})" if others else sentence)
 
 
 class Guest(asyncio.Protocol):
@@ -141,19 +174,12 @@ class Guest(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet it, if there is room."""
         assert isinstance(transport, asyncio.Transport)
-        port, self._transport = self._port, transport
-        self.address = str((transport.get_extra_info("peername") or ("an unknown address",))[0])
-        if len(port.guests) >= MOST_GUESTS or len(port.unknown) >= MOST_UNKNOWN:
-            port.turn_away(self.address, "too many connections")
-            transport.abort()
-            return
-        port.guests.add(self)
-        port.unknown.add(self)
-        now = port.clock.monotonic()
-        nonce = os.urandom(NONCE_BYTES)
-        self._reception = Reception(port.me, nonce, port.login, port.failures, self.address, now, self._refusal)
-        self._patience = asyncio.get_running_loop().call_later(GREETING_PATIENCE_S, self._is_silent)
-        self._flush()
+        self._transport = transport
+        try:
+            self._greet(transport)
+        except MemoryError:  # Nobody else would ever end it.
+            self.end(abort=True)
+            raise
 
     def data_received(self, data: bytes) -> None:
         """Take the other side's bytes."""
@@ -166,7 +192,9 @@ class Guest(asyncio.Protocol):
                 self._welcome()
                 self._take(one)
         except PacketError as error:
-            self.turn_away(error.args[0], abort=not isinstance(error, Refused))
+            is_refused = isinstance(error, Refused)
+            why = Why.REFUSED if is_refused else Why.STRANGER
+            self.turn_away(error.args[0], why, abort=not is_refused)
             return
         if reception.guest is not None:
             self._welcome()
@@ -193,9 +221,9 @@ class Guest(asyncio.Protocol):
         if self._transport is not None and self._reception is not None:
             self._transport.write(frames)
 
-    def turn_away(self, reason: str, *, abort: bool = True) -> None:
+    def turn_away(self, reason: str, why: Why = Why.STUCK, *, abort: bool = True) -> None:
         """End the connection, and say why in the log."""
-        self._port.turn_away(self.address, reason)
+        self._port.turn_away(self.address, reason, why)
         if not abort:
             self._flush()
         self.end(abort=abort)
@@ -213,6 +241,18 @@ class Guest(asyncio.Protocol):
                 self._transport.abort()
             else:
                 self._transport.close()
+
+    def _greet(self, transport: asyncio.Transport) -> None:
+        port = self._port
+        self.address = str((transport.get_extra_info("peername") or ("an unknown address",))[0])
+        _keep_alive(transport)
+        now = port.clock.monotonic()
+        nonce = os.urandom(NONCE_BYTES)
+        self._reception = Reception(port.me, nonce, port.login, port.failures, self.address, now, self._refusal)
+        self._patience = asyncio.get_running_loop().call_later(GREETING_PATIENCE_S, self._is_silent)
+        port.admit(self)
+        if self in port.guests:
+            self._flush()
 
     def _refusal(self, hello: Hello) -> str | None:
         if hello.role == "report":
@@ -239,7 +279,7 @@ class Guest(asyncio.Protocol):
         if one.kind is not Kind.REPORT:
             raise PacketError(f"{one.kind.name} from a client that reports", 0)
         self._taken += 1
-        self._port.take(one.payload)
+        self._port.take(one.payload, self.address)
 
     def _flush(self) -> None:
         transport, reception = self._transport, self._reception
@@ -249,12 +289,11 @@ class Guest(asyncio.Protocol):
             transport.write(bytes(reception.outgoing))
             reception.outgoing.clear()
         if transport.get_write_buffer_size() > LARGEST_BACKLOG:
-            self._port.turn_away(self.address, "it does not read what it is sent")
-            self.end(abort=True)
+            self.turn_away("it does not read what it is sent")
 
     def _is_silent(self) -> None:
         if self in self._port.unknown:
-            self.turn_away(f"it did not say who it is within {GREETING_PATIENCE_S:g} s")
+            self.turn_away(f"it did not say who it is within {GREETING_PATIENCE_S:g} s", Why.SILENT)
 
     def _forget(self) -> None:
         self._reception = None
@@ -265,6 +304,21 @@ class Guest(asyncio.Protocol):
             desk.leave(self)
         if self._patience is not None:
             self._patience.cancel()
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    """Have the kernel find out that the other side is gone: a report may be an hour away."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    options += [
+        (socket.IPPROTO_TCP, getattr(socket, name, 0), value) for name, value in zip(names, KEEPALIVE, strict=True)
+    ]
+    for level, name, value in options:
+        with suppress(OSError):
+            sock.setsockopt(level, name, value)
 
 
 class TcpListener:
@@ -290,21 +344,28 @@ class TcpListener:
             desks: Who serves the guests that do not report.
         """
         self._desks = desks
-        self._sockets = sockets
-        self._context = context
+        self._acceptor = Acceptor(sockets, lambda: self._port.guest(), context)
         self._me = me
         self._login = login
         self._say = say
-        self._servers: list[asyncio.Server] = []
 
     @property
     def refused(self) -> int:
-        """Connections that were not let in."""
+        """How many connections were closed."""
+        return self._port.refused.total()
+
+    @property
+    def refused_by_reason(self) -> Mapping[Why, int]:
+        """How many connections were closed, by reason."""
         return self._port.refused
 
     def set_login(self, login: Login | None) -> None:
         """Require this login of new connections."""
         self._login = self._port.login = login
+
+    def set_context(self, context: ssl.SSLContext | None) -> None:
+        """Show this context's certificate to new connections."""
+        self._acceptor.context = context
 
     def attach(self, hub: Hub) -> None:
         """Get ready; connections are accepted once it runs."""
@@ -312,21 +373,10 @@ class TcpListener:
 
     async def run(self) -> None:
         """Accept connections."""
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets[len(self._servers) :]:
-            # A socket of its own, because a server closes the one that it has.
-            server = await loop.create_server(
-                self._port.guest,
-                sock=sock.dup(),
-                backlog=BACKLOG,
-                ssl=self._context,
-                ssl_handshake_timeout=None if self._context is None else GREETING_PATIENCE_S,
-            )
-            self._servers.append(server)
+        self._acceptor.begin()
         await forever()
 
     def detach(self) -> None:
         """End every connection: the clients go to other nodes."""
-        for server in self._servers:
-            server.close()
+        self._acceptor.close()
         self._port.close()

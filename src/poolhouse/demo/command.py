@@ -9,10 +9,11 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from math import inf
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from poolhouse.console.terminal import why_no_window
 from poolhouse.demo.family import Family
@@ -30,6 +31,8 @@ TABLE_WIDTH = 100
 #: Seconds that the programs have for their first report, on a busy machine.
 PATIENCE = 60.0
 HOST = "127.0.0.1"
+#: How the last line of what connmond says at its start begins.
+LAST_LINE = "Watch with"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that `show` takes."""
-    parser.add_argument("--seconds", type=float, help="end by itself after this time")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="end by itself after this time, counted from when the programs report; without it, at Ctrl-C",
+    )
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -54,15 +61,18 @@ def show(arguments: argparse.Namespace) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # As Ctrl-C: every `with` below is left.
-    with suppress(KeyboardInterrupt), _reader_may_leave(), _fleet() as (reports, consoles):
-        if has_window:
-            from poolhouse.console import run
-            from poolhouse.console.target import Target
-
-            run(Target(udp=(HOST, consoles, "connect")), seconds=seconds, hint=hint)
-        else:
-            _say(f"{len(PROGRAMS)} programs report to {HOST}:{reports}; a table every {TABLE_INTERVAL:g} seconds")
-            _print_tables(consoles, seconds)
+    processes = sum(len(program.hosts) for program in PROGRAMS.values())
+    with suppress(KeyboardInterrupt), _reader_may_leave():
+        _say(f"Starting connmond and {len(PROGRAMS)} programs in {processes} processes; they query SQLite files.")
+        with _fleet() as fleet:
+            if fleet.page:
+                _say(f"The same in a browser: {fleet.page}")
+            if has_window:
+                _show_window(fleet, seconds)
+            else:
+                where = f"{HOST}:{fleet.reports}"
+                _say(f"{len(PROGRAMS)} programs report to {where}; a table every {TABLE_INTERVAL:g} seconds")
+                _print_tables(fleet, seconds)
     return 0
 
 
@@ -80,9 +90,19 @@ def _reader_may_leave() -> Generator[None]:
         yield
 
 
+class _Fleet(NamedTuple):
+    """A daemon and every program."""
+
+    #: The ports of its reports and its consoles.
+    reports: int
+    consoles: int
+    #: The address of its page; empty if it has none.
+    page: str
+
+
 @contextmanager
-def _fleet() -> Generator[tuple[int, int]]:
-    """A daemon and every program; the ports of reports and consoles."""
+def _fleet() -> Generator[_Fleet]:
+    """Start a daemon and every program."""
     with tempfile.TemporaryDirectory(prefix="poolhouse-demo-") as name:
         errors = Path(name) / "errors.log"
         try:
@@ -90,22 +110,35 @@ def _fleet() -> Generator[tuple[int, int]]:
             with Family(errors) as daemons, Family(errors) as programs:
                 any_port = f"{HOST}:0"
                 daemon = daemons.start(
-                    "poolhouse.daemon", "--reports", any_port, "--consoles", any_port, "--bind", "off"
+                    "poolhouse.daemon",
+                    "--reports",
+                    any_port,
+                    "--consoles",
+                    any_port,
+                    "--bind",
+                    "off",
+                    "--http",
+                    any_port,
                 )
-                reports, consoles = _port(daemon, "reports"), _port(daemon, "consoles")
+                fleet = _announced(daemon)
                 for program, settings in PROGRAMS.items():
                     for host in settings.hosts:
-                        programs.start("poolhouse.demo.worker", program, host, name, str(reports))
-                yield reports, consoles
+                        programs.start("poolhouse.demo.worker", program, host, name, str(fleet.reports))
+                yield fleet
         finally:
             sys.stderr.write(errors.read_text())
 
 
-def _port(announcement: IO[str], what: str) -> int:
-    """The port that the daemon announces for something."""
+def _announced(announcement: IO[str]) -> _Fleet:
+    """What the daemon says of its ports."""
+    found: dict[str, str] = {}
     for line in announcement:
-        if found := re.match(rf"  {what} +UDP {HOST}:(\d+)", line):
-            return int(found[1])
+        if port := re.match(rf"  (reports|consoles) +UDP {HOST}:(\d+)", line):
+            found[port[1]] = port[2]
+        elif page := re.match(r"  http +(http\S+)", line):
+            found["page"] = page[1]
+        elif line.startswith(LAST_LINE):
+            return _Fleet(int(found["reports"]), int(found["consoles"]), found.get("page", ""))
     sys.exit("poolhouse demo: connmond did not start")
 
 
@@ -113,19 +146,36 @@ def _say(words: str) -> None:
     write(words.rstrip("\n") + "\n\n", sys.stdout)
 
 
-def _print_tables(consoles: int, seconds: float | None) -> None:
+def _show_window(fleet: _Fleet, seconds: float | None) -> None:
+    """Open the console once there is something to see in it, for the given time."""
+    from poolhouse.console import run
+    from poolhouse.console.target import Target
+
+    with _snapshots(fleet):
+        pass
+    run(Target(udp=(HOST, fleet.consoles, "connect")), seconds=seconds, hint=partial(hint, fleet.page))
+
+
+def _print_tables(fleet: _Fleet, seconds: float | None) -> None:
     """Print the table every few seconds, for the given time from the first report on."""
-    newest: deque[Snapshot] = deque(maxlen=1)
-    client = udp_feed(HOST, consoles, "connect", on_snapshot=newest.append, on_link=lambda _: None)
-    client.start()
-    try:
-        latest = time.monotonic() + PATIENCE
-        while not (newest and newest[0].programs) and time.monotonic() < latest:
-            time.sleep(0.1)
+    with _snapshots(fleet) as newest:
         end = inf if seconds is None else time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(TABLE_INTERVAL, left))
             if newest and newest[0].programs:
                 _say(text(newest[0], TABLE_WIDTH))
+
+
+@contextmanager
+def _snapshots(fleet: _Fleet) -> Generator[deque[Snapshot]]:
+    """The newest snapshot, once a program has reported, or after `PATIENCE`."""
+    newest: deque[Snapshot] = deque(maxlen=1)
+    client = udp_feed(HOST, fleet.consoles, "connect", on_snapshot=newest.append, on_link=lambda _: None)
+    client.start()
+    try:
+        latest = time.monotonic() + PATIENCE
+        while not (newest and newest[0].programs) and time.monotonic() < latest:
+            time.sleep(0.1)
+        yield newest
     finally:
         client.close()

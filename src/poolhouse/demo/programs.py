@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-#: ``steady``: each thread works and thinks. ``leaking``: every few seconds a connection is taken and not given
-#: back, until none is left; later the program is "restarted". ``forking``: every few seconds the process forks a
-#: child that works for a while and ends.
-Habit = Literal["steady", "leaking", "forking"]
+#: ``steady``: each thread works and thinks. ``asking``: it keeps its connection while it asks somebody else.
+#: ``slow``: its statement takes long. ``leaking``: every few seconds a connection is taken and not given back,
+#: until none is left; later the program is "restarted". ``forking``: every few seconds the process forks a child
+#: that works for a while and ends.
+Habit = Literal["steady", "asking", "slow", "leaking", "forking"]
 #: ``QueuePool`` is SQLAlchemy's; ``ConnectionPool`` is `poolhouse.pool.ConnectionPool`.
 PoolKind = Literal["QueuePool", "ConnectionPool"]
 
@@ -34,9 +35,19 @@ PROGRAMS = {
     "catalog": Program(
         ("web1", "web1", "web2", "web2"), threads=4, pool_size=5, max_overflow=5, hold=0.01, think=0.1
     ),
-    # Slow: what it holds is more than its pool has, so that some of its threads always wait.
+    # What it holds is more than its pool has, so that some of its threads always wait.
     "checkout": Program(
-        ("web1", "web2"), threads=10, pool_size=3, max_overflow=2, hold=0.3, think=0.2, timeout=1.0
+        ("web1", "web2"),
+        threads=10,
+        pool_size=3,
+        max_overflow=2,
+        hold=1.2,
+        think=0.3,
+        timeout=2.0,
+        habit="asking",
+    ),
+    "reports": Program(
+        ("batch1",), threads=6, pool_size=3, max_overflow=0, hold=1.2, think=0.3, timeout=3.0, habit="slow"
     ),
     "billing": Program(
         ("batch1",), threads=3, pool_size=5, max_overflow=0, hold=0.05, think=0.3, timeout=2.0, habit="leaking"

@@ -1,10 +1,14 @@
-"""What the demo's window says below each page: what is to be seen there, and where to press next."""
+"""What the demo's window says below each page: what the page shows, and where to press next."""
 
 #: The programs with a story, each with what its page shows and what the page of its pool shows.
 PROGRAMS = {
     "checkout": (
-        "Slow: HOLD99 is long, and ten threads wait for 5 connections. ↵ a pool",
-        "The holds are 0.3 s and more: shorten them, then add connections. esc",
+        "It keeps connections while it asks the bank; ten threads want 5. ↵ a pool",
+        "Held for a second, and idle: ask first, then take a connection. esc",
+    ),
+    "reports": (
+        "Its statement takes a second, and six threads want 3 connections. ↵ its pool",
+        "Busy in the database all the time: the statement is what to mend. esc",
     ),
     "billing": (
         "It leaks: USED climbs to its maximum and OUT/S falls to 0. ↵ its pool",
@@ -18,20 +22,33 @@ PROGRAMS = {
     "catalog": ("Nothing is wrong here: nobody waits. esc", ""),
 }
 PAGES = {
-    "programs": "checkout is slow, billing leaks, orders has poolhouse's pool. ↓ to one, ↵",
+    "programs": "checkout holds, reports is slow, billing leaks, orders is fine. ↓ to one, ↵",
     "hosts": "↵ opens the programs on a host. p: all programs",
     "host": "The programs on this host. ↵ opens one, esc goes back",
+    "lines": "The lines that hold connections, those that hold most first. ↵ opens one",
+    "line": "What it holds, for how long, and what it does meanwhile. esc goes back",
+    "verdicts": "What is wrong, where it is, what to do, and what would disprove it. esc",
     "events": "What appeared, had callers wait or time out, and recovered. p: all programs",
     "legend": "Every column and key. ↓ scrolls, esc goes back",
 }
 
 
-def hint(page: str, program: str | None) -> str:
-    """The sentence for a page; empty where there is none.
+def hint(address: str, page: str, program: str | None) -> str:
+    """The sentence for a page of the window; empty where there is none.
 
-    >>> hint("hosts", None)
+    Args:
+        address: Of the same in a browser, which the help names: the window hides what was printed before. Empty
+            if there is none.
+        page: The page's name.
+        program: The program that it shows; ``None`` if it shows several.
+
+    >>> hint("", "hosts", None)
     '↵ opens the programs on a host. p: all programs'
+    >>> hint("http://127.0.0.1:25829", "legend", None)
+    'The same in a browser: http://127.0.0.1:25829. ↓ scrolls, esc goes back'
     """
+    if page == "legend" and address:
+        return f"The same in a browser: {address}. ↓ scrolls, esc goes back"
     if page in ("program", "pool") and program in PROGRAMS:
         return PROGRAMS[program][page == "pool"]
     return PAGES.get(page, "")

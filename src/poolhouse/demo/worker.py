@@ -3,18 +3,22 @@
 ``python -m poolhouse.demo.worker PROGRAM HOST FOLDER PORT``
 """
 
+import gc
+import logging
 import os
 import random
 import signal
 import sqlite3
 import sys
 import threading
+import time
 import warnings
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -32,10 +36,15 @@ FORK_EVERY, FORK_FOR = 4.0, 6.0
 ORDERS = text("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, amount INTEGER)")
 WRITE = text("INSERT INTO orders (amount) VALUES (:amount)")
 READ = text("SELECT count(*), sum(amount) FROM (SELECT amount FROM orders ORDER BY id DESC LIMIT 200)")
+REPORT = text("SELECT slow(:seconds)")
 WRITE_SHARE = 0.1
 
+#: A real program would answer with an error: no connection in time, which shows as a timeout, or on a busy machine
+#: no lock of SQLite in time.
+FAILED = (PoolTimeout, OperationalError)
 
-def engine_of(name: str, host: str, folder: Path, port: int) -> Engine:
+
+def engine_of(name: str, host: str, port: int) -> Engine:
     """An engine as any application makes one: what reports is in the URL."""
     program = PROGRAMS[name]
     settings = {
@@ -47,24 +56,58 @@ def engine_of(name: str, host: str, folder: Path, port: int) -> Engine:
         "collectd_interval": 1,
         "check_same_thread": "false",
     }
-    return create_engine(
-        f"sqlite:///{folder / name}.db?{urlencode(settings)}",
+    engine = create_engine(
+        f"sqlite:///{name}.db?{urlencode(settings)}",
         poolclass=QueuePool,
         pool_size=program.pool_size,
         max_overflow=program.max_overflow,
         pool_timeout=program.timeout,
     )
+    event.listen(engine, "connect", _configure)
+    return engine
+
+
+def _configure(connection: sqlite3.Connection, _: object) -> None:
+    # SQLite's own statements take long only if they take the processor, which the person who watches needs.
+    connection.create_function("slow", 1, time.sleep)
+    # The file is thrown away: nobody has to wait for the disk.
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def work(engine: Engine, program: Program, end: threading.Event) -> None:
-    """Until the end: think, check a connection out, query, hold it, give it back."""
+    """Until the end: think, and do what the program does for a client."""
+    handle = _HANDLERS.get(program.habit, browse)
     while not end.wait(random.expovariate(1 / program.think)):
-        try:
-            with engine.connect() as connection:
-                query(connection)
-                end.wait(random.expovariate(1 / program.hold))
-        except PoolTimeout:
-            continue  # It shows as a timeout; a real program would answer with an error.
+        with suppress(*FAILED):
+            handle(engine, program, end)
+
+
+def browse(engine: Engine, program: Program, end: threading.Event) -> None:
+    """Query, and keep the connection for a moment."""
+    with engine.connect() as connection:
+        query(connection)
+        end.wait(random.expovariate(1 / program.hold))
+
+
+def pay(engine: Engine, program: Program, end: threading.Event) -> None:
+    """Query, and ask another service before the connection is given back."""
+    with engine.connect() as connection:
+        query(connection)
+        ask_the_bank(program, end)
+
+
+def ask_the_bank(program: Program, end: threading.Event) -> None:
+    """Wait for an answer, as one waits for a service in another house."""
+    end.wait(random.uniform(0.7, 1.3) * program.hold)
+
+
+def report(engine: Engine, program: Program, end: threading.Event) -> None:
+    """Execute a statement that takes long."""
+    with engine.connect() as connection:
+        connection.execute(REPORT, {"seconds": random.uniform(0.7, 1.3) * program.hold})
+
+
+_HANDLERS = {"asking": pay, "slow": report}
 
 
 def query(connection: Connection) -> None:
@@ -89,23 +132,33 @@ def _run_threads(threads: list[threading.Thread]) -> None:
 
 def leak(engine: Engine, program: Program, end: threading.Event) -> None:
     """Take a connection every few seconds and forget to give it back, until none is left; then begin again."""
+    forgotten: list[Connection] = []
     while not end.is_set():
-        with ExitStack() as forgotten:
-            for _ in range(program.pool_size):
-                if end.wait(LEAK_EVERY):
-                    return
-                with suppress(PoolTimeout):
-                    query(forgotten.enter_context(engine.connect()))
-            end.wait(RESTART_AFTER)  # Leaving the block is what a restart does.
+        for _ in range(program.pool_size):
+            if end.wait(LEAK_EVERY):
+                break
+            with suppress(*FAILED):
+                export(engine, forgotten)
+        end.wait(RESTART_AFTER)
+        # What a restart does: nobody knows of them any more.
+        forgotten.clear()
+        gc.collect()
 
 
-def pool_of(name: str, host: str, folder: Path, port: int) -> ConnectionPool:
+def export(engine: Engine, forgotten: list[Connection]) -> None:
+    """Query, and never give the connection back."""
+    connection = engine.connect()
+    forgotten.append(connection)
+    query(connection)
+
+
+def pool_of(name: str, host: str, port: int) -> ConnectionPool:
     """A pool of poolhouse's own; where it reports to is said once in a process."""
     program = PROGRAMS[name]
     settings = {"program_name": name, "report_host": host, "interval": 1}
     poolhouse.report_to(f"collectd://127.0.0.1:{port}/?{urlencode(settings)}")
     return ConnectionPool(
-        str(folder / f"{name}.db"),
+        f"{name}.db",
         driver=sqlite3,
         kwargs={"check_same_thread": False},
         min_size=program.pool_size,
@@ -135,7 +188,7 @@ def fork(engine: Engine, program: Program, end: threading.Event) -> None:
     children: set[int] = set()
     parent = os.getpid()
     while not end.is_set():
-        with engine.connect() as connection:
+        with suppress(*FAILED), engine.connect() as connection:
             query(connection)
         with warnings.catch_warnings():
             # Python 3.13 warns of every thread, that of the reports included, which holds no lock during a fork.
@@ -161,16 +214,20 @@ def fork(engine: Engine, program: Program, end: threading.Event) -> None:
 def main(name: str, host: str, folder: Path, port: int) -> None:
     """Run one process of a program until SIGTERM."""
     program = PROGRAMS[name]
+    # A pool is named after its file, and a short name has room in the table.
+    os.chdir(folder)
+    # The screen says what is wrong.
+    logging.getLogger("poolhouse.verdicts").addHandler(logging.NullHandler())
     end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: end.set())
     if program.pool == "ConnectionPool":
-        with pool_of(name, host, folder, port) as pool:
+        with pool_of(name, host, port) as pool:
             arguments = (pool, program, end)
             _run_threads(
                 [threading.Thread(target=work_with_own_pool, args=arguments) for _ in range(program.threads)]
             )
         return
-    engine = engine_of(name, host, folder, port)
+    engine = engine_of(name, host, port)
     with engine.begin() as connection:
         connection.execute(ORDERS)
     if program.habit == "forking":

@@ -3,17 +3,20 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from poolhouse.addresses import LARGEST_PORT
 from poolhouse.clean import clean
 from poolhouse.clock import SystemClock
 from poolhouse.defaults import CONSOLES_PORT
-from poolhouse.doctor.address import destination_of
+from poolhouse.doctor.address import Address, address_of, look_at_parameters
+from poolhouse.doctor.attachment import look_at_itself, look_at_process
 from poolhouse.doctor.environment import look_at_environment
 from poolhouse.doctor.finding import LONGEST_LINE, STATUS, Finding, Verdict
+from poolhouse.doctor.nodes import look_at_nodes
 from poolhouse.doctor.probe import probe
 from poolhouse.errors import SettingError
-from poolhouse.report.destination import NAMELESS, Destination
+from poolhouse.report.destination import NAMELESS
 from poolhouse.stdio import say, write
 
 DESCRIPTION = """\
@@ -36,7 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "url",
         nargs="?",
         metavar="URL",
-        help="a database URL with plugin=collectd, or collectd://host:port/ (default: POOLHOUSE_REPORT)",
+        help="a database URL with plugin=collectd or plugin=connmon, or collectd://host:port/ "
+        "(default: POOLHOUSE_REPORT)",
+    )
+    parser.add_argument(
+        "--pid",
+        type=int,
+        metavar="PID",
+        help="a process of the application that runs: by which way is it attached?",
     )
     parser.add_argument(
         "--consoles",
@@ -65,21 +75,33 @@ def port(text: str) -> int:
 def examine(arguments: argparse.Namespace) -> int:
     """Print what is found, one finding after the other; the exit status."""
     try:
-        destination = destination_of(arguments.url)
+        address = address_of(arguments.url)
     except SettingError as error:
         say(f"poolhouse doctor: {clean(str(error), LONGEST_LINE)}", sys.stderr)
         return 2
     worst = Verdict.FINE
-    for finding in _findings(destination, arguments.consoles, arguments.timeout):
+    for finding in _findings(address, arguments.pid, arguments.consoles, arguments.timeout):
         write(f"{finding}\n", sys.stdout)
         worst = max(worst, finding.verdict)
     return STATUS[worst]
 
 
-def _findings(destination: Destination, consoles_port: int, timeout: float) -> Iterator[Finding]:
+def _findings(address: Address, pid: int | None, consoles_port: int, timeout: float) -> Iterator[Finding]:
+    destination, service = address.destination, address.destination.service
     yield from look_at_environment()
-    text = f"UDP {destination.address}, as host {destination.report_host}"
+    if pid is None:
+        yield from look_at_itself()
+    else:
+        yield look_at_process(pid)
+    yield from look_at_parameters(address)
+    text = f"{'UDP' if service is None else 'TCP'} {destination.address}, as host {destination.report_host}"
+    if destination.protection is not None:
+        text += f", {destination.protection.security}ed as user {destination.protection.username}"
     if destination.report_host == NAMELESS:
         text += "\nThis machine has no host name; set collectd_report_host, or report_host in POOLHOUSE_REPORT."
     yield Finding(Verdict.FINE, "destination", text)
-    yield from probe(destination, consoles_port, timeout, SystemClock())
+    if service is not None:
+        yield from look_at_nodes(service, destination, SystemClock())
+        return
+    for host in destination.hosts:
+        yield from probe(replace(destination, host=host), consoles_port, timeout, SystemClock())

@@ -1,4 +1,4 @@
-"""Send a real report where the application reports to, and look whether it arrived."""
+"""Send a real report to the application's destination, and check whether it arrived."""
 
 import os
 import socket
@@ -13,10 +13,15 @@ from poolhouse.doctor.finding import Finding, Verdict
 from poolhouse.doctor.signals import stopped_by_signals
 from poolhouse.feed.client import udp_feed
 from poolhouse.feed.link import Link
-from poolhouse.feed.sockets import Endpoint, connected, lookup
+from poolhouse.feed.protocol.datagrams import DenialReason
+from poolhouse.feed.sockets import LARGEST_DATAGRAM, Endpoint, connected, lookup
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.report.destination import Destination
+from poolhouse.report.protection import Protection
+from poolhouse.report.sealer import Sealer
+from poolhouse.verdicts.words import place_of, sentence
 from poolhouse.wire.report import Report, ReportSums, encode_report
+from poolhouse.wire.seal import Reason
 
 #: The program that the report is of: it is seen beside the application's, and never in its sums.
 PROGRAM = "poolhouse-doctor"
@@ -26,6 +31,8 @@ INTERVAL = 0.2
 REFUSAL_TIME = 0.5
 #: Seconds after which a console port without an answer counts as silent.
 SILENCE = 3.0
+#: What each reason of a refusal means.
+_REASONS = {reason.word: reason.value for reason in Reason}
 
 
 def probe(destination: Destination, consoles_port: int, timeout: float, clock: Clock) -> Iterator[Finding]:
@@ -56,6 +63,8 @@ class _Sender:
         self.token = f"{os.getpid()}:{os.urandom(3).hex()}"
         self._sock = sock
         self._destination = destination
+        protection = destination.protection
+        self._seal = None if protection is None else protection.sealer()
         self._clock = clock
         self._began = clock.monotonic()
         self._number = 0
@@ -92,8 +101,32 @@ class _Sender:
             self._destination.detail,
         )
         self._sequence += len(datagrams)
+        if self._seal is None:
+            for datagram in datagrams:
+                self._sock.send(datagram)
+            return
+        self._hear(self._seal)
         for datagram in datagrams:
-            self._sock.send(datagram)
+            self._sock.send(self._seal(datagram))
+        self._seal.end_report()
+
+    def wait_for_refusal(self) -> None:
+        """Wait for a refusal; return if there is none, or as soon as the aggregator answers.
+
+        Raises:
+            OSError: If there is one.
+        """
+        self._sock.settimeout(REFUSAL_TIME)
+        with suppress(TimeoutError):
+            answer = self._sock.recv(LARGEST_DATAGRAM)
+            if self._seal is not None:
+                self._seal.hear(answer)
+        self._sock.setblocking(False)
+
+    def _hear(self, seal: Sealer) -> None:
+        """Take the aggregator's question whether these reports are made now, if there is one."""
+        with suppress(BlockingIOError):
+            seal.hear(self._sock.recv(LARGEST_DATAGRAM))
 
 
 def _send(
@@ -105,9 +138,9 @@ def _send(
         try:
             with connected(endpoint) as sock, stopped_by_signals(), _Sender(sock, destination, clock) as sender:
                 sender.send()
-                _wait_for_refusal(sock)
+                sender.wait_for_refusal()
                 found = _confirm(sender, destination, consoles_port, timeout, clock)
-            yield found  # After the goodbye: the reader may have gone, which ends the process.
+            yield from found  # After the goodbye: the reader may have gone, which ends the process.
             return
         except ConnectionRefusedError:
             refusals.append(f"{address} refuses: nobody listens there")
@@ -117,44 +150,104 @@ def _send(
     yield Finding(Verdict.WRONG, "report", f"UDP {'; '.join(refusals)}.\n{remedy}")
 
 
-def _wait_for_refusal(sock: socket.socket) -> None:
-    """Wait for a refusal; return if there is none.
-
-    Raises:
-        OSError: If there is one.
-    """
-    sock.settimeout(REFUSAL_TIME)
-    with suppress(TimeoutError):
-        sock.recv(1)
-
-
 def _confirm(
     sender: _Sender, destination: Destination, consoles_port: int, timeout: float, clock: Clock
-) -> Finding:
+) -> list[Finding]:
     """Keep reporting until the aggregator shows the process, or it is clear that it will not.
+
+    What it then says of the destination's program is a finding, too.
 
     Raises:
         OSError: If a later report is refused.
     """
-    seen = threading.Event()
+    protection = destination.protection
+    watch = _watch(sender, destination, consoles_port, timeout, clock, protection)
+    if watch.link.denial is DenialReason.NO_KEYS and protection is not None and protection.security == "sign":
+        # Without an AuthFile it takes signed reports as they are, and cannot sign its answers.
+        watch = _watch(sender, destination, consoles_port, timeout, clock, None)
+    findings = [_judge(watch, destination)]
+    return findings + [judge_program(snapshot, destination.program_name) for snapshot in watch.shown]
 
-    def look(snapshot: Snapshot) -> None:
-        if _shows(snapshot, sender.token):
-            seen.set()
 
-    client = udp_feed(destination.host, consoles_port, "connect", on_snapshot=look, on_link=lambda _: None)
+class _Watch:
+    """What a console was told while reports were sent.
+
+    Attributes:
+        link: The way to the aggregator, at the end.
+        shown: The snapshot that shows the process, if one does.
+    """
+
+    def __init__(self, token: str, link: Link) -> None:
+        self.link = link
+        self.shown: list[Snapshot] = []
+        self.is_seen = threading.Event()
+        self._token = token
+        self._first: Snapshot | None = None
+        self._last: Snapshot | None = None
+
+    def look(self, snapshot: Snapshot) -> None:
+        """Take a snapshot."""
+        self._first, self._last = self._first or snapshot, snapshot
+        if _shows(snapshot, self._token):
+            self.shown[:] = [snapshot]
+            self.is_seen.set()
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How many datagrams the aggregator has refused meanwhile, whoever sent them, by reason."""
+        if self._first is None or self._last is None:
+            return {}
+        before = dict(self._first.health.refusals)
+        return {
+            word: count - before.get(word, 0)
+            for word, count in self._last.health.refusals
+            if count > before.get(word, 0)
+        }
+
+
+def _watch(
+    sender: _Sender,
+    destination: Destination,
+    consoles_port: int,
+    timeout: float,
+    clock: Clock,
+    protection: Protection | None,
+) -> _Watch:
+    """Report, and ask as a console, for as long as it takes."""
+    watch = _Watch(sender.token, Link("connecting", ""))
+    client = udp_feed(
+        destination.host,
+        consoles_port,
+        "connect",
+        on_snapshot=watch.look,
+        on_link=lambda _: None,
+        protection=protection,
+    )
     client.ask(PROGRAM)
     client.start()
     began = clock.monotonic()
     try:
-        while not seen.wait(INTERVAL):
+        while not watch.is_seen.wait(INTERVAL):
             sender.send()
             waited = clock.monotonic() - began
             if waited > timeout or _is_hopeless(client.link, waited):
                 break
     finally:
         client.close()
-    return _judge(seen.is_set(), client.link, destination)
+    watch.link = client.link
+    return watch
+
+
+def judge_program(snapshot: Snapshot, program: str) -> Finding:
+    """What the aggregator says of a program: whether it reports, and what verdicts stand for it."""
+    if all(row.name != program for row in snapshot.programs):
+        return Finding(Verdict.FINE, "program", f"no process of {program} reports at present")
+    standing = [verdict for verdict in snapshot.verdicts if verdict.program == program]
+    if not standing:
+        return Finding(Verdict.FINE, "program", f"{program} reports, and nothing is wrong with its pools")
+    is_bad = any(verdict.severity == "alarm" for verdict in standing)
+    lines = [f"{one.cause}  {place_of(one)}: {sentence(one)} (poolhouse explain {one.cause})" for one in standing]
+    return Finding(Verdict.WRONG if is_bad else Verdict.FINE, "program", "\n".join(lines))
 
 
 def _shows(snapshot: Snapshot, token: str) -> bool:
@@ -168,19 +261,40 @@ def _is_hopeless(link: Link, waited: float) -> bool:
     return link.phase in ("refused", "unresolved") or (link.heard_at is None and waited > SILENCE)
 
 
-def _judge(is_seen: bool, link: Link, destination: Destination) -> Finding:
+def _judge(watch: _Watch, destination: Destination) -> Finding:
+    link = watch.link
     server = link.server or "the aggregator"
-    if is_seen:
+    if watch.is_seen.is_set():
         return Finding(Verdict.FINE, "report", f"seen: {server} at {link.address} shows it")
+    if link.denial is not None and (told := seal_words(link.denial, destination.protection)) is not None:
+        return Finding(Verdict.WRONG, "report", f"sent to UDP {destination.address}.\n{link.address} says: {told}")
     if link.server is not None:
         text = f"sent to UDP {destination.address}, but {server} at {link.address} does not show it"
         if link.reports is not None:
             text += f".\nIt receives reports on UDP {link.reports}."
+        for word, count in watch.refusals.items():
+            text += f"\nMeanwhile it refused {count} datagrams: {_REASONS.get(word, word)}."
         return Finding(Verdict.WRONG, "report", text)
     why = link.error or ("no answer" if link.heard_at is None else "it has not sent the program yet")
+    if link.denial is DenialReason.ADDRESS and destination.protection is not None:
+        why += f"; user {destination.protection.username} and the password are right"
     text = (
         f"sent to UDP {destination.address} and not refused, which is all that UDP says.\n"
         f"Whether it arrived is not to be confirmed from here (consoles at {link.address}: {why}).\n"
         f"Where the aggregator runs, connmon shows the program {PROGRAM} while this runs."
     )
     return Finding(Verdict.UNKNOWN, "report", text)
+
+
+def seal_words(denial: DenialReason, protection: Protection | None) -> str | None:
+    """What a denial says of the reports' signature or encryption, in a sentence; ``None`` for nothing."""
+    user = "" if protection is None else protection.username
+    return {
+        DenialReason.CREDENTIALS: f"its AuthFile does not have user {user} with this password, so it refuses the "
+        "reports. Correct collectd_username, collectd_password or collectd_password_file, or the AuthFile there.",
+        DenialReason.UNSIGNED: "it demands what is signed or encrypted, and these reports are neither. "
+        "Set collectd_security to sign or encrypt, collectd_username, and collectd_password_file.",
+        DenialReason.UNENCRYPTED: "it demands what is encrypted, and these reports are not. "
+        "Set collectd_security to encrypt.",
+        DenialReason.NO_KEYS: "it cannot decrypt: it has no AuthFile, or there is no package cryptography.",
+    }.get(denial)

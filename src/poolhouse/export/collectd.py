@@ -8,7 +8,7 @@ type                 kind    what it is used for
 ``count``            GAUGE   what is true now: connections, pools, processes, callers
 ``derive``           DERIVE  what has happened so far; never falls while the aggregator lives
 ``duration``         GAUGE   quantiles of the last minute, in seconds
-``total_time_in_ms`` DERIVE  sums of all wait, use and create times
+``total_time_in_ms`` DERIVE  sums of all wait, use and create times, and of the holds of a line
 ==================== ======= ============================================================================
 """
 
@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Literal
 
-from poolhouse.fleet.snapshot import Row
+from poolhouse.fleet.names import plugin_instance
+from poolhouse.fleet.snapshot import Holder, Row
 from poolhouse.wire.encode import encode_alone
 from poolhouse.wire.layout import DERIVES
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
@@ -49,6 +50,8 @@ LEGACY_DERIVES = dict(list(DERIVES.items())[:7])
 TIMES = ("wait", "use", "create")
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
+#: Characters of a type instance that hold a line's name: collectd keeps 127 bytes.
+MOST_CHARACTERS = 120
 #: The largest DERIVE; collectd's Python interface raises where a number does not fit.
 MAX_DERIVE = (1 << 63) - 1
 
@@ -68,6 +71,26 @@ def value_lists(
     """
     for kind, type_name, type_instance, value in _known_values(row, which):
         identifier = Identifier(host, PLUGIN_NAME, plugin_instance, type_name, type_instance)
+        yield ValueList(identifier, wall_time, None, bytes([kind]), (value,))
+
+
+def holder_lists(holder: Holder, wall_time: float) -> Iterator[ValueList]:
+    """The values of one line of a program, of the host on which collectd runs: the line is a sum over hosts.
+
+    ``count-open-LINE`` and ``total_time_in_ms-held-LINE``, and ``duration-oldest-LINE`` while something is open. A
+    long name loses its beginning.
+    """
+    site = holder.site
+    name = site.site.replace("/", "_")
+    values: list[tuple[int, str, str, int | float]] = [
+        (GAUGE, "count", "open", float(site.open)),
+        (DERIVE, "total_time_in_ms", "held", min(round(site.held_s * 1000), MAX_DERIVE)),
+    ]
+    if site.open:
+        values.append((GAUGE, "duration", "oldest", site.oldest_s))
+    for kind, type_name, what, value in values:
+        instance = f"{what}-{name[len(what) + 1 - MOST_CHARACTERS :]}"
+        identifier = Identifier("", PLUGIN_NAME, plugin_instance(holder.program), type_name, instance)
         yield ValueList(identifier, wall_time, None, bytes([kind]), (value,))
 
 

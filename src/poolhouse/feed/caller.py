@@ -12,14 +12,21 @@ from poolhouse.feed.link import Link, Phase
 from poolhouse.feed.protocol.datagrams import NONCE_BYTES, DenialReason
 from poolhouse.feed.protocol.frame import Server
 from poolhouse.feed.protocol.subscription import PERIOD, Subscription
+from poolhouse.feed.sealed import FeedSeal
 from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE, connected, lookup
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.report.protection import Protection
 
 #: After this many times a server's patience without a word, its name is looked up again.
 LOST_PATIENCE = 3
 DENIALS = {
     DenialReason.ADDRESS: "this machine's address must be allowed there (--allow, or allow in collectd.conf)",
     DenialReason.FULL: "it serves as many consoles as it may",
+    DenialReason.UNSIGNED: "it answers only what is signed or encrypted: name a --user and a --password-file",
+    DenialReason.UNENCRYPTED: "it answers only what is encrypted: name a --user and a --password-file",
+    DenialReason.CREDENTIALS: "its AuthFile does not have this user with this password",
+    DenialReason.NO_KEYS: "it has no AuthFile, or cannot decrypt: leave the --user out, or try --security sign",
+    DenialReason.FORGEABLE: "it demands a signature inside what is encrypted",
 }
 
 
@@ -28,6 +35,22 @@ class _Conversation(NamedTuple):
 
     sock: socket.socket
     subscription: Subscription
+    seal: FeedSeal | None = None
+
+    def send(self, datagram: bytes) -> None:
+        """Send, sealed if that is wanted; OSError as of a socket."""
+        self.sock.send(datagram if self.seal is None else self.seal.seal(datagram))
+
+    def receive(self, datagram: bytes, now: float) -> Snapshot | None:
+        """Take a datagram; the snapshot that it completes."""
+        if self.seal is None:
+            return self.subscription.receive(datagram, now)
+        content = self.seal.open(datagram)
+        if content is not None:
+            return self.subscription.receive(content, now)
+        if (reason := self.seal.refusal(datagram)) is not None:
+            self.subscription.deny(reason, now)
+        return None
 
     def is_heard(self) -> bool:
         """Whether the server answers, and serves us."""
@@ -38,9 +61,17 @@ class _Conversation(NamedTuple):
 class Caller:
     """Asks a server for its snapshots, for as long as it takes. Times are monotonic seconds."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, protection: Protection | None = None) -> None:
+        """Prepare.
+
+        Args:
+            host: The server's name or address.
+            port: Its UDP port.
+            protection: How to sign or encrypt, and what answers have to be; ``None`` for neither.
+        """
         self._host = host
         self._port = port
+        self._protection = protection
         self._program: str | None = None
         self._conversations: list[_Conversation] = []
         self._opened_at = 0.0
@@ -82,7 +113,7 @@ class Caller:
         for one in self._conversations:
             for datagram in one.subscription.due(now):
                 try:
-                    one.sock.send(datagram)
+                    one.send(datagram)
                 except BlockingIOError:
                     pass  # Said again in five seconds.
                 except OSError as error:
@@ -95,7 +126,7 @@ class Caller:
         newest: Snapshot | None = None
         try:
             for _ in range(READ_AT_ONCE):
-                newest = one.subscription.receive(sock.recv(LARGEST_DATAGRAM), now) or newest
+                newest = one.receive(sock.recv(LARGEST_DATAGRAM), now) or newest
         except BlockingIOError:
             pass
         except OSError as error:
@@ -123,6 +154,7 @@ class Caller:
             error=error,
             heard_at=self._heard_at,
             patience=self._patience,
+            denial=None if phase == "connected" else self._denial(),
         )
 
     def close(self) -> None:
@@ -148,8 +180,10 @@ class Caller:
             except OSError as error:
                 self._phase_unconnected, self._error = "refused", _words(error)
             else:
-                subscription = Subscription(os.urandom(NONCE_BYTES), now, self._program)
-                self._conversations.append(_Conversation(sock, subscription))
+                seal = None if self._protection is None else FeedSeal(self._protection)
+                nonce = os.urandom(NONCE_BYTES)
+                subscription = Subscription(nonce, now, self._program, is_sealed=seal is not None)
+                self._conversations.append(_Conversation(sock, subscription, seal))
 
     def _plan(self, now: float) -> None:
         """When the name is to be looked up next."""
@@ -175,15 +209,18 @@ class Caller:
         self._server = one.subscription.server
         self._patience = one.subscription.patience
 
+    def _denial(self) -> DenialReason | None:
+        denials = (one.subscription.denied for one in self._conversations)
+        return next((denial for denial in denials if denial is not None), None)
+
     def _judge(self) -> tuple[Phase, str | None]:
         """Phase and error of the link."""
         if not self._conversations:
             return self._phase_unconnected, self._error
         if any(one.is_heard() for one in self._conversations):
             return "connected", None
-        for one in self._conversations:
-            if one.subscription.denied is not None:
-                return "refused", DENIALS[one.subscription.denied]
+        if (denial := self._denial()) is not None:
+            return "refused", DENIALS[denial]
         refusals = [one.subscription.refusal for one in self._conversations]
         if all(refusals):
             return "refused", refusals[0]
@@ -193,7 +230,7 @@ class Caller:
 def _hang_up(one: _Conversation) -> None:
     if (bye := one.subscription.bye()) is not None:
         with suppress(OSError):
-            one.sock.send(bye)
+            one.send(bye)
     one.sock.close()
 
 

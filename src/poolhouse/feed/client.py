@@ -12,6 +12,7 @@ from poolhouse.feed.link import Link
 from poolhouse.feed.source import Source
 from poolhouse.feed.udp import Mode, UdpSource
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.report.protection import Protection
 
 #: Seconds between two snapshots made from value lists.
 TICK = 1.0
@@ -150,6 +151,8 @@ def udp_feed(
     on_snapshot: Callable[[Snapshot], None],
     on_link: Callable[[Link], None],
     clock: Clock | None = None,
+    protection: Protection | None = None,
 ) -> FeedClient:
     """A client of a daemon's UDP port, or of what a collectd pushes here; arguments as for `UdpSource`."""
-    return FeedClient(UdpSource(host, port, mode), on_snapshot=on_snapshot, on_link=on_link, clock=clock)
+    source = UdpSource(host, port, mode, protection)
+    return FeedClient(source, on_snapshot=on_snapshot, on_link=on_link, clock=clock)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from poolhouse.feed.protocol.datagrams import DenialReason
+
 Phase = Literal["connecting", "connected", "refused", "unresolved", "listening"]
 
 
@@ -35,6 +37,8 @@ class Link:
     login: Literal["", "missing", "wrong"] = ""
     #: Why this is not the way that the user would expect, in half a sentence.
     note: str = ""
+    #: Why the server does not serve this console over UDP, if it says so.
+    denial: DenialReason | None = None
 
     def is_silent(self, now: float) -> bool:
         """Whether something was heard once, and nothing for longer than is normal."""

@@ -1,8 +1,8 @@
 """Answering a datagram from the address it was sent to.
 
 A console's socket is connected and takes nothing from elsewhere, but a socket bound to every address of a machine
-with several would answer from whichever the route prefers. The kernel tells where a datagram came to, and takes
-the same note with the answer.
+with several would answer from whichever the route prefers. The kernel says at which address a datagram arrived,
+and sends the answer from the same one.
 
 Source: ``ip(7)`` IP_PKTINFO, ``ipv6(7)`` IPV6_PKTINFO.
 """
@@ -31,7 +31,8 @@ _IPV6_PKTINFO = 50
 _IPV4_NOTE = struct.Struct("=i4s4s")
 #: Local address, interface.
 _IPV6_NOTE = struct.Struct("=16sI")
-_ANCILLARY_BYTES = socket.CMSG_SPACE(_IPV6_NOTE.size)
+#: Room for the note of a datagram's destination.
+ANCILLARY_BYTES = socket.CMSG_SPACE(_IPV6_NOTE.size)
 
 
 class Via(NamedTuple):
@@ -66,10 +67,15 @@ def waiting_datagrams(sock: socket.socket) -> Iterator[Datagram]:
     """The datagrams waiting in a non-blocking socket, at most `BATCH`."""
     for _ in range(BATCH):
         try:
-            content, ancillary, _, sender = sock.recvmsg(DATAGRAM_BYTES, _ANCILLARY_BYTES)
+            content, ancillary, _, sender = sock.recvmsg(DATAGRAM_BYTES, ANCILLARY_BYTES)
         except OSError:  # Nothing waits, or the kernel passes on that an answer reached nobody.
             return
-        yield Datagram(content, sender, Via(sock, _source(ancillary)))
+        yield Datagram(content, sender, via_of(sock, ancillary))
+
+
+def via_of(sock: socket.socket, ancillary: Sequence[tuple[int, int, bytes]]) -> Via:
+    """The way back of a datagram that `socket.socket.recvmsg` gave with this note."""
+    return Via(sock, _source(ancillary))
 
 
 def _source(ancillary: Sequence[tuple[int, int, bytes]]) -> Ancillary:

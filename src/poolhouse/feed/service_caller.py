@@ -20,9 +20,10 @@ from poolhouse.feed.protocol.datagrams import NONCE_BYTES as FEED_NONCE_BYTES
 from poolhouse.feed.protocol.frame import Server
 from poolhouse.feed.source import Waitable
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.report.network import TcpNetwork, TcpSocket
 from poolhouse.report.nodes import Nodes
 from poolhouse.report.route import Address
-from poolhouse.report.tcp import GLANCE_S, TcpNetwork, TcpSocket, send_some
+from poolhouse.report.tcp import GLANCE_S, send_some
 from poolhouse.report.tls import TlsSocket, client_context
 from poolhouse.wire.introduction import GREETING_PATIENCE_S, LoginMissing, Refusal
 from poolhouse.wire.session import NONCE_BYTES, Hello, Welcome

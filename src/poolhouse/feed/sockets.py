@@ -49,13 +49,18 @@ def udp_socket(family: socket.AddressFamily) -> socket.socket:
     """A socket that never blocks and holds as much as the kernel allows; IPv6 means IPv6 only."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setblocking(False)
+    widen(sock)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return sock
+
+
+def widen(sock: socket.socket) -> None:
+    """Have a socket hold as much as the kernel allows."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
     except OSError:  # Not root, or a system without that option.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    return sock
 
 
 def room(sock: socket.socket) -> int:

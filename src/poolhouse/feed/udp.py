@@ -12,6 +12,7 @@ from poolhouse.feed.listener import Listener
 from poolhouse.feed.sockets import bind_all, claim_loopback
 from poolhouse.feed.source import Waitable
 from poolhouse.fleet.snapshot import Snapshot
+from poolhouse.report.protection import Protection
 
 #: ``auto``: listen where the host is this machine and the port is free, until a server needs it; else connect.
 Mode = Literal["auto", "listen", "connect"]
@@ -20,7 +21,7 @@ Mode = Literal["auto", "listen", "connect"]
 class UdpSource:
     """A `poolhouse.feed.source.Source`: a caller or a listener, as `Mode` says."""
 
-    def __init__(self, host: str, port: int, mode: Mode = "auto") -> None:
+    def __init__(self, host: str, port: int, mode: Mode = "auto", protection: Protection | None = None) -> None:
         """Prepare; nothing is sent or bound.
 
         Args:
@@ -28,14 +29,19 @@ class UdpSource:
                 loopback addresses.
             port: UDP port.
             mode: See `Mode`.
+            protection: How a caller signs or encrypts; what is pushed to a listener never is. With it, ``auto``
+                means ``connect``.
         """
+        if protection is not None and mode == "auto":
+            mode = "connect"
+        self._protection = protection
         self._host = host
         self._port = port
         self._mode = mode
         #: Whether the port may still be claimed.
         self._may_claim = mode == "auto"
         self._program: str | None = None
-        self._source: Caller | Listener = Caller(host, port)
+        self._source: Caller | Listener = Caller(host, port, protection)
 
     @property
     def sockets(self) -> Sequence[Waitable]:
@@ -78,7 +84,7 @@ class UdpSource:
                 self._source = Listener(sockets, self._host, self._port, now)
         if self._mode == "auto" and isinstance(self._source, Listener) and self._source.is_wanted_back:
             self._source.close()
-            self._source = Caller(self._host, self._port)
+            self._source = Caller(self._host, self._port, self._protection)
             self._source.ask(self._program, now)
         self._source.step(now)
 

@@ -8,10 +8,11 @@ from poolhouse.fleet import rows
 from poolhouse.fleet.account import NO_AMOUNT, Amount, add
 from poolhouse.fleet.budget import Budget, bytes_of_int
 from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, NOTHING, Distributions, Kept, summed
+from poolhouse.fleet.holders import Holders
 from poolhouse.fleet.packed import FIELD_MASK
 from poolhouse.fleet.samples import RECENT, Samples, extended, value_since
-from poolhouse.fleet.snapshot import Rates, Row
-from poolhouse.fleet.vectors import PEAKS, UNMARKED_SHIFT, Knows
+from poolhouse.fleet.snapshot import Rates, Row, Times
+from poolhouse.fleet.vectors import PEAKS, UNMARKED_SHIFT, USED_SHIFT, Knows
 
 #: Rates are over this many intervals.
 RATE_INTERVALS = 5
@@ -41,9 +42,22 @@ class RowState(NamedTuple):
     rate_samples: Samples[int]
     times: Distributions
     times_samples: Samples[tuple[Kept, Kept, Kept]]
+    #: See `Aggregate.pool` and `Aggregate.began`.
+    pool: str | None = None
+    began: float = 0.0
 
-    def row(self) -> Row:
-        """The row for the faces."""
+    def gauges_row(self) -> Row:
+        """The row's gauges alone."""
+        return rows.row(self.name, self.gauges, self.knows, self.age, self.interval)
+
+    def counted(self) -> rows.Counted:
+        """The row for exporters."""
+        totals = rows.totals(self.totals + self.joined[0], self.sent)
+        row = rows.row(self.name, self.gauges, self.knows, self.age, self.interval, totals=totals)
+        return rows.counted(row, self.pool or None, summed(self.times, self.joined[1]), self.knows)
+
+    def row(self, *, with_since_start: bool = True) -> Row:
+        """The row for the faces; without the durations since the start at two thirds of the cost."""
         knows_now = self.knows if self.gauges >> UNMARKED_SHIFT else self.knows & ~Knows.UNMARKED
         minute_ago = self.times
         if (kept := value_since(self.times_samples, self.now - RECENT, None)) is not None:
@@ -61,7 +75,9 @@ class RowState(NamedTuple):
             interval_peaks=rows.peaks(PEAKS.unpack(window), knows_now),
             peaks=rows.peaks(PEAKS.unpack(PEAKS.larger(self.largest, window)), self.knows),
             recent=rows.recent_times(self.times, minute_ago, self.knows),
-            since_start=rows.times(summed(self.times, self.joined[1]), self.knows),
+            since_start=rows.times(summed(self.times, self.joined[1]), self.knows)
+            if with_since_start
+            else Times(),
         )
 
     def _rates(self) -> Rates:
@@ -87,10 +103,14 @@ class Aggregate:
         forgotten: What its forgotten processes had counted: a part of the above.
         interval: The longest interval that a process told lately, in seconds.
         deadline: When the row is given up, while it has no processes.
+        began: When it began to count.
+        pool: The name that all of its pools had; ``None`` if they had several, empty if none was told.
         proven: How many of its living processes were heard of twice (`Process.is_proven`).
         candidate_since: The time since which it has none of them.
         was_proven: Whether it ever had one.
         size: Its bytes, about.
+        source: Whose report had it shown (`poolhouse.fleet.shares`).
+        holders: The names and the past of a program's sites; ``None`` where no process tells any.
     """
 
     __slots__ = (
@@ -102,17 +122,21 @@ class Aggregate:
         "_times_samples",
         "_turn_at",
         "_window",
+        "began",
         "candidate_since",
         "deadline",
         "forgotten",
         "gauges",
         "heard_at",
+        "holders",
         "interval",
         "joined",
         "key",
         "knows",
+        "pool",
         "proven",
         "size",
+        "source",
         "times",
         "totals",
         "was_proven",
@@ -127,7 +151,10 @@ class Aggregate:
             interval: Seconds between reports.
             budget: Where its bytes are counted; `forget` takes them out.
         """
+        self.source = ""
         self.key = key
+        self.began = now
+        self.pool: str | None = ""
         self.proven = 0
         self.candidate_since = now
         self.was_proven = False
@@ -139,6 +166,7 @@ class Aggregate:
         self.times = NO_DISTRIBUTIONS
         self.joined = NO_AMOUNT
         self.forgotten = NO_AMOUNT
+        self.holders: Holders | None = None
         self.knows = 0
         self.heard_at = now
         self.interval = interval
@@ -156,6 +184,11 @@ class Aggregate:
     def processes(self) -> int:
         """Living processes."""
         return self.gauges & FIELD_MASK
+
+    @property
+    def used(self) -> int:
+        """Connections in use by its living processes, at a hundredth of the cost of a row."""
+        return self.gauges >> USED_SHIFT & FIELD_MASK
 
     def add(self, gauges: int, totals: int, grown: Distributions, now: float, interval: float) -> None:
         """Add the changes of a process that reported.
@@ -202,23 +235,43 @@ class Aggregate:
             is_first = self.joined[1] is NO_DISTRIBUTIONS
             self.joined = add(self.joined, amount)
             if is_first:
-                self._weigh()
+                self.weigh()
 
     def note_forgotten(self, amount: Amount) -> None:
         """A process is forgotten: what it has counted stays in the totals."""
         self.forgotten = add(self.forgotten, amount)
-        self._weigh()
+        self.weigh()
+
+    def obtain_holders(self) -> Holders:
+        """The names and the past of its sites; call `weigh` after a change of their number."""
+        if self.holders is None:
+            self.holders = Holders()
+        return self.holders
 
     def learn(self, knows: int, sent: int) -> None:
         """Note the values and the counters that a source sends, a bit for each."""
         self.knows |= knows
         self._sent |= sent
 
+    def learn_pool(self, name: str | None) -> None:
+        """Note the name of a pool; ``None`` for several."""
+        if self.pool is not None and name != self.pool:
+            before, self.pool = len(self.pool), name if self.pool == "" else None
+            # Not weighed anew: what the whole row weighs would depend on the order of datagrams.
+            grown = len(self.pool or "") - before
+            self.size += grown
+            self._budget.used += grown
+
     def forget_samples(self) -> None:
         """Drop the samples of the last minutes, for a row that is only remembered."""
         self._rate_samples = ()
         self._times_samples = ()
-        self._weigh()
+        self.weigh()
+
+    def restore(self, gauges: int) -> None:
+        """Set the gauges of its living processes, and weigh it anew."""
+        self.gauges = gauges
+        self.weigh()
 
     def forget(self) -> None:
         """Return the row's bytes to the budget."""
@@ -247,6 +300,8 @@ class Aggregate:
             self._rate_samples,
             self.times,
             self._times_samples,
+            self.pool,
+            self.began,
         )
 
     def _add_times(self, grown: Distributions, now: float) -> None:
@@ -256,7 +311,7 @@ class Aggregate:
         elif not self._times_samples or now - self._times_samples[-1][0] >= TIMES_STEP:
             kept = wait.kept(), use.kept(), create.kept()
             self._times_samples = extended(self._times_samples, now, kept, TIMES_STEP, TIMES_POINTS)
-            self._weigh()
+            self.weigh()
         more_wait, more_use, more_create = grown
         self.times = (
             wait.plus(more_wait) if more_wait is not NOTHING else wait,
@@ -264,13 +319,15 @@ class Aggregate:
             create.plus(more_create) if more_create is not NOTHING else create,
         )
 
-    def _weigh(self) -> None:
+    def weigh(self) -> None:
         """Update its bytes and the budget."""
-        size = AGGREGATE_BYTES + len(self.key[0]) + len(self.key[1])
+        size = AGGREGATE_BYTES + len(self.key[0]) + len(self.key[1]) + len(self.pool or "")
         for times in (self.times, self.joined[1], self.forgotten[1]):
             if times is not NO_DISTRIBUTIONS:
                 size += sum(bytes_of_int(distribution.counts) for distribution in times)
         size += sum(kept.size() for _, several in self._times_samples for kept in several)
+        if self.holders is not None:
+            size += self.holders.size
         self._budget.used += size - self.size
         self.size = size
 

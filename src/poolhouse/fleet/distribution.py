@@ -1,22 +1,36 @@
 """Histograms as vectors, so that the difference of two reports is added to four sums in microseconds.
 
-What a pool tells stays the bytes that came; equal bytes are known to say nothing new without being read.
+A pool's histograms stay as the bytes that arrived; equal bytes are known to hold nothing new without decoding.
 """
 
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate
+from struct import Struct, pack
 from typing import NamedTuple
 
 from poolhouse.errors import PacketError
-from poolhouse.fleet.packed import FIELD_BYTES, LARGEST, Layout
-from poolhouse.meter.histogram import BUCKETS, SCALE, Histogram, bucket_count
+from poolhouse.fleet.packed import FIELD_BITS, FIELD_BYTES, FIELD_MASK, LARGEST, Layout
+from poolhouse.meter.histogram import BUCKETS, SCALE, TOP_EXPONENT, ZERO_EXPONENT, Histogram, bucket_count
 from poolhouse.wire.histogram import histogram_runs
+from poolhouse.wire.tuples import made
 
 #: The zero bucket, then the buckets at the finest scale; a coarser histogram leaves the upper ones empty.
 _LAYOUT = Layout(1 + BUCKETS)
 _BYTES = FIELD_BYTES * (1 + BUCKETS)
+#: The bits of all fields but the lowest seven of each.
+_BEYOND_7_BITS = _LAYOUT.pack([FIELD_MASK - 127] * (1 + BUCKETS))
 #: Type codes of arrays, and the largest number each holds.
 _CODES = tuple((code, (1 << 8 * array(code).itemsize) - 1) for code in "BHIQ")
+
+
+#: How to read one number for each power of two (at scale -1 of four), by scale.
+_POWERS = {
+    scale: Struct(
+        "<" + f"Q{FIELD_BYTES * ((1 << max(0, scale)) - 1)}x" * ((TOP_EXPONENT - ZERO_EXPONENT) >> (scale < 0))
+    )
+    for scale in range(-1, SCALE + 1)
+}
 
 
 class Distribution(NamedTuple):
@@ -35,7 +49,9 @@ class Distribution(NamedTuple):
         if scale != other.scale:
             scale = min(scale, other.scale)
             counts, more = _downscaled(self, scale), _downscaled(other, scale)
-        return Distribution(scale, counts + more, sum_ns + other.sum_ns, max(max_ns, other.max_ns))
+        _, _, other_sum_ns, other_max_ns = other
+        longest = max_ns if max_ns > other_max_ns else other_max_ns
+        return made(Distribution, (scale, counts + more, sum_ns + other_sum_ns, longest))
 
     def since(self, earlier: "Distribution") -> "Distribution | None":
         """The durations since an earlier reading; ``None`` if a count fell, because the source began again."""
@@ -47,7 +63,7 @@ class Distribution(NamedTuple):
         rise = _LAYOUT.rise_of_all(counts, before)
         if rise is None or sum_ns < earlier.sum_ns:
             return None
-        return Distribution(scale, rise, sum_ns - earlier.sum_ns, max_ns)
+        return made(Distribution, (scale, rise, sum_ns - earlier.sum_ns, max_ns))
 
     def rise(self, earlier: "Distribution") -> "Distribution":
         """By how much each count rose; one that fell adds nothing."""
@@ -69,8 +85,9 @@ class Distribution(NamedTuple):
 
     def latest(self, earlier: "Distribution") -> Histogram:
         """The durations since an earlier state of the same sum; the longest is known only if it grew."""
-        grown = self.since(earlier) or NOTHING
-        return grown._replace(max_ns=self.max_ns if self.max_ns > earlier.max_ns else 0).histogram()
+        histogram = (self.since(earlier) or NOTHING).histogram()
+        histogram.max_ns = self.max_ns if self.max_ns > earlier.max_ns else 0
+        return histogram
 
     def kept(self) -> "Kept":
         """The same in a fraction of the memory, for a row that remembers a few of them."""
@@ -80,11 +97,44 @@ class Distribution(NamedTuple):
         first, end = used_range(numbers)
         return Kept(self.scale, first, array(code, numbers[first:end]), self.sum_ns, self.max_ns)
 
+    def up_to_powers(self) -> tuple[int, ...]:
+        """How many durations were at most 2**-20 s, 2**-19 s and so on to 2**10 s: exact, the last one all.
+
+        At scale -1, whose buckets are wider, every second one: 2**-20 s, 2**-18 s and so on.
+        """
+        counts = self.counts
+        for step in range(self.scale):
+            # Each field becomes the sum of itself and those above it: two, then four, then eight.
+            counts += counts >> (FIELD_BITS << step)
+        buckets = _POWERS[self.scale].unpack_from(counts.to_bytes(_BYTES + FIELD_BYTES, "little"), FIELD_BYTES)
+        return tuple(accumulate(buckets, initial=self.counts & FIELD_MASK))
+
+    def used_buckets(self) -> tuple[int, int, Sequence[int]]:
+        """The zero bucket's count, the index of the first bucket in use, and the counts from there to the last.
+
+        The index is OpenTelemetry's: bucket ``i`` holds durations in ``(base**i, base**(i + 1)]`` seconds with
+        ``base = 2**(2**-scale)``. Without a bucket in use it is 0. The counts are bytes if all are less than 128,
+        which takes half the time.
+        """
+        zero, others = self.counts & FIELD_MASK, self.counts >> FIELD_BITS
+        if not others:
+            return zero, 0, b""
+        first = ((others & -others).bit_length() - 1) // FIELD_BITS
+        end = (others.bit_length() + FIELD_BITS - 1) // FIELD_BITS
+        counts: Sequence[int]
+        if others & _BEYOND_7_BITS:
+            counts = _LAYOUT.unpack(others)[first:end]
+        else:
+            counts = others.to_bytes(_BYTES, "little")[FIELD_BYTES * first : FIELD_BYTES * end : FIELD_BYTES]
+        return zero, first + int(ZERO_EXPONENT * 2.0**self.scale), counts
+
     def histogram(self) -> Histogram:
         """The same as a histogram of its own."""
-        histogram = Histogram(self.scale)
-        histogram.zero, *counts = _LAYOUT.unpack(self.counts)
-        histogram.counts = counts[: bucket_count(self.scale)]
+        histogram = Histogram.__new__(Histogram)  # Without the counts that it would begin with.
+        numbers = _LAYOUT.unpack(self.counts)
+        histogram.scale = self.scale
+        histogram.zero = numbers[0]
+        histogram.counts = list(numbers[1 : 1 + bucket_count(self.scale)])
         histogram.sum_ns = self.sum_ns
         histogram.max_ns = self.max_ns
         return histogram
@@ -106,9 +156,8 @@ class Kept(NamedTuple):
 
     def distribution(self) -> Distribution:
         """The same, ready to be summed."""
-        after = 1 + BUCKETS - self.first - len(self.counts)
-        numbers = (*(0,) * self.first, *self.counts, *(0,) * after)
-        return Distribution(self.scale, _LAYOUT.pack(numbers), self.sum_ns, self.max_ns)
+        counts = int.from_bytes(pack(f"<{len(self.counts)}Q", *self.counts), "little")
+        return Distribution(self.scale, counts << FIELD_BITS * self.first, self.sum_ns, self.max_ns)
 
 
 def distribution_of(histogram: Histogram) -> Distribution:
@@ -135,22 +184,25 @@ def read(data: bytes) -> Distribution:
     if not data:
         return NOTHING
     scale, zero, sum_ns, max_ns, runs = histogram_runs(data)
-    packed = bytearray(_BYTES)
-    is_large = zero > LARGEST
-    for width, first, numbers in runs:
-        at = FIELD_BYTES * (first + 1)
-        end = at + FIELD_BYTES * (len(numbers) // width)
-        if width == 1:
-            packed[at:end:FIELD_BYTES] = numbers
-            continue
-        # From big-endian numbers to little-endian fields, a byte of all of them at a time.
-        for byte in range(width):
-            packed[at + byte : end : FIELD_BYTES] = numbers[width - 1 - byte :: width]
-        is_large |= width == FIELD_BYTES
-    counts = int.from_bytes(packed, "little") + zero
+    counts, is_large = zero, zero > LARGEST
+    if runs:
+        # Only the buckets in use: an int is made of bytes at a nanosecond each.
+        (_, begin, _), (width, last, numbers) = runs[0], runs[-1]
+        packed = bytearray(FIELD_BYTES * (last + len(numbers) // width - begin))
+        for width, first, numbers in runs:
+            at = FIELD_BYTES * (first - begin)
+            end = at + FIELD_BYTES * (len(numbers) // width)
+            if width == 1:
+                packed[at:end:FIELD_BYTES] = numbers
+                continue
+            # From big-endian numbers to little-endian fields, a byte of all of them at a time.
+            for byte in range(width):
+                packed[at + byte : end : FIELD_BYTES] = numbers[width - 1 - byte :: width]
+            is_large |= width == FIELD_BYTES
+        counts += int.from_bytes(packed, "little") << FIELD_BITS * (begin + 1)
     if is_large and (zero > LARGEST or not _LAYOUT.is_small(counts)):
         raise PacketError("a histogram with a count beyond 2**48", 0)
-    return Distribution(scale, counts, sum_ns, max_ns)
+    return made(Distribution, (scale, counts, sum_ns, max_ns))
 
 
 def used_range(numbers: Sequence[int]) -> tuple[int, int]:

@@ -1,11 +1,12 @@
-"""What one node of a service tells the others of its fleet, and takes from them.
+"""What one node of a service sends to the others about its fleet, and accepts from them.
 
-Reports are relayed; this is for what relaying cannot do: bring a node up to date that was not there. Entries of
-the ledger are joined process by process (`poolhouse.fleet.ledger`). A join raises totals, and neither gauges nor
-rates; a process that only other nodes have heard of is remembered as a silent one, which its next report makes
-living.
+Reports are relayed; this does what relaying cannot: bring a node up to date that was absent. Entries of the ledger
+are joined process by process (`poolhouse.fleet.ledger`). A join raises totals, and neither gauges nor rates; a
+process that only other nodes have heard of is remembered as a silent one, which its next report makes living.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from math import inf
 from typing import NamedTuple
 
@@ -13,9 +14,12 @@ from poolhouse.errors import PacketError
 from poolhouse.fleet import ledger
 from poolhouse.fleet.account import NO_AMOUNT, Amount, amount_of, largest, less, sums_of
 from poolhouse.fleet.aggregate import Aggregate
-from poolhouse.fleet.fleet import Fleet, OverLimit
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.members import OverLimit
 from poolhouse.fleet.names import clean_name
-from poolhouse.fleet.process import ENDED, LIVING, SILENT, UNPROVEN_INTERVAL, Process
+from poolhouse.fleet.presence import ENDED, LIVING, SILENT, UNPROVEN_INTERVAL
+from poolhouse.fleet.process import Process
+from poolhouse.fleet.undo import kept, kept_whole
 from poolhouse.wire.ledger import Entry, RowSums
 
 #: An earlier beginning of the service than this many seconds is another beginning: ages take their time to arrive.
@@ -82,22 +86,50 @@ class Exchange:
         fleet, since = self._fleet, now - counting_for
         if since >= fleet._since - SINCE_ERROR:
             return None
-        fleet._since = since
         changed: list[Process] = []
+        with self._change(now):
+            self._count_since(since, changed)
+            fleet._since = since
+        return changed
+
+    def _count_since(self, since: float, changed: list[Process]) -> None:
+        fleet = self._fleet
         for process in list(fleet._processes.values()):
             if process.is_born and process.born >= since and not process.keeps_base:
-                amount = process.count_all()
+                fleet._kept += kept_whole(process)
+                amount = ledger.count_all(process)
                 if amount != NO_AMOUNT:
                     self._raise(process, amount)
                     changed.append(process)
-        return changed
+                fleet._kept.clear()
+
+    @contextmanager
+    def _change(self, now: float) -> Generator[None]:
+        """Change the fleet within this; where memory ends, that is undone, and MemoryError passes."""
+        fleet = self._fleet
+        try:
+            if not fleet.is_whole(now):
+                raise MemoryError
+            yield
+            fleet._commit()
+        except PacketError:
+            fleet._commit()
+            raise
+        except MemoryError:
+            fleet.tear()
+            raise
 
     def join(self, entry: Entry, now: float) -> Learned | None:
         """Take what another node tells of a process; ``None`` if it is not counted here.
 
         Raises:
             PacketError: If it cannot be summed; nothing is taken then.
+            MemoryError: If there is no memory for it; nothing is taken then, either.
         """
+        with self._change(now):
+            return self._join(entry, now)
+
+    def _join(self, entry: Entry, now: float) -> Learned | None:
         fleet = self._fleet
         process = fleet._processes.get((entry.host, entry.program, entry.token))
         is_unknown = process is None
@@ -105,10 +137,11 @@ class Exchange:
             process = self._remember(entry, now)
             if process is None:
                 return None
+        fleet._kept += kept_whole(process)
         gauges, size = process.gauges, process.size
         joined = ledger.join(process, entry, now, fleet._limits.ended_pools)
         process.weigh()
-        fleet._budget.used += process.size - size
+        fleet._weigh(process, size)
         if process.state is LIVING and (left := gauges - process.gauges):
             for row in process.rows:
                 row.leave(left)
@@ -129,9 +162,15 @@ class Exchange:
 
         Raises:
             PacketError: If it cannot be summed.
+            MemoryError: If there is no memory for it; nothing is taken then.
         """
+        with self._change(now):
+            self._join_forgotten(told, now)
+
+    def _join_forgotten(self, told: RowSums, now: float) -> None:
         row = self._row(told.host, told.program, now)
         amount = amount_of(told.sums)
+        self._fleet._kept.append(kept(row, "joined", "forgotten"))
         row.join_amount(less(amount, row.forgotten))
         row.forgotten = largest(row.forgotten, amount)
         row.learn(told.knows, told.sent)
@@ -153,7 +192,7 @@ class Exchange:
             host, program, token = fleet._clean(key)
         except OverLimit:
             return None
-        if fleet._budget.is_full and not fleet._free_bytes(now):
+        if fleet._budget.is_full and not fleet._free_bytes("", now):
             fleet._count_over("bytes")
             return None
         interval = min(entry.interval, UNPROVEN_INTERVAL)
@@ -168,9 +207,10 @@ class Exchange:
         if entry.age is not None:
             process.born = now - entry.age
             process.keeps_base = process.born < fleet._forgotten_born
+        fleet._admitted = key
         fleet._processes[key] = process
-        fleet._budget.used += process.size
-        (fleet._gone if process.is_proven else fleet._gone_once)[process] = None
+        fleet._weigh(process, 0)
+        (fleet._gone if process.is_proven else fleet._gone_once).add(process)
         fleet._deadlines.set(process, heard_at + fleet._limits.memory)
         return process
 

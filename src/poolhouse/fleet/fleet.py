@@ -13,36 +13,36 @@ many processes there are; that of a snapshot depends on programs and hosts, and 
 that is asked for.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum, auto
 from math import inf
-from typing import NamedTuple
 
 from poolhouse.defaults import GONE_INTERVALS
-from poolhouse.errors import PacketError
+from poolhouse.errors import PacketError, SealError
 from poolhouse.fleet.aggregate import Aggregate, RowState
-from poolhouse.fleet.budget import Budget
-from poolhouse.fleet.deadlines import Deadlines
-from poolhouse.fleet.events import EventLog
-from poolhouse.fleet.limits import FleetLimits
-from poolhouse.fleet.names import asked_host, clean_name
-from poolhouse.fleet.process import ENDED, LIVING, SILENT, UNPROVEN_INTERVAL, Process, ProcessState, Rows, State
+from poolhouse.fleet.holders import MOST_SITES, Back, HoldersState
+from poolhouse.fleet.members import Members, OverLimit
+from poolhouse.fleet.mending import make_anew, undo
+from poolhouse.fleet.names import asked_host
+from poolhouse.fleet.presence import ENDED, LIVING, SILENT
+from poolhouse.fleet.process import Process
+from poolhouse.fleet.process_state import ProcessState
 from poolhouse.fleet.sequence import Sequence
-from poolhouse.fleet.snapshot import Event, Health, HostProgram, NodeState, ProcessRow, Row, Snapshot
-from poolhouse.fleet.table import RowTable
-from poolhouse.fleet.vectors import ONE_PROCESS
+from poolhouse.fleet.signs import NO_SIGNS
+from poolhouse.fleet.snapshot import Event, Health, HostProgram, Row, Snapshot
+from poolhouse.fleet.state import FleetState, Overview, program_row
+from poolhouse.fleet.undo import checkpoint, kept
+from poolhouse.verdicts.verdict import Verdict
 from poolhouse.wire.message import LegacyDatagram, ReportDatagram, decode_message, legacy_datagram
+from poolhouse.wire.seal import Payload, Reason
+from poolhouse.wire.signs_decode import scanned
 from poolhouse.wire.values import ValueList
 
 #: An earlier client does not send its age: its first values count if they arrive this many seconds after
 #: the aggregator's start, because by then every older process of its kind has reported.
 EARLIER_GRACE = 10.0
-#: By how much the birth of a process that returns may seem later than before, in seconds: its clock runs
-#: differently from ours, and its datagrams take their time.
-BIRTH_ERROR = 60.0
-#: Seconds that a process is given for its second report before another may take its place.
-GRACE = 10.0
 
 
 class Way(Enum):
@@ -59,104 +59,46 @@ class Way(Enum):
 _UDP, _RELAYED = Way.UDP, Way.RELAYED
 
 
-#: Called with a process, the number of one of its reports, and a datagram of that report.
-Relay = Callable[[Process, int, bytes], None]
+def _by_key(item: tuple[tuple[str, str], Aggregate]) -> tuple[str, str]:
+    return item[0]
 
 
-class OverLimit(Exception):
-    """A bound was reached; handled within `Fleet.receive`."""
+#: Why a datagram is refused for which there is no memory.
+NO_MEMORY = "there is no memory left"
+#: What is said where a fleet was made whole again.
+MENDED = "memory ended in the middle of a report; that report is lost, and the sums were made whole again"
+#: Seconds between two times that a fleet is made whole again, at least: it takes a part of a second.
+MENDING_PERIOD = 1.0
 
 
-class FleetState(NamedTuple):
-    """The sums of the whole fleet at one instant, as immutable values: taken at once, made readable later."""
-
-    wall_time: float
-    fleet: RowState
-    programs: list[RowState]
-    hosts: list[RowState]
-    health: Health
-    events: tuple[Event, ...]
-
-    def snapshot_steps(self) -> Iterator[Snapshot | None]:
-        """The snapshot, without any processes, in small steps: ``None`` after each row, and then the snapshot."""
-        made: list[Row] = []
-        for row in (self.fleet, *self.programs, *self.hosts):
-            made.append(row.row())
-            yield None
-        hosts_at = 1 + len(self.programs)
-        programs, hosts = tuple(made[1:hosts_at]), tuple(made[hosts_at:])
-        yield Snapshot(self.wall_time, made[0], programs, hosts, self.health, self.events)
-
-
-class _Host:
-    """The living processes of a host, and their programs."""
-
-    __slots__ = ("programs", "tokens")
-
-    def __init__(self) -> None:
-        #: Under how many programs each process reports, by token.
-        self.tokens: dict[str, int] = {}
-        #: The processes of each program, and the rows that they add to.
-        self.programs: dict[str, tuple[dict[Process, None], Rows]] = {}
-
-
-def program_row(host: str, program: str, state: RowState) -> ProcessRow:
-    """The sums of a program on a host in place of a process's, for a console that asks for a host."""
-    return ProcessRow(host, program, "", state.row(), None, 0, ())
-
-
-class Fleet:
+class Fleet(Members):
     """All processes and their sums.
 
     Attributes:
         dropped, unwritten: Figures of the shell around it, which sets them; see `Health`.
         relay: Called with what other nodes need to receive, too.
         note_change: Called with a process whose ledger other nodes need to be told.
+        note_verdict: Called with what began, changed or ended of a verdict.
         nodes: The nodes of the service at a time, for `health`.
+        is_torn: Whether memory ended in the middle of a change, and no datagram is taken until that is mended.
+        mended: How often that was mended.
+        timelines: The last hour of the fleet and of each program; a shell samples it.
+        seals: What it demands of sealed reports; ``None`` where nobody opens seals.
     """
 
-    def __init__(self, limits: FleetLimits, now: float) -> None:
-        """Begin empty.
+    is_torn = False
+    mended = 0
+    _may_mend_at = -inf
 
-        Args:
-            limits: The bounds.
-            now: The aggregator's time, in seconds; every later one is at least as large.
-        """
-        self._limits = limits
-        self._started = now
-        self.relay: Relay | None = None
-        self.note_change: Callable[[Process], None] | None = None
-        self.nodes: Callable[[float], tuple[NodeState, ...]] = lambda now: ()
-        #: Since when the service counts: what a process born before that did until now is not counted.
-        self._since = now
-        #: A process born before this may have been counted, and forgotten.
-        self._forgotten_born = -inf
-        #: When the newest report of any process that was forgotten arrived.
-        self._forgotten_heard = -inf
-        #: The newest time of day from the shell, for events.
-        self._wall_time = 0.0
-        self._budget = Budget(limits.bytes)
-        self._processes: dict[tuple[str, str, str], Process] = {}
-        #: Those of them that are not living, the longest gone first: those that reported once, and others.
-        self._gone_once: dict[Process, None] = {}
-        self._gone: dict[Process, None] = {}
-        #: Living processes that reported once, the first one first, and since when.
-        self._unproven: dict[Process, float] = {}
-        self._deadlines: Deadlines[Process] = Deadlines()
-        self._sums = Aggregate(("", ""), now, 1.0, self._budget)
-        self._programs = RowTable(limits.programs, limits, self._budget)
-        self._hosts = RowTable(limits.hosts, limits, self._budget)
-        # Each has a process, or is remembered: other bounds bound their number.
-        self._host_programs = RowTable(limits.processes, limits, self._budget)
-        #: Where there are living processes, by host, and the hosts that have some of a program, by program.
-        self._living: dict[str, _Host] = {}
-        self._hosts_of: dict[str, dict[str, None]] = {}
-        self._events = EventLog(limits.events)
-        self._received = self._refused = self._expected = self._lost = 0
-        self.dropped = self.unwritten = 0
-        self._over: dict[str, int] = {}
-
-    def receive(self, datagram: bytes, now: float, wall_time: float, way: Way = _UDP) -> str | None:
+    def receive(
+        self,
+        datagram: bytes,
+        now: float,
+        wall_time: float,
+        way: Way = _UDP,
+        sealed: Payload | None = None,
+        source: str = "",
+    ) -> str | None:
         """Take a datagram as it arrived from the network; never raises.
 
         Args:
@@ -164,29 +106,75 @@ class Fleet:
             now: The aggregator's time, in seconds.
             wall_time: The time of day, for events.
             way: How it arrived.
+            sealed: What is known of its seal, if it was sealed and `seals` is there.
+            source: Who sent it, as far as senders can be told apart: none pushes out another's share.
 
         Returns:
             Why it was refused, in words for a log, or ``None``.
         """
         self._received += 1
         self._wall_time = wall_time
+        message = None
         try:
+            if self.is_torn and not self.is_whole(now):
+                raise MemoryError
             message = decode_message(datagram)
             if type(message) is ReportDatagram:
-                self._take_report(message, datagram, now, way)
+                self._take_report(message, datagram, now, way, sealed, source)
             elif type(message) is LegacyDatagram:
-                self._take_legacy(message, datagram, now, way)
+                self._take_legacy(message, datagram, now, way, sealed, source)
             else:
                 lists = [legacy_datagram(told) for told in message if isinstance(told, ValueList)]
                 earlier = [told for told in lists if told is not None]
                 if not earlier:
                     raise PacketError("neither a report nor an earlier client's sums", 0)
-                for told in earlier:
-                    self._take_legacy(told, datagram, now, way)
+                self._take_lists(earlier, datagram, now, way, sealed, source)
         except (PacketError, OverLimit) as error:
+            self._commit()
             self._refused += 1
+            if isinstance(error, OverLimit):
+                self._beyond += 1
+            elif not isinstance(error, SealError):
+                self._malformed += 1
             return str(error)
+        except MemoryError:
+            self._tear(now, is_torn=message is not None)
+            return NO_MEMORY
         return None
+
+    def _tear(self, now: float, *, is_torn: bool) -> None:
+        """Memory has ended: undo what was cut short, now or later; never raises."""
+        self.is_torn |= is_torn
+        with suppress(MemoryError):
+            self._refused += 1
+            self._beyond += 1
+            self._count_over("memory")
+        with suppress(MemoryError):
+            if self.is_torn:
+                self._mend(now)
+
+    def _mend(self, now: float) -> bool:
+        """Make the fleet whole again, if it is time to; whether it is whole."""
+        if now < self._may_mend_at:
+            return False
+        self._may_mend_at = now + MENDING_PERIOD
+        undo(self)
+        make_anew(self, now)
+        self._commit()
+        self.is_torn = False
+        self.mended += 1
+        return True
+
+    def _commit(self) -> None:
+        """What a datagram has changed is not to be undone any more."""
+        self._checkpoint = self._admitted = None
+        if self._kept:
+            self._kept.clear()
+
+    def refuse(self) -> None:
+        """Count a datagram that was refused before it came here: its seal is wrong, or not enough."""
+        self._received += 1
+        self._refused += 1
 
     def set_linger(self, seconds: float) -> None:
         """Keep rows without processes visible for this many seconds, if five of their intervals are less.
@@ -197,7 +185,27 @@ class Fleet:
             table.linger = seconds
 
     def expire(self, now: float) -> None:
-        """Remove processes that were silent for too long; call it at least once a second."""
+        """Remove processes that were silent for too long; call it at least once a second.
+
+        Where there is no memory for that, it is done the next time.
+        """
+        try:
+            if self.is_whole(now):
+                self._expire(now)
+        except MemoryError:
+            self.tear()
+
+    def is_whole(self, now: float) -> bool:
+        """Whether it can be changed: it is not torn, or was mended just now; raises MemoryError."""
+        return not self.is_torn or self._mend(now)
+
+    def tear(self) -> None:
+        """Memory has ended in the middle of a change, which is undone before the next one; never raises."""
+        self.is_torn = True
+        with suppress(MemoryError):
+            self._count_over("memory")
+
+    def _expire(self, now: float) -> None:
         while process := self._deadlines.pop_passed(now):
             if process.state is not LIVING:
                 self._forget(process)
@@ -209,9 +217,22 @@ class Fleet:
                 self._leave(process, SILENT, now)
         while self._gone_count > self._limits.remembered:
             self._count_over("remembered")
-            self._forget_longest_gone()
+            self._forget_longest_gone((self._gone_once or self._gone).largest())
         for table in (self._programs, self._hosts, self._host_programs):
             table.expire(now)
+        if self._examiner.is_due(now):
+            self._examine(now)
+
+    def _examine(self, now: float) -> None:
+        counts = {program: row.processes for (_, program), row in self._programs.shown.items()}
+        places = [
+            (program, host, members)
+            for host, living in self._living.items()
+            for program, (members, _) in living.programs.items()
+        ]
+        for event in self._examiner.examine(counts, places, now, self._wall_time):
+            if self.note_verdict is not None:
+                self.note_verdict(event)
 
     def snapshot(self, now: float, wall_time: float, program: str | None = None) -> Snapshot:
         """The fleet as it is now.
@@ -229,25 +250,76 @@ class Fleet:
             states = self.row_states(self.programs_on(host), now)
             return replace(snapshot, program=program, processes=tuple(program_row(*state) for state in states))
         members = self.process_states(self.members(program), now)
-        return replace(snapshot, program=program, processes=tuple(process.row() for process in members))
+        others = tuple(holder for holder in snapshot.holders if holder.program != program)
+        state = self.holders_state(program)
+        holders = [] if state is None else next(filter(None, state.steps(MOST_SITES)), [])
+        return replace(
+            snapshot,
+            program=program,
+            processes=tuple(process.row() for process in members),
+            holders=(*holders, *others),
+        )
 
     def programs_on(self, host: str) -> list[Aggregate]:
         """The input of `row_states`: the sums of each program on a host, by name."""
         found = [(program, row) for (at, program), row in self._host_programs.shown.items() if at == host]
         return [row for _, row in sorted(found, key=lambda pair: pair[0])]
 
-    def state(self, now: float, wall_time: float) -> FleetState:
-        """The sums of the fleet at this instant; some 2 µs a program and a host."""
+    def state(self, now: float, wall_time: float, *, with_holders: bool = True) -> FleetState:
+        """The sums of the fleet at this instant; some 2 µs a program and a host; 0.3 a process for holders."""
         self._wall_time = wall_time
         self.expire(now)
         return FleetState(
             wall_time,
             self._sums.state(now),
-            [row.state(now) for _, row in sorted(self._programs.shown.items())],
-            [row.state(now) for _, row in sorted(self._hosts.shown.items())],
+            [row.state(now) for _, row in sorted(self._programs.shown.items(), key=_by_key)],
+            [row.state(now) for _, row in sorted(self._hosts.shown.items(), key=_by_key)],
             self.health(now),
-            self._events.events(),
+            self.events(wall_time),
+            self.verdicts(),
+            self.holders_states() if with_holders else None,
         )
+
+    def overview(self, now: float) -> Overview:
+        """The fleet's sums, and its rows to be read one by one; some 0.2 µs a program and a host."""
+        self.expire(now)
+        programs = [row for _, row in sorted(self._programs.shown.items(), key=_by_key)]
+        hosts = [row for _, row in sorted(self._hosts.shown.items(), key=_by_key)]
+        has_lines = any(row.holders is not None for row in programs)
+        health, verdicts = self.health(now), self._examiner.verdicts()
+        return Overview(self._sums.state(now), programs, hosts, health, verdicts, has_lines)
+
+    def events(self, wall_time: float) -> tuple[Event, ...]:
+        """The events, oldest first."""
+        events = (*self._events.events(), *self._examiner.events(wall_time))
+        return tuple(sorted(events, key=lambda event: event.wall_time))
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What is wrong, the main cause first, as of the newest examination."""
+        return self._examiner.verdicts()
+
+    def holders_states(self, rows: Iterable[Aggregate] | None = None) -> list[HoldersState]:
+        """The holders of each program at this instant, or of these of `program_rows`; some 0.3 µs a process."""
+        if rows is None:
+            rows = [row for _, row in sorted(self._programs.shown.items(), key=_by_key)]
+        return [state for row in rows if (state := self._holders_state(row)) is not None]
+
+    def holders_state(self, program: str) -> HoldersState | None:
+        """The program's holders at this instant; ``None`` if none of its processes has told any."""
+        row = self._programs.shown.get(("", program))
+        return None if row is None else self._holders_state(row)
+
+    def _holders_state(self, row: Aggregate) -> HoldersState | None:
+        if row.holders is None:
+            return None
+        _, program = row.key
+        signs = [
+            process.signs
+            for host in self._hosts_of.get(program, ())
+            for process in self._living[host].programs[program][0]
+            if process.signs is not NO_SIGNS
+        ]
+        return row.holders.state(program, signs)
 
     def members(self, program: str) -> list[Process]:
         """The program's living processes by host and token, for `process_states`."""
@@ -270,6 +342,11 @@ class Fleet:
         self.expire(now)
         return [row for table in (self._host_programs, self._hosts) for _, row in sorted(table.shown.items())]
 
+    def program_rows(self, now: float, *, by_host: bool = False) -> list[Aggregate]:
+        """The input of `row_states`: the sums of each program, or of each program on each host; in no order."""
+        self.expire(now)
+        return list((self._host_programs if by_host else self._programs).shown.values())
+
     def row_states(self, rows: Iterable[Aggregate], now: float) -> list[tuple[str, str, RowState]]:
         """Host, program (empty for the host's own sum) and the sums at this instant; some 2 µs each."""
         return [(*row.key, row.state(now)) for row in rows]
@@ -277,8 +354,13 @@ class Fleet:
     def host_programs(self, now: float) -> tuple[HostProgram, ...]:
         """The rows of each program on each host, by host and program."""
         self.expire(now)
-        shown = sorted(self._host_programs.shown.items())
+        shown = sorted(self._host_programs.shown.items(), key=_by_key)
         return tuple(HostProgram(*key, row.state(now).row()) for key, row in shown)
+
+    @property
+    def since(self) -> float:
+        """When the service began to count, as far as this node knows."""
+        return self._since
 
     @property
     def received(self) -> int:
@@ -303,52 +385,157 @@ class Fleet:
             self.nodes(now),
             self.dropped,
             self.unwritten,
+            self._refusals(),
+            self.seals.users(now) if self.seals is not None else (),
         )
 
-    def _take_report(self, message: ReportDatagram, datagram: bytes, now: float, way: Way) -> None:
+    def _refusals(self) -> tuple[tuple[str, int], ...]:
+        """How many datagrams were refused, by reason."""
+        counts = {"malformed": self._malformed, "over_limit": self._beyond}
+        if self.seals is not None:
+            counts |= {reason.word: count for reason, count in self.seals.refused.items()}
+        return tuple(sorted((reason, count) for reason, count in counts.items() if count))
+
+    def _take_report(
+        self,
+        message: ReportDatagram,
+        datagram: bytes,
+        now: float,
+        way: Way,
+        sealed: Payload | None,
+        source: str,
+    ) -> None:
         key = message.host, message.program, message.token
         process = self._processes.get(key)
+        pool_key = message.pool.key if message.pool is not None else None
+        seals = self.seals if sealed is not None else None
+        if seals is not None and sealed is not None:
+            if process is None:
+                seals.check_unknown(sealed, message, now, self._wall_time)
+            else:
+                seals.check_known(sealed, message, process)
         if process is None:
             born = now - message.uptime
             is_base = born < self._since or born < self._forgotten_born
-            process = self._admit(key, message.interval, is_base, now)
+            process = self._admit(key, message.interval, is_base, now, source)
             process.born = born
             process.keeps_base = born < self._forgotten_born
+            process.back = Back() if process.keeps_base else None
             if is_base and self.note_change is not None:
                 self.note_change(process)
+        self._checkpoint = self._expected, self._lost, checkpoint(process, pool_key)
         if not self._note_sequence(process, message, way is _UDP):
+            self._commit()
+            if seals is not None and self.relay is None:  # Other nodes may have been faster.
+                raise seals.refusal(Reason.REPLAYED)
             return
+        if seals is not None and sealed is not None:
+            seals.note(sealed, process, message.wall_time, now)
         if process.state is SILENT and process.is_newer(message):
-            self._return(process, now)
             process.returned_with = message.number
-        may_grow = not self._budget.is_full or self._free_bytes(now)
+            self._return(process, now)
+        may_grow = not self._budget.is_full or self._free_bytes(process.source, now)
         size = process.size
         try:
             refused = process.report(message, datagram, self._limits, may_grow, now, self._tell)
+            if message.signs:
+                refused = self._take_signs(process, message, may_grow)
         finally:
-            self._budget.used += process.size - size
+            self._weigh(process, size)
         if process.is_proven and process in self._unproven:
             self._prove(process)
-        if message.goodbye and process.state is LIVING:
+        if message.goodbye and process.state is LIVING and message.number >= process.number:
             self._leave(process, ENDED, now)
+        self._commit()
         if refused is not None:
             raise self._over_limit(refused)
         if self.relay is not None and way is not _RELAYED:
             self.relay(process, message.number, datagram)
 
-    def _take_legacy(self, message: LegacyDatagram, datagram: bytes, now: float, way: Way) -> None:
+    def _take_signs(self, process: Process, message: ReportDatagram, may_grow: bool) -> str | None:
+        """Keep what the datagram tells of sites and names; return the bound that was reached, if one was."""
+        names, has_findings = scanned(message.signs)
+        program = process.rows[1]
+        if program.holders is None and not may_grow:
+            return "bytes"
+        before = process.signs
+        refused = process.take_signs(message.signs, message.number, may_grow)
+        if process.signs is before:
+            return refused
+        if names or program.holders is None:
+            holders = program.obtain_holders()
+            known = len(holders.names)
+            if holders.learn(names):
+                self._count_over("names")
+            if len(holders.names) != known or not known:
+                program.weigh()
+        if process.back is not None:
+            holders = program.obtain_holders()
+            self._kept += kept(holders, "past"), kept(process.back, "sites", "parts"), kept(process, "back")
+            holders.take_back(process.signs, process.back)
+            if not process.back.parts:
+                process.back = None
+        if has_findings is not None and process.state is LIVING:
+            self._examiner.note(process, has_findings)
+        if process.state is not LIVING:  # What it told when it left is in the past already.
+            holders = program.obtain_holders()
+            self._kept.append(kept(holders, "past"))
+            holders.bring_back(before)
+            if holders.retire(process.signs):
+                self._count_over("sites")
+            program.weigh()
+        return refused
+
+    def _take_lists(
+        self,
+        lists: list[LegacyDatagram],
+        datagram: bytes,
+        now: float,
+        way: Way,
+        sealed: Payload | None,
+        source: str,
+    ) -> None:
+        """Take lists of several processes, as a collectd passes them on: one that is refused costs no other."""
+        refusal: SealError | None = None
+        for told in lists:
+            try:
+                self._take_legacy(told, datagram, now, way, sealed, source)
+            except SealError as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal
+
+    def _take_legacy(
+        self,
+        message: LegacyDatagram,
+        datagram: bytes,
+        now: float,
+        way: Way,
+        sealed: Payload | None,
+        source: str,
+    ) -> None:
         key = message.host, message.program, message.token
         process = self._processes.get(key)
+        seals = self.seals if sealed is not None else None
+        if seals is not None and sealed is not None:
+            if process is None:
+                seals.check_unknown(sealed, message, now, self._wall_time)
+            else:
+                seals.check_earlier(sealed, message, process, now)
         if process is None:
             is_base = now < self._started + EARLIER_GRACE
-            process = self._admit(key, message.interval, is_base, now)
+            process = self._admit(key, message.interval, is_base, now, source)
             if is_base and self.note_change is not None:
                 self.note_change(process)
         if process.state is SILENT:
             self._return(process, now)
+        if seals is not None and sealed is not None:
+            seals.note(sealed, process, message.wall_time, now)
+        self._checkpoint = self._expected, self._lost, checkpoint(process, None)
         process.earlier(message, now, self._tell, is_relayed=way is Way.RELAYED)
         if process.is_proven and process in self._unproven:
             self._prove(process)
+        self._commit()
         if self.relay is not None and way is not _RELAYED:
             self.relay(process, int(message.wall_time), datagram)
 
@@ -364,218 +551,3 @@ class Fleet:
         if sequence.lost != lost:
             self._count_lost(process, sequence.lost - lost)
         return is_new
-
-    def _settle(self, process: Process) -> None:
-        """No datagram is under way any more: the missing ones are lost."""
-        if process.sequence is not None:
-            lost = process.sequence.lost
-            process.sequence.settle()
-            if process.sequence.lost != lost:
-                self._count_lost(process, process.sequence.lost - lost)
-
-    def _count_lost(self, process: Process, lost: int) -> None:
-        self._lost += lost
-        self._tell(process, "lost", f"{lost} datagrams of {process.token}")
-        if self.note_change is not None:
-            self.note_change(process)
-
-    def _admit(self, key: tuple[str, str, str], interval: float, is_base: bool, now: float) -> Process:
-        """Make room for a new process, or raise `OverLimit`."""
-        host, program, token = self._clean(key)
-        if len(self._processes) - self._gone_count >= self._limits.processes and not self._replace(now):
-            raise self._over_limit("processes")
-        if self._budget.is_full and not self._free_bytes(now):
-            raise self._over_limit("bytes")
-        rows = self._rows(host, program, min(interval, UNPROVEN_INTERVAL), now)
-        if (host, program) == key[:2]:
-            # The names of thousands of processes: one object each instead of thousands.
-            key = (*rows[0].key, token)
-        process = Process(key, token, rows, is_base, now, interval)
-        self._processes[key] = process
-        self._budget.used += process.size
-        self._unproven[process] = now
-        self._join(process, now)
-        self._tell(process, "appeared", token)
-        return process
-
-    def _clean(self, key: tuple[str, str, str]) -> tuple[str, str, str]:
-        """The names that people see, or raise `OverLimit`."""
-        host, program, token = map(clean_name, key)
-        if not (host and program and token):
-            raise PacketError("an empty host, program or token", 0)
-        if max(map(len, key)) > self._limits.name_length:
-            raise self._over_limit("name_length")
-        return host, program, token
-
-    def _return(self, process: Process, now: float) -> None:
-        """Take back a silent process that reports again; raises `OverLimit` if its rows have no room any more."""
-        if len(self._processes) - self._gone_count >= self._limits.processes and not self._replace(now):
-            raise self._over_limit("processes")
-        process.rows = self._rows(*process.rows[0].key, process.interval, now)
-        process.learn_anew()
-        self._gone_once.pop(process, None)
-        self._gone.pop(process, None)
-        process.state = LIVING
-        self._join(process, now)
-        if process.is_proven:
-            self._prove_rows(process)
-        else:
-            self._unproven[process] = now
-        self._tell(process, "returned", process.token)
-
-    def _rows(self, host: str, program: str, interval: float, now: float) -> Rows:
-        """The rows of a program on a host, or raise `OverLimit`."""
-        living = self._living.get(host)
-        if living is not None and program in living.programs:
-            return living.programs[program][1]
-        by_bound = {
-            "processes": (self._host_programs, (host, program)),
-            "programs": (self._programs, ("", program)),
-            "hosts": (self._hosts, (host, "")),
-        }
-        for bound, (table, key) in by_bound.items():
-            if not table.has_room(key) and not self._replace_row(table, now):
-                raise self._over_limit(bound)
-        both, of_program, of_host = (table.obtain(key, now, interval) for table, key in by_bound.values())
-        return both, of_program, of_host, self._sums
-
-    def _join(self, process: Process, now: float) -> None:
-        host, program = process.rows[0].key
-        living = self._living.setdefault(host, _Host())
-        members, _ = living.programs.setdefault(program, ({}, process.rows))
-        members[process] = None
-        self._hosts_of.setdefault(program, {})[host] = None
-        programs = living.tokens.get(process.token, 0)
-        living.tokens[process.token] = programs + 1
-        for row in process.rows if not programs else process.rows[:2]:
-            row.join(ONE_PROCESS)
-        self._deadlines.set(process, now + GONE_INTERVALS * process.interval)
-
-    def _leave(self, process: Process, state: State, now: float) -> None:
-        host, program = process.rows[0].key
-        living = self._living[host]
-        members, _ = living.programs[program]
-        del members[process]
-        if not members:
-            del living.programs[program]
-            del self._hosts_of[program][host]
-            if not self._hosts_of[program]:
-                del self._hosts_of[program]
-        programs = living.tokens[process.token] = living.tokens[process.token] - 1
-        if not programs:
-            del living.tokens[process.token]
-        if not living.programs:
-            del self._living[host]
-        for place, row in enumerate(process.rows):
-            # A process under two programs is one process of its host until it leaves the last of them.
-            row.leave(process.gauges + (ONE_PROCESS if place < 2 or not programs else 0))
-        for table, row in zip(self._tables, process.rows, strict=False):
-            if process.is_proven:
-                table.unprove(row, now)
-            if not row.processes:
-                table.vacate(row, now)
-        self._unproven.pop(process, None)
-        size = process.size
-        process.leave(state)
-        self._budget.used += process.size - size
-        if state is SILENT:
-            self._settle(process)
-        (self._gone if process.is_proven else self._gone_once)[process] = None
-        self._deadlines.set(process, now + (self._limits.memory if state is SILENT else self._limits.ended_memory))
-        self._tell(process, "silent" if state is SILENT else "goodbye", process.token)
-
-    def _forget(self, process: Process) -> None:
-        """Forget the counts of a silent process: no process of its age may be counted again."""
-        self._gone_once.pop(process, None)
-        self._gone.pop(process, None)
-        del self._processes[process.key]
-        self._budget.used -= process.size
-        process.deadline = None
-        self._settle(process)
-        if process.state is SILENT:
-            self._forgotten_born = max(self._forgotten_born, process.born + BIRTH_ERROR)
-        if self._limits.ended_pools:
-            self._forgotten_heard = max(self._forgotten_heard, process.heard_at)
-            amount = process.amount()
-            for row in process.rows:
-                row.note_forgotten(amount)
-
-    @property
-    def _gone_count(self) -> int:
-        return len(self._gone) + len(self._gone_once)
-
-    @property
-    def _tables(self) -> tuple[RowTable, RowTable, RowTable]:
-        return self._host_programs, self._programs, self._hosts
-
-    def _forget_longest_gone(self) -> bool:
-        """Forget the process gone for longest, first of those that reported once; False if none is gone."""
-        process = next(iter(self._gone_once or self._gone), None)
-        if process is not None:
-            self._forget(process)
-        return process is not None
-
-    def _prove(self, process: Process) -> None:
-        """A second report arrived in time: the process keeps its place."""
-        del self._unproven[process]
-        self._prove_rows(process)
-
-    def _prove_rows(self, process: Process) -> None:
-        for table, row in zip(self._tables, process.rows, strict=False):
-            table.prove(row)
-
-    def _replace(self, now: float) -> bool:
-        """Give up the living process that has longest failed to report a second time; False if there is none."""
-        process, since = next(iter(self._unproven.items()), (None, now))
-        if process is None or since + GRACE > now:
-            return False
-        self._leave(process, SILENT, now)
-        self._forget(process)
-        return True
-
-    def _replace_row(self, table: RowTable, now: float) -> bool:
-        """Give up a row none of whose processes reported twice, and its processes; False if there is none."""
-        row = table.replaceable(now, GRACE)
-        if row is None:
-            return False
-        host, program = row.key
-        hosts = [host] if host else list(self._hosts_of.get(program, ()))
-        for one in hosts:
-            living = self._living.get(one)
-            programs = [program] if program else list(living.programs) if living else []
-            for other in programs:
-                members = living.programs.get(other) if living else None
-                for process in list(members[0]) if members else ():
-                    self._leave(process, SILENT, now)
-                    self._forget(process)
-        table.hide(row, now)
-        return True
-
-    def _free_bytes(self, now: float) -> bool:
-        """Forget the least useful entries until there are bytes left; False if none can be forgotten.
-
-        First processes that are gone and reported once; then living ones that reported once although there was
-        time for a second report; then all that are gone; last the remembered rows. The oldest go first.
-        """
-        while self._budget.is_full:
-            process = next(iter(self._gone_once), None)
-            if process is not None:
-                self._forget(process)
-            elif not (
-                self._replace(now)
-                or self._forget_longest_gone()
-                or any(table.forget_oldest() for table in self._tables)
-            ):
-                return False
-            self._count_over("bytes")
-        return True
-
-    def _over_limit(self, bound: str) -> OverLimit:
-        self._count_over(bound)
-        return OverLimit(f"over the limit of {bound}")
-
-    def _count_over(self, bound: str) -> None:
-        self._over[bound] = self._over.get(bound, 0) + 1
-
-    def _tell(self, process: Process, kind: str, text: str) -> None:
-        self._events.add(self._wall_time, kind, *process.rows[0].key, text)

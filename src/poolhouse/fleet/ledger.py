@@ -1,9 +1,12 @@
-"""The ledger of one process: what a node tells other nodes of it, and what it learns from them.
+"""The ledger of one process: what a node sends to other nodes about it, and what it learns from them.
 
 A pool is known by its key. Ended pools below a floor are summed (`poolhouse.fleet.past`), so a key below another
-node's floor that the other does not list has ended there. Then it is moved to the sum on this side too, and of the
-two sums the larger holds.
+node's floor that the other does not list has ended there. Then it moves to the sum on this side too, and the
+larger of the two sums wins. Only a recently reported pool can be one that the other node has not heard of. If a
+summed pool lives after all, its next report counts from its share of the sum (`Past.presumed`).
 """
+
+from typing import TypeAlias
 
 from poolhouse.fleet.account import (
     NO_AMOUNT,
@@ -17,10 +20,15 @@ from poolhouse.fleet.account import (
     less,
     sums_of,
 )
+from poolhouse.fleet.distribution import NO_DISTRIBUTIONS
 from poolhouse.fleet.pool import Pool
-from poolhouse.fleet.process import ENDED, LIVING, NOT_COMPLETE, Process
-from poolhouse.meter.reading import REST
+from poolhouse.fleet.presence import ENDED, LIVING
+from poolhouse.fleet.process import NOT_COMPLETE, Process
+from poolhouse.meter.reading import MARKS, REST
 from poolhouse.wire.ledger import Entry
+
+#: By its key, what another node tells of a pool, and what that has counted.
+Told: TypeAlias = dict[int, tuple[Account, Amount]]
 
 
 def entry_of(process: Process, now: float) -> Entry:
@@ -49,6 +57,25 @@ def entry_of(process: Process, now: float) -> Entry:
     )
 
 
+def amount_counted(process: Process) -> Amount:
+    """What a process has counted, as far as its pools tell."""
+    amount = process.past.older if process.past is not None else NO_AMOUNT
+    for account in _accounts(process).values():
+        amount = add(amount, account.amount())
+    return add(amount, (process.legacy.risen, NO_DISTRIBUTIONS)) if process.legacy is not None else amount
+
+
+def count_all(process: Process) -> Amount:
+    """Count what came before a process's base, too; return what that adds."""
+    amount = NO_AMOUNT
+    for pool in process.pools.values():
+        amount = add(amount, pool.count_all())
+    for account in process.past.accounts.values() if process.past is not None else ():
+        amount = add(amount, account.count_all())
+    process.base_until = -1
+    return amount
+
+
 def join(process: Process, entry: Entry, now: float, most_ended: int) -> Joined:
     """Take another node's entry; the process's rows are not changed.
 
@@ -67,22 +94,23 @@ def join(process: Process, entry: Entry, now: float, most_ended: int) -> Joined:
     if process.legacy is not None and entry.number is not None:
         process.end_legacy()
     floor = process.past.floor if process.past is not None else 0
-    joined = earlier.plus(_join_older(process, entry.floor, told, older))
+    number = -1 if entry.number is None else entry.number
+    apart = _not_summed(process, number, told)
+    joined = earlier.plus(_join_older(process, entry.floor, told, older, apart))
     mine = _accounts(process)
     for key, (other, amount) in told.items():
         if key in mine:
             joined = joined.plus(mine[key].join(other, process.keeps_base))
-        elif key >= floor or key == REST:
+        elif key >= floor or key == REST or key in apart:
             joined = joined.plus(_adopt(process, key, other, amount))
     for pool in process.pools.values():
         if pool.is_over:
             pool.gauges = 0
-    number = -1 if entry.number is None else entry.number
     if any(key not in told and account.number <= number for key, account in mine.items()):
         joined = joined._replace(knows_more=True)
     joined = joined.plus(_join_head(process, entry, number, now))
     if process.past is not None:
-        process.past.fold(most_ended)
+        process.past.fold(most_ended, process.number)
     return joined
 
 
@@ -105,7 +133,15 @@ def _adopt(process: Process, key: int, account: Account, amount: Amount) -> Join
     return Joined(amount, has_learned=True)
 
 
-def _join_older(process: Process, floor: int, told: dict[int, tuple[Account, Amount]], older: Amount) -> Joined:
+def _not_summed(process: Process, number: int, told: Told) -> set[int]:
+    """The pools that only one side knows and the other has not summed: they were told lately (`Past.fold`)."""
+    mine = _accounts(process)
+    found = {key for key, account in mine.items() if key not in told and account.number >= number - MARKS}
+    other = process.number - MARKS
+    return found | {key for key, (account, _) in told.items() if key not in mine and account.number >= other}
+
+
+def _join_older(process: Process, floor: int, told: Told, older: Amount, apart: set[int]) -> Joined:
     """Join the sums of old pools, after both sides have moved there what the other side has there."""
     my_floor = process.past.floor if process.past is not None else 0
     if not my_floor and not floor:
@@ -113,16 +149,20 @@ def _join_older(process: Process, floor: int, told: dict[int, tuple[Account, Amo
     past = process.obtain_past()
     mine = _accounts(process)
     for key, account in mine.items():
-        if key < floor and key != REST and key not in told:
+        if key < floor and key != REST and key not in told and key not in apart:
             past.older = add(past.older, account.amount())
+            if not account.is_over:
+                past.presume(key, account)
             past.accounts.pop(key, None)
             process.pools.pop(key, None)
     past.floor = max(my_floor, floor)
     if process.keeps_base:
         return Joined()
-    for key, (_, amount) in told.items():
-        if key < my_floor and key != REST and key not in mine:
+    for key, (account, amount) in told.items():
+        if key < my_floor and key != REST and key not in mine and key not in apart:
             older = add(older, amount)
+            if not account.is_over:
+                past.presume(key, account)
     rise = less(older, past.older)
     knows_more = less(past.older, older) != NO_AMOUNT
     past.older = largest(past.older, older)
@@ -144,9 +184,10 @@ def _join_head(process: Process, entry: Entry, number: int, now: float) -> Joine
     if entry.age is not None:
         born = now - entry.age
         process.born = min(process.born, born) if process.is_born else born
-    if entry.complete_since is not None and entry.complete_since < process.base_until:
-        process.base_until = entry.complete_since
-    knows_more = process.lost > entry.lost
+    base_until = NOT_COMPLETE if entry.complete_since is None else entry.complete_since
+    has_learned |= base_until < process.base_until
+    knows_more = process.lost > entry.lost or process.base_until < base_until
+    process.base_until = min(process.base_until, base_until)
     process.lost_elsewhere = max(process.lost_elsewhere, entry.lost)
     if process.state is not LIVING:
         process.is_proven |= entry.is_proven

@@ -1,6 +1,5 @@
 """The sums of one process, as the earlier client sends them, or ours at ``detail=plain``."""
 
-from collections.abc import Callable
 from math import inf
 
 from poolhouse.errors import PacketError
@@ -16,31 +15,44 @@ from poolhouse.wire.message import LegacyDatagram, PoolSums
 #: to this many seconds is late; after this time it is accepted, so that a clock set back cannot silence a sender.
 LATE_SECONDS = 10.0
 #: The same for those that another node has passed on: a node that was stopped reads them when it goes on.
+#: For so long, too, a counter that falls in a datagram dated before another one is a late one, and no reset.
 RELAYED_LATE_SECONDS = 120.0
 
 
 class _Order:
     """Distinguishes late datagrams from clocks that were set back."""
 
-    __slots__ = ("_sent", "_taken_at")
+    __slots__ = ("_newest", "_newest_at", "_sent", "_taken_at")
 
     def __init__(self) -> None:
         self._sent = -inf
         self._taken_at = -inf
+        #: The latest of the sender's times, and when it came. It stays where an earlier time was taken after it.
+        self._newest = -inf
+        self._newest_at = -inf
 
     @property
     def wall_time(self) -> float:
         """The sender's time in the last datagram that was taken; 0 for none."""
         return max(self._sent, 0.0)
 
+    @property
+    def newest(self) -> float:
+        """The sender's time in the newest datagram; 0 for none."""
+        return max(self._newest, 0.0)
+
     def skip_to(self, wall_time: float, now: float) -> None:
         """Another node has taken a datagram of this time."""
-        self._sent = wall_time
-        self._taken_at = now
+        self._sent = self._newest = wall_time
+        self._taken_at = self._newest_at = now
 
-    def is_newer(self, wall_time: float) -> bool:
-        """Whether the sender's clock did not run back since the last datagram that was taken."""
-        return wall_time >= self._sent
+    def is_newest(self, wall_time: float, now: float) -> bool:
+        """Whether a datagram is dated after all others, as far as nodes have to remember them; note it if so."""
+        if wall_time < self._newest and now - self._newest_at < RELAYED_LATE_SECONDS:
+            return False
+        self._newest = wall_time
+        self._newest_at = now
+        return True
 
     def is_next(self, wall_time: float, now: float, *, is_relayed: bool) -> bool:
         """Whether a datagram of the sender's `wall_time` is to be taken."""
@@ -69,6 +81,11 @@ class LegacySums(Counted):
         self.risen = 0
         self._counts_order = _Order()
         self._gauges_order = _Order()
+
+    def told_at(self, message: LegacyDatagram) -> float:
+        """The sender's time in the last sums of the same kind that were taken; 0 for none."""
+        order = self._gauges_order if isinstance(message.sums, PoolSums) else self._counts_order
+        return order.wall_time
 
     def take_gauges(self, message: LegacyDatagram, sums: PoolSums, now: float, *, is_relayed: bool) -> None:
         """Take newer gauges.
@@ -109,16 +126,14 @@ class LegacySums(Counted):
         counts, sent = counts_vector(counters)
         if not COUNTS.is_small(counts):
             raise PacketError("a counter beyond 2**48", 0)
-        is_newer = self._counts_order.is_newer(message.wall_time)
-        if not self._counts_order.is_next(message.wall_time, now, is_relayed=is_relayed):
-            return 0
+        is_next = self._counts_order.is_next(message.wall_time, now, is_relayed=is_relayed)
         if not self._is_counted:
             self._is_counted = True
             self.sent = sent
             self.counts = counts if is_base else 0
-        # Prometheus's rule for `rate`: a counter that fell was reset, and its value counts in full. A datagram
-        # dated before the last one may be a late one: of that, a counter that falls adds nothing.
-        rise = self._rise(counts, sent, COUNTS.rise_with_resets if is_newer else COUNTS.rise)
+        rise = self._rise(counts, sent, is_newest=self._counts_order.is_newest(message.wall_time, now))
+        if not (rise or is_next):
+            return 0
         self.risen += rise
         self.note(now, message.interval, self.risen)
         self.gauges += ((rise & FIELD_MASK) - (self.gauges >> CHECKOUTS_SHIFT & FIELD_MASK)) << CHECKOUTS_SHIFT
@@ -129,7 +144,7 @@ class LegacySums(Counted):
         counts = [
             count if self.sent >> place & 1 else None for place, count in enumerate(COUNTS.unpack(self.counts))
         ]
-        wall_time = self._counts_order.wall_time if self._is_counted else 0.0
+        wall_time = self._counts_order.newest if self._is_counted else 0.0
         return Earlier(wall_time, COUNTS.unpack(self.risen), Counters._make(counts))
 
     def join(self, told: Earlier, now: float) -> Joined:
@@ -144,31 +159,40 @@ class LegacySums(Counted):
             raise PacketError("a counter beyond 2**48", 0)
         total = COUNTS.larger(self.risen, risen)
         rise, self.risen = total - self.risen, total
-        if sent and (not self._is_counted or told.wall_time > self._counts_order.wall_time):
+        newest = self._counts_order.newest if self._is_counted else -1.0
+        # The reading counts as news even where it adds nothing: both sides go on counting from it.
+        is_newer = sent != 0 and told.wall_time > newest
+        is_older = self._is_counted and (not sent or told.wall_time < newest) and self.counts != counts
+        if is_newer:
             self.counts = counts | self.counts & ~fields_mask(sent)
             self._is_counted = True
             self._counts_order.skip_to(told.wall_time, now)
             self._samples = ()
         self.sent |= sent
-        return Joined((rise, NO_DISTRIBUTIONS), rise != 0, total != risen)
+        return Joined((rise, NO_DISTRIBUTIONS), is_newer or rise != 0, is_older or total != risen)
 
-    def _rise(self, counts: int, sent: int, risen: Callable[[int, int], int]) -> int:
-        """Take a newer vector; return by how much its counters rose.
+    def _rise(self, counts: int, sent: int, *, is_newest: bool) -> int:
+        """Take a vector; return by how much its counters rose.
 
         Args:
             counts: The vector.
             sent: A bit for each counter that it has.
-            risen: How to treat a counter that fell.
+            is_newest: Whether its datagram is dated after all others.
         """
-        if sent == self.sent:
-            rise = risen(counts, self.counts)
-        else:
+        if sent != self.sent:
             # A new counter counts from its first value on; one that is no longer sent keeps its last value.
-            both = fields_mask(sent & self.sent)
-            rise = risen(counts & both, self.counts & both)
             counts |= self.counts & ~fields_mask(sent)
+            self.counts += counts & fields_mask(sent & ~self.sent)
             self.sent |= sent
-        self.counts = counts
+        if is_newest:
+            # Prometheus's rule for `rate`: a counter that fell was reset, and its value counts in full.
+            rise = COUNTS.rise_with_resets(counts, self.counts)
+            self.counts = counts
+            return rise
+        # It came late, or a clock was set back. A counter that falls stays where it was: what it rises to with the
+        # next datagram has been counted. So it does not matter which node takes which datagram, in which order.
+        rise = COUNTS.rise(counts, self.counts)
+        self.counts += rise
         return rise
 
     def forget_samples(self) -> None:

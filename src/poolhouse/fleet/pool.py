@@ -11,7 +11,7 @@ from poolhouse.fleet.rows import recent_times
 from poolhouse.fleet.samples import RECENT, Samples, extended, value_since
 from poolhouse.fleet.snapshot import PoolRow, Times
 from poolhouse.fleet.vectors import COUNTS, counts_vector, gauges_vector
-from poolhouse.meter.reading import REST, Mark
+from poolhouse.meter.reading import REST, Mark, PoolReading
 from poolhouse.wire.message import RawPool, ReportDatagram
 from poolhouse.wire.stored import NO_HISTOGRAMS, head_of, joined_histograms, stored_reading
 
@@ -146,6 +146,17 @@ class Pool(Account):
         self.number = message.number
         self.is_ahead = False
         return rise, grown
+
+    @property
+    def reading(self) -> PoolReading | None:
+        """The newest reading without its histograms; ``None`` if the datagram was not laid out as ours are."""
+        return stored_reading(self._head, self.durations, with_histograms=False)
+
+    @property
+    def name(self) -> str:
+        """Its name for people; empty where that is not known."""
+        reading = self.reading
+        return "" if reading is None else clean_text(reading.name)
 
     @property
     def size(self) -> int:

@@ -4,41 +4,32 @@ A reading is cumulative, so a datagram that is lost, late or repeated does no ha
 than what it has, by the report's number, and passes on the difference.
 """
 
-from collections.abc import Callable, Iterator
-from enum import Enum, auto
+from collections.abc import Callable
 from math import inf
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from poolhouse.fleet import rows
-from poolhouse.fleet.account import NO_AMOUNT, Amount, RatePoints, add
+from poolhouse.fleet.account import add
 from poolhouse.fleet.aggregate import Aggregate
-from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions, summed
+from poolhouse.fleet.distribution import NO_DISTRIBUTIONS, Distributions
+from poolhouse.fleet.holders import Back
 from poolhouse.fleet.legacy import LegacySums
 from poolhouse.fleet.limits import FleetLimits
-from poolhouse.fleet.packed import FIELD_MASK
 from poolhouse.fleet.past import Past
-from poolhouse.fleet.pool import Pool, PoolState
+from poolhouse.fleet.pool import Pool
+from poolhouse.fleet.presence import LIVING, SLACK, State, believed
+from poolhouse.fleet.process_state import NO_NAMES, ProcessState
 from poolhouse.fleet.sequence import Sequence
-from poolhouse.fleet.snapshot import Peaks, PoolRow, ProcessRow, Times
-from poolhouse.fleet.vectors import COUNT_SHIFT, FULL_SHIFT, ONE_PROCESS, TROUBLE_SHIFT, WAITING_SHIFT, Knows
-from poolhouse.meter.reading import MARKS, REST, Mark
+from poolhouse.fleet.signs import NO_SIGNS
+from poolhouse.fleet.trouble import TROUBLE_GAUGES, Trouble
+from poolhouse.fleet.vectors import ONE_PROCESS, TROUBLE_SHIFT, Knows
+from poolhouse.meter.reading import MARKS, REST
 from poolhouse.wire.message import LegacyDatagram, PoolSums, RawPool, ReportDatagram
 
-#: An interval outside these bounds, in seconds, is taken for the nearer one.
-SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 3600.0
-#: A longer interval than this is believed only of a process that has once been silent for nearly as long.
-UNPROVEN_INTERVAL = 60.0
-#: A report may arrive early or late by this factor of its interval.
-SLACK = 1.5
 #: A report of more datagrams than this is not ours: a process reports at most 64 pools, and a few that ended.
 MOST_DATAGRAMS = 512
 #: Bytes of a process without its pools, its place in the tables included; measured with tracemalloc.
 PROCESS_BYTES = 1_400
 
-#: Reports without a waiter, after the first, before recovery is announced: occasional waits are one trouble.
-CALM_REPORTS = 2
-NONE_CALM: dict[int, int] = {}
-NONE_FAILING: frozenset[int] = frozenset()
 #: The key where a process does not report its pools one by one.
 NO_POOL = -1
 
@@ -51,19 +42,6 @@ Tell: TypeAlias = Callable[["Process", str, str], None]
 Rows: TypeAlias = tuple[Aggregate, Aggregate, Aggregate, Aggregate]
 
 
-class State(Enum):
-    """Whether a process still reports."""
-
-    LIVING = auto()
-    #: Not heard of for five intervals; it may return.
-    SILENT = auto()
-    #: It said goodbye; datagrams that still arrive were sent before that.
-    ENDED = auto()
-
-
-LIVING, SILENT, ENDED = State.LIVING, State.SILENT, State.ENDED
-
-
 class Process:
     """State of one process, and the rows that it adds to.
 
@@ -71,6 +49,7 @@ class Process:
         key: Host, program and token as they stand in its datagrams.
         token: The token for people.
         rows: The sums of its program on its host, its program, its host, and the fleet.
+        source: Who sent its first report, as far as senders can be told apart (`poolhouse.fleet.shares`).
         state: Whether it still reports.
         heard_at: When the first datagram of its newest report came.
         interval: Seconds between its reports.
@@ -92,13 +71,18 @@ class Process:
         legacy: Its sums, as long as it reports like an earlier client.
         returned_with: The report with which it last returned from a silence; -1 for none.
         lost_elsewhere: How many of its datagrams another node has counted as lost.
+        signs: The newest that it told of its sites and of itself.
+        back: Its sites, if it was forgotten and has been back for a short time only.
+        user: Who sealed its newest report; empty if nobody did.
+        password: Which of the user's passwords that was, 0 for the one in use.
+        told_at: The latest time that a sealed report of it told.
     """
 
     __slots__ = (
-        "_calm",
-        "_failing",
         "_longest_gap",
         "_places",
+        "_trouble",
+        "back",
         "base_until",
         "born",
         "deadline",
@@ -112,17 +96,22 @@ class Process:
         "legacy",
         "lost_elsewhere",
         "number",
+        "password",
         "past",
         "pools",
         "returned_with",
         "rows",
         "sent",
         "sequence",
+        "signs",
         "size",
+        "source",
         "state",
         "token",
+        "told_at",
         "totals",
         "uptime",
+        "user",
     )
 
     def __init__(
@@ -145,13 +134,14 @@ class Process:
             interval: Seconds between its reports.
         """
         self.key = key
+        self.source = ""
         self.token = token
         self.rows = rows
         self.state = LIVING
         self.heard_at = now
         #: The longest time between two of its reports.
         self._longest_gap = 0.0
-        self.interval = self._believed(interval)
+        self.interval = believed(interval, 0.0)
         self.is_proven = False
         self.size = PROCESS_BYTES + 4 * len(token)
         self.born = -inf
@@ -171,12 +161,13 @@ class Process:
         self.past: Past | None = None
         self.legacy: LegacySums | None = None
         self.lost_elsewhere = 0
+        self.signs = NO_SIGNS
+        self.back: Back | None = None
         self.returned_with = -1
-        #: Pools without waiting callers, and since which report; one empty dictionary for all processes
-        #: without any.
-        self._calm = NONE_CALM
-        #: Keys of the pools whose last connects failed; one empty set for all processes without any.
-        self._failing = NONE_FAILING
+        self.user = b""
+        self.password = 0
+        self.told_at = 0.0
+        self._trouble: Trouble | None = None
 
     @property
     def gauges(self) -> int:
@@ -241,17 +232,34 @@ class Process:
             elif message.number >= self.number - MARKS:
                 if not may_grow:
                     refused = "bytes"
-                elif self._has_ended(raw.key):
+                elif self._has_ended(raw):
                     pass
                 elif self._has_room(limits.pools, limits.ended_pools):
-                    pool = Pool.new(message, raw, message.number <= self.base_until)
+                    pool = self._summed(raw.key) or Pool.new(message, raw, message.number <= self.base_until)
                     self._take(pool, message, raw, datagram, now, tell)
                     self.pools[raw.key] = pool
+                    name = None if raw.key == REST else raw.name
+                    for row in self.rows:
+                        row.learn_pool(name)
                 else:
                     refused = "pools"
         if self.base_until == NOT_COMPLETE:
             self._note_place(message)
         return refused
+
+    def take_signs(self, payload: bytes, number: int, may_grow: bool) -> str | None:
+        """Keep the signs of report `number`, if they are the newest.
+
+        Returns:
+            The name of the bound that kept them out, or ``None``.
+        """
+        signs = self.signs.with_newer(payload, number)
+        growth = signs.size - self.signs.size
+        if growth > 0 and not may_grow:
+            return "bytes"
+        self.signs = signs
+        self.size += growth
+        return None
 
     def earlier(self, message: LegacyDatagram, now: float, tell: Tell, *, is_relayed: bool) -> None:
         """Take one earlier list; ignored from a process that reports its pools one by one.
@@ -282,7 +290,8 @@ class Process:
             sums.gauges = 0
         self._add(sums.gauges - before, counts, NO_DISTRIBUTIONS, now)
         if counts >> TROUBLE_SHIFT:
-            self._tell_trouble(NO_POOL, counts, tell)
+            for kind, text in self._obtain_trouble().counted(NO_POOL, counts):
+                tell(self, kind, text)
 
     def leave(self, state: State) -> None:
         """The process leaves: its gauges are 0, its counters stay."""
@@ -301,18 +310,20 @@ class Process:
         for row in self.rows:
             row.learn(self.knows, self.sent)
 
-    def state_at(self, now: float) -> "ProcessState":
+    def state_at(self, now: float) -> ProcessState:
         """The process at this instant."""
         pools = [pool.state(now) for pool in self.pools.values()]
         points = [pool.points for pool in pools]
         if self.legacy is not None:
             points.append(self.legacy.rate_points())
         host, program = self.rows[0].key
+        holders = self.rows[1].holders
+        names = NO_NAMES if holders is None else holders.names
         age = now - self.heard_at
         uptime = None if self.uptime is None else self.uptime + age
         return ProcessState(
             host, program, self.token, self.gauges + ONE_PROCESS, self.knows, self.sent, self.totals, age,
-            self.interval, uptime, self.lost, pools, points,
+            self.interval, uptime, self.lost, pools, points, self.signs, names, self.user, self.password,
         )  # fmt: skip
 
     def obtain_past(self) -> Past:
@@ -342,27 +353,10 @@ class Process:
         self.uptime = uptime
         self._places = 0
 
-    def amount(self) -> Amount:
-        """What it has counted, as far as its pools tell."""
-        amount = self.past.older if self.past is not None else NO_AMOUNT
-        ended = self.past.accounts if self.past is not None else {}
-        for account in {**ended, **self.pools}.values():
-            amount = add(amount, account.amount())
-        return add(amount, (self.legacy.risen, NO_DISTRIBUTIONS)) if self.legacy is not None else amount
-
-    def count_all(self) -> Amount:
-        """Count what came before the base, too; return what that adds."""
-        amount = NO_AMOUNT
-        for pool in self.pools.values():
-            amount = add(amount, pool.count_all())
-        for account in self.past.accounts.values() if self.past is not None else ():
-            amount = add(amount, account.count_all())
-        self.base_until = -1
-        return amount
-
     def weigh(self) -> None:
         """Estimate its bytes anew."""
         self.size = PROCESS_BYTES + 4 * len(self.token) + sum(pool.size for pool in self.pools.values())
+        self.size += self.signs.size
         if self.past is not None:
             self.size += self.past.size
 
@@ -375,6 +369,10 @@ class Process:
         oldest = message.number - MARKS
         for key in [key for key, pool in self.pools.items() if pool.number < oldest]:
             self._withdraw(key, most_ended, now)
+        if self.past is not None and len(self.past.accounts) > most_ended:
+            size = self.past.size
+            self.past.fold(most_ended, self.number)
+            self.size += self.past.size - size
         if message.pool is None:
             # Nothing else in this datagram updates the rows' time of the newest report.
             self._add(0, 0, NO_DISTRIBUTIONS, now)
@@ -384,12 +382,9 @@ class Process:
         gap = now - self.heard_at
         self._longest_gap = max(self._longest_gap, gap)
         self.heard_at = now
-        self.interval = self._believed(interval)
+        self.interval = believed(interval, self._longest_gap)
         if gap * SLACK >= self.interval:
             self.is_proven = True
-
-    def _believed(self, interval: float) -> float:
-        return min(bounded(interval), max(UNPROVEN_INTERVAL, SLACK * self._longest_gap))
 
     def _withdraw(self, key: int, most_ended: int, now: float) -> None:
         """A pool is no longer reported: it adds nothing, and is forgotten if it is gone."""
@@ -402,19 +397,27 @@ class Process:
 
     def _end(self, key: int, most_ended: int) -> None:
         """A pool is gone; its account is kept for other nodes, where there are any."""
-        pool = self.pools.pop(key)
-        self.size -= pool.size
+        pool = self.pools[key]
         if most_ended:
             past = self.obtain_past()
             size = past.size if past.accounts else 0
             past.accounts[key] = pool.account()
-            past.fold(most_ended)
             self.size += past.size - size
+        del self.pools[key]
+        self.size -= pool.size
 
-    def _has_ended(self, key: int) -> bool:
-        """Whether a pool is known to have ended: what comes of it now is late."""
-        past = self.past
-        return past is not None and key != REST and (key in past.accounts or key < past.floor)
+    def _has_ended(self, raw: RawPool) -> bool:
+        """Whether a pool is known to have ended: what comes of it now is late.
+
+        A pool below the floor that lives by one of the last reports was not heard of when the floor rose.
+        """
+        past, key = self.past, raw.key
+        return past is not None and key != REST and (key in past.accounts or (key < past.floor and not raw.pools))
+
+    def _summed(self, key: int) -> Pool | None:
+        """The pool as it was added to the sum of ended ones, though it has not ended; ``None`` if it was not."""
+        known = None if self.past is None else self.past.presumed.get(key)
+        return None if known is None else Pool.of(known)
 
     def _has_room(self, most: int, most_ended: int) -> bool:
         """Whether there is room for one more pool, if need be in place of one that is no longer reported."""
@@ -460,22 +463,10 @@ class Process:
             self._add(after - before, 0, NO_DISTRIBUTIONS, now)
         else:
             self._add(after - before, counts, grown, now)
-        if after >> FULL_SHIFT & 1 and not before >> FULL_SHIFT & 1:
-            tell(self, "full", f"{raw.gauges.used} of {raw.limits.max_open} in use")
-        if after >> WAITING_SHIFT & FIELD_MASK:
-            if not before >> WAITING_SHIFT & FIELD_MASK and self._calm.pop(raw.key, None) is None:
-                tell(self, "waiting", f"{raw.gauges.waiting} waiting for a connection")
-        elif before >> WAITING_SHIFT & FIELD_MASK:
-            self._calm = {**self._calm, raw.key: message.number}
-        elif raw.key in self._calm and message.number - self._calm[raw.key] >= CALM_REPORTS:
-            del self._calm[raw.key]
-            if self.state is LIVING:
-                tell(self, "recovered", "nobody waits for a connection any more")
-        if counts >> TROUBLE_SHIFT:
-            self._tell_trouble(raw.key, counts, tell)
-        elif raw.key in self._failing and counts >> COUNT_SHIFT["connects"] & FIELD_MASK:
-            self._failing -= {raw.key}
-            tell(self, "recovered", "connects succeed again")
+        if (before | after) & TROUBLE_GAUGES or counts >> TROUBLE_SHIFT or self._trouble is not None:
+            trouble, is_living = self._obtain_trouble(), self.state is LIVING
+            for kind, text in trouble.follow(raw, message.number, before, after, counts, is_living=is_living):
+                tell(self, kind, text)
 
     def _add(self, gauges: int, counts: int, grown: Distributions, now: float) -> None:
         self.totals += counts
@@ -490,14 +481,10 @@ class Process:
             self.sent |= sent
             self.learn_anew()
 
-    def _tell_trouble(self, key: int, counts: int, tell: Tell) -> None:
-        timeouts = counts >> COUNT_SHIFT["timeouts"] & FIELD_MASK
-        connect_errors = counts >> COUNT_SHIFT["connect_errors"] & FIELD_MASK
-        if timeouts:
-            tell(self, "timeouts", f"{timeouts} timed out")
-        if connect_errors:
-            self._failing |= {key}
-            tell(self, "connect errors", f"{connect_errors} connects failed")
+    def _obtain_trouble(self) -> Trouble:
+        if self._trouble is None:
+            self._trouble = Trouble()
+        return self._trouble
 
     def _drop_earlier(self, now: float) -> None:
         """It reports its pools one by one now: the counts of its lists stay, and its pools begin to count."""
@@ -505,67 +492,3 @@ class Process:
         self._add(-self.legacy.gauges, 0, NO_DISTRIBUTIONS, now)
         self.end_legacy()
         self.base_until = NOT_COMPLETE
-
-
-class ProcessState(NamedTuple):
-    """One process at one instant, as immutable values: taken in microseconds, and made readable by `row` later."""
-
-    host: str
-    program: str
-    token: str
-    gauges: int
-    knows: int
-    sent: int
-    totals: int
-    age: float
-    interval: float
-    uptime: float | None
-    lost: int
-    pools: list[PoolState]
-    #: Of everything with rates: the pools, and the sums of an earlier client.
-    points: list[RatePoints]
-
-    def row(self, *, with_times: bool = True) -> ProcessRow:
-        """The row for the faces, with the rows of its pools; without durations at a fraction of the cost."""
-        (row,) = filter(None, self.row_steps(with_times))
-        return row
-
-    def row_steps(self, with_times: bool) -> Iterator[ProcessRow | None]:
-        """The same in small steps: ``None`` after each, and then the row."""
-        newer, older = NO_DISTRIBUTIONS, NO_DISTRIBUTIONS
-        found: list[PoolRow] = []
-        for pool in self.pools:
-            recent = pool.recent() if with_times else None
-            if recent is not None:
-                newer, older = summed(newer, recent[0]), summed(older, recent[1])
-            if pool.is_shown and (row := pool.row(recent, self.knows)) is not None:
-                found.append(row)
-            yield None
-        pools = tuple(sorted(found, key=lambda row: row.reading.key))
-        sums = rows.row(
-            self.token,
-            self.gauges,
-            self.knows,
-            self.age,
-            self.interval,
-            totals=rows.totals(self.totals, self.sent),
-            rates=rows.summed_rates([points.rates() for points in self.points]),
-            interval_peaks=_peaks([pool.interval_mark for pool in pools]),
-            peaks=_peaks([pool.reading.peak for pool in pools]),
-            recent=rows.recent_times(newer, older, self.knows) if with_times else Times(),
-            since_start=rows.times(newer, self.knows) if with_times else Times(),
-        )
-        yield ProcessRow(self.host, self.program, self.token, sums, self.uptime, self.lost, pools)
-
-
-def bounded(interval: float) -> float:
-    """The interval, or the bound that it is beyond."""
-    return min(max(SHORTEST_INTERVAL, interval), LONGEST_INTERVAL)
-
-
-def _peaks(marks: list[Mark]) -> Peaks:
-    """A process's peaks: the marks of its pool; of several pools only the sum, which is an upper bound."""
-    bound = sum(mark.used for mark in marks)
-    if len(marks) != 1:
-        return Peaks(1, used_bound=bound)
-    return Peaks(1, marks[0].connections, marks[0].used, marks[0].waiting, bound)

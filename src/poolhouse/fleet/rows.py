@@ -1,15 +1,28 @@
 """From vectors to the rows that faces read."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from poolhouse.defaults import STALE_INTERVALS
-from poolhouse.fleet.distribution import Distributions
+from poolhouse.fleet.distribution import Distribution, Distributions
 from poolhouse.fleet.snapshot import Peaks, Rates, Row, Times, Totals
-from poolhouse.fleet.vectors import COUNTS, GAUGES, Knows
+from poolhouse.fleet.vectors import ALL_SENT, COUNTS, GAUGES, Knows
 
 #: A report that arrives a little early still closes the interval before it.
 INTERVAL_SHARE = 0.9
+
+
+class Counted(NamedTuple):
+    """What exporters read of a row: its gauges and all that it has counted, at a tenth of the cost of a `Row`."""
+
+    #: Without rates, peaks and durations.
+    row: Row
+    #: The name that all of its pools share; ``None`` if they have several, or if none is known.
+    pool: str | None
+    #: Since the aggregator first heard of the row; ``None`` where no source sends them.
+    wait: Distribution | None
+    use: Distribution | None
+    create: Distribution | None
 
 
 def row(name: str, vector: int, knows: int, age: float, interval: float, **more: Any) -> Row:
@@ -67,6 +80,8 @@ def peaks(largest: Sequence[int], knows: int) -> Peaks:
 
 def totals(vector: int, sent: int) -> Totals:
     """The counts (`vectors.COUNTS`) that any source sends: `sent` has a bit for each of them."""
+    if sent == ALL_SENT:
+        return Totals(*COUNTS.unpack(vector))
     return Totals(*(count if sent >> place & 1 else None for place, count in enumerate(COUNTS.unpack(vector))))
 
 
@@ -85,6 +100,18 @@ def times(distributions: Distributions, knows: int) -> Times:
         wait.histogram() if knows & Knows.WAIT_TIMES else None,
         use.histogram() if knows & Knows.USE_TIMES else None,
         create.histogram() if knows & Knows.CREATE_TIMES else None,
+    )
+
+
+def counted(row: Row, pool: str | None, distributions: Distributions, knows: int) -> Counted:
+    """The row and the durations that any source sends."""
+    wait, use, create = distributions
+    return Counted(
+        row,
+        pool,
+        wait if knows & Knows.WAIT_TIMES else None,
+        use if knows & Knows.USE_TIMES else None,
+        create if knows & Knows.CREATE_TIMES else None,
     )
 
 

@@ -28,6 +28,11 @@ class Sequence:
         self.expected = 0
         self.lost = 0
 
+    @property
+    def newest(self) -> int:
+        """The largest number that came."""
+        return self._newest
+
     def is_new(self, number: int, *, is_lossy: bool = True) -> bool:
         """Take note of a datagram; False if it is known to be a repetition.
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Mark, PerCounter, PoolReading
+from poolhouse.meter.signs import Finding, ProcessSigns, SiteReading
+from poolhouse.verdicts.verdict import Verdict
 
 NO_MARK = Mark()
 
@@ -104,6 +106,14 @@ class ProcessRow:
     #: Datagrams of this process that never arrived.
     lost: int
     pools: tuple["PoolRow", ...]
+    #: What it shows beyond its pools; ``None`` where it does not tell.
+    signs: ProcessSigns | None = None
+    #: What it found wrong with itself.
+    findings: tuple[Finding, ...] = ()
+    #: The user of the AuthFile who sealed its newest report; empty where nobody did.
+    user: str = ""
+    #: Whether that was with a password from before.
+    uses_old_password: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +126,15 @@ class PoolRow:
     #: The largest values since the second newest report that arrived: of one interval, or of several if reports
     #: were lost.
     interval_mark: Mark = NO_MARK
+
+
+class Holder(NamedTuple):
+    """One line of a program that takes connections: the sum over its processes, those included that have left."""
+
+    program: str
+    #: Living processes that tell of it.
+    processes: int
+    site: SiteReading
 
 
 class HostProgram(NamedTuple):
@@ -134,6 +153,22 @@ class NodeState(NamedTuple):
     is_here: bool
     #: Seconds since its link was lost, or since this node began to look for it; ``None`` while it is linked.
     missing_for: float | None
+
+
+class UserState(NamedTuple):
+    """What one user of the AuthFile has sent."""
+
+    name: str
+    #: Datagrams that were accepted, and those of them that a password from before sealed.
+    received: int
+    received_old: int
+    #: Seconds since the newest of them; ``None`` where no password from before was used.
+    heard_ago: float
+    old_ago: float | None
+    #: Which process used one last.
+    old_host: str = ""
+    old_program: str = ""
+    old_token: str = ""
 
 
 class Health(NamedTuple):
@@ -158,6 +193,10 @@ class Health(NamedTuple):
     dropped: int = 0
     #: Writes of the CSV file that failed.
     unwritten: int = 0
+    #: How many of `refused` were refused for what reason, or were left out in part, by the reason's name.
+    refusals: tuple[tuple[str, int], ...] = ()
+    #: Users that sent sealed reports, those with a password from before first; the others as far as there is room.
+    users: tuple[UserState, ...] = ()
 
 
 class Event(NamedTuple):
@@ -165,7 +204,7 @@ class Event(NamedTuple):
 
     wall_time: float
     #: One of ``appeared``, ``goodbye``, ``silent``, ``returned``, ``full``, ``waiting``, ``timeouts``,
-    #: ``connect errors``, ``recovered``, ``lost``.
+    #: ``connect errors``, ``recovered``, ``lost``; or, of a verdict, ``verdict``, ``changed``, ``ended``.
     kind: str
     host: str
     program: str
@@ -186,3 +225,8 @@ class Snapshot:
     #: `poolhouse.fleet.names.asking_for_host` says, and in the place of each process the sums of a program there.
     program: str | None = None
     processes: tuple[ProcessRow, ...] = ()
+    #: The lines that hold connections: all of the program that was asked for, and some of each other one. Within a
+    #: program, lines with open holds come first, then those with the most connection-seconds.
+    holders: tuple[Holder, ...] = ()
+    #: What is wrong, the main cause first.
+    verdicts: tuple[Verdict, ...] = ()

@@ -1,13 +1,14 @@
 """The rows of one kind: those that are shown, and those that are remembered for their totals."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from poolhouse.defaults import GONE_INTERVALS
 from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.budget import Budget
 from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.limits import FleetLimits
+from poolhouse.fleet.shares import BySource
 
 #: Host and program, empty where a row sums all of them.
 Key = tuple[str, str]
@@ -19,6 +20,7 @@ class RowTable:
     Attributes:
         shown: Rows that have processes, or had some a little while ago.
         linger: Seconds for which a row without processes is shown, if five intervals are less.
+        of_source: The shown rows by whose report had them shown.
         forgotten: How many rows were forgotten because others had to be remembered.
     """
 
@@ -27,10 +29,11 @@ class RowTable:
         self._limits = limits
         self._budget = budget
         self.shown: dict[Key, Aggregate] = {}
+        self.of_source: BySource[Aggregate] = BySource()
         self.linger = 0.0
         self.forgotten = 0
         #: Shown rows without a process that was heard of twice, by how long that has been so.
-        self._candidates: dict[Aggregate, None] = {}
+        self._candidates: BySource[Aggregate] = BySource()
         #: With the time until which each is remembered, the oldest first: rows heard of once, and others.
         self._heard_once: OrderedDict[Key, tuple[float, Aggregate]] = OrderedDict()
         self._remembered: OrderedDict[Key, tuple[float, Aggregate]] = OrderedDict()
@@ -40,17 +43,18 @@ class RowTable:
         """Whether the row is shown or may be."""
         return key in self.shown or len(self.shown) < self._most
 
-    def obtain(self, key: Key, now: float, interval: float) -> Aggregate:
-        """The row: shown, remembered or new."""
+    def obtain(self, key: Key, now: float, interval: float, source: str = "") -> Aggregate:
+        """The row: shown, remembered or new; one that was not shown belongs to this source from now on."""
         row = self.shown.get(key)
         if row is None:
-            remembered = self._heard_once if key in self._heard_once else self._remembered
-            if key in remembered:
-                _, row = remembered.pop(key)
-                row.was_proven = True
-            else:
-                row = Aggregate(key, now, interval, self._budget)
+            entry = self._heard_once.get(key) or self._remembered.get(key)
+            row = entry[1] if entry is not None else Aggregate(key, now, interval, self._budget)
+            row.was_proven |= entry is not None
+            row.source = source
+            # Shown first and then no longer remembered: where memory ends between the two, the row is not lost.
             self.shown[key] = row
+            self._recollect(key)
+            self.of_source.add(row)
             self._nominate(row, now)
         return row
 
@@ -59,10 +63,12 @@ class RowTable:
         row = self.shown.get(key)
         if row is not None:
             return row
-        entry = self._remembered.pop(key, None) or self._heard_once.pop(key, None)
+        entry = self._remembered.get(key) or self._heard_once.get(key)
         row = entry[1] if entry is not None else Aggregate(key, now, interval, self._budget)
         row.was_proven = True
         self._remembered[key] = now + self._limits.memory, row
+        self._remembered.move_to_end(key)
+        self._heard_once.pop(key, None)
         return row
 
     def rows(self) -> Iterator[Aggregate]:
@@ -72,21 +78,22 @@ class RowTable:
             for _, row in remembered.values():
                 yield row
 
-    def replaceable(self, now: float, grace: float) -> Aggregate | None:
-        """The row that may go to make room: the one that has longest had no process that was heard of twice.
+    def replaceable(self, now: float, grace: float, source: str) -> Aggregate | None:
+        """The source's row that may go: the one that has longest had no process that was heard of twice.
 
         Args:
             now: The aggregator's time.
             grace: Seconds for which each row may wait for a second report.
+            source: Whose row.
         """
-        row = next(iter(self._candidates), None)
-        return row if row is not None and row.candidate_since + grace <= now else None
+        found = self._candidates.oldest(source)
+        return found[0] if found is not None and found[0].candidate_since + grace <= now else None
 
     def prove(self, row: Aggregate) -> None:
         """One of the row's processes was heard of for the second time."""
         row.proven += 1
         row.was_proven = True
-        self._candidates.pop(row, None)
+        self._candidates.discard(row)
 
     def unprove(self, row: Aggregate, now: float) -> None:
         """One of those processes left the row."""
@@ -101,11 +108,33 @@ class RowTable:
     def hide(self, row: Aggregate, now: float) -> None:
         """Show a row without processes no more, but remember it."""
         row.deadline = None
-        del self.shown[row.key]
-        self._candidates.pop(row, None)
         row.forget_samples()
         remembered = self._remembered if row.was_proven else self._heard_once
         remembered[row.key] = now + self._limits.memory, row
+        del self.shown[row.key]
+        self.of_source.discard(row)
+        self._candidates.discard(row)
+
+    def restore(self, proven: Mapping[Aggregate, int], now: float) -> None:
+        """Make everything anew that follows from the rows.
+
+        Args:
+            proven: The rows that have living processes, and how many of these were heard of twice.
+            now: The aggregator's time.
+        """
+        self.shown.update((row.key, row) for row in proven)
+        self.of_source, self._candidates, self._vacant = BySource(), BySource(), Deadlines()
+        for row in self.shown.values():
+            self._recollect(row.key)
+            self.of_source.add(row)
+            row.proven = proven.get(row, 0)
+            row.was_proven |= row.proven > 0
+            if not row.proven:
+                self._candidates.add(row)
+            if row not in proven and row.deadline is not None:
+                self._vacant.set(row, row.deadline)
+            elif row not in proven:
+                self.vacate(row, now)
 
     def expire(self, now: float) -> None:
         """Hide vacant rows, and forget those that are too old."""
@@ -127,6 +156,11 @@ class RowTable:
         remembered.popitem(last=False)[1][1].forget()
         return True
 
+    def _recollect(self, key: Key) -> None:
+        """A row that is shown is not among those that are remembered."""
+        self._heard_once.pop(key, None)
+        self._remembered.pop(key, None)
+
     def _nominate(self, row: Aggregate, now: float) -> None:
         row.candidate_since = now
-        self._candidates[row] = None
+        self._candidates.add(row)

@@ -19,6 +19,7 @@ COUNTS = Layout(len(Totals._fields))
 
 #: One process, in the field of processes.
 ONE_PROCESS = 1
+USED_SHIFT = 2 * FIELD_BITS
 WAITING_SHIFT = 3 * FIELD_BITS
 CHECKOUTS_SHIFT = 5 * FIELD_BITS
 FULL_SHIFT = 12 * FIELD_BITS

@@ -5,11 +5,14 @@
 >>> instrument(engine, host="collectd.example", program_name="shop")
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from poolhouse.instrumentation.guard import guarded
 from poolhouse.instrumentation.installation import warn_once
+from poolhouse.instrumentation.long_holds import hold_warning_of
 from poolhouse.report import reporter
+from poolhouse.sites.modules import skipped
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -27,6 +30,12 @@ def instrument(
     report_host: str | None = None,
     interval: float | None = None,
     detail: str | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    password_file: str | None = None,
+    security: str | None = None,
+    skip: str | Iterable[str] = (),
+    hold_warning: float | None = None,
 ) -> None:
     """Measure and report the pool of an engine, as ``?plugin=collectd`` in its URL would.
 
@@ -41,6 +50,15 @@ def instrument(
         report_host: The name of this machine; ``socket.gethostname()`` by default.
         interval: Seconds between two reports; 2 by default.
         detail: ``full``, or ``plain`` for servers of the earlier sqlalchemy-collectd.
+        username: The user that signs or encrypts reports, as the aggregator's AuthFile names it.
+        password: The user's password.
+        password_file: A file whose first line is the password.
+        security: ``none``, ``sign`` or ``encrypt``; ``encrypt`` needs the extra of that name.
+        skip: Packages or modules of yours that lie between the application and its pool, as a helper for sessions
+            does: the line that holds a connection is looked for further out. Names, or one text with commas;
+            besides those of ``POOLHOUSE_SKIP``.
+        hold_warning: Log a WARNING for each connection that is held for longer, in seconds, with the line that
+            took it; ``None`` for never. It is looked at once for each report.
 
     Raises:
         SettingError: If a setting is wrong; it names it.
@@ -63,7 +81,12 @@ def instrument(
         "report_host": report_host,
         "interval": interval,
         "detail": detail,
+        "username": username,
+        "password": password,
+        "password_file": password_file,
+        "security": security,
     }
     settings = {name: value for name, value in given.items() if value is not None}
-    destination = reporter.destination_of(settings, prefix="")
-    guarded(watch)(root_engine(engine), reporter.stream(destination))
+    packages, longest = skipped(skip, "skip"), hold_warning_of(hold_warning, "hold_warning")
+    destination = reporter.destination_of(settings, prefixes=("",))
+    guarded(watch)(root_engine(engine), reporter.stream(destination), packages, longest)

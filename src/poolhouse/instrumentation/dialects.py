@@ -1,7 +1,7 @@
 """connmon's dialect names: ``mysql+pymysql_connmon://…``, ``postgresql+connmon://…``, for every driver.
 
 SQLAlchemy loads `ConnmonDialect` for such a name. It hands over to the dialect of the name without ``connmon``.
-The engine has that very dialect, and a URL without our part. Settings stand in the URL: ``connmon_service``,
+The engine has that very dialect, and a URL without our part. The URL has the settings: ``connmon_service``,
 ``connmon_addr``, ``connmon_config``, and ``connmon_program_name``, ``connmon_report_host``, ``connmon_interval``.
 """
 
@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from poolhouse.errors import SettingError
 from poolhouse.instrumentation.engines import require_version
-from poolhouse.instrumentation.plugin import measure, service_destination_of
+from poolhouse.instrumentation.plugin import measure, own_settings, service_destination_of
 from poolhouse.report.destination import CONNMON_PREFIX
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class ConnmonDialect:
         """
         plain = plain_url(engine.url)
         try:
+            own = own_settings(engine.url, {}, (CONNMON_PREFIX,))
             destination = service_destination_of(engine.url, {})
         except SettingError as error:
             raise ArgumentError(str(error)) from None
@@ -60,7 +61,7 @@ class ConnmonDialect:
         # SQLAlchemy has told the dialect; what handed over to it would be told too.
         if (entrypoint := plain._get_entrypoint()) is not type(engine.dialect):
             entrypoint.engine_created(engine)
-        measure(engine, destination)
+        measure(engine, destination, own)
 
     @classmethod
     def load_provisioning(cls) -> None:

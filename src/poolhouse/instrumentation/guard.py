@@ -1,4 +1,7 @@
-"""Keeps our errors out of the application: each kind is logged once, and that is all."""
+"""Keeps our errors out of the application: each kind is logged once, and that is all.
+
+Exceptions that order the application to stop pass through, as `poolhouse.safely` says.
+"""
 
 import functools
 import sys
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from poolhouse.report.log import log
-from poolhouse.safely import ERROR, Log
+from poolhouse.safely import ERROR, Log, is_order
 
 _logger = Log("poolhouse.instrumentation")
 
@@ -17,16 +20,26 @@ P = ParamSpec("P")
 
 
 def report(kind: str) -> None:
-    """Log the exception that is being handled, the first time one of this kind occurs in this process."""
-    if kind not in _logged:
-        _logged.add(kind)
-        log(
-            ERROR,
-            "poolhouse failed to measure a pool (%s); the pool itself is not affected, its figures may be wrong",
-            kind,
-            error=sys.exception(),
-            logger=_logger,
-        )
+    """Log the exception that is being handled, the first time one of this kind occurs in this process.
+
+    An order to stop is raised again.
+    """
+    error = sys.exception()
+    try:
+        if error is not None and is_order(error):
+            raise error
+        if kind not in _logged:
+            _logged.add(kind)
+            log(
+                ERROR,
+                "poolhouse failed to measure a pool (%s); the pool itself is not affected, its figures may be "
+                "wrong",
+                kind,
+                error=error,
+                logger=_logger,
+            )
+    except (RecursionError, MemoryError):
+        return  # Nothing is left to say it with.
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:

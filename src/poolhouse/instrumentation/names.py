@@ -51,12 +51,21 @@ def pool_name(given: str, conninfo: Any, kwargs: Any) -> str:
     """
     if not _GIVEN.fullmatch(given):
         return given
+    return target_name(conninfo, kwargs) or given
+
+
+def target_name(conninfo: Any, kwargs: Any) -> str:
+    """`place_name` of what a pool connects to, whatever the pool is called; see `pool_name`. Empty if not known.
+
+    >>> target_name("host=db.example dbname=shop user=ann", {"port": 5433})
+    'db.example:5433/shop'
+    """
     settings = _settings(conninfo) if isinstance(conninfo, str) else {}
     if isinstance(kwargs, Mapping):
         if isinstance(dsn := kwargs.get("dsn"), str):
             settings |= _settings(dsn)
         settings |= {key: str(value) for key, value in kwargs.items() if isinstance(value, str | int)}
-    return place_name(_first(settings, _HOST), settings.get("port", ""), _first(settings, _DATABASE)) or given
+    return place_name(_first(settings, _HOST), settings.get("port", ""), _first(settings, _DATABASE))
 
 
 def place_name(host: str, port: str, database: str) -> str:

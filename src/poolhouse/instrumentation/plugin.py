@@ -1,13 +1,15 @@
-"""The SQLAlchemy plugins ``collectd`` and ``connmon``: ``?plugin=collectd`` in a URL, or ``plugins=["collectd"]``.
+"""The SQLAlchemy plugins ``poolhouse``, ``collectd`` and ``connmon``.
 
-Their settings stand in the URL (``collectd_host=…``, ``connmon_service=…``) or among the keywords of
+They stand in a URL, ``?plugin=poolhouse``, or among the keywords of ``create_engine``, ``plugins=["poolhouse"]``.
+``poolhouse`` and ``collectd`` are one plugin under two names, each of which knows the settings of both spellings.
+The settings stand in the URL (``poolhouse_host=…``, ``connmon_service=…``) or among the keywords of
 ``create_engine``; of two, the keyword counts. All are taken out, so the driver gets only its own arguments. Each
 setting that is left out is taken from ``poolhouse.report_to()``, else from ``POOLHOUSE_REPORT``, else it has its
 default.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import sqlalchemy
 from sqlalchemy.engine import CreateEnginePlugin, Engine
@@ -17,13 +19,28 @@ from poolhouse.errors import SettingError
 from poolhouse.instrumentation import installation
 from poolhouse.instrumentation.engines import require_version
 from poolhouse.instrumentation.guard import guarded
+from poolhouse.instrumentation.long_holds import hold_warning_of
 from poolhouse.report import reporter
-from poolhouse.report.destination import CONNMON_PREFIX, Destination
+from poolhouse.report.destination import (
+    CONNMON_PREFIX,
+    ENGINE_SETTINGS,
+    PREFIXES,
+    Destination,
+    require_one_spelling,
+)
+from poolhouse.sites.modules import skipped
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL  # An old SQLAlchemy, which is refused, has it elsewhere.
 
-_COLLECTD = "collectd_"
+
+class EngineSettings(NamedTuple):
+    """What one engine is measured with."""
+
+    #: Packages that lie between the application and the pool, besides those that always do.
+    skip: tuple[str, ...] = ()
+    #: Log each connection that is held for longer, in seconds; ``None`` for never.
+    hold_warning: float | None = None
 
 
 class _Plugin(CreateEnginePlugin):
@@ -34,33 +51,34 @@ class _Plugin(CreateEnginePlugin):
             old; it names the version that is needed.
     """
 
-    _prefix: ClassVar[str]
+    _prefixes: ClassVar[tuple[str, ...]]
 
     def __init__(self, url: "URL", kwargs: dict[str, Any]) -> None:
         require_version(sqlalchemy.__version__)
         installation.warn_once()
-        settings = {key: kwargs.pop(key) for key in list(kwargs) if key.startswith(self._prefix)}
+        settings = {key: kwargs.pop(key) for key in list(kwargs) if key.startswith(self._prefixes)}
         try:
+            self._own = own_settings(url, settings, self._prefixes)
             self._destination = self._destination_of(url, settings)
         except SettingError as error:
             raise ArgumentError(str(error)) from None
 
     def update_url(self, url: "URL") -> "URL":
         """The URL without our settings."""
-        return url.difference_update_query([key for key in url.query if key.startswith(self._prefix)])
+        return url.difference_update_query([key for key in url.query if key.startswith(self._prefixes)])
 
     def engine_created(self, engine: Engine) -> None:
         """Begin to measure; an engine whose pool is measured already stays as it is."""
-        measure(engine, self._destination)
+        measure(engine, self._destination, self._own)
 
     def _destination_of(self, url: "URL", settings: Mapping[str, Any]) -> Destination:
         raise NotImplementedError("each plugin knows its own settings")
 
 
 class CollectdPlugin(_Plugin):
-    """``plugin=collectd``: reports go to the port of a host, over UDP."""
+    """``plugin=poolhouse`` and ``plugin=collectd``: reports go to the port of a host, over UDP."""
 
-    _prefix = _COLLECTD
+    _prefixes = PREFIXES
 
     def _destination_of(self, url: "URL", settings: Mapping[str, Any]) -> Destination:
         return destination_of(url, settings)
@@ -69,7 +87,7 @@ class CollectdPlugin(_Plugin):
 class ConnmonPlugin(_Plugin):
     """``plugin=connmon``: reports go to a node of a service, over TCP."""
 
-    _prefix = CONNMON_PREFIX
+    _prefixes = (CONNMON_PREFIX,)
 
     def _destination_of(self, url: "URL", settings: Mapping[str, Any]) -> Destination:
         return service_destination_of(url, settings)
@@ -85,24 +103,55 @@ def destination_of(url: "URL", settings: Mapping[str, Any]) -> Destination:
     Raises:
         SettingError: If a setting is wrong; it names it.
     """
-    return reporter.destination_of({**_in_url(url, _COLLECTD), **settings}, _COLLECTD)
+    return reporter.destination_of({**_in_url(url, PREFIXES), **settings}, PREFIXES)
 
 
 def service_destination_of(url: "URL", settings: Mapping[str, Any]) -> Destination:
     """Where an engine with this URL reports that names a service; see `destination_of`."""
-    settings = {**_in_url(url, CONNMON_PREFIX), **settings}
+    settings = {**_in_url(url, (CONNMON_PREFIX,)), **settings}
     return Destination.from_service_settings(settings, base=reporter.default_destination())
 
 
-def _in_url(url: "URL", prefix: str) -> dict[str, Any]:
-    return {key: value for key, value in url.query.items() if key.startswith(prefix)}
+def _in_url(url: "URL", prefixes: tuple[str, ...]) -> dict[str, Any]:
+    own = [prefix + name for prefix in prefixes for name in ENGINE_SETTINGS]
+    return {key: value for key, value in url.query.items() if key.startswith(prefixes) and key not in own}
+
+
+def own_settings(url: "URL", settings: dict[str, Any], prefixes: tuple[str, ...]) -> EngineSettings:
+    """The settings that are the engine's own; taken out of `settings`.
+
+    Args:
+        url: The URL, with our settings in its query.
+        settings: Further ones, which count more than the URL's.
+        prefixes: What our settings begin with, one of these.
+
+    Raises:
+        SettingError: If one is wrong, or spelled with two prefixes; it names it.
+    """
+    require_one_spelling({**url.query, **settings}, prefixes)
+    given: dict[str, tuple[str, Any]] = {}
+    for name in ENGINE_SETTINGS:
+        for key in (prefix + name for prefix in prefixes):
+            value = settings.pop(key, url.query.get(key))
+            if value is not None:
+                given[name] = key, value
+    skip, hold_warning = (given.get(name, (name, None)) for name in ENGINE_SETTINGS)
+    return EngineSettings(
+        skipped("" if skip[1] is None else skip[1], skip[0]),
+        hold_warning_of(hold_warning[1], hold_warning[0]),
+    )
 
 
 @guarded
-def measure(engine: Engine, destination: Destination) -> None:
-    """Measure the pool of an engine from now on, and report it."""
-    from poolhouse.instrumentation.watch import (
-        watch,
-    )  # Only here: it needs more than a version that is too old has.
+def measure(engine: Engine, destination: Destination, own: EngineSettings) -> None:
+    """Measure the pool of an engine from now on, and report it.
 
-    watch(engine, reporter.stream(destination))
+    Args:
+        engine: The engine that owns the pool.
+        destination: Where it is reported.
+        own: What it is measured with.
+    """
+    # Only here: it needs more than a version that is too old has.
+    from poolhouse.instrumentation.watch import watch
+
+    watch(engine, reporter.stream(destination), *own)

@@ -4,20 +4,29 @@ A pool of ours always measures itself. Once reporting is configured, every open 
 that opens later, each to the destination that was configured when it was first seen.
 """
 
+import sys
 import weakref
-from collections.abc import MutableMapping
-from sys import modules
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from poolhouse.errors import SettingError
-from poolhouse.instrumentation.names import pool_name
+from poolhouse.instrumentation.names import pool_name, target_name
+from poolhouse.instrumentation.own_sites import OwnSites
 from poolhouse.meter.meter import Folded, Meter
 from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
 from poolhouse.pool import registry
 from poolhouse.report import reporter
+from poolhouse.report.destination import Destination
 from poolhouse.report.log import log
-from poolhouse.report.stream import Stream
+from poolhouse.report.source import AnyStream
+from poolhouse.report.unsent import moved
 from poolhouse.safely import ERROR, Log
+from poolhouse.sites.looker import Holding
+from poolhouse.sites.modules import modules_of
+from poolhouse.sites.stack import line_in_words
+from poolhouse.sites.tally import PoolLooks
+from poolhouse.verdicts import current
+from poolhouse.verdicts.verdict import Verdict
 
 _logger = Log("poolhouse.instrumentation")
 
@@ -44,6 +53,17 @@ def report_to(url: str) -> None:
     registry.observe(report)
 
 
+def report_at(destination: Destination | None) -> None:
+    """As `report_to`, for a destination that was made from other settings.
+
+    Args:
+        destination: ``None`` for where pools report whose settings name none.
+    """
+    if destination is not None:
+        reporter.report_at(destination)
+    registry.observe(report)
+
+
 def report_as_environment_says() -> None:
     """Report all pools to where ``POOLHOUSE_REPORT`` says; a wrong value is logged.
 
@@ -57,16 +77,26 @@ def report_as_environment_says() -> None:
         registry.observe(report)
 
 
-def report(pool: Any) -> None:
+def report(pool: Any, to: Callable[[], AnyStream] = reporter.default_stream) -> None:
     """Report a pool of ours from now on. Idempotent.
 
     A pool that serves an engine with ``?plugin=collectd`` is reported by that, which knows more of it.
+
+    Args:
+        pool: The pool.
+        to: Gives the stream.
     """
     if _is_an_engines(pool):
         return
+    stream = to()
     source = _sources.get(pool)
     if source is None:
-        source = _sources.setdefault(pool, PoolSource(pool, reporter.stream(reporter.default_destination())))
+        made = PoolSource(pool, stream)
+        # Only now the line that opens the pool is on the stack; SQLAlchemy's open at their first checkout.
+        if sys._getframe(1).f_code is registry.opened.__code__ and not hasattr(pool, "_dialect"):
+            made.made_at = line_in_words(sys._getframe(1), modules_of())
+        source = _sources.setdefault(pool, made)
+    source.stream = moved(source, source.stream, stream)
     source.stream.add(source)
 
 
@@ -82,15 +112,20 @@ class PoolSource:
 
     Attributes:
         stream: Where it is reported.
+        made_at: The application's line that opened it, in words; empty if not known.
     """
 
-    def __init__(self, pool: Any, stream: Stream) -> None:
+    def __init__(self, pool: Any, stream: AnyStream) -> None:
         self.stream = stream
+        self.made_at = ""
         self._pool: weakref.ref[Any] = weakref.ref(pool)
         self._meter: Meter = pool.meter
         self._name = _name_of(pool)
+        self._target = target_name(getattr(pool, "conninfo", None), getattr(pool, "kwargs", None))
         self._kind = type(pool).__name__
         self._last = PoolReading(0, self._name, self._kind, counters=_NOTHING)
+        self.looks = PoolLooks()
+        self._sites = OwnSites()
         #: The figures at the moment of `hand_over`.
         self._final: Folded | None = None
 
@@ -117,12 +152,26 @@ class PoolSource:
         if pool is not None:
             pool._core.interval_closed(reading.marks[0])
         unknown = reading.counters._replace(commits=None, rollbacks=None, transactions=None)
-        self._last = reading._replace(counters=unknown)
+        signs = self._sites.signs(pool, self.looks, self._target)._replace(made_at=self.made_at)
+        self._last = reading._replace(counters=unknown, signs=signs)
         return self._last
+
+    def holding(self) -> Holding:
+        """Who has the pool's connections, for a look."""
+        pool = self._pool()
+        return Holding() if pool is None or self._final is not None else self._sites.holding(pool)
+
+    def judged(self, verdicts: tuple[Verdict, ...]) -> None:
+        """Take what is wrong with the pool now, for the errors that its clients get."""
+        if (pool := self._pool()) is not None:
+            current.tell(pool, verdicts)
 
     def after_fork(self) -> None:
         """Forget the last reading: the pool and its meter start afresh by themselves."""
+        self.judged(())
         self._last = PoolReading(0, self._name, self._kind, counters=_NOTHING)
+        self.looks.reset()
+        self._sites = OwnSites()
 
     def __repr__(self) -> str:
         """For the log."""
@@ -145,5 +194,5 @@ def _is_empty_for_good(core: Any) -> bool:
 
 def _is_an_engines(pool: Any) -> bool:
     """Whether the pool is measured as that of an engine of SQLAlchemy."""
-    watch = modules.get("poolhouse.instrumentation.watch")  # Not imported, nothing is: it needs SQLAlchemy.
+    watch = sys.modules.get("poolhouse.instrumentation.watch")  # Not imported, nothing is: it needs SQLAlchemy.
     return watch is not None and watch.is_watched(pool)

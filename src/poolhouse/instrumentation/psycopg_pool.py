@@ -1,31 +1,38 @@
-"""psycopg_pool's own pools, watched from outside by their ``get_stats()``.
+"""psycopg_pool's own pools, watched: measured at their ``getconn`` and ``putconn``, else by their ``get_stats()``.
 
-They say less than a pool of ours knows. What they do not say is reported as unknown, not as 0:
+Measured (`watched_checkouts`): waits, uses, timeouts, errors of callers, high-water marks, which line of the
+application has which connection, failed connects by class. All of it counts from `watch` on; connections that were
+out before are an upper bound until they have come back.
 
-- In use, waiting: upper bounds. Connections that are being made count as given out, and callers that have given up
-  stay in the queue for a while.
-- Timeouts, and other errors of callers: unknown, since it counts them together. So are the histograms (it has sums
-  of whole milliseconds, with what is shorter left out), high-water marks and transactions.
-- The counters belong to the application, which may reset them by ``pop_stats()``. We never do that, and
-  continue our sums after it. What was counted between our last look and a pop is lost.
+From the statistics: idle, opened, closed and lost connections, and earlier checkouts. Of a pool that has
+statistics but cannot be measured, checkouts, in use and waiting are known by them too, as upper bounds; the rest
+is unknown, not 0. The counters belong to the application, which may reset them by ``pop_stats()``. We never do
+that, and continue our sums after it. Counts between our last reading and a pop are lost.
 
-Nothing of the pool is replaced, except in the child of a fork: there two methods, until one of them is called.
-
-psycopg_pool is not imported: anything that has its ``get_stats()`` will do.
+Transactions are unknown. psycopg_pool is not imported: anything that has its methods will do.
 """
 
+import sys
 import weakref
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from inspect import iscoroutine
 from typing import Any
 
 from poolhouse.instrumentation import pools
-from poolhouse.instrumentation.names import pool_name
+from poolhouse.instrumentation.names import pool_name, target_name
 from poolhouse.instrumentation.proxies import unproxied
+from poolhouse.instrumentation.watched import WatchedPool
+from poolhouse.instrumentation.watched_checkouts import WatchedCheckouts
 from poolhouse.meter.meter import Meter
 from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
 from poolhouse.report import reporter
-from poolhouse.report.stream import Stream
+from poolhouse.report.source import AnyStream
+from poolhouse.report.unsent import moved
+from poolhouse.sites.looker import Holding
+from poolhouse.sites.modules import modules_of
+from poolhouse.sites.stack import line_in_words
+from poolhouse.verdicts.readiness import Condition
 
 #: The keys that only ever rise, until somebody pops them.
 COUNTERS = (
@@ -44,7 +51,7 @@ USES = ("open", "getconn")
 _sources: "MutableMapping[Any, StatsSource]" = weakref.WeakKeyDictionary()
 
 
-def watch(pool: Any) -> None:
+def watch(pool: Any, to: Callable[[], AnyStream] = reporter.default_stream) -> None:
     """Report a pool of psycopg_pool, of threads or of asyncio, until it is closed or collected.
 
     It is reported where ``poolhouse.report_to()`` or the environment variable ``POOLHOUSE_REPORT`` says, else to
@@ -54,6 +61,7 @@ def watch(pool: Any) -> None:
 
     Args:
         pool: What has ``get_stats()``, open already or not. It is not kept alive.
+        to: Gives the stream that reports it.
 
     Raises:
         SettingError: If ``POOLHOUSE_REPORT`` is needed, and wrong.
@@ -61,22 +69,35 @@ def watch(pool: Any) -> None:
     """
     pool = unproxied(pool, "get_stats")
     if isinstance(getattr(pool, "meter", None), Meter):
-        pools.report(pool)
+        pools.report(pool, to)
         return
-    if not _has_stats(pool):
+    if not has_stats(pool):
         raise TypeError(
             f"expected a pool with get_stats(), not {type(pool).__name__}; "
             "for an engine of SQLAlchemy there is poolhouse.instrument()"
         )
+    stream = to()
     source = _sources.get(pool)
     if source is None:
-        made = StatsSource(pool, reporter.stream(reporter.default_destination()))
+        made = StatsSource(pool, stream)
         source = _sources.setdefault(pool, made)
+        if source is made:
+            source.made_at = line_in_words(sys._getframe(1), modules_of())
+            source.begin(pool)
+    source.stream = moved(source, source.stream, stream)
     source.stream.expect(source)
     source.stream.add(source)
 
 
-def _has_stats(pool: Any) -> bool:
+def source_of(pool: Any) -> "StatsSource | None":
+    """What measures this pool; ``None`` if it is not watched."""
+    try:
+        return _sources.get(pool)
+    except TypeError:  # Nothing refers to it weakly.
+        return None
+
+
+def has_stats(pool: Any) -> bool:
     """Whether the pool has statistics; a mock has every method, and no figures."""
     get_stats = getattr(pool, "get_stats", None)
     if not callable(get_stats):
@@ -118,15 +139,15 @@ class Sums:
         self._last, self._sums = dict(counters), {}
 
 
-class StatsSource:
-    """One pool, as a `poolhouse.report.source.Source`.
+class StatsSource(WatchedPool[WatchedCheckouts]):
+    """One pool. It does not keep the pool alive."""
 
-    Attributes:
-        stream: Where it is reported.
-    """
-
-    def __init__(self, pool: Any, stream: Stream) -> None:
-        self.stream = stream
+    def __init__(self, pool: Any, stream: AnyStream) -> None:
+        super().__init__(stream, WatchedCheckouts)
+        self._is_measured = False
+        #: Checkouts that the pool had counted before it was measured.
+        self._before = 0
+        self._target = target_name(getattr(pool, "conninfo", None), getattr(pool, "kwargs", None))
         self._pool: weakref.ref[Any] = weakref.ref(pool)
         self._name = pool_name(
             str(getattr(pool, "name", "pool-0")), getattr(pool, "conninfo", None), getattr(pool, "kwargs", None)
@@ -136,6 +157,38 @@ class StatsSource:
         #: ``closed`` is true of a pool that has not been opened yet, too.
         self._was_open = False
         self._last = PoolReading(0, self._name, self._kind, counters=Counters(*[None] * len(Counters._fields)))
+
+    def begin(self, pool: Any) -> None:
+        """Measure the pool from now on, if that is possible."""
+        with suppress(Exception):  # What its statistics say is told by the reports.
+            stats = pool.get_stats()
+            sums = self._sums.add(_counters(stats))
+            self._before = _served(stats, sums)
+            if not getattr(pool, "closed", False):  # Before it is opened, nobody can have a connection.
+                self._checkouts.expect_unknown(stats)
+            self._is_measured = self._checkouts.wrap(pool)
+
+    def holding(self) -> Holding:
+        """What is out, for the looks; nothing where the pool is not measured."""
+        return self._checkouts.holding() if self._is_measured else Holding()
+
+    def condition(self) -> Condition:
+        """What the pool knows of itself, for `poolhouse.ready`; any thread may call it.
+
+        Raises:
+            Exception: If ``get_stats()`` raises.
+        """
+        pool = self._pool()
+        if pool is None or not self._is_measured:
+            return Condition(was_closed=pool is None, is_known=False)
+        stats, is_closed = pool.get_stats(), bool(getattr(pool, "closed", False))
+        # A pool that has not been opened is closed, too, and says by an attribute of its own which it is.
+        was_open = self._was_open or bool(getattr(pool, "_opened", True))
+        return self._checkouts.condition(stats)._replace(
+            is_open=not is_closed or was_open,
+            was_closed=is_closed and was_open,
+            most=stats.get("pool_max") or None,
+        )
 
     def is_gone(self) -> bool:
         """Whether the pool was collected, or closed after having been open."""
@@ -154,14 +207,40 @@ class StatsSource:
             is_open = not getattr(pool, "closed", False)
             self._was_open = self._was_open or is_open
             sums = self._sums.add(_counters(stats))
-            self._last = _reading(self._last, stats if is_open else {}, sums)
+            told = _reading(self._last, stats if is_open else {}, sums)
+            self._last = (
+                self._measured(number, told, stats if is_open else {}, sums) if self._is_measured else told
+            )
+        elif self._is_measured:  # Collected since the last reading: what was measured until then is known.
+            self._last = self._measured(number, self._last, {}, self._sums.add({}))
         return self._last
+
+    def _measured(
+        self, number: int, told: PoolReading, stats: Mapping[str, int], sums: Mapping[str, int]
+    ) -> PoolReading:
+        """What was measured, and the rest of what the pool says."""
+        checkouts = self._checkouts
+        reading = checkouts.meter.read(
+            number, lambda: checkouts.gauges(stats), told.limits, name=self._name, kind=self._kind
+        )
+        counters, counted = reading.counters, told.counters
+        return reading._replace(
+            counters=counted._replace(
+                checkouts=self._before + (counters.checkouts or 0),
+                timeouts=counters.timeouts,
+                acquire_errors=counters.acquire_errors,
+            ),
+            is_bound=checkouts.is_bound,
+            signs=checkouts.signs(self._target, self.made_at, sums["returns_bad"]),
+        )
 
     def after_fork(self) -> None:
         """Leave to the parent what the pool has counted, and report it again once this process uses it."""
         pool = self._pool()
-        self._was_open = False
-        self._last = self._last._replace(gauges=Gauges(), counters=Counters(*[None] * len(Counters._fields)))
+        self._was_open = self._is_reported = False
+        self._last = PoolReading(0, self._name, self._kind, counters=Counters(*[None] * len(Counters._fields)))
+        self._before = 0
+        self._checkouts.after_fork(pool)
         if pool is None:
             self._sums.skip({})
             return
@@ -197,12 +276,17 @@ class FirstUse:
         for name in USES:
             if type(vars(pool).get(name)) is FirstUse:
                 del vars(pool)[name]
-        self._source.stream.add(self._source)
+        self._source._is_used()
         return getattr(pool, self._name)(*args, **kwargs)
 
 
 def _counters(stats: Mapping[str, int]) -> dict[str, int]:
     return {name: int(stats.get(name, 0)) for name in COUNTERS}
+
+
+def _served(stats: Mapping[str, int], sums: Mapping[str, int]) -> int:
+    """How many callers have got a connection."""
+    return sums["requests_num"] - sums["requests_errors"] - stats.get("requests_waiting", 0)
 
 
 def _reading(last: PoolReading, stats: Mapping[str, int], sums: Mapping[str, int]) -> PoolReading:
@@ -219,13 +303,12 @@ def _reading(last: PoolReading, stats: Mapping[str, int], sums: Mapping[str, int
     # Requests and attempts are counted when they begin, and their errors when they end. So those that still wait
     # are not counted yet; of attempts nobody knows how many are under way, so connects may be ahead by these.
     counters = last.counters
-    served = sums["requests_num"] - sums["requests_errors"] - gauges.waiting
     connects = max(counters.connects or 0, sums["connections_num"] - sums["connections_errors"])
     return last._replace(
         limits=Limits(most, most, stats.get("pool_min", 0)),
         gauges=gauges,
         counters=counters._replace(
-            checkouts=max(counters.checkouts or 0, served),
+            checkouts=max(counters.checkouts or 0, _served(stats, sums)),
             connects=connects,
             disconnects=max(counters.disconnects or 0, connects - gauges.connections),
             invalidated=sums["returns_bad"] + sums["connections_lost"],

@@ -24,8 +24,8 @@ class Look(NamedTuple):
 class LiveSet:
     """A set that keeps nothing alive. Any thread may call any method at any time.
 
-    Weak references that remove themselves, as in ``weakref.WeakSet``. But that is iterated in many steps; a set of
-    references is copied in one, which no other thread can come between.
+    Weak references that remove themselves, as in ``weakref.WeakSet``. But that is iterated in many steps; these
+    references are listed in one, which neither another thread nor the garbage collector can come between.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class LiveSet:
 
     def __iter__(self) -> Iterator[Any]:
         """What is alive now."""
-        return iter([item for reference in self._references.copy() if (item := reference()) is not None])
+        return iter([item for reference in list(self._references) if (item := reference()) is not None])
 
 
 class Records(LiveSet):

@@ -1,1 +1,1 @@
-"""What one pool has done, told as plain values: no clock, no thread, no I/O."""
+"""What one pool has done, as plain values: no clock, no thread, no I/O."""

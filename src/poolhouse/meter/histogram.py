@@ -12,7 +12,7 @@ Index and boundaries: OpenTelemetry metrics data model, "ExponentialHistogram": 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from math import ceil
+from math import ceil, inf
 from operator import add, sub
 
 #: The finest scale, in which everything is recorded.
@@ -32,6 +32,10 @@ BOUNDS: tuple[float, ...] = tuple(
 #: The same in nanoseconds, rounded down: a whole number of nanoseconds is at most the true bound exactly if it is
 #: at most the bound rounded down.
 BOUNDS_NS: tuple[int, ...] = tuple(int(bound * 1e9) for bound in BOUNDS)
+
+
+#: Bounds of classic histograms, as exponents of two: 122 µs to 64 s. All of them are bounds of the buckets here.
+CLASSIC_EXPONENTS = range(-13, 7)
 
 
 def bucket_count(scale: int) -> int:
@@ -132,22 +136,50 @@ class Histogram:
         self.counts = _downscaled(self.counts, self.scale - scale)
         self.scale = scale
 
+    def estimate_sum(self) -> None:
+        """Set the sum to that of the buckets' geometric middles, where only the counts are known."""
+        width = 2.0**-self.scale
+        middles = (2.0 ** (ZERO_EXPONENT + (bucket + 0.5) * width) for bucket in range(len(self.counts)))
+        self.sum_ns = round(sum(count * middle for count, middle in zip(self.counts, middles, strict=True)) * 1e9)
+
+    def up_to_powers(self) -> dict[int, int]:
+        """How many durations were at most 2**n seconds, by n: exact; at scale -1 for even n only."""
+        cumulated = list(accumulate(self.counts, initial=self.zero))
+        per_step, step = (1, 2) if self.scale < 0 else (1 << self.scale, 1)
+        return {ZERO_EXPONENT + step * place: count for place, count in enumerate(cumulated[::per_step])}
+
     def quantile(self, q: float) -> float | None:
         """The duration in seconds that a share `q` of all durations do not exceed; ``None`` if there are none.
 
         Within 4.4 % at scale 3: the geometric middle of the bucket, and at most the longest duration if known.
         """
-        total = self.count
-        if not total:
-            return None
-        rank = max(1, min(total, ceil(q * total)))
-        if rank <= self.zero:
-            return 0.0
+        return self.quantiles((q,))[0]
+
+    def quantiles(self, shares: Sequence[float]) -> list[float | None]:
+        """Several quantiles for little more than the cost of one; see `quantile`."""
         cumulated = list(accumulate(self.counts, initial=self.zero))
-        bucket = bisect_left(cumulated, rank, lo=1) - 1
+        total = cumulated[-1]
+        if not total:
+            return [None] * len(shares)
         width = 2.0**-self.scale
-        value = float(2.0 ** (ZERO_EXPONENT + (bucket + 0.5) * width))
-        return min(value, self.max_ns / 1e9) if self.max_ns else value
+        longest = self.max_ns / 1e9 if self.max_ns else inf
+        found: list[float | None] = []
+        for q in shares:
+            rank = max(1, min(total, ceil(q * total)))
+            bucket = bisect_left(cumulated, rank) - 1
+            found.append(
+                min(longest, float(2.0 ** (ZERO_EXPONENT + (bucket + 0.5) * width))) if bucket >= 0 else 0.0
+            )
+        return found
+
+    def longest_bound(self) -> float | None:
+        """Seconds that no duration exceeded; ``None`` if there is no duration, or one beyond all buckets."""
+        if self.max_ns:
+            return self.max_ns / 1e9
+        if self.counts and self.counts[-1]:
+            return None
+        bucket = next((index for index in range(len(self.counts), 0, -1) if self.counts[index - 1]), 0)
+        return 2.0 ** (ZERO_EXPONENT + bucket * 2.0**-self.scale) if bucket or self.zero else None
 
     def _meet(self, other: "Histogram") -> Sequence[int]:
         """Bring this histogram to the coarser scale of the two; return the other's counts at that scale."""

@@ -8,14 +8,14 @@ Who may do what:
   copy or deletion of a slice of numbers, ``next(count)``) and on stores whose races are harmless, as said where
   they are; nothing is claimed for builds without one.
 - *One thread at a time* (the reporter's): `Meter.read`.
-- *A forked child, while it has one thread*: `Meter.reset`, which keeps the same lists, tallies and marks so that
-  whoever bound their methods may go on using them.
+- *A forked child, while it has one thread*: `Meter.reset`, which keeps the same lists, tallies and marks, so that
+  bound methods of theirs stay valid.
 
-The hot path is one append of a duration, in seconds. Whoever sees a list at `BATCH` folds: the durations
-go into histograms, 50 ns each. The lock of folding is a list with one element: who pops it folds, who finds it
-empty leaves the work to the one who has it. That one takes what is there when it begins; what others append
-meanwhile stays for the next. A folder that is interrupted half-way (KeyboardInterrupt) gives the lock back and
-loses at most its batch.
+The hot path is one append of a duration, in seconds. The thread that sees a list at `BATCH` folds it: the
+durations go into histograms, 50 ns each. The lock of folding is a list with one element. The thread that pops the
+element folds; a thread that finds the list empty leaves the work to the other. A folder takes the durations
+present when it begins; later ones stay for the next. A folder that is interrupted half-way (KeyboardInterrupt)
+gives the lock back and loses at most its batch.
 
 >>> meter = Meter()
 >>> meter.waits.append(0.002)
@@ -28,13 +28,15 @@ loses at most its batch.
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
 
 #: Whoever sees so many durations waiting in a list folds them.
 BATCH = 2_048
+#: A caller that is served within this many seconds does not count as waiting.
+NO_WAIT = 0.0001
 
 
 #: How many values a high-water mark keeps before it looks which is the largest.
@@ -107,9 +109,14 @@ class HighWater:
             # Where nobody reads, intervals do not end, and values would gather for ever: the largest says all.
             self._reached.append(_largest(self._reached))
 
+    def tell(self, value: int) -> None:
+        """Look, and say so if the value is higher."""
+        if value > self.level:
+            self.reach(value)
+
     def highest(self) -> int:
         """The largest value so far, without closing the interval; any thread may call it."""
-        return max(self.peak, self._at_start, *self._reached.copy(), 0)
+        return max(self.peak, self._at_start, *self._reached, 0)
 
     def close(self, now: int) -> int:
         """End the interval with the value that is true now, and return its mark; for the one reader only."""
@@ -124,6 +131,18 @@ class HighWater:
         self.level = self.peak = self._at_start = 0
 
 
+class Uses(Protocol):
+    """Use times that are kept elsewhere, for example by the line of the application that had the connection."""
+
+    def fold(self) -> None:
+        """Move the durations into histograms; nobody else does so meanwhile."""
+        ...
+
+    def use(self) -> Histogram:
+        """All use times as far as they are folded: a new histogram."""
+        ...
+
+
 class Folded(NamedTuple):
     """What has been folded so far. A fold replaces it as a whole, so whoever reads it sees one moment.
 
@@ -136,6 +155,14 @@ class Folded(NamedTuple):
     checkouts: int = 0
     timeouts: int = 0
     connects: int = 0
+
+    def with_uses(self, elsewhere: Uses | None) -> "Folded":
+        """The same, and the use times that are kept elsewhere."""
+        if elsewhere is None:
+            return self
+        use = elsewhere.use()
+        use.add(self.use)
+        return self._replace(use=use)
 
     def with_waits_of_nothing(self, number: int) -> "Folded":
         """The same, and so many checkouts more that did not wait."""
@@ -164,6 +191,9 @@ class Meter:
         adopted: Connections that the pool held before it was measured, so that their ends can be counted.
         at_once: How many callers got a connection without waiting whose waits are not in `waits`: a pool that
             counts those by itself gives a function here.
+        other_uses: Use times that are not in `uses`; ``None`` if all are.
+        timed_out_at: When the last caller's wait ended without a connection, in the pool's seconds; ``None`` if no
+            wait did.
     """
 
     __slots__ = (
@@ -180,7 +210,9 @@ class Meter:
         "connections",
         "creates",
         "invalidated",
+        "other_uses",
         "rollbacks",
+        "timed_out_at",
         "timeouts",
         "transactions",
         "used",
@@ -205,11 +237,23 @@ class Meter:
         self.connect_errors = Tally()
         self.adopted = Tally()
         self.at_once: Callable[[], int] = int
+        self.other_uses: Uses | None = None
+        self.timed_out_at: float | None = None
         self._at_once = 0
         self._lock = [True]
         self._folded = NOTHING
         self._marks: tuple[Mark, ...] = ()
         self._disconnects = 0
+
+    def timed_out(self, waited: float, now: float) -> None:
+        """A caller has waited so many seconds in vain. Several may say so at once: the last to store counts."""
+        self.timeouts.append(waited)
+        self.timed_out_at = now
+
+    @property
+    def connects(self) -> int:
+        """How many connections were made so far; while somebody folds, it may be too low for a moment."""
+        return self._folded.connects + len(self.creates)
 
     def fold(self) -> None:
         """Move the durations into the histograms, unless somebody else is at it.
@@ -222,6 +266,8 @@ class Meter:
         except IndexError:
             return
         try:
+            if self.other_uses is not None:
+                self.other_uses.fold()
             old = self._folded
             waits, timeouts, creates = _drained(self.waits), _drained(self.timeouts), _drained(self.creates)
             self._folded = Folded(
@@ -239,7 +285,7 @@ class Meter:
         """Everything that was measured so far, without closing an interval; any thread may call it."""
         self.fold()
         self._at_once = max(self._at_once, self.at_once())
-        return self._folded.with_waits_of_nothing(self._at_once)
+        return self._folded.with_waits_of_nothing(self._at_once).with_uses(self.other_uses)
 
     def read(
         self,
@@ -325,6 +371,7 @@ class Meter:
         self._folded = NOTHING
         self._marks = ()
         self._disconnects = self._at_once = 0
+        self.timed_out_at = None
 
 
 def _largest(values: list[int]) -> int:
@@ -338,7 +385,7 @@ def _largest(values: list[int]) -> int:
 
 def _drained(values: list[float]) -> list[float]:
     """Take what is in the list now; what is appended meanwhile stays. For the one who folds only."""
-    taken = values.copy()
+    taken = list(values)
     del values[: len(taken)]
     return taken
 

@@ -7,6 +7,7 @@ process, so a reading that is lost costs freshness and no data.
 from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
 
 from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.signs import PoolSigns
 
 T = TypeVar("T")
 
@@ -126,3 +127,5 @@ class PoolReading(NamedTuple):
     create: Histogram | None = None
     #: True where `Gauges.used` and `Gauges.waiting` are upper bounds, because the source knows no better.
     is_bound: bool = False
+    #: Who holds connections, and what goes wrong around the pool; ``None`` where the source does not tell.
+    signs: PoolSigns | None = None

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from poolhouse.pool.aio import AsyncConnectionPool, AsyncNullConnectionPool
+    from poolhouse.pool.aio import AsyncConnectionPool
+    from poolhouse.pool.aio_null import AsyncNullConnectionPool
     from poolhouse.pool.hooks import PoolHooks
     from poolhouse.pool.sync import ConnectionPool, NullConnectionPool
 
@@ -17,7 +18,7 @@ __all__ = [
 
 _HOMES = {
     "AsyncConnectionPool": "aio",
-    "AsyncNullConnectionPool": "aio",
+    "AsyncNullConnectionPool": "aio_null",
     "ConnectionPool": "sync",
     "NullConnectionPool": "sync",
     "PoolHooks": "hooks",

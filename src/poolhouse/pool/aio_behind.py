@@ -1,4 +1,4 @@
-"""Work that goes on though its client has left, and calls from other event loops than the pool's."""
+"""Work that continues after its client has left, and calls from event loops other than the pool's."""
 
 import asyncio
 from asyncio import get_running_loop
@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from poolhouse.pool.aio_work import AsyncWork, Guard
-from poolhouse.pool.base import BasePool, describe, logger
+from poolhouse.pool.base import BasePool
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Lease
+from poolhouse.pool.words import describe, logger
 
 if TYPE_CHECKING:
     import psycopg
@@ -125,7 +126,7 @@ class Behind(BasePool, Generic[ACT]):
             in_time = guard.end()
             del self._behind[task]
             if not task.cancelled() and (error := task.exception()) is not None:
-                logger.warning("pool %r: after its client had left: %s", self.name, describe(error))
+                logger.warning("pool %r: error after its client had left: %s", self.name, describe(error))
             then(in_time)
 
         # The block that had the lease is no more, and must not seem abandoned while its end goes on.

@@ -8,12 +8,12 @@ from typing import Any, Generic
 
 from poolhouse.pool.aio_behind import ACT
 from poolhouse.pool.aio_waiting import AsyncWaiting, Unsettled
-from poolhouse.pool.base import describe, log_returned, logger
 from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, SLOW
 from poolhouse.pool.hooks import failed, tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import RETURN_LIMIT
 from poolhouse.pool.slot import Lease
+from poolhouse.pool.words import describe, log_returned, logger
 
 _getframe = sys._getframe
 
@@ -40,12 +40,13 @@ class AsyncCheckout(Generic[ACT]):
                     conn._pool = pool
                 return conn  # type: ignore[no-any-return]
             if pool._core.attention == CALLBACKS:
-                claimed = pool._claimed(stamp, frame.f_code, frame.f_lasti, True)
+                line = pool._line_of(frame) if pool._core.is_called else (frame.f_code, frame.f_lasti)
+                claimed = pool._claimed(stamp, line[0], line[1], True)
                 if isinstance(claimed, tuple):
                     self._lease = claimed
                     return claimed[0].conn  # type: ignore[no-any-return]
-                return await pool._getconn_slowly(stamp, frame.f_code, frame.f_lasti, self._timeout, self, claimed)
-        return await pool._getconn_slowly(stamp, frame.f_code, frame.f_lasti, self._timeout, self)
+                return await pool._getconn_slowly(stamp, *line, self._timeout, self, claimed)
+        return await pool._getconn_slowly(stamp, *pool._line_of(frame), self._timeout, self)
 
     async def __aexit__(
         self,
@@ -93,7 +94,7 @@ class RoutedAsyncCheckout(AsyncCheckout[ACT]):
             raise RuntimeError("a block is entered once: call connection() for each")
         pool, frame = self._pool, _getframe(1)
         self._conn = conn = await pool.getconn(timeout=self._timeout)
-        self._lease = pool._core.attribute(conn, frame.f_code, frame.f_lasti)
+        self._lease = pool._core.attribute(conn, *pool._line_of(frame))
         return conn
 
     async def __aexit__(
@@ -162,11 +163,12 @@ class AsyncClients(AsyncWaiting[ACT]):
                     conn._pool = self  # type: ignore[attr-defined]  # psycopg's
                 return conn
             if self._core.attention == CALLBACKS:
-                claimed = self._claimed(stamp, frame.f_code, frame.f_lasti, False)
+                line = self._line_of(frame) if self._core.is_called else (frame.f_code, frame.f_lasti)
+                claimed = self._claimed(stamp, line[0], line[1], False)
                 if isinstance(claimed, tuple):
                     return claimed[0].conn  # type: ignore[no-any-return]
-                return await self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout, claimed=claimed)
-        return await self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
+                return await self._getconn_slowly(stamp, *line, timeout, claimed=claimed)
+        return await self._getconn_slowly(stamp, *self._line_of(frame), timeout)
 
     async def putconn(self, conn: ACT) -> None:
         """Give back a connection that `getconn` returned.
@@ -273,6 +275,10 @@ class AsyncClients(AsyncWaiting[ACT]):
             except Exception as error:
                 failed(released, error)
         return True
+
+    def _seek_lines(self, is_sought: bool) -> None:
+        if self._loop is None or self._is_at_home():
+            self._core.be_called(is_sought)
 
     def _pass_on(self, conn: Any) -> bool:
         """Give a connection that is idle on the server to the next client; False if `put` must decide."""

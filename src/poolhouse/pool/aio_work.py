@@ -1,6 +1,7 @@
 """The twin of `sync_work` for asyncio; callbacks may be plain functions or coroutine functions."""
 
 import asyncio
+import os
 import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -8,7 +9,6 @@ from inspect import isawaitable
 from typing import Any
 
 from poolhouse.errors import PoolError
-from poolhouse.pool.base import describe, log_closed, log_dead, log_returned, logger
 from poolhouse.pool.core import BROKEN, IDLE, PoolCore
 from poolhouse.pool.drivers.protocol import AsyncDriver, Traits
 from poolhouse.pool.hooks import PoolHooks, tell
@@ -16,6 +16,7 @@ from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
+from poolhouse.pool.words import describe, log_closed, log_dead, log_returned, logger
 from poolhouse.safely import WARNING
 
 #: The task of the pool in which this code runs. Its callback may close the pool, even in another task, and is
@@ -113,6 +114,7 @@ class AsyncWork:
         self._reset = reset
         self._reconnect_failed = reconnect_failed
         self._log_failed_connect = log_failed_connect
+        self._process = os.getpid()
         #: The limits of the returns that wait for something.
         self._guards: dict[Slot, Guard] = {}
 
@@ -142,7 +144,7 @@ class AsyncWork:
                 "pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name, level=WARNING
             )
         except Exception as error:
-            logger.last_word("pool %r: unexpected; going on", self._name, error=error)
+            logger.last_word("pool %r: unexpected error; the pool continues", self._name, error=error)
         else:
             return True
         return False
@@ -168,7 +170,9 @@ class AsyncWork:
                         f"{self._configure}: discarded"
                     )
             except BaseException:
-                await self._driver.close(conn)
+                # What a fork copied is cancelled in the child: the connection is the parent's.
+                if os.getpid() == self._process:
+                    await self._driver.close(conn)
                 raise
         return conn
 

@@ -1,6 +1,7 @@
 """One timer for the deadlines of all tasks that wait for a connection.
 
-A timer of the event loop for each would cost as much as all the rest of waiting; hardly one of them ever rings.
+One timer of the event loop per task would cost as much as the rest of waiting, and hardly any of them would ever
+fire.
 """
 
 from asyncio import Future, TimerHandle, get_running_loop

@@ -1,4 +1,4 @@
-"""When to connect again after a failure, and when to speak of it.
+"""When to connect again after a failure, and when to log it.
 
 All times are monotonic seconds. Nothing here reads a clock or draws a number: both come in as arguments.
 """

@@ -8,27 +8,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from itertools import count
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests, also
 from poolhouse.meter.meter import Meter
-from poolhouse.pool.core import ACTIVE, BROKEN, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
+from poolhouse.pool.core import BROKEN, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.protocol import Traits
 from poolhouse.pool.drivers.sockets import is_quiet
 from poolhouse.pool.gil import is_gil_enabled
-from poolhouse.pool.holders import Holder, oldest_in_words, site_of
+from poolhouse.pool.holders import Holder, in_words, oldest_in_words
 from poolhouse.pool.hooks import PoolHooks, tell
-from poolhouse.pool.jobs import Reason
+from poolhouse.pool.lines import Lines
 from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.parameters import checked
-from poolhouse.pool.slot import Lease
+from poolhouse.pool.slot import Lease, State
 from poolhouse.pool.stats import Reader
 from poolhouse.pool.whereabouts import where_now
-from poolhouse.safely import DEBUG, WARNING, Log
-
-logger = Log("poolhouse.pool")
+from poolhouse.pool.words import describe, log_dead, logger
+from poolhouse.safely import DEBUG, WARNING
+from poolhouse.sites.words import CallSite
+from poolhouse.verdicts.current import main_of
+from poolhouse.verdicts.words import reason_of
 
 #: The methods of which `connection` uses an override, on a subclass or on a pool itself.
 _OVERRIDABLE = {"getconn", "putconn"}
@@ -37,7 +40,7 @@ _numbers = count(1)
 #: Every pool that is alive, for the children of a fork.
 live_pools: "weakref.WeakSet[BasePool]" = weakref.WeakSet()
 #: Connections that a child inherited: neither used nor closed (closing would end the parent's session), but kept
-#: from being collected, which would close them too.
+#: from being collected, which would close them too. A driver's `inherit` may know better.
 _inherited: list[Any] = []
 
 
@@ -112,6 +115,7 @@ class BasePool:
         #: The status can be read without a call, which would cost more than all of the rest of looking at it.
         self._has_pgconn: bool = traits.has_pgconn
         self._is_thread_bound: bool = traits.is_thread_bound
+        self._inherit = traits.inherit
         if self.close_returns:
             if not self._marks:
                 raise ValueError(
@@ -137,6 +141,7 @@ class BasePool:
             connect_in_caller=self._is_null,
         )
         self._checks_always = self._options.checks_always
+        self._lines = Lines()
         self._core = self._new_core()
         if not is_gil_enabled():
             logger.info("pool %r: without the GIL every checkout and return takes the pool's lock", self.name)
@@ -150,7 +155,10 @@ class BasePool:
         live_pools.add(self)
 
     def _new_core(self) -> PoolCore:
-        return PoolCore(self._options, self.meter, random.random)
+        core = PoolCore(self._options, self.meter, random.random)
+        core.helpers = self._lines.helpers
+        core.be_called(True)  # The first checkout shows who asks.
+        return core
 
     # -- Overrides ----------------------------------------------------------------------------------------------
 
@@ -177,6 +185,27 @@ class BasePool:
             object.__delattr__(self, name)
             if name in _OVERRIDABLE:
                 self._choose_checkout()
+
+    # -- Lines --------------------------------------------------------------------------------------------------
+
+    def _line_of(self, frame: FrameType) -> CallSite:
+        """The line of the application that holds what a method of the pool, called by this frame, takes.
+
+        For the first checkout, and for those that take the slow path. Where others ask for the application, the
+        fast path has to call this, too.
+        """
+        lines = self._lines
+        try:
+            line = lines.of(frame)
+            if lines.is_sought is not self._core.is_called:
+                self._seek_lines(lines.is_sought)
+        except Exception:  # A name of a module may be anything: nothing of this gets in the way of a checkout.
+            return frame.f_code, frame.f_lasti
+        return line
+
+    def _seek_lines(self, is_sought: bool) -> None:
+        """Have each checkout call `_line_of`, or not."""
+        raise NotImplementedError("the pools for threads have a lock for that")
 
     # -- What can be read ---------------------------------------------------------------------------------------
 
@@ -307,6 +336,8 @@ class BasePool:
         if core.connecting:
             text[0] += f", {len(core.connecting)} connecting"
         text[0] += f", {len(core.waiters)} waiting"
+        if (verdict := main_of(self)) is not None:
+            text.append(reason_of(verdict))
         if holders:
             text.append(oldest_in_words(holders))
         if cause is not None:
@@ -322,6 +353,7 @@ class BasePool:
             waiting=len(core.waiters),
             holders=holders,
             connect_error=cause,
+            verdict=verdict,
         )
         error.__cause__ = cause
         return error
@@ -333,6 +365,8 @@ class BasePool:
         text = [f"pool initialization incomplete after {timeout} sec"]
         if core.min_size:
             text[0] += f": {core.free} of {core.min_size} idle, {core.used} in use"
+        if (verdict := main_of(self)) is not None:
+            text.append(reason_of(verdict))
         if holders:
             text.append(oldest_in_words(holders))
         if cause is not None:
@@ -408,16 +442,20 @@ class BasePool:
                 "pool %r: a connection has been held for %.1f s by %s%s",
                 self.name,
                 held,
-                _site_of(lease),
+                self._site_of(lease),
                 f"; {now}" if (now := where_now(lease, is_task=self._is_async)) else "",
             )
         else:
             logger.warning(
                 "pool %r: the connection held by %s was returned after all, after %.1f s",
                 self.name,
-                _site_of(lease),
+                self._site_of(lease),
                 held,
             )
+
+    def _site_of(self, lease: Lease) -> str:
+        code = lease[2]
+        return "the pool" if code is None else in_words((code, lease[3]), self._core.helpers)
 
     def _log_failed_connect(self, error: BaseException, *, is_loud: bool) -> None:
         logger.log(WARNING if is_loud else DEBUG, "error connecting in %r: %s", self.name, describe(error))
@@ -431,57 +469,13 @@ class BasePool:
         conns = [slot.conn for slot in list(old.slots.values())]
         _inherited.extend(conns)
         self._parents.update(map(id, conns))
+        if self._inherit is not None:
+            self._inherit([slot.conn for slot in list(old.slots.values()) if old.state_of(slot) is State.IDLE])
         self.meter.reset()
         self._core = self._new_core()
         self._core.min_size, self._core.max_size = old.min_size, old.max_size
         self._core.was_closed = old.was_closed
         self._reader = Reader()
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line that is never empty.
-
-    >>> describe(TimeoutError()), describe(OSError("no route"))
-    ('TimeoutError', 'OSError: no route')
-    """
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # Its class is the application's, or a driver's, and cannot say it.
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def log_dead(conn: Any, error: BaseException, *, has_check: bool) -> None:
-    """Name a connection that was found dead while it was idle.
-
-    Args:
-        conn: The connection.
-        error: What the check or the probe raised.
-        has_check: The application has asked for checks (`check=`): then it is no news, and psycopg_pool logs it at
-            level INFO. Else, and where `check()` finds it, at level WARNING.
-    """
-    if has_check:
-        logger.info("connection failed check: %s: %s", conn, describe(error))
-    else:
-        logger.warning("discarding broken connection: %s: %s", conn, describe(error))
-
-
-def log_returned(conn: Any, status: int) -> None:
-    """Warn of a connection that came back in the middle of a command; `log_closed` follows."""
-    if status == ACTIVE:
-        logger.warning("closing returned connection in the middle of a command: %s", conn)
-
-
-def log_closed(conn: Any, reason: Reason) -> None:
-    """Name a connection that has just been closed, if the reason is worth a line."""
-    if reason in (Reason.BROKEN, Reason.RESET_FAILED):
-        logger.warning("discarding closed connection: %s", conn)
-    elif reason is Reason.EXPIRED:
-        logger.info("discarding expired connection: %s", conn)
-
-
-def _site_of(lease: Lease) -> str:
-    return site_of(lease[2], lease[3]) if lease[2] is not None else "the pool"
 
 
 def _heal_all() -> None:

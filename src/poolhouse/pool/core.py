@@ -1,29 +1,29 @@
-"""The pool itself: who has which connection, who waits, what is to be done. No clock, lock, thread or I/O.
+"""The pool itself: the owner of each connection, the waiters, the jobs. No clock, lock, thread or I/O.
 
 Time comes in with each call, in monotonic seconds; connections come in when the shell has made them; jobs go
-out (`next_job`), and so do the waiters to wake (`woken`) and what is to be told (`notices`).
+out (`next_job`), and so do the waiters to wake (`woken`) and the events to report (`notices`).
 
 Who owns a slot
-    Whoever's lease stands in `leases` under the slot's key, and nobody else. A lease gets there by
+    The client whose lease is in `leases` under the slot's key, and nobody else. A lease gets there by
     ``dict.setdefault`` and leaves by ``dict.pop``: one operation each, which only one of many threads wins.
-    The deque `idle` holds hints where a free slot may be found; a hint may be stale, so whoever pops one claims
-    the slot before he touches it, and drops or puts back the hint if he cannot.
+    The deque `idle` holds hints where a free slot may be found. A hint may be stale, so a taker that pops one
+    claims the slot before it touches it, and drops the hint or puts it back if it cannot.
 
 Rules
-    1. Two stores, two looks. A taker that must wait stores its waiter, sets `attention`, then pops `idle` once
-       more; a returner appends to `idle`, then looks at `attention`. One of them sees the other.
-    2. `attention` is `SLOW` while somebody must look further than the fast path does: while clients wait, the pool
-       is not open, is larger than it may be, drains, has suspects, or is waited for to be full; always, where a
-       policy needs it (null pools). Else it is 0, or `CALLBACKS` where the fast path has functions of the
-       application to call: then `claim` takes the place of `take`.
-    3. A slot belongs to its owner: all that happens to it between claim and append is the owner's. Without a
-       lease a slot belongs to whoever pops its hint, even a hint popped long ago. So remove a lease only if the
-       slot may be served as it is, or if `fit_until` is 0; otherwise overwrite the lease with the next owner's.
-    4. Waiters are served strictly in the order in which they came. Against them, a newcomer that had looked at
-       `attention` before they came may overtake once.
+    1. Two stores, two checks. A taker that must wait stores its waiter, sets `attention`, then pops `idle` once
+       more; a returner appends to `idle`, then checks `attention`. One of them sees the other.
+    2. `attention` is `SLOW` while the fast path is not enough: while clients wait, the pool is not open, is larger
+       than it may be, drains, has suspects, or a `wait` for its connections goes on; in some policies always (null
+       pools). Otherwise it is 0, or `CALLBACKS` if the fast path has functions of the application to call: then
+       `claim` replaces `take`.
+    3. A slot belongs to its owner, which alone changes it between claim and append. Without a lease a slot belongs
+       to the taker that pops its hint, even a hint popped long ago. So remove a lease only if the slot may be
+       served as it is, or if `fit_until` is 0; otherwise overwrite the lease with the next owner's.
+    4. Waiters are served strictly in the order of their arrival. Only a newcomer that had checked `attention`
+       before they arrived may overtake them once.
     5. Whatever takes time (connecting, checking, resetting, closing, callbacks) is a job, or the owner's own work.
     6. An exception can be raised at any instruction of the caller's thread. `interrupted_take` and
-       `interrupted_give` put right whatever state it leaves behind.
+       `interrupted_give` repair the state that it leaves behind.
 
 Invariants, when no call is in progress (the simulation checks them after every step)
     a. Each slot is in exactly one state of `slot.State`; each free one has a hint.
@@ -34,13 +34,14 @@ Invariants, when no call is in progress (the simulation checks them after every 
 
 What the shell owes
     - One lock around every method but `take`, `give`, `vet` and the properties; asyncio needs none.
-    - After each such call: wake `woken`, tell `notices`, and see that somebody asks `next_job` of both lanes.
+    - After each such call: wake `woken`, report `notices`, and ensure that a worker asks `next_job` of both lanes.
     - A call of `tick` at `next_deadline`, or later.
     - `interrupted_take` or `abandon`, and `interrupted_give`, for whatever exception ends a checkout or a return.
 
-Where what is
-    `state` has the state and the path without a lock, `requests` taking and giving back, `maintenance`
-    connecting and what time brings, this module the life of the pool as a whole; each is the base of the next.
+Where to find it
+    `state` has the state, `fast_path` the path without a lock, `requests` taking and giving back with the lock,
+    `recovery` the repair of interrupted calls, `maintenance` connecting and all timed work, this module the
+    life of the pool as a whole; each is the base of the next.
 """
 
 from collections import deque

@@ -29,7 +29,17 @@ class CoreLock:
     whoever was to be woken is.
     """
 
-    __slots__ = ("_core", "_errors", "_lock", "_plan", "_tell", "_unfinished", "_wake_keeper", "is_struck")
+    __slots__ = (
+        "_core",
+        "_errors",
+        "_lock",
+        "_plan",
+        "_tell",
+        "_unfinished",
+        "_wake_keeper",
+        "is_mine",
+        "is_struck",
+    )
 
     def __init__(
         self,
@@ -42,6 +52,9 @@ class CoreLock:
         #: Held for a few microseconds at a time, by whoever changes the core other than by `take` and `give`.
         #: It is never taken twice by one thread; an RLock because that knows who has it.
         self._lock = RLock()
+        #: Whether this thread is in the middle of a turn: now it is in a finalizer, or in a signal's handler. The
+        #: lock's own function, as `threading.Condition` uses it: a method around it would be half of its cost.
+        self.is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self._plan = plan
         self._wake_keeper = wake_keeper
         self._tell = tell
@@ -59,9 +72,7 @@ class CoreLock:
             RuntimeError: If it `is_mine` already.
         """
         if self.is_mine():
-            raise RuntimeError(
-                "a finalizer or signal handler came in the middle of a call of the pool that it called"
-            )
+            raise RuntimeError("a finalizer or signal handler called the pool in the middle of another call to it")
         core = self._core
         woken: list[Waiter] = core.woken
         try:
@@ -91,9 +102,10 @@ class CoreLock:
         return result
 
     def briefly(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, but nobody is told what is to be done; for a caller that takes another turn right after it."""
-        if self.is_mine():
-            return self(call, *args, **kwargs)
+        """The same, but nobody is told what is to be done: the caller tells whoever is needed.
+
+        Not to be called if it `is_mine`.
+        """
         core = self._core
         woken: list[Waiter] = core.woken
         try:
@@ -159,10 +171,6 @@ class CoreLock:
         if self.is_mine():
             self._lock.release()
 
-    def is_mine(self) -> bool:
-        """Whether this thread is in the middle of a turn: now it is in a finalizer, or in a signal's handler."""
-        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # as threading.Condition does
-
     def later(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Leave to the keeper what whoever comes in the middle of his own turn cannot have done."""
         self._unfinished.append(partial(call, *args, **kwargs))
@@ -190,7 +198,7 @@ class CoreLock:
         # Another thread may be faster; and no error may cost the caller what the core has returned.
         with suppress(Exception):
             while self._errors:
-                logger.log(ERROR, "unexpected; going on", error=self._errors.popleft())
+                logger.log(ERROR, "unexpected error; the pool continues", error=self._errors.popleft())
             while self._core.notices:
                 self._tell(self._core.notices.popleft())
 

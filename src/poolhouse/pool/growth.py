@@ -1,9 +1,9 @@
 """How many connections to make at once for clients that wait.
 
-A connection that is being made takes its time; one that comes back may serve a waiting client sooner. Growing
-by as many as there are clients makes a pool too large after every spike ("Welcome to the Jungle" of HikariCP's
-documentation), growing by one at a time makes an empty pool slow to fill. Both are avoided by comparing how long
-the clients would wait for what is out with how long a connect takes.
+A connection that is being made takes its time; one that comes back may serve a waiting client sooner. Growing by
+as many as there are clients makes a pool too large after every spike ("Welcome to the Jungle" of HikariCP's
+documentation), growing by one at a time makes an empty pool slow to fill. To avoid both, the pool compares a
+client's expected wait for a return with the time that a connect takes.
 """
 
 

@@ -1,11 +1,12 @@
 """Who holds connections: leases grouped by the line of code that took them, resolved only when shown."""
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType
 from typing import NamedTuple
 
+from poolhouse.meter.signs import VIA
 from poolhouse.pool.slot import Lease
+from poolhouse.sites.words import CallSite, site_of
 
 
 class Holder(NamedTuple):
@@ -21,33 +22,33 @@ class Holder(NamedTuple):
     total_s: float
 
 
-@lru_cache(maxsize=256)
-def site_of(code: CodeType, instruction: int) -> str:
-    """The call site in words: the last two parts of the file's path, line and function.
+def holders_of(
+    leases: Iterable[Lease], now: float, helpers: Mapping[tuple[int, int], CallSite]
+) -> tuple[Holder, ...]:
+    """The holders among `leases`, the one with the oldest lease first.
 
-    Clients that time out together name the same few lines, so the last ones are kept: a line takes 20 µs to find.
-
-    >>> site_of(compile("pass", "/srv/app/views.py", "exec"), 0)
-    'app/views.py:1 in <module>'
+    Args:
+        leases: What is out.
+        now: Monotonic seconds.
+        helpers: The lines of helpers through which others ask, by the identity of these one's codes, and their
+            instructions.
     """
-    lines = [entry[0] for entry in code.co_positions()]
-    line = lines[instruction // 2] if 0 <= instruction // 2 < len(lines) else None
-    path = "/".join(code.co_filename.replace("\\", "/").split("/")[-2:])
-    return f"{path}:{line or code.co_firstlineno} in {code.co_qualname}"
-
-
-def holders_of(leases: Iterable[Lease], now: float) -> tuple[Holder, ...]:
-    """The holders among `leases`, the one with the oldest lease first."""
     grouped: dict[tuple[CodeType, int], list[float]] = {}
     for _slot, since, code, instruction, _waiter, _is_block in leases:
         if code is not None:
             grouped.setdefault((code, instruction), []).append(now - since)
     return tuple(
         sorted(
-            (Holder(site_of(*site), len(ages), max(ages), sum(ages)) for site, ages in grouped.items()),
+            (Holder(in_words(site, helpers), len(ages), max(ages), sum(ages)) for site, ages in grouped.items()),
             key=lambda holder: -holder.oldest_s,
         )
     )
+
+
+def in_words(site: CallSite, helpers: Mapping[tuple[int, int], CallSite]) -> str:
+    """A line in words, with that of the helper through which it asks, if there is one."""
+    helper = helpers.get((id(site[0]), site[1]))
+    return site_of(*site) if helper is None else f"{site_of(*site)}{VIA}{site_of(*helper)}"
 
 
 def oldest_in_words(holders: Sequence[Holder]) -> str:

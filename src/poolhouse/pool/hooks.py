@@ -1,4 +1,4 @@
-"""What an application can be told of as it happens."""
+"""The events of a pool that call functions of the application."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,8 +5,10 @@ See `poolhouse.pool.core` for the rules and invariants.
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
+from poolhouse.copies import copy_of
 from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH, Meter
 from poolhouse.pool.backoff import FIRST_PAUSE, PROBE_PAUSE, Outage
@@ -14,7 +16,7 @@ from poolhouse.pool.bare_error import bare
 from poolhouse.pool.growth import connects_for, review_at
 from poolhouse.pool.jobs import Close, Connect, HeldLong, Job, Lane, Probe, Reason, ReconnectFailed, Return
 from poolhouse.pool.options import FOREVER, PoolOptions, duration
-from poolhouse.pool.requests import Requests
+from poolhouse.pool.recovery import Recovery
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.state import CONNECT, RETURN
 from poolhouse.pool.waiter import Vet, Waiter
@@ -31,7 +33,7 @@ EXPIRE_PAUSE = 1.0
 LOOK_PAUSE = 0.1
 
 
-class Maintenance(Requests):
+class Maintenance(Recovery):
     """Jobs, and what time brings."""
 
     __slots__ = (
@@ -168,7 +170,9 @@ class Maintenance(Requests):
 
     def has_job(self, lane: Lane, now: float) -> bool:
         """Whether `next_job` would give one."""
-        return bool(self._lanes[lane]) or (lane is CONNECT and self._connects_wanted(now) > 0)
+        return bool(self._lanes[lane]) or (
+            lane is CONNECT and self.size < self.max_size and self._connects_wanted(now) > 0
+        )
 
     def next_job(self, lane: Lane, now: float) -> Job | None:
         """The next thing to do in a lane; ``None`` if there is nothing at present.
@@ -260,7 +264,7 @@ class Maintenance(Requests):
             PoolError: It is for `connect_failed`; the connection is neither configured nor closed.
         """
         if id(conn) in self.slots:
-            raise PoolError(f"connecting returned a connection that the pool has already: {conn}")
+            raise PoolError(f"connecting returned a connection that the pool already has: {conn}")
 
     def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:
         """A `Connect` has failed. Returns whether that deserves a WARNING, not only a DEBUG line."""
@@ -272,6 +276,7 @@ class Maintenance(Requests):
         self.counts.connections_num += 1
         self.counts.connections_errors += 1
         self.meter.connect_errors.add()
+        self.connect_failures.add(error, now, self.meter.connects)
         is_loud = self._fail(error, now)
         self._pump(now)
         return is_loud
@@ -307,6 +312,7 @@ class Maintenance(Requests):
             return False
         self.counts.connections_errors += 1
         self.meter.connect_errors.add()
+        self.connect_failures.add(error, now, self.meter.connects)
         return self._fail(error, now)
 
     def next_rehearsal_at(self, now: float) -> float:
@@ -418,7 +424,7 @@ class Maintenance(Requests):
 
     def _hold(self, now: float) -> float:
         """How long clients keep connections: the mean of the last uses, or of the present ones if that is more."""
-        recent = self._uses[-RECENT_USES:]
+        recent = list(islice(reversed(self._uses), RECENT_USES))
         if recent:
             self._mean_hold = sum(recent) / len(recent)
         ages = [now - lease[1] for lease in list(self.leases.values()) if lease[2] is not None]
@@ -454,7 +460,7 @@ class Maintenance(Requests):
         """
         if self._hold_warning == FOREVER:
             return
-        leases = self.leases.copy()
+        leases = copy_of(self.leases)
         for slot, (since, *_) in list(self._warned.items()):
             if (lease := leases.get(slot.key)) is None or lease[1] is not since:
                 self._returned_after_all(slot, now)
@@ -468,6 +474,7 @@ class Maintenance(Requests):
     def _next_long_hold(self, now: float) -> float:
         """When to look at the leases again; one taken after now is not long before now + `hold_warning`."""
         warned = self._warned
-        leases = self.leases.copy().values()
-        since = [lease[1] for lease in leases if lease[2] is not None and lease[0] not in warned]
+        since = [
+            lease[1] for lease in list(self.leases.values()) if lease[2] is not None and lease[0] not in warned
+        ]
         return max(min(since, default=now) + self._hold_warning, now + HOLD_PAUSE)

@@ -58,6 +58,11 @@ def observe(observer: Observer) -> None:
             observer(pool)
 
 
+def is_observed() -> bool:
+    """Whether there is an observer."""
+    return bool(_observers)
+
+
 def _look_at_environment() -> None:
     try:
         variable = _first.popleft()

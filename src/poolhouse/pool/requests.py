@@ -1,4 +1,4 @@
-"""How connections get to clients and back: waiting in line, being served, giving back, being interrupted.
+"""How connections get to clients and back: waiting in line, being served, giving back.
 
 See `poolhouse.pool.core` for the rules and invariants.
 """
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from poolhouse.meter.meter import BATCH, Meter
-from poolhouse.pool.jobs import FULL, NOT_LEASED, Close, NotLeased, Probe, Reason, Return
+from poolhouse.pool.fast_path import FastPath
+from poolhouse.pool.jobs import FULL, NOT_LEASED, Close, NotLeased, Reason, Return
 from poolhouse.pool.options import PoolOptions
-from poolhouse.pool.slot import Lease, Slot, abandoned, is_of_call
-from poolhouse.pool.state import RETURN, SLOW, PoolState
+from poolhouse.pool.slot import Lease, Slot, abandoned
+from poolhouse.pool.state import RETURN, SLOW
 from poolhouse.pool.status import HIDING, IDLE, UNFIT
 from poolhouse.pool.waiter import Refusal, Waiter
 
@@ -18,7 +19,7 @@ from poolhouse.pool.waiter import Refusal, Waiter
 ABANDONED_PAUSE = 0.25
 
 
-class Requests(PoolState):
+class Requests(FastPath):
     """The slow path of taking and giving back."""
 
     __slots__ = ("_look_for_abandoned_at",)
@@ -132,7 +133,9 @@ class Requests(PoolState):
 
     def accept(self, waiter: Waiter, now: float) -> None:
         """The client has vetted what it was given and takes it. Needs no lock."""
-        self._waits.append(max(0.0, now - waiter.since))
+        waited = max(0.0, now - waiter.since)
+        self._waits.append(waited)
+        self.samples.append((waiter.code, waiter.instruction, waited, 0))
         if len(self._waits) >= BATCH:
             self.meter.fold()
 
@@ -175,30 +178,6 @@ class Requests(PoolState):
         self._count_timeout(waiter, now)
         self._pump(now)
         return True
-
-    def abandon(self, waiter: Waiter, now: float, *, is_between_calls: bool = False) -> None:
-        """The client goes away, whatever it has or waits for: nothing stays with it.
-
-        Args:
-            waiter: The client.
-            now: Now.
-            is_between_calls: The exception that ends the request (a task's cancellation) was raised where the
-                client waits, not in the middle of a call of the core: so no call has left anything half done.
-        """
-        self._leave_queue(waiter, now)
-        slot, waiter.slot = waiter.slot, None
-        if waiter.refusal is None:
-            self._count_unserved()
-        if slot is not None:
-            self.connecting.discard(slot)
-            if (lease := self.leases.get(slot.key)) is not None and lease[4] is waiter:
-                self._take_back(slot, now)
-            elif slot.key not in self.slots:
-                slot.is_closed = True
-        if not is_between_calls:
-            self._recover(now)
-        # Its `take` may have given back a slot that had to be looked at, to a pool that was closed meanwhile.
-        self.attend(now)
 
     def claimed_by(self, waiter: Waiter, lease: Lease) -> Slot:
         """The client that has claimed something becomes a waiter that was given it."""
@@ -341,35 +320,6 @@ class Requests(PoolState):
                 self._discard(extra, Reason.NOT_KEPT)
         self._pump(now)
 
-    def interrupted_take(self, stamp: float, now: float) -> None:
-        """An exception ended a call of `take`: undo the lease that carries its stamp, if there is one."""
-        for key, lease in list(self.leases.items()):
-            if not is_of_call(lease, stamp):
-                continue
-            if lease[0].is_closed:
-                # The hint was stale, and `take` was about to find that out.
-                del self.leases[key]
-            else:
-                # A hook may have used the connection.
-                self._take_back(lease[0], now)
-        self._recover(now)
-        self.attend(now)
-
-    def interrupted_give(self, conn: Any, lease: Lease | None, now: float) -> None:
-        """An exception ended a return somewhere: finish it.
-
-        Args:
-            conn: The connection.
-            lease: The lease that stood when the call began; ``None`` if there was none.
-            now: Now.
-        """
-        if lease is not None and lease[2] is not None and self.leases.get(id(conn)) is lease:
-            self._count_use(lease, now)
-            self._work_on(lease[0], now)
-            self._lanes[RETURN].append(Return(lease[0], roll_back=True))
-        self._recover(now)
-        self.attend(now)
-
     def reclaim(self, now: float) -> None:
         """Take back what blocks have that are no more."""
         self._look_for_abandoned_at = now + ABANDONED_PAUSE
@@ -377,24 +327,6 @@ class Requests(PoolState):
             if self.leases.get(lease[0].key) is lease:
                 self._count_use(lease, now)
                 self._take_back(lease[0], now)
-
-    def recover(self, now: float) -> None:
-        """An exception ended some other call in the middle: put right what it has left."""
-        self._recover(now)
-        self._pump(now)
-
-    def interrupted_work(self, stamp: float, now: float) -> None:
-        """An exception ended a client's work on a connection (`put` inline, `claim_for_check`): close that.
-
-        Args:
-            stamp: The very object that was the `now` of the call that gave the work to the client.
-            now: Now.
-        """
-        for slot in self.worked_on.copy():
-            if (lease := self.leases.get(slot.key)) is not None and lease[1] is stamp:
-                self._discard(slot, Reason.LOST)
-        self._recover(now)
-        self._pump(now)
 
     def _take_back(self, slot: Slot, now: float) -> None:
         """Make fit for others, or close, what a client has that goes away."""
@@ -449,36 +381,6 @@ class Requests(PoolState):
         self._pump(now)
         return job
 
-    def _recover(self, now: float) -> None:
-        """Find what an exception in the middle of a call has left.
-
-        Slots that have neither a lease nor a hint, or a lease whose waiter knows nothing of it, or are half
-        closed; and clients that have been given something and still sleep in the queue (to be woken twice does no
-        harm). A thread on the fast path may hold such a slot for an instant; claiming it is safe all the same: it
-        then finds it leased, or its hint is one too many.
-        """
-        self._wake_answered(now)
-        waiting = {job.slot for lane in self._lanes.values() for job in lane if isinstance(job, (Return, Probe))}
-        for slot in self.working - self.worked_on - waiting:
-            self._lanes[RETURN].append(Return(slot, roll_back=True))
-        self.connecting.difference_update(list(self.slots.values()))
-        hints = set(self.idle.copy())
-        for slot in list(self.slots.values()):
-            if slot.is_closed:
-                self._discard(slot, Reason.LOST)
-                continue
-            lease = self.leases.get(slot.key)
-            if lease is None:
-                if slot in hints or slot in self.working:
-                    continue
-                mine: Lease = (slot, now, None, 0, None, False)
-                if self.leases.setdefault(slot.key, mine) is not mine:
-                    continue
-            elif slot in self.working if lease[2] is None else lease[4] is None or lease[4].slot is slot:
-                continue
-            self._take_back(slot, now)
-        self._stale = sum(slot.generation != self.generation for slot in list(self.slots.values()))
-
     def _wake_answered(self, now: float) -> None:
         """Wake the client at the head of the queue that a call, which an exception ended, has given something.
 
@@ -512,14 +414,16 @@ class Requests(PoolState):
         waiter.refusal = Refusal.EMPTY
         self.counts.requests_unserved += 1
         self.counts.requests_errors += 1
-        self.meter.timeouts.append(max(0.0, now - waiter.since))
+        waited = max(0.0, now - waiter.since)
+        self.meter.timed_out(waited, now)
+        self.samples.append((waiter.code, waiter.instruction, waited, 0))
         if len(self.meter.timeouts) >= BATCH:
             self.meter.fold()
 
     def _count_use(self, lease: Lease, now: float) -> None:
         held = now - lease[1]
         self._uses.append(held)
-        if len(self._uses) >= BATCH:
-            self.meter.fold()
+        if len(self._uses) >= self.sample_at:
+            self.sample(lease, now)
         if self._warned and (warned := self._warned.get(lease[0])) is not None and warned[0] is lease[1]:
             self._returned_after_all(lease[0], now)

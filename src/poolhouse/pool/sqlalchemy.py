@@ -1,8 +1,8 @@
 """The pool as SQLAlchemy's: ``create_engine(url, poolclass=FairQueuePool)``, and the same for asyncio.
 
-What differs from `QueuePool` is who is served: whoever has waited longest, and one waiter for each return.
-Everything else means what it means there. The same class serves `create_async_engine`: it waits as the dialect
-does.
+It differs from `QueuePool` in the order of service: the caller that has waited longest is next, one for each
+return. Everything else means the same as there. The same class serves `create_async_engine`: it waits as the
+dialect does.
 
 The core's slots hold SQLAlchemy's *records*. A record reconnects by itself while it is checked out (`pre_ping`,
 `pool_recycle`, `invalidate()`), and may be returned without a connection (`detach()`, a checkout that failed).
@@ -17,26 +17,28 @@ is idle or by connecting, or refused in a sentence. `sqlalchemy_lock` has the lo
 import asyncio
 import os
 import random
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from threading import get_ident
-from time import monotonic
+from types import CodeType
 from typing import Any
 
 from sqlalchemy import exc
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import Pool
 
+from poolhouse.clock import monotonic
 from poolhouse.errors import PoolTimeout
 from poolhouse.meter.meter import Meter
 from poolhouse.pool import sqlalchemy_fork
-from poolhouse.pool.base import describe, logger
-from poolhouse.pool.call_site import CallSite, CallSites, TaskCallSites
 from poolhouse.pool.core import PoolCore, Waiter
 from poolhouse.pool.core_lock import NOT_LOCKED
 from poolhouse.pool.frameless import frameless
-from poolhouse.pool.holders import Holder, oldest_in_words, site_of
+from poolhouse.pool.holders import Holder, oldest_in_words
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, HeldLong, ReturnedAfterAll
 from poolhouse.pool.options import PoolOptions, duration
@@ -47,6 +49,16 @@ from poolhouse.pool.sqlalchemy_lock import FairLock
 from poolhouse.pool.sqlalchemy_waiting import LoopParker, Loops, Parker
 from poolhouse.pool.threads import LockParker
 from poolhouse.pool.whereabouts import where_now
+from poolhouse.pool.words import describe, logger
+from poolhouse.sites.table import SiteTable
+from poolhouse.sites.words import site_of
+from poolhouse.verdicts.current import main_of
+from poolhouse.verdicts.words import reason_of
+
+#: How many frames further out than `_do_get` the caller of `Engine.raw_connection` is.
+_CALLER = 6 if hasattr(Engine, "_wrap_pool_connect") else 5
+
+_getframe = sys._getframe
 
 _pools: "weakref.WeakSet[FairQueuePool]" = weakref.WeakSet()
 
@@ -90,7 +102,12 @@ class FairQueuePool(Pool):
         self._acquired, self._released = self._hooks.acquired, self._hooks.released
         #: What the pool has done, measured: waits, uses and connects as histograms; peaks; timeouts.
         self.meter = Meter()
-        self._find_call_site: Callable[[], CallSite | None] | None = None
+        #: How many frames further out than `_do_get` the caller of `Engine.raw_connection` is; one more if
+        #: something has wrapped `connect`.
+        self.depth_of_caller = _CALLER
+        self._sites: SiteTable | None = None
+        #: The function whose caller is `Engine.connect`; in the greenlets of asyncio nobody stands behind that.
+        self._passed: CodeType | None = None
         self._begin()
         _pools.add(self)
 
@@ -124,7 +141,15 @@ class FairQueuePool(Pool):
 
     def _do_get(self) -> Any:
         """A record for a caller of `connect`. An exception may strike anywhere: nothing stays with this call."""
-        code, instruction = (self._find_call_site or self._call_sites())() or _UNKNOWN
+        sites = self._sites or self._make_sites()
+        try:
+            depth, site_at = sites.first
+            frame = _getframe(depth)
+            address = id(frame.f_code) + frame.f_lasti
+            site = site_at(address) or sites.seek(self.depth_of_caller, self._passed)
+        except ValueError:  # The stack is not that deep.
+            site = sites.seek(self.depth_of_caller, self._passed)
+        code, instruction = site.place or _UNKNOWN
         core, began = self._core, monotonic()
         waiter: Waiter | None = None
         try:
@@ -242,10 +267,13 @@ class FairQueuePool(Pool):
 
     # -- Waiting and connecting -----------------------------------------------------------------------------------
 
-    def _call_sites(self) -> Callable[[], CallSite | None]:
+    def _make_sites(self) -> SiteTable:
         # Not in the constructor: an engine tells its pool the dialect afterwards.
-        self._find_call_site = find = (TaskCallSites() if self._dialect.is_async else CallSites()).find
-        return find
+        is_async = self._dialect.is_async
+        getcurrent = import_module("greenlet").getcurrent if is_async else None
+        self._passed = None if is_async else vars(Connection)["__init__"].__code__
+        self._sites = table = SiteTable(getcurrent=getcurrent)
+        return table
 
     def _parker(self) -> Parker:
         # Where no loop runs (SQLAlchemy's `async_fallback` runs one for each call), a caller waits as a thread.
@@ -339,7 +367,7 @@ class FairQueuePool(Pool):
             if conn is not None and other.conn.driver_connection is conn:
                 record.dbapi_connection = None  # It is the other's, and not closed with this one.
                 raise exc.InvalidRequestError(
-                    f"the creator returned a connection that the pool has already: {conn!r}; "
+                    f"the creator returned a connection that the pool already has: {conn!r}; "
                     "for one connection that all share, use StaticPool"
                 )
         return join(slot, record, *told)
@@ -358,6 +386,8 @@ class FairQueuePool(Pool):
         ]
         if is_within:
             text.append("a finalizer or signal handler in the middle of a call of the pool cannot wait")
+        if (verdict := main_of(self)) is not None:
+            text.append(reason_of(verdict))
         if holders:
             text.append(oldest_in_words(holders))
         if cause is not None:
@@ -371,6 +401,7 @@ class FairQueuePool(Pool):
             waiting=len(core.waiters),
             holders=holders,
             connect_error=cause,
+            verdict=verdict,
         )
         error.__cause__ = cause
         return error

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import exc
 
-from poolhouse.pool.base import logger
+from poolhouse.pool.words import logger
 
 #: What a child inherited: neither used nor closed, since it is the parent's, and kept from being collected.
 _inherited: list[Any] = []
@@ -38,7 +38,7 @@ class Inherited:
         if not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "a connection that was taken before this process was forked is the parent's and left alone"
+                "a connection that was taken before this process was forked is the parent's, and is left alone"
             )
 
     def close(self) -> None:

@@ -1,19 +1,19 @@
 """The thread that keeps time for the `FairQueuePool`s of a process that have a `hold_warning`.
 
-A checkout tells nobody, so somebody has to look. One thread looks for all pools: it starts with the first use of
-the first such pool and ends with the last of them. It refers to the pools weakly. ``docs/decisions/0014`` tells
-what else could have looked.
+A checkout announces nothing, so a thread has to check. One thread looks for all pools: it starts with the first
+use of the first such pool and ends with the last of them. It refers to the pools weakly. ``docs/decisions/0014``
+lists the alternatives.
 """
 
 import atexit
 import os
 import weakref
 from collections import deque
-from time import monotonic
 from typing import Any, Protocol
 
-from poolhouse.pool.base import describe, logger
+from poolhouse.clock import monotonic
 from poolhouse.pool.threads import Parker, SystemThreads, Threads
+from poolhouse.pool.words import describe, logger
 
 #: The shortest pause between two looks, in seconds: what is due and not done yet must not make the thread spin.
 SHORTEST = 0.01
@@ -62,7 +62,7 @@ class Keeper:
         except RuntimeError as error:
             # As many threads as there may be, or the interpreter ends. The next pool tries again.
             self._is_free.append(True)
-            logger.warning("no warnings of connections that are held too long: %s", describe(error))
+            logger.warning("cannot look for connections that are held too long: %s", describe(error))
 
     def wake(self) -> None:
         """Let it look now."""
@@ -104,7 +104,7 @@ def _pause(pool: Watched) -> float:
     try:
         return max(SHORTEST, pool.look(monotonic()) - monotonic())
     except Exception as error:
-        logger.warning("a look for connections that are held too long failed: %s", describe(error))
+        logger.warning("looking for connections that are held too long failed: %s", describe(error))
         return AGAIN
 
 

@@ -1,7 +1,8 @@
 """The lock of a `FairQueuePool`'s core.
 
-The pools of our own have a keeper, a thread that finishes what others could not. Here is none: whoever has the
-lock finishes it, before and after. Three kinds of callers must not wait for the lock, and leave word instead:
+Our own pools have a keeper, a thread that finishes what others could not. There is none here: the owner of the
+lock finishes it, before and after its own call. Three kinds of callers must not wait for the lock, and leave word
+instead:
 
 - A return, since it may be the garbage collector's: it interrupts any code of the application, which may hold a
   lock of its own that the owner of this one needs.
@@ -12,9 +13,9 @@ lock finishes it, before and after. Three kinds of callers must not wait for the
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
+from poolhouse.clock import monotonic
 from poolhouse.pool.core import IDLE, PoolCore, Waiter
 from poolhouse.pool.core_lock import NOT_LOCKED, CoreLock
 from poolhouse.pool.jobs import Close, Lane, Return

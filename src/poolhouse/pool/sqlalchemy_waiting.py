@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
 from typing import Protocol
 
 from sqlalchemy.util import await_only
 
+from poolhouse.clock import monotonic
 from poolhouse.pool.core import Waiter
 
 #: While clients of several event loops wait: how often each looks whether one of the loops has been closed.

@@ -1,4 +1,4 @@
-"""Who has which connection: the containers, the path without a lock, and what every other part does to a slot.
+"""The owner of each connection: the containers, what they show, and the steps that all parts take with a slot.
 
 See `poolhouse.pool.core` for the rules and invariants.
 """
@@ -7,8 +7,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import CodeType
-from typing import Any
+from typing import TypeAlias
 
+from poolhouse.meter.connect_errors import ConnectFailures
 from poolhouse.meter.meter import BATCH, HighWater, Meter
 from poolhouse.meter.reading import Gauges, Limits, Mark
 from poolhouse.pool.gil import is_gil_enabled
@@ -18,6 +19,7 @@ from poolhouse.pool.options import PoolOptions, duration
 from poolhouse.pool.slot import Lease, Slot, State
 from poolhouse.pool.stats import Counts
 from poolhouse.pool.waiter import Waiter
+from poolhouse.sites.words import CallSite
 
 CONNECT, RETURN = Lane.CONNECT, Lane.RETURN
 
@@ -25,6 +27,12 @@ CONNECT, RETURN = Lane.CONNECT, Lane.RETURN
 CALLBACKS = 1
 #: or somebody must look further than it does.
 SLOW = 2
+
+_MOST_SAMPLES = 16_384
+
+#: A return: the call site's code and instruction, for how many seconds the connection was out, and for how many
+#: returns this one stands. Or a wait, in seconds, which stands for 0 returns.
+Sample: TypeAlias = tuple[CodeType, int, float, int]
 
 
 class PoolState:
@@ -43,6 +51,7 @@ class PoolState:
         "_look_after",
         "_peak_used",
         "_random",
+        "_sampled_at",
         "_stale",
         "_suspect_before",
         "_takes_of_the_closed",
@@ -54,12 +63,15 @@ class PoolState:
         "_warned",
         "_was_exhausted",
         "attention",
+        "connect_failures",
         "connecting",
         "counts",
         "generation",
         "has_new_deadline",
         "has_threads",
+        "helpers",
         "idle",
+        "is_called",
         "is_open",
         "leases",
         "max_kept",
@@ -68,6 +80,9 @@ class PoolState:
         "min_size",
         "notices",
         "options",
+        "sample_at",
+        "sampled",
+        "samples",
         "slots",
         "suspects",
         "times_full",
@@ -98,6 +113,14 @@ class PoolState:
         self.idle: deque[Slot] = deque()
         self.slots: dict[int, Slot] = {}
         self.connecting: set[Slot] = set()
+        self.connect_failures = ConnectFailures()
+        #: The time of one return in so many is told by call site. Whoever takes the samples may ask for more of
+        #: them; telling each makes a return a sixth dearer.
+        self.sampled = BATCH
+        #: How many use times there were at the last one that was told, and how many there are at the next.
+        self._sampled_at, self.sample_at = 0, BATCH
+        #: What became of call sites since somebody looked here; without anybody who does, the newest of it.
+        self.samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         self.working: set[Slot] = set()
         #: Those of `working` on which somebody really is at work; for the others there is a job.
         self.worked_on: set[Slot] = set()
@@ -123,7 +146,11 @@ class PoolState:
         self._random = random
         self._always = not is_gil_enabled() or options.max_kept == 0
         #: What `attention` is while there is no reason for the slow path.
-        self._calm = CALLBACKS if options.is_watched or options.checks_always or options.has_reset else 0
+        self._calm = 0
+        #: Whether that is so whatever the options are; see `be_called`.
+        self.is_called = False
+        #: As `holders_of`.
+        self.helpers: dict[tuple[int, int], CallSite] = {}
         #: Slots are taken from the left end; those that come free go to the other, or to the same.
         self._hint = self.idle.append if options.idle_order == "fifo" else self.idle.appendleft
         self._waits, self._uses = meter.waits, meter.uses
@@ -151,103 +178,7 @@ class PoolState:
         #: can still be found abandoned.
         self._warned: dict[Slot, tuple[float, CodeType, int]] = {}
         self._lanes: dict[Lane, deque[Job]] = {CONNECT: deque(), RETURN: deque()}
-
-    def take(self, now: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
-        """A lease that needs no waiting and no callback; ``None`` where `claim` or the slow path is due.
-
-        Safe without a lock, because ``popleft``, ``setdefault`` and ``pop`` are one operation each under the GIL:
-        of all who come by hints of the same slot, exactly one gets its lease in. Only then, as the owner, does it
-        look at the slot. A generation need not be looked at: `drain` sets `attention`, and a call that looked at
-        that before has come before it.
-
-        Args:
-            now: A fresh reading of the clock: the identity of this very object marks the lease as this call's,
-                so that `interrupted_take` can find it whatever instruction an exception came at.
-            code: The call site's code object,
-            instruction: and the offset of the instruction in it.
-            is_block: Whether the caller keeps the lease until its end: see `slot.abandoned`.
-        """
-        if self.attention:
-            return None
-        idle, leases = self.idle, self.leases
-        try:
-            slot = idle.popleft()
-        except IndexError:
-            return None
-        lease = (slot, now, code, instruction, None, is_block)
-        if leases.setdefault(slot.key, lease) is not lease:
-            return None
-        if slot.is_closed or now >= slot.fit_until:
-            del leases[slot.key]
-            idle.appendleft(slot)
-            return None
-        if len(leases) > self._used.level:
-            self._mark_used()
-        slot.takes += 1
-        return lease
-
-    def claim(self, now: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
-        """`take` for a caller who has seen that `attention` is not `SLOW`, and counts the checkout itself."""
-        idle, leases = self.idle, self.leases
-        try:
-            slot = idle.popleft()
-        except IndexError:
-            return None
-        lease = (slot, now, code, instruction, None, is_block)
-        if leases.setdefault(slot.key, lease) is not lease:
-            return None
-        if slot.is_closed or now >= slot.fit_until:
-            del leases[slot.key]
-            idle.appendleft(slot)
-            return None
-        if len(leases) > self._used.level:
-            self._mark_used()
-        return lease
-
-    def give(self, lease: Lease, now: float) -> bool:
-        """Take back a connection that is idle on the server; False if the slow path (`put`) must decide.
-
-        Safe without a lock: the caller has looked at the connection's state and at `attention`, and has then taken
-        the lease from `leases`, by one ``dict.pop`` that only one of two returners of the same connection wins.
-        What is left is to write down when, and to leave a hint; after it the caller looks at `attention` again
-        (rule 1). `retire_at` says no for all reasons that are known by then (its lifetime, a policy that needs the
-        slow path), and then the lease stands again; nobody but its maker writes it.
-        """
-        slot = lease[0]
-        if now >= slot.retire_at or lease[2] is None:
-            return not self.restore_lease(lease, now)
-        slot.fit_until = now + self._look_after
-        hint, uses = self._hint, self._uses
-        hint(slot)
-        uses.append(now - lease[1])
-        if len(uses) >= BATCH:
-            self.meter.fold()
-        return True
-
-    def restore_lease(self, lease: Lease, now: float) -> bool:
-        """Restore a lease that was popped for a return which cannot go the fast way.
-
-        False if another thread, which had popped a hint long ago, has taken the slot meanwhile: the return is then
-        complete.
-        """
-        if self.leases.setdefault(lease[0].key, lease) is lease:
-            return True
-        self._uses.append(now - lease[1])
-        return False
-
-    def attribute(self, conn: Any, code: CodeType, instruction: int) -> Lease | None:
-        """Make the lease of a connection that of a block, which keeps what this returns. Needs no lock.
-
-        For blocks of pools whose `getconn` is overridden: the call site is the block's, not the override's.
-
-        Returns:
-            ``None`` if the connection is not this pool's.
-        """
-        lease = self.leases.get(id(conn))
-        if lease is None or lease[2] is None:
-            return None
-        mine = self.leases[id(conn)] = (lease[0], lease[1], code, instruction, lease[4], True)
-        return mine
+        self.be_called(False)
 
     def taken_at_once(self) -> int:
         """How many checkouts went the fast way; for the meter. May be too low for an instant."""
@@ -300,7 +231,7 @@ class PoolState:
 
     def holders(self, now: float) -> tuple[Holder, ...]:
         """Who has connections, the oldest lease first."""
-        return holders_of(list(self.leases.values()), now)
+        return holders_of(list(self.leases.values()), now, self.helpers)
 
     def post(self, job: Close) -> None:
         """Leave to a worker what `put` returned."""
@@ -316,6 +247,14 @@ class PoolState:
             job = self._lanes[RETURN].popleft()
             jobs.append(self._retire(job.slot, Reason.CLOSED) if isinstance(job, Return) else job)
         return jobs
+
+    def be_called(self, is_called: bool) -> None:
+        """Have the fast path call the shell (`CALLBACKS`) from now on, or only if the options need it."""
+        options = self.options
+        self.is_called = is_called
+        is_needed = is_called or options.is_watched or options.checks_always or options.has_reset
+        self._calm = CALLBACKS if is_needed else 0
+        self._attend()
 
     def _attend(self) -> None:
         is_slow = (

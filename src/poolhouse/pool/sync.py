@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
 from poolhouse.pool.background_call import BackgroundCall
-from poolhouse.pool.base import logger
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
 from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, time_limit
@@ -19,6 +18,7 @@ from poolhouse.pool.sync_clients import Clients
 from poolhouse.pool.sync_waiting import CT
 from poolhouse.pool.sync_work import Work
 from poolhouse.pool.threads import Parker, SystemThreads, Threads
+from poolhouse.pool.words import logger
 from poolhouse.pool.workers import Workers
 
 if TYPE_CHECKING:

@@ -5,14 +5,13 @@ from types import CodeType, TracebackType
 from typing import Any, Generic
 
 from poolhouse.errors import PoolError
-from poolhouse.meter.meter import BATCH
-from poolhouse.pool.base import describe, log_returned, logger
 from poolhouse.pool.core import BROKEN, CALLBACKS, IDLE, SLOW
 from poolhouse.pool.hooks import failed, tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Lease
 from poolhouse.pool.sync_waiting import CT, Waiting
+from poolhouse.pool.words import describe, log_returned, logger
 
 _getframe = sys._getframe
 
@@ -47,8 +46,10 @@ class Checkout(Generic[CT]):
             pool._undo_take(stamp)
             raise
         if pool._core.attention == CALLBACKS:
-            return pool._getconn_called(stamp, frame.f_code, frame.f_lasti, self._timeout, self)
-        return pool._getconn_slowly(stamp, frame.f_code, frame.f_lasti, self._timeout, self)
+            if not pool._core.is_called:
+                return pool._getconn_called(stamp, frame.f_code, frame.f_lasti, self._timeout, self)
+            return pool._getconn_called(stamp, *pool._line_of(frame), self._timeout, self)
+        return pool._getconn_slowly(stamp, *pool._line_of(frame), self._timeout, self)
 
     def __exit__(
         self,
@@ -96,7 +97,7 @@ class RoutedCheckout(Checkout[CT]):
             raise RuntimeError("a block is entered once: call connection() for each")
         pool, frame = self._pool, _getframe(1)
         self._conn = conn = pool.getconn(timeout=self._timeout)
-        self._lease = pool._core.attribute(conn, frame.f_code, frame.f_lasti)
+        self._lease = pool._core.attribute(conn, *pool._line_of(frame))
         return conn
 
     def __exit__(
@@ -175,8 +176,10 @@ class Clients(Waiting[CT]):
                         del leases[slot.key]
                         core.idle.appendleft(slot)
             elif core.attention == CALLBACKS:
-                return self._getconn_called(stamp, frame.f_code, frame.f_lasti, timeout)
-            return self._getconn_slowly(stamp, frame.f_code, frame.f_lasti, timeout)
+                if not core.is_called:
+                    return self._getconn_called(stamp, frame.f_code, frame.f_lasti, timeout)
+                return self._getconn_called(stamp, *self._line_of(frame), timeout)
+            return self._getconn_slowly(stamp, *self._line_of(frame), timeout)
         except PoolError:
             raise  # Refused: it has nothing.
         except BaseException:
@@ -211,8 +214,8 @@ class Clients(Waiting[CT]):
                         hint, uses = core._hint, core._uses
                         hint(slot)
                         uses.append(now - lease[1])
-                        if len(uses) >= BATCH:
-                            core.meter.fold()
+                        if len(uses) >= core.sample_at:
+                            core.sample(lease, now)
                         if self._core.attention:  # now: rule 1 of the core
                             self._attend()
                         return
@@ -234,6 +237,10 @@ class Clients(Waiting[CT]):
         except BaseException:
             self._undo_give(conn, lease)
             raise
+
+    def _seek_lines(self, is_sought: bool) -> None:
+        if not self._core_lock.is_mine():
+            self._core_lock(self._core.be_called, is_sought)
 
     def _attend(self) -> None:
         if self._core_lock.is_mine():
@@ -339,7 +346,16 @@ class Clients(Waiting[CT]):
         """Give back on the fast path of a pool that has something to call; False if `put` must decide."""
         core, clock = self._core, self._now
         if self._reset is not None:
-            return self._is_left_to_reset(conn, lease)
+            if self._reset_inline:
+                return False
+            now = clock()
+            if self._marks:
+                conn._pool = None
+            if not self._workers.is_left_to_reset(lease, now):
+                return False
+            if self._released is not None:
+                tell(self._released, conn, now - lease[1])
+            return True
         if core.leases.pop(lease[0].key, None) is not lease:
             return False
         now = clock()
@@ -355,18 +371,6 @@ class Clients(Waiting[CT]):
                 released(conn, now - lease[1])
             except Exception as error:
                 failed(released, error)
-        return True
-
-    def _is_left_to_reset(self, conn: Any, lease: Lease) -> bool:
-        """Leave a connection to a worker, for `reset`; False if `put` must decide."""
-        if self._reset_inline:
-            return False
-        now = self._now()
-        if self._marks:
-            conn._pool = None
-        if not self._workers.is_left_to_reset(lease, now):
-            return False
-        tell(self._released, conn, now - lease[1])
         return True
 
     def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:

@@ -226,8 +226,10 @@ class Waiting(BasePool, Generic[CT]):
 
     def _check_beside(self, check: CheckBeside, conn: Any) -> BaseException | None:
         error = check.run()
-        if isinstance(error, Exception) and check.has_been_left:
-            self._dead_because(conn, error, check.was_cut)  # Nobody is told of it otherwise.
+        if check.has_been_left:
+            if isinstance(error, Exception):
+                self._dead_because(conn, error, check.was_cut)  # Nobody is told of it otherwise.
+            self._finish_closing()  # The pool may have been closed, and no worker be left.
         return error
 
     def _connect_here(self, waiter: Waiter, slot: Slot, parker: Any, deadline: float) -> Any:

@@ -1,11 +1,11 @@
 """What the threads of a pool do: connect, check, roll back and reset, close. No decisions; they are the core's."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolError
-from poolhouse.pool.base import describe, log_closed, log_dead, log_returned, logger
 from poolhouse.pool.core import BROKEN, IDLE, PoolCore
 from poolhouse.pool.core_lock import CoreLock
 from poolhouse.pool.drivers.protocol import Driver, Traits
@@ -14,6 +14,7 @@ from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
+from poolhouse.pool.words import describe, log_closed, log_dead, log_returned, logger
 from poolhouse.safely import WARNING
 from poolhouse.signals import as_application
 
@@ -52,29 +53,35 @@ class Work:
         self._reset = reset
         self._reconnect_failed = reconnect_failed
         self._log_failed_connect = log_failed_connect
+        self._process = os.getpid()
 
     def perform(self, job: Job) -> bool:
         """Do a job and tell the core. Raises nothing, and returns False if the core may not have been told."""
-        return self._survives(self._perform, job)
+        try:
+            return self._perform(job)
+        except BaseException as error:
+            self._survive(error)
+        return False
 
     def restored(self, job: Return) -> bool:
         """Make a returned connection fit for the next client. Raises nothing, and returns whether that is done.
 
-        `PoolCore.returned` is to follow.
+        It is called under a guard, and `PoolCore.returned` is to follow.
         """
-        return self._survives(self._restored, job)
-
-    def _survives(self, work: Callable[[Any], bool], job: Job) -> bool:
         try:
-            return work(job)
-        except SystemExit:
+            return self._is_restored(job.slot.conn, job)
+        except BaseException as error:
+            self._survive(error)
+        return False
+
+    def _survive(self, error: BaseException) -> None:
+        if isinstance(error, SystemExit):
             # What reconnect_failed raises to end the program would end the thread in which it runs.
             logger.last_word(
                 "pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name, level=WARNING
             )
-        except BaseException as error:
-            logger.last_word("pool %r: unexpected; going on", self._name, error=error)
-        return False
+        else:
+            logger.last_word("pool %r: unexpected error; the pool continues", self._name, error=error)
 
     def _perform(self, job: Job) -> bool:
         if isinstance(job, Connect):
@@ -105,7 +112,9 @@ class Work:
                         f"{self._configure}: discarded"
                     )
             except BaseException:
-                self._driver.close(conn)
+                # What a fork copied is cancelled in the child: the connection is the parent's.
+                if os.getpid() == self._process:
+                    self._driver.close(conn)
                 raise
         return conn
 
@@ -136,11 +145,11 @@ class Work:
         """Make a returned connection fit for the next client, and tell the core."""
         is_good = False
         try:
-            is_good = self._restored(job)
+            is_good = self._is_restored_in_time(job)
         finally:
             self.core_lock(self.core.returned, job.slot, is_good, self._clock.monotonic())
 
-    def _restored(self, job: Return) -> bool:
+    def _is_restored_in_time(self, job: Return) -> bool:
         is_good = is_in_time = False
         try:
             self.guard(job.slot, self._clock.monotonic() + RETURN_LIMIT)

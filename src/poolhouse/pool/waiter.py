@@ -1,4 +1,4 @@
-"""A client that asks for a connection through the slow path, and what it may be told."""
+"""A client that asks for a connection through the slow path, and the answers that it may get."""
 
 from collections.abc import Callable
 from enum import Enum

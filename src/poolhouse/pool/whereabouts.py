@@ -4,19 +4,16 @@ import asyncio
 import gc
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from inspect import CO_OPTIMIZED
-from itertools import islice
-from operator import call
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 from weakref import ref
 
-from poolhouse.pool.holders import site_of
 from poolhouse.pool.slot import Lease
-
-T = TypeVar("T")
+from poolhouse.sites.frames import awaiting, stack_of_awaited, stacks_of_threads, uncollected
+from poolhouse.sites.words import site_of
 
 #: The most calls that the sentence names.
 DEPTH = 5
@@ -46,12 +43,10 @@ def where_now(lease: Lease, *, is_task: bool = False) -> str:
         return ""
     if isinstance(holder, int):
         name = next((thread.name for thread in threading.enumerate() if thread.ident == holder), "a thread")
-        frames = list(islice(_outward(_frame_of_thread(holder)), LIMIT))
+        (stack,) = stacks_of_threads([holder])
     else:
-        name, frames = holder.get_name(), _awaiting(holder.get_coro())[::-1]
-    places = [(frame.f_code, frame.f_lasti) for frame in frames]
-    # The list may contain this function's own frame: the cycle would keep every variable of these frames alive.
-    frames.clear()
+        name, stack = holder.get_name(), stack_of_awaited(holder.get_coro())
+    places = [(code, instruction) for code, instruction, _ in stack]
     if not places:
         return ""
     codes = [code for code, _ in places]
@@ -86,12 +81,12 @@ def _tasks() -> "list[asyncio.Task[Any]]":
 
 
 def _awaits(task: "asyncio.Task[Any]", code: object) -> bool:
-    return any(getattr(each, f"{_kind(each)}_code") is code for each in _awaited(task.get_coro()))
+    return any(place[0] is code for _, place in awaiting(task.get_coro()))
 
 
 def _task_has(task: "asyncio.Task[Any]", conn: object) -> bool:
     # A coroutine that is suspended refers to its variables.
-    return any(variable is conn for each in _awaited(task.get_coro()) for variable in gc.get_referents(each))
+    return any(variable is conn for each, _ in awaiting(task.get_coro()) for variable in gc.get_referents(each))
 
 
 def _executes(thread: int, code: object) -> bool:
@@ -108,7 +103,7 @@ def _any_frame(thread: int, is_it: Callable[[FrameType], bool]) -> bool:
     for _ in range(LIMIT):
         if frame is None or is_it(frame):
             break
-        frame = _uncollected(partial(getattr, frame, "f_back"))
+        frame = uncollected(partial(getattr, frame, "f_back"))
     found, frame = frame is not None and is_it(frame), None
     return found
 
@@ -116,7 +111,7 @@ def _any_frame(thread: int, is_it: Callable[[FrameType], bool]) -> bool:
 def _has_variable(conn: object, frame: FrameType) -> bool:
     if not frame.f_code.co_flags & CO_OPTIMIZED or str(frame.f_globals.get("__name__")).startswith("poolhouse."):
         return False  # The frame of a module, of a class, or of the pool itself.
-    variables = _uncollected(partial(getattr, frame, "f_locals"))
+    variables = uncollected(partial(getattr, frame, "f_locals"))
     found = any(variable is conn for variable in list(variables.values()))
     # Before CPython 3.13 the frame keeps this copy, which would keep objects alive that the function drops later.
     # Nobody else refers to the copy unless the function has called `locals()`.
@@ -125,56 +120,10 @@ def _has_variable(conn: object, frame: FrameType) -> bool:
     return found
 
 
-def _outward(frame: FrameType | None) -> Iterator[FrameType]:
-    """A frame, its caller, and so on."""
-    while frame is not None:
-        yield frame
-        frame = _uncollected(partial(getattr, frame, "f_back"))
-
-
-def _awaiting(awaited: Any) -> list[FrameType]:
-    """The frame of a suspended coroutine, the frame of what it awaits, and so on."""
-    return [getattr(each, f"{_kind(each)}_frame") for each in _awaited(awaited)]
-
-
-def _awaited(awaited: Any) -> Iterator[Any]:
-    """A suspended coroutine, what it awaits, and so on."""
-    while (kind := _kind(awaited)) is not None and getattr(awaited, f"{kind}_frame") is not None:
-        yield awaited
-        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
-
-
-def _kind(awaited: Any) -> str | None:
-    """The prefix of the attributes of a coroutine or generator; ``None`` for a future, which ends the chain."""
-    return next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
-
-
 def _frame_of_thread(number: int) -> FrameType | None:
     """The frame that the thread with this identifier executes now; ``None`` if there is no such thread."""
-    frames = _uncollected(sys._current_frames)
+    frames = uncollected(sys._current_frames)
     try:
         return frames.get(number)
     finally:
         frames.clear()  # It contains this function's own frame.
-
-
-def _uncollected(look: Callable[[], T]) -> T:
-    """Call `look`, a function written in C, with garbage collection off.
-
-    Before CPython 3.12 a collection may begin wherever an object is made, so also while another thread's frames
-    are being read. A finalizer may then let that thread run: its frames disappear and the interpreter crashes, or
-    the thread holds a lock of the interpreter and the process hangs. `map` makes the three calls in C: no other
-    thread runs in between, and no exception is raised in between.
-
-    Source: https://github.com/python/cpython/issues/106883
-    """
-    if sys.version_info >= (3, 12) or not gc.isenabled():
-        return look()
-    calls: Any = (gc.disable, look, gc.enable)
-    try:
-        results: list[Any] = list(map(call, calls))
-    except BaseException:
-        gc.enable()
-        raise
-    found: T = results[1]
-    return found

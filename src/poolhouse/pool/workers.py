@@ -13,10 +13,13 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from poolhouse.clock import Clock
+from poolhouse.copies import copy_of
 from poolhouse.pool.core import FULL, Notice, PoolCore
 from poolhouse.pool.core_lock import NOT_LOCKED, CoreLock, nothing
 from poolhouse.pool.jobs import Job, Lane, Return
+from poolhouse.pool.options import RETURN_LIMIT
 from poolhouse.pool.slot import Lease, Slot
+from poolhouse.pool.state import RETURN
 from poolhouse.pool.threads import Parker, Threads, is_final
 from poolhouse.safely import Log
 
@@ -24,6 +27,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = Log("poolhouse.pool")
+
+#: To go through an enumeration itself takes a call for each step.
+_LANES = tuple(Lane)
 
 #: The worker in which this code runs: its callback may close the pool, and is not waited for then.
 _own_token: ContextVar[object] = ContextVar("poolhouse_worker", default=None)
@@ -63,11 +69,12 @@ class Workers:
             clock: Real or virtual.
             threads: Real or virtual.
             perform: Does a job and answers it; logs what goes wrong, raises nothing, and says whether it is done.
-            restored: Does a `Return`, to be answered by whoever calls it; raises nothing.
+            restored: Does a `Return`, to be guarded and answered by whoever calls it; raises nothing.
             abort: The driver's.
             tell: Logs a notice of the core.
         """
         self.core_lock = CoreLock(core, self._plan_locked, self._notice, self.wake_keeper)
+        self._take_turn = partial(self.core_lock, nothing)
         self._tell = tell
         self._name = name
         self._core = core
@@ -122,14 +129,28 @@ class Workers:
         Where a reset asks the server nothing, a worker that is awake is back before another has woken up.
         """
         core_lock = self.core_lock
-        if core_lock.is_mine() or not core_lock.briefly(self._core.put_to_reset, lease, now):
+        if core_lock.is_mine():
             return False
-        self._was_left = True
-        if not (self._is_brisk and now < self._expected_until):
-            core_lock(nothing)
-        elif now + OVERDUE < self.keeper_wakes_at:
-            self.wake_keeper()
+        wake = core_lock.briefly(self._leave_locked, lease, now)
+        if wake is None:
+            return False
+        wake()
         return True
+
+    def _leave_locked(self, lease: Lease, now: float) -> Callable[[], object] | None:
+        """`PoolCore.put_to_reset`, and whom to wake for it when the lock is gone; ``None`` if nothing was done."""
+        assert self.core_lock.is_mine(), NOT_LOCKED
+        if not self._core.put_to_reset(lease, now):
+            return None
+        self._was_left = True
+        resting = self._resting[RETURN]
+        if self._is_brisk:
+            if now < self._expected_until:
+                return self.wake_keeper if now + OVERDUE < self.keeper_wakes_at else nothing
+            if resting:
+                self._expected_until = now + EXPECTED
+        # The plan finds the same, and takes as long as all the rest.
+        return next(reversed(resting)).unpark if resting else self._take_turn
 
     def dismiss(self) -> None:
         """Let all threads end when they have done what they are doing. May be called from a finalizer."""
@@ -137,15 +158,15 @@ class Workers:
         # The keeper of a pool that nobody closed needs the workers once more, though the pool is gone.
         self._last_orders.append(self if self._core.is_open else None)
         self.wake_keeper()
-        for lane in Lane:
-            for parker in self._resting[lane].copy():
+        for lane in _LANES:
+            for parker in list(self._resting[lane]):
                 parker.unpark()
 
     def is_busy(self) -> bool:
         """Whether there is work, or a worker other than the caller that does not rest."""
         own = _own_token.get()
         return self._core.has_jobs(self._clock.monotonic()) or any(
-            len(self._workers[lane]) - (own in self._workers[lane]) > len(self._resting[lane]) for lane in Lane
+            len(self._workers[lane]) - (own in self._workers[lane]) > len(self._resting[lane]) for lane in _LANES
         )
 
     def _notice(self, notice: Notice) -> None:
@@ -156,7 +177,7 @@ class Workers:
 
     def wake_watchers(self) -> None:
         """Let those look who wait for the pool to be full, or for the workers to be done."""
-        for watcher in self.watchers.copy():
+        for watcher in list(self.watchers):
             watcher.unpark()
 
     # -- The keeper ---------------------------------------------------------------------------------------------
@@ -179,7 +200,7 @@ class Workers:
         except BaseException as error:
             self.keeper_wakes_at = self._clock.monotonic() + AGAIN
             self.core_lock.is_struck = True
-            logger.last_word("pool %r: unexpected; going on", self._name, error=error)
+            logger.last_word("pool %r: unexpected error; the pool continues", self._name, error=error)
         pause = self.keeper_wakes_at - self._clock.monotonic()
         return None if pause == float("inf") else pause
 
@@ -193,7 +214,7 @@ class Workers:
     def _recover_locked(self, now: float) -> None:
         """Put right what an exception has left, in a call of the core or in a worker that it has ended."""
         assert self.core_lock.is_mine(), NOT_LOCKED
-        for token, in_hand in list(self._in_hand.items()):
+        for token, in_hand in copy_of(self._in_hand).items():
             if not any(token in workers for workers in self._workers.values()):
                 self._core.dropped(*in_hand, now)
                 del self._in_hand[token]
@@ -207,7 +228,7 @@ class Workers:
                 self._perform(job)
 
     def _abort_overdue(self, now: float) -> None:
-        for slot, (deadline, lease) in list(self.guards.items()):
+        for slot, (deadline, lease) in copy_of(self.guards).items():
             # If an exception ended the call before `unguard`, the lease has changed: do not abort the new owner.
             is_overdue = deadline <= now and self.guards.pop(slot, None) is not None
             if is_overdue and self._core.leases.get(slot.key) is lease:
@@ -228,7 +249,7 @@ class Workers:
         self._core.tick(now)
         self._core.has_new_deadline = False
         due = [deadline for deadline, _ in list(self.guards.values())]
-        if self._is_brisk and (self._was_left or self._core.has_job(Lane.RETURN, now)):
+        if self._is_brisk and (self._was_left or self._core.has_job(RETURN, now)):
             self._was_left = False
             due.append(now + OVERDUE)
         if self._hires_at > now:
@@ -252,10 +273,10 @@ class Workers:
             return calls
         core, now = self._core, self._clock.monotonic()
         is_keeper_needed = False
-        for lane in Lane if core.has_jobs(now) else ():
+        for lane in _LANES if core.has_jobs(now) else ():
             if not core.has_job(lane, now):
                 continue
-            if lane is Lane.RETURN and self._is_brisk:
+            if lane is RETURN and self._is_brisk:
                 if now < self._expected_until:
                     is_keeper_needed = is_keeper_needed or now + OVERDUE < self.keeper_wakes_at
                     continue
@@ -294,7 +315,7 @@ class Workers:
 
     def _hire(self) -> None:
         """Start workers that are missing, one a lane; if more are needed, the plan says so once they have come."""
-        for lane in Lane:
+        for lane in _LANES:
             token = self.core_lock(self._hire_locked, lane)
             if token is None:
                 continue
@@ -346,7 +367,9 @@ class Workers:
         """Do jobs of one lane until there has been none for a while."""
         _own_token.set(token)
         while True:
-            job = self.core_lock(self._next_job_locked, lane, parker, token)
+            # A plan would wake nobody where one worker after all others is the fastest.
+            take = self.core_lock.briefly if lane is RETURN and self._is_brisk else self.core_lock
+            job = take(self._next_job_locked, lane, parker, token)
             if isinstance(job, Return):
                 job = self._do_returns(job, parker, token)
             if job is not None:
@@ -362,9 +385,15 @@ class Workers:
 
     def _do_returns(self, job: Return, parker: Parker, token: object) -> Job | None:
         """Make one returned connection after the other fit; what there is to do that is no `Return`."""
+        guards, leases = self.guards, self._core.leases
         while True:
-            began = self._clock.monotonic()
+            began, slot = self._clock.monotonic(), job.slot
+            # This is `guard` and `unguard` written out: with their calls, a reset takes a tenth longer.
+            guards[slot] = began + RETURN_LIMIT, leases.get(slot.key)
+            if began + RETURN_LIMIT < self.keeper_wakes_at:
+                self.wake_keeper()
             is_good = self._restored(job)
+            is_good = guards.pop(slot, None) is not None and is_good
             following = self.core_lock.briefly(self._answered_locked, parker, token, job, is_good, began)
             if not is_good:
                 self.core_lock(nothing)  # Another is to be connected for it.
@@ -381,13 +410,17 @@ class Workers:
         core.returned(job.slot, is_good, now)
         self._is_brisk = now - began < BRISK
         self._expected_until = now + EXPECTED
-        following = core.next_job(Lane.RETURN, now)
+        following = core.next_job(RETURN, now)
         if following is None:
             self._in_hand.pop(token, None)
-            self._resting[Lane.RETURN][parker] = None
+            self._resting[RETURN][parker] = None
             self._expected_until = 0.0
         else:
-            self._in_hand[token] = following, core.lease_of(following)
+            # For nearly all, this is `lease_of` written out.
+            lease = (
+                core.leases.get(following.slot.key) if isinstance(following, Return) else core.lease_of(following)
+            )
+            self._in_hand[token] = following, lease
         return following
 
     def _next_job_locked(self, lane: Lane, parker: Parker, token: object) -> Job | None:
@@ -398,10 +431,10 @@ class Workers:
         job = self._core.next_job(lane, now)
         if job is None:
             self._resting[lane][parker] = None
-            if lane is Lane.RETURN:
+            if lane is RETURN:
                 self._expected_until = 0.0
         else:
-            if lane is Lane.RETURN:
+            if lane is RETURN:
                 self._expected_until = now + EXPECTED
             self._in_hand[token] = job, self._core.lease_of(job)
         return job

@@ -1,7 +1,7 @@
 """A client's side of one TCP connection to a node: what to send, what arrived, when to give the node up.
 
-No socket, no clock, no randomness: bytes go in and out, time is an argument. A node that accepts and then says
-nothing is given up after `GREETING_PATIENCE_S`; one that confirms no report any more, after `SILENCE_INTERVALS`.
+No socket, no clock, no randomness: bytes go in and out, time is an argument. A node that accepts and then stays
+silent is given up after `GREETING_PATIENCE_S`; a node that stops confirming reports, after `SILENCE_INTERVALS`.
 """
 
 from poolhouse.configuration.service import Login
@@ -32,7 +32,7 @@ class Conversation:
         """
         self.outgoing = bytearray()
         self._introduction = Introduction(hello, login, self.outgoing)
-        self._unframer = Unframer()
+        self._unframer = Unframer(())
         self._silence = max(SHORTEST_SILENCE_S, SILENCE_INTERVALS * interval)
         #: `Kind.REPORT` frames that were queued, and that the node has confirmed.
         self._sent = self._taken = 0

@@ -1,40 +1,56 @@
 """Where a process reports to, under which names and how often.
 
-A destination is made from settings, either those of SQLAlchemy's URL and ``create_engine`` (``collectd_host``,
-…) or bare ones (``host``, …), or from a URL ``collectd://host:port/?program_name=…``. A service of connmond is
-named by ``connmon_service``, ``connmon_addr`` or ``connmon_config``, or by a URL ``connmon://host:port/``. A
-mistake is a `SettingError` when the destination is made; it names the setting as it was typed.
+A destination is made from settings, either those of SQLAlchemy's URL and ``create_engine`` (``poolhouse_host`` or
+``collectd_host``, …) or bare ones (``host``, …), or from a URL ``collectd://host:port/?program_name=…``. A service
+of connmond is named by ``connmon_service``, ``connmon_addr`` or ``connmon_config``, or by a URL
+``connmon://host:port/``. A mistake is a `SettingError` when the destination is made, with the setting as typed.
 """
 
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from poolhouse.addresses import format_address
-from poolhouse.configuration.service import Service
 from poolhouse.defaults import REPORT_INTERVAL, REPORT_VARIABLE, REPORTS_PORT
 from poolhouse.errors import SettingError
+from poolhouse.report.protection import (
+    NAMES as PROTECTION_NAMES,
+)
+from poolhouse.report.protection import (
+    Protection,
+    Security,
+    protection_of,
+    read_secret,
+    read_secret_file,
+    read_security,
+    read_username,
+)
 from poolhouse.report.service_settings import NAMES, service_of
+from poolhouse.report.unknown import no_such_setting
+
+if TYPE_CHECKING:
+    from poolhouse.configuration.service import Service
 
 #: Seconds between two reports, at least and at most.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
 
 Detail = Literal["full", "plain"]
 
-#: Where reports go: to a service, or to a port of some hosts.
-Target: TypeAlias = Service | tuple[tuple[str, ...], int]
+#: Where reports go: to a service, or to a port of some hosts, and how they are protected on the way there.
+Target: TypeAlias = "Service | tuple[tuple[str, ...], int, Protection | None]"
 
+#: What the settings of an engine begin with: both spell the same ones.
+PREFIXES = ("poolhouse_", "collectd_")
 #: What the settings that name a service begin with.
 CONNMON_PREFIX = "connmon_"
+#: The settings of an engine that say nothing of its destination, without what they begin with.
+ENGINE_SETTINGS = ("skip", "hold_warning")
 #: The settings that a service's reports share with others.
 _SHARED = ("program_name", "report_host", "interval")
-
-#: Settings of signed and encrypted reports. Ignoring them would send in clear what was meant to be protected.
-_PROTECTION = ("username", "password", "security")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,7 @@ class Destination:
         interval: Seconds between two reports.
         detail: ``full``, or ``plain`` for aggregators that know the earlier system's values only.
         service: The service of connmond to report to over TCP; ``None`` for `host` and `port` over UDP.
+        protection: How reports over UDP are signed or encrypted; ``None`` for not at all.
     """
 
     host: str = "localhost"
@@ -58,28 +75,54 @@ class Destination:
     report_host: str = field(default_factory=lambda: default_report_host())
     interval: float = REPORT_INTERVAL
     detail: Detail = "full"
-    service: Service | None = None
+    service: "Service | None" = None
+    #: What settings say of a protection; `protection` is what they mean together.
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    security: Security | None = None
+    protection: Protection | None = None
 
     @classmethod
     def from_settings(
-        cls, settings: Mapping[str, Any], prefix: str = "collectd_", base: "Destination | None" = None
+        cls,
+        settings: Mapping[str, Any],
+        prefixes: tuple[str, ...] = PREFIXES,
+        base: "Destination | None" = None,
     ) -> "Destination":
         """The destination that settings name.
 
         Args:
             settings: Texts, or numbers where a number is meant. Every key must be a setting of ours.
-            prefix: What each key begins with; ``""`` for bare keys.
+            prefixes: What each key begins with, one of these; ``("",)`` for bare keys.
             base: Where each setting that is left out is taken from; the defaults if ``None``.
 
         Raises:
-            SettingError: If a key is unknown or its value is not one that it can have.
+            SettingError: If a key is unknown, if its value is not one that it can have, or if a setting is spelled
+                with two prefixes.
         """
-        given = {_known(key, prefix): _value(key, prefix, value) for key, value in settings.items()}
-        if base is None:
-            return cls(**given)
+        require_one_spelling(settings, prefixes)
+        given = {_known(key, prefixes): _value(key, prefixes, value) for key, value in settings.items()}
+        prefix = next((_prefix_of(key, prefixes) for key in settings), prefixes[-1])
+        protecting = [name for name in PROTECTION_NAMES if name in given]
+        if "password_file" in given:
+            if "password" in given:
+                raise SettingError(
+                    f"{prefix}password_file", f"there is a {prefix}password too; expected one of them"
+                )
+            given["password"] = given.pop("password_file")
+        base = base or cls()
         if "host" in given or "port" in given:
             base = replace(base, service=None)
-        return replace(base, **given)
+        made = replace(base, **given)
+        if made.service is not None:
+            if protecting:
+                raise SettingError(
+                    f"{prefix}{protecting[0]}",
+                    "reports to a service go over TCP, which has a login and TLS of its own; remove it",
+                )
+            return made
+        protection = protection_of(made.username, made.password, made.security, prefix)
+        return replace(made, protection=protection)
 
     @classmethod
     def from_service_settings(
@@ -99,11 +142,12 @@ class Destination:
         for key, value in settings.items():
             name = key.removeprefix(prefix)
             if name in _SHARED:
-                given[name] = _value(key, prefix, value)
+                given[name] = _value(key, (prefix,), value)
             elif name not in NAMES:
-                known = ", ".join(prefix + one for one in (*NAMES, *_SHARED))
-                raise SettingError(key, f"there is no such setting; there are {known}")
-        return replace(base or cls(), **given, service=service_of(settings, prefix))
+                raise no_such_setting(key, prefix, (*NAMES, *_SHARED, *_of_engines(prefix)))
+        # Over TCP a login and TLS protect reports; they stand in the service's configuration.
+        unsealed: dict[str, Any] = dict.fromkeys(("username", "password", "security", "protection"))
+        return replace(base or cls(), **unsealed, **given, service=service_of(settings, prefix))
 
     @classmethod
     def from_url(cls, url: str) -> "Destination":
@@ -115,7 +159,7 @@ class Destination:
         Raises:
             SettingError: If the URL is malformed, or for what `from_settings` raises it.
         """
-        # None of these errors repeats the URL: somebody may have put a password there.
+        # None of these errors repeats the URL: a password may stand there.
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -126,8 +170,11 @@ class Destination:
             raise SettingError("port", "expected a port from 1 to 65535") from None
         if parts.scheme not in ("collectd", "connmon"):
             raise SettingError("url", "expected collectd://host:port/?program_name=…, or connmon://host:port/")
-        if parts.username is not None:
-            raise _protection_error("username")
+        is_service = parts.scheme == "connmon"
+        if parts.username is not None and is_service:
+            raise SettingError(
+                "url", "a service's login stands in its configuration; expected connmon://host:port/"
+            )
         if parts.path not in ("", "/") or parts.fragment:
             raise SettingError(
                 "url", f"expected nothing between {parts.scheme}://host:port/ and its settings, ?name=value"
@@ -135,7 +182,9 @@ class Destination:
         # A setting without "=" or without a value is wrong, too.
         settings: dict[str, str] = {}
         pairs = parse_qsl(parts.query, keep_blank_values=True)
-        is_service = parts.scheme == "connmon"
+        for name, value in (("username", parts.username), ("password", parts.password)):
+            if value is not None:
+                pairs.append((name, unquote(value)))
         if is_service and parts.netloc:
             pairs.append(("addr", unquote(parts.netloc)))
         elif parts.hostname:
@@ -146,7 +195,7 @@ class Destination:
             if name in settings:
                 raise SettingError(name, "given twice")
             settings[name] = value
-        return cls.from_service_settings(settings, "") if is_service else cls.from_settings(settings, "")
+        return cls.from_service_settings(settings, "") if is_service else cls.from_settings(settings, ("",))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Destination":
@@ -178,7 +227,7 @@ class Destination:
     @property
     def target(self) -> Target:
         """Where reports go."""
-        return self.service or (self.hosts, self.port)
+        return self.service or (self.hosts, self.port, self.protection)
 
 
 #: What a machine without a name is called in reports: an aggregator refuses an empty one.
@@ -227,28 +276,56 @@ def _package_name(directory: str) -> str:
     return name or "python"
 
 
-def _known(key: str, prefix: str) -> str:
+def require_one_spelling(settings: Mapping[str, Any], prefixes: tuple[str, ...] = PREFIXES) -> None:
+    """Refuse a setting that is given with two of the prefixes.
+
+    Args:
+        settings: By their names as they were typed; others than ours are ignored.
+        prefixes: The first one counts.
+
+    Raises:
+        SettingError: It says which of the two counts, and which one to remove.
+
+    >>> require_one_spelling({"collectd_host": "web1", "poolhouse_port": 7})
+    """
+    first, *others = prefixes
+    for key in settings:
+        for prefix in others:
+            other = first + key.removeprefix(prefix)
+            if key.startswith(prefix) and other in settings:
+                raise SettingError(key, f"{other} is given too, and counts; remove {key}")
+
+
+def _prefix_of(key: str, prefixes: tuple[str, ...]) -> str:
+    """What a key begins with; of a key that is none of ours the last prefix."""
+    return next((prefix for prefix in prefixes if key.startswith(prefix)), prefixes[-1])
+
+
+def _known(key: str, prefixes: tuple[str, ...]) -> str:
     """The field of `Destination` that a key names."""
+    prefix = _prefix_of(key, prefixes)
     name = key.removeprefix(prefix)
     if key.startswith(prefix) and name in _READERS:
         return name
-    if key.startswith(prefix) and name in _PROTECTION:
-        raise _protection_error(key)
-    raise SettingError(key, f"there is no such setting; there are {', '.join(prefix + name for name in _READERS)}")
+    raise no_such_setting(key, prefix, (*DESTINATION_SETTINGS, *_of_engines(prefix)))
 
 
-def _value(key: str, prefix: str, value: Any) -> Any:
+def _of_engines(prefix: str) -> tuple[str, ...]:
+    """The settings beside those of a destination: without a prefix there is no engine."""
+    return ENGINE_SETTINGS if prefix else ()
+
+
+def _value(key: str, prefixes: tuple[str, ...], value: Any) -> Any:
     """The value of a setting, converted and checked."""
     if isinstance(value, (list, tuple)):
         raise SettingError(key, "given twice")
+    name = key.removeprefix(_prefix_of(key, prefixes))
+    if name == "password_file":
+        return read_secret_file(value, key)
     try:
-        return _READERS[key.removeprefix(prefix)](value)
+        return _READERS[name](value)
     except ValueError as error:
         raise SettingError(key, str(error)) from None
-
-
-def _protection_error(key: str) -> SettingError:
-    return SettingError(key, "this version of poolhouse sends reports neither signed nor encrypted; remove it")
 
 
 def _text(value: Any) -> str:
@@ -262,15 +339,27 @@ def _hosts(value: Any) -> str:
     return ",".join(dict.fromkeys(_host(one) for one in _text(value).split(",")))
 
 
+def _is_name(host: str) -> bool:
+    """Whether ``getaddrinfo`` looks it up at all: it encodes a name by IDNA, whose codec is large to import.
+
+    >>> [_is_name(host) for host in ("db.example.", "127.0.0.1", "bücher.example", "a..b", "x" * 64)]
+    [True, True, True, False, False]
+    """
+    if host.isascii():
+        *labels, last = host.split(".")
+        return all(0 < len(label) < 64 for label in labels) and len(last) < 64
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
 def _host(value: Any) -> str:
     host = _text(value).strip()
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    try:
-        host.encode("idna")  # What getaddrinfo will do with it.
-    except UnicodeError:
-        host = ""
-    if not host or any(character.isspace() or character in "/[]@\0" for character in host):
+    if not host or not _is_name(host) or any(character.isspace() or character in "/[]@\0" for character in host):
         raise ValueError(f"expected a host name or an address, not {value!r}")
     return host
 
@@ -309,11 +398,18 @@ def _detail(value: Any) -> Detail:
 
 
 #: Each setting, and the function that converts and checks its value.
-_READERS = {
+_READERS: dict[str, Callable[[Any], Any]] = {
     "host": _hosts,
     "port": _port,
     "program_name": _text,
     "report_host": _text,
     "interval": _interval,
     "detail": _detail,
+    "username": read_username,
+    "password": read_secret,
+    "password_file": str,
+    "security": read_security,
 }
+
+#: The names of these settings, without what they begin with.
+DESTINATION_SETTINGS = tuple(_READERS)

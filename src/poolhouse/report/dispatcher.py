@@ -7,7 +7,7 @@ because reports are cumulative.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
 from typing import NamedTuple
@@ -15,12 +15,14 @@ from typing import NamedTuple
 from poolhouse.clock import Clock
 from poolhouse.report.destination import NAMELESS, Destination, Target
 from poolhouse.report.log import log
+from poolhouse.report.looks import Looks
 from poolhouse.report.native import Lock, Signal
+from poolhouse.report.network import Network
+from poolhouse.report.roster import Failure
 from poolhouse.report.route import Address, Route, State
-from poolhouse.report.sender import AnySender, Network, Sender
+from poolhouse.report.sender import AnySender, Sender
 from poolhouse.report.source import Source
 from poolhouse.report.stream import Identity, Stream
-from poolhouse.report.tcp import TcpSender
 from poolhouse.safely import DEBUG, ERROR, INFO, WARNING
 
 
@@ -52,7 +54,7 @@ class Dispatcher:
         self._identify = identify
         self._wake = wake
         #: Any thread and any signal handler may insert, without a lock, because inserting is atomic. So every loop
-        #: iterates over a copy. The same holds for the senders.
+        #: iterates over a list. The same holds for the senders.
         self._streams: dict[_Key, Stream] = {}
         #: Destinations that differ from a stream only in interval or detail, and were logged for that.
         self._differing: set[Destination] = set()
@@ -69,13 +71,15 @@ class Dispatcher:
         #: The state of each destination that was logged last.
         self._told: dict[AnySender, State] = {}
         self._is_closed = False
+        #: Who holds the connections of this process's pools.
+        self._looks = Looks(self._clock)
 
     def begin(self) -> list[Source]:
         """Begin afresh in a forked child, without the parent's sockets and locks; return the parent's sources."""
         self._close_sockets()
         self._begin()
-        sources = [source for stream in self._streams.copy().values() for source in stream.sources]
-        for stream in self._streams.copy().values():
+        sources = [source for stream in list(self._streams.values()) for source in stream.sources]
+        for stream in list(self._streams.values()):
             stream.begin(self._senders_to(stream.destination))
         return sources
 
@@ -128,6 +132,8 @@ class Dispatcher:
     def turn(self) -> float:
         """Send what is due, then look up at most one name; return the seconds until something is due again."""
         now = self._clock.monotonic()
+        if not self._is_closed:
+            self._look(now)
         with self._turn:
             if self._is_closed:
                 return inf
@@ -136,37 +142,52 @@ class Dispatcher:
             for stream in self._active():
                 if stream.due <= now and stream.is_ready:
                     self._report(stream, goodbye=False)
+                elif stream.look_due(now) <= now:
+                    self._tell_failures(stream.look(now))
         self._tell()
         waiting_longest = min(senders, key=lambda sender: sender.route.lookup_due, default=None)
         if waiting_longest is not None and waiting_longest.route.lookup_due <= now:
             self._look_up(waiting_longest)
+            self._looks.put_off()
             return 0.0
         lookups = [sender.route.lookup_due for sender in senders]
         reports = [stream.due for stream in self._active() if stream.is_ready]
-        return max(0.0, min([*steps, *lookups, *reports], default=inf) - self._clock.monotonic())
+        looks = [stream.look_due(now) for stream in self._active()]
+        due = min([self._looks.due, self._looks.loops_due, *steps, *lookups, *reports, *looks], default=inf)
+        return max(0.0, due - self._clock.monotonic())
 
-    def look_up_unknown(self, *, at_once: bool = False) -> None:
-        """Look up every name that a report needs and that has never been looked up.
+    def _look(self, now: float) -> None:
+        """Look who holds connections, if that is due by itself or by a report."""
+        active = self._active()
+        if self._looks.due <= now or any(stream.due <= now and stream.is_ready for stream in active):
+            sources: list[Source] = []
+            for stream in active:
+                with suppress(Exception):  # Its report will fail, too, and say so.
+                    sources += stream.reported
+            self._looks.look(sources)
+        elif self._looks.loops_due <= now:
+            self._looks.look_at_loops()
 
-        Args:
-            at_once: Only those for which no resolver has to be asked: addresses, and this machine.
-        """
+    def look_up_unknown(self) -> None:
+        """Look up every name that a report needs and that has never been looked up."""
         for sender in self._active_senders():
-            route = sender.route
-            is_quick = not at_once or route.host == "localhost" or _is_address(route.host)
-            if is_quick and not route.was_looked_up and route.lookup_due < inf:
+            if not sender.route.was_looked_up:
                 self._look_up(sender)
 
-    def report_all(self, goodbye: bool, timeout: float) -> bool:
+    def report_all(self, goodbye: bool, timeout: float, patience: float = 0.0) -> bool:
         """Report every stream now; true if all left. After a goodbye nothing more is sent.
 
-        Waits at most `timeout` seconds for reports under way.
+        Args:
+            goodbye: Say that the process ends.
+            timeout: Seconds to wait at most.
+            patience: Seconds to wait, if that is more, for a report under way, which waits for a processor only.
         """
         turn = self._turn  # A signal handler may fork meanwhile, and its child has another.
         deadline = self._clock.monotonic() + timeout
-        if not turn.acquire(timeout):
+        if not turn.acquire(max(timeout, patience)):
             return False
         try:
+            self._look_up_at_once()
             self._move_on(deadline)
             left = [not self._is_closed and self._report(stream, goodbye) for stream in self._active()]
             if goodbye:
@@ -177,6 +198,17 @@ class Dispatcher:
             turn.release()
         self._tell()
         return all(left)
+
+    def _look_up_at_once(self) -> None:
+        """Look up addresses and this machine, for which no resolver is asked.
+
+        On a busy machine the thread may have had no turn yet.
+        """
+        for sender in self._active_senders():
+            route = sender.route
+            if not route.was_looked_up and (route.host == "localhost" or _is_address(route.host)):
+                route.begin_lookup(self._clock.monotonic())
+                self._end_lookup(route, *self._ask(route))
 
     def _move_on(self, deadline: float) -> None:
         """Have every sender do what it can do until the deadline, so that a report leaves."""
@@ -198,32 +230,37 @@ class Dispatcher:
 
     def _active(self) -> list[Stream]:
         """The streams whose pools were used in this process."""
-        return [stream for stream in self._streams.copy().values() if stream.due < inf]
+        return [stream for stream in list(self._streams.values()) if stream.due < inf]
 
     def _active_senders(self) -> set[AnySender]:
         return {sender for stream in self._active() for sender in stream.senders}
 
     def _all_senders(self) -> list[AnySender]:
-        return [sender for senders in self._senders.copy().values() for sender in senders]
+        return [sender for senders in list(self._senders.values()) for sender in senders]
 
     def _report(self, stream: Stream, goodbye: bool) -> bool:
         """Report one stream; its failure affects no other stream."""
         try:
-            delivery = stream.report(self._identity(), self._clock.monotonic(), self._clock.wall_time(), goodbye)
+            now, wall_time = self._clock.monotonic(), self._clock.wall_time()
+            looks = self._looks
+            delivery = stream.report(self._identity(), now, wall_time, goodbye, looks.signs(), looks.looks_due)
         except Exception as error:
             if not stream.has_failed:
                 log(ERROR, "poolhouse cannot report %r", stream.destination.program_name, error=error)
             stream.has_failed = True
             return False
         stream.has_failed = False
-        for failure in delivery.failures:
+        self._tell_failures(delivery.failures)
+        return delivery.left
+
+    def _tell_failures(self, failures: Iterable[Failure]) -> None:
+        for failure in failures:
             log(
                 ERROR,
                 "poolhouse cannot read a pool and repeats its last figures: %r",
                 failure.source,
                 error=failure.error,
             )
-        return delivery.left
 
     def _look_up(self, sender: AnySender) -> None:
         """Ask for a name's addresses, for as long as it takes."""
@@ -231,23 +268,32 @@ class Dispatcher:
         with self._turn:
             was_unresolved = route.state is State.UNRESOLVED
             route.begin_lookup(self._clock.monotonic())
-        addresses: list[Address] = []
-        error: Exception = OSError("it has no address")
-        try:
-            addresses = self._network.look_up(route.host, route.port)
-        except Exception as raised:
-            error = raised
+        addresses, error = self._ask(route)
         with self._turn:
+            if route.lookup_due < inf:
+                return  # `_look_up_at_once` has ended it meanwhile.
+            self._end_lookup(route, addresses, error)
             if addresses:
-                route.found(addresses, self._clock.monotonic())
                 sender.renew()
-            else:
-                route.not_found(error, self._clock.monotonic())
             if was_unresolved and addresses:
                 for stream in self._active():
                     if sender in stream.senders:
                         stream.due = -inf  # It has been silent for too long already.
         self._tell()
+
+    def _ask(self, route: Route) -> tuple[list[Address], Exception]:
+        """The addresses of a route's host, and the reason if there are none."""
+        error: Exception = OSError("it has no address")
+        try:
+            return self._network.look_up(route.host, route.port), error
+        except Exception as raised:
+            return [], raised
+
+    def _end_lookup(self, route: Route, addresses: list[Address], error: Exception) -> None:
+        if addresses:
+            route.found(addresses, self._clock.monotonic())
+        else:
+            route.not_found(error, self._clock.monotonic())
 
     def _tell(self) -> None:
         """Log each change of a destination's state once."""
@@ -282,7 +328,13 @@ class Dispatcher:
         """One sender for each host; one for a service, whichever of its nodes it talks to."""
         if destination.service is None:
             routes = [Route(host, destination.port) for host in destination.hosts]
-            return tuple(Sender(route, self._network) for route in routes)
+            protection = destination.protection
+            return tuple(
+                Sender(route, self._network, None if protection is None else protection.sealer())
+                for route in routes
+            )
+        from poolhouse.report.tcp import TcpSender  # Few report to a service.
+
         name, interval = destination.program_name, destination.interval
         return (TcpSender(destination.service, name, interval, self._network, self._clock, random.random),)
 

@@ -1,8 +1,11 @@
 """Logging, by default to ``poolhouse.report``, that can neither raise into anybody nor hold anybody up.
 
+Once a thread logs, `threading` knows it. A program that waits for all threads known to `threading` must not find
+ours among them.
+
 Where gevent or eventlet has patched the program, the locks of `logging` are for greenlets: a thread of the
-operating system that meets a greenlet at one of them hangs, and the program with it. There the application's own
-hub is given what our thread has to say, and a greenlet says it when the hub has time.
+operating system that meets a greenlet at one of them hangs, and the program with it. There our thread passes its
+records to the application's own hub, and a greenlet logs them when the hub has time.
 """
 
 import sys
@@ -11,8 +14,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
-from poolhouse.report.native import thread_id
+from poolhouse.report.native import forget_stand_in, thread_id
 from poolhouse.safely import Log
+from poolhouse.sites.stalls import remember
 
 _logger = Log("poolhouse.report")
 
@@ -44,13 +48,14 @@ def log(
     error: BaseException | None = None,
     logger: Log = _logger,
 ) -> None:
-    """Log a message, with the traceback of `error`; raises no `Exception`."""
+    """Log a message, with the traceback of `error`; raises only what `poolhouse.safely` does."""
     say = partial(logger.log, level, message, *arguments, error=error)
-    with suppress(Exception):
-        if _hubs and _hubs[0].thread != thread_id():
+    if _hubs and _hubs[0].thread != thread_id():
+        with suppress(Exception):
             _hubs[0].spawn(say)
-        else:
-            say()
+    else:
+        say()
+        forget_stand_in()
 
 
 def _hub_of_gevent() -> Callable[[Callable[[], None]], object] | None:
@@ -58,7 +63,9 @@ def _hub_of_gevent() -> Callable[[Callable[[], None]], object] | None:
     monkey: Any = sys.modules.get("gevent.monkey")
     if gevent is None or monkey is None or not monkey.is_module_patched("threading"):
         return None
-    return partial(gevent.get_hub().loop.run_callback_threadsafe, gevent.spawn)
+    hub = gevent.get_hub()
+    remember(hub, thread_id())
+    return partial(hub.loop.run_callback_threadsafe, gevent.spawn)
 
 
 def _hub_of_eventlet() -> Callable[[Callable[[], None]], object] | None:

@@ -1,33 +1,35 @@
 """Threads and locks of the operating system, also where gevent or eventlet has replaced Python's own.
 
-Monkey patching replaces functions in the built-in module ``_thread``. A second instance of that module, which
-nobody else ever sees, has the original ones, whether it is made before or after the patching.
+Monkey patching replaces functions in the built-in module ``_thread``, of which this has an instance of its own.
 """
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.machinery import BuiltinImporter
-from importlib.util import module_from_spec
-from types import ModuleType
 
 from poolhouse.signals import blocking
+from poolhouse.unpatched import unpatched
 
 #: How often to look whether an ended thread has left the operating system's list, and the seconds in between.
 _GLANCES, _GLANCE_S = 50, 0.0002
 
+_thread = unpatched("_thread")
 
-def _second_instance(name: str) -> ModuleType:
-    spec = BuiltinImporter.find_spec(name)
-    assert spec is not None, f"{name} is built in"
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+#: What each thread knows of itself: ours that they are.
+_here = _thread._local()
 
 
-_thread = _second_instance("_thread")
+def forget_stand_in() -> None:
+    """Have `threading` know the calling thread no more, if it is one of ours.
+
+    Of a thread that it has not started, `threading.current_thread` makes a stand-in, which nobody can join, and
+    which `threading.enumerate` lists while the thread lives.
+    """
+    if getattr(_here, "is_ours", False):
+        with suppress(Exception):  # A version of Python that keeps them in another way.
+            vars(threading)["_active"].pop(thread_id(), None)
 
 
 def thread_id() -> int:
@@ -89,6 +91,7 @@ class NativeThread:
 
     def _main(self, run: Callable[[], None]) -> None:
         self._native_id = _thread.get_native_id()
+        _here.is_ours = True
         try:
             run()
         finally:

@@ -4,7 +4,8 @@ The thread starts with the first pool that is used. **Fork:** it ends before the
 that the child needs, and so that Python 3.12 has no thread of ours to warn of. It starts again at once in the
 parent, and in the child with the first pool that is used there. A thread that waits for a resolver cannot be
 ended: the fork waits for it for `FORK_PATIENCE_S`, then goes on; the thread ends when the resolver answers.
-**Exit:** a goodbye is sent within `END_PATIENCE_S`, and nothing after it.
+**Exit:** a goodbye is sent within `END_PATIENCE_S`, on a machine without a processor to spare within
+`BUSY_PATIENCE_S`, and nothing after it.
 
 Nothing here raises into the application, except for a wrong URL given to `report_to`.
 """
@@ -18,17 +19,20 @@ from contextlib import suppress
 from typing import Any
 
 from poolhouse.clock import Clock, SystemClock
+from poolhouse.defaults import REPORT_VARIABLE
 from poolhouse.report.destination import Destination
 from poolhouse.report.dispatcher import Dispatcher
 from poolhouse.report.log import log, notice_hub
 from poolhouse.report.native import Lock, NativeThread, Signal
-from poolhouse.report.sender import Network
+from poolhouse.report.network import Network
 from poolhouse.report.sockets import SystemNetwork
+from poolhouse.report.source import AnyStream
 from poolhouse.report.stream import Identity, Stream
-from poolhouse.safely import ERROR
+from poolhouse.report.unsent import UNSENT, begin_afresh, unsent_by_default
+from poolhouse.safely import ERROR, is_order
 
-#: Seconds that a fork waits at most for the thread to end: while it waits for a resolver, and while nothing but a
-#: busy machine can keep it from ending.
+#: Seconds that a fork waits at most for the thread to end while it waits for a resolver; and that a fork or the
+#: process's end waits for it while nothing but a busy machine holds it up.
 FORK_PATIENCE_S = 0.1
 BUSY_PATIENCE_S = 1.0
 #: Seconds that the process's end is delayed at most, and the part of them in which a lookup may end.
@@ -91,8 +95,14 @@ class Reporter:
             self._start()
         self._signal.set()
 
-    def flush(self, timeout: float, goodbye: bool) -> bool:
-        """Report all pools now: the function `flush` of this module."""
+    def flush(self, timeout: float, goodbye: bool, patience: float = 0.0) -> bool:
+        """Report all pools now: the function `flush` of this module.
+
+        Args:
+            timeout: As there.
+            goodbye: As there.
+            patience: Seconds to wait, if that is more, for a report that waits for nothing but a processor.
+        """
         if self._has_ended:
             return False
         deadline = self._clock.monotonic() + timeout
@@ -100,16 +110,14 @@ class Reporter:
             self._has_ended = True
             if (run := self._dismiss_thread()) is not None:
                 run.thread.join(min(timeout, LOOKUP_PATIENCE_S))
-            else:
-                self._dispatcher.look_up_unknown(at_once=True)
         else:
             self._wait_for_addresses(deadline)
-        return self._dispatcher.report_all(goodbye, max(0.0, deadline - self._clock.monotonic()))
+        return self._dispatcher.report_all(goodbye, max(0.0, deadline - self._clock.monotonic()), patience)
 
     def end(self) -> None:
         """Say goodbye, once, if a pool was used: the first may be used later still."""
         if self._dispatcher.is_active:
-            self.flush(END_PATIENCE_S, goodbye=True)
+            self.flush(END_PATIENCE_S, goodbye=True, patience=BUSY_PATIENCE_S)
 
     def before_fork(self) -> None:
         """End the thread until the fork is done."""
@@ -128,11 +136,7 @@ class Reporter:
     def after_fork_in_child(self) -> None:
         """Become a process of its own, which has not used a pool yet."""
         self._begin()
-        for source in self._dispatcher.begin():
-            try:
-                source.after_fork()
-            except Exception as error:
-                log(ERROR, "poolhouse cannot reset a pool after a fork: %r", source, error=error)
+        begin_afresh(self._dispatcher.begin())
 
     def _identify(self) -> Identity:
         return Identity(f"{os.getpid()}:{os.urandom(3).hex()}", self._clock.monotonic())
@@ -151,6 +155,8 @@ class Reporter:
                 self._register_end()
                 self._run = _Run(self._work)
         except Exception as error:
+            if is_order(error):
+                raise
             # From CPython 3.12 on no thread starts once the interpreter is ending: then `end` reports.
             if not self._has_failed and "interpreter shutdown" not in str(error):
                 log(
@@ -174,6 +180,15 @@ class Reporter:
         if finalize is not None and not self._has_finalizer:
             finalize(None, self.end, exitpriority=_EXIT_PRIORITY)
             self._has_finalizer = True
+        # The worker processes of Celery send a signal and leave by `os._exit`.
+        ending = getattr(sys.modules.get("celery.signals"), "worker_process_shutdown", None)
+        if ending is not None:
+            with suppress(Exception):  # Another version's: then it is missed after a while.
+                ending.connect(self._end_of_worker, weak=False, dispatch_uid="poolhouse")
+
+    def _end_of_worker(self, **_: Any) -> None:
+        """What Celery calls in a worker process that ends."""
+        self.end()
 
     def _dismiss_thread(self) -> _Run | None:
         """Have the thread end, as soon as it can; what is ending then, or ``None`` if none ran."""
@@ -241,17 +256,38 @@ def default_destination() -> Destination:
     return _reporter().default or Destination.from_environment()
 
 
-def destination_of(settings: Mapping[str, Any], prefix: str) -> Destination:
+def default_stream() -> AnyStream:
+    """The stream to `default_destination`.
+
+    Raises:
+        SettingError: If the environment variable is wrong.
+    """
+    return stream(default_destination())
+
+
+def automatic_stream() -> AnyStream:
+    """Where pools are reported that poolhouse found by itself.
+
+    Where nobody has said a destination, and somebody in this process reads all pools, nothing is sent.
+
+    Raises:
+        SettingError: If the environment variable is wrong.
+    """
+    is_named = _reporter().default is not None or os.environ.get(REPORT_VARIABLE)
+    return UNSENT if unsent_by_default() and not is_named else default_stream()
+
+
+def destination_of(settings: Mapping[str, Any], prefixes: tuple[str, ...]) -> Destination:
     """Where a pool with these settings reports: each setting that is left out is taken from `default_destination`.
 
     Args:
         settings: As for `Destination.from_settings`.
-        prefix: What each key begins with.
+        prefixes: What each key begins with, one of these.
 
     Raises:
         SettingError: If a setting is wrong, or the environment variable.
     """
-    return Destination.from_settings(settings, prefix, default_destination())
+    return Destination.from_settings(settings, prefixes, default_destination())
 
 
 def report_to(url: str) -> None:
@@ -263,7 +299,12 @@ def report_to(url: str) -> None:
     Raises:
         SettingError: If the URL is wrong; it names the setting.
     """
-    _reporter().default = Destination.from_url(url)
+    report_at(Destination.from_url(url))
+
+
+def report_at(destination: Destination) -> None:
+    """The same, for a destination that was made from other settings."""
+    _reporter().default = destination
 
 
 def flush(timeout: float = 0.2, *, goodbye: bool = False) -> bool:

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import MARKS, REST, Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.signs import PoolSigns
+from poolhouse.meter.signs_sum import summed_signs
 from poolhouse.report.source import Source
 from poolhouse.wire.report import ReportSums
 
@@ -45,6 +47,10 @@ class Statement(NamedTuple):
     sums: ReportSums
     pools: tuple[PoolReading, ...]
     failures: tuple[Failure, ...]
+    #: What those pools showed that are listed no more; ``None`` where none did.
+    past_signs: PoolSigns | None = None
+    #: Every pool that could be read for this report; those that have ended meanwhile sum 0 pools.
+    readings: tuple[tuple[Source, PoolReading], ...] = ()
 
 
 class _Member:
@@ -78,21 +84,32 @@ class _Member:
 
 
 class Roster:
-    """The pools of one stream, from a process's first report to its last."""
+    """The pools of one stream, from a process's first report to its last.
+
+    Attributes:
+        made: How many pools there have been.
+    """
 
     def __init__(self, places: int = PLACES) -> None:
         self._places = places
+        self.made = 0
         self._next_key = REST + 1
         self._told: list[_Member] = []
         self._untold: list[_Member] = []
         self._rest = _Rest()
         #: The counters of pools that are no longer listed.
         self._departed = _UNCOUNTED
+        self._past_signs: PoolSigns | None = None
 
     @property
     def sources(self) -> list[Source]:
         """The pools on the roster."""
         return [member.source for member in self._told + self._untold]
+
+    @property
+    def keyed(self) -> dict[int, Source]:
+        """The living pools that are listed under a key of their own."""
+        return {member.key: member.source for member in self._told if member.farewells is None}
 
     def read(self, arrivals: Iterable[Source], number: int) -> Statement:
         """The pools and sums of report `number`.
@@ -107,11 +124,12 @@ class Roster:
         failures = [failure for member in living + new if (failure := member.read(number))]
         for member in new:
             self._place(member)
+        readings = tuple((member.source, member.last) for member in living + new if not member.has_failed)
         self._rest.absorb([member.last for member in self._untold if member.farewells is not None])
         self._untold = [member for member in self._untold if member.farewells is None]
         pools = [member.last for member in self._told]
         pools += self._rest.read([member.last for member in self._untold], number)
-        return Statement(self._sums(pools), tuple(pools), tuple(failures))
+        return Statement(self._sums(pools), tuple(pools), tuple(failures), self._past_signs, readings)
 
     def _new(self, arrivals: Iterable[Source]) -> list[_Member]:
         """The arrivals that are not on the roster yet, each once."""
@@ -121,6 +139,7 @@ class Roster:
             if id(source) not in present:
                 present.add(id(source))
                 new.append(_Member(source))
+        self.made += len(new)
         return new
 
     def _dismiss(self) -> None:
@@ -131,6 +150,7 @@ class Roster:
         for member in [member for member in self._told if member.farewells == 0]:
             self._told.remove(member)
             self._departed = _sum_counters([self._departed, member.last.counters])
+            self._past_signs = summed_signs((self._past_signs, member.last.signs))
 
     def _place(self, member: _Member) -> None:
         """Give a new pool a key if it lives and a place is free; else sum it in the rest."""
@@ -196,6 +216,7 @@ def _merged(readings: list[PoolReading]) -> PoolReading:
         use=_merged_histogram(reading.use for reading in readings),
         create=_merged_histogram(reading.create for reading in readings),
         is_bound=any(reading.is_bound for reading in readings),
+        signs=summed_signs(reading.signs for reading in readings),
     )
 
 

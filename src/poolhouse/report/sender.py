@@ -1,30 +1,16 @@
 """Datagrams to one destination, over UDP. Nothing here waits, except the lookup of a name."""
 
 from math import inf
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from poolhouse.report.network import Network, Socket
 from poolhouse.report.route import Address, Route, State
-from poolhouse.report.tcp import TcpNetwork
 
+if TYPE_CHECKING:
+    from poolhouse.report.sealer import Sealer
 
-class Socket(Protocol):
-    """A UDP socket that is connected to one address and never waits."""
-
-    def is_ours(self) -> bool:
-        """Whether its descriptor is still this socket; nothing else may be called if it is not, except `close`."""
-        ...
-
-    def send(self, datagram: bytes, /) -> object:
-        """Send a datagram; OSError if this one, or an earlier one, is known not to arrive."""
-        ...
-
-    def pending_error(self) -> OSError | None:
-        """The error that arrived since the last send, once; ``None`` if there was none."""
-        ...
-
-    def close(self) -> None:
-        """Close it, unless its descriptor is no longer this socket."""
-        ...
+#: Datagrams that are read before a report, at most.
+MOST_HEARD = 16
 
 
 class AnySender(Protocol):
@@ -72,23 +58,18 @@ class AnySender(Protocol):
         ...
 
 
-class Network(TcpNetwork, Protocol):
-    """What the reporter needs of the operating system."""
-
-    def look_up(self, host: str, port: int) -> list[Address]:
-        """The host's addresses; may block for long. OSError or UnicodeError if there are none."""
-        ...
-
-    def open(self, address: Address) -> Socket:
-        """A socket connected to the address; OSError if it cannot be reached."""
-        ...
-
-
 class Sender:
-    """Sends to its route's address, and informs the route of the result."""
+    """Sends to its route's address, and informs the route of the result.
 
-    def __init__(self, route: Route, network: Network) -> None:
+    Args:
+        route: The way there.
+        network: The operating system's sockets.
+        seal: Signs or encrypts datagrams; ``None`` to send them as they are.
+    """
+
+    def __init__(self, route: Route, network: Network, seal: "Sealer | None" = None) -> None:
         self.route = route
+        self._seal = seal
         self._network = network
         self._socket: Socket | None = None
         self._address: Address | None = None
@@ -127,6 +108,10 @@ class Sender:
         self._judge_last_report()
         if self._is_renewed:
             self.close()
+        if self._seal is not None:
+            self._hear(self._seal)
+            datagrams = [self._seal(datagram) for datagram in datagrams]
+            self._seal.end_report()
         for _ in range(self.route.alternatives):
             try:
                 self._send(datagrams)
@@ -163,6 +148,14 @@ class Sender:
             self.route.reached()
         else:
             self._refused(error)
+
+    def _hear(self, seal: "Sealer") -> None:
+        """Take what the aggregator has sent since the last report; only a question is of interest."""
+        for _ in range(MOST_HEARD):
+            datagram = self._socket.receive() if self._socket is not None else None
+            if datagram is None:
+                return
+            seal.hear(datagram)
 
     def _send(self, datagrams: list[bytes]) -> None:
         first, *others = datagrams

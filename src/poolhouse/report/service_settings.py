@@ -1,19 +1,20 @@
 """Which service a process reports to: the settings ``connmon_service``, ``connmon_addr``, ``connmon_config``."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from poolhouse.addresses import parse_address
-from poolhouse.configuration.files import load_configuration
-from poolhouse.configuration.service import DEFAULT_SERVICE, Node, Service
 from poolhouse.defaults import SERVICE_PORT
 from poolhouse.errors import SettingError
+
+if TYPE_CHECKING:
+    from poolhouse.configuration.service import Service
 
 #: The settings that name a service, without their prefix.
 NAMES = ("service", "addr", "config")
 
 
-def service_of(settings: Mapping[str, Any], prefix: str = "connmon_") -> Service:
+def service_of(settings: Mapping[str, Any], prefix: str = "connmon_") -> "Service":
     """The service that settings name.
 
     ``addr`` names one node, and then no configuration is read. Otherwise ``service`` (``default``) is looked up in
@@ -26,6 +27,10 @@ def service_of(settings: Mapping[str, Any], prefix: str = "connmon_") -> Service
     Raises:
         SettingError: If the service is not to be found, or if an address or a file is wrong.
     """
+    # Few processes report to a service: the others spare themselves what reads its configuration.
+    from poolhouse.configuration.files import load_configuration
+    from poolhouse.configuration.service import DEFAULT_SERVICE, Node, Service
+
     named = {name: settings[prefix + name] for name in NAMES if prefix + name in settings}
     for name, value in named.items():
         if not isinstance(value, str) or not value.strip():

@@ -9,6 +9,9 @@ import os
 
 from poolhouse.report.route import Address
 
+#: Bytes of a datagram to a process that are read.
+LONGEST_HEARD = 2048
+
 
 class OwnSocket:
     """A socket that knows whether its descriptor is still its own, and never waits.
@@ -51,7 +54,7 @@ class OwnSocket:
 
 
 class UdpSocket(OwnSocket):
-    """A `poolhouse.report.sender.Socket` of the operating system."""
+    """A `poolhouse.report.network.Socket` of the operating system."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(address.family, _socket.SOCK_DGRAM)
@@ -62,9 +65,16 @@ class UdpSocket(OwnSocket):
             raise
         self.send = self._socket.send
 
+    def receive(self) -> bytes | None:
+        """A datagram that came from the address, if one waits; what is longer than ours is cut."""
+        try:
+            return self._socket.recv(LONGEST_HEARD)
+        except OSError:  # Nothing waits, or a refusal, which the next report finds out.
+            return None
+
 
 class SystemTcpSocket(OwnSocket):
-    """A `poolhouse.report.tcp.TcpSocket` of the operating system; OSError if connecting fails at once."""
+    """A `poolhouse.report.network.TcpSocket` of the operating system; OSError if connecting fails at once."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(address.family, _socket.SOCK_STREAM)
@@ -92,7 +102,7 @@ class SystemTcpSocket(OwnSocket):
 
 
 class SystemNetwork:
-    """The `poolhouse.report.sender.Network` of this machine."""
+    """The `poolhouse.report.network.Network` of this machine."""
 
     open = staticmethod(UdpSocket)
     connect = staticmethod(SystemTcpSocket)
@@ -100,5 +110,7 @@ class SystemNetwork:
     @staticmethod
     def look_up(host: str, port: int) -> list[Address]:
         """As ``getaddrinfo`` says."""
-        found = _socket.getaddrinfo(host, port, 0, _socket.SOCK_DGRAM)
+        # As bytes, so that the codec for other names need not be imported.
+        name = host.encode() if host.isascii() else host
+        found = _socket.getaddrinfo(name, port, 0, _socket.SOCK_DGRAM)
         return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]

@@ -5,12 +5,26 @@ from typing import Protocol
 from poolhouse.meter.reading import PoolReading
 
 
+class AnyStream(Protocol):
+    """Where sources are reported: `poolhouse.report.stream.Stream`, or what stands in its place."""
+
+    def add(self, source: "Source", /) -> None:
+        """Report this pool from now on."""
+        ...
+
+    def expect(self, source: "Source", /) -> None:
+        """Have this pool begin anew in a forked child, also if it was not added before the fork."""
+        ...
+
+
 class Source(Protocol):
     """One pool of this process, for a `Stream` to report.
 
     The methods are called from the reporter's thread, or from the thread that ends the process or calls
     ``poolhouse.flush()``, never from two at once; `after_fork` from the thread that forked. An exception is logged
     once, and costs only this pool's report.
+
+    A source that also says who holds its connections is a `poolhouse.report.looks.Looked`.
     """
 
     def is_gone(self) -> bool:

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
+from poolhouse.meter.signs import ProcessSigns
 from poolhouse.report.destination import Destination
-from poolhouse.report.roster import Failure, Roster
+from poolhouse.report.examination import Examination
+from poolhouse.report.readings import is_observed, tell
+from poolhouse.report.roster import Failure, Roster, Statement
 from poolhouse.report.sender import AnySender
 from poolhouse.report.source import Source
+from poolhouse.report.telling import Teller
+from poolhouse.wire.parts import PAYLOAD_BYTES
 from poolhouse.wire.report import Report, encode_report
+
+#: After how many intervals without a report pools are read for who observes them.
+_LATE_INTERVALS = 1.5
 
 
 class Identity(NamedTuple):
@@ -54,8 +62,12 @@ class Stream:
         self.has_failed = False
         self._arrivals: deque[Source] = deque()
         self._roster = Roster()
+        self._teller = Teller()
+        self._examination = Examination(self.destination.program_name, self.destination.report_host)
         self._number = 0
         self._sequence = 1
+        #: When the pools were read last.
+        self._read_at = -inf
 
     def add(self, source: Source) -> None:
         """Report this pool from now on. To be called at its first connect or checkout in this process.
@@ -90,7 +102,35 @@ class Stream:
         """The pools that are reported or expected."""
         return {*self._roster.sources, *self._arrivals, *self._expected}
 
-    def report(self, identity: Identity, now: float, wall_time: float, goodbye: bool) -> Delivery:
+    @property
+    def reported(self) -> list[Source]:
+        """The pools that the next report is about."""
+        return [*self._roster.sources, *self._arrivals.copy()]
+
+    def look_due(self, now: float) -> float:
+        """When the pools are to be read for who observes them, although no report leaves.
+
+        Infinite if nobody does.
+        """
+        if self.due == inf or not is_observed():
+            return inf
+        if self._read_at == -inf:
+            self._read_at = now  # The first report may leave soon.
+        return self._read_at + _LATE_INTERVALS * self.destination.interval
+
+    def look(self, now: float) -> tuple[Failure, ...]:
+        """Read the pools for who observes them; the next report is sent when it would have been."""
+        return self._read(now).failures
+
+    def report(
+        self,
+        identity: Identity,
+        now: float,
+        wall_time: float,
+        goodbye: bool,
+        signs: ProcessSigns | None = None,
+        looks_due: float = 0.0,
+    ) -> Delivery:
         """Read the pools and send their figures.
 
         Args:
@@ -98,34 +138,50 @@ class Stream:
             now: Monotonic seconds.
             wall_time: Seconds since the epoch.
             goodbye: Whether this is the process's last report.
+            signs: What the process shows beyond its pools; ``None`` where it does not look. The stream knows best
+                how many pools were made.
+            looks_due: How many looks a pool would have had by now if a connection of it had always been out.
         """
-        self._number += 1
         self.due = _next_due(self.due, self.destination.interval, now)
-        arrivals = list(self._arrivals)
-        statement = self._roster.read(arrivals, self._number)
-        # Only now, so that a fork in between finds each pool in `sources`.
-        for _ in arrivals:
-            self._arrivals.popleft()
-        datagrams = encode_report(
-            Report(
-                host=self.destination.report_host,
-                program=self.destination.program_name,
-                token=identity.token,
-                number=self._number,
-                sequence=self._sequence,
-                uptime=now - identity.began,
-                wall_time=wall_time,
-                interval=self.destination.interval,
-                goodbye=goodbye,
-                sums=statement.sums,
-                pools=statement.pools,
-            ),
-            self.destination.detail,
+        statement = self._read(now)
+        findings = self._examination.examine(now, wall_time, statement.pools, signs, self._roster.keyed, looks_due)
+        report = Report(
+            host=self.destination.report_host,
+            program=self.destination.program_name,
+            token=identity.token,
+            number=self._number,
+            sequence=self._sequence,
+            uptime=now - identity.began,
+            wall_time=wall_time,
+            interval=self.destination.interval,
+            goodbye=goodbye,
+            sums=statement.sums,
+            pools=statement.pools,
+            signs=signs and signs._replace(pools_made=self._roster.made),
+            past_signs=statement.past_signs,
+            findings=findings,
         )
+        selection = self._teller.select(report.signs, report.findings, report.pool_signs())
+        protection = self.destination.protection
+        room = PAYLOAD_BYTES if protection is None else protection.payload_bytes
+        datagrams = encode_report(report, self.destination.detail, selection, room)
+        self._teller.note(selection)
         # The numbers of datagrams that were not sent are not reused: the receiver counts them as lost.
         self._sequence += len(datagrams)
         left = [sender.send(datagrams) for sender in self.senders]
         return Delivery(all(left), statement.failures)
+
+    def _read(self, now: float) -> Statement:
+        """Read the pools, and tell who observes them."""
+        self._number += 1
+        self._read_at = now
+        arrivals = self._arrivals.copy()
+        statement = self._roster.read(arrivals, self._number)
+        tell(statement.readings)
+        # Only now, so that a fork in between finds each pool in `sources`.
+        for _ in arrivals:
+            self._arrivals.popleft()
+        return statement
 
 
 def _next_due(due: float, interval: float, now: float) -> float:

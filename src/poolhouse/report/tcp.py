@@ -2,21 +2,22 @@
 
 Nothing here waits. `TcpSender.step` moves a connection on as far as it goes at present. The reporter's thread
 calls it before each report, and every `GLANCE_S` while a connection is being made. A report is made only when the
-node is ready for it and the one before has left. So a node is always sent the newest truth, and a process keeps
-nothing but its meters while no node is there.
+node is ready for it and the one before has left. So a node always gets the newest state, and without a node a
+process keeps only its meters.
 """
 
 import os
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from poolhouse.clock import Clock
 from poolhouse.configuration.service import Certificate, Service
 from poolhouse.errors import PacketError, SettingError
 from poolhouse.report.conversation import Conversation
+from poolhouse.report.network import TcpNetwork, TcpSocket
 from poolhouse.report.nodes import Nodes
-from poolhouse.report.route import Address, Route, State
+from poolhouse.report.route import Route, State
 from poolhouse.wire.introduction import GREETING_PATIENCE_S
 from poolhouse.wire.session import NONCE_BYTES, Hello
 
@@ -27,42 +28,6 @@ if TYPE_CHECKING:
 GLANCE_S = 0.02
 #: The most bytes that are read at once.
 _READ_BYTES = 16384
-
-
-class TcpSocket(Protocol):
-    """A TCP socket that never waits."""
-
-    def is_connected(self) -> bool:
-        """Whether the connection is there; OSError if it will not be."""
-        ...
-
-    def send(self, data: bytes, /) -> int:
-        """How many bytes were taken; BlockingIOError for none, OSError if the connection is lost."""
-        ...
-
-    def receive(self, size: int, /) -> bytes:
-        """What arrived, ``b""`` at its end; BlockingIOError if nothing did, OSError if the connection is lost."""
-        ...
-
-    def fileno(self) -> int:
-        """Its descriptor."""
-        ...
-
-    def is_ours(self) -> bool:
-        """Whether its descriptor is still this socket."""
-        ...
-
-    def close(self) -> None:
-        """Give it up; a descriptor that is no longer this socket stays open."""
-        ...
-
-
-class TcpNetwork(Protocol):
-    """What is needed of the operating system."""
-
-    def connect(self, address: Address) -> TcpSocket:
-        """Begin to connect; OSError if that is known to fail."""
-        ...
 
 
 class TcpSender:

@@ -1,4 +1,4 @@
-"""TLS over bytes, without a socket: what arrives goes in, what has to be sent comes out.
+"""TLS over bytes, without a socket: received bytes go in, bytes to send come out.
 
 Certificates are checked, the host's name among them, against the system's authorities and the certificate that the
 configuration names, so that a service may use one of its own making.
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from poolhouse.configuration.service import Certificate
 from poolhouse.errors import SettingError
+from poolhouse.shortage import words_of
 
 if TYPE_CHECKING:
-    from poolhouse.report.tcp import TcpSocket
+    from poolhouse.report.network import TcpSocket
 
 _READ_BYTES = 65536
 
@@ -29,8 +30,9 @@ def client_context(certificate: Certificate) -> ssl.SSLContext:
     if Path(certificate.certfile).exists():
         try:
             context.load_verify_locations(cafile=certificate.certfile)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingError("ssl_certfile", f"{certificate.certfile!r} cannot be used: {error}") from None
+        except (OSError, MemoryError) as error:
+            words = f"{certificate.certfile!r} cannot be used: {words_of(error)}"
+            raise SettingError("ssl_certfile", words) from None
     return context
 
 
@@ -40,12 +42,12 @@ def server_context(certificate: Certificate) -> ssl.SSLContext:
     Raises:
         SettingError: If certificate or key cannot be read.
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate.certfile, certificate.keyfile, password=_no_password)
-    except (OSError, ssl.SSLError, _PasswordNeeded) as error:
+    except (OSError, MemoryError, _PasswordNeeded) as error:
         files = " and ".join(filter(None, (certificate.certfile, certificate.keyfile)))
-        raise SettingError("ssl_certfile", f"{files} cannot be used: {error}") from None
+        raise SettingError("ssl_certfile", f"{files} cannot be used: {words_of(error)}") from None
     return context
 
 
@@ -115,7 +117,7 @@ class TlsPipe:
 
 
 class TlsSocket:
-    """A `poolhouse.report.tcp.TcpSocket` whose words are encrypted."""
+    """A `poolhouse.report.network.TcpSocket` whose words are encrypted."""
 
     def __init__(self, plain: "TcpSocket", context: ssl.SSLContext, hostname: str) -> None:
         """Begin on a socket that is connecting.

@@ -1,15 +1,40 @@
 """The snapshot as JSON: raw numbers, with units in the keys' names; ``null`` where something is not known."""
 
 import json
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 from poolhouse.clean import clean
-from poolhouse.fleet.snapshot import Event, Health, Peaks, PoolRow, ProcessRow, Rates, Row, Snapshot, Times, Totals
+from poolhouse.fleet.snapshot import (
+    Event,
+    Health,
+    Holder,
+    Peaks,
+    PoolRow,
+    ProcessRow,
+    Rates,
+    Row,
+    Snapshot,
+    Times,
+    Totals,
+    UserState,
+)
+from poolhouse.fleet.state import FleetState
 from poolhouse.meter.histogram import Histogram
-from poolhouse.views.standing import is_saturated
+from poolhouse.meter.signs import Looks, PoolSigns, ProcessSigns, SiteReading
+from poolhouse.verdicts.verdict import Verdict
+from poolhouse.verdicts.words import sentence
+from poolhouse.views.bars import quantile_values
+from poolhouse.views.holder_table import busy_share
+from poolhouse.views.sheet_data import compact
+from poolhouse.views.standing import is_row_saturated, is_saturated
 
-_QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+#: The keys of counts and their rates, and of what was seen at the looks at a holder.
+_TOTALS = tuple(f"{name}_total" for name in Totals._fields)
+_RATES = tuple(f"{name}_per_second" for name in Rates._fields)
+_LOOKS = tuple(f"looks_{state}_total" for state in Looks._fields)
 
 
 def json_text(snapshot: Snapshot) -> str:
@@ -19,20 +44,106 @@ def json_text(snapshot: Snapshot) -> str:
 
 def json_line(snapshot: Snapshot) -> str:
     """The same in one line."""
-    return json.dumps(_shown(as_json(snapshot)), allow_nan=False, separators=(",", ":")) + "\n"
+    return "".join(json_pieces(snapshot))
+
+
+def json_pieces(snapshot: Snapshot) -> Iterator[str]:
+    """`json_line` in pieces, one for each row: what a large fleet takes is spread over them."""
+    return _pieces(_parts(snapshot))
+
+
+def state_pieces(
+    state: FleetState, processes: Iterable[ProcessRow | None], holders: Iterable[Holder | None]
+) -> Iterator[str]:
+    """The same from a fleet's sums, whose rows are made one by one and kept nowhere.
+
+    Args:
+        state: The sums.
+        processes: The processes of the program that was asked for; ``None`` between them gives an empty piece.
+        holders: The lines that hold connections, in the same way.
+    """
+    is_saturated = False
+    for one in (*state.programs, *state.hosts):
+        is_saturated = is_saturated or is_row_saturated(one.counted().row)
+        yield ""
+    parts = _all_parts(
+        state.wall_time,
+        is_saturated,
+        state.fleet.row(with_since_start=False),
+        (one.row(with_since_start=False) for one in state.programs),
+        (one.row(with_since_start=False) for one in state.hosts),
+        processes,
+        holders,
+        state.verdicts,
+        state.events,
+        state.health,
+    )
+    yield from _pieces(parts)
+
+
+def _pieces(parts: dict[str, Any]) -> Iterator[str]:
+    for number, (key, value) in enumerate(parts.items()):
+        yield f"{',' if number else '{'}{_compact(key)}:"
+        if isinstance(value, map):
+            yield "["
+            comma = ""
+            for item in value:
+                yield comma + _compact(item) if item is not None else ""
+                comma = comma if item is None else ","
+            yield "]"
+        else:
+            yield _compact(value)
+    yield "}\n"
+
+
+def _compact(value: object) -> str:
+    return compact(_shown(value))
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:
     """The snapshot as dictionaries and lists."""
+    return {key: list(value) if isinstance(value, map) else value for key, value in _parts(snapshot).items()}
+
+
+def _parts(snapshot: Snapshot) -> dict[str, Any]:
+    return _all_parts(
+        snapshot.wall_time,
+        is_saturated(snapshot),
+        snapshot.fleet,
+        snapshot.programs,
+        snapshot.hosts,
+        snapshot.processes,
+        snapshot.holders,
+        snapshot.verdicts,
+        snapshot.events,
+        snapshot.health,
+    )
+
+
+def _all_parts(
+    wall_time: float,
+    is_saturated: bool,
+    fleet: Row,
+    programs: Iterable[Row],
+    hosts: Iterable[Row],
+    processes: Iterable[ProcessRow | None],
+    holders: Iterable[Holder | None],
+    verdicts: Iterable[Verdict],
+    events: Iterable[Event],
+    health: Health,
+) -> dict[str, Any]:
+    """Every part; what has a row for each of many things is made when it is read."""
     return {
-        "wall_time_seconds": snapshot.wall_time,
-        "is_saturated": is_saturated(snapshot),
-        "fleet": _row(snapshot.fleet),
-        "programs": [_row(row) for row in snapshot.programs],
-        "hosts": [_row(row) for row in snapshot.hosts],
-        "processes": [_process(process) for process in snapshot.processes],
-        "events": [_event(event) for event in snapshot.events],
-        "aggregator": _health(snapshot.health),
+        "wall_time_seconds": wall_time,
+        "is_saturated": is_saturated,
+        "fleet": _row(fleet),
+        "programs": map(_row, programs),
+        "hosts": map(_row, hosts),
+        "processes": map(_process, processes),
+        "holders": map(_holder, holders),
+        "verdicts": map(verdict_json, verdicts),
+        "events": map(_event, events),
+        "aggregator": _health(health),
     }
 
 
@@ -64,15 +175,92 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _process(process: ProcessRow) -> dict[str, Any]:
+def _process(process: ProcessRow | None) -> dict[str, Any] | None:
+    return (
+        None
+        if process is None
+        else {
+            "host": process.host,
+            "program": process.program,
+            "token": process.token,
+            "uptime_seconds": process.uptime,
+            "lost_datagrams": process.lost,
+            "user": process.user or None,
+            "uses_old_password": process.uses_old_password,
+            "sums": _row(process.sums),
+            "pools": [_pool(pool) for pool in process.pools],
+            "signs": None if process.signs is None else _process_signs(process.signs),
+        }
+    )
+
+
+def _process_signs(signs: ProcessSigns) -> dict[str, Any]:
     return {
-        "host": process.host,
-        "program": process.program,
-        "token": process.token,
-        "uptime_seconds": process.uptime,
-        "lost_datagrams": process.lost,
-        "sums": _row(process.sums),
-        "pools": [_pool(pool) for pool in process.pools],
+        "looks": signs.looks,
+        "late_looks": signs.late_looks,
+        "loop_stalled_seconds": signs.stalled_s,
+        "loop_longest_stall_seconds": signs.longest_stall_s,
+        "loop_stall_line": signs.stall_line or None,
+        "fork_line": signs.fork_line or None,
+        "pools_made": signs.pools_made,
+    }
+
+
+def _holder(holder: Holder | None) -> dict[str, Any] | None:
+    return (
+        None
+        if holder is None
+        else {"program": holder.program, "processes": holder.processes, **_site(holder.site)}
+    )
+
+
+def _site(site: SiteReading) -> dict[str, Any]:
+    return {
+        "site": site.site,
+        "open_connections": site.open,
+        "oldest_seconds": site.oldest_s,
+        "returned_total": site.returned,
+        "collected_total": site.collected,
+        "connection_seconds_total": site.held_s,
+        "waited_seconds_total": site.waited_s,
+        **dict(zip(_LOOKS, site.looks, strict=True)),
+        "busy_share": busy_share(site.looks),
+        "idle_line": site.idle_line or None,
+        **_distribution("use_seconds", site.use),
+    }
+
+
+def _pool_signs(signs: PoolSigns | None) -> dict[str, Any]:
+    if signs is None:
+        return {"target": None, "made_at": None, "failed_connects": None, "holders": []}
+    return {
+        "target": signs.target or None,
+        "made_at": signs.made_at or None,
+        "looks": signs.looks,
+        "looks_with_waiting_callers": signs.looks_waiting,
+        "failed_connects": signs.connect_errors._asdict(),
+        "inherited_connections_used": signs.inherited,
+        "dead_connections_used": signs.dead,
+        "holders": [_site(site) for site in signs.sites],
+    }
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as dictionaries and lists; ``None`` where there is nothing to name."""
+    return {
+        "cause": verdict.cause,
+        "severity": verdict.severity,
+        "since": verdict.since,
+        "program": verdict.program,
+        "hosts": list(verdict.hosts),
+        "processes": list(verdict.processes),
+        "pool": verdict.pool or None,
+        "target": verdict.target or None,
+        "culprit": None if verdict.culprit is None else verdict.culprit._asdict(),
+        "evidence": dict(verdict.evidence),
+        "text": sentence(verdict),
+        "do": verdict.do,
+        "disprove": verdict.disprove,
     }
 
 
@@ -98,6 +286,7 @@ def _pool(pool: PoolRow) -> dict[str, Any]:
         "peak_waiting_callers": None if peak is None else peak.waiting,
         **_counts(Totals(*reading.counters), pool.rates),
         **_times(pool.recent),
+        **_pool_signs(reading.signs),
     }
 
 
@@ -112,30 +301,30 @@ def _peaks(prefix: str, peaks: Peaks) -> dict[str, Any]:
 
 
 def _counts(totals: Totals, rates: Rates) -> dict[str, Any]:
-    return {
-        **{f"{name}_total": value for name, value in totals._asdict().items()},
-        **{f"{name}_per_second": value for name, value in rates._asdict().items()},
-    }
+    return {**dict(zip(_TOTALS, totals, strict=True)), **dict(zip(_RATES, rates, strict=True))}
 
 
 def _times(times: Times) -> dict[str, Any]:
     """Quantiles of the last minute: ``wait_seconds_p99`` and the like."""
     return {
-        key: value
-        for name, histogram in times._asdict().items()
-        for key, value in _distribution(f"{name}_seconds", histogram).items()
+        **_distribution("wait_seconds", times.wait),
+        **_distribution("use_seconds", times.use),
+        **_distribution("create_seconds", times.create),
     }
 
 
 def _distribution(name: str, times: Histogram | None) -> dict[str, Any]:
-    longest = times.max_ns / 1e9 if times is not None and times.max_ns else None
-    return {**{f"{name}_{quantile}": _nanoseconds(times, q) for quantile, q in _QUANTILES}, f"{name}_max": longest}
+    keys = _times_keys(name)
+    if times is None:
+        return dict.fromkeys(keys)
+    values = [seconds for _, seconds in quantile_values(times)]
+    # To the nanosecond: more digits than that mean nothing.
+    return {key: None if seconds is None else round(seconds, 9) for key, seconds in zip(keys, values, strict=True)}
 
 
-def _nanoseconds(times: Histogram | None, q: float) -> float | None:
-    """A quantile in seconds, to the nanosecond: more digits than that mean nothing."""
-    seconds = times.quantile(q) if times is not None else None
-    return round(seconds, 9) if seconds is not None else None
+@lru_cache(maxsize=8)
+def _times_keys(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}_{what}" for what, _ in quantile_values(None))
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -152,6 +341,7 @@ def _health(health: Health) -> dict[str, Any]:
     return {
         "received_datagrams": health.received,
         "refused_datagrams": health.refused,
+        "refusals": dict(health.refusals),
         "lost_datagrams": health.lost,
         "expected_datagrams": health.expected,
         "uptime_seconds": health.uptime,
@@ -160,6 +350,7 @@ def _health(health: Health) -> dict[str, Any]:
         "memory_limit_bytes": health.bytes_limit,
         "kernel_dropped_datagrams": health.dropped,
         "failed_csv_writes": health.unwritten,
+        "users": [_user(user) for user in health.users],
         "nodes": [
             {"name": node.name, "is_here": node.is_here, "missing_seconds": node.missing_for}
             for node in health.nodes
@@ -167,12 +358,32 @@ def _health(health: Health) -> dict[str, Any]:
     }
 
 
+def _user(user: UserState) -> dict[str, Any]:
+    last: dict[str, Any] | None = None
+    if user.old_ago is not None:
+        last = {"seconds_ago": user.old_ago}
+        last |= {"host": user.old_host, "program": user.old_program, "token": user.old_token}
+    return {
+        "name": user.name,
+        "datagrams": user.received,
+        "last_seconds_ago": user.heard_ago,
+        "datagrams_with_old_password": user.received_old,
+        "last_with_old_password": last,
+    }
+
+
 def _shown(value: Any) -> Any:
     """The value with clean texts, and with ``None`` for numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {clean(key): _shown(item) for key, item in value.items()}
+        return {_key(key): item if type(item) in _PLAIN else _shown(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_shown(item) for item in value]
     if isinstance(value, str):
         return clean(value)
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+#: Most values of a row are of these types, and are shown as they are.
+_PLAIN = frozenset({int, bool, type(None)})
+#: Nearly all keys are those of this module, and few.
+_key = lru_cache(maxsize=1024)(clean)

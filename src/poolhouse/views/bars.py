@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from math import ceil, log2
+from typing import NamedTuple
 
 from poolhouse.meter.histogram import ZERO_EXPONENT, Histogram
 from poolhouse.views.line import UNKNOWN, Line, Span, cells
-from poolhouse.views.units import duration, exact
+from poolhouse.views.units import at_most, duration, exact
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -14,8 +15,29 @@ _MARKS = (("p99", 0.99), ("p90", 0.9), ("p50", 0.5))
 _LEAST_SPAN = log2(10)
 
 
+def quantile_values(times: Histogram | None) -> list[tuple[str, float | None]]:
+    """The three quantiles and the maximum by their names, in seconds; ``None`` for what is not known."""
+    longest = times.max_ns / 1e9 if times is not None and times.max_ns else None
+    values = [None] * len(_MARKS) if times is None else times.quantiles([q for _, q in reversed(_MARKS)])
+    return [*zip((name for name, _ in reversed(_MARKS)), values, strict=True), ("max", longest)]
+
+
+def quantile_texts(times: Histogram | None) -> list[tuple[str, str]]:
+    """The same in words; where the maximum is not known, what it is at most.
+
+    >>> earlier = Histogram(); earlier.record_all([3_000_000_000])
+    >>> times = earlier.copy(); times.record_all([2_000_000]); times.subtract(earlier); times.max_ns = 0
+    >>> quantile_texts(times)
+    [('p50', '2.0ms'), ('p90', '2.0ms'), ('p99', '2.0ms'), ('max', '≤2.1ms')]
+    """
+    *values, (_, longest) = quantile_values(times)
+    bound = times.longest_bound() if times is not None and longest is None else None
+    most = duration(longest) if bound is None else at_most(duration(bound), is_bound=True)
+    return [*((name, duration(value)) for name, value in values), ("max", most)]
+
+
 def quantiles(times: Histogram | None) -> Line:
-    """The three quantiles and the maximum, in words.
+    """The three quantiles and the maximum, as a line.
 
     >>> from poolhouse.views.line import text_of
     >>> times = Histogram(); times.record_all([2_000_000] * 90 + [300_000_000] * 10)
@@ -24,12 +46,11 @@ def quantiles(times: Histogram | None) -> Line:
     >>> text_of(quantiles(None))
     'p50 –      p90 –      p99 –      max –'
     """
-    longest = times.max_ns / 1e9 if times is not None and times.max_ns else None
-    values = [(name, times.quantile(q) if times is not None else None) for name, q in reversed(_MARKS)]
+    *values, (_, longest) = quantile_texts(times)
     spans: list[Span] = []
     for name, value in values:
-        spans += [Span(f"{name} ", "dim"), Span(f"{duration(value):<6} ")]
-    return (*spans, Span("max ", "dim"), Span(duration(longest)))
+        spans += [Span(f"{name} ", "dim"), Span(f"{value:<6} ")]
+    return (*spans, Span("max ", "dim"), Span(longest))
 
 
 def bars(times: Histogram | None, width: int, height: int) -> tuple[Line, ...]:
@@ -56,6 +77,40 @@ def bars(times: Histogram | None, width: int, height: int) -> tuple[Line, ...]:
         for row in reversed(range(height))
     ]
     return (*lines, _axis(times, low, high, width), _scale(low, high, width))
+
+
+class Shape(NamedTuple):
+    """A distribution for a face that draws it itself; places on the axis are from 0 to 1."""
+
+    #: How high each part of the axis stands, the highest one 1.
+    bars: list[float]
+    #: Quantiles by name, with their place; and decades by name, with theirs.
+    marks: list[tuple[str, float]]
+    ticks: list[tuple[str, float]]
+
+
+def distribution(times: Histogram, parts: int) -> Shape:
+    """The shape of a distribution that is not empty, over an axis of so many parts.
+
+    >>> times = Histogram(); times.record_all([2_000_000] * 90 + [300_000_000] * 10)
+    >>> shape = distribution(times, 8)
+    >>> shape.bars, [name for name, _ in shape.ticks]
+    ([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.111], ['10ms', '100ms'])
+    """
+    low, high = _span(times)
+    density = _densities(times, low, high, parts)
+    top = max(density)
+
+    def place(exponent: float) -> float:
+        return round(min(1.0, max(0.0, (exponent - low) / (high - low))), 4)
+
+    marks = [
+        (name, place(log2(value) if value > 0 else low))
+        for name, value in quantile_values(times)[: len(_MARKS)]
+        if value is not None
+    ]
+    ticks = [(label, place(log2(seconds))) for seconds, label in _ticks(low, high)]
+    return Shape([round(value / top, 3) for value in density], marks, ticks)
 
 
 def summary(title: str, times: Histogram | None, since: str, width: int) -> tuple[Line, ...]:

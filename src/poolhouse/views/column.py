@@ -47,6 +47,12 @@ class Column(Generic[R]):
     has_sign: bool = False
     #: Whether a name too long for its column loses its beginning rather than its end.
     keeps_end: bool = False
+    #: Whether it holds words that are no names, for faces that have room to set them apart from numbers.
+    is_text: bool = False
+    #: From what it is sorted by to its text, where that needs nothing else: a face that needs both asks once.
+    shown: Callable[[Any], str] | None = None
+    #: The share of a whole that it is, for faces that draw a bar; ``None`` where there is no whole.
+    part: Callable[[R], float | None] | None = None
 
     @property
     def is_name(self) -> bool:

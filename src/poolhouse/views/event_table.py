@@ -9,7 +9,7 @@ from poolhouse.views.line import Span
 from poolhouse.views.standing import tone_of
 from poolhouse.views.units import time_of_day
 
-_BAD = frozenset(("silent", "waiting", "timeouts", "connect errors", "lost"))
+_BAD = frozenset(("silent", "waiting", "timeouts", "connect errors", "lost", "verdict", "changed"))
 
 
 def event_table(zone: tzinfo | None = None) -> Table[Event]:

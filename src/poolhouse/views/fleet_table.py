@@ -1,9 +1,13 @@
 """The tables of programs and of hosts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.snapshot import Row
 from poolhouse.meter.histogram import Histogram
+from poolhouse.verdicts.causes import rank_of
+from poolhouse.verdicts.verdict import Verdict
 from poolhouse.views.column import Column, Sorting, Table
 from poolhouse.views.history import History
 from poolhouse.views.line import UNKNOWN
@@ -14,13 +18,37 @@ from poolhouse.views.units import age, at_most, count, duration, rate, short
 _TREND_CELLS = 12
 
 
-def fleet_table(kind: str, history: History | None = None) -> Table[Row]:
+def causes_of(verdicts: Sequence[Verdict], kind: str) -> dict[str, str]:
+    """The main cause of trouble of each program, or of each host; kind is ``program`` or ``host``."""
+    causes: dict[str, str] = {}
+    for verdict in verdicts:
+        for name in (verdict.program,) if kind == "program" else verdict.hosts:
+            causes.setdefault(name, verdict.cause)
+    return causes
+
+
+def why_column(cause: Callable[[Any], str]) -> Column[Any]:
+    """The column that says in a word what is wrong with a row: `cause` gives its name, empty for nothing."""
+    return Column(
+        "WHY",
+        "What is wrong, in a word; poolhouse explain tells more of it.",
+        lambda row: cause(row) or UNKNOWN,
+        lambda row: -rank_of(cause(row))[1] if cause(row) else None,
+        width=18,
+        tone=lambda row: tone_of(bool(cause(row))),
+        is_text=True,
+    )
+
+
+def fleet_table(kind: str, history: History | None = None, causes: Mapping[str, str] | None = None) -> Table[Row]:
     """The table of programs or of hosts.
 
     Args:
         kind: ``program`` or ``host``.
         history: Where the sparklines come from; ``None`` leaves their column out.
+        causes: What is wrong with each row, by its name; may change from one snapshot to the next.
     """
+    known: Mapping[str, str] = {} if causes is None else causes
     columns = (
         Column[Row](
             kind.upper(),
@@ -30,6 +58,7 @@ def fleet_table(kind: str, history: History | None = None) -> Table[Row]:
             width=12,
             widest=32,
         ),
+        why_column(lambda row: known.get(row.name, "")),
         *_ROW_COLUMNS,
         *(_trend(kind, history) if history is not None else ()),
         *_FURTHER_ROW_COLUMNS,
@@ -39,9 +68,30 @@ def fleet_table(kind: str, history: History | None = None) -> Table[Row]:
         sign=row_sign,
         key=lambda row: row.name,
         sorting=Sorting("USED/MAX"),
-        essential=1 + len(_ROW_COLUMNS),
+        essential=2 + len(_ROW_COLUMNS),
         is_late=lambda row: row.is_stale,
     )
+
+
+def busiest(sums: Sequence[Aggregate], most: int, containing: str = "") -> tuple[list[Aggregate], int]:
+    """The sums that a table shows first as it is sorted by itself: most in use, before their rows are made.
+
+    Args:
+        sums: Those of every program, or of every host, by name.
+        most: How many at most.
+        containing: Only those whose names contain this.
+
+    Returns:
+        These, and how many there are altogether.
+    """
+    wanted = containing.casefold()
+    found = [one for one in sums if wanted in (one.key[1] or one.key[0]).casefold()] if wanted else list(sums)
+    found.sort(key=_used, reverse=True)
+    return found[:most], len(found)
+
+
+def _used(sums: Aggregate) -> int:
+    return sums.used
 
 
 def _trend(kind: str, history: History) -> tuple[Column[Row]]:
@@ -73,6 +123,15 @@ def used_of_max(used: float | None, most: float | None, is_bound: bool) -> str:
     return at_most(f"{short(used)}/{short(most)}", is_bound)
 
 
+def part_of(used: float | None, most: float | None) -> float | None:
+    """The share of a maximum that is in use; ``None`` where either is not known, or there is no maximum.
+
+    >>> part_of(30, 40), part_of(3, None), part_of(3, 0)
+    (0.75, None, None)
+    """
+    return used / most if used is not None and most else None
+
+
 def summed(*numbers: int | None) -> int | None:
     """The sum of those that are known.
 
@@ -90,7 +149,7 @@ def _number(
     text: Callable[[float | None], str] = count,
     width: int = 5,
 ) -> Column[Row]:
-    return Column(heading, meaning, lambda row: text(value(row)), value, max(width, len(heading)))
+    return Column(heading, meaning, lambda row: text(value(row)), value, max(width, len(heading)), shown=text)
 
 
 _ROW_COLUMNS: tuple[Column[Row], ...] = (
@@ -103,6 +162,7 @@ _ROW_COLUMNS: tuple[Column[Row], ...] = (
         width=11,
         tone=lambda row: tone_of(is_full(row) and is_in_trouble(True, row.waiting)),
         has_sign=True,
+        part=lambda row: part_of(row.used, row.max_open),
     ),
     _number(
         "PEAK",

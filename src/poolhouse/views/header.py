@@ -15,6 +15,10 @@ from poolhouse.views.units import at_most, count, duration, elapsed, exact, rate
 
 #: From this width on a header has room for its long form.
 _WIDE = 100
+#: Reasons of refusals that are told, and seconds for which it is told who used a password from before.
+_MOST_REASONS, _OLD_SECONDS = 2, 300.0
+#: Characters of a node's or a service's name that are shown.
+LONGEST_NAME = 24
 
 
 def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tuple[Line, Line, Line]:
@@ -50,7 +54,8 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
         words("hold p99", f"{duration(p99(fleet.recent.use)):<5}"),
         _peak(fleet),
         _lost(health),
-        *([words("refused", exact(health.refused))] if health.refused else []),
+        *([_refused(health)] if health.refused or health.refusals else []),
+        *([words("old password:", *(clean(name) for name in old))] if (old := _old_users(health)) else []),
         *(words("over limit:", clean(bound), exact(number)) for bound, number in health.over_limit),
         *([words("kernel dropped", Span(f"{exact(health.dropped)} !", tone_of(True)))] if health.dropped else []),
         *([words("CSV writes failed", exact(health.unwritten))] if health.unwritten else []),
@@ -58,6 +63,18 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
         words("up", elapsed(health.uptime)),
     ]
     return spread(first, width, status), spread(second, width), spread(third, width)
+
+
+def missing_nodes(health: Health) -> list[Span]:
+    """Which nodes of the service are missing, and since when, in ever shorter forms; none if all are there."""
+    missing = [(node.name, node.missing_for) for node in health.nodes if node.missing_for is not None]
+    if not missing:
+        return []
+    each = ", ".join(f"{clean(name, LONGEST_NAME)} {elapsed(age)}" for name, age in missing)
+    longest = elapsed(max(age for _, age in missing))
+    noun = "node" if len(missing) == 1 else "nodes"
+    texts = f"missing {each}", f"{len(missing)} {noun} missing {longest}", f"{len(missing)} missing {longest}"
+    return [Span(f"! {text}", "bad") for text in texts]
 
 
 def program_header(snapshot: Snapshot, name: str, past: Past, width: int, status: Line) -> tuple[Line, Line, Line]:
@@ -87,19 +104,29 @@ def _row_header(row: Row, past: Past, width: int, status: Line, further: list[Li
         _timeouts(row),
         *further,
     ]
-    past_used = (Span("used  "), Span(sparkline(past.used, cells, row.max_open), "accent"))
-    past_rate = (Span("out/s "), Span(sparkline(past.checkouts_per_second, cells), "accent"))
     second = [
-        (*past_used, Span(f" {count(row.used):<5}")),
+        words("used ", _spark(past.used, cells, top=row.max_open), f"{count(row.used):<5}"),
         (Span("wait "), *quantiles(row.recent.wait)),
         words("max used", exact(row.peaks.used), "waiting", exact(row.peaks.waiting)),
     ]
     third = [
-        (*past_rate, Span(f" {rate(row.rates.checkouts):<5}")),
+        words("out/s", _spark(past.checkouts_per_second, cells), f"{rate(row.rates.checkouts):<5}"),
         (Span("hold "), *quantiles(row.recent.use)),
         words("max connections", exact(row.peaks.connections), "processes", exact(row.peaks.processes)),
     ]
     return spread(first, width, status), spread(second, width), spread(third, width)
+
+
+def _refused(health: Health) -> Line:
+    """How many datagrams were refused, and the commonest reasons."""
+    commonest = sorted(health.refusals, key=lambda pair: -pair[1])[:_MOST_REASONS]
+    reasons = ", ".join(f"{clean(reason).replace('_', ' ')} {exact(number)}" for reason, number in commonest)
+    return words("refused", exact(health.refused), f"({reasons})" if reasons else None)
+
+
+def _old_users(health: Health) -> list[str]:
+    """Users who used a password from before a short time ago."""
+    return [user.name for user in health.users if user.old_ago is not None and user.old_ago < _OLD_SECONDS]
 
 
 def _counted(number: int | None, noun: str, most: int | None = None) -> Line:
@@ -133,9 +160,11 @@ def _timeouts(row: Row) -> Line:
     return words("timeouts", Span(exact(row.totals.timeouts) + (" !" if is_bad else ""), tone_of(is_bad)))
 
 
-def _spark(values: Sequence[float | None], cells: int, tone: Tone = "accent") -> Span | None:
+def _spark(
+    values: Sequence[float | None], cells: int, tone: Tone = "accent", top: float | None = None
+) -> Span | None:
     """The series, or nothing where there is none yet."""
-    return Span(sparkline(values, cells), tone) if values and cells else None
+    return Span(sparkline(values, cells, top), tone) if values and cells else None
 
 
 def _used(row: Row, cells: int) -> Line:

@@ -4,6 +4,8 @@ from poolhouse.clean import clean
 from poolhouse.fleet.snapshot import PoolRow, Times
 from poolhouse.meter.reading import PoolReading
 from poolhouse.views.bars import bars, summary
+from poolhouse.views.column import Sheet
+from poolhouse.views.holder_table import holder_table, process_holders
 from poolhouse.views.line import Line, Span, beside, cut_beginning, cut_line, left, right, spread, words
 from poolhouse.views.pool_table import PoolEntry
 from poolhouse.views.spark import meter
@@ -72,7 +74,18 @@ def pool_page(entry: PoolEntry, width: int, height: int) -> tuple[Line, ...]:
         free = (height - len(facts) - 3 * 4) // 3
         blocks = _blocks(entry.pool.recent, reading, width - 2, free)
         lines = [line for block in blocks for line in (*([()] if free > 0 else []), *block)]
-    return (*facts, *((Span(" "), *line) if line else line for line in lines))
+    told = (*facts, *((Span(" "), *line) if line else line for line in lines))
+    return (*told, *_holders(entry, width))
+
+
+def _holders(entry: PoolEntry, width: int) -> tuple[Line, ...]:
+    """The table of the lines that hold its connections; nothing where it tells none."""
+    table = holder_table("pool")
+    rows = [one for one in process_holders(entry.process) if one.pool == entry.key[2]]
+    if not rows:
+        return ()
+    sheet = Sheet(table, table.arranged(rows), width)
+    return ((), sheet.heading(), *map(sheet.line, range(len(rows))))
 
 
 def _limits(reading: PoolReading | None) -> list[Line]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from poolhouse.fleet.snapshot import PoolRow, ProcessRow, Rates, Snapshot, Times
 from poolhouse.meter.reading import REST
 from poolhouse.views.column import Column, Sorting, Table
-from poolhouse.views.fleet_table import p99, summed, used_of_max
+from poolhouse.views.fleet_table import p99, part_of, summed, used_of_max, why_column
 from poolhouse.views.line import UNKNOWN
 from poolhouse.views.standing import is_in_trouble, is_positive, reaches, sign, tone_of
 from poolhouse.views.units import age, at_most, count, duration, elapsed, rate
@@ -41,16 +41,17 @@ class PoolEntry(NamedTuple):
 
 def pool_entries(snapshot: Snapshot) -> list[PoolEntry]:
     """Every pool of every process of the program that was asked for; a pool that is gone is left out."""
-    return [entry for process in snapshot.processes for entry in _entries(process)]
+    return [entry for process in snapshot.processes for entry in pools_of(process)]
 
 
 def find_pool(snapshot: Snapshot, key: PoolKey) -> PoolEntry | None:
     """The pool with this key; ``None`` if it is gone."""
     processes = (process for process in snapshot.processes if (process.host, process.token) == key[:2])
-    return next((entry for process in processes for entry in _entries(process) if entry.key == key), None)
+    return next((entry for process in processes for entry in pools_of(process) if entry.key == key), None)
 
 
-def _entries(process: ProcessRow) -> list[PoolEntry]:
+def pools_of(process: ProcessRow) -> list[PoolEntry]:
+    """The lines of one process."""
     return [_of_pool(process, pool) for pool in process.pools if pool.reading.pools] or [_of_process(process)]
 
 
@@ -112,7 +113,13 @@ def _number(
     text: Callable[[float | None], str] = count,
     width: int = 5,
 ) -> Column[PoolEntry]:
-    return Column(heading, meaning, lambda entry: text(value(entry)), value, max(width, len(heading)))
+    return Column(heading, meaning, lambda entry: text(value(entry)), value, max(width, len(heading)), shown=text)
+
+
+def _cause(entry: PoolEntry) -> str:
+    """What its process found wrong with the pool, or with itself."""
+    keys = (entry.key[2], REST)
+    return next((finding.cause for finding in entry.process.findings if finding.pool in keys), "")
 
 
 POOL_TABLE: Table[PoolEntry] = Table(
@@ -130,6 +137,7 @@ POOL_TABLE: Table[PoolEntry] = Table(
             widest=40,
             keeps_end=True,
         ),
+        why_column(_cause),
         Column(
             "USED/MAX",
             "Connections in use, of those the pool may open; red with ! at the maximum while callers wait.",
@@ -138,6 +146,7 @@ POOL_TABLE: Table[PoolEntry] = Table(
             width=10,
             tone=lambda entry: tone_of(entry.is_full and is_in_trouble(True, entry.waiting)),
             has_sign=True,
+            part=lambda entry: part_of(entry.used, entry.max_open),
         ),
         Column(
             "WAIT",
@@ -194,7 +203,7 @@ POOL_TABLE: Table[PoolEntry] = Table(
     ),
     key=lambda entry: entry.key,
     sorting=Sorting("USED/MAX"),
-    essential=9,
+    essential=10,
     is_late=lambda entry: entry.process.sums.is_stale,
     fixed=3,
 )

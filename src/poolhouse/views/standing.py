@@ -45,12 +45,14 @@ def is_saturated(snapshot: Snapshot) -> bool:
 
     Where a source does not tell its pools one by one, its rows are judged by their sums.
     """
-    return any(
-        is_positive(row.saturated_pools)
-        if row.saturated_pools is not None
-        else is_full(row) and is_positive(row.waiting)
-        for row in (*snapshot.programs, *snapshot.hosts)
-    )
+    return any(is_row_saturated(row) for row in (*snapshot.programs, *snapshot.hosts))
+
+
+def is_row_saturated(row: Row) -> bool:
+    """The same of one row; it need not have durations."""
+    if row.saturated_pools is not None:
+        return is_positive(row.saturated_pools)
+    return is_full(row) and is_positive(row.waiting)
 
 
 def tone_of(is_bad: bool) -> Tone:

@@ -5,7 +5,7 @@ The magic begins with a byte that is no text and ends with a line's end, so that
 another protocol nor a link that changes line ends is taken for a peer. ``docs/reference/tcp.md`` has every byte.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
@@ -66,6 +66,16 @@ LARGEST_PAYLOAD = {
     Kind.TOLD: 64,
 }
 
+#: The same as a kind's number finds it, with `None` and 0 for numbers that are no kind.
+_KINDS: tuple[Kind | None, ...] = tuple(
+    next((kind for kind in Kind if kind == number), None) for number in range(256)
+)
+_LARGEST = tuple(0 if kind is None else LARGEST_PAYLOAD[kind] for kind in _KINDS)
+#: The most bytes of a payload whose kind is not expected, which its reader refuses in words of its own.
+LARGEST_UNEXPECTED = 4096
+#: What nodes send each other, once they know each other.
+OF_NODES = frozenset((Kind.REPORT, Kind.PULSE, Kind.ASK, Kind.LEDGER, Kind.ROWS, Kind.TOLD))
+
 
 class Frame(NamedTuple):
     """One frame."""
@@ -80,8 +90,8 @@ def frame(kind: Kind, payload: bytes = b"") -> bytes:
     Raises:
         ValueError: If the payload is longer than its kind allows.
     """
-    if len(payload) > LARGEST_PAYLOAD[kind]:
-        raise ValueError(f"{kind.name} has at most {LARGEST_PAYLOAD[kind]:,} bytes, not {len(payload):,}")
+    if len(payload) > _LARGEST[kind]:
+        raise ValueError(f"{kind.name} has at most {_LARGEST[kind]:,} bytes, not {len(payload):,}")
     return HEADER.pack(kind << 24 | len(payload)) + payload
 
 
@@ -90,9 +100,12 @@ class Unframer:
 
     Attributes:
         is_greeted: Whether the other side's magic has arrived.
+        kinds: Whose frames may be as large as their kind allows. Whoever is not let in yet sends nothing large:
+            otherwise a hundred strangers could have this process keep a gigabyte.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Container[Kind] = frozenset(Kind)) -> None:
+        self.kinds = kinds
         self.is_greeted = False
         self._buffer = bytearray()
 
@@ -108,38 +121,48 @@ class Unframer:
             PacketError: If the other side does not speak this protocol, or breaks its limits. The connection is
                 of no use any more.
         """
-        self._buffer += data
+        if self._buffer or not self.is_greeted:
+            self._buffer += data
+            data = b""
+            if not self._is_greeted_now():
+                return
+        # Most often whole frames arrive together, and are cut out of what arrived.
+        several: bytes | bytearray = data or self._buffer
+        at = 0
+        try:
+            while (found := self._next(several, at)) is not None:
+                at += HEADER.size + len(found.payload)
+                yield found
+        finally:
+            if several is data:
+                self._buffer += data[at:]
+            else:
+                del self._buffer[:at]
+
+    def _is_greeted_now(self) -> bool:
         if not self.is_greeted:
             begun = min(len(self._buffer), len(MAGIC))
             if not self._buffer.startswith(MAGIC[:begun]):
                 raise PacketError(stranger(bytes(self._buffer)), 0)
-            if begun < len(MAGIC):
-                return
-            self.is_greeted = True
-            del self._buffer[: len(MAGIC)]
-        at = 0
-        try:
-            while (found := self._next(at)) is not None:
-                at += HEADER.size + len(found.payload)
-                yield found
-        finally:
-            del self._buffer[:at]
+            if begun == len(MAGIC):
+                self.is_greeted = True
+                del self._buffer[: len(MAGIC)]
+        return self.is_greeted
 
-    def _next(self, at: int) -> Frame | None:
-        if len(self._buffer) < at + HEADER.size:
-            return None
-        (word,) = HEADER.unpack_from(self._buffer, at)
-        number, length = word >> 24, word & _LENGTH_MASK
-        try:
-            kind = Kind(number)
-        except ValueError:
-            raise PacketError(f"a frame of the unknown kind {number}", 0) from None
-        if length > LARGEST_PAYLOAD[kind]:
-            raise PacketError(f"a {kind.name} frame of {length:,} bytes", 0)
+    def _next(self, several: bytes | bytearray, at: int) -> Frame | None:
         begin = at + HEADER.size
-        if len(self._buffer) < begin + length:
+        if len(several) < begin:
             return None
-        return Frame(kind, bytes(self._buffer[begin : begin + length]))
+        (word,) = HEADER.unpack_from(several, at)
+        number, length = word >> 24, word & _LENGTH_MASK
+        kind = _KINDS[number]
+        if kind is None:
+            raise PacketError(f"a frame of the unknown kind {number}", 0)
+        if length > _LARGEST[number] or (length > LARGEST_UNEXPECTED and kind not in self.kinds):
+            raise PacketError(f"a {kind.name} frame of {length:,} bytes", 0)
+        if len(several) < begin + length:
+            return None
+        return Frame(kind, bytes(several[begin : begin + length]))
 
 
 def stranger(begin: bytes) -> str:

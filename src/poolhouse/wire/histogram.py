@@ -23,6 +23,8 @@ COARSEST_SCALE = -1
 _TOP = (1 << 64) - 1
 _HEAD = Struct(">bQQQ")
 _RUN = Struct(">BBB")
+#: The header of a run that ends within it.
+_CUT_SHORT = (0, 0, 0)
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 #: The width of a count by its length in bits; 0 for an empty bucket.
 _WIDTHS = (0, *(1,) * 8, *(2,) * 8, *(4,) * 16, *(8,) * 32)
@@ -70,15 +72,16 @@ def histogram_runs(data: bytes) -> Runs:
     scale, zero, sum_ns, max_ns = _HEAD.unpack_from(data)
     if not COARSEST_SCALE <= scale <= SCALE:
         raise PacketError(f"histogram of scale {scale}", 0)
-    buckets = bucket_count(scale)
+    buckets, header, counts_at = bucket_count(scale), _RUN.unpack_from, _RUN.size
     runs = []
     at, free = _HEAD.size, 0
     while at < end:
-        width, first, length = data[at : at + _RUN.size].ljust(_RUN.size, b"\0")
-        following = at + _RUN.size + width * length
+        begin = at + counts_at
+        width, first, length = header(data, at) if begin <= end else _CUT_SHORT
+        following = begin + width * length
         if width not in _CODES or not length or first < free or first + length > buckets or following > end:
             raise PacketError(f"run of {length} counts of {width} bytes from bucket {first} of {buckets}", at)
-        runs.append((width, first, data[at + _RUN.size : following]))
+        runs.append((width, first, data[begin:following]))
         at, free = following, first + length
     return Runs(scale, zero, sum_ns, max_ns, tuple(runs))
 

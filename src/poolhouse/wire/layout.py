@@ -1,4 +1,4 @@
-"""Which number of a pool stands where on the wire: the one place that says so.
+"""The place of each number of a pool on the wire: the only definition.
 
 `POOL` packs and unpacks all numbers of the private part in one call; the names below it are their places in what
 it returns. At the end: the order of the counters in the earlier system's list, and their names in collectd.

@@ -1,7 +1,7 @@
-"""What the nodes of a service tell each other of what they have counted, byte by byte.
+"""The ledger in which the nodes of a service share their counts, byte by byte.
 
 An `Entry` is the ledger of one process: for each pool the newest reading, and where counting begins. `RowSums` are
-the counts of a row's processes that are no longer remembered. Nodes tell ages and never times of day, so that no
+the counts of a row's processes that are no longer remembered. Nodes send ages and never times of day, so that no
 clock is shared. ``docs/reference/tcp.md`` has the layout.
 """
 

@@ -34,6 +34,7 @@ from poolhouse.wire.parts import (
     PLUGIN,
     PLUGIN_INSTANCE,
     PRIVATE,
+    SIGNS,
     TYPE_INSTANCE,
 )
 from poolhouse.wire.report import (
@@ -49,6 +50,7 @@ from poolhouse.wire.report import (
     UNKNOWN_LIMIT,
     VERSION,
 )
+from poolhouse.wire.tuples import made
 from poolhouse.wire.values import Notification, ValueList
 
 #: Up to here, a double holds every whole number.
@@ -118,6 +120,8 @@ class ReportDatagram(NamedTuple):
     goodbye: bool
     #: The datagram's pool; ``None`` if there are fewer pools than datagrams.
     pool: RawPool | None
+    #: The payload of its signs, for `poolhouse.wire.signs_decode`; empty if it has none.
+    signs: bytes = b""
 
 
 class PoolSums(NamedTuple):
@@ -241,7 +245,13 @@ def _report(datagram: bytes, parts: dict[int, tuple[int, int]], at: int, end: in
         raise PacketError(f"name that is not text: {error}", at) from None
     goodbye = flags & GOODBYE != 0
     told_when = (uptime, wall_time, interval)
-    return ReportDatagram(host, program, token, number, sequence, place, datagrams, *told_when, goodbye, pool)
+    signs = b""
+    if pool is None and SIGNS in parts:
+        signs_at, signs_end = parts[SIGNS]
+        signs = datagram[signs_at + HEADER.size : signs_end]
+    return ReportDatagram(
+        host, program, token, number, sequence, place, datagrams, *told_when, goodbye, pool, signs
+    )
 
 
 def _name(datagram: bytes, parts: dict[int, tuple[int, int]], kind: int) -> str:
@@ -257,10 +267,10 @@ def _pool(datagram: bytes, numbers: tuple[Any, ...], at: int, is_bound: bool) ->
     marks = numbers[MARK_COUNT]
     if marks > MARKS:
         raise PacketError(f"{marks} marks where {MARKS} have room", at)
-    limits = Limits._make(numbers[LIMITS])
+    limits = made(Limits, numbers[LIMITS])
     if UNKNOWN_LIMIT in limits:
         limits = Limits(*(None if limit == UNKNOWN_LIMIT else limit for limit in limits))
-    counters = Counters._make(numbers[COUNTERS])
+    counters = made(Counters, numbers[COUNTERS])
     if UNKNOWN_COUNT in counters:
         counters = Counters._make([None if count == UNKNOWN_COUNT else count for count in counters])
     kind_bytes, name_bytes, wait_bytes, use_bytes, create_bytes = numbers[SIZES]
@@ -274,10 +284,10 @@ def _pool(datagram: bytes, numbers: tuple[Any, ...], at: int, is_bound: bool) ->
         datagram[at:name_at].decode(),
         numbers[POOLS],
         limits,
-        Gauges._make(numbers[GAUGES]),
+        made(Gauges, numbers[GAUGES]),
         counters,
-        tuple([Mark._make(numbers[place]) for place in EACH_MARK[:marks]]),
-        Mark._make(numbers[PEAK]),
+        tuple([made(Mark, numbers[place]) for place in EACH_MARK[:marks]]),
+        made(Mark, numbers[PEAK]),
         is_bound,
         datagram[wait_at:use_at],
         datagram[use_at:create_at],

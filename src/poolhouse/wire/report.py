@@ -5,9 +5,9 @@ Each holds first one *earlier list*, which is all that the earlier server (PyPI'
 process's sums as ``sqlalchemy_pool`` in the first datagram and ``sqlalchemy_totals`` in every other; then one
 *private part* with the report's head and at most one pool. ``docs/reference/wire.md`` has every byte.
 
-The earlier server reads 1,024 bytes of a datagram and stumbles over a part whose header is cut there. That
-cannot happen: an earlier list has at most 458 bytes, and only the private part, whose header follows at once,
-comes after it.
+The earlier server reads 1,024 bytes of a datagram and fails on a part whose header is cut there. That cannot
+happen: an earlier list has at most 458 bytes, the private part's header follows at once, and one without a pool
+has at most 176 bytes before the header of the signs.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,9 @@ from struct import Struct
 from typing import Literal, NamedTuple
 
 from poolhouse.meter.histogram import Histogram
-from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.reading import MARKS, REST, Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.signs import Finding, PoolSigns, ProcessSigns
+from poolhouse.meter.signs_sum import summed_signs
 from poolhouse.wire.histogram import COARSEST_SCALE, encode_histogram
 from poolhouse.wire.layout import LEGACY_COUNTERS, POOL, in_order_of_totals
 from poolhouse.wire.names import ascii_name, utf8_name
@@ -30,6 +32,7 @@ from poolhouse.wire.parts import (
     PLUGIN,
     PLUGIN_INSTANCE,
     PRIVATE,
+    SIGNS,
     TIME,
     TYPE,
     TYPE_INSTANCE,
@@ -37,6 +40,7 @@ from poolhouse.wire.parts import (
     string_part,
     values_part,
 )
+from poolhouse.wire.signs import KeyedSigns, Selection, all_names, all_sites, encode_signs
 
 #: The layout of the private part. A reader skips a part whose version it does not know.
 VERSION = 1
@@ -46,6 +50,9 @@ TOKEN_BYTES = 32
 UTF8_BYTES = 64
 KIND_BYTES = 40
 POOL_NAME_BYTES = 127
+
+#: The most datagrams that a report has for its signs alone.
+MOST_ADDED = 2
 
 #: Bits of the private part's flags.
 GOODBYE, HAS_POOL, IS_BOUND = 1, 2, 4
@@ -96,10 +103,27 @@ class Report(NamedTuple):
     goodbye: bool
     sums: ReportSums
     pools: tuple[PoolReading, ...]
+    #: What the process shows beyond its pools; ``None`` where it does not look.
+    signs: ProcessSigns | None = None
+    #: What it found wrong with itself.
+    findings: tuple[Finding, ...] = ()
+    #: What those pools showed that are no longer among `pools`; ``None`` where none did.
+    past_signs: PoolSigns | None = None
+
+    def pool_signs(self) -> list[KeyedSigns]:
+        """The signs of its pools; those under `REST` include the past."""
+        signs = {pool.key: pool.signs for pool in self.pools if pool.signs is not None}
+        rest = summed_signs((signs.pop(REST, None), self.past_signs))
+        return [*signs.items(), *([(REST, rest)] if rest is not None else [])]
 
 
-def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> list[bytes]:
-    """The report's datagrams, at least two, of at most `PAYLOAD_BYTES` each.
+def encode_report(
+    report: Report,
+    detail: Literal["full", "plain"] = "full",
+    selection: Selection | None = None,
+    payload_bytes: int = PAYLOAD_BYTES,
+) -> list[bytes]:
+    """The report's datagrams, at least two, of at most `payload_bytes` each.
 
     Names are cut and numbers clamped to what fits. Histograms that make a datagram too long are sent at a coarser
     scale, which is exact. Nothing is raised as long as the report's times are finite.
@@ -107,12 +131,19 @@ def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> 
     Args:
         report: The report. Its datagrams are numbered ``sequence``, ``sequence + 1``, …
         detail: With ``"plain"`` the two earlier lists only, without private parts.
+        selection: What is told of the sites and names, as far as there is room; everything if ``None``.
+        payload_bytes: Up to 120 bytes less than `PAYLOAD_BYTES`, where a seal needs the room.
     """
     pool_list, totals_list = _legacy_lists(report)
     if detail == "plain":
         return [pool_list, totals_list]
-    count = max(2, len(report.pools))
     names = [b"" if name.isascii() else utf8_name(name, UTF8_BYTES) for name in (report.host, report.program)]
+    least = max(2, len(report.pools))
+    #: Datagrams without a pool, behind the first, which begins with another list.
+    free = least - max(1, len(report.pools))
+    room = payload_bytes - len(totals_list) - 2 * HEADER.size - HEAD.size - sum(map(len, names))
+    signs = _signs(report, selection, free, room)
+    count = least + max(0, len(signs) - free)
     datagrams = []
     for place in range(count):
         earlier = totals_list if place else pool_list
@@ -129,11 +160,24 @@ def encode_report(report: Report, detail: Literal["full", "plain"] = "full") -> 
             report.interval,
             *map(len, names),
         )
-        room = PAYLOAD_BYTES - len(earlier) - HEADER.size - len(head) - sum(map(len, names))
+        room = payload_bytes - len(earlier) - HEADER.size - len(head) - sum(map(len, names))
         numbers, strings = _pool(pool, room) if pool else (b"", b"")
         payload = b"".join((head, numbers, *names, strings))
-        datagrams.append(earlier + HEADER.pack(PRIVATE, HEADER.size + len(payload)) + payload)
+        datagram = earlier + HEADER.pack(PRIVATE, HEADER.size + len(payload)) + payload
+        if place and not pool and signs:
+            told = signs.pop(0)
+            datagram += HEADER.pack(SIGNS, HEADER.size + len(told)) + told
+        datagrams.append(datagram)
     return datagrams
+
+
+def _signs(report: Report, selection: Selection | None, free: int, room: int) -> list[bytes]:
+    """The payloads of the signs: for the `free` datagrams, and for at most `MOST_ADDED` further ones."""
+    if selection is None:
+        pools = report.pool_signs()
+        selection = Selection(pools, all_sites(pools), frozenset(all_names(report.signs, report.findings, pools)))
+    added = MOST_ADDED if selection.may_add else not free
+    return encode_signs(report.signs, report.findings, selection, [room] * (free + added))
 
 
 def _legacy_lists(report: Report) -> tuple[bytes, bytes]:
@@ -167,7 +211,9 @@ def _pool(pool: PoolReading, room: int) -> tuple[bytes, bytes]:
     name = utf8_name(pool.name, POOL_NAME_BYTES)
     room -= POOL.size + len(kind)
     histograms = _fitted((pool.wait, pool.use, pool.create), room - len(name))
-    # Only names at their bounds beside counts beyond 2**32 in every bucket need this.
+    # Only names at their bounds beside counts beyond 2**32 in every bucket need this, and then for a seal's room.
+    while sum(map(len, histograms)) > room:
+        histograms[histograms.index(max(histograms, key=len))] = b""
     name = utf8_name(pool.name, min(POOL_NAME_BYTES, room - sum(map(len, histograms))))
     marks = pool.marks[:MARKS]
     fixed = POOL.pack(

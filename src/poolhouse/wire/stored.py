@@ -1,7 +1,7 @@
 """One pool's newest reading as two bytes objects, for an aggregator that keeps thousands of them.
 
-The histograms are most of a reading, and often do not change from one to the next; so they stand alone, and what
-came before them in the datagram is kept as it came.
+The histograms are most of a reading, and often do not change from one to the next; so they are kept separately,
+and the bytes before them in the datagram are kept unchanged.
 """
 
 from struct import Struct

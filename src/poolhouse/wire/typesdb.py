@@ -3,7 +3,7 @@
 Source: collectd 5.12 ``types.db(5)`` and ``src/daemon/types_list.c``.
 """
 
-from math import inf
+from math import inf, isnan
 from typing import NamedTuple
 
 from poolhouse.errors import SettingError
@@ -47,10 +47,9 @@ def parse_types_db(text: str) -> dict[str, tuple[DataSource, ...]]:
 
 
 def _data_source(text: str) -> DataSource:
-    name, kind, minimum, maximum = text.split(":")
-    return DataSource(
-        name,
-        _KINDS[kind.upper()],
-        -inf if minimum == "U" else float(minimum),
-        inf if maximum == "U" else float(maximum),
-    )
+    name, kind, least, most = text.split(":")
+    minimum = -inf if least == "U" else float(least)
+    maximum = inf if most == "U" else float(most)
+    if isnan(minimum) or isnan(maximum):
+        raise ValueError(text)
+    return DataSource(name, _KINDS[kind.upper()], minimum, maximum)

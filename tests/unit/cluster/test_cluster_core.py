@@ -2,7 +2,7 @@
 
 import pytest
 
-from poolhouse.cluster.core import PULSE_S, SILENCE_S, Cluster
+from poolhouse.cluster.core import BATCH_BYTES, PULSE_S, SILENCE_S, Cluster
 from poolhouse.cluster.queue import ReportQueue
 from poolhouse.errors import PacketError
 from poolhouse.fleet.fleet import Fleet, Way
@@ -97,6 +97,46 @@ def test_a_node_that_comes_back_is_told_what_it_missed():
     assert b.checkouts(4.0) == 240
 
 
+def test_nodes_agree_within_two_intervals_after_a_minute_apart():
+    """Meanwhile each side takes the other's processes for ended."""
+    interval, parted, healed = 2.0, 10.0, 70.0
+    nodes = a, b, c = [Node(name) for name in NAMES]
+    for one, other in ((a, b), (a, c), (b, c)):
+        link(one, other, 0.0)
+    processes = [a_process(f"{n}:abcdef", born=1.0 + n * interval / 30) for n in range(30)]
+    done, now, agreed = 0, 0.0, None
+
+    def shown(node: Node) -> tuple[int, int]:
+        fleet = node.fleet.snapshot(now, WALL).fleet
+        return fleet.processes, fleet.totals.checkouts or 0
+
+    for step in range(760):
+        now = step / 10
+        if now in (parted, healed):
+            for one in (b, c):
+                if now == parted:
+                    a.cluster.lose(one.name, now)
+                    one.cluster.lose("a", now)
+                else:
+                    link(a, one, now)
+        for place, process in enumerate(processes):
+            if now >= process.born and (step - int(process.born * 10)) % int(interval * 10) == 0:
+                process.pool.work(3)
+                done += 3
+                nodes[place % 3].receive(process.report(now), now)
+        for node in nodes:
+            node.fleet.expire(now)
+            assert node.cluster.tick(now) == []
+        talk(now, *nodes)
+        if now == healed - 0.1:
+            assert [shown(node)[0] for node in nodes] == [10, 20, 20]
+        if now >= healed and agreed is None and [shown(node) for node in nodes] == [(30, done)] * 3:
+            agreed = now
+    assert agreed is not None
+    assert agreed <= healed + 2 * interval
+    assert [shown(node) for node in nodes] == [(30, done)] * 3
+
+
 def test_nodes_say_who_is_missing_since_when():
     a = Node("a", 10.0)
     assert a.fleet.health(15.0).nodes == (
@@ -116,10 +156,22 @@ def test_a_sign_of_life_is_due_each_second_and_a_silent_link_is_given_up():
     assert [frame.kind for frame in a.sends("b", 0.0)] == [Kind.PULSE]
     assert not a.cluster.ready("b", PULSE_S / 2)
     assert a.cluster.ready("b", PULSE_S)
+    assert a.cluster.tick(PULSE_S) == []
     assert a.cluster.tick(SILENCE_S - 0.1) == []
     assert a.cluster.tick(SILENCE_S) == ["b"]
     a.cluster.receive("b", Frame(Kind.PULSE, encode_pulse(Pulse(0.0, False))), 3.0, WALL)
     assert a.cluster.tick(SILENCE_S) == []
+
+
+def test_a_node_that_stood_still_calls_nobody_silent_before_it_has_read_what_they_sent():
+    a = Node("a")
+    a.cluster.link("b", 0.0)
+    assert a.cluster.tick(1.0) == []
+    # Stopped, or on a machine that was: what the other node sent in this time waits to be read.
+    assert a.cluster.tick(60.0) == []
+    assert a.cluster.tick(61.0) == []
+    # Nothing has come since.
+    assert a.cluster.tick(62.0) == ["b"]
 
 
 def test_a_node_that_began_later_asks_one_that_did_not_before_the_others():
@@ -178,9 +230,10 @@ def test_losses_are_told_once_a_second():
 
 
 def test_a_node_that_does_not_read_gets_the_newest_reports_and_then_what_it_missed():
-    a, b = Node("a"), Node("b")
-    link(a, b, 0.0)
-    talk(0.0, a, b)
+    a, b, c = (Node(name) for name in NAMES)
+    for other in (b, c):
+        link(a, other, 0.0)
+    talk(0.0, a, b, c)
     process = a_process(pools=2)
     for second in range(2, 20, 2):
         process.pools[0].work(1)
@@ -189,9 +242,37 @@ def test_a_node_that_does_not_read_gets_the_newest_reports_and_then_what_it_miss
         if second == 10:
             process.pools[1].close()
         a.receive(process.report(second), second)
+        a.sends("c", second)  # Which reads, and b does not.
     kinds = talk(20.0, a, b)
     assert kinds.count(Kind.REPORT) == 2
     assert a.checkouts(20.0) == b.checkouts(20.0) == 13
+
+
+def test_reports_that_are_gathered_all_leave_and_bring_no_entry_of_the_ledger():
+    a, b = Node("a"), Node("b")
+    link(a, b, 0.0)
+    talk(0.0, a, b)
+    process = a_process(pools=2)
+    for second in (2.0, 4.0, 6.0):
+        process.pools[0].work(1)
+        a.receive(process.report(second), second)
+    a.cluster.tick(6.0)
+    kinds = talk(6.0, a, b)
+    assert kinds.count(Kind.REPORT) == 6
+    assert Kind.LEDGER not in kinds
+    assert b.checkouts(6.0) == 3
+
+
+def test_what_is_gathered_is_bounded_where_nobody_reads():
+    a = Node("a")
+    a.cluster.link("b", 0.0)
+    process, most = a_process(), 0
+    for second in range(2, 2000, 2):
+        a.receive(process.report(second), second)
+        peer = a.cluster._peers["b"]
+        most = max(most, a.cluster._arrived_bytes + len(peer.batch_bytes) + peer.queue.bytes)
+    assert BATCH_BYTES < most < 2 * BATCH_BYTES + 16_384
+    assert peer.queue.bytes + a.cluster._arrived_bytes < BATCH_BYTES
 
 
 def test_frames_that_no_node_sends_end_the_link():

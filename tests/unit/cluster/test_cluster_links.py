@@ -79,3 +79,13 @@ def test_a_node_that_comes_and_goes_has_a_few_lines_in_a_while():
         said += complaints.is_missing("node2", "its connection has ended", second + 0.5)
     assert said == MOST_LINES
     assert complaints.is_linked("node2", 60.0)
+
+
+def test_that_a_node_comes_and_goes_is_said_once_in_a_while():
+    complaints = Complaints(60.0)
+    said = []
+    for second in range(130):
+        complaints.is_linked("node2", float(second))
+        said += [second] * complaints.is_restless("node2", float(second))
+        assert not complaints.is_restless("node3", float(second))
+    assert said == [MOST_LINES - 1, MOST_LINES - 1 + 60, MOST_LINES - 1 + 120]

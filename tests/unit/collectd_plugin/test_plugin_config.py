@@ -2,6 +2,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from poolhouse.admission.door import Demand
 from poolhouse.collectd_plugin.config import (
     Address,
     ConnmonSettings,
@@ -81,7 +82,8 @@ def test_a_second_block_of_the_plugin_adds_to_the_first():
     ("line", "sentence"),
     [
         (("listne", "::1"), '"listne" is not a directive: did you mean "listen"?; the line was ignored'),
-        (("speed", 3), '"speed" is not a directive: there are listen, loglevel, values; the line was ignored'),
+        (("speed", 3), '"speed" is not a directive: there are listen, loglevel, values, authfile, securitylevel, '
+         "strict; the line was ignored"),
         (("listen", True), "listen: True is not a host; put it in quotes; the line was ignored"),
         (("listen", 25827), "listen: 25827.0 is not a host; put it in quotes; the line was ignored"),
         (("listen", ""), "listen: '' is not a host; put it in quotes; the line was ignored"),
@@ -124,3 +126,30 @@ def test_a_block_inside_the_block_is_a_mistake():
 
 def test_an_ipv6_address_is_shown_in_brackets():
     assert [str(Address(host, 5)) for host in ("::1", "web1")] == ["[::1]:5", "web1:5"]
+
+
+def test_what_reports_have_to_be_is_said_as_to_collectds_own_plugin():
+    settings, mistakes = read_server(
+        block(("AuthFile", "/etc/auth"), ("SecurityLevel", "Encrypt"), ("Strict", False))
+    )
+    assert mistakes == []
+    assert settings.demand == Demand("/etc/auth", "encrypt", strict=False)
+    assert not settings.is_closed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("SecurityLevel", "Encrpyt"),
+        ("SecurtyLevel", "Encrypt"),
+        ("SecurityLevel", 2),
+        ("AuthFile",),
+        ("Auth_File", "x"),
+        ("Strict", "no"),
+    ],
+)
+def test_a_mistake_about_what_reports_have_to_be_lets_nothing_in(line):
+    settings, mistakes = read_server(block(("listen", "::1"), line))
+    assert len(mistakes) == 1
+    assert settings.is_closed
+    assert not read_server(block(("listn", "::1")))[0].is_closed

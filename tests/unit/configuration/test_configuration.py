@@ -212,6 +212,11 @@ class TestNew:
         assert second == Node("b", "fd00::2", 5084, "::", 5084)
         assert first.address == "[fd00::1]:5800"
 
+    def test_a_node_that_is_reached_by_ipv6_listens_there(self):
+        first, second = nodes("a hostname=[fd00::1]:5800\nb hostname=[fd00::2]:5800 bind=0.0.0.0")
+        assert (first.bind_host, first.bind_port) == ("::", 5800)
+        assert second.bind_host == "0.0.0.0"
+
     def test_lists_with_and_without_blanks(self):
         for text in ("timestamp,token", "timestamp, token", " timestamp\n    token", "timestamp ,token,"):
             assert parsed(SAMPLE + f"csv_dump: f\ncsv_columns: {text}\n").service().csv.columns == (
@@ -252,7 +257,7 @@ class TestMistakes:
                 SAMPLE + "    b hostname=x hostname=y\n",
                 "/etc/connmon.cfg, line 8: hostname stands twice for node 'b'",
             ),
-            (SAMPLE + "    b hostname=x:port\n", "/etc/connmon.cfg, line 8: 'x:port': 'port' is no port"),
+            (SAMPLE + "    b hostname=x:port\n", "/etc/connmon.cfg, line 8: 'x:port': 'port' is not a port"),
             (SAMPLE + "    b hostname=x:0\n", "/etc/connmon.cfg, line 8: 'x:0': expected a port from 1 to 65535"),
             (
                 SAMPLE + "use_auth: maybe\n",
@@ -331,3 +336,28 @@ class TestMistakes:
     def test_whatever_stands_in_a_file_is_a_configuration_or_a_sentence(self, text):
         with suppress(SettingError):
             assert parse_configuration(text, "f").services
+
+
+def test_lines_that_name_each_other_grow_no_further_than_a_file_may():
+    """Ten lines of ten references each would be ten thousand million letters."""
+    lines = [f"a{n}: {f'%(a{n + 1})s' * 10}" for n in range(10)]
+    text = "\n".join(["[connmon_service_default]", *lines, "a10: x", "name: %(a0)s", "nodes: n1 hostname=a"])
+    with pytest.raises(SettingError, match=r"line 13: name: its references make it longer than 1,048,576"):
+        parse_configuration(text, "connmon.cfg")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" + " " * 900_000,
+        "name: " + "%(" * 450_000,
+        "nodes: n1" + " " * 900_000 + "x",
+        "nodes: n1 hostname=a:" + "9" * 5_000,
+        "name: " + "=" * 900_000,
+    ],
+    ids=["blanks", "references", "blanks of a node", "a port of many digits", "equal signs"],
+)
+def test_a_line_of_a_megabyte_is_read_or_refused_in_no_time(line):
+    """A pattern that tries every cut would take hours; more than 4,300 digits are no `int`."""
+    with suppress(SettingError):
+        parse_configuration(f"[connmon_service_default]\n{line}\n", "connmon.cfg")

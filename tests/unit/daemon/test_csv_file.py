@@ -50,6 +50,26 @@ def test_a_file_with_other_columns_is_appended_to_and_that_is_said_once(tmp_path
     assert [text for _, text in log] == [f"{tmp_path}/c.csv: {sentence}"]
 
 
+@pytest.mark.parametrize("rows", ["", "1,café\n", "1,café\n2,d\n"])
+def test_a_kill_at_any_byte_of_a_write_leaves_whole_rows_after_the_next_one(tmp_path, rows):
+    path, log, before = tmp_path / "c.csv", Log(), f"{HEADER}{rows}".encode()
+    whole, row = before if rows else b"", b'3,e\xc3\xa9,"x"\n'
+    data = row if rows else before + row
+    for cut in range(len(data) + 1):
+        path.write_bytes(whole + data[:cut])
+        written(path, "4\n", log=log)
+        kept = (whole + data[:cut]).decode(errors="replace").rpartition("\n")
+        assert path.read_text() == (f"{kept[0]}\n" if kept[1] else HEADER) + "4\n", cut
+    assert not log
+
+
+def test_the_last_line_of_a_file_that_is_not_ours_is_not_cut(tmp_path):
+    for foreign in ("timestamp,progname\n0,a", "x" * 100_000, HEADER + "x" * 100_000):
+        (tmp_path / "c.csv").write_text(foreign)
+        written(tmp_path / "c.csv", "1\n")
+        assert (tmp_path / "c.csv").read_text() == f"{foreign}\n1\n"
+
+
 def test_others_may_not_read_it(tmp_path):
     written(tmp_path / "c.csv", "1\n")
     assert (tmp_path / "c.csv").stat().st_mode & 0o007 == 0

@@ -17,7 +17,7 @@ from poolhouse.errors import PacketError
 from poolhouse.report.conversation import Conversation
 from poolhouse.wire.framing import MAGIC, Frame, Kind, frame
 from poolhouse.wire.introduction import Phase
-from poolhouse.wire.session import Hello, Welcome
+from poolhouse.wire.session import Hello, Welcome, encode_hello
 
 ME = Welcome("connmond 0.1.0", "default", "node1")
 LOGIN = Login("monitor", "s3cret")
@@ -134,3 +134,23 @@ def test_a_guest_whose_login_is_right_may_still_be_refused():
             Reception(ME, bytes(16), LOGIN, Failures(), "10.0.0.7", 0.0, admission),
         )
     assert len(asked) == 1  # A stranger learns nothing of how many there are.
+
+
+@pytest.mark.parametrize(
+    ("role", "kind"), [("report", Kind.REPORT), ("console", Kind.FEED), ("node", Kind.LEDGER)]
+)
+def test_only_who_is_let_in_sends_large_frames_and_only_of_its_role(role, kind):
+    """256 strangers with 8 MiB each would take two gigabytes."""
+    for other in (Kind.REPORT, Kind.FEED, Kind.LEDGER):
+        large = (other << 24 | 8000).to_bytes(4, "big")
+        stranger = Reception(ME, bytes(16), None, Failures(), "10.0.0.7", 0.0)
+        with pytest.raises(PacketError, match=f"a {other.name} frame of 8,000 bytes"):
+            list(stranger.receive(MAGIC + large, 0.0))
+        guest = Reception(ME, bytes(16), None, Failures(), "10.0.0.7", 0.0)
+        hello = Hello(role, "x", bytes(16), "", "node2")
+        assert list(guest.receive(MAGIC + frame(Kind.HELLO, encode_hello(hello)), 0.0)) == []
+        if other is kind or (other, role) == (Kind.REPORT, "node"):
+            assert list(guest.receive(large, 0.0)) == []
+        else:
+            with pytest.raises(PacketError, match=f"a {other.name} frame"):
+                list(guest.receive(large, 0.0))

@@ -15,10 +15,15 @@ def test_each_program_and_each_page_has_a_sentence():
     assert set(story.PAGES) == set(get_args(Page)) - {"program", "pool"}
 
 
+@pytest.mark.parametrize("address", ["", "http://127.0.0.1:65535"])
 @pytest.mark.parametrize("page", get_args(Page))
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_every_sentence_fits_beside_its_arrow_in_80_cells(page, program):
-    assert cells(f" → {story.hint(page, program)}") <= 80
+def test_every_sentence_fits_beside_its_arrow_in_80_cells(address, page, program):
+    assert cells(f" → {story.hint(address, page, program)}") <= 80
+
+
+def test_the_help_names_the_address_of_the_page():
+    assert "http://127.0.0.1:25829" in story.hint("http://127.0.0.1:25829", "legend", None)
 
 
 def test_one_program_leaks_one_is_slow_and_one_uses_our_pool():

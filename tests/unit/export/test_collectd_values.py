@@ -2,9 +2,10 @@ import math
 
 import pytest
 
-from poolhouse.export.collectd import COUNTS, MAX_DERIVE, console_datagram, value_lists
-from poolhouse.fleet.snapshot import Row, Times, Totals
+from poolhouse.export.collectd import COUNTS, MAX_DERIVE, console_datagram, holder_lists, value_lists
+from poolhouse.fleet.snapshot import Holder, Row, Times, Totals
 from poolhouse.meter.histogram import Histogram
+from poolhouse.meter.signs import SiteReading
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.layout import DERIVES
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
@@ -143,3 +144,23 @@ def test_a_console_is_not_sent_a_value_of_another_kind_than_its_types():
 def test_a_console_is_not_sent_lists_of_several_values():
     told = ValueList(Identifier("h", "sqlalchemy", "p", "count", "x"), 1.0, 1.0, bytes([GAUGE] * 2), (1.0, 2.0))
     assert console_datagram(told) is None
+
+
+def test_a_line_that_holds_connections_has_values_of_its_own():
+    site = SiteReading("shop/views.py:88 in cart", 2, 9.5, 10, 0, 20.25)
+    told = list(holder_lists(Holder("shop", 3, site), 1_700_000_000.5))
+    assert all(one.identifier[:3] == ("", "sqlalchemy", "shop") for one in told)
+    assert {str(one.identifier).rpartition("/")[2]: one.values[0] for one in told} == {
+        "count-open-shop_views.py:88 in cart": 2.0,
+        "total_time_in_ms-held-shop_views.py:88 in cart": 20_250,
+        "duration-oldest-shop_views.py:88 in cart": 9.5,
+    }
+
+
+def test_a_line_without_open_connections_has_no_oldest_and_a_long_one_keeps_its_end():
+    site = SiteReading("x" * 300 + ".py:88 in cart")
+    told = list(holder_lists(Holder("host", 3, site), 1.0))
+    assert [one.identifier.type for one in told] == ["count", "total_time_in_ms"]
+    assert {one.identifier.plugin_instance for one in told} == {"host_"}
+    assert all(len(one.identifier.type_instance) == 120 for one in told)
+    assert told[0].identifier.type_instance.endswith(".py:88 in cart")

@@ -13,6 +13,7 @@ from poolhouse.feed.protocol.frame import Server
 from poolhouse.fleet.snapshot import (
     Event,
     Health,
+    Holder,
     NodeState,
     Peaks,
     PoolRow,
@@ -22,12 +23,16 @@ from poolhouse.fleet.snapshot import (
     Snapshot,
     Times,
     Totals,
+    UserState,
 )
 from poolhouse.meter.reading import Counters, Gauges, Limits, Mark, PoolReading
+from poolhouse.meter.signs import ConnectErrors, Finding, Looks, PoolSigns, ProcessSigns, SiteReading
+from poolhouse.verdicts.verdict import Culprit, Verdict
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/reference/feed.md").read_text()
 TOLD = (Server, Snapshot, Row, Totals, Rates, Peaks, Times, Health, Event, ProcessRow, PoolRow, PoolReading)
-TOLD += (Limits, Gauges, Counters, Mark, NodeState)
+TOLD += (Limits, Gauges, Counters, Mark, NodeState, PoolSigns, ConnectErrors, SiteReading, Looks)
+TOLD += (ProcessSigns, Finding, Holder, Verdict, Culprit, UserState)
 
 
 def names_of(kind: Any) -> list[str]:

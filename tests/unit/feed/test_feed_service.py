@@ -18,7 +18,7 @@ from poolhouse.feed.protocol.datagrams import (
 from poolhouse.feed.protocol.service import MOST_REQUESTS, MOST_SENT_AGAIN, VALUES_PER_SECOND, ConsoleService
 from poolhouse.feed.protocol.subscribers import Subscribers
 from poolhouse.feed.protocol.subscription import Subscription
-from poolhouse.fleet.snapshot import Health, ProcessRow, Row, Snapshot
+from poolhouse.fleet.snapshot import Health, Holder, ProcessRow, Row, Snapshot
 
 NONCE = b"console1"
 #: A token that is long and cannot be compressed away: a hundred of them are some hundred chunks.
@@ -54,6 +54,9 @@ class FakeProcesses:
 
     def __len__(self) -> int:
         return self.number
+
+    def holders(self) -> Iterator[list[Holder] | None]:
+        yield []
 
     def rows(self, with_times: bool, most: int) -> Iterator[ProcessRow | None]:
         for number in range(most):

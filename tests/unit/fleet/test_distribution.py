@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhouse.errors import PacketError
-from poolhouse.fleet.distribution import NOTHING, read
-from poolhouse.meter.histogram import SCALE, Histogram
+from poolhouse.fleet.distribution import NOTHING, distribution_of, read
+from poolhouse.meter.histogram import BUCKETS, SCALE, Histogram
 from poolhouse.wire.histogram import COARSEST_SCALE, encode_histogram
 
 DURATIONS = st.lists(st.integers(0, 2 * 10**12), max_size=60)
@@ -89,3 +89,16 @@ def test_what_is_kept_is_the_same_in_less_memory(durations, scale, times):
 def test_sums_beyond_what_a_lane_holds_are_kept_without_an_error():
     huge = NOTHING._replace(counts=(1 << 64 * 300) - 1)
     assert huge.kept().distribution().histogram().counts[0] == (1 << 64) - 1
+
+
+@given(st.lists(st.integers(0, 300), max_size=BUCKETS), st.integers(0, 2**40), st.integers(-1, 3))
+def test_buckets_in_use_are_those_of_the_histogram(counts: list[int], zero: int, scale: int) -> None:
+    histogram = Histogram()
+    histogram.zero, histogram.counts = zero, [*counts, *[0] * (BUCKETS - len(counts))]
+    histogram.downscale(scale)
+    found, first, used = distribution_of(histogram).used_buckets()
+    assert found == zero
+    numbers = {first + place: count for place, count in enumerate(used) if count}
+    least = int(-20 * 2.0**scale)
+    assert numbers == {least + place: count for place, count in enumerate(histogram.counts) if count}
+    assert not used or (used[0] and used[-1])

@@ -370,6 +370,59 @@ def test_an_earlier_client_is_joined_by_the_larger_sum():
         assert node.checkouts(6.0) == 8
 
 
+def test_a_list_that_comes_late_to_one_node_only_counts_on_none():
+    """The node that the client sends it to believes a datagram that is 12 s late: its clock may have been set."""
+    one, other, process = Node(), Node(), a_process()
+    plain = {"detail": "plain"}
+    process.pool.work(4)
+    late = process.report(12.0, **plain)
+    process.pool.work(3)
+    for now, datagrams in ((24.0, process.report(24.0, **plain)), (25.0, late)):
+        one.receive(datagrams, now)
+        other.receive(datagrams, now, Way.RELAYED)
+    process.pool.work(2)
+    datagrams = process.report(36.0, **plain)
+    one.receive(datagrams, 36.0)
+    other.receive(datagrams, 36.0, Way.RELAYED)
+    assert (one.checkouts(36.0), other.checkouts(36.0)) == (9, 9)
+    assert not one.tell(other, 37.0).has_learned
+    assert not other.tell(one, 37.0).has_learned
+
+
+def test_where_an_earlier_client_begins_to_count_is_told_before_it_has_counted():
+    """One node has its gauges only: what it did before the service began counts on neither."""
+    one, other, third, process = Node(), Node(), Node(), a_process()
+    process.pool.work(5)
+    datagrams = process.report(2.0, detail="plain")
+    other.receive(datagrams, 2.0)
+    one.receive(datagrams[:1], 12.0)
+    third.receive(datagrams[:1], 12.0)
+    assert one.tell(other, 13.0).knows_more
+    assert other.tell(one, 13.0).has_learned
+    assert one.tell(third, 13.0).has_learned
+    process.pool.work(3)
+    for node in (one, other, third):
+        node.receive(process.report(14.0, detail="plain"), 14.0)
+        assert node.checkouts(14.0) == 3
+
+
+@pytest.mark.parametrize("is_told_first", [False, True])
+def test_that_an_earlier_client_is_new_is_told_before_it_has_counted(is_told_first):
+    """A node that has just been started again takes it for older than itself."""
+    one, restarted, process = Node(), Node(12.0), a_process()
+    datagrams = process.report(14.0, detail="plain")
+    for node in (one, restarted):
+        node.receive(datagrams[:1], 14.0)
+    if is_told_first:
+        assert restarted.tell(one, 15.0).knows_more
+    assert one.tell(restarted, 15.0).has_learned
+    process.pool.work(5)
+    datagrams = process.report(26.0, detail="plain")
+    for node in (one, restarted):
+        node.receive(datagrams, 26.0)
+        assert node.checkouts(26.0) == 5
+
+
 def test_what_an_earlier_client_counted_stays_when_it_tells_its_pools():
     one, other, process = Node(), Node(), a_process()
     process.pool.work(1)

@@ -11,17 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhouse.fleet.fleet import Fleet
+from poolhouse.feed.protocol.chunks import unpack
+from poolhouse.feed.protocol.frame import Frame, Server, decode_frame, encode_frame
+from poolhouse.fleet.fleet import MENDING_PERIOD, NO_MEMORY, Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import clean_text, plugin_instance
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.meter.reading import Gauges, Mark
 from poolhouse.wire.parts import (
     GAUGE,
+    HEADER,
     HOST,
     INTERVAL,
     PLUGIN,
     PLUGIN_INSTANCE,
+    SIGNS,
     TIME,
     TYPE,
     TYPE_INSTANCE,
@@ -29,6 +33,7 @@ from poolhouse.wire.parts import (
     string_part,
     values_part,
 )
+from poolhouse.wire.signs import SECTION, SITE_NUMBERS, SITES, SITES_KEY
 from support.reporting import ModelProcess
 
 
@@ -180,6 +185,22 @@ def test_names_that_become_equal_are_one_row(aggregator):
     assert (row.processes, row.used, aggregator.host().processes) == (2, 4, 1)
 
 
+@pytest.mark.parametrize(
+    "double",
+    ["sh\u043ep", "\uff53hop", "shop\u0301", "sh\u00f3p", "sho\u0301p", "Shop", "shop "],
+    ids=["Cyrillic", "full width", "accent after", "composed", "decomposed", "capital", "blank"],
+)
+def test_a_program_that_only_looks_like_another_is_a_row_of_its_own(aggregator, double):
+    honest, other = ModelProcess("1:aaaaaa", "shop"), ModelProcess("1:aaaaaa", double, "web2")
+    aggregator.report(honest, other)
+    honest.pool.work(3)
+    other.pool.work(100)
+    aggregator.now += 2
+    aggregator.report(honest, other)
+    assert aggregator.program("shop").totals.checkouts == 3
+    assert sorted(row.processes for row in aggregator.snapshot().programs) == [1, 1]
+
+
 def test_names_of_pools_are_cleaned_too(aggregator):
     assert clean_text("db1:5432/shop\x1b\x9b\n") == "db1:5432/shop___"
     process = ModelProcess()
@@ -253,3 +274,59 @@ def test_the_work_of_a_snapshot_grows_only_with_the_processes_that_are_asked_for
     assert calls_of_one_snapshot(10) == calls_of_one_snapshot(300)
     assert calls_of_one_snapshot(10, "another") == calls_of_one_snapshot(300, "another")
     assert calls_of_one_snapshot(10, "nova") < calls_of_one_snapshot(300, "nova")
+
+
+#: Use times with one number of 1,700 bits: as the longest duration, and as a count.
+ENDLESS = b"\xff" * 240 + b"\x7f"
+
+
+@pytest.mark.parametrize("use", [bytes((0, 1)) + ENDLESS + b"\x01", bytes((0, 1, 1)) + ENDLESS])
+def test_use_times_beyond_all_numbers_are_no_use_times_and_the_fleet_can_be_shown(aggregator, use):
+    """No float holds such a number, and no console reads it."""
+    site = SITE_NUMBERS.pack(0, len(use), 7, 1, 2000, 3, 4, 5, 6, 7, 0) + use
+    sites = SITES_KEY.pack(1) + site
+    signs = bytes((1,)) + SECTION.pack(SITES, len(sites)) + sites
+    pool, rest = ModelProcess().report(aggregator.now)
+    aggregator.receive(pool, rest + HEADER.pack(SIGNS, HEADER.size + len(signs)) + signs)
+    snapshot = aggregator.snapshot("nova")
+    (holder,) = snapshot.holders
+    assert (holder.site.open, holder.site.use) == (1, None)
+    content = unpack(b"".join(encode_frame(Frame(Server("connmond"), snapshot))))
+    assert decode_frame(content).snapshot.holders == snapshot.holders
+
+
+def test_a_datagram_for_which_there_is_no_memory_is_refused_and_counted_and_the_next_one_is_taken(
+    aggregator, monkeypatch
+):
+    def fails(datagram: bytes) -> None:
+        raise MemoryError
+
+    process = ModelProcess()
+    with monkeypatch.context() as patched:
+        patched.setattr("poolhouse.fleet.fleet.decode_message", fails)
+        assert aggregator.receive(*process.report(aggregator.now)) == ["there is no memory left"] * 2
+    aggregator.report(process)
+    snapshot = aggregator.snapshot()
+    assert snapshot.health.over_limit == (("memory", 2),)
+    assert snapshot.fleet.processes == 1
+    assert not aggregator.fleet.is_torn
+
+
+def test_a_fleet_for_whose_mending_there_is_no_memory_is_mended_later_and_takes_nothing_before(
+    aggregator, monkeypatch
+):
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    process, other = ModelProcess(), ModelProcess("2:bbbbbb")
+    with monkeypatch.context() as patched:
+        patched.setattr("poolhouse.fleet.fleet.Fleet._take_report", fails)
+        patched.setattr("poolhouse.fleet.fleet.make_anew", fails)
+        assert aggregator.receive(*process.report(aggregator.now)) == [NO_MEMORY] * 2
+    assert aggregator.fleet.is_torn
+    assert aggregator.receive(*other.report(aggregator.now)) == [NO_MEMORY] * 2
+    aggregator.now += MENDING_PERIOD
+    aggregator.report(process, other)
+    assert not aggregator.fleet.is_torn
+    assert aggregator.fleet.mended == 1
+    assert aggregator.snapshot().fleet.processes == 2

@@ -6,9 +6,10 @@ import tracemalloc
 
 import pytest
 
-from poolhouse.fleet.fleet import GRACE, Fleet
+from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
-from poolhouse.fleet.process import UNPROVEN_INTERVAL
+from poolhouse.fleet.members import GRACE
+from poolhouse.fleet.presence import UNPROVEN_INTERVAL
 from support.reporting import ModelProcess
 
 WALL = 1.7e9

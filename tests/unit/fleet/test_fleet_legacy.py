@@ -143,13 +143,34 @@ def test_one_that_a_node_has_passed_on_after_a_standstill_is_late(aggregator, pr
 
 
 def test_what_falls_in_a_datagram_dated_long_ago_is_not_new_work(aggregator, process):
-    """It came late, or a clock was set back: which of the two cannot be known."""
+    """It came late, or a clock was set back: which of the two cannot be known. Nor is what rises after it."""
     late = plain(process, aggregator)
-    process.pool.work(5)
+    aggregator.now += 2
+    process.pool.work(1)
+    later = plain(process, aggregator)
+    process.pool.work(4)
     aggregator.now += 60
     aggregator.receive(*plain(process, aggregator))
-    aggregator.receive(*late)
+    aggregator.receive(*late, *later)
     assert aggregator.program().totals.checkouts == 12
+    process.pool.work(3)
+    aggregator.now += 2
+    aggregator.receive(*plain(process, aggregator))
+    assert aggregator.program().totals.checkouts == 15
+
+
+def test_a_counter_that_is_reset_while_the_clock_is_set_back_counts_as_soon_as_no_datagram_can_be_late(
+    aggregator, process
+):
+    aggregator.receive(*seed_only(plain(process, aggregator)))
+    process.clock_error = -3600.0
+    process.pool.counters = process.pool.counters._replace(checkouts=2)  # It was 7.
+    shown = []
+    for _ in range(2):
+        aggregator.now += 60
+        aggregator.receive(*seed_only(plain(process, aggregator)))
+        shown.append(aggregator.program().totals.checkouts)
+    assert shown == [7, 9]
 
 
 @pytest.mark.parametrize("error", [-5.0, -60.0, -86_400.0, 86_400.0])

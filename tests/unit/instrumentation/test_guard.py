@@ -1,5 +1,7 @@
 """Errors of ours stay ours."""
 
+import signal
+
 import pytest
 
 from poolhouse.instrumentation import guard
@@ -31,3 +33,29 @@ def test_an_interrupt_is_not_an_error_of_ours():
 
 def test_a_guarded_function_keeps_its_name():
     assert failing.__name__ == "failing"
+
+
+def test_an_error_that_the_handler_of_a_signal_raises_is_not_ours(caplog: pytest.LogCaptureFixture):
+    class SoftLimit(Exception):
+        pass
+
+    def stop(number: int, interrupted: object) -> None:
+        raise SoftLimit
+
+    @guard.guarded
+    def interrupted() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    with pytest.raises(SoftLimit):
+        interrupted()
+    signal.signal(signal.SIGUSR1, before)
+    assert not caplog.records
+
+
+def test_where_nothing_is_left_to_say_an_error_with_it_goes_no_further(monkeypatch: pytest.MonkeyPatch):
+    def too_deep(*arguments: object, **named: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(guard, "log", too_deep)
+    failing(ValueError("x"))

@@ -138,17 +138,12 @@ def test_a_high_water_mark_that_nobody_reads_stays_small_and_forgets_nothing() -
     assert (mark.close(0), mark.peak, mark.highest()) == (7_000, 7_000, 7_000)
 
 
-def told(mark: HighWater, value: int) -> None:
-    if value > mark.level:
-        mark.reach(value)
-
-
 @given(st.lists(st.lists(st.integers(0, 50))))
 def test_marks_are_the_largest_values_of_their_intervals(intervals: list[list[int]]):
     mark, before, everything = HighWater(), 0, [0]
     for values in intervals:
         for value in values:
-            told(mark, value)
+            mark.tell(value)
         now = values[-1] if values else before
         everything += [*values, before]
         assert mark.close(now) == max([before, *values])
@@ -164,7 +159,7 @@ def test_a_level_stored_late_by_a_thread_that_lost_a_race_hides_nothing():
         steps.insert(cut, lambda: mark.close(0))  # noqa: B023
         for step in steps:
             step()
-        told(mark, 7)
+        mark.tell(7)
         assert mark.close(0) == 7 or mark.peak == 7
         assert mark.level <= mark._at_start
 
@@ -227,7 +222,7 @@ def test_the_mark_of_many_threads_is_exact(busy_switching):
 
     def work(which: int) -> None:
         held.append(which)
-        told(meter.used, len(held))
+        meter.used.tell(len(held))
         all_hold.wait()
         held.pop()
 

@@ -170,6 +170,24 @@ def test_closing_ends_a_check_that_goes_on_behind_its_client(shell: type[Shell])
 
 
 @BOTH
+@pytest.mark.parametrize("kind", ["", "null"])
+def test_a_check_that_ends_after_closing_leaves_no_connection_open(shell: type[Shell], kind: str) -> None:
+    """Nobody may be left then but the thread or task that has checked."""
+
+    async def body(world: Shell, pool: Any, silence: Silence) -> None:
+        pool._driver.abort = lambda conn: None  # It frees nobody at once.
+        if not isinstance(world, AsyncShell):
+            pool._workers._abort = pool._driver.abort
+        await silence.begin(30.0)
+        await _timed_out(world, pool, BRIEF)
+        await world.call(pool.close, timeout=1.0)
+        await world.sleep(60.0)
+        assert [conn.number for conn in world.made if not conn.closed] == []
+
+    _run(shell, kind, body)
+
+
+@BOTH
 def test_what_a_check_behind_its_client_fails_with_is_logged(
     shell: type[Shell], caplog: pytest.LogCaptureFixture
 ) -> None:

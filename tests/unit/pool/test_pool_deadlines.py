@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from poolhouse.errors import PoolClosed, PoolTimeout
-from poolhouse.pool.aio import AsyncConnectionPool, AsyncNullConnectionPool
+from poolhouse.pool.aio import AsyncConnectionPool
+from poolhouse.pool.aio_null import AsyncNullConnectionPool
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.status import IDLE
 from poolhouse.pool.sync import ConnectionPool, NullConnectionPool

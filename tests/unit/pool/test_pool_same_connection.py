@@ -10,7 +10,7 @@ from support.pool_shells import OURS, Shell, ThreadShell
 
 pytestmark = pytest.mark.parametrize("shell", OURS, ids=lambda shell: shell.__name__)
 
-_SENTENCE = "a connection that the pool has already: <FakePsycopg 1>"
+_SENTENCE = "a connection that the pool already has: <FakePsycopg 1>"
 
 
 class _Attempts:

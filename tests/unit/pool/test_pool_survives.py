@@ -1,14 +1,17 @@
 """Nothing that the application raises, in a log handler or a callback, ends a worker, the keeper or the pool."""
 
 import logging
+import sys
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from poolhouse.errors import PoolError
+from poolhouse.errors import PoolClosed, PoolError
 from poolhouse.pool import PoolHooks
 from poolhouse.safely import Log
 from support.pool_shells import AsyncShell, Shell, ThreadShell
@@ -182,6 +185,17 @@ def test_a_callback_that_raises_ends_no_worker(
     _run(shell, case)
 
 
+def _place(arguments: tuple[object, ...]) -> Hashable:
+    """The lines of ours that lead to a call of `Log`, and the level or the callback that it was given first."""
+    lines = []
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if "/poolhouse/" in frame.f_code.co_filename:
+            lines.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(lines), arguments[0] if arguments and isinstance(arguments[0], Hashable) else None
+
+
 @pytest.mark.parametrize("kind", ["", "null"])
 @pytest.mark.parametrize("method", ["_write", "call"])
 @SHELLS
@@ -189,14 +203,20 @@ def test_nor_does_a_lack_of_memory_at_any_call_of_the_place_that_logs_and_calls(
     shell: type[Shell], method: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = getattr(Log, method)
-    calls = at = 0
+    calls = struck_at = candidates = 0
+    seen: Counter[Hashable] = Counter()
     starving = Fault(MemoryError)
 
     def starved(self: Log, *arguments: Any, **keywords: Any) -> None:
-        nonlocal calls
+        nonlocal calls, candidates
         calls += 1
-        if calls == at + 1:
-            starving()
+        place = _place(arguments)
+        seen[place] += 1
+        # Each failed connect of an outage comes by the same place, and is told of at doubling times.
+        if seen[place] <= 8 or seen[place].bit_count() == 1:
+            candidates += 1
+            if candidates == struck_at + 1:
+                starving()
         original(self, *arguments, **keywords)
 
     def hook(*_: object) -> None:
@@ -205,8 +225,27 @@ def test_nor_does_a_lack_of_memory_at_any_call_of_the_place_that_logs_and_calls(
 
     hooks = PoolHooks(connected=hook, acquired=hook, released=hook, timed_out=hook, closed=hook)
     monkeypatch.setattr(Log, method, starved)
-    while calls >= at:
-        calls, starving.is_on = 0, True
+    while candidates >= struck_at:
+        calls = candidates = 0
+        seen.clear()
+        starving.is_on = True
         _run(shell, lambda world: course(world, kind, starving, hooks=hooks, reset=lambda conn: None))
-        at += 1
+        struck_at += 1
     assert starving.raised > 1
+
+
+def test_a_configure_that_is_cancelled_from_within_is_not_a_pool_that_was_closed() -> None:
+    def configure(_: object) -> None:
+        raise CancelledError
+
+    async def case(world: Shell) -> None:
+        pool = world.pool("null", max_size=1, configure=configure)
+        await world.call(pool.open)
+        with pytest.raises(
+            PoolError, match="a callback, or the driver, awaited what had been cancelled"
+        ) as caught:
+            await world.call(pool.getconn, timeout=3.0)
+        assert not isinstance(caught.value, PoolClosed)
+        assert not pool.closed
+
+    _run(AsyncShell, case)

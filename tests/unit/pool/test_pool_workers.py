@@ -127,7 +127,7 @@ def test_who_is_in_the_middle_of_a_call_of_the_pool_is_told_that_he_cannot_wait_
         pool = opened(threads, driver, min_size=1)
         pool.wait()
         conn = pool.getconn()
-        with pytest.raises(RuntimeError, match="in the middle of a call"):
+        with pytest.raises(RuntimeError, match="in the middle of another call"):
             pool._core_lock(pool.getconn)
         pool.putconn(conn)
         assert pool.getconn(timeout=0) is conn

@@ -3,9 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from poolhouse.errors import SettingError
-from poolhouse.report.destination import Destination, program_name_of
+from poolhouse.report.destination import Destination, _is_name, program_name_of
 
 
 def test_defaults_are_those_of_the_earlier_client() -> None:
@@ -29,7 +31,7 @@ def test_settings_of_a_sqlalchemy_url_are_texts() -> None:
 
 
 def test_settings_of_create_engine_and_instrument_may_be_numbers() -> None:
-    destination = Destination.from_settings({"port": 1234, "interval": 5}, prefix="")
+    destination = Destination.from_settings({"port": 1234, "interval": 5}, prefixes=("",))
     assert (destination.port, destination.interval) == (1234, 5.0)
 
 
@@ -78,21 +80,34 @@ def test_a_wrong_value_is_told_with_its_setting_as_typed(key: str, value: object
     assert caught.value.setting == key
 
 
-@pytest.mark.parametrize("key", ["collectd_prot", "port", "Collectd_port", "collectd_", "collectd_collectd_port"])
-def test_an_unknown_setting_is_told_with_those_that_exist(key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("collectd_prot", "collectd_port"),
+        ("poolhouse_hots", "poolhouse_host"),
+        ("collectd_hold_waring", "collectd_hold_warning"),
+        ("port", "collectd_port"),
+    ],
+)
+def test_an_unknown_setting_is_told_with_the_one_that_is_most_like_it(key: str, meant: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Destination.from_settings({key: "1"})
+    assert str(caught.value) == f"{key}: there is no such setting; did you mean {meant}?"
+
+
+def test_a_service_s_unknown_setting_is_told_so_too() -> None:
+    with pytest.raises(SettingError) as caught:
+        Destination.from_service_settings({"connmon_confg": "x"})
+    assert str(caught.value) == "connmon_confg: there is no such setting; did you mean connmon_config?"
+
+
+@pytest.mark.parametrize("key", ["collectd_colour", "collectd_", "Collectd_port", "collectd_collectd_port"])
+def test_an_unknown_setting_like_no_other_is_told_with_those_that_exist(key: str) -> None:
     with pytest.raises(
         SettingError, match="there is no such setting; there are collectd_host, collectd_port"
     ) as caught:
         Destination.from_settings({key: "1"})
     assert caught.value.setting == key
-
-
-@pytest.mark.parametrize("key", ["collectd_username", "collectd_password", "collectd_security"])
-def test_what_would_protect_reports_is_refused_rather_than_ignored_and_not_repeated(key: str) -> None:
-    with pytest.raises(SettingError, match="neither signed nor encrypted") as caught:
-        Destination.from_settings({key: "hunter2"})
-    assert caught.value.setting == key
-    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +147,10 @@ def test_a_url_names_everything_else_in_its_query_percent_encoded_or_not() -> No
         ("collectd://h/?program_nam=x", "program_nam"),
         ("collectd://h/?program_name", "program_name"),
         ("collectd://h/?collectd_port=1", "collectd_port"),
-        ("collectd://h/?password=hunter2", "password"),
-        ("collectd://me:hunter2@h/", "username"),
+        ("collectd://h/?password=hunter2", "security"),
+        ("collectd://me:hunter2@h/", "security"),
+        ("collectd://me:hunter2@h/?password=hunter2&security=sign", "password"),
+        ("connmon://me:hunter2@h/", "url"),
         ("collectd://me:hunter2/", "port"),
         ("hunter2:me@h/", "url"),
         ("collectd://h/path", "url"),
@@ -202,3 +219,17 @@ def test_a_package_that_runs_is_named_as_python_imports_it(tmp_path: Path) -> No
     assert program_name_of(str(tmp_path / "outer" / "inner" / "__main__.py")) == "outer.inner"
     assert program_name_of(str(tmp_path / "folder" / "__main__.py")) == "folder"
     assert program_name_of("/__main__.py") == "python"
+
+
+@given(st.text("ab.-\u00fc\u3002\u0130", max_size=12) | st.from_regex(r"\A(a{60,66}\.?){1,2}\Z"))
+@example("")
+@example(".")
+@example("a..b")
+@example("a" * 64 + ".")
+def test_a_name_is_one_that_the_codec_for_names_encodes(host: str) -> None:
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        assert not _is_name(host)
+    else:
+        assert _is_name(host)

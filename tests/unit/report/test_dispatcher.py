@@ -3,13 +3,18 @@
 import logging
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 import pytest
 
 from poolhouse.meter.reading import Counters, PoolReading
+from poolhouse.report import readings, stream
 from poolhouse.report.destination import Destination
 from poolhouse.report.dispatcher import Dispatcher
-from poolhouse.report.route import REFRESH_S
+from poolhouse.report.native import Lock
+from poolhouse.report.reporter import Reporter
+from poolhouse.report.route import REFRESH_S, Address
+from poolhouse.report.sender import Sender
 from poolhouse.report.stream import Identity
 from poolhouse.testing.clock import VirtualClock
 from poolhouse.wire.message import ReportDatagram, decode_message
@@ -117,7 +122,28 @@ def test_a_destination_is_one_stream_however_often_it_is_named(
     assert "poolhouse reports 'nova' to web1:25827 already, every 2 s in full detail" in caplog.text
     world.live(2)
     (_, report) = world.reports("192.0.2.1")[-1]
-    assert report.datagrams == 3
+    assert report.datagrams == 4, "two pools, the sums of all, and what the process shows beyond them"
+
+
+def test_each_of_several_hosts_is_sent_the_same_bytes_which_are_encoded_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[list[bytes]] = []
+    encode = stream.encode_report
+
+    def encode_and_note(*given: Any) -> list[bytes]:
+        encoded.append(encode(*given))
+        return encoded[-1]
+
+    monkeypatch.setattr(stream, "encode_report", encode_and_note)
+    world.network.names["web3"] = ["192.0.2.3"]
+    world.network.refusing.add("192.0.2.2")  # Nobody listens there: the others are told all the same.
+    world.use("web1,web2,web3")
+    world.live(10.0)
+    assert len(encoded) == 6
+    sent = [datagram for datagrams in encoded for datagram in datagrams]
+    for address in ("192.0.2.1", "192.0.2.3"):
+        assert [datagram for _, where, datagram in world.network.arrived if where == address] == sent
 
 
 def test_the_same_pool_added_by_two_threads_at_once_is_one_pool(world: World) -> None:
@@ -276,6 +302,72 @@ def test_the_goodbye_looks_nothing_up(world: World) -> None:
     assert world.network.lookups == []
 
 
+def test_the_goodbye_needs_no_thread_where_no_resolver_is_asked(world: World) -> None:
+    """On a busy machine a short-lived process ends before its reporter's thread had a turn."""
+    world.network.names["127.0.0.1"] = ["127.0.0.1"]
+    world.use("127.0.0.1")
+    assert world.dispatcher.report_all(goodbye=True, timeout=0)
+    assert world.times("127.0.0.1") == [0]
+
+
+def test_the_goodbye_overtakes_the_threads_lookup_where_no_resolver_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look_up = world.network.look_up
+    world.network.names["localhost"] = ["127.0.0.1"]
+    world.use("localhost")
+
+    def end(host: str, port: int) -> list[Address]:
+        monkeypatch.setattr(world.network, "look_up", look_up)
+        assert world.dispatcher.report_all(goodbye=True, timeout=0)
+        return look_up(host, port)
+
+    monkeypatch.setattr(world.network, "look_up", end)
+    world.dispatcher.turn()
+    assert world.times("127.0.0.1") == [0]
+    assert not caplog.records
+
+
+def test_an_address_that_cannot_be_looked_up_costs_the_goodbye_only(world: World) -> None:
+    world.use("192.0.2.7")
+    assert not world.dispatcher.report_all(goodbye=False, timeout=0)
+    world.network.names["192.0.2.7"] = ["192.0.2.7"]
+    world.live(3)
+    assert world.times("192.0.2.7") == [2.0]
+
+
+@pytest.mark.parametrize(("busy_s", "is_told"), [(1.1, True), (1.2, False)])
+def test_the_end_of_a_process_waits_a_second_for_a_report_under_way(
+    world: World, monkeypatch: pytest.MonkeyPatch, busy_s: float, is_told: bool
+) -> None:
+    """What holds it up is a machine without a processor to spare."""
+    world.network.names["127.0.0.1"] = ["127.0.0.1"]
+
+    class Thread:
+        """Has a turn after so long."""
+
+        def __init__(self, run: Callable[[], None]) -> None:
+            pass
+
+        def join(self, timeout: float) -> bool:
+            world.clock.advance(timeout)
+            return False
+
+    class Turn(Lock):
+        def acquire(self, timeout: float = -1.0) -> bool:
+            left = world.began + busy_s - world.clock.monotonic()
+            world.clock.advance(max(0.0, min(timeout, left)))
+            return timeout >= left and super().acquire(0)
+
+    monkeypatch.setattr("poolhouse.report.dispatcher.Lock", Turn)
+    monkeypatch.setattr("poolhouse.report.reporter.NativeThread", Thread)
+    monkeypatch.setattr("atexit.register", lambda end: None)
+    reporter = Reporter(world.clock, world.network)
+    reporter.stream(Destination("127.0.0.1", 25827, "nova", "here")).add(Pool())
+    reporter.end()
+    assert [report.goodbye for _, report in world.reports("127.0.0.1")] == [True] * is_told
+
+
 def test_a_child_begins_anew_and_its_pools_are_told(world: World) -> None:
     """Traps 11 and 12."""
     pool = world.use()
@@ -362,3 +454,35 @@ def test_a_machine_whose_name_is_no_text_is_reported(world: World, monkeypatch: 
     world.dispatcher.stream(Destination("web1", 25827, "nova")).add(Pool())
     world.live(2)
     assert len(world.times("192.0.2.1")) == 2
+
+
+@pytest.fixture
+def read_at(world: World, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When somebody was told of one pool, in seconds."""
+    times: list[float] = []
+
+    def tell(found: readings.Readings) -> None:
+        times.extend([world.clock.monotonic() - world.began] * len(found))
+
+    monkeypatch.setitem(readings._observers, None, (tell,))
+    return times
+
+
+def test_pools_are_read_for_who_observes_them_although_no_report_can_leave(
+    world: World, read_at: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as blocked:
+        blocked.setattr(Sender, "is_ready", False)
+        world.use()
+        world.live(10.0)
+        assert read_at == [3.0, 6.0, 9.0]
+        assert world.reports("192.0.2.1") == []
+    world.live(10.0)
+    assert world.times("192.0.2.1")[:3] == [10.0, 12.0, 14.0], "the report leaves as soon as it can"
+    assert read_at[3:6] == [10.0, 12.0, 14.0]
+
+
+def test_pools_are_read_once_for_each_report_that_leaves(world: World, read_at: list[float]) -> None:
+    world.use()
+    world.live(10.0)
+    assert read_at == world.times("192.0.2.1")

@@ -57,7 +57,7 @@ def test_an_address_wins_and_needs_no_file(addr, host, port):
     [
         ({"connmon_service": "x"}, "connmon_service: there is no service 'x' in the built-in configuration"),
         ({"connmon_config": "/nowhere.cfg"}, r"connmon_config: there is no file '/nowhere\.cfg'"),
-        ({"connmon_addr": "web1:port"}, "connmon_addr: 'web1:port': 'port' is no port"),
+        ({"connmon_addr": "web1:port"}, "connmon_addr: 'web1:port': 'port' is not a port"),
         ({"connmon_addr": "web1:0"}, "connmon_addr: 'web1:0': expected a port from 1 to 65535"),
         ({"connmon_addr": " "}, "connmon_addr: expected a text, not ' '"),
         ({"connmon_service": ("a", "b")}, "connmon_service: given twice"),

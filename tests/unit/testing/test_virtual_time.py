@@ -1,6 +1,7 @@
 """Virtual time: for threads, for asyncio."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -51,6 +52,28 @@ def test_the_same_seed_gives_the_same_schedule_and_another_seed_another() -> Non
 
     assert schedule(1) == schedule(1)
     assert len({tuple(schedule(seed)) for seed in range(5)}) > 1
+
+
+def test_threads_share_a_processor_while_their_world_lasts() -> None:
+    threads = VirtualThreads(VirtualClock())
+    allowed = os.sched_getaffinity(0)
+    seen: list[set[int]] = []
+
+    def look() -> None:
+        seen.append(os.sched_getaffinity(0))
+
+    def main() -> None:
+        look()
+        threads.start(look, "another", is_daemon=False)
+        threads.sleep(1.0)
+        raise ValueError("the world ends badly")
+
+    with pytest.raises(ValueError, match="the world ends badly"):
+        threads.run(main)
+    ours, others = seen
+    assert ours == others
+    assert len(ours) == 1
+    assert os.sched_getaffinity(0) == allowed
 
 
 def test_an_unpark_before_the_park_is_not_lost() -> None:

@@ -5,16 +5,21 @@ from itertools import pairwise
 from math import nan
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot, Times
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.limits import FleetLimits
+from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot, Times, UserState
 from poolhouse.meter.reading import REST
 from poolhouse.views.column import Sheet, Sorting
-from poolhouse.views.fleet_table import fleet_table
+from poolhouse.views.fleet_table import busiest, fleet_table
 from poolhouse.views.header import fleet_header
 from poolhouse.views.history import Past
 from poolhouse.views.line import cells, text_of
 from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, find_pool, pool_entries
 from poolhouse.views.standing import is_saturated
+from support.reports import report
 from support.sample_fleet import CHECKOUT, FLEET, MIGRATE, PROGRAMS, pool, process, with_processes
 
 TABLE = fleet_table("program")
@@ -31,6 +36,19 @@ def test_programs_are_sorted_by_use_unless_asked():
 def test_sorting_the_other_way_round_turns_the_rows():
     backwards = TABLE.arranged(PROGRAMS, Sorting("USED/MAX", is_reversed=True))
     assert names(backwards) == ["migrate", "nightly", "billing", "catalog", "checkout"]
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5), st.sampled_from(["", "P1", "x"]))
+def test_the_busiest_sums_are_those_whose_rows_come_first(used: list[int], most: int, containing: str):
+    fleet = Fleet(FleetLimits(), 0.0)
+    for place, one in enumerate(used):
+        for datagram in report(f"p{place:02}", token=f"{place}:a", used=one):
+            assert fleet.receive(datagram, 0.0, 0.0) is None
+    sums = fleet.overview(0.0).programs
+    found, total = busiest(sums, most, containing)
+    rows = TABLE.arranged([one.state(0.0).row() for one in sums], None, containing)
+    assert total == len(rows)
+    assert [one.key[1] for one in found] == names(rows)[:most]
 
 
 def test_names_are_sorted_from_a_to_z():
@@ -77,7 +95,8 @@ def test_no_line_is_wider_than_the_window(width):
 def test_columns_are_dropped_from_the_right_as_the_window_narrows():
     shown = [[column.heading for column, _ in Sheet(TABLE, PROGRAMS, width).placed] for width in range(30, 250)]
     assert all(wider[: len(narrower)] == narrower for narrower, wider in pairwise(shown))
-    assert shown[-1] == [column.heading for column in TABLE.columns]
+    # Nothing is wrong with any of them, so that column gives way.
+    assert shown[-1] == [*(column.heading for column in TABLE.columns if column.heading != "WHY"), "WHY"]
 
 
 def test_80_cells_have_room_for_what_one_wants_to_see_at_once():
@@ -202,6 +221,17 @@ def test_what_the_kernel_dropped_and_what_the_csv_file_lost_are_in_the_header_if
     told = third(Health(received=9, dropped=1009, unwritten=3))
     assert "kernel dropped 1009 !" in " ".join(told.split()).replace(",", "")
     assert "CSV writes failed 3" in " ".join(told.split())
+
+
+def test_what_was_refused_is_told_with_its_reasons_and_who_uses_an_old_password():
+    users = (
+        UserState("alice", 9, 1, 0.0, 2.0),
+        UserState("bob", 9, 1, 0.0, 900.0),
+        UserState("eve", 9, 0, 0.0, None),
+    )
+    health = Health(refused=9, refusals=(("host", 1), ("replayed", 5), ("unsigned", 3)), users=users)
+    told = " ".join(text_of(fleet_header(Snapshot(0.0, FLEET, (), (), health), Past(), 300, ())[2]).split())
+    assert "refused 9 (replayed 5, unsigned 3) old password: alice received" in told
 
 
 @pytest.mark.parametrize(("waiting", "is_bad"), [(0, False), (1, True), (None, True)])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhouse.clean import clean
-from poolhouse.fleet.snapshot import Health, Rates, Row, Snapshot, Times
+from poolhouse.fleet.snapshot import Health, NodeState, Rates, Row, Snapshot, Times
 from poolhouse.meter.histogram import Histogram
 from poolhouse.views import plain, units
 from poolhouse.views.as_json import json_text
@@ -49,6 +49,17 @@ def test_what_is_not_known_is_a_dash(show, number):
     assert show(number) == "–"
 
 
+def test_the_text_says_which_nodes_are_missing():
+    def told(*missing: tuple[str, float], width: int) -> str:
+        nodes = (NodeState("node3", True, None), *(NodeState(name, False, age) for name, age in missing))
+        snapshot = replace(SNAPSHOT, health=SNAPSHOT.health._replace(nodes=nodes))
+        return plain.text(snapshot, width)
+
+    assert "! missing node1 11s  " in told(("node1", 11.4), width=80)
+    assert "! 2 nodes missing 1m02s  " in told(("a-long-name-of-a-node", 62.0), ("another-one", 4.0), width=80)
+    assert "missing" not in told(width=80)
+
+
 @pytest.mark.parametrize("number", [nan, inf, -1, 10**30, 1e300])
 def test_numbers_that_are_none_do_not_stop_the_table(number):
     """Trap 44."""
@@ -81,7 +92,7 @@ def test_totals_that_fall_show_no_negative_rate():
 def test_a_row_of_which_nothing_is_known_is_all_dashes():
     text = plain.text(Snapshot(WALL_TIME, Row(""), (Row("mute"),), (), Health()), 80)
     line = text.splitlines()[-1]
-    assert line.split() == ["●", "mute", *["–"] * 9]
+    assert line.split() == ["●", "mute", *["–"] * 7]
 
 
 @given(st.text(), st.integers(0, 30))

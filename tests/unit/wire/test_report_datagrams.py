@@ -75,6 +75,14 @@ def test_any_report_fits_its_datagrams_and_is_read_again(told: Report):
             assert isinstance(decode_message(datagram), ReportDatagram if detail == "full" else LegacyDatagram)
 
 
+@given(reports(names))
+@example(WORST)
+def test_a_report_leaves_the_room_that_a_seal_needs(told: Report):
+    datagrams = encode_report(told, payload_bytes=PAYLOAD_BYTES - 120)
+    assert max(map(len, datagrams)) <= PAYLOAD_BYTES - 120
+    assert all(isinstance(decode_message(datagram), ReportDatagram) for datagram in datagrams)
+
+
 def test_only_histograms_that_do_not_fit_lose_their_scale():
     small = Histogram()
     small.record_all([5_000_000] * 10)

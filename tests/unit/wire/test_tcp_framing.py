@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhouse.errors import PacketError
-from poolhouse.wire.framing import LARGEST_PAYLOAD, MAGIC, Frame, Kind, Unframer, frame
+from poolhouse.wire.framing import (
+    LARGEST_PAYLOAD,
+    LARGEST_UNEXPECTED,
+    MAGIC,
+    OF_NODES,
+    Frame,
+    Kind,
+    Unframer,
+    frame,
+)
 
 frames = st.lists(
     st.sampled_from(Kind).flatmap(
@@ -77,3 +86,14 @@ def test_half_a_magic_is_waited_for():
     assert not unframer.is_greeted
     assert list(unframer.feed(MAGIC[3:])) == []
     assert unframer.is_greeted
+
+
+def test_what_is_not_expected_yet_may_not_be_large():
+    unframer = Unframer(())
+    assert list(unframer.feed(MAGIC + frame(Kind.REPORT, bytes(LARGEST_UNEXPECTED)))) != []
+    with pytest.raises(PacketError, match="a LEDGER frame of 8,388,608 bytes"):
+        list(unframer.feed((Kind.LEDGER << 24 | 8 << 20).to_bytes(4, "big")))
+    unframer = Unframer(())
+    list(unframer.feed(MAGIC))
+    unframer.kinds = OF_NODES
+    assert list(unframer.feed((Kind.LEDGER << 24 | 8 << 20).to_bytes(4, "big"))) == []

@@ -35,7 +35,9 @@ def test_the_last_of_two_definitions_holds():
     assert parse_types_db(TYPES)["count"] == (DataSource("seconds", GAUGE, 0, inf),)
 
 
-@pytest.mark.parametrize("line", ["count", "count v", "count v:GAUGE:0", "count v:GAGE:0:U", "count v:GAUGE:a:U"])
+@pytest.mark.parametrize(
+    "line", ["count", "count v", "count v:GAUGE:0", "count v:GAGE:0:U", "count v:GAUGE:a:U", "count v:GAUGE:nan:U"]
+)
 def test_a_malformed_line_is_named(line: str):
     with pytest.raises(SettingError, match=r"types\.db: line 2 "):
         parse_types_db(f"derive value:DERIVE:0:U\n{line}\n")

@@ -7,8 +7,10 @@ import pytest
 
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters, Limits
+from poolhouse.meter.signs import ProcessSigns
+from poolhouse.wire import signs
 from poolhouse.wire.message import ReportDatagram, decode_message
-from poolhouse.wire.parts import PRIVATE
+from poolhouse.wire.parts import PRIVATE, SIGNS
 from poolhouse.wire.report import HEAD, POOL, Report, ReportSums, encode_report
 from support.wire_parts import parts_of
 from support.wire_samples import WORST, pool, report
@@ -56,3 +58,27 @@ def test_the_tables_offsets_follow_one_another(reference: str):
 def test_the_limits_of_the_reference_are_true(reference: str):
     longest = max(dict(parts_of(datagram))[PRIVATE] for datagram in encode_report(WORST))
     assert f"at most {longest} bytes" in reference
+
+
+def test_the_signs_tables_are_what_is_sent(reference: str):
+    section = reference.partition("### The signs")[2].partition("## Worked example")[0]
+    for tag, name, size in (
+        (1, "process", signs.PROCESS_NUMBERS.size),
+        (2, "pool", signs.POOL_NUMBERS.size),
+        (6, "trouble", signs.TROUBLE_NUMBERS.size),
+    ):
+        assert f"| {tag} | {name}, {size} bytes |" in section
+    sites = section.partition("Each site in section 3")[2]
+    offset = 0
+    for at, times, size in re.findall(r"^\| (\d+) \| (?:(\d+) × )?(\d+) \|", sites, re.MULTILINE):
+        assert int(at) == offset
+        offset += int(times or 1) * int(size)
+    assert offset == signs.SITE_NUMBERS.size + signs.SITE_TROUBLE.size
+    assert f"each site, {signs.SITE_NUMBERS.size} or {offset} bytes" in section
+    assert f"at most {signs.NAME_BYTES} bytes" in section
+
+
+def test_the_header_of_the_signs_is_where_the_reference_says(reference: str):
+    told = WORST._replace(signs=ProcessSigns(), program="é" * 100)
+    last = dict(parts_of(encode_report(told)[-1]))[SIGNS]
+    assert f"at most {last} bytes from the datagram's start" in reference

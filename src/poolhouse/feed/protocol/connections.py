@@ -4,15 +4,15 @@ A connection proves its address, so no cookie is needed. Where the service has a
 proved it is let in. Without a login the operator's networks decide. If none are named, every console that reaches
 the port is let in, as connmon did.
 
-The shell owes: `refusal` before a console is let in, then `join`; `hear` for what it says; `hold` when its
-connection takes nothing more, and `release` when it does again; `leave` at its end; once a second `overdue`. Times
-are monotonic seconds.
+The shell owes: `refusal` before a console is let in, then `join`; `hear` for its datagrams; `hold` when its
+connection accepts nothing more, and `release` when it does again; `leave` at its end; once a second `overdue`.
+Times are monotonic seconds.
 """
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
+from poolhouse.addresses import as_ip
 from poolhouse.feed.protocol.subscribers import LIFETIME, LOOPBACK, Network
 
 #: Consoles that are served over TCP at once.
@@ -88,9 +88,5 @@ class Connections:
         return found
 
     def _is_allowed(self, host: str) -> bool:
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in (*LOOPBACK, *self._networks))
+        address = as_ip(host)
+        return address is not None and any(address in network for network in (*LOOPBACK, *self._networks))

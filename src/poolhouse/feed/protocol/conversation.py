@@ -49,7 +49,7 @@ class Conversation:
         self.server: Server | None = None
         self.heard: float | None = None
         self._introduction = Introduction(hello, login, self.outgoing)
-        self._unframer = Unframer()
+        self._unframer = Unframer((Kind.FEED,))
         self._frames = Reassembly()
         self._nonce = nonce
         self._program = program
@@ -111,7 +111,7 @@ class Conversation:
         except PacketError as error:
             if self._unframer.is_greeted or ANOTHER_VERSION in error.args[0]:
                 raise
-            raise PacketError("what answers there is no connmond", 0) from None
+            raise PacketError("something other than connmond answers there", 0) from None
         return newest
 
     def _introduce(self, one: Frame, now: float) -> None:

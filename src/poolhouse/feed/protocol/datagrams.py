@@ -24,6 +24,7 @@ bytes exactly.
 import struct
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from hashlib import sha256
 from typing import NamedTuple
 
 from poolhouse.errors import PacketError
@@ -42,7 +43,9 @@ _MISSING = struct.Struct("!I")
 _RANGE = struct.Struct("!HH")
 #: As collectd's own sender: fits every path that carries its datagrams.
 DATAGRAM_BYTES = 1346
-CHUNK_BYTES = DATAGRAM_BYTES - _HEAD.size - _CHUNK.size
+#: The most bytes of a frame in one chunk, so that a seal has room; and what is accepted of other versions.
+CHUNK_BYTES = DATAGRAM_BYTES - _HEAD.size - _CHUNK.size - 104
+LONGEST_CHUNK = DATAGRAM_BYTES - _HEAD.size - _CHUNK.size
 #: The longest name of a program, in UTF-8 bytes.
 PROGRAM_BYTES = 255
 #: The most gaps that one `Missing` names.
@@ -56,6 +59,15 @@ class DenialReason(IntEnum):
     ADDRESS = 1
     #: The server serves as many consoles as it may.
     FULL = 2
+    #: It serves what is signed or encrypted only, or what is encrypted only.
+    UNSIGNED = 3
+    UNENCRYPTED = 4
+    #: It does not know the user, or another password.
+    CREDENTIALS = 5
+    #: It has no passwords, or cannot decrypt.
+    NO_KEYS = 6
+    #: It demands that what is encrypted is signed too.
+    FORGEABLE = 7
 
 
 class Ask(NamedTuple):
@@ -138,6 +150,11 @@ def ranges_of(parts: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
+def denial_nonce(datagram: bytes) -> bytes:
+    """The nonce of a `Denied` that answers a sealed datagram which the server cannot open."""
+    return sha256(datagram).digest()[:NONCE_BYTES]
+
+
 def encode_datagram(message: Message) -> bytes:
     """The bytes of one datagram; a program's name beyond `PROGRAM_BYTES` is cut."""
     match message:
@@ -201,7 +218,7 @@ def _cookie(body: bytes) -> bytes:
 
 
 def _chunk(nonce: bytes, body: bytes) -> Chunk:
-    if len(body) < _CHUNK.size or len(body) > _CHUNK.size + CHUNK_BYTES:
+    if len(body) < _CHUNK.size or len(body) > _CHUNK.size + LONGEST_CHUNK:
         raise PacketError(f"a chunk of {len(body)} bytes", _HEAD.size)
     frame, part, parts = _CHUNK.unpack_from(body)
     if part >= parts:

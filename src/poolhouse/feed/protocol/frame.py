@@ -7,18 +7,25 @@
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from poolhouse.errors import PacketError
 from poolhouse.feed.protocol.chunks import Piece, chunks_of, compress, is_too_large
 from poolhouse.feed.protocol.plain import decoder, encoder
-from poolhouse.fleet.snapshot import Event, Health, PoolRow, ProcessRow, Row, Snapshot, Times
+from poolhouse.fleet.process_state import without_use
+from poolhouse.fleet.snapshot import Event, Health, Holder, PoolRow, ProcessRow, Row, Snapshot, Times
+from poolhouse.meter.signs import Finding, ProcessSigns
+from poolhouse.verdicts.verdict import Verdict
 
 NO_TIMES = Times()
 #: Text is compressed in pieces of this many characters: a millisecond's work.
 _PIECE_BYTES = 48 * 1024
 #: At this detail a row has no durations; from these degrees of lightness on there are fewer processes, and rows.
 _LEAST_DETAIL, _FEWER_PROCESSES, _FEWER_ROWS = 2, 3, 19
+#: Lists, objects, quotes and commas in a frame, at most: more than twice what 20,000 processes need. Without a
+#: bound 30 kB from a hostile server would become a gigabyte of empty lists.
+_MOST = {b"[": 1 << 20, b"{": 1 << 20, b'"': 1 << 21, b",": 1 << 23}
 
 
 class Server(NamedTuple):
@@ -52,6 +59,10 @@ class Processes(Protocol):
         """The first `most` rows in small steps, ``None`` between them, with durations or without."""
         ...
 
+    def holders(self) -> Iterator[list[Holder] | None]:
+        """The lines of their program that hold connections, in small steps: ``None`` after each, and then them."""
+        ...
+
 
 class Base:
     """The common part of all frames of one moment: a snapshot without its processes."""
@@ -61,6 +72,15 @@ class Base:
         self._pieces: dict[int, list[Piece]] = {}
         #: The encoder of each detail; several frames may wait for it.
         self._encoding: dict[int, Iterator[None]] = {}
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What is wrong."""
+        return self._snapshot.verdicts
+
+    def holders(self, program: str | None) -> list[Holder]:
+        """The lines of all programs but this one."""
+        return [holder for holder in self._snapshot.holders if holder.program != program]
 
     @property
     def is_encoded(self) -> bool:
@@ -105,8 +125,9 @@ def frame_steps(
 ) -> Generator[None, None, tuple[list[bytes], int]]:
     """Encode a frame in small steps.
 
-    A frame that would be too large loses what can be missed first: the processes' histograms, all histograms
-    since the start, all histograms, then the processes from the end, half of them at a time, and then rows.
+    A frame that would be too large loses what can be missed first: the histograms of processes and of lines, all
+    histograms since the start, all histograms, then the processes from the end, half of them at a time, and then
+    rows.
 
     Args:
         server: The introduction; asked last.
@@ -135,7 +156,14 @@ def frame_steps(
             if packer.is_too_large:
                 break
             yield
-        packer.add("]]]")
+        packer.add("],[")
+        comma = ""
+        for found in chain(processes.holders(), [base.holders(program)]):
+            for holder in found or ():
+                packer.add(f"{comma}{_json(_HOLDER(holder if lightness == 0 else _without_use(holder)))}")
+                comma = ","
+            yield
+        packer.add(f"],{_json(_VERDICTS(base.verdicts))}]]")
         pieces = packer.finish()
         head = compress(f"[{_json(_SERVER(server()))},[".encode())
         if not is_too_large([head, *pieces]):
@@ -145,11 +173,12 @@ def frame_steps(
 
 def encode_frame(frame: Frame) -> list[bytes]:
     """The chunks of a frame, at once; `frame_steps` says which parts a large one loses."""
+    own = [holder for holder in frame.snapshot.holders if holder.program == frame.snapshot.program]
     steps = frame_steps(
         lambda: frame.server,
         Base(frame.snapshot),
         frame.snapshot.program,
-        _GivenProcesses(frame.snapshot.processes),
+        _GivenProcesses(frame.snapshot.processes, own),
         0,
     )
     while True:
@@ -166,6 +195,8 @@ def decode_frame(content: bytes) -> Frame:
     Raises:
         PacketError: If they hold none.
     """
+    if any(content.count(sign) > most for sign, most in _MOST.items()):
+        raise PacketError("a frame of too many values", 0)
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -177,15 +208,22 @@ def decode_frame(content: bytes) -> Frame:
 _DECODE = decoder(Frame)
 _SERVER, _ROW, _HEALTH, _FLOAT = encoder(Server), encoder(Row), encoder(Health), encoder(float)
 _EVENTS, _POOL, _OPTIONAL_FLOAT = encoder(tuple[Event, ...]), encoder(PoolRow), encoder(float | None)
+_HOLDER, _VERDICTS = encoder(Holder), encoder(tuple[Verdict, ...])
+_SIGNS, _FINDINGS = encoder(ProcessSigns | None), encoder(tuple[Finding, ...])
 
 
 class _GivenProcesses(NamedTuple):
     """Processes whose rows are made already."""
 
     processes: tuple[ProcessRow, ...]
+    #: Those of their program.
+    own: list[Holder]
 
     def __len__(self) -> int:
         return len(self.processes)
+
+    def holders(self) -> Iterator[list[Holder] | None]:
+        yield self.own
 
     def rows(self, with_times: bool, most: int) -> Iterator[ProcessRow | None]:
         for row in self.processes[:most]:
@@ -238,12 +276,18 @@ def _process_texts(row: ProcessRow) -> Iterator[str]:
     yield f"{_json(head)[:-1]},["
     for number, pool in enumerate(row.pools):
         yield f"{',' * (number > 0)}{_json(_POOL(pool))}"
-    yield "]]"
+    seal = f"{_json(row.user)},{_json(row.uses_old_password)}"
+    yield f"],{_json(_SIGNS(row.signs))},{_json(_FINDINGS(row.findings))},{seal}]"
+
+
+def _without_use(holder: Holder) -> Holder:
+    return holder._replace(site=holder.site._replace(use=None))
 
 
 def _without_histograms(process: ProcessRow) -> ProcessRow:
-    pools = tuple(
-        replace(pool, recent=NO_TIMES, reading=pool.reading._replace(wait=None, use=None, create=None))
-        for pool in process.pools
-    )
-    return replace(process, pools=pools, sums=replace(process.sums, recent=NO_TIMES, since_start=NO_TIMES))
+    pools: list[PoolRow] = []
+    for pool in process.pools:
+        signs = None if pool.reading.signs is None else without_use(pool.reading.signs)
+        reading = pool.reading._replace(wait=None, use=None, create=None, signs=signs)
+        pools.append(replace(pool, recent=NO_TIMES, reading=reading))
+    return replace(process, pools=tuple(pools), sums=replace(process.sums, recent=NO_TIMES, since_start=NO_TIMES))

@@ -1,10 +1,10 @@
 """The next console to serve, by the cost of serving so far: no clock, no socket, no snapshot.
 
-Consoles ask for *topics* (the processes of one program, or none); what is made of a topic serves all that ask for
+Consoles ask for *topics* (the processes of one program, or none); a snapshot of a topic serves all that ask for
 it. Making it is a *job* of many small steps, between which the shell reads reports. Three rules:
 
-- All consoles together take at most `SHARE` of the time. What is left over while nobody asks is kept for later,
-  but only `CREDIT` seconds of it.
+- All consoles together take at most `SHARE` of the time. Unused time is kept for later, but only `CREDIT` seconds
+  of it.
 - The console that has cost least goes next. Its account stays with its address, so one that asks for another
   program all the time is served no more than any other. The consoles that wait for a job share its cost.
 - A console is sent one snapshot an interval at most; one that asks for another program need not wait so long.

@@ -23,7 +23,7 @@ from poolhouse.feed.protocol.datagrams import Missing
 from poolhouse.feed.protocol.frame import Base, Processes, Server, frame_steps
 from poolhouse.feed.protocol.schedule import SHARE, Schedule
 from poolhouse.feed.protocol.subscribers import Address, Subscriber, Subscribers
-from poolhouse.fleet.snapshot import ProcessRow, Snapshot
+from poolhouse.fleet.snapshot import Holder, ProcessRow, Snapshot
 
 #: Datagrams that are sent before the console is given time to read them, and that time in seconds: a socket's
 #: buffer of the usual size holds about 180 of them.
@@ -78,6 +78,9 @@ class _Nobody:
         return 0
 
     def rows(self, with_times: bool, most: int) -> Iterator[ProcessRow | None]:
+        return iter(())
+
+    def holders(self) -> Iterator[list[Holder] | None]:
         return iter(())
 
 

@@ -1,8 +1,8 @@
 """The server's side: the consoles that are served.
 
-A console of the earlier system says ``HELO``; whoever says it is sent value lists for 30 seconds. That word
-proves nothing: a datagram with a forged source address makes the server send to a victim. It is therefore answered
-only for loopback and the networks that the operator names.
+A console of the earlier system sends ``HELO``, and gets value lists for 30 seconds. That word proves nothing: a
+datagram with a forged source address makes the server send to a victim. It is therefore answered only for loopback
+and the networks that the operator names.
 
 Our own `Ask` is answered with a cookie first, shorter than the `Ask` itself, and served only when it comes back
 with that cookie: a forger never sees it. The cookie is a keyed digest of the address and the minute, as in DTLS
@@ -19,8 +19,9 @@ import hashlib
 import hmac
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from poolhouse.addresses import as_ip
 from poolhouse.errors import PacketError, SettingError
 from poolhouse.feed.protocol.datagrams import (
     COOKIE_BYTES,
@@ -200,7 +201,7 @@ class Subscribers:
         return len(others) < self._limit or any(one.address == subscriber.address for one in others)
 
     def _is_allowed(self, address: Address) -> bool:
-        host = _host(address)
+        host = as_ip(address[0])
         return host is not None and any(host in network for network in self._networks)
 
     def _is_valid(self, cookie: bytes, address: Address, now: float) -> bool:
@@ -208,14 +209,5 @@ class Subscribers:
         return any(hmac.compare_digest(cookie, self._cookie(address, one)) for one in (period, period - 1))
 
     def _cookie(self, address: Address, period: int) -> bytes:
-        said = f"{_host(address)} {address[1]} {period}".encode()
+        said = f"{as_ip(address[0])} {address[1]} {period}".encode()
         return hmac.new(self._secret, said, hashlib.sha256).digest()[:COOKIE_BYTES]
-
-
-def _host(address: Address) -> IPv4Address | IPv6Address | None:
-    """The address as a number: an IPv4 address from an IPv6 socket is an IPv4 address."""
-    try:
-        host = ip_address(address[0].partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(host, "ipv4_mapped", None) or host

@@ -5,10 +5,11 @@ our form sends whole snapshots, an earlier one sends value lists. If ours is not
 took its place), it says both again.
 
 The shell owes: what `due` returns is sent, at `next_due` at the latest; every datagram goes to `receive`, and
-`refuse` is told of a refusal. Times are monotonic seconds.
+every refusal to `refuse`. Times are monotonic seconds.
 """
 
 from contextlib import suppress
+from hashlib import sha256
 from math import inf
 
 from poolhouse.errors import PacketError
@@ -17,6 +18,7 @@ from poolhouse.feed.protocol.datagrams import (
     HELO,
     MAGIC,
     NO_COOKIE,
+    NONCE_BYTES,
     Ask,
     Bye,
     Chunk,
@@ -60,8 +62,16 @@ class Subscription:
         server: Who serves us; ``None`` for an earlier server, and until the first snapshot.
     """
 
-    def __init__(self, nonce: bytes, now: float, program: str | None = None) -> None:
-        """Begin at `now`; `nonce` is 8 random bytes, `program` the one whose processes are wanted too."""
+    def __init__(self, nonce: bytes, now: float, program: str | None = None, *, is_sealed: bool = False) -> None:
+        """Begin.
+
+        Args:
+            nonce: 8 random bytes.
+            now: The time.
+            program: The one whose processes are wanted too.
+            is_sealed: Whether the shell seals what is said, and passes on only what is sealed: then the earlier
+                language is not spoken, and a frame is taken only if it is newer than the last.
+        """
         self.tries = 0
         self.heard: float | None = None
         self.refusal: str | None = None
@@ -74,6 +84,9 @@ class Subscription:
         self._requests = 0
         self._nonce = nonce
         self._program = program
+        self._is_sealed = is_sealed
+        #: The number of the last frame; ``None`` before the first one under this nonce.
+        self._last_frame: int | None = None
         self._cookie = NO_COOKIE
         self._answered: float | None = None
         self._frames = Reassembly()
@@ -103,7 +116,7 @@ class Subscription:
         self._ask_due = now + PERIOD
         self.tries += 1
         ask = encode_datagram(Ask(self._nonce, self._cookie, self._program))
-        return [*missing, ask] if self._is_answered(now) else [*missing, HELO, ask]
+        return [*missing, ask] if self._is_sealed or self._is_answered(now) else [*missing, HELO, ask]
 
     def bye(self) -> bytes | None:
         """The datagram that ends the conversation; ``None`` if the server would not understand it."""
@@ -121,8 +134,14 @@ class Subscription:
         with suppress(PacketError):
             if datagram.startswith(MAGIC):
                 return self._receive_ours(datagram, now)
-            self._receive_values(datagram, now)
+            if not self._is_sealed:
+                self._receive_values(datagram, now)
         return None
+
+    def deny(self, reason: DenialReason, now: float) -> None:
+        """The server says that it cannot open what is said."""
+        self._hear(now)
+        self.denied = reason
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
         """The snapshot from an earlier server's value lists; ``None`` if there are none, or snapshots instead."""
@@ -139,20 +158,34 @@ class Subscription:
                 self._hear(now)
                 self._answered = now
                 if cookie != self._cookie:
-                    self._cookie, self._ask_due = cookie, now
+                    self._take_cookie(cookie)
+                    self._ask_due = now
             case Denied(_, reason):
-                self._hear(now)
-                self.denied = reason
+                self.deny(reason, now)
             case Chunk():
+                if self._is_sealed and not self._is_newer(message.frame):
+                    raise PacketError("a frame that was sent before", 14)
                 self._hear(now)
                 self._answered = now
                 if (content := self._frames.add(message)) is not None:
                     self._missing_due = inf
+                    self._last_frame = message.frame
                     return self._take(decode_frame(content))
                 self._expect(message.frame, now)
             case _:
                 raise PacketError("a datagram that only a console sends", 5)
         return None
+
+    def _take_cookie(self, cookie: bytes) -> None:
+        """Say this from now on; a server that was started anew numbers its frames from the beginning."""
+        if self._is_sealed and self._cookie != NO_COOKIE:
+            # Frames of before, sent again, have the nonce of before.
+            self._nonce = sha256(self._nonce).digest()[:NONCE_BYTES]
+            self._last_frame, self._frames = None, Reassembly()
+        self._cookie = cookie
+
+    def _is_newer(self, frame: int) -> bool:
+        return self._last_frame is None or 0 < (frame - self._last_frame) & 0xFFFFFFFF < 1 << 31
 
     def _expect(self, frame: int, now: float) -> None:
         """A frame is incomplete: if nothing more arrives for a while, a part of it is lost."""

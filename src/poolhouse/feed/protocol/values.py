@@ -7,7 +7,7 @@ sent stays ``None``.
 
 Three rules. The values of one moment come one after the other: they count together once the sender has paused, so
 that no half of them is taken for a maximum. Rates are differences by the receiver's clock; a total that falls (a
-restarted server) begins anew and gives no rate. A sender that is silent for five intervals is gone.
+restarted server) starts again and gives no rate. A sender that is silent for five intervals is gone.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,7 +1,7 @@
 """aiosqlite, for asyncio: SQLite, with a thread for each connection.
 
-A statement whose client was cancelled stays in the queue to that thread, and is carried out later: the pool has to
-know when the queue is empty, and that nothing is under way. A cursor with unread rows keeps its lock on the file.
+If a client is cancelled, its statement stays in the thread's queue and runs later: so the pool has to know when
+the queue is empty and nothing runs. A cursor with unread rows keeps its lock on the file.
 """
 
 import sqlite3
@@ -73,6 +73,11 @@ class AiosqliteDriver:
     async def close(self, conn: Conn) -> None:
         """Close the connection, and end its thread, after all that is queued."""
         await conn.close()
+
+    def close_at_once(self, conn: Conn) -> None:
+        """Have the connection's thread close it after all that is queued, and end; nobody is told."""
+        # In a thread without an event loop, `stop` tells none; the loop of the connection may have ended.
+        conn._tx.put_nowait((None, conn.stop))
 
     def fileno(self, conn: Conn) -> int | None:
         """There is no server, and no socket."""

@@ -7,6 +7,7 @@ asyncpg commits each statement by itself. A transaction begins where the applica
 import asyncio
 import gc
 from collections.abc import Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any, Self
 
@@ -107,9 +108,7 @@ class AsyncpgDriver:
 
     def abort(self, conn: Conn) -> None:
         """Cut the socket: the event loop sees the end of the connection and tells whoever waits for it."""
-        descriptor = self.fileno(conn)
-        if descriptor is not None:
-            cut(descriptor)
+        cut(partial(self.fileno, conn))
 
 
 async def _future_class_of(conn: Conn) -> Any:

@@ -1,11 +1,12 @@
 """Any DB-API 2.0 driver: a module with ``connect``, its connections with ``commit``, ``rollback``, ``close``.
 
-DB-API 2.0 does not say whether a transaction is open, so each return rolls back. Modules that tell more have
-drivers of their own, derived from this one. The descriptor of the socket is looked for under the names in use.
+DB-API 2.0 does not say whether a transaction is open, so each return rolls back. Modules that reveal more have
+their own drivers, derived from this one. The descriptor of the socket is looked for under the names in use.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -86,9 +87,8 @@ class DbapiDriver:
 
     def abort(self, conn: Conn) -> None:
         """Shut the socket down; a connection without one (sqlite3's) is interrupted where it can be."""
-        descriptor = self.fileno(conn)
-        if descriptor is not None:
-            cut(descriptor)
+        if self.fileno(conn) is not None:
+            cut(partial(self.fileno, conn))
         elif hasattr(conn, "interrupt"):
             with suppress(Exception):  # It is closed.
                 conn.interrupt()

@@ -1,8 +1,7 @@
 """What the pool needs to know of a database driver.
 
-A driver is any object with the methods of `Driver` (for threads) or `AsyncDriver` (for asyncio); what it may have
-beside them is named by `Traits`. A driver keeps no state of a connection that the pool relies on: connections are
-arguments.
+A driver is any object with the methods of `Driver` (for threads) or `AsyncDriver` (for asyncio); `Traits` names
+its optional ones. A driver keeps no state of a connection that the pool relies on: connections are arguments.
 
 All methods but `abort` are called only for a connection that nobody else uses at the time. `abort` is called by
 another thread, while a call on the connection is stuck.
@@ -51,6 +50,8 @@ class Traits:
             on, ``conn.close()`` gives a connection that is checked out back to its pool.
         close_at_once: For asyncio: closes a connection without waiting, and raises nothing. It is called for the
             connections of a pool that was dropped, or whose event loop has ended; without it, `abort` is.
+        inherit: Called in the child of a fork with the connections that were idle in the parent. It must not use
+            them before the child connects: another thread may have held any lock when the process was forked.
     """
 
     error_base: type[Exception] | None = None
@@ -60,6 +61,7 @@ class Traits:
     connection_class: type[Any] | None = None
     let_close_return: Callable[[], object] | None = None
     close_at_once: Callable[[Any], object] | None = None
+    inherit: Callable[[list[Any]], object] | None = None
 
     @classmethod
     def of(cls, driver: object) -> "Traits":

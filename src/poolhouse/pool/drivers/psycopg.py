@@ -1,6 +1,7 @@
 """psycopg 3, for threads and for asyncio."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from math import ceil
 from types import ModuleType
@@ -20,7 +21,10 @@ from poolhouse.pool.options import RETURN_LIMIT
 #: What to say of a connection that is busy with what will not end: psycopg itself would wait for ever.
 _UNDER_WAY = "a command is still under way on this connection, or a copy() or stream() was left before its end"
 
-_ASKS_NO_POOL = tuple(map(int, psycopg.__version__.split(".")[:2])) < (3, 3)
+_VERSION = tuple(map(int, re.findall(r"\d+", psycopg.__version__)[:3]))
+_ASKS_NO_POOL = _VERSION < (3, 3)
+#: Before 3.2.13, a copy that has begun waits for its data without psycopg's lock.
+_COPIES_WITHOUT_LOCK = _VERSION < (3, 2, 13)
 
 
 class _Psycopg:
@@ -62,11 +66,21 @@ class _Psycopg:
 
     def abort(self, conn: Conn) -> None:
         """Shut libpq's socket down."""
-        try:
-            descriptor = conn.fileno()
-        except Exception:  # Closed already, in one of several ways.
-            return
-        cut(descriptor)
+        cut(conn.fileno)
+
+    def _is_cut(self, conn: Conn) -> bool:
+        """Cut a connection that somebody uses, who then holds its lock, or copies; whether somebody does.
+
+        psycopg's generators keep libpq's pointer while they wait for an answer. To close the connection then is to
+        free the memory that they read next: the process ends with a segmentation fault. Or it is to close the
+        descriptor on which they wait, and nothing ever wakes them. Cut, the wait ends with an error; and libpq
+        closes the connection with the last reference to it.
+        """
+        lock = getattr(conn, "lock", None)
+        if lock is None or not (lock.locked() or _may_copy(conn)):
+            return False
+        self.abort(conn)
+        return True
 
 
 class PsycopgDriver(_Psycopg):
@@ -112,8 +126,23 @@ class PsycopgDriver(_Psycopg):
             conn.rollback()
 
     def close(self, conn: Conn) -> None:
-        """``conn.close()``."""
-        conn.close()
+        """``conn.close()``; one that another thread uses is cut, and closed when that thread lets go of it.
+
+        Another thread may begin to use it at any time: so libpq closes it under psycopg's lock.
+        """
+        lock = getattr(conn, "lock", None)
+        if lock is None:
+            conn.close()
+        elif _may_copy(conn) or not lock.acquire(blocking=False):
+            self.abort(conn)
+        else:
+            try:
+                if type(conn).close is psycopg.Connection.close:
+                    conn.close()
+            finally:
+                lock.release()
+            # A `close` of the user's own may ask the server first, and needs the lock for that.
+            conn.close()
 
     @staticmethod
     def reset_session(conn: "psycopg.Connection[Any]") -> None:
@@ -163,12 +192,14 @@ class AsyncPsycopgDriver(_Psycopg):
             await conn.rollback()
 
     async def close(self, conn: Conn) -> None:
-        """``conn.close()``."""
-        await conn.close()
+        """``conn.close()``; one that another task uses is cut, and closed when that task lets go of it."""
+        if not self._is_cut(conn):
+            await conn.close()
 
     def close_at_once(self, conn: Conn) -> None:
-        """Close libpq's connection; it waits for nothing."""
-        conn.pgconn.finish()
+        """Close libpq's connection, as `close`; it waits for nothing."""
+        if not self._is_cut(conn):
+            conn.pgconn.finish()
 
     @staticmethod
     async def reset_session(conn: "psycopg.AsyncConnection[Any]") -> None:
@@ -207,6 +238,11 @@ def _checked(conn: Any, results: list[Any]) -> list[Any]:
         if result.status == ExecStatus.FATAL_ERROR:
             raise error_from_result(result, encoding=conn.info.encoding)
     return results
+
+
+def _may_copy(conn: Conn) -> bool:
+    """Whether somebody may wait for the data of a copy without psycopg's lock."""
+    return _COPIES_WITHOUT_LOCK and bool(conn.pgconn.transaction_status == ACTIVE)
 
 
 def _with_connect(connection_class: type[Any] | None) -> type[Any] | None:

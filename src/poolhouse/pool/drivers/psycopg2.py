@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from psycopg2.extensions import STATUS_READY
+from psycopg2.extensions import STATUS_READY, get_wait_callback
 
 from poolhouse.pool.drivers.dbapi import DbapiDriver
 from poolhouse.pool.drivers.postgres import RESET_SESSION
-from poolhouse.pool.drivers.protocol import BROKEN, IDLE, IN_TRANSACTION, Conn
+from poolhouse.pool.drivers.protocol import ACTIVE, BROKEN, IDLE, IN_TRANSACTION, Conn
 
 
 class Psycopg2Driver(DbapiDriver):
@@ -35,6 +35,20 @@ class Psycopg2Driver(DbapiDriver):
         """``conn.rollback()``, as `commit`."""
         conn.rollback()
         self._end_by_hand(conn, "ROLLBACK")
+
+    def close(self, conn: Conn) -> None:
+        """``conn.close()``, once what another thread or greenlet has under way is cut.
+
+        psycopg2 would wait for the end of it: in a greenlet, whose thread is then at a standstill, for ever. With
+        `set_wait_callback`, who waits gets an error, and libpq closes with the last reference.
+        """
+        if conn.closed:
+            return
+        if int(conn.info.transaction_status) == ACTIVE:
+            self.abort(conn)
+            if conn.async_ or get_wait_callback() is not None:
+                return
+        conn.close()
 
     @staticmethod
     def reset_session(conn: Conn) -> None:

@@ -1,9 +1,11 @@
 """PyMySQL, for threads.
 
-MySQL tells with most answers whether a transaction is open. PyMySQL keeps that only of answers without rows, and
-errors do not tell. So after a plain ``SELECT`` with autocommit off, and after an error, the pool has to roll back.
+Most of MySQL's answers say whether a transaction is open. PyMySQL keeps that only for answers without rows, and
+errors do not say it. So after a plain ``SELECT`` with autocommit off, and after an error, the pool has to roll
+back.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +54,7 @@ class PymysqlDriver(DbapiDriver):
             return IDLE
         if result is None:
             # After an error, after a commit of the client's own, or in the middle of an answer.
-            return ACTIVE if self._is_unanswered(conn) else UNSETTLED
+            return ACTIVE if self._is_under_way(conn) else UNSETTLED
         if result.unbuffered_active:
             return ACTIVE
         if conn.server_status & _IN_TRANS:
@@ -65,9 +67,10 @@ class PymysqlDriver(DbapiDriver):
         """``conn.commit()``, which reads first what was left unread.
 
         Raises:
-            OperationalError: If nothing of an answer has arrived: it would be taken for that to the commit.
+            OperationalError: If nothing of an answer has arrived, or another thread reads it: it would be taken
+                for that to the commit.
         """
-        if self._is_unanswered(conn):
+        if conn._result is None and self._is_under_way(conn):
             raise OperationalError("the last command has not been answered")
         conn.commit()
         conn._result = _UNTOUCHED
@@ -82,6 +85,19 @@ class PymysqlDriver(DbapiDriver):
             raise OperationalError("the answer to the last command was not read")
         conn.rollback()
         conn._result = _UNTOUCHED
+
+    def close(self, conn: Conn) -> None:
+        """``conn.close()``; what is under way is cut: PyMySQL would wait until another thread has read it.
+
+        A thread that reads closes the connection itself, once it is cut. To close the file under its hands gives
+        it a ``ValueError`` or an ``AttributeError`` for an error of the connection.
+        """
+        status = self.status(conn)
+        is_read = status == ACTIVE and self._is_read(conn)
+        if status == ACTIVE:
+            self.abort(conn)
+        if status != BROKEN and not is_read:
+            conn.close()
 
     def probe(self, conn: Conn) -> None:
         """A ping: one round trip, and no transaction."""
@@ -108,9 +124,14 @@ class PymysqlDriver(DbapiDriver):
             conn.autocommit(conn.autocommit_mode)
 
     @staticmethod
-    def _is_unanswered(conn: Conn) -> bool:
-        """Whether a command was sent, and an exception struck before PyMySQL read anything of the answer.
+    def _is_under_way(conn: Conn) -> bool:
+        """Whether a command was sent of whose answer nothing was read, or which another thread reads now.
 
-        1 is the number of the next packet only then.
+        1 is the number of the next packet only if nothing was read.
         """
-        return conn._result is None and conn._next_seq_id == 1
+        return conn._next_seq_id == 1 or PymysqlDriver._is_read(conn)
+
+    @staticmethod
+    def _is_read(conn: Conn) -> bool:
+        """Whether another thread reads now: it refers to the file, beside the connection and `getrefcount`."""
+        return sys.getrefcount(conn._rfile) > 2

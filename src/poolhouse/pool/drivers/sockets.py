@@ -2,6 +2,7 @@
 
 import select
 import socket
+from collections.abc import Callable
 
 
 def is_quiet(descriptor: int) -> bool:
@@ -14,14 +15,21 @@ def is_quiet(descriptor: int) -> bool:
     return not poll.poll(0)
 
 
-def cut(descriptor: int) -> None:
-    """Shut a connection down in both directions, so that whoever waits for it is told at once.
+def cut(fileno: Callable[[], int | None]) -> None:
+    """Shut a connection down in both directions, so that whoever waits for it is told at once; raises nothing.
 
-    The descriptor is duplicated first: were its owner to close it meanwhile, its number could already
-    mean another connection.
+    Its owner may close it meanwhile, and its number may then mean another connection: the descriptor is duplicated
+    first, and the duplicate is the right one if the connection still has the number.
+
+    Args:
+        fileno: Tells the number of the connection's socket; raises, or returns what is none, if it is closed.
     """
     try:
+        descriptor = fileno()
+        if descriptor is None:
+            return
         with socket.socket(fileno=socket.dup(descriptor)) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # It is closed already.
+            if fileno() == descriptor:
+                duplicate.shutdown(socket.SHUT_RDWR)
+    except Exception:
+        return  # It is closed already, in one of several ways.

@@ -1,0 +1,1 @@
+"""Which datagrams a listener accepts, by their signature and their encryption."""

@@ -1,0 +1,129 @@
+"""Files with passwords: an AuthFile, which is read again when it changes, and a file with one password."""
+
+import os
+import stat
+from pathlib import Path
+
+from poolhouse.configuration.keys import Keys, parse_keys
+from poolhouse.errors import SettingError
+from poolhouse.shortage import words_of
+
+#: No file with passwords is larger, in bytes.
+LARGEST_FILE = 1 << 20
+#: Seconds between two looks whether an AuthFile has changed.
+LOOK_PERIOD = 1.0
+
+#: What of a file's status changes with its content.
+_Stamp = tuple[int, int, int]
+
+
+class KeyFile:
+    """An AuthFile.
+
+    Attributes:
+        path: Where it is.
+        keys: What it says, or said when it could be read last.
+        warnings: Sentences about it as it is now.
+    """
+
+    def __init__(self, path: str, setting: str) -> None:
+        """Read it.
+
+        Args:
+            path: Where it is.
+            setting: What the user calls `path`.
+
+        Raises:
+            SettingError: If it cannot be read.
+        """
+        self.path = path
+        self._setting = setting
+        self._looked_at = 0.0
+        self._trouble = ""
+        content, self._stamp, others = _read(path, setting)
+        self._take(content, others)
+
+    def refresh(self, now: float) -> list[str]:
+        """Read it again if it has changed, looking once a second at most; sentences for the log.
+
+        Where it cannot be read, what it said last still holds.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        if now - self._looked_at < LOOK_PERIOD:
+            return []
+        self._looked_at = now
+        try:
+            if _stamp(os.stat(self.path)) == self._stamp and not self._trouble:
+                return []
+            content, stamp, others = _content(self.path, self._setting)
+            self._take(content, others)
+        except (OSError, ValueError, MemoryError) as error:
+            trouble = "it cannot be read" if isinstance(error, ValueError) else words_of(error)
+            if trouble == self._trouble:
+                return []
+            self._trouble = trouble
+            return [f"{self._setting}: {self.path}: {trouble}; the users that it named last still hold"]
+        self._trouble, self._stamp = "", stamp
+        return [f"{self.path} was read again: {len(self.keys)} users", *self.warnings]
+
+    def _take(self, content: bytes, may_others_read: bool) -> None:
+        keys = parse_keys(content)
+        found = [f"{self.path}: {warning}" for warning in keys.warnings]
+        if may_others_read:
+            found.append(open_words(self.path))
+        if not len(keys):
+            found.append(f"{self.path} names no user: every report that is signed or encrypted is refused")
+        self.warnings: tuple[str, ...] = tuple(found)
+        self.keys: Keys = keys
+
+
+def open_words(path: str) -> str:
+    """The sentence about a file with passwords that everybody may read."""
+    return f"{path} can be read by every user of this machine: chmod o= {path}"
+
+
+def read_password(path: str, setting: str) -> tuple[str, bool]:
+    """The password in a file, which is its first line, and whether every user of the machine may read the file.
+
+    Raises:
+        SettingError: If there is none; it names the setting, and nothing of the file's content.
+    """
+    content, _, may_others_read = _read(path, setting)
+    line = content.split(b"\n", 1)[0].rstrip(b"\r")
+    try:
+        password = line.decode()
+    except UnicodeDecodeError:
+        raise SettingError(setting, f"the first line of {path!r} is not UTF-8") from None
+    if not password:
+        raise SettingError(setting, f"expected a password in the first line of {path!r}")
+    return password, may_others_read
+
+
+def _read(path: str, setting: str) -> tuple[bytes, _Stamp, bool]:
+    """The content, what changes with it, and whether others may read it."""
+    try:
+        return _content(path, setting)
+    except SettingError:
+        raise
+    except FileNotFoundError:
+        raise SettingError(setting, f"there is no file {path!r}") from None
+    except (OSError, ValueError) as error:
+        # A shortage passes: whoever can wait for that looks at the cause.
+        raise SettingError(setting, f"{path!r} cannot be read: {error}") from error
+
+
+def _content(path: str, setting: str) -> tuple[bytes, _Stamp, bool]:
+    """The same; also OSError, and ValueError for a path that is none."""
+    with Path(path).open("rb") as file:
+        # Before reading: what is written meanwhile is found at the next look.
+        status = os.fstat(file.fileno())
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise SettingError(setting, f"{path!r} is larger than {LARGEST_FILE:,} bytes")
+    return content, _stamp(status), bool(status.st_mode & stat.S_IROTH)
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,108 @@
+"""Accepts TCP connections, also after descriptors or memory were exhausted.
+
+asyncio's own server calls ``accept`` once for each connection that may wait, however often it fails, and each
+failure schedules another attempt: with a backlog of 1,024 that keeps the loop busy while no descriptor is left. It
+expects no MemoryError at all.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from poolhouse.daemon.ports import BACKLOG
+from poolhouse.shortage import is_shortage
+from poolhouse.wire.introduction import GREETING_PATIENCE_S
+
+#: Seconds until connections are accepted again after a shortage.
+PAUSE_S = 1.0
+
+
+class Acceptor:
+    """Gives each connection of some listening sockets a protocol.
+
+    Attributes:
+        context: The TLS context of connections that are accepted from now on; ``None`` without TLS.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        make: Callable[[], asyncio.BaseProtocol],
+        context: ssl.SSLContext | None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            sockets: Bound sockets; they stay their owner's to close.
+            make: Makes the protocol of a connection.
+            context: The TLS context; ``None`` without TLS.
+        """
+        self.context = context
+        self._sockets = sockets
+        self._make = make
+        self._is_open = True
+        #: The loop itself keeps no task alive.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        """Accept connections; a second call changes nothing."""
+        for sock in self._sockets:
+            sock.setblocking(False)
+            sock.listen(BACKLOG)
+            self._watch(sock)
+
+    def close(self) -> None:
+        """Accept no more; connections that were accepted stay."""
+        self._is_open = False
+        for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+
+    def _watch(self, sock: socket.socket) -> None:
+        if self._is_open:
+            asyncio.get_running_loop().add_reader(sock, self._accept, sock)
+
+    def _accept(self, sock: socket.socket) -> None:
+        try:
+            for _ in range(BACKLOG):
+                self._take(sock.accept()[0])
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except Exception as error:
+            if not is_shortage(error):
+                raise
+            loop = asyncio.get_running_loop()
+            # In this order: if there is no memory for the timer either, the socket is still watched.
+            loop.call_later(PAUSE_S, self._watch, sock)
+            loop.remove_reader(sock)
+            _tell(error)
+
+    def _take(self, connection: socket.socket) -> None:
+        try:
+            connection.setblocking(False)
+            serving = self._serve(connection, self._make())
+            task = asyncio.get_running_loop().create_task(serving)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _serve(self, connection: socket.socket, protocol: asyncio.BaseProtocol) -> None:
+        """Have the loop serve a connection; until TLS has agreed on how to speak."""
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: protocol,
+                connection,
+                ssl=self.context,
+                ssl_handshake_timeout=None if self.context is None else GREETING_PATIENCE_S,
+            )
+        except MemoryError as error:
+            _tell(error)
+        except Exception:  # Strangers speak no TLS, or hang up.
+            pass
+
+
+def _tell(error: Exception) -> None:
+    context = {"message": "no connection can be accepted", "exception": error}
+    asyncio.get_running_loop().call_exception_handler(context)

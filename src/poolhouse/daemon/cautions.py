@@ -1,0 +1,76 @@
+"""Warnings about settings that are valid, but may not be intended."""
+
+from collections.abc import Sequence
+
+from poolhouse.addresses import format_address, is_loopback
+from poolhouse.daemon.settings import Settings
+
+
+def missing_login(settings: Settings, bound: Sequence[tuple[str, int]]) -> str | None:
+    """The sentence that warns of clients from anywhere; ``None`` if there is no reason to.
+
+    Args:
+        settings: The settings.
+        bound: Where the node listens over TCP.
+    """
+    places = _reached_from_elsewhere(bound)
+    if not places or settings.service.login is not None:
+        return None
+    and_watch = "" if settings.allow else " and watch"
+    return (
+        f"everybody who reaches TCP {places} may report{and_watch}: set use_auth in the configuration, "
+        "or --bind to an address that only your programs reach"
+    )
+
+
+def open_to_all(settings: Settings, bound: Sequence[tuple[str, int]]) -> str | None:
+    """The sentence that warns of HTTP that everybody may read; ``None`` if there is no reason to.
+
+    Args:
+        settings: The settings.
+        bound: Where HTTP is served.
+    """
+    places = _reached_from_elsewhere(bound)
+    if not places or settings.service.login is not None or settings.allow:
+        return None
+    return (
+        f"everybody who reaches HTTP {places} may watch: set use_auth in the configuration, --allow a "
+        "network, or serve at an address that only your monitoring reaches"
+    )
+
+
+def only_here(settings: Settings) -> str | None:
+    """The sentence that warns of a collector that other nodes may not know; ``None`` if there is no reason to.
+
+    Args:
+        settings: The settings.
+    """
+    service = settings.service
+    if settings.otlp is None or len(service.nodes) == 1 or service.otlp:
+        return None
+    return (
+        f"only the first node of service {service.name} that is up pushes metrics: "
+        "name the collector by otlp in the configuration, so that every node knows it"
+    )
+
+
+def at_next_start(old: Settings, new: Settings, *, has_tls: bool) -> list[str]:
+    """The sentences about what was changed, and holds from the next start on only.
+
+    Args:
+        old: The settings that held so far.
+        new: Those that were read now.
+        has_tls: Whether the node listens with TLS.
+    """
+    found: list[str] = []
+    if (new.bind, new.node, new.service.certificate is not None) != (old.bind, old.node, has_tls):
+        found.append("where the node listens, and whether with TLS, changes at the next start only")
+    if new.http != old.http:
+        found.append("where HTTP is served changes at the next start only")
+    if new.service.nodes != old.service.nodes:
+        found.append("the nodes of the service change at the next start only")
+    return found
+
+
+def _reached_from_elsewhere(bound: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(format_address(*one) for one in bound if not is_loopback(one[0]))

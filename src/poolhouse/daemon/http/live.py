@@ -1,0 +1,244 @@
+"""The live views of the page: each is made once a second and sent to all its readers.
+
+A view is a *topic*. It is made as long as it has readers: an open stream, or a page without one that keeps asking.
+A stream whose reader is slow is sent the newest frame once it has read the one before; nothing is queued for it.
+
+Making frames takes a tenth of the time at most: where a frame of a large fleet costs more, it is made less often.
+"""
+
+import asyncio
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from poolhouse.daemon.http.frames import Maker, Wanted
+from poolhouse.daemon.part import Hub
+
+#: Seconds between two frames, at least and at most, and the share of the time that making them may take.
+INTERVAL, LONGEST_INTERVAL, SHARE = 1.0, 10.0, 0.1
+#: Views at once, and streams at once.
+MOST_TOPICS, MOST_STREAMS = 128, 128
+#: Seconds for which a view is made after somebody asked for it once.
+WANTED_SECONDS = 5.0
+#: Tells a browser to open a stream anew after so many milliseconds.
+_HELLO = b"retry: 2000\n\n"
+#: What a stream that is compressed begins with (RFC 1952): a member of gzip without time or name.
+_GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
+
+
+class Reader(Protocol):
+    """The connection of one stream."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what was pushed before has been taken by the network."""
+        ...
+
+    def push(self, data: bytes) -> None:
+        """Send a part of the answer."""
+        ...
+
+
+class Event(NamedTuple):
+    """An event as it travels: as it is, and compressed. Neither needs what was sent before it."""
+
+    plain: bytes = b""
+    packed: bytes = b""
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> "Event":
+        """The event of this name."""
+        text = b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+        return cls(chunk(text), chunk(packed(text)))
+
+
+@dataclass(slots=True)
+class Had:
+    """What a stream was sent: the number of the newest frame, and of the sample of its past."""
+
+    is_packed: bool
+    number: int = 0
+    past_number: int = -1
+
+
+class Topic:
+    """A view that somebody looks at.
+
+    Attributes:
+        number: How many frames were made.
+        past_number: Which sample of the last hour its past is from.
+        readers: The streams, and what each was sent.
+        wanted_until: Until when it is made without a stream.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.past_number = -1
+        self.readers: dict[Reader, Had] = {}
+        self.wanted_until = 0.0
+        self._frame = self._past = b""
+        self._frame_event, self._past_event = Event(), Event()
+
+    @property
+    def text(self) -> bytes:
+        """The newest frame with its past, as JSON; empty before the first."""
+        return self._frame[:-1] + b',"past":' + self._past + b"}" if self._past else self._frame
+
+    def take(self, frame: bytes) -> None:
+        """Take a new frame."""
+        self._frame = frame
+        self.number += 1
+        self._frame_event = Event.of("frame", frame)
+
+    def take_past(self, past: bytes, number: int) -> None:
+        """Take the past of another sample; empty if there is none."""
+        self._past = past
+        self.past_number = number
+        self._past_event = Event.of("past", past) if past else Event()
+
+    def push(self, reader: Reader) -> None:
+        """Send a stream the newest frame, if it has not had it and is ready for it."""
+        had = self.readers.get(reader)
+        if had is None or had.number == self.number or not reader.is_ready:
+            return
+        events = (
+            [self._frame_event] if had.past_number == self.past_number else [self._frame_event, self._past_event]
+        )
+        had.number, had.past_number = self.number, self.past_number
+        reader.push(b"".join(event.packed if had.is_packed else event.plain for event in events))
+
+
+class Live:
+    """All topics.
+
+    Attributes:
+        streams: How many streams are open.
+        refused: How many were refused.
+        interval: Seconds between frames now.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self.streams = 0
+        self.refused = 0
+        self.interval = INTERVAL
+        self._hub = hub
+        self._topics: dict[Wanted, Topic] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._made: asyncio.Event = asyncio.Event()
+        self._hurry: asyncio.Event = asyncio.Event()
+        self._is_closed = False
+
+    async def frame(self, wanted: Wanted) -> Topic | None:
+        """The topic with a frame; ``None`` if there are too many topics, or it cannot be made."""
+        topic = self._obtain(wanted)
+        if topic is None:
+            return None
+        topic.wanted_until = self._hub.clock.monotonic() + max(WANTED_SECONDS, 2 * self.interval)
+        if not topic.number:
+            await self._made.wait()
+        return topic if topic.number else None
+
+    def has_room(self, wanted: Wanted) -> bool:
+        """Whether there is room for one more stream; a refusal is counted."""
+        if self.streams < MOST_STREAMS and self._obtain(wanted) is not None:
+            return True
+        self.refused += 1
+        return False
+
+    def open(self, wanted: Wanted, reader: Reader, *, is_packed: bool = False) -> bool:
+        """Begin a stream, compressed as gzip if it `is_packed`; whether there is room for it. Owes `leave`."""
+        topic = self._obtain(wanted)
+        if topic is None:
+            return False
+        self.streams += 1
+        topic.readers[reader] = Had(is_packed)
+        reader.push(chunk(_GZIP_HEAD + packed(_HELLO) if is_packed else _HELLO))
+        topic.push(reader)
+        return True
+
+    def leave(self, wanted: Wanted, reader: Reader) -> None:
+        """End a stream."""
+        topic = self._topics.get(wanted)
+        if topic is not None and topic.readers.pop(reader, None) is not None:
+            self.streams -= 1
+
+    def close(self) -> None:
+        """Make no more frames."""
+        self._is_closed = True
+        self._made.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _obtain(self, wanted: Wanted) -> Topic | None:
+        topic = self._topics.get(wanted)
+        if topic is None:
+            if len(self._topics) >= MOST_TOPICS or self._is_closed:
+                return None
+            topic = self._topics[wanted] = Topic()
+        if not topic.number:
+            self._hurry.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return topic
+
+    async def _run(self) -> None:
+        """Make frames until nobody looks any more."""
+        while self._topics:
+            rest = await self._turn() / SHARE
+            self.interval = min(LONGEST_INTERVAL, max(INTERVAL, rest))
+            rest = min(self.interval, rest)
+            # A view that somebody opens now is made once this turn is paid for, and not only at the next one.
+            await asyncio.sleep(rest)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.interval - rest):
+                    await self._hurry.wait()
+            self._forget()
+
+    async def _turn(self) -> float:
+        """Make the frames of all topics, and send them; the CPU seconds that it took."""
+        self._hurry.clear()
+        maker = Maker(self._hub)
+        for wanted, topic in list(self._topics.items()):
+            try:
+                topic.take((await maker.frame(wanted)).encode())
+                if topic.past_number != (number := self._hub.fleet.timelines.number):
+                    topic.take_past((await maker.past(wanted)).encode(), number)
+                for reader in list(topic.readers):
+                    topic.push(reader)
+                    await maker.pause()
+            except Exception as error:
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"a frame of {wanted.place.path} failed", "exception": error}
+                )
+        made, self._made = self._made, asyncio.Event()
+        made.set()
+        return maker.spent
+
+    def _forget(self) -> None:
+        """Forget the topics that nobody looks at."""
+        now = self._hub.clock.monotonic()
+        for wanted, topic in list(self._topics.items()):
+            if not topic.readers and topic.wanted_until <= now:
+                del self._topics[wanted]
+
+
+def chunk(data: bytes) -> bytes:
+    r"""A chunk of an answer as it travels (RFC 9112, section 7.1).
+
+    >>> chunk(b"data: 1\n\n")
+    b'9\r\ndata: 1\n\n\r\n'
+    """
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def packed(data: bytes) -> bytes:
+    """A part of a compressed stream (RFC 1951), made once for all streams.
+
+    It needs nothing that was sent before it, and ends at a byte, so that any other part may follow.
+
+    >>> zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed(b"one, ") + packed(b"two"))
+    b'one, two'
+    """
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)

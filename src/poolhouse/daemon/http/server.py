@@ -1,0 +1,166 @@
+"""HTTP/1.1 for the daemon's loop: uvicorn's protocol, with bounds for clients that are many, slow or silent."""
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from poolhouse.daemon.http.gate import App, Receive, Scope, Send
+
+#: The key of a request's state under which stands the `HttpConnection`.
+PUSH = "poolhouse.push"
+#: Connections at once; one more takes the place of one that has no request under way, or is refused.
+MOST_CONNECTIONS = 256
+#: Bytes of a request's line and headers.
+LARGEST_HEAD = 16 * 1024
+#: Seconds from the connection to its first whole request, from a request to the end of its answer, and from there
+#: to the next whole request: Prometheus asks once a minute, or more often.
+FIRST_PATIENCE, ANSWER_PATIENCE, NEXT_PATIENCE = 10.0, 60.0, 90.0
+
+
+class HttpServer:
+    """Everything that the connections share.
+
+    Attributes:
+        connections: Those that are open, the oldest first.
+        refused: How many were ended, because there were too many or because they took too long.
+    """
+
+    def __init__(self, app: App) -> None:
+        """Prepare; `connection` is for an `Acceptor`."""
+        self._app = app
+        self.connections: dict[HttpConnection, None] = {}
+        self.refused = 0
+        self.state = ServerState()
+        self.config = Config(
+            self._answer,
+            interface="asgi3",
+            lifespan="off",
+            ws="none",
+            http=H11Protocol,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=LARGEST_HEAD,
+            timeout_keep_alive=round(NEXT_PATIENCE),
+        )
+        self.config.load()
+
+    def connection(self) -> "HttpConnection":
+        """The protocol of a new connection."""
+        return HttpConnection(self)
+
+    def close(self) -> None:
+        """End every connection."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; what goes wrong is told to the loop, and the connection ends."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "an answer over HTTP failed", "exception": error}
+            )
+            raise
+
+    def has_room(self) -> bool:
+        """Whether one more connection may be, if need be in the place of one without a request."""
+        if len(self.connections) <= MOST_CONNECTIONS:
+            return True
+        idle = next((one for one in self.connections if not one.is_answering), None)
+        self.refused += 1
+        if idle is None:
+            return False
+        idle.abort()
+        return True
+
+
+class HttpConnection(H11Protocol):
+    """One connection."""
+
+    def __init__(self, server: HttpServer) -> None:
+        super().__init__(server.config, server.state, {})
+        # It would log whatever strangers send, in the loop; `HttpServer` counts them.
+        self.logger = _SILENT
+        self.access_log = False
+        self.is_answering = False
+        self._server = server
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Accept it if there is room."""
+        try:
+            super().connection_made(transport)
+            if not self._server.has_room():
+                self.abort()
+                return
+            self._server.connections[self] = None
+            self._expect(FIRST_PATIENCE)
+        except MemoryError:  # Without a deadline it would stay as long as its client likes.
+            transport.abort()
+            raise
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._server.connections.pop(self, None)
+        self._expect(None)
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Look at what has arrived; a whole request begins an answer."""
+        super().handle_events()
+        if self.has_asked:
+            # The answer's task has not begun yet.
+            self.cycle.scope.setdefault("state", {})[PUSH] = self
+        if not self.is_answering and self.has_asked and not self.cycle.response_complete:
+            self.is_answering = True
+            self._expect(ANSWER_PATIENCE)
+
+    def on_response_complete(self) -> None:
+        """The answer is over, and the next request may come."""
+        self.is_answering = False
+        if not self.transport.is_closing():
+            self._expect(NEXT_PATIENCE)
+        super().on_response_complete()
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether there was a whole request."""
+        return bool(self.cycle)  # None before the first one, whatever its annotation says.
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the network has taken what was pushed."""
+        return not self.flow.write_paused and not self.transport.is_closing()
+
+    def push(self, data: bytes) -> None:
+        """Send a part of an answer that is under way, as chunks; its reader has `ANSWER_PATIENCE` to take it."""
+        self.transport.write(data)
+        self._expect(ANSWER_PATIENCE)
+
+    def abort(self) -> None:
+        """End it at once, whatever waits to be sent."""
+        self._server.connections.pop(self, None)
+        self._expect(None)
+        self.transport.abort()
+
+    def _expect(self, seconds: float | None) -> None:
+        """Give it so long for what is next; ``None`` for no bound."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._is_late)
+
+    def _is_late(self) -> None:
+        if self.is_answering or not self.has_asked:
+            self._server.refused += 1
+        self.abort()
+
+
+#: Of no logger's family, so that no configuration gives it a handler.
+_SILENT = logging.Logger("poolhouse.silent", logging.CRITICAL + 1)
+_SILENT.addHandler(logging.NullHandler())

@@ -1,0 +1,290 @@
+"""Sends metrics to a collector. Each push has a thread of its own, so no wait of it holds up the daemon.
+
+Sources: OTLP 1.x, "OTLP/HTTP": answers 429, 502, 503 and 504, and a connection that cannot be had or breaks, are
+tried again, with pauses that double or as long as ``Retry-After`` says; every other answer is final. A push is
+never kept for later: the next one says everything that this one does.
+"""
+
+import gzip
+import random
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from threading import Event, Thread
+from time import monotonic
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from poolhouse.configuration.otlp import OtlpTarget
+from poolhouse.errors import SettingError
+from poolhouse.export.otlp import CONTENT_TYPE
+from poolhouse.shortage import is_shortage, words_of
+
+#: Bytes of one request: collectors take 20 MiB or less.
+REQUEST_BYTES = 4 << 20
+#: Answers after which the same is sent again.
+_RETRIED = (429, 502, 503, 504)
+#: Seconds of the first pause, which doubles up to the most.
+_FIRST_PAUSE, _MOST_PAUSE = 1.0, 30.0
+#: The part of a pause that is made even if the collector asks for none.
+_LEAST_PART = 1 / 20
+#: Bytes of an answer that are read.
+_ANSWER_BYTES = 64 << 10
+#: The level that compresses most for its time: what is pushed repeats itself.
+GZIP_LEVEL = 1
+
+
+class Result(NamedTuple):
+    """How a push ended."""
+
+    #: Why it failed, in words; ``None`` if everything arrived.
+    failure: str | None
+    #: How many points the collector refused although it took the rest, and its words for that.
+    rejected: int = 0
+    words: str = ""
+
+
+def tls_context(target: OtlpTarget) -> ssl.SSLContext | None:
+    """What is trusted where metrics go; ``None`` without TLS.
+
+    Raises:
+        SettingError: If a file cannot be used.
+    """
+    if urlsplit(target.url).scheme != "https":
+        return None
+    setting, files = "CERTIFICATE", target.cafile or "the system's certificates"
+    try:
+        context = ssl.create_default_context(cafile=target.cafile)
+        if target.certfile is not None:
+            setting = "CLIENT_CERTIFICATE"
+            files = " and ".join(filter(None, (target.certfile, target.keyfile)))
+            context.load_cert_chain(target.certfile, target.keyfile, password=_no_password)
+    except (OSError, MemoryError, ValueError) as error:
+        raise SettingError(f"OTEL_EXPORTER_OTLP_{setting}", f"{files} cannot be used: {words_of(error)}") from None
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is protected by a password")
+
+
+class Push:
+    """One push under way.
+
+    Attributes:
+        target: Where it goes.
+        result: How it ended; ``None`` while it goes on.
+    """
+
+    def __init__(
+        self,
+        target: OtlpTarget,
+        context: ssl.SSLContext | None,
+        pieces: Sequence[bytes],
+        seconds: float,
+        done: Callable[[], object],
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            target: Where it goes.
+            context: `tls_context`.
+            pieces: Parts of requests, none of which is divided.
+            seconds: For how long it is tried.
+            done: Called at the end, in the thread; it may raise RuntimeError where nobody listens any more.
+        """
+        self.target = target
+        self.result: Result | None = None
+        self._context = context
+        self._pieces = pieces
+        self._seconds = seconds
+        self._done = done
+        self._given_up = Event()
+        self._connection: HTTPConnection | None = None
+        self._thread = Thread(target=self._run, name="otlp", daemon=True)
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            RuntimeError: If the system has no more threads.
+            MemoryError: If there is no memory for one.
+        """
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it goes on. If it does not and has no `result`, memory ended before it could leave one."""
+        return self._thread.is_alive()
+
+    def give_up(self) -> None:
+        """End as soon as possible, also in the middle of an answer that never ends."""
+        self._given_up.set()
+        connection = self._connection
+        if connection is not None and (sock := connection.sock) is not None:
+            with suppress(OSError):
+                sock.shutdown(2)
+
+    def _run(self) -> None:
+        with suppress(MemoryError):  # `is_running` tells.
+            try:
+                result = self._send_all()
+            except Exception as error:
+                is_known = is_shortage(error)
+                result = Result(words_of(error) if is_known else f"{type(error).__name__}: {error}")
+            self._close()
+            self.result = result
+            with suppress(RuntimeError):  # The loop has ended meanwhile.
+                self._done()
+
+    def _send_all(self) -> Result:
+        deadline = monotonic() + self._seconds
+        rejected, words = 0, ""
+        for body in requests(self._pieces):
+            result = self._send(gzip.compress(body, GZIP_LEVEL) if self.target.is_gzip else body, deadline)
+            if result.failure is not None:
+                return result
+            rejected, words = rejected + result.rejected, result.words or words
+        return Result(None, rejected, words)
+
+    def _send(self, body: bytes, deadline: float) -> Result:
+        """Send one request until it is taken, refused for good, or time is up."""
+        pause = _FIRST_PAUSE
+        while True:
+            asked_pause = None
+            try:
+                answer, content = self._ask(body)
+                failure = _failure(answer)
+                if failure is None:
+                    return Result(None, *partial_success(content))
+                if answer.status not in _RETRIED:
+                    return Result(failure)
+                asked_pause = _retry_after(answer)
+            except (OSError, HTTPException) as error:
+                failure = _words(error)
+            self._close()  # The collector may close it during the pause.
+            # Jitter: daemons that start together do not come back together.
+            wait = pause * (0.5 + random.random() / 2)
+            if asked_pause is not None:
+                wait = max(asked_pause, pause * _LEAST_PART)
+            if self._given_up.is_set() or monotonic() + wait >= deadline:
+                return Result(failure)
+            self._given_up.wait(wait)
+            pause = min(2 * pause, _MOST_PAUSE)
+
+    def _ask(self, body: bytes) -> tuple[HTTPResponse, bytes]:
+        """The answer, and its content."""
+        parts = urlsplit(self.target.url)
+        if self._connection is None:
+            self._connection = self._connect(parts.hostname or "", parts.port)
+        headers = {"Content-Type": CONTENT_TYPE, "User-Agent": "poolhouse-connmond", **dict(self.target.headers)}
+        if self.target.is_gzip:
+            headers["Content-Encoding"] = "gzip"
+        self._connection.request("POST", parts.path or "/", body, headers)
+        answer = self._connection.getresponse()
+        content = answer.read(_ANSWER_BYTES)
+        if not answer.isclosed():
+            self._close()
+        return answer, content
+
+    def _connect(self, host: str, port: int | None) -> HTTPConnection:
+        if self._context is None:
+            return HTTPConnection(host, port, timeout=self.target.timeout)
+        return HTTPSConnection(host, port, timeout=self.target.timeout, context=self._context)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(OSError):
+                connection.close()
+
+
+def requests(pieces: Sequence[bytes], most: int = REQUEST_BYTES) -> Iterator[bytes]:
+    """The pieces joined to requests of at most this many bytes, where none of them is larger.
+
+    >>> list(requests([b"ab", b"cd", b"efg"], most=4))
+    [b'abcd', b'efg']
+    """
+    body: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if size + len(piece) > most and body:
+            yield b"".join(body)
+            body, size = [], 0
+        body.append(piece)
+        size += len(piece)
+    if body:
+        yield b"".join(body)
+
+
+def partial_success(content: bytes) -> tuple[int, str]:
+    r"""How many points a collector refused, and its words: an ExportMetricsServiceResponse.
+
+    >>> partial_success(b""), partial_success(b"\x0a\x07\x08\x03\x12\x03old")
+    ((0, ''), (3, 'old'))
+    """
+    rejected, words = 0, ""
+    with suppress(ValueError, IndexError):  # Whatever else a collector answers, it has taken the push.
+        for field, value in _fields(content):
+            if field == 1 and isinstance(value, bytes):
+                for inner, found in _fields(value):
+                    if inner == 1 and isinstance(found, int):
+                        rejected = found
+                    elif inner == 2 and isinstance(found, bytes):
+                        words = found.decode("utf-8", "replace")
+    return rejected, words
+
+
+def _fields(content: bytes) -> list[tuple[int, int | bytes]]:
+    """The fields of a message of varints and lengths.
+
+    Raises:
+        ValueError: If it is none.
+        IndexError: If it is cut off.
+    """
+    fields: list[tuple[int, int | bytes]] = []
+    at = 0
+    while at < len(content):
+        key, at = _varint(content, at)
+        number, at = _varint(content, at)
+        if key & 7 == 0:
+            fields.append((key >> 3, number))
+        elif key & 7 == 2 and number <= len(content) - at:
+            fields.append((key >> 3, content[at : at + number]))
+            at += number
+        else:
+            raise ValueError("no message")
+    return fields
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    number = 0
+    for shift in range(0, 64, 7):
+        byte = content[at]
+        at += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, at
+    raise ValueError("a number beyond 64 bits")
+
+
+def _failure(answer: HTTPResponse) -> str | None:
+    """What an answer says against the push; ``None`` if the collector has taken it."""
+    if 200 <= answer.status < 300:
+        kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
+        return "it answered with a web page: is that a collector?" if kind == "text/html" else None
+    place = answer.getheader("Location") if 300 <= answer.status < 400 else None
+    return f"it answered with status {answer.status}" + (f", for {place}" if place else "")
+
+
+def _retry_after(answer: HTTPResponse) -> float | None:
+    """Seconds; a date, which is allowed too, counts as no wish."""
+    text = (answer.getheader("Retry-After") or "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, BadStatusLine) and not isinstance(error, OSError):
+        return f"its answer is not HTTP: {str(error).strip()}"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

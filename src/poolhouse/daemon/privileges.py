@@ -1,0 +1,90 @@
+"""What connmond asks of its process: many files, no core dump, and a user who owns little.
+
+A core dump would hold passwords, and what users sent. `RLIMIT_CORE` keeps the kernel from writing a file; a
+program that the kernel pipes dumps to is given none of the memory (``core(5)``).
+"""
+
+import grp
+import os
+import pwd
+import resource
+from contextlib import suppress
+from pathlib import Path
+
+from poolhouse.errors import SettingError
+
+#: Files that may be open: each client over TCP is one.
+WANTED_FILES = 32_768
+
+
+def prepare_process() -> int:
+    """Allow as many files as may be without a privilege, no core dump, and nobody else to read what is written.
+
+    Returns:
+        How many files may be open.
+    """
+    os.umask(os.umask(0o077) | 0o007)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # Where there is no Linux.
+        Path("/proc/self/coredump_filter").write_text("0")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return most
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return soft
+
+
+def find_user(name: str, setting: str = "--user") -> pwd.struct_passwd:
+    """The user of this name.
+
+    Raises:
+        SettingError: If there is none, or if this process may not become it.
+    """
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise SettingError(setting, f"there is no user {name!r}") from None
+    if os.geteuid() not in (0, user.pw_uid):
+        raise SettingError(setting, f"only root may become {name!r}; start connmond as root, or as {name!r}")
+    return user
+
+
+def become(user: pwd.struct_passwd, setting: str = "--user") -> None:
+    """Become this user for good, with its groups and no others.
+
+    Raises:
+        SettingError: If that is not allowed; nothing of the process's rights is left half given up.
+    """
+    if os.geteuid() == user.pw_uid and os.geteuid() != 0:
+        return
+    try:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    except OSError as error:
+        raise SettingError(setting, f"cannot become {user.pw_name!r}: {error.strerror}") from error
+    if user.pw_uid != 0 and _can_return():
+        raise SettingError(setting, f"cannot become {user.pw_name!r} for good")
+
+
+def groups_of(user: pwd.struct_passwd) -> list[str]:
+    """The names of the groups that the user is in; a group without a name by its number."""
+    names = []
+    for group in sorted(os.getgrouplist(user.pw_name, user.pw_gid)):
+        try:
+            names.append(grp.getgrgid(group).gr_name)
+        except KeyError:
+            names.append(str(group))
+    return names
+
+
+def _can_return() -> bool:
+    try:
+        os.setuid(0)
+    except OSError:
+        return False
+    return True

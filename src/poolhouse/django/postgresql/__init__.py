@@ -1,0 +1,1 @@
+"""The database engine ``poolhouse.django.postgresql``: Django's PostgreSQL over a pool of poolhouse."""

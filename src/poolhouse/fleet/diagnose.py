@@ -1,0 +1,160 @@
+"""From the findings of each process to the verdicts on the fleet."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from poolhouse.meter.signs import Finding
+from poolhouse.verdicts.causes import OTHER_REASON
+from poolhouse.verdicts.verdict import Verdict, main_first, named, parse_line
+
+#: How many verdicts there are at most at a time, and how many hosts one names.
+MOST_VERDICTS, MOST_HOSTS = 50, 20
+
+#: Different answers to one question: why is this pool used up?
+_WHY_USED_UP = ("row_lock", "slow_statement", "held_idle", "pool_too_small")
+
+
+class ProcessFindings(NamedTuple):
+    """What one living process says about itself."""
+
+    host: str
+    program: str
+    token: str
+    findings: tuple[Finding, ...] = ()
+    #: The name and the target of each pool of the findings, by the pool's key.
+    pools: Mapping[int, tuple[str, str]] = {}
+
+
+class ServerUse(NamedTuple):
+    """What one program has of one database server."""
+
+    #: ``host:port/name`` as its pools tell it.
+    target: str
+    program: str
+    open: int
+    #: How many it may open in all; ``None`` if one of its pools has no limit.
+    may_open: int | None
+
+
+class _Group:
+    """Equal findings of several processes of one program."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, None] = {}
+        self.tokens: set[tuple[str, str]] = set()
+        self.findings: list[Finding] = []
+
+
+def diagnose(
+    told: Iterable[ProcessFindings],
+    processes: Mapping[str, int],
+    wall_time: float,
+    servers: Sequence[ServerUse] = (),
+    standing: Iterable[Verdict] = (),
+) -> tuple[Verdict, ...]:
+    """The verdicts, the main one first; at most `MOST_VERDICTS`.
+
+    Args:
+        told: Every living process that found anything; the others may be left out.
+        processes: How many living processes each program has.
+        wall_time: The time of day, in seconds since the epoch.
+        servers: What each program has of each server; needed for `server_full` only.
+        standing: The verdicts that stand: why a pool is used up does not change for a few processes more.
+    """
+    groups: dict[tuple[str, str, str, str, str], _Group] = {}
+    for process in told:
+        for finding in process.findings:
+            pool, target = process.pools.get(finding.pool, ("", ""))
+            group = groups.setdefault((process.program, finding.cause, pool, target, finding.site), _Group())
+            group.hosts[process.host] = None
+            group.tokens.add((process.host, process.token))
+            group.findings.append(finding)
+    found = [_joined(key, group, processes, wall_time, servers) for key, group in groups.items()]
+    found.sort(key=main_first)
+    return tuple(_without_contradictions(found, {verdict.subject for verdict in standing})[:MOST_VERDICTS])
+
+
+def _joined(
+    key: tuple[str, str, str, str, str],
+    group: _Group,
+    processes: Mapping[str, int],
+    wall_time: float,
+    servers: Sequence[ServerUse],
+) -> Verdict:
+    program, cause, pool, target, site = key
+    worst = max(group.findings, key=lambda finding: (finding.numbers, finding.line))
+    numbers = dict(named(cause, worst.numbers))
+    lines = [finding.line for finding in group.findings if finding.line]
+    shares: tuple[tuple[str, int, int | None], ...] = ()
+    if cause == "server_full":
+        shares = _shares(target, servers)
+        if shares:
+            numbers["open"] = sum(used for _, used, _ in shares)
+            limits = [most for _, _, most in shares if most is not None]
+            numbers["may_open"] = sum(limits) if len(limits) == len(shares) else 0
+    return Verdict(
+        cause,
+        wall_time - max(finding.age_s for finding in group.findings),
+        program,
+        tuple(sorted(group.hosts)[:MOST_HOSTS]),
+        (len(group.tokens), max(len(group.tokens), processes.get(program, 0))),
+        pool,
+        target,
+        parse_line(site, max(set(lines), key=lambda line: (lines.count(line), line)) if lines else ""),
+        tuple(numbers.items()),
+        shares,
+    )
+
+
+def _shares(target: str, servers: Sequence[ServerUse]) -> tuple[tuple[str, int, int | None], ...]:
+    """Who uses the server of a target, whichever database of it, the largest first."""
+    server = server_of(target)
+    open_by: dict[str, int] = {}
+    limits: dict[str, int | None] = {}
+    for use in servers:
+        if server and server_of(use.target) == server:
+            open_by[use.program] = open_by.get(use.program, 0) + use.open
+            limit = limits.get(use.program, 0)
+            limits[use.program] = None if limit is None or use.may_open is None else limit + use.may_open
+    return tuple((program, used, limits[program]) for program, used in sorted(open_by.items(), key=_largest_first))
+
+
+def _largest_first(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+def server_of(target: str) -> str:
+    """The server of a target, without the database's name; empty where the target is not known.
+
+    >>> server_of("db.example:5432/shop"), server_of("")
+    ('db.example:5432', '')
+    """
+    return target.partition("/")[0]
+
+
+def _without_contradictions(verdicts: list[Verdict], standing: Container[tuple[str, ...]]) -> list[Verdict]:
+    """Of different answers to one question about one program's pool, keep that of most processes.
+
+    One that stands stays until more than `OTHER_REASON` times as many have another one.
+
+    While a database does not answer, nothing else is said of why its pools are used up. While it refuses the
+    connects of a pool, nothing else is said of that pool. Others, which neither the limit of a role nor that of
+    the whole server refuses, have their connections, and a reason of their own.
+    """
+    down = {verdict.target for verdict in verdicts if verdict.cause == "database_down" and verdict.target}
+    refused = {verdict.pool_key for verdict in verdicts if verdict.cause == "server_full"}
+
+    def weight(verdict: Verdict) -> tuple[float, bool]:
+        stands = verdict.subject in standing
+        return verdict.processes[0] * (OTHER_REASON if stands else 1.0), stands
+
+    best: dict[tuple[str, str, str], Verdict] = {}
+    for verdict in verdicts:
+        key = verdict.pool_key
+        if verdict.cause in _WHY_USED_UP and verdict.target not in down and key not in refused:
+            best[key] = max(best.get(key, verdict), verdict, key=weight)
+    return [
+        verdict
+        for verdict in verdicts
+        if verdict.cause not in _WHY_USED_UP or best.get(verdict.pool_key) is verdict
+    ]

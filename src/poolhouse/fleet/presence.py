@@ -1,0 +1,37 @@
+"""Whether a process still reports, and which of its claimed intervals to believe.
+
+It counts as gone after five of its intervals, so a process that claimed a long interval and was killed would be
+shown for that long. Therefore an interval is believed only as far as the process has kept to it.
+"""
+
+from enum import Enum, auto
+
+#: An interval outside these bounds, in seconds, is taken for the nearer one.
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 3600.0
+#: A longer interval than this is believed only of a process that has once been silent for nearly as long.
+UNPROVEN_INTERVAL = 60.0
+#: A report may arrive early or late by this factor of its interval.
+SLACK = 1.5
+
+
+class State(Enum):
+    """Whether a process still reports."""
+
+    LIVING = auto()
+    #: Not heard of for five intervals; it may return.
+    SILENT = auto()
+    #: It said goodbye; datagrams that still arrive were sent before that.
+    ENDED = auto()
+
+
+LIVING, SILENT, ENDED = State.LIVING, State.SILENT, State.ENDED
+
+
+def bounded(interval: float) -> float:
+    """The interval, or the bound that it is beyond."""
+    return min(max(SHORTEST_INTERVAL, interval), LONGEST_INTERVAL)
+
+
+def believed(interval: float, longest_gap: float) -> float:
+    """The interval that a process says, as far as the longest time between two of its reports bears it out."""
+    return min(bounded(interval), max(UNPROVEN_INTERVAL, SLACK * longest_gap))

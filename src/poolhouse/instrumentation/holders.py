@@ -1,0 +1,39 @@
+"""Who takes a connection: a thread, a task of asyncio, or a greenlet of gevent."""
+
+from asyncio import current_task
+from collections.abc import Callable
+from importlib import import_module
+from sys import modules
+from threading import get_ident
+from typing import Any, TypeAlias
+from weakref import ref
+
+#: The identifier of a thread; or a weak reference to a task of asyncio, or to a greenlet of gevent. It is equal
+#: only to that of the same thread, task or greenlet.
+Holder: TypeAlias = int | ref[Any]
+
+
+def holder_finder(*, is_async: bool) -> Callable[[], Holder]:
+    """A function that tells who calls it. It raises nothing.
+
+    Args:
+        is_async: Whether SQLAlchemy runs in tasks of asyncio.
+    """
+    if is_async:
+        return _task_or_thread
+    monkey: Any = modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        # The identifiers that gevent gives are not those of threads.
+        getcurrent: Callable[[], Any] = import_module("greenlet").getcurrent
+        return lambda: ref(getcurrent())
+    return get_ident
+
+
+def _task_or_thread() -> Holder:
+    try:
+        task = current_task()
+        return get_ident() if task is None else ref(task)
+    except (RuntimeError, TypeError):
+        return (
+            get_ident()
+        )  # No loop runs, as with SQLAlchemy's `async_fallback`; or the task is of a foreign kind.

@@ -1,0 +1,77 @@
+"""The lines that hold connections, and the verdicts, in the window."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from support.console import LIVE, shown
+from support.documents import assert_document
+from support.sample_fleet import SNAPSHOT, with_holders
+
+DOCUMENTS = Path(__file__).parent / "documents"
+SIZES = [(80, 24), (200, 60)]
+#: The keys that lead to each page.
+PAGES = {
+    "verdict and programs": "",
+    "lines": "l",
+    "lines of a program": "enter l",
+    "line": "enter l enter",
+    "lines of a pool": "enter enter l",
+    "pool with lines": "enter enter",
+    "program with a cause": "enter",
+    "verdicts": "w",
+}
+
+
+def screen(size: tuple[int, int], keys: str) -> str:
+    steps = [step for key in keys.split() for step in (key, with_holders())]
+    return shown(LIVE, replace(with_holders(), program=None, processes=()), *steps, size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page, size):
+    text = screen(size, PAGES[page])
+    lines = text.splitlines()
+    assert len(lines) == size[1]
+    assert max(map(len, lines)) <= size[0]
+    assert_document(DOCUMENTS / f"{page.replace(' ', '-')}-{size[0]}x{size[1]}.txt", text)
+
+
+def test_the_first_line_is_the_verdict_and_names_the_culprit():
+    first, *_ = shown(LIVE, with_holders()).splitlines()
+    assert first.startswith("✗ leak  checkout on web1, 2 of 12 processes: shop/export.py:88 in rows")
+
+
+def test_without_trouble_the_first_line_says_so():
+    first, *_ = shown(LIVE, replace(with_holders(), verdicts=())).splitlines()
+    assert first.startswith("✓ nothing is wrong: 53 pools")
+
+
+def test_where_nobody_tells_who_holds_nothing_is_claimed():
+    text = shown(LIVE, SNAPSHOT)
+    assert "nothing is wrong" not in text
+    assert "No process tells which lines" in shown(LIVE, SNAPSHOT, "l")
+    assert "for a verdict" in shown(LIVE, SNAPSHOT, "w")
+
+
+def test_a_red_row_says_in_a_word_why():
+    text = shown(LIVE, replace(with_holders(), program=None, processes=()))
+    (row,) = [line for line in text.splitlines() if " checkout " in line and "leak" in line and "✗" not in line]
+    assert row.split()[:3] == ["!", "checkout", "leak"]
+    assert "WHY" not in shown(LIVE, SNAPSHOT)
+
+
+def test_why_opens_and_leaves_the_page_of_the_verdicts():
+    text = shown(LIVE, with_holders(), "w")
+    assert "Return the connection on every path" in text
+    assert "poolhouse explain leak" in text
+    assert "PROGRAM" in shown(LIVE, with_holders(), "w", "w")
+    assert "PROGRAM" in shown(LIVE, with_holders(), "w", "escape")
+
+
+def test_a_line_that_nobody_tells_of_any_more_says_so():
+    assert "any more" in shown(
+        LIVE, with_holders(), "l", "enter", replace(with_holders(), holders=(), processes=())
+    )

@@ -1,0 +1,315 @@
+"""Marked secrets planted everywhere in a real fleet with failures: no output, no byte sent, no process shows one.
+
+The programs work, time out, fail to log in, fail to connect and log at every level. A relay captures all reports.
+"""
+
+import base64
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from support.connmon import connmon
+from support.connmond import COMMAND, Connmond
+from support.waiting import wait_until
+
+CERTIFICATES = Path(__file__).parents[1] / "support" / "certificates"
+MARK = "Zq7secret"
+#: Each place has a mark of its own, so that a failure says which one was shown.
+DATABASE, SIGNING, OLD, OTHER_USER, LOGIN, SQL, PARAMETER, ENVIRONMENT, PASSPHRASE = (
+    f"{MARK}{place}" for place in range(9)
+)
+#: A name that has to be found wherever is looked: else nobody has looked there.
+SEEN = "visible-program"
+
+#: Reports, runs statements, times out, fails to connect, and says all that a careless program says.
+PROGRAM = """
+import logging, os, subprocess, sys, traceback
+logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+for name in ("sqlalchemy", "asyncio"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError, TimeoutError
+from sqlalchemy.pool import QueuePool
+import poolhouse
+url, dead, *more = sys.stdin.readline().split()
+engine = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.2)
+print(repr(engine), engine.url, repr(engine.url), repr(engine.pool), repr(engine.dialect))
+with engine.connect() as connection:
+    connection.execute(text("select '@SQL@', :given"), {"given": "@PARAMETER@"}).all()
+    try:
+        engine.connect()
+    except TimeoutError:
+        traceback.print_exc()
+broken = create_engine(dead)
+try:
+    broken.connect()
+except OperationalError as error:
+    print("\\n".join(getattr(error, "__notes__", [])))
+for wrong in more:
+    try:
+        create_engine(wrong)
+    except Exception:
+        traceback.print_exc()
+child = subprocess.run(["cat", "/proc/self/environ"], capture_output=True, text=True)
+print(child.stdout.replace(os.environ.get("POOLHOUSE_REPORT", "-"), ""))
+print("ready", flush=True)
+with engine.connect():
+    sys.stdin.read()
+""".replace("@SQL@", SQL).replace("@PARAMETER@", PARAMETER)
+
+
+class Relay(AbstractContextManager["Relay"]):
+    """Passes datagrams, and the bytes of TCP connections, on to a port, and keeps them."""
+
+    def __init__(self, udp: int, tcp: int) -> None:
+        self.captured: list[bytes] = []
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._udp.bind(("127.0.0.1", 0))
+        self._tcp = socket.create_server(("127.0.0.1", 0))
+        self.udp, self.tcp = self._udp.getsockname()[1], self._tcp.getsockname()[1]
+        self._ways: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._pass_datagrams, udp)
+        self._start(self._pass_connections, tcp)
+
+    def __exit__(self, *_: object) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(b"", ("127.0.0.1", self.udp))
+        self._tcp.shutdown(socket.SHUT_RDWR)
+        for sock in (self._tcp, *self._ways):
+            sock.close()
+        for thread in self._threads:
+            thread.join(30)
+        self._udp.close()
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=work, args=arguments))
+        self._threads[-1].start()
+
+    def _pass_datagrams(self, port: int) -> None:
+        ways: dict[object, socket.socket] = {}
+        while True:
+            datagram, sender = self._udp.recvfrom(65_535)
+            if not datagram:
+                break
+            self.captured.append(datagram)
+            if sender not in ways:
+                ways[sender] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                ways[sender].connect(("127.0.0.1", port))
+                self._start(self._pass_answers, ways[sender], sender)
+            ways[sender].send(datagram)
+        for way in ways.values():
+            way.shutdown(socket.SHUT_RD)
+
+    def _pass_answers(self, way: socket.socket, sender: object) -> None:
+        with way:
+            while answer := way.recv(65_535):
+                self.captured.append(answer)
+                self._udp.sendto(answer, sender)
+
+    def _pass_connections(self, port: int) -> None:
+        try:
+            while True:
+                near, _ = self._tcp.accept()
+                # Of another address than consoles: after five wrong logins an address has to wait.
+                far = socket.create_connection(("127.0.0.1", port), 30, ("127.0.0.9", 0))
+                self._ways += (near, far)
+                for one, other in ((near, far), (far, near)):
+                    self._start(self._pass_bytes, one, other)
+        except OSError:
+            return
+
+    def _pass_bytes(self, one: socket.socket, other: socket.socket) -> None:
+        try:
+            while data := one.recv(65_535):
+                self.captured.append(data)
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+
+@contextmanager
+def running(
+    path: Path, urls: str, report: str, shown: dict[str, str], name: str, *patient: str
+) -> Iterator[subprocess.Popen[str]]:
+    """The program; what it wrote and what /proc tells of it."""
+    process = subprocess.Popen(
+        [sys.executable, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **({"POOLHOUSE_REPORT": report} if report else {})},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{urls}\n")
+    process.stdin.flush()
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line == "ready\n":
+            break
+    try:
+        yield process
+        shown[f"{name}: command line"] = Path(f"/proc/{process.pid}/cmdline").read_text()
+    finally:
+        output, errors = process.communicate("")
+        shown[f"{name}: output"] = "".join(lines) + output
+        shown[f"{name}: errors"] = errors
+        assert process.returncode == 0, errors
+
+
+def environ(pid: int) -> str:
+    return Path(f"/proc/{pid}/environ").read_text()
+
+
+def secret_file(path: Path, text: str) -> str:
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> str:
+    lines = [
+        "[connmon_service_default]",
+        "name: default",
+        "nodes: node1 hostname=127.0.0.1:5800",
+        "use_auth: yes",
+        "auth_key: monitor",
+        f"auth_secret: {LOGIN}",
+        f"csv_dump: {tmp_path}/fleet.csv",
+    ]
+    return secret_file(tmp_path / "connmon.cfg", "\n".join(lines) + "\n")
+
+
+def with_tls(path: Path, configuration: str, key: str) -> str:
+    """The configuration with the node's certificate and this key."""
+    files = f"ssl_certfile: {CERTIFICATES / 'node.pem'}\nssl_keyfile: {key}\n"
+    return secret_file(path, Path(configuration).read_text() + files)
+
+
+def protected_key(path: Path) -> str:
+    """The node's private key behind a password, and where it is."""
+    key = load_pem_private_key((CERTIFICATES / "node.key").read_bytes(), None)
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(PASSPHRASE.encode()))
+    return secret_file(path, text.decode())
+
+
+def fetched(port: int, path: str, password: str) -> str:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
+    request.add_header("Authorization", "Basic " + base64.b64encode(f"monitor:{password}".encode()).decode())
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return f"{answer.headers}\0{answer.read().decode()}"
+    except urllib.error.HTTPError as error:
+        return f"{error} {error.headers} {error.read().decode()}"
+
+
+def test_no_secret_is_shown_sent_or_written_by_a_fleet_with_failures(tmp_path: Path, configuration: str):
+    shown: dict[str, str] = {}
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    auth = secret_file(
+        tmp_path / "auth", f"alice: {SIGNING}\n#poolhouse-also alice: {OLD}\nbob {OTHER_USER}\n: {OTHER_USER}\n"
+    )
+    options = ["-c", configuration, "--authfile", auth, "--securitylevel", "sign", "--http", "127.0.0.1:0"]
+    options += ["--bind", "127.0.0.1:0"]
+    with Connmond(*options) as daemon, Relay(daemon.reports, daemon.service) as relay:
+        client = secret_file(
+            tmp_path / "client.cfg",
+            Path(configuration).read_text().replace("hostname=127.0.0.1:5800", f"hostname=127.0.0.1:{relay.tcp}"),
+        )
+        stranger = secret_file(tmp_path / "stranger.cfg", Path(client).read_text().replace(LOGIN, OTHER_USER))
+        seal = f"collectd_host=127.0.0.1&collectd_port={relay.udp}&collectd_security=sign&collectd_username=alice"
+        dead = (
+            f"postgresql+psycopg://me:{DATABASE}@127.0.0.1:1/shop?plugin=collectd&{seal}&collectd_password={OLD}"
+        )
+        wrong = [
+            f"sqlite://?plugin=collectd&{seal}&collectd_password={SIGNING}&collectd_interval=never",
+            f"sqlite://?plugin=collectd&collectd_password={SIGNING}&collectd_security=sign",
+            f"sqlite://?plugin=collectd&{seal}&collectd_password={SIGNING}&collectd_pasword={SIGNING}",
+        ]
+        signed = f"sqlite://?plugin=collectd&{seal}&collectd_program_name={SEEN}&collectd_password="
+        by_file = f"sqlite://?plugin=connmon&connmon_config={{}}&connmon_program_name={SEEN}-tcp"
+        report = f"collectd://alice:{ENVIRONMENT}@127.0.0.1:{relay.udp}/?security=sign&program_name={SEEN}-env"
+        with (
+            running(script, " ".join([signed + SIGNING, dead, *wrong]), "", shown, "signed"),
+            running(script, f"{signed}{OTHER_USER} {dead}", "", shown, "wrong password"),
+            running(script, f"sqlite://?plugin=collectd {dead}", report, shown, "environment"),
+            running(script, f"{by_file.format(client)} {dead}", "", shown, "login"),
+            running(script, f"{by_file.format(stranger)} {dead}", "", shown, "wrong login"),
+        ):
+
+            def everybody_is_there() -> bool:
+                told = fetched(daemon.http, "/api/snapshot", LOGIN)
+                names = {row["name"] for row in json.loads(told.partition("\0")[2])["programs"]}
+                return {SEEN, f"{SEEN}-tcp"} <= names
+
+            wait_until(everybody_is_there, what="the programs")
+            for path in ("/api/snapshot", f"/api/snapshot?program={SEEN}", "/metrics", "/", "/nowhere"):
+                shown[f"http {path}"] = fetched(daemon.http, path, LOGIN)
+                shown[f"http {path} refused"] = fetched(daemon.http, path, OTHER_USER)
+            address = f"127.0.0.1:{daemon.service}"
+            for name, secret in (("right", LOGIN), ("wrong", OTHER_USER)):
+                file = secret_file(tmp_path / f"password-{name}", f"{secret}\n")
+                for form in ("--json", "--once"):
+                    done = connmon("-H", address, "-u", "monitor", "--password-file", file, form)
+                    shown[f"connmon {form} {name}"] = done.stdout + done.stderr
+            shown["connmond: command line"] = Path(f"/proc/{daemon.process.pid}/cmdline").read_text()
+            shown["connmond: environment"] = environ(daemon.process.pid)
+        status, output, errors = daemon.end()
+        assert status == 0, errors
+        shown["connmond: output"], shown["connmond: errors"] = output, errors
+        shown["reports"] = b"\n".join(relay.captured).decode("latin-1")
+    shown["csv"] = (tmp_path / "fleet.csv").read_text()
+    keys = {"open": str(CERTIFICATES / "node.key"), "protected": protected_key(tmp_path / "node.key")}
+    for name, more in (
+        ("right", options[:6]),
+        ("broken", ["-c", secret_file(tmp_path / "x", f"auth_secret {LOGIN}\n")]),
+        *((f"{name} key", ["-c", with_tls(tmp_path / f"{name}.cfg", configuration, keys[name])]) for name in keys),
+    ):
+        # Whoever starts it by hand may type the key's password although nobody asks for it.
+        done = subprocess.run(
+            [*COMMAND, *more, "--check"], input=f"{PASSPHRASE}\n", capture_output=True, text=True, timeout=60
+        )
+        shown[f"--check {name}"] = done.stdout + done.stderr
+    secret_lines = {
+        line for key in keys.values() for line in Path(key).read_text().splitlines() if "---" not in line
+    }
+    assert not [place for place, text in shown.items() if any(line in text for line in secret_lines)]
+    found = {
+        f"{place}: {re.sub(MARK, 'mark ', match[0])}"
+        for place, text in shown.items()
+        for match in re.finditer(rf".{{0,60}}{MARK}\d", text)
+    }
+    assert not found
+    # Each artefact is one: what may be seen there is seen.
+    for place in ("reports", "csv", "http /api/snapshot", "http /metrics", "connmon --json right"):
+        assert SEEN in shown[place], place
+    assert "limit of size 1" in shown["signed: errors"]
+    assert "collectd_interval" in shown["signed: errors"]
+    assert "their signature is wrong" in shown["connmond: errors"]
+    assert "wrong user or password" in shown["connmond: errors"]
+    assert "user monitor" in shown["--check right"]
+    assert "line 1" in shown["--check broken"]
+    assert "TLS" in shown["--check open key"]
+    assert "the key is protected by a password" in shown["--check protected key"]

@@ -1,0 +1,43 @@
+"""Who has to make room: whatever comes and goes, the address that has the most connections."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhouse.daemon.crowd import Crowd
+
+#: Each either comes (an address) or the one of that place goes (a number).
+happenings = st.lists(st.one_of(st.sampled_from("abc"), st.integers(0, 20)), max_size=60)
+
+
+@given(happenings)
+def test_the_largest_address_is_always_known(happenings):
+    crowd: Crowd[int] = Crowd(1000)
+    there: dict[int, str] = {}
+    for number, what in enumerate(happenings):
+        if isinstance(what, str):
+            crowd.add(number, what)
+            there[number] = what
+        else:
+            crowd.discard(what)
+            there.pop(what, None)
+        assert list(crowd) == list(there)
+        if there:
+            counts = Counter(there.values())
+            oldest, newest = crowd.oldest_of_largest(), crowd.newest_of_largest()
+            assert counts[there[oldest]] == max(counts.values())
+            assert there[oldest] == there[newest]
+            of_address = [one for one, address in there.items() if address == there[oldest]]
+            assert (oldest, newest) == (of_address[0], of_address[-1])
+
+
+def test_a_flood_from_one_address_ends_its_own_connections_only():
+    crowd: Crowd[str] = Crowd(4)
+    for honest in ("10.0.0.1", "10.0.0.2"):
+        crowd.add(honest, honest)
+    for number in range(50):
+        crowd.add(f"flood {number}", "192.0.2.1")
+        while crowd.is_too_large:
+            crowd.discard(crowd.oldest_of_largest())
+    assert list(crowd) == ["10.0.0.1", "10.0.0.2", "flood 48", "flood 49"]

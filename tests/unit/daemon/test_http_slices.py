@@ -1,0 +1,78 @@
+"""Reports are read between the slices of an answer over HTTP."""
+
+import asyncio
+
+from starlette.types import Message
+
+from poolhouse.daemon.http.answers import Answers
+from poolhouse.daemon.http.slices import SLICE, Slices
+from poolhouse.daemon.part import Hub
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.limits import FleetLimits
+from poolhouse.testing.clock import VirtualClock
+from support.reports import report
+
+PROGRAMS = 100
+
+
+class Hurry(VirtualClock):
+    """A clock on which whatever is done takes a whole slice."""
+
+    def monotonic(self) -> float:
+        self.advance(SLICE)
+        return super().monotonic()
+
+
+def test_reports_are_read_once_a_slice_is_over_and_not_before() -> None:
+    clock, reads = VirtualClock(), []
+    hub = Hub(Fleet(FleetLimits(), clock.monotonic()), clock)
+    hub.add_listener(lambda: reads.append(clock.monotonic()))  # type: ignore[arg-type, func-returns-value]
+    slices = Slices(hub)
+
+    async def work() -> list[int]:
+        counts = []
+        for seconds in (0.0, SLICE / 2, SLICE / 2, SLICE / 2, SLICE):
+            clock.advance(seconds)
+            await slices.pause()
+            counts.append(len(reads))
+        return counts
+
+    assert asyncio.run(work()) == [0, 0, 2, 2, 4]
+
+
+def test_no_answer_takes_more_than_a_few_rows_between_two_looks_at_the_reports() -> None:
+    clock = Hurry()
+    fleet, reads = Fleet(FleetLimits(), 0.0), []
+    for number in range(PROGRAMS):
+        for datagram in report(f"program{number}", token=f"{number}:a", interval=600.0):
+            assert fleet.receive(datagram, clock.monotonic(), 0.0) is None
+    hub = Hub(fleet, clock)
+    hub.add_listener(lambda: reads.append(None))  # type: ignore[arg-type, func-returns-value]
+
+    def reads_of(path: str) -> tuple[int, int]:
+        """How often reports were read for an answer, and the answer's bytes."""
+        reads.clear()
+        size = 0
+
+        async def send(message: Message) -> None:
+            nonlocal size
+            size += len(message.get("body", b""))
+
+        async def receive() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def answer() -> None:
+            url, _, query = path.partition("?")
+            scope = {"type": "http", "method": "GET", "path": url, "query_string": query.encode(), "headers": []}
+            await Answers(hub, lambda: 0).app()(scope, receive, send)
+
+        asyncio.run(answer())
+        return len(reads), size
+
+    count, size = reads_of("/metrics")
+    assert size > 100 * PROGRAMS
+    assert count >= 2 * PROGRAMS / 8  # Eight rows at a time.
+    count, size = reads_of("/api/snapshot?program=program7")
+    assert size > 1000 * PROGRAMS
+    assert count >= 2 * PROGRAMS  # A row at a time.
