@@ -35,7 +35,7 @@ bench: environment ## print costs as ratios against peers measured in the same r
 fuzz: environment ## throw bytes at every decoder for three minutes, guided by coverage, from a fresh seed; SECONDS=1800 for longer
 	@$(BIN)/python -m fuzz --seconds $(or $(SECONDS),180)
 
-faults: environment ## stage faults of the surroundings on a real fleet, and write docs/reference/faults.md; as root
+faults: environment ## stage system faults on a real fleet, and write docs/reference/faults.md; as root
 	@$(BIN)/python tools/faults.py
 
 stress: environment ## pools under threads, tasks, cancellation and closing for three minutes, from fresh seeds; SECONDS=600 for longer

@@ -1,11 +1,11 @@
-"""What is lost when the surroundings fail: each fault is staged on a real fleet, and the table is written.
+"""What is lost when the system fails: stage each fault on a real fleet, and write the table.
 
     python tools/faults.py            all faults; writes docs/reference/faults.md
     python tools/faults.py WORD …     those whose names have one of these words; prints the table only
 
 Each fault has a real program with a counted pool, or a process whose every report is known, and a real connmond.
-The fault comes, stays for a while and goes. Then it is waited until connmond shows every checkout ever made.
-It needs root: networks of their own, limits of other processes.
+The fault begins, lasts for a while and ends. Then the tool waits until connmond shows every checkout ever made.
+It needs root, for network namespaces and for the limits of other processes.
 """
 
 import os
@@ -36,32 +36,33 @@ from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "faults.md"
-#: Seconds for which a fault stays, where nothing else is said.
+#: How long a fault lasts, in seconds, unless it sets another time.
 STAYS = 4.0
 
 HEAD = """\
-# Faults of the surroundings
+# System faults
 
-Each line was staged on a real connmond and a real reporting process by `make faults`, which writes this page.
-*Checkouts lost* counts those that connmond did not show in the end: a report is cumulative, so a later one tells
-what an earlier one could not. *Right again* is the time from the fault's end until every checkout was shown;
-the processes of the table report every half second.
+`make faults` stages each of these faults on a real connmond and a real reporting process, and writes this page.
+*Sent* and *arrived* count datagrams. *Checkouts lost* are those that connmond never showed: a report is
+cumulative, so a later report makes up for a lost one. *Recovery* is the time from the end of the fault until
+every checkout was shown; the processes report every half second.
 
-| fault | sent | arrived | checkouts lost | right again | what is said |
+| fault | sent | arrived | checkouts lost | recovery | what the log says, or what else is seen |
 |---|--:|--:|--:|--:|---|
 """
 TAIL = """
-What a restart of connmond costs: its totals begin at zero, unless there is another node; work from before is not
-counted again. With signed or encrypted reports, a process that reports once and ends within a minute after that is
-not counted either: nobody is left to be asked whether the report is new.
+When connmond restarts, its totals begin at zero, unless the service has another node; earlier work is not counted
+again. With signed or encrypted reports, a process that reports once within a minute after the restart, and then
+ends, is not counted either: connmond cannot ask it any more whether its report is new.
 
-Datagrams that are lost are no checkouts lost, but a coarser picture: peaks between two reports, and one interval's
-delay. A child that lives for some milliseconds reports as it ends. It ends unheard only if its destination's name
-was never looked up and no resolver answers in time, or if a report waits for a processor for a second.
+A lost datagram loses no checkouts. It only makes the picture coarser: peaks between two reports may be missing,
+and figures are one interval late. A child that lives for only milliseconds reports when it ends. Its report is
+lost only if its destination's name was never looked up and no resolver answers in time, or if the report has to
+wait for a processor for a second.
 
-A datagram for which there is no memory is not taken. Where memory ends while one is taken, what it has changed is
-undone, for which datagrams are refused for a second at most: it counts as lost, and the next report tells the
-same and more.
+If there is no memory for a datagram, connmond refuses it. If memory runs out while connmond is taking a datagram,
+connmond undoes what that datagram has changed, and refuses others for at most a second meanwhile. The datagram
+counts as lost; the next report contains everything in it.
 """
 
 #: A program with a pool: it uses it as often as each line says, and says how often it has.
@@ -238,7 +239,7 @@ def no_descriptors() -> Row:
         late = stack.enter_context(socket.create_connection(("127.0.0.1", daemon.service), 30))
         late.recv(1)
         return measured(
-            "no descriptors left, 20 connections wait",
+            "no descriptors left, 20 connections waiting",
             daemon,
             watcher,
             one,
@@ -279,12 +280,12 @@ def no_memory() -> Row:
         with steady() as (daemon, watcher, one):
             wait_until(lambda: one.sent > 40, what="the reports")
             return measured(
-                "`MemoryError` at 10 datagrams, and within a report",
+                "`MemoryError` at 10 datagrams, and in the middle of a report",
                 daemon,
                 watcher,
                 one,
                 lambda errors: (
-                    f"11 datagrams are counted as refused for want of `memory`; {words(errors, 'memory ended')}"
+                    f"11 datagrams are counted as refused (`memory`); {words(errors, 'memory ran out')}"
                 ),
             )
     finally:
@@ -307,12 +308,12 @@ def killed_daemon() -> Row:
         lost = max(0, one.done - after - shown(new) - 2)
         arrived = new.snapshots[-1].health.received
         return Row(
-            "connmond killed, started after 4 s",
+            "connmond killed, restarted after 4 s",
             one.sent,
             arrived,
             lost,
             time.monotonic() - began,
-            f"its totals begin anew, so the {before:,} checkouts from before and those meanwhile are not counted",
+            f"its totals restart at zero, without the {before:,} earlier checkouts and those during the fault",
         )
 
 
@@ -347,7 +348,9 @@ def killed_writer() -> Row:
         daemon.end()
         columns = {line.count(",") for line in table.read_text().splitlines()}
         said = (
-            f"{half} rows were cut off; all that stand in the file are whole" if len(columns) == 1 else "half rows"
+            f"{half} partial rows were cut off; every row in the file is whole"
+            if len(columns) == 1
+            else "half rows"
         )
         arrived = watcher.snapshots[-1].health.received
         return Row(
@@ -386,7 +389,7 @@ def after_collectd(name: str, watcher: Watcher, one: Steady, before: int) -> Row
 
     wait_until(is_shown, what="reports of the new collectd")
     seconds, lost = time.monotonic() - began, max(0, one.done - after - shown(watcher) - 2)
-    said = f"its totals begin anew, so the {before:,} checkouts from before and those meanwhile are not counted"
+    said = f"its totals restart at zero, without the {before:,} earlier checkouts and those during the fault"
     return Row(name, one.sent, watcher.snapshots[-1].health.received, lost, seconds, said)
 
 
@@ -399,7 +402,7 @@ def restarted_collectd() -> Row:
         before = one.done
         time.sleep(STAYS)
         with Collectd(folder, ports.python):
-            return after_collectd("collectd ended, started after 4 s", watcher, one, before)
+            return after_collectd("collectd ended, restarted after 4 s", watcher, one, before)
 
 
 def reloaded_collectd() -> Row:
@@ -451,7 +454,7 @@ def stepped_system_clock() -> Row:
             clock.step(seconds)
             one.use(3)
             time.sleep(STAYS / 2)
-        return client_row("the system's clock stepped by a day, both ways; signed", daemon, watcher, one)
+        return client_row("the system's clock stepped by a day, forward and back; signed", daemon, watcher, one)
 
 
 def slept_machine() -> Row:
@@ -498,7 +501,7 @@ def stepped_clock() -> Row:
         for error in (86_400.0, -86_400.0, 0.0):
             one.clock_error = lambda error=error: error
             time.sleep(STAYS / 2)
-        return measured("a program's clock stepped by a day, both ways", daemon, watcher, one)
+        return measured("a program's clock stepped by a day, forward and back", daemon, watcher, one)
 
 
 def two_daemons() -> Row:
@@ -514,7 +517,7 @@ def two_daemons() -> Row:
             "off",
         ]
         done = subprocess.run([*command, "--http", "off"], capture_output=True, text=True, timeout=60)
-        row = measured("a second connmond at the same port", daemon, watcher, one)
+        row = measured("a second connmond on the same port", daemon, watcher, one)
         row.said = done.stderr.strip().replace(str(daemon.reports), "25827")
         return row
 
@@ -534,13 +537,13 @@ def other_version() -> Row:
             pass
         watcher.wait_for(lambda snapshot: program(snapshot, "newer"))
         row = measured(
-            "a newer version on UDP and on TCP",
+            "a newer protocol version over UDP and TCP",
             daemon,
             watcher,
             one,
             lambda errors: words(errors, "another version"),
         )
-        row.said += "; over UDP the sums in the earlier system's lists are taken"
+        row.said += "; over UDP, connmond takes the sums in the lists that sqlalchemy-collectd also knows"
         return row
 
 
@@ -557,7 +560,7 @@ def other_nodes() -> Row:
         daemon, watcher, one = stack.enter_context(steady(*options))
         time.sleep(STAYS)
         return measured(
-            "a node of an older and one of a newer version",
+            "one node with an older protocol version, one with a newer",
             daemon,
             watcher,
             one,
@@ -603,7 +606,7 @@ def million_names() -> Row:
         row.arrived = watcher.snapshots[-1].health.received
         refused = watcher.snapshots[-1].health.refused
         row.said = (
-            f"{refused:,} are refused; {most} MiB resident with `--memory {BUDGET}M`, the kernel dropped the rest"
+            f"{refused:,} were refused; {most} MiB resident with `--memory {BUDGET}M`; the kernel dropped the rest"
         )
         return row
 
@@ -687,7 +690,7 @@ def cut_network() -> Row:
             subprocess.run(["ip", "link", "set", "lo", word], check=True)
             one.use(7)
             time.sleep(STAYS if word == "down" else 0)
-        return client_row("the interface down for 4 s, and up", daemon, watcher, one)
+        return client_row("the network interface down for 4 s", daemon, watcher, one)
 
 
 #: A resolver that first refuses, then hangs, then lies, then tells the truth, two seconds each.
@@ -709,7 +712,7 @@ _socket.getaddrinfo = getaddrinfo
 
 def bad_resolver() -> Row:
     """The name server is gone, slow and wrong, one after the other."""
-    return working_row("the name server gone, slow, wrong, 2 s each", "aggregator.test", RESOLVER, 14, 0.5)
+    return working_row("the name server gone, slow and wrong, 2 s each", "aggregator.test", RESOLVER, 14, 0.5)
 
 
 THREADS = """
@@ -726,7 +729,7 @@ threading.Thread.start = refuse
 
 def no_threads() -> Row:
     """No thread can be started, five times."""
-    return working_row("no thread can be started, five times", "127.0.0.1", THREADS, 12, 0.3)
+    return working_row("no thread can be started at the first five attempts", "127.0.0.1", THREADS, 12, 0.3)
 
 
 def stopped_program() -> Row:
@@ -743,7 +746,7 @@ def stopped_program() -> Row:
         os.kill(one.process.pid, signal.SIGCONT)
         one.use(7)
         return client_row(
-            "a program suspended for 8 s", daemon, watcher, one, "it is shown as silent, and as returned"
+            "a program suspended for 8 s", daemon, watcher, one, "it is shown as silent, then as returned"
         )
 
 

@@ -66,7 +66,7 @@ def _by_key(item: tuple[tuple[str, str], Aggregate]) -> tuple[str, str]:
 #: Why a datagram is refused for which there is no memory.
 NO_MEMORY = "there is no memory left"
 #: What is said where a fleet was made whole again.
-MENDED = "memory ended in the middle of a report; that report is lost, and the sums were made whole again"
+MENDED = "memory ran out in the middle of a report; that report is lost, and the sums were restored"
 #: Seconds between two times that a fleet is made whole again, at least: it takes a part of a second.
 MENDING_PERIOD = 1.0
 
