@@ -4,10 +4,14 @@ Each sample is a *look*. While a connection is out or a caller waits, and for tw
 takes ten looks a second, or fewer if a look takes long. Otherwise it takes one at each report: a look that finds
 something begins a series, and twenty that find nothing end it. So a checkout pays nothing, and in an idle process
 the thread wakes only for its reports.
+
+The pauses between looks vary at random. Looks at a fixed pace would find a program that does the same thing every
+100 ms always at the same line, and take one statement in ten for the whole.
 """
 
 from collections.abc import Callable, Iterable
 from math import inf
+from random import Random
 from typing import Protocol
 
 from poolhouse.clock import Clock, cpu_seconds
@@ -22,11 +26,14 @@ from poolhouse.sites.stalls import Stalls
 from poolhouse.sites.tally import PoolLooks
 from poolhouse.sites.words import site_of
 
-#: Seconds between two looks.
+#: Seconds between two looks, on average.
 PAUSE_S = 0.1
+#: A pause is at most this part shorter or longer than the average. So after 12 looks (a verdict has 60), they have
+#: spread over a whole period of `PAUSE_S`: that is the standard deviation of the sum of 12 such pauses.
+_SPREAD = 0.5
 #: A look that begins this many seconds after its time is late: the process, or this thread, got no CPU.
 LATE_S = 0.05
-#: A look is followed by a pause of at least so many times the CPU that it took: at most 0.3 % of a core.
+#: The pause after a look is at least so many times its CPU time, on average: at most 0.3 % of a core.
 _SHARE = 1 / 0.003
 #: Looks that find nothing before they end: clients that come together are away together, for a while.
 _MOST_EMPTY = 20
@@ -57,6 +64,8 @@ class Looks:
     def __init__(self, clock: Clock, cpu: Callable[[], float] = cpu_seconds) -> None:
         self._clock = clock
         self._cpu = cpu
+        # Each process has the same sequence: what matters is that it has no period.
+        self._random = Random(1).random
         self._looker = Looker()
         self._stalls = Stalls(clock.monotonic, thread_id, self._looker.line_of_loop)
         self.due = self.loops_due = inf
@@ -87,9 +96,10 @@ class Looks:
             self._late += late_s > LATE_S
         self._empty = 0 if is_anything_out else self._empty + 1
         goes_on = self._empty < _MOST_EMPTY if is_series else is_anything_out
-        self.due = now + max(PAUSE_S, (self._cpu() - began) * _SHARE) if goes_on else inf
+        pause_s = max(PAUSE_S, (self._cpu() - began) * _SHARE)
+        self.due = now + pause_s * (1 - _SPREAD + 2 * _SPREAD * self._random()) if goes_on else inf
         # A loop that stands still for less than two looks would not be seen.
-        is_rare = self.due > now + 1.5 * PAUSE_S
+        is_rare = pause_s > 1.5 * PAUSE_S
         self.loops_due = (
             now + PAUSE_S if goes_on and is_rare and is_anything_out and self._stalls.knows_any else inf
         )
