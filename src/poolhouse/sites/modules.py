@@ -2,8 +2,8 @@
 
 The line that holds a connection is the innermost line of the application. Some packages are always skipped,
 because they lie between the application and every pool (`PASSED`, and those that a setting adds). The standard
-library and packages in site-packages are skipped as long as there is other code further out: an application may be
-installed there itself.
+library, packages in site-packages and those that a program is packed with are skipped as long as there is other
+code further out: an application may be installed there itself.
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import Any
 
 from poolhouse.defaults import SKIP_VARIABLE
 from poolhouse.errors import SettingError
+from poolhouse.sites.packed import is_installed, is_launcher
 
 #: Packages and modules between applications and their pools.
 PASSED = (
@@ -137,5 +138,7 @@ def _kind_of_file(file: str, module: str) -> Kind:
         or (module == "__main__" and folder.endswith(("/bin", "/Scripts")) and not name.endswith(".py"))
         # A program in one file has no folders, of its own modules neither.
         or (not folder and module.partition(".")[0] in sys.stdlib_module_names)
+        or is_launcher(path, module)
+        or is_installed(path, module)
     )
     return Kind.LIBRARY if is_library else Kind.APPLICATION

@@ -1,7 +1,9 @@
 """Whose code a frame runs, where its module's name alone does not say."""
 
 import sysconfig
+from pathlib import Path
 from types import CodeType
+from zipfile import ZipFile
 
 import pytest
 
@@ -44,5 +46,65 @@ def test_code_that_an_application_generates_is_the_application_s() -> None:
     assert modules.kind(code_in("<string>"), names) is Kind.APPLICATION
 
 
-def test_code_in_an_archive_is_the_application_s() -> None:
-    assert Modules().kind(code_in("/srv/shop.pyz/shop/views.py"), {"__name__": "shop.views"}) is Kind.APPLICATION
+def kinds_of(*modules: tuple[str, str]) -> list[Kind]:
+    """The kinds of modules, by their names and files."""
+    known = Modules()
+    return [known.kind(code_in(file), {"__name__": name}) for name, file in modules]
+
+
+@pytest.fixture(params=["archive", "folder"])
+def packed(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A program beside which pip has installed a library: an archive of zipapp, or a folder."""
+    root = tmp_path / "shop.pyz"
+    names = ("shop/views.py", "acme/db/__init__.py", "Acme-1.0.dist-info/RECORD", "__main__.py")
+    if request.param == "archive":
+        with ZipFile(root, "w") as archive:
+            for name in names:
+                archive.writestr(name, "")
+    for name in names if request.param == "folder" else ():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return str(root)
+
+
+def test_what_pip_has_installed_beside_a_program_is_a_library(packed: str) -> None:
+    assert kinds_of(
+        ("shop.views", f"{packed}/shop/views.py"),
+        ("acme.db", f"{packed}/acme/db/__init__.py"),
+        ("acme.db.rows", f"{packed}/acme/db/rows.py"),
+        ("shop.acme", f"{packed}/shop/acme.py"),
+    ) == [Kind.APPLICATION, Kind.LIBRARY, Kind.LIBRARY, Kind.APPLICATION]
+
+
+def test_what_starts_a_packed_program_is_not_the_program(tmp_path: Path) -> None:
+    """Else it would hold all connections of a program that is packed as a library is, as shiv does it."""
+    archive, pex = tmp_path / "shop.pyz", tmp_path / "unzipped"
+    ZipFile(archive, "w").close()
+    (pex / ".bootstrap").mkdir(parents=True)
+    assert (
+        kinds_of(
+            ("__main__", f"{archive}/__main__.py"),
+            ("_bootstrap", f"{archive}/_bootstrap/__init__.py"),
+            ("__main__", f"{pex}/__main__.py"),
+            ("pex.pex", f"{pex}/.bootstrap/pex/pex.py"),
+            ("__main__", "/root/.cache/pex/venvs/9f/shop/pex"),
+            ("acme.db", "/root/.cache/pex/installed_wheels/3/0ef8/Acme-1.0-py3-none-any.whl/acme/db.py"),
+        )
+        == [Kind.LIBRARY] * 6
+    )
+    assert (
+        kinds_of(
+            ("__main__", "/srv/shop/__main__.py"),  # python -m shop
+            ("_bootstrap", "/srv/shop/_bootstrap.py"),
+            ("shop.views", f"{pex}/shop/views.py"),
+            ("shop.views", f"{archive}/shop/views.py"),
+        )
+        == [Kind.APPLICATION] * 4
+    )
+
+
+def test_a_folder_that_cannot_be_read_has_nothing_installed(tmp_path: Path) -> None:
+    (tmp_path / "shop.pyz").write_text("no archive")
+    assert (
+        kinds_of(("acme", f"{tmp_path}/shop.pyz/acme.py"), ("acme", "/nowhere/acme.py")) == [Kind.APPLICATION] * 2
+    )
