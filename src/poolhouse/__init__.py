@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from poolhouse.pool.sync import NullConnectionPool as NullConnectionPool
     from poolhouse.report.reporter import flush as flush
 
-#: Each public name, and the module it is imported from.
+#: Each public name, and the module that defines it.
 _HOMES = {
     "AsyncConnectionPool": "poolhouse.pool.aio",
     "AsyncNullConnectionPool": "poolhouse.pool.aio_null",

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from poolhouse.errors import SettingError
 
 LARGEST_PORT = 65535
-#: Digits of a port at most, with zeros in front: Python converts no more than 4,300.
+#: The most digits of a port, leading zeros included: Python refuses to convert more than 4,300.
 _MOST_DIGITS = 20
 
 
@@ -13,12 +13,12 @@ def parse_address(text: str, default_port: int, setting: str) -> tuple[str, int]
     """Host and port of ``host``, ``host:port``, ``::1``, ``[::1]`` or ``[::1]:port``.
 
     Args:
-        text: What was written. Without a host, as in ``:25827``, it is every address of this machine.
-        default_port: The port where none is written.
-        setting: What the user calls it.
+        text: What the user wrote. Without a host, as in ``:25827``, it means every address of this machine.
+        default_port: The port if the text has none.
+        setting: The user's name for the setting.
 
     Raises:
-        SettingError: If it is no address.
+        SettingError: If it is not an address.
 
     >>> parse_address("web1:25827", 1, "reports"), parse_address("::1", 25828, "consoles")
     (('web1', 25827), ('::1', 25828))
@@ -42,7 +42,7 @@ def parse_address(text: str, default_port: int, setting: str) -> tuple[str, int]
 
 
 def format_address(host: str, port: int) -> str:
-    """Host and port in one word.
+    """Host and port as one word.
 
     >>> format_address("web1", 25828), format_address("::1", 25828)
     ('web1:25828', '[::1]:25828')
@@ -51,9 +51,9 @@ def format_address(host: str, port: int) -> str:
 
 
 def as_ip(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is, without its zone; ``None`` for a name.
+    """The IP address that `host` spells, without its zone; ``None`` for a name.
 
-    An IPv4 address that came from an IPv6 socket is an IPv4 address.
+    An IPv4 address reported by an IPv6 socket (``::ffff:…``) becomes an IPv4 address.
 
     >>> as_ip("::ffff:10.0.0.1"), as_ip("fe80::1%eth0"), as_ip("web1")
     (IPv4Address('10.0.0.1'), IPv6Address('fe80::1'), None)
@@ -66,7 +66,7 @@ def as_ip(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address or a name; any name but ``localhost`` may be another's.
+    """Whether an address or a name is reachable from this machine only; of names, only ``localhost`` is certain.
 
     >>> [is_loopback(host) for host in ("127.0.0.2", "::1", "::ffff:127.0.0.1", "localhost")]
     [True, True, True, True]
@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether this is an IPv6 address, with or without a scope (``fe80::1%eth0``).
+    """Whether the text is an IPv6 address, with or without a scope (``fe80::1%eth0``).
 
     >>> is_ipv6("::1"), is_ipv6("web1:25828")
     (True, False)

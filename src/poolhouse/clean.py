@@ -1,4 +1,4 @@
-"""The one function that cleans a foreign text before anybody sees it: in a terminal, in a log, or in JSON.
+"""The one function that cleans foreign text before anyone sees it: in a terminal, in a log, or in JSON.
 
 Names of hosts, programs and pools, a server's words, another library's error message: a stranger may have written
 any of them. They can send escape sequences to a terminal, reverse the text direction, or imitate another name.
@@ -6,7 +6,7 @@ any of them. They can send escape sequences to a terminal, reverse the text dire
 
 import re
 
-#: Characters that are shown of one text; names are shorter (a pool's is at most 255 bytes).
+#: The most characters shown of one text; names are shorter (a pool's is at most 255 bytes).
 LONGEST = 300
 #: What stands for a character that is not shown.
 PLACEHOLDER = "·"

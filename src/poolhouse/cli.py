@@ -1,6 +1,7 @@
-"""The commands that are installed: ``poolhouse``, ``connmon`` and ``connmond``.
+"""The installed commands: ``poolhouse``, ``connmon`` and ``connmond``.
 
-What a command needs beyond the standard library is imported when it runs: one that misses it says what to install.
+A command imports what it needs beyond the standard library when it runs; if that is missing, it says what to
+install.
 """
 
 import argparse
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse's parser, which does not swallow that its help or version could not be written."""
+    """argparse's parser; unlike argparse, it reports that its help or version could not be written."""
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         is_output = file is sys.stdout
@@ -28,9 +29,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def connmond() -> None:
-    """The daemon."""
+    """Run the aggregating daemon."""
     reserve()
-    _end_quietly_when_interrupted()  # Until it listens, when an interrupt ends it as SIGTERM does.
+    _end_quietly_when_interrupted()  # Until it listens; from then on an interrupt ends it as SIGTERM does.
     try:
         from poolhouse.daemon.command import app
     except ModuleNotFoundError as error:
@@ -40,7 +41,7 @@ def connmond() -> None:
 
 
 def connmon() -> None:
-    """The console."""
+    """Run the console."""
     reserve()
     before = _end_quietly_when_interrupted()
     try:
@@ -48,13 +49,13 @@ def connmon() -> None:
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmon", error, "console")
     installation.warn_once()
-    signal.signal(signal.SIGINT, before)  # From now on an interrupt is a goodbye to the server too.
+    signal.signal(signal.SIGINT, before)  # From here on an interrupt must also say goodbye to the server.
     guarded("connmon", lambda: connmon(prog_name="connmon"))
 
 
 def poolhouse() -> None:
-    """What runs in the application's own environment, with the standard library only."""
-    if sys.argv[1:2] == ["run"]:  # The command that it becomes finds files and signals as they were.
+    """Run a command that works in the application's own environment, with the standard library only."""
+    if sys.argv[1:2] == ["run"]:  # The program that replaces this one must find files and signals unchanged.
         sys.exit(_become())
     reserve()
     _end_quietly_when_interrupted()
@@ -67,8 +68,8 @@ def poolhouse() -> None:
     parser = _Parser(prog="poolhouse", description="Database connection pools, and their live view.")
     parser.add_argument("--version", action="version", version=product("poolhouse"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("run", help="start a command whose pools are seen, without a line of code")
-    attach = commands.add_parser("attach", help="see the pools of programs that run cannot start")
+    commands.add_parser("run", help="start a command and report its pools, without changing its code")
+    attach = commands.add_parser("attach", help="report the pools of programs that `run` cannot start")
     attach_command.add_arguments(attach)
     attach.set_defaults(run=attach_command.attach)
     doctor = commands.add_parser("doctor", help="why don't I see anything?")
@@ -117,12 +118,12 @@ def _run(parser: argparse.ArgumentParser) -> NoReturn:
 
 
 def _end_quietly_when_interrupted() -> Any:
-    """Ctrl-C ends the process without a traceback, also while modules are imported; the handler that was there."""
+    """End the process without a traceback on Ctrl-C, even during imports; returns the previous handler."""
     return signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _say_what_is_missing(command: str, error: ModuleNotFoundError, extra: str) -> NoReturn:
-    """One sentence and status 1; a module of ours that is missing is a broken installation, and not that."""
+    """Exit with one sentence and status 1. A missing module of our own is a broken installation: re-raise that."""
     missing = (error.name or "poolhouse").partition(".")[0]
     if missing == "poolhouse":
         raise error

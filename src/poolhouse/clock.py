@@ -20,12 +20,12 @@ wall_time: Callable[[], float] = _time.time
 
 
 class Clock(Protocol):
-    """Where seconds come from."""
+    """A source of time, in seconds."""
 
     def monotonic(self) -> float:
         """Seconds since an unknown instant; never falls. For durations and deadlines.
 
-        A new object at each call: pools tell their calls apart by it.
+        Each call returns a new object: pools tell their calls apart by its identity.
         """
         ...
 
@@ -34,7 +34,7 @@ class Clock(Protocol):
         ...
 
 
-#: CPU seconds that this thread has taken so far: what a piece of work costs, whatever else the machine does.
+#: CPU seconds used by this thread so far: the cost of a piece of work, whatever else the machine does.
 cpu_seconds: Callable[[], float] = _time.thread_time
 
 

@@ -20,6 +20,6 @@ SKIP_VARIABLE = "POOLHOUSE_SKIP"
 REPORT_INTERVAL = 2.0
 #: Seconds between two snapshots for a console.
 SNAPSHOT_INTERVAL = 1.0
-#: A row is stale after this many intervals without a report, and whatever has no process left is gone after these.
+#: A row is stale after this many intervals without a report; a row without processes disappears after as many.
 STALE_INTERVALS = 2
 GONE_INTERVALS = 5

@@ -8,7 +8,7 @@
     │   ├── PoolTimeout      no connection in time; names the holders
     │   └── TooManyRequests  the queue of waiting clients is full
     ├── PacketError      a datagram is malformed: the sender's fault   (also a ValueError)
-    │   └── SealError        its signature or its encryption does not do
+    │   └── SealError        its signature or its encryption is not acceptable
     └── SettingError     a setting is wrong: the message names it      (also a ValueError)
 
 Each of them survives `pickle` and `copy` with its fields, so a task of a `ProcessPoolExecutor` may raise it.
@@ -25,10 +25,10 @@ class PoolhouseError(Exception):
     """Base of every exception of poolhouse."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Class, arguments and fields for `pickle`, each value in bytes of its own.
+        """Class, arguments and fields for `pickle`; each value is pickled by itself.
 
-        A driver's error, or an attribute that an application has set, may be impossible to pickle here or to
-        unpickle there. Such a value arrives as its text; every other value arrives as it was.
+        A driver's error, or an attribute set by the application, may fail to pickle here or to unpickle there.
+        Such a value arrives as its text; every other value arrives unchanged.
         """
         error, base = _PARTS.get(type(self), (type(self), None))
         fields = {name: _pack(value) for name, value in vars(self).items()}
@@ -39,7 +39,7 @@ class PoolhouseError(Exception):
         return _remade(type(self), self.args, vars(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """As `__copy__`, with copies of the fields where they can be copied."""
+        """Like `__copy__`, but the fields are copied too, where they can be."""
         made = memo[id(self)] = self.__copy__()
         for name, value in vars(self).items():
             with suppress(Exception):
@@ -60,7 +60,7 @@ class PacketError(PoolhouseError, ValueError):
 
 
 class SealError(PacketError):
-    """A datagram's signature or encryption is wrong, or is less than is demanded.
+    """A datagram's signature or encryption is wrong, or weaker than the receiver requires.
 
     Attributes:
         reason: Why, as one of `poolhouse.wire.seal.Reason`.
@@ -95,15 +95,15 @@ class PoolTimeout(PoolError):
     """The pool could not provide a connection in time.
 
     Attributes:
-        waited: How long the client waited, in seconds; ``None`` if it was not a client that waited.
+        waited: How long the client waited, in seconds; ``None`` if no client was waiting (the pool did not fill).
         size: Connections of the pool, including those being made.
         max_size: The most connections that it may have; 0 for no limit.
-        in_use: Connections that clients have.
-        waiting: Further clients that wait.
-        holders: The lines of code that have connections (`poolhouse.pool.holders.Holder`), the oldest lease first.
+        in_use: Connections checked out by clients.
+        waiting: Other clients that are waiting.
+        holders: The lines of code that hold connections (`poolhouse.pool.holders.Holder`), the oldest lease first.
         connect_error: The error of the last attempt to connect, if connecting fails at present.
-        verdict: What is wrong with the pool (`poolhouse.verdicts.verdict.Verdict`), if the process is reported and
-            something is found.
+        verdict: What is wrong with the pool (`poolhouse.verdicts.verdict.Verdict`); ``None`` if the process does
+            not report, or if nothing is found.
     """
 
     def __init__(
@@ -131,16 +131,16 @@ class PoolTimeout(PoolError):
 
 
 class TooManyRequests(PoolError):
-    """As many clients wait for a connection as `max_waiting` allows."""
+    """`max_waiting` clients are already waiting for a connection."""
 
 
-#: The classes that `also` has made, by their parts, and the parts by class.
+#: The classes made by `also`, by their parts, and the parts by class.
 _MIXED: dict[tuple[type[Any], type[Exception]], type[Any]] = {}
 _PARTS: dict[type, tuple[type[Any], type[Exception]]] = {}
 
 
 def also(error: type[E], base: type[Exception]) -> type[E]:
-    """A class of ours that ``except base`` catches too; the same class for the same arguments.
+    """A class of ours that ``except base`` also catches; the same arguments always give the same class.
 
     Args:
         error: A class of ours.
@@ -157,7 +157,7 @@ def also(error: type[E], base: type[Exception]) -> type[E]:
 
 
 def _remade(kind: type[E], arguments: tuple[Any, ...], fields: dict[str, Any]) -> E:
-    """An error with these arguments and fields, made without ``__init__``: a subclass may want other arguments."""
+    """An error with these arguments and fields, made without ``__init__``: a subclass may take other arguments."""
     made = kind.__new__(kind, *arguments)
     made.args = arguments
     vars(made).update(fields)
@@ -165,7 +165,7 @@ def _remade(kind: type[E], arguments: tuple[Any, ...], fields: dict[str, Any]) -
 
 
 def _unpacked(error: type[E], base: "_Packed", arguments: "list[_Packed]", fields: "dict[str, _Packed]") -> E:
-    """The error that `PoolhouseError.__reduce__` took apart; without its driver where that is not installed."""
+    """Rebuild an error that `PoolhouseError.__reduce__` took apart; without `base` if that cannot be imported."""
     driver = _unpack(base)
     kind = also(error, driver) if isinstance(driver, type) else error
     values = {name: _unpack(packed) for name, packed in fields.items()}
@@ -177,13 +177,13 @@ class _Packed(NamedTuple):
 
     #: Its pickle; ``None`` if it cannot be pickled.
     pickled: bytes | None
-    #: The substitute where it cannot be unpickled: a class, and its argument.
+    #: The substitute if it cannot be unpickled: a class, and its argument.
     kind: type[Any]
     text: str
 
 
 def _pack(value: Any) -> _Packed:
-    import pickle  # Here: most programs never send an error to another process.
+    import pickle  # Imported here: most programs never send an error to another process.
 
     pickled, text = None, type(value).__qualname__
     with suppress(Exception):

@@ -1,7 +1,7 @@
 """Workers of RQ whose work horses say goodbye: ``rq worker --worker-class poolhouse.rq.Worker``.
 
-A work horse is forked, or spawned, for one job, and ends by ``os._exit``. Without its goodbye it is shown until it
-has been silent for five intervals.
+RQ forks or spawns a work horse for each job and ends it by ``os._exit``. Without a goodbye it stays visible until
+it has been silent for five intervals.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ __all__ = ["Goodbye", "SpawnWorker", "Worker"]
 
 
 class Goodbye:
-    """For a class of workers, before the class of RQ: the work horse reports its pools and says goodbye."""
+    """Mixin, placed before an RQ worker class: work horses report their pools and say goodbye."""
 
     def perform_job(self, *arguments: Any, **options: Any) -> Any:
-        """Do the job; RQ calls this in the work horse, or in the worker itself where that forks nothing."""
+        """Perform the job. RQ calls this in the work horse, or in the worker itself if that does not fork."""
         try:
             return super().perform_job(*arguments, **options)  # type: ignore[misc]  # RQ's
         finally:
@@ -30,4 +30,4 @@ class Worker(Goodbye, worker.Worker):
 
 
 class SpawnWorker(Goodbye, worker.SpawnWorker):
-    """RQ's worker that spawns its work horses."""
+    """RQ's worker that spawns a work horse for each job."""

@@ -26,9 +26,9 @@ from types import FrameType
 
 
 def is_order(error: BaseException) -> bool:
-    """Whether an exception orders the caller to stop, and is no failure of the functions that it passed through.
+    """Whether an exception orders the caller to stop, rather than reporting a failure of the functions it passed.
 
-    Of an `Exception` that is so if the handler of a signal raised it. Python calls that between any two
+    An `Exception` is an order if a signal handler raised it. Python calls a signal handler between any two
     instructions, with the frame that it interrupts as an argument.
     """
     if not isinstance(error, Exception):
@@ -42,7 +42,7 @@ def is_order(error: BaseException) -> bool:
 
 
 def _arguments(frame: FrameType) -> list[object]:
-    """What a function was called with, as far as it still has that."""
+    """The arguments that a function was called with, as far as its variables still hold them."""
     code, values = frame.f_code, frame.f_locals
     given: list[object] = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & CO_VARARGS:
@@ -51,7 +51,7 @@ def _arguments(frame: FrameType) -> list[object]:
 
 
 class Log:
-    """A logger of the standard library; no `Exception` of its filters, handlers and formatters gets out."""
+    """A logger of the standard library; it never lets an `Exception` of a filter, handler or formatter out."""
 
     __slots__ = ("_logger",)
 
@@ -84,7 +84,7 @@ class Log:
         self._write(level, message, arguments, error)
 
     def call(self, function: Callable[..., object], *arguments: object, failed: str = "%r failed") -> None:
-        """Call a function of the application; log what it raises, with `failed`, which names the function."""
+        """Call a function of the application; if it raises, log `failed`, a format that takes the function."""
         try:
             function(*arguments)
         except Exception as error:
@@ -101,7 +101,7 @@ class Log:
 
     def _write(self, level: int, message: str, arguments: tuple[object, ...], error: BaseException | None) -> None:
         try:
-            # The line that a record names is the one that called `warning` and the like.
+            # `stacklevel`: the record names the line that called `warning` and the like.
             self._logger.log(level, message, *arguments, exc_info=error, stacklevel=3)
         except Exception as raised:  # By a filter or handler of the application; there is nowhere to report it.
             if is_order(raised):

@@ -1,14 +1,14 @@
-"""Which errors say that descriptors, threads or memory have run out, and the words for it."""
+"""Recognises errors that mean descriptors, threads or memory have run out, and words them."""
 
 import errno
 
 _ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-#: What `threading.Thread.start` says; the error has no class of its own.
+#: The message of `threading.Thread.start`; the error has no class of its own.
 _NO_THREAD = "can't start new thread"
 
 
 def is_shortage(error: BaseException | None) -> bool:
-    """Whether descriptors, threads or memory have run out, which may be over in a second.
+    """Whether descriptors, threads or memory have run out, a shortage that may pass within a second.
 
     >>> is_shortage(OSError(errno.EMFILE, "Too many open files")), is_shortage(OSError(errno.EACCES, "no"))
     (True, False)
@@ -19,12 +19,12 @@ def is_shortage(error: BaseException | None) -> bool:
 
 
 def shortage_in(error: BaseException) -> BaseException:
-    """What a setting could not be used for, where that is known; otherwise the error itself."""
+    """The error that explains why a setting could not be used, if it is known; otherwise the error itself."""
     return error.__cause__ or error
 
 
 def words_of(error: BaseException) -> str:
-    """Why something failed, in words for the middle of a sentence; a MemoryError has none of its own.
+    """The reason for a failure, worded for the middle of a sentence; a MemoryError has no text of its own.
 
     >>> words_of(MemoryError()), words_of(OSError(errno.EMFILE, "Too many open files"))
     ('there is no memory left', 'Too many open files')

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: What a thread does to itself. The system ends a process that blocks one of these at once, and faulthandler could
-#: not tell where.
+#: Signals that a thread causes by its own fault. The system ends a process at once if it blocks one of them, and
+#: faulthandler could not report where.
 _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
 
-#: Windows has no such thing.
+#: Missing on Windows.
 _set_mask = getattr(signal, "pthread_sigmask", None)
 _BLOCKED = (
     signal.valid_signals()
@@ -23,18 +23,18 @@ _BLOCKED = (
     - ({signal.SIGKILL, signal.SIGSTOP} if _set_mask is not None else set())
 )
 
-#: What the application blocked in the thread that last had one of ours started; at most one item.
+#: The signals blocked by the application in the thread that last started one of ours; at most one item.
 _of_application: dict[None, set[signal.Signals | int]] = {}
 
 
 def blocking(start: Callable[[], T]) -> T:
-    """What `start` returns, which starts a thread: that one inherits that all signals are blocked.
+    """Call `start`, which starts a thread that inherits "all signals blocked", and return its result.
 
-    The caller's own signals wait as long as that takes.
+    Signals to the caller wait until `start` returns.
     """
     if _set_mask is None:
         return start()
-    # Read before it is changed: a signal handler may raise as soon as it is.
+    # Read the mask before changing it: a signal handler may raise as soon as it is changed.
     before = _set_mask(signal.SIG_BLOCK, ())
     if not before >= _BLOCKED:
         _of_application[None] = before
@@ -46,16 +46,16 @@ def blocking(start: Callable[[], T]) -> T:
 
 
 def as_application(call: Callable[[], T]) -> T:
-    """What `call` returns, a function of the application that may start a process or raise a signal.
+    """Call a function of the application that may start a process or raise a signal, and return its result.
 
-    A process inherits what the thread blocks that starts it, and a signal that a thread raises for itself
-    waits for ever if that thread blocks it.
+    A process inherits the blocked signals of the thread that starts it, and a signal that a thread raises for
+    itself stays pending for ever if that thread blocks it.
     """
     if _set_mask is None or not _of_application:
         return call()
     before = _set_mask(signal.SIG_BLOCK, ())
     if not before >= _BLOCKED:
-        return call()  # A thread, or a greenlet, of the application's.
+        return call()  # This is a thread, or a greenlet, of the application's.
     try:
         _set_mask(signal.SIG_SETMASK, _of_application[None])
         return call()

@@ -11,18 +11,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
-#: What a write to a standard file fails with, and what nothing else of a command lets escape.
+#: The errors of a write to a standard file. Nothing else in a command lets one of them escape.
 _OUTPUT_ERRORS = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF))
 
-#: What stands for a character of ours where a terminal's encoding has none: as wide, so that columns stay columns.
+#: ASCII substitutes for our symbols, each as wide, so that columns stay aligned in a terminal without Unicode.
 _INSTEAD = str.maketrans("✓✗●○█▇▆▅▄▃▂▁░─…–≤µ×↵↑↓←→▴▾▸◂▲‖“”", 'vx*o##==--__.-~-<uxE^v<>^v><^|""')
 
 
 def reserve() -> None:
-    """Open the null device in the place of each standard file that is closed.
+    """Open the null device in place of each standard file that is closed.
 
-    Else the next socket or file to be opened takes its number, and gets whatever is written to the standard output
-    or error. `sys.stdout` and the others stay ``None`` where they were closed.
+    Otherwise the next socket or file to be opened would take its number and receive whatever is written to
+    standard output or standard error. `sys.stdout` and the others stay ``None`` where they were closed.
     """
     for descriptor in range(3):
         try:
@@ -32,10 +32,10 @@ def reserve() -> None:
 
 
 def write(text: str, stream: TextIO | None) -> None:
-    """Write the whole text now. What the stream cannot encode is drawn in ASCII, or is a ``?``.
+    """Write the whole text now. Characters that the stream cannot encode become ASCII, or ``?``.
 
     Raises:
-        OSError: If it cannot be written; nothing of it stays in a buffer, where it would fail again at the exit.
+        OSError: If the text cannot be written; none of it stays in a buffer, where it would fail again at exit.
     """
     if stream is None:
         raise OSError(errno.EBADF, "it is closed")
@@ -46,7 +46,7 @@ def write(text: str, stream: TextIO | None) -> None:
         encoded = text.translate(_INSTEAD).encode(encoding, "replace")
     try:
         descriptor = stream.fileno()
-    except (OSError, ValueError):  # A stream of the tests, or of an embedding program.
+    except (OSError, ValueError):  # A stream of tests or of an embedding program has no descriptor.
         stream.write(encoded.decode(encoding))
         stream.flush()
         return
@@ -57,20 +57,20 @@ def write(text: str, stream: TextIO | None) -> None:
 
 
 def say(text: str, stream: TextIO | None) -> OSError | None:
-    """Write a line if that is possible; why it was not, for who wants to know. Never raises."""
+    """Write a line if possible. Returns the error that prevented it, or ``None``; never raises."""
     try:
         write(f"{text}\n", stream)
     except OSError as error:
         return error
-    except ValueError as error:  # The stream was closed by somebody in this process.
+    except ValueError as error:  # Something in this process has closed the stream.
         return OSError(errno.EBADF, str(error))
     return None
 
 
 def guarded(name: str, command: Callable[[], object]) -> None:
-    """Run a command whose output matters: if that is lost it ends with a sentence and status 1, not a traceback.
+    """Run a command whose output matters: if it is lost, end with a sentence and status 1 instead of a traceback.
 
-    A reader that has seen enough (``head``) is no mistake: the status is 1 then, too, but nothing is said.
+    If the reader has seen enough (``head``), the status is 1 too, but nothing is printed.
     """
     reserve()
     try:
@@ -88,14 +88,14 @@ def guarded(name: str, command: Callable[[], object]) -> None:
 
 
 def _flush() -> None:
-    """Write what is buffered, while its failure can still be told from the command's own."""
+    """Write what is buffered while its failure can still be told apart from the command's own."""
     if sys.stdout is not None:
         with suppress(ValueError):
             sys.stdout.flush()
 
 
 def _give_up_output() -> None:
-    """What is left in a buffer goes nowhere, so that the interpreter's own flush at the exit does not fail."""
+    """Discard what is left in a buffer, so that the interpreter's own flush at exit does not fail."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             try:

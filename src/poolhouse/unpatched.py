@@ -1,8 +1,9 @@
-"""Built-in modules of Python in their original form, whatever library patches them.
+"""Built-in modules of Python in their original form, whatever libraries have patched.
 
-gevent and eventlet replace what is in ``_thread``; freezegun and `unittest.mock` what is in ``time``. A second
-instance of such a module, which nobody else ever sees, has the original functions, whether it is made before or
-after the patching: as other objects, so also those who look for the functions everywhere do not find them.
+gevent and eventlet replace functions in ``_thread``; freezegun and `unittest.mock` replace those in ``time``. A
+second instance of such a module, which no other code ever sees, has the original functions, whether it is made
+before or after the patching. They are distinct objects, so libraries that search every module for the functions
+miss them.
 """
 
 from importlib import import_module
@@ -12,7 +13,7 @@ from types import ModuleType
 
 
 def unpatched(name: str) -> ModuleType:
-    """An instance of a module of our own; where Python was built without the module in it, the one there is.
+    """A private instance of a built-in module; the shared one if this Python was built without the module in it.
 
     >>> import time
     >>> ours = unpatched("time")

@@ -1,4 +1,4 @@
-"""Connection pools for threads and asyncio, over any driver. Nothing is imported before it is used."""
+"""Connection pools for threads and asyncio, over any driver. Each name is imported when it is first used."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -87,11 +87,11 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._open()
 
     def _set_up(self) -> None:
-        """Make what belongs to the current core and to one event loop."""
+        """Create the state that belongs to the current core and to one event loop."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread, self._is_running = 0, bool
         self._tasks: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in Lane}
-        #: Returns, commits, checks and connects that go on without their client, with the connection of each.
+        #: Returns, commits, checks and connects that continue without their client, with the connection of each.
         self._behind: dict[asyncio.Task[Any], Any] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._alarm = Alarm(self._now)
@@ -123,10 +123,10 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         self._work.core = self._core
 
     def _settle(self) -> None:
-        """Carry out what the core has decided: wake clients, start jobs, set the timer, pass on notices."""
+        """Carry out the core's decisions: wake clients, start jobs, set the timer, report notices."""
         core = self._core
         self._wake(core)
-        # In turns, not by calls within calls: any number of returns may be done at once.
+        # A loop, not recursion: any number of returns may complete at once.
         while self._loop is not None and self._begin_jobs(self._loop, core):
             self._wake(core)
         # Last, because it calls the application's log handlers.
@@ -146,7 +146,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 waiter.wake()
 
     def _begin_jobs(self, loop: asyncio.AbstractEventLoop, core: PoolCore) -> bool:
-        """Begin what there is to do. Returns whether some of it is done, so that more may follow from it."""
+        """Start all pending jobs. Returns whether some of them are complete already, so that more may follow."""
         now, is_done = self._now(), False
         for lane in Lane if core.has_jobs(now) else ():
             tasks = self._tasks[lane]
@@ -168,13 +168,13 @@ class AsyncConnectionPool(AsyncClients[ACT]):
     def _begun_return(
         self, loop: asyncio.AbstractEventLoop, core: PoolCore, job: Return, lease: Lease | None, answer: list[bool]
     ) -> asyncio.Task[None] | None:
-        """The task in which a return goes on; ``None`` if it had to wait for nothing, and is done."""
+        """Begin a return. Gives the task in which it continues; ``None`` if it completed without waiting."""
         try:
             rest = self._eager.begin(self._performed(job, answer, is_guarded=False), loop)
         except KeyboardInterrupt:
             core.dropped(job, lease, self._now())
             raise
-        except BaseException as error:  # As in a task: it is not the client's, whose call this is.
+        except BaseException as error:  # Log it, as a task would: it does not concern the client that called.
             logger.last_word("pool %r: unexpected error; the pool continues", self.name, error=error)
             rest = None
         if rest is None:
@@ -185,7 +185,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         return rest.in_task(_all_of(rest))
 
     async def _performed(self, job: Job, answer: list[bool], *, is_guarded: bool = True) -> None:
-        """Perform a job; `answer` becomes true if the core has its answer."""
+        """Perform a job; `answer` becomes true once the core has been answered."""
         answer[0] = await self._work.perform(job, is_guarded=is_guarded)
 
     def _ended(
@@ -356,7 +356,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         _cut_leftovers(self._core, self._work)
 
     def __del__(self) -> None:
-        # Nobody refers to the pool any more: close idle connections, in its loop if that still runs.
+        # Nothing refers to the pool any more: close idle connections, in its loop if that still runs.
         core, loop = getattr(self, "_core", None), getattr(self, "_loop", None)
         if core is None or loop is None or not core.is_open:
             return
@@ -376,14 +376,14 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         )
 
     async def reconnect_failed(self) -> None:
-        """Call the `reconnect_failed` callback: the pool does so each `reconnect_timeout` without a connect."""
+        """Call the `reconnect_failed` callback; the pool does so once `reconnect_timeout` has passed."""
         if self._reconnect_failed is not None:
             result = self._reconnect_failed(self)
             if isawaitable(result):
                 await result
 
     async def __aenter__(self) -> "Self":
-        """Open the pool, if it is not open."""
+        """Open the pool unless it is open."""
         self._warns_of_implicit_open = False
         await self.open()
         return self
@@ -398,14 +398,14 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         await self.close()
 
     async def resize(self, min_size: int, max_size: int | None = None) -> None:
-        """Change `min_size` and `max_size`. Connections beyond `max_size` are closed as soon as nobody uses them.
+        """Change `min_size` and `max_size`. Surplus connections are closed as soon as they are idle.
 
         Args:
             min_size: The new minimum.
             max_size: The new maximum; ``None`` for `min_size`.
 
         Raises:
-            ValueError: If the sizes do not fit each other, or the pool.
+            ValueError: If the sizes contradict each other or the kind of pool.
             TypeError: If they are not numbers.
         """
         self._demand_loop()
@@ -427,7 +427,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._settle()
 
     async def drain(self) -> None:
-        """Replace every connection by a new one; a connection that is in use is replaced when it is returned."""
+        """Replace every connection with a new one. A connection that is in use is replaced when it is returned."""
         self._demand_loop()
         self._core.drain(self._now())
         self._settle()
@@ -469,7 +469,7 @@ def _close_forgotten(core: PoolCore, work: AsyncWork, now: Callable[[], float]) 
     """Close a pool that has been collected; runs in its event loop."""
     core.close(now())
     for job in core.leftovers():
-        # Without a task where possible: a loop that is about to end cancels a task before it starts.
+        # Close without a task where possible: a loop that is about to end cancels a task before it starts.
         if not (isinstance(job, Close) and work.close_at_once(job, cuts=False)):
             task = get_running_loop().create_task(work.perform(job))
             _closing.add(task)

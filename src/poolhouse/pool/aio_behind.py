@@ -23,10 +23,10 @@ else:
 
     ACT = TypeVar("ACT")
 
-#: How long a client that was cancelled waits, in seconds, for its transaction to end and its connection to be idle
-#: again. A server that answers has answered by then; one that says nothing holds nobody up.
+#: How long a cancelled client waits, in seconds, for its transaction to end and its connection to become idle. A
+#: healthy server has answered by then, and a silent one delays nobody.
 SETTLED = 0.05
-#: How often another loop looks whether the pool's, which it has asked for something, still runs; in seconds.
+#: How often another event loop that waits for the pool's loop checks whether that still runs, in seconds.
 LOOP_PAUSE = 1.0
 
 
@@ -38,38 +38,38 @@ class Behind(BasePool, Generic[ACT]):
     _work: AsyncWork
 
     def _open(self) -> None:
-        raise NotImplementedError("the pool itself knows how it is opened")
+        raise NotImplementedError("a subclass opens the pool")
 
     def _settle(self) -> None:
-        raise NotImplementedError("the pool itself knows what follows a call of the core")
+        raise NotImplementedError("a subclass carries out the core's decisions")
 
     def _is_at_home(self) -> bool:
-        """Whether this is the pool's event loop: only there may the core be changed off the fast path."""
+        """Whether the pool's event loop is running here: only there may the core be changed off the fast path."""
         return asyncio._get_running_loop() is self._loop
 
     def _attend_from_elsewhere(self) -> None:
-        """Rule 1 of the core: in the pool's own loop, nothing comes between a return and the look before it."""
+        """Apply rule 1 of the core from another loop or thread; in the pool's own loop nothing can interleave."""
         if not self._is_at_home():
             self._at_home_soon(self._core.attend, self._now())
 
     def _at_home_soon(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have the pool's loop call something, and do what that brings about; nothing is done if it has ended."""
+        """Schedule a call in the pool's loop, followed by `_settle`; does nothing if the loop has ended."""
 
         def called() -> None:
             call(*arguments)
             self._settle()
 
         if self._loop is not None:
-            with suppress(RuntimeError):  # The loop is closed, and the next `close` sees to what came back.
+            with suppress(RuntimeError):  # The loop is closed; the next `close` takes care of what came back.
                 self._loop.call_soon_threadsafe(called)
 
     async def _at_home(self, call: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
-        """Have the pool's loop run what another loop is asked for; it is done though its client is cancelled.
+        """Run in the pool's loop what a client in another loop asks for, even if the client is then cancelled.
 
         Raises:
-            RuntimeError: If the pool's loop does not run (any more).
+            RuntimeError: If the pool's loop is not running (any more).
         """
-        assert self._loop is not None, "a pool without a loop has no other"
+        assert self._loop is not None, "a pool without a loop has no second loop"
         if not self._loop.is_running():
             self._demand_loop()
         done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(*arguments), self._loop))
@@ -80,9 +80,9 @@ class Behind(BasePool, Generic[ACT]):
         await done
 
     async def _settled(self, conn: Any) -> None:
-        """Wait, for a client that was cancelled, until what goes on behind it is done; no longer than `SETTLED`.
+        """Wait, for a client that was cancelled, until its background work is done; for `SETTLED` seconds at most.
 
-        What is to be done is begun already, so that a second cancellation does no harm.
+        The work has been started already, so a second cancellation does no harm.
         """
         deadline = self._now() + SETTLED
         while tasks := [task for task, used in self._behind.items() if used is conn]:
@@ -90,12 +90,12 @@ class Behind(BasePool, Generic[ACT]):
             if remaining <= 0:
                 return
             await asyncio.wait(tasks, timeout=remaining)
-            await asyncio.sleep(0)  # Let their ends begin what follows.
+            await asyncio.sleep(0)  # Let their done callbacks start the next step.
 
     async def _shielded(self, work: Coroutine[Any, Any, object], conn: Any, *, settles: bool = True) -> None:
-        """Await what must be done whether or not the client is cancelled.
+        """Await work that must complete whether or not the client is cancelled.
 
-        A cancelled client is told at once, or, if it `settles`, within `SETTLED`.
+        A cancelled client is released at once or, if it `settles`, within `SETTLED` seconds.
         """
         task = asyncio.ensure_future(work)
         try:
@@ -109,14 +109,14 @@ class Behind(BasePool, Generic[ACT]):
     def _go_on(
         self, task: asyncio.Task[Any], conn: Any, then: Callable[[bool], object], limit: float = PROBE_LIMIT
     ) -> None:
-        """Let a task end behind its client, and do something afterwards.
+        """Let a task continue after its client has left, and then call `then`.
 
-        Nobody waits for it any more, and nobody else would end it: its connection is cut after `limit`.
+        No client waits for the task any more, so the connection is cut off after `limit` to end it.
 
         Args:
             task: The task.
             conn: The connection that it uses.
-            then: What follows; it is told whether the task was in time.
+            then: Called afterwards with whether the task ended in time.
             limit: How long it may last, in seconds.
         """
         self._behind[task] = conn
@@ -126,10 +126,10 @@ class Behind(BasePool, Generic[ACT]):
             in_time = guard.end()
             del self._behind[task]
             if not task.cancelled() and (error := task.exception()) is not None:
-                logger.warning("pool %r: error after its client had left: %s", self.name, describe(error))
+                logger.warning("pool %r: error after the client had left: %s", self.name, describe(error))
             then(in_time)
 
-        # The block that had the lease is no more, and must not seem abandoned while its end goes on.
+        # The block that held the lease is gone; keep the lease from looking abandoned while the task continues.
         task.add_done_callback(partial(done, self._core.leases.get(id(conn))))
 
     def _demand_loop(self) -> None:

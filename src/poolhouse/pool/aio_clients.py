@@ -1,4 +1,4 @@
-"""The pool for asyncio, as its clients see it: taking connections and giving them back."""
+"""The asyncio pool's interface for clients: taking connections and giving them back."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ _getframe = sys._getframe
 
 
 class AsyncCheckout(Generic[ACT]):
-    """What `connection` returns; used once. See `Checkout`."""
+    """The context manager that `connection` returns; used once. See `Checkout`."""
 
     __slots__ = ("_lease", "_pool", "_timeout")
     _lease: Lease | None
@@ -55,7 +55,7 @@ class AsyncCheckout(Generic[ACT]):
         traceback: TracebackType | None,
     ) -> None:
         pool, lease = self._pool, self._lease
-        assert lease is not None, "only a block that was entered is left"
+        assert lease is not None, "__aexit__ runs only after __aenter__"
         core, conn = pool._core, lease[0].conn
         if core.leases.get(lease[0].key) is not lease:
             pool._left_without(conn)
@@ -119,14 +119,14 @@ class RoutedAsyncCheckout(AsyncCheckout[ACT]):
 
 
 class AsyncClients(AsyncWaiting[ACT]):
-    """Taking connections and giving them back."""
+    """Methods that take connections and give them back."""
 
     _reset_inline: bool
 
     def connection(self, timeout: float | None = None) -> AsyncCheckout[ACT]:
-        """A block that holds a connection: ``async with pool.connection() as conn: …``.
+        """Hold a connection for a block: ``async with pool.connection() as conn: …``.
 
-        At its end an open transaction is committed, or rolled back if an exception ends the block, and the
+        At its end, an open transaction is committed, or rolled back if the block raises, and the
         connection goes back to the pool.
 
         Args:
@@ -145,8 +145,8 @@ class AsyncClients(AsyncWaiting[ACT]):
         """Take a connection; `putconn` gives it back. Prefer `connection`.
 
         Args:
-            timeout: How long to wait, in seconds; ``None`` for the pool's `timeout`. With 0: an idle connection or
-                nothing.
+            timeout: How long to wait, in seconds; ``None`` for the pool's `timeout`. With 0, take an idle
+                connection or fail at once.
 
         Raises:
             PoolTimeout: If no connection is free in time.
@@ -173,7 +173,7 @@ class AsyncClients(AsyncWaiting[ACT]):
     async def putconn(self, conn: ACT) -> None:
         """Give back a connection that `getconn` returned.
 
-        An open transaction is rolled back, a broken connection is replaced.
+        An open transaction is rolled back; a broken connection is replaced.
 
         Raises:
             ValueError: If the connection does not come from this pool, or was given back before.
@@ -208,11 +208,11 @@ class AsyncClients(AsyncWaiting[ACT]):
     def _claimed(
         self, stamp: float, code: CodeType, instruction: int, is_block: bool
     ) -> "Lease | Unsettled | None":
-        """The fast path of a pool that has something to call.
+        """The fast path of a pool that has callbacks or hooks to call.
 
         Returns:
-            The lease; or what is known of a connection that was claimed, but needs the slow path; ``None`` if none
-            was.
+            The lease; an `Unsettled` if a connection was claimed but needs the slow path; ``None`` if none was
+            claimed.
         """
         core = self._core
         lease = core.claim(stamp, code, instruction, is_block)
@@ -241,7 +241,8 @@ class AsyncClients(AsyncWaiting[ACT]):
                 slot.conn._pool = self
             if acquired is not None:
                 try:
-                    # `size` and `free` of the core; their calls would be a fifth of the whole.
+                    # `size` and `free` of the core, inlined: calling them would take a fifth of the whole
+                    # checkout.
                     size = len(core.slots) + len(core.connecting)
                     acquired(slot.conn, waited, size, len(core.slots) - len(core.leases))
                 except Exception as error:
@@ -253,13 +254,13 @@ class AsyncClients(AsyncWaiting[ACT]):
         return lease
 
     def _is_given(self, conn: Any, lease: Lease) -> bool:
-        """Give back on the fast path of a pool that has something to call; False if `put` must decide."""
+        """Give back on the fast path of a pool with callbacks or hooks; False if `put` must decide."""
         core, clock = self._core, self._now
         if self._reset is not None:
             return False
         released = self._released
         if released is not None and (get_ident() != self._thread or not self._is_running()):
-            return False  # The hook is to be called in the pool's loop.
+            return False  # The hook must be called in the pool's loop.
         if core.leases.pop(lease[0].key, None) is not lease:
             return False
         now = clock()
@@ -281,7 +282,7 @@ class AsyncClients(AsyncWaiting[ACT]):
             self._core.be_called(is_sought)
 
     def _pass_on(self, conn: Any) -> bool:
-        """Give a connection that is idle on the server to the next client; False if `put` must decide."""
+        """Hand a connection that is idle on the server to the next client; False if `put` must decide."""
         core, now = self._core, self._now()
         if core.attention != SLOW or not self._is_at_home():
             return False
@@ -295,7 +296,7 @@ class AsyncClients(AsyncWaiting[ACT]):
         return True
 
     async def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
-        """What the end of a `connection` block does to an open transaction, and the return after it."""
+        """End an open transaction at the end of a `connection` block, then return the connection."""
         if self._is_parents(conn):
             return
         if self._loop is not None and not self._is_at_home():
@@ -318,7 +319,7 @@ class AsyncClients(AsyncWaiting[ACT]):
                 if exc_type is None:
                     self._put_behind(conn)
                     raise
-                # The exception that ends the block matters more; the connection is looked at on return.
+                # The exception that ends the block matters more; the return checks the connection.
                 logger.warning("error ignored in rollback on %s: %s", conn, describe(error))
         await self._putconn_slowly(conn)
 
@@ -341,7 +342,7 @@ class AsyncClients(AsyncWaiting[ACT]):
     def _put(
         self, conn: Any, *, is_expected: bool = False, is_inline: bool = False, is_cut: bool = False
     ) -> Close | Return | None:
-        """Give the connection to the core; what is left to do."""
+        """Give the connection back to the core. Returns the job left to the caller, or ``None``."""
         now, lease = self._now(), self._core.leases.get(id(conn))
         status = BROKEN if is_cut else self._status(conn)
         if self._marks and lease is not None:
@@ -364,7 +365,7 @@ class AsyncClients(AsyncWaiting[ACT]):
         return job
 
     def _put_behind(self, conn: Any, *, is_cut: bool = False) -> None:
-        """Give the connection back without waiting: its client was cancelled, or has an error to raise."""
+        """Give the connection back without waiting, because the client was cancelled or has an error to raise."""
         job = self._put(conn, is_expected=True, is_inline=True, is_cut=is_cut)
         if job is not None:
             work = self._work.close(job) if isinstance(job, Close) else self._work.restore(job)
@@ -373,7 +374,7 @@ class AsyncClients(AsyncWaiting[ACT]):
     def _put_dropped(self, conn: Any) -> None:
         """Give back the connection of a block whose coroutine is closed: it cannot await anything.
 
-        The garbage collection closes the coroutine of a task that nobody refers to any more, in any thread.
+        The garbage collector closes the coroutine of a task that nothing refers to any more, in any thread.
         """
         if self._is_at_home():
             self._put_behind(conn)

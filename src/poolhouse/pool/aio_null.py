@@ -15,10 +15,10 @@ from poolhouse.pool.parameters import given
 
 
 class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
-    """A pool for asyncio that keeps no idle connections: each client makes its own, or waits for a returned one.
+    """A pool for asyncio that keeps no idle connections: each client makes its own or waits for a returned one.
 
-    At most `max_size` connections are open at a time; 0 for no limit. `reset` is called only for a connection that
-    goes to a waiting client.
+    At most `max_size` connections are open at a time; 0 for no limit. `reset` is called only for connections that
+    go to a waiting client.
     """
 
     _is_null = True
@@ -56,7 +56,7 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
         super().__init__(**given(locals(), "clock"))
 
     async def wait(self, timeout: float = 30.0) -> None:
-        """Make one connection and close it, to show that the server can be reached; retry until the timeout.
+        """Make one connection and close it, to show that the server is reachable; retry until the timeout.
 
         Args:
             timeout: How long to retry, in seconds.

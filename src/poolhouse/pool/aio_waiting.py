@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Unsettled:
-    """A connection that a client has claimed, but cannot have yet.
+    """A claimed connection that its client cannot use yet.
 
     Attributes:
-        lease: The client's.
-        check: The task in which the check goes on; ``None`` if the connection was dead, and is gone.
+        lease: The client's lease.
+        check: The task that continues the check; ``None`` if the connection was dead and has been closed.
     """
 
     __slots__ = ("check", "lease")
@@ -39,14 +39,14 @@ class Unsettled:
 
 
 class AsyncWaiting(Behind[ACT]):
-    """The clients that the fast path cannot serve."""
+    """Serves the clients that the fast path cannot serve."""
 
-    #: Where the loop was last seen to run, and whether it does: together as good as `get_running_loop`, which on
-    #: CPython 3.11 asks the operating system for the process's number.
+    #: The thread in which the loop was last seen running, and whether it runs. Together they replace
+    #: `get_running_loop`, which on CPython 3.11 makes a system call (`getpid`).
     _thread: int
     _is_running: Callable[[], bool]
     _alarm: Alarm
-    #: Done when the pool is full, or closed.
+    #: Futures to complete when the pool is full, or closed.
     _full: list[asyncio.Future[Any]]
     _eager: EagerTasks
 
@@ -59,15 +59,15 @@ class AsyncWaiting(Behind[ACT]):
         checkout: "AsyncCheckout[ACT] | None" = None,
         claimed: Unsettled | None = None,
     ) -> ACT:
-        """A connection by the slow path.
+        """Take a connection by the slow path.
 
         Args:
             now: When the client asked.
-            code: Its call site's code object,
-            instruction: and the offset of the instruction in it.
-            timeout: As `getconn`.
-            checkout: The block, if it is one.
-            claimed: What it has claimed. If that is dead, it goes before those who have come since.
+            code: The code object of the call site.
+            instruction: The offset of the instruction in it.
+            timeout: As for `getconn`.
+            checkout: The block, if the caller is one.
+            claimed: A connection that it has claimed. If that is dead, the client goes ahead of later arrivals.
         """
         if self._opens_itself:
             self._open()
@@ -121,7 +121,7 @@ class AsyncWaiting(Behind[ACT]):
         *,
         is_first: bool,
     ) -> Any:
-        """A connection for the waiter, vetted."""
+        """Wait until the waiter is served, and return its connection, vetted."""
         core = self._core
         may_wait = deadline > waiter.since
         is_answered = False
@@ -141,7 +141,7 @@ class AsyncWaiting(Behind[ACT]):
             if waiter.refusal is not None:
                 raise self._refused(waiter.refusal, waiter)
             slot, now = waiter.slot, self._now()
-            assert slot is not None, "who is woken has been given something"
+            assert slot is not None, "a woken client has been given a slot"
             if slot.conn is None:
                 conn = await self._connect_here(waiter, slot, deadline)
             elif (vet := core.vet(slot, now)) is Vet.NOTHING:
@@ -159,7 +159,7 @@ class AsyncWaiting(Behind[ACT]):
     def _ask_again(
         self, waiter: Waiter, woken: list[asyncio.Future[None]], deadline: float, *, may_wait: bool
     ) -> bool:
-        """Ask, in front of all others, after what the client had was dead. Returns whether it has its answer."""
+        """Request again, at the head of the queue, after a dead connection. Returns whether the core answered."""
         if may_wait and self._now() >= deadline:
             self._core.time_out(waiter, self._now())
             raise self._timed_out(waiter)
@@ -168,7 +168,7 @@ class AsyncWaiting(Behind[ACT]):
     def _request(
         self, waiter: Waiter, woken: list[asyncio.Future[None]], *, may_wait: bool, is_first: bool = False
     ) -> bool:
-        """Ask the core. Returns whether it has answered; else the last of `woken` will be done when it has."""
+        """Request a slot from the core. Returns whether it has answered; if not, `woken[-1]` will be completed."""
         is_answered = self._core.request(waiter, self._now(), may_wait=may_wait, is_first=is_first)
         if not is_answered:
             woken.append(get_running_loop().create_future())
@@ -178,14 +178,15 @@ class AsyncWaiting(Behind[ACT]):
     async def _vetted(
         self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float, *, may_leave: bool = True
     ) -> Any:
-        """The slot's connection, if it is alive; ``None`` if it was not, and is gone.
+        """The slot's connection if it is alive; ``None`` if it was dead, and has been closed.
 
         Args:
             waiter: The client.
-            slot: What it has been given.
-            vet: What is to be done.
-            deadline: Until when the client waits for that.
-            may_leave: Whether the check goes on if it lasts longer; else the connection is aborted.
+            slot: The slot that it has been given.
+            vet: How to vet the connection.
+            deadline: How long the client waits for the check, in monotonic seconds.
+            may_leave: Whether a check that takes longer continues without the client; otherwise the connection
+                is aborted.
         """
         conn = slot.conn
         if vet is Vet.LOOK and self._is_quiet(conn):
@@ -197,9 +198,9 @@ class AsyncWaiting(Behind[ACT]):
         return self._judged(waiter, slot, error, is_cut=False)
 
     def _begun_check(self, conn: Any, *, with_check: bool) -> tuple[asyncio.Task[None] | None, Exception | None]:
-        """The task in which a check goes on; or, if its first step was all, what it failed with, if it has."""
+        """Begin a check. Returns its task; or, if the first step completed it, its error or ``None``."""
         loop = self._loop
-        assert loop is not None, "a pool without a loop has nothing to check"
+        assert loop is not None, "a pool without a loop has no connection to check"
         try:
             check = self._check if with_check else None
             result: Any = (check or self._driver.probe)(conn)
@@ -225,7 +226,7 @@ class AsyncWaiting(Behind[ACT]):
     async def _ended_check(
         self, waiter: Waiter, slot: Slot, task: asyncio.Task[None], deadline: float, *, may_leave: bool = True
     ) -> Any:
-        """What `_vetted` returns, once a check has ended that a task goes on with."""
+        """The result of `_vetted`, for a check that continues in a task."""
         conn, is_cut = slot.conn, False
         try:
             await asyncio.wait({task}, timeout=max(0.0, deadline - self._now()))
@@ -234,7 +235,8 @@ class AsyncWaiting(Behind[ACT]):
                 self._driver.abort(conn)
                 await asyncio.wait({task})
         except asyncio.CancelledError:
-            # Cancel the client now; the check goes on, and decides what becomes of the connection.
+            # Cancel the client now; the check finishes in the background and decides what becomes of the
+            # connection.
             self._leave_check(waiter, slot, task)
             raise
         if not task.done():
@@ -248,7 +250,7 @@ class AsyncWaiting(Behind[ACT]):
         return self._judged(waiter, slot, error, is_cut=is_cut)
 
     def _judged(self, waiter: Waiter, slot: Slot, error: Exception | None, *, is_cut: bool) -> Any:
-        """The connection, or ``None`` if its check has failed with an error: then it is gone."""
+        """The connection; or ``None`` if its check failed with an error, and it has been closed."""
         slot.is_checking = False
         if error is None:
             self._core.proven(slot, self._now())
@@ -259,7 +261,7 @@ class AsyncWaiting(Behind[ACT]):
 
     @staticmethod
     def _error_of(task: asyncio.Task[None]) -> Exception | None:
-        """What a check has failed with; raises what is no `Exception`."""
+        """The `Exception` with which a check failed, or ``None``; raises any other BaseException."""
         try:
             task.result()
         except Exception as error:
@@ -267,7 +269,7 @@ class AsyncWaiting(Behind[ACT]):
         return None
 
     def _leave_check(self, waiter: Waiter, slot: Slot, task: asyncio.Task[None]) -> None:
-        """The client goes away; the check goes on for at most `PROBE_LIMIT`, and decides about the connection."""
+        """The client leaves; the check continues for at most `PROBE_LIMIT` and decides about the connection."""
         self._core.take_over(waiter, self._now())
         self._go_on(task, slot.conn, lambda in_time: self._checked_behind(slot, task, in_time))
 
@@ -279,9 +281,9 @@ class AsyncWaiting(Behind[ACT]):
     async def _connect_here(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
         """A null pool's connection, made for this client alone; ``None`` if the pool was drained meanwhile.
 
-        In a task beside the client's, which leaves when its time is over or it is cancelled: not every driver's
-        connect, and no `configure` on a server that has stopped, can be cancelled at once. What becomes of the
-        connect is then the next client's.
+        The connect runs in a task of its own, and the client leaves it at its deadline or when it is cancelled:
+        not every driver's connect, and no `configure` on a stopped server, can be cancelled at once. The
+        connection then goes to the next client.
         """
         if deadline <= waiter.since:
             self._core.leave_connect(waiter, self._now(), is_begun=False)
@@ -303,7 +305,7 @@ class AsyncWaiting(Behind[ACT]):
         finally:
             self._full.remove(closed)
         if not task.done() and self._core.was_closed:
-            waiter.slot = None  # The connect goes on, and what comes of it is closed.
+            waiter.slot = None  # The connect continues; its connection is closed at the end.
             raise self._closed()
         if not task.done():
             self._core.leave_connect(waiter, self._now())
@@ -316,15 +318,15 @@ class AsyncWaiting(Behind[ACT]):
             waiter.slot = None
         elif self._core.vet(slot, self._now()) is Vet.CHECK:
             conn = await self._vetted(waiter, slot, Vet.CHECK, deadline)
-            if conn is None:  # A check that fails always must not make the client connect as fast as it can.
+            if conn is None:  # A check that always fails must not make the client connect as fast as it can.
                 await asyncio.sleep(max(0.0, min(PROBE_PAUSE, deadline - self._now())))
         return conn
 
     async def _connect_for(self, waiter: Waiter, slot: Slot, deadline: float) -> tuple[BaseException | None, Any]:
-        """Connect for a client of a null pool, or, should it have left, for the next; see `_connect_here`.
+        """Connect for a client of a null pool, or for the next client if it has left; see `_connect_here`.
 
         Returns:
-            What it failed with, or the connection; neither if the pool was drained meanwhile.
+            The error and the connection, one of which is ``None``; both are if the pool was drained meanwhile.
         """
         enter_own_task()
         began = self._now()
@@ -338,13 +340,13 @@ class AsyncWaiting(Behind[ACT]):
             if isinstance(error, asyncio.CancelledError):
                 raise
             if waiter.slot is not slot:
-                self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
+                self._log_failed_connect(error, is_loud=is_loud)  # No client will raise it.
             return error, None
         raised: BaseException | None = None
         try:
             self._settle()
             tell(self.hooks.connected, conn, now - began)
-        except BaseException as error:  # To be raised in the client's task, which takes care of the connection.
+        except BaseException as error:  # Raised again in the client's task, which takes care of the connection.
             raised = error
         if job is None:
             return raised, conn

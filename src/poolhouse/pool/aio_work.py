@@ -1,4 +1,4 @@
-"""The twin of `sync_work` for asyncio; callbacks may be plain functions or coroutine functions."""
+"""The asyncio twin of `sync_work`; callbacks may be plain functions or coroutine functions."""
 
 import asyncio
 import os
@@ -19,53 +19,53 @@ from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
 from poolhouse.pool.words import describe, log_closed, log_dead, log_returned, logger
 from poolhouse.safely import WARNING
 
-#: The task of the pool in which this code runs. Its callback may close the pool, even in another task, and is
-#: neither waited for nor cancelled then. A weak reference, since the task keeps its context.
+#: The pool's task in which this code runs. Its callback may close the pool, even from another task; `close` then
+#: neither waits for the task nor cancels it. A weak reference, since the task keeps its context.
 _own_task: "ContextVar[weakref.ref[asyncio.Task[Any]] | None]" = ContextVar("poolhouse_task", default=None)
 
 
 def enter_own_task() -> None:
-    """Note that the present task is the pool's own, and what it calls part of it."""
+    """Mark the current task as the pool's own; everything that it calls inherits this."""
     task = asyncio.current_task()
     assert task is not None, "only a task awaits"
     _own_task.set(weakref.ref(task))
 
 
 def own_tasks() -> "set[asyncio.Task[Any]]":
-    """The present task, and the pool's own task in which it was begun, if there is one."""
+    """The current task, and the pool's own task that started it, if there is one."""
     own = _own_task.get()
     return {task for task in (asyncio.current_task(), own() if own else None) if task is not None}
 
 
 async def result_of(value: Any) -> Any:
-    """What a callback returned, awaited if need be."""
+    """The result of a callback, awaited if it is awaitable."""
     return await value if isawaitable(value) else value
 
 
 def _is_order(error: BaseException) -> bool:
-    """Whether it cancels the present task. What a callback or driver awaits may be cancelled without that."""
+    """Whether this error cancels the current task. A callback or driver may raise it without that."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
 def own_error(error: asyncio.CancelledError) -> BaseException:
-    """What is raised for it: an error like any other where nobody has cancelled the present task."""
+    """The error to raise: a `PoolError` if nobody has cancelled the current task, else the cancellation."""
     return error if _is_order(error) else PoolError("a callback, or the driver, awaited what had been cancelled")
 
 
 class Guard:
-    """Cuts a connection off unless the call on it is over in time."""
+    """Cuts a connection off unless the call on it ends in time."""
 
     def __init__(
         self, abort: Callable[[Any], object], conn: Any, seconds: float, task: "asyncio.Task[Any] | None" = None
     ) -> None:
-        """Begin.
+        """Start the time limit.
 
         Args:
-            abort: The driver's.
+            abort: The driver's `abort`.
             conn: The connection.
             seconds: How long the call may last.
-            task: What calls; once it is done the connection may be somebody else's.
+            task: The calling task; once it is done, the connection may belong to another client.
         """
         self._has_cut = False
         self._abort, self._conn, self._task = abort, conn, task
@@ -77,7 +77,7 @@ class Guard:
             self._abort(self._conn)
 
     def end(self) -> bool:
-        """The call is over. Returns whether it was in time: what it got in the same moment is of no use."""
+        """End the time limit. Returns whether the call ended in time; if not, its result must not be used."""
         self._timer.cancel()
         return not self._has_cut
 
@@ -115,15 +115,15 @@ class AsyncWork:
         self._reconnect_failed = reconnect_failed
         self._log_failed_connect = log_failed_connect
         self._process = os.getpid()
-        #: The limits of the returns that wait for something.
+        #: The guards of returns that are waiting for the server.
         self._guards: dict[Slot, Guard] = {}
 
     async def perform(self, job: Job, *, is_guarded: bool = True) -> bool:
-        """See `Work.perform`; KeyboardInterrupt, which ends the event loop, and CancelledError are raised.
+        """See `Work.perform`; raises CancelledError, and KeyboardInterrupt, which ends the event loop.
 
         Args:
-            job: What is to be done.
-            is_guarded: As `restore`.
+            job: The job.
+            is_guarded: As for `restore`.
         """
         enter_own_task()
         try:
@@ -139,10 +139,8 @@ class AsyncWork:
                 logger.warning("reconnection attempt in pool %r failed after %s sec", self._name, job.after)
                 await self._reconnect_failed()
         except SystemExit:
-            # As in threads; it would end the event loop in the middle of a turn.
-            logger.last_word(
-                "pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name, level=WARNING
-            )
+            # As in threads. Raised, it would end the event loop in the middle of a turn.
+            logger.last_word("pool %r: sys.exit() in a worker does not end the program", self._name, level=WARNING)
         except Exception as error:
             logger.last_word("pool %r: unexpected error; the pool continues", self._name, error=error)
         else:
@@ -170,14 +168,14 @@ class AsyncWork:
                         f"{self._configure}: discarded"
                     )
             except BaseException:
-                # What a fork copied is cancelled in the child: the connection is the parent's.
+                # After a fork the child cancels the copied tasks: the connection belongs to the parent.
                 if os.getpid() == self._process:
                     await self._driver.close(conn)
                 raise
         return conn
 
     async def _settled(self, conn: Any) -> int:
-        """The status after a callback; what that may have left open is rolled back first."""
+        """The status after a callback; a transaction that it may have left open is rolled back first."""
         status = self._driver.status(conn)
         if status in HIDING:
             await self._driver.rollback(conn)
@@ -214,8 +212,9 @@ class AsyncWork:
         """See `Work.restore`.
 
         Args:
-            job: The connection.
-            is_guarded: Limit the time from the start; otherwise the caller calls `guard` once the work waits.
+            job: The return to carry out.
+            is_guarded: Limit the time from the start; otherwise the caller calls `guard` once the work has to
+                wait.
         """
         slot, is_good = job.slot, False
         if is_guarded:
@@ -228,7 +227,7 @@ class AsyncWork:
             self.core.returned(slot, is_good, self._now())
 
     def guard(self, slot: Slot) -> None:
-        """Cut the connection that `restore` works on, unless it is done within `RETURN_LIMIT`."""
+        """Cut off the connection that `restore` works on, unless the work ends within `RETURN_LIMIT`."""
         self._guards[slot] = Guard(self._driver.abort, slot.conn, RETURN_LIMIT)
 
     async def _is_restored(self, conn: Any, job: Return) -> bool:
@@ -268,7 +267,7 @@ class AsyncWork:
         return True
 
     async def examine(self, conn: Any, *, with_check: bool) -> None:
-        """Raise if the connection is dead; leave it idle if it is not."""
+        """Raise if the connection is dead; otherwise leave it idle."""
         try:
             if with_check and self._check is not None:
                 await result_of(self._check(conn))
@@ -279,7 +278,7 @@ class AsyncWork:
         await self.settle(conn)
 
     async def rest_of_check(self, conn: Any, rest: Awaitable[object]) -> None:
-        """`examine`, of which the first step has been taken; the rest is awaited here."""
+        """Finish an `examine` whose first step has been taken; the rest is awaited here."""
         try:
             await rest
         except asyncio.CancelledError as error:
@@ -318,7 +317,7 @@ class AsyncWork:
         tell(self._hooks.closed, job.conn, job.reason)
 
     def close_at_once(self, job: Close, *, cuts: bool) -> bool:
-        """Close a connection without waiting for anything: as the driver can, or, if this `cuts`, by cutting it.
+        """Close a connection without waiting: by the driver's own means or, if `cuts`, by cutting the socket.
 
         Returns:
             Whether it was closed.

@@ -12,19 +12,19 @@ from typing import TypeAlias
 
 from poolhouse.pool.options import FOREVER
 
-#: A deadline, a number that makes it unique, and the future of the task that has it. The future, not the client:
-#: once it is done it refers to nothing of the task, so a deadline that nobody needs any more keeps nothing alive.
+#: A deadline, a number that makes it unique, and the future of the waiting task. Only the future is kept: once
+#: done, it refers to nothing of the task, so an obsolete deadline keeps nothing alive.
 _Deadline: TypeAlias = tuple[float, int, "Future[None]"]
 
-#: How many deadlines are kept before those that nobody needs any more are looked for.
+#: How many deadlines may accumulate before the obsolete ones are first removed.
 _FEW = 64
 
 
 class Alarm:
-    """Completes, at its deadline, the future of each task that still waits then.
+    """Completes each waiting task's future at its deadline.
 
-    What a deadline costs depends neither on how many tasks wait nor on how many deadlines there are, but for the
-    logarithm of a heap.
+    The cost of a deadline depends neither on the number of waiting tasks nor on the number of deadlines, except
+    for the logarithm of a heap.
     """
 
     __slots__ = ("_deadlines", "_kept", "_now", "_numbers", "_timer", "rings_at")
@@ -38,10 +38,10 @@ class Alarm:
         self._now = now
         self._deadlines: list[_Deadline] = []
         self._numbers = count()
-        #: How many deadlines may be kept until the next look for those that nobody needs any more.
+        #: How many deadlines may be kept until the obsolete ones are next removed.
         self._kept = _FEW
         self._timer: TimerHandle | None = None
-        #: When it will next look, in monotonic seconds.
+        #: When the timer fires next, in monotonic seconds.
         self.rings_at = FOREVER
 
     def add(self, deadline: float, future: "Future[None]") -> None:
@@ -53,7 +53,7 @@ class Alarm:
             self._set(deadline)
 
     def stop(self) -> None:
-        """Do not ring."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -67,13 +67,13 @@ class Alarm:
         self._timer = get_running_loop().call_later(max(0.0, deadline - self._now()), self._ring)
 
     def _forget(self) -> None:
-        """Drop the deadlines of tasks that wait no more: each time at most half of those that are kept remain."""
+        """Remove the deadlines of tasks that no longer wait, so that at most half of the limit is used."""
         self._deadlines = [each for each in self._deadlines if not each[2].done()]
         heapify(self._deadlines)
         self._kept = max(_FEW, 2 * len(self._deadlines))
 
     def _ring(self) -> None:
-        # The loop counts in fractions of a second and may be a little early.
+        # The loop measures in fractions of a second and may fire a little early.
         now = max(self._now(), self.rings_at)
         self._timer, self.rings_at = None, FOREVER
         deadlines = self._deadlines

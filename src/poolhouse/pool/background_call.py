@@ -1,4 +1,4 @@
-"""A call that its caller need not wait for to the end."""
+"""A call that its caller may stop waiting for."""
 
 from collections.abc import Callable
 from contextvars import copy_context
@@ -12,19 +12,19 @@ T = TypeVar("T")
 class BackgroundCall(Generic[T]):
     """A call made in a thread of its own, in the context (`contextvars`) of its caller.
 
-    For calls that nothing can end in time, such as libpq's connecting: it counts in whole seconds, from two on,
-    for each address, and looks up names for as long as that takes. If the caller stops waiting, the call itself
+    For calls that nothing can end in time, such as libpq's connect: its timeout is in whole seconds, at least two,
+    for each address, and name resolution takes as long as it takes. If the caller stops waiting, the call itself
     must dispose of its result.
     """
 
     def __init__(self, call: Callable[[], T], threads: Threads, parker: Parker, name: str) -> None:
-        """Begin.
+        """Start the call.
 
         Args:
-            call: What to do.
-            threads: Where the thread comes from.
-            parker: What is woken at the end.
-            name: The thread's.
+            call: The function to call.
+            threads: Starts the thread.
+            parker: Woken at the end.
+            name: The thread's name.
         """
         self.is_over = False
         self._call = call
@@ -38,13 +38,14 @@ class BackgroundCall(Generic[T]):
         try:
             self._results.append(self._call())
         except BaseException as error:
-            # Drop this frame from the traceback: it refers to the error, a cycle that would keep all alive.
+            # Drop this frame from the traceback: it refers to the error, and the cycle would keep everything
+            # alive.
             self._error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         self.is_over = True
         self._parker.unpark()
 
     def result(self) -> T:
-        """What the call returned, once it is over; raises what it raised."""
+        """The return value of the call, once it has ended; raises what the call raised."""
         if self._error is None:
             return self._results[0]
         error, self._error = self._error, None

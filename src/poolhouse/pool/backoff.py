@@ -1,11 +1,11 @@
 """When to connect again after a failure, and when to log it.
 
-All times are monotonic seconds. Nothing here reads a clock or draws a number: both come in as arguments.
+All times are monotonic seconds. This module reads no clock and draws no random number: both are arguments.
 """
 
 from collections.abc import Callable
 
-#: The pause after the first failed attempt; it doubles with each further one.
+#: The pause after the first failed attempt; it doubles with each further failure.
 FIRST_PAUSE = 1.0
 #: While a client waits: the pause between two probes of a server that is down, give or take a fifth.
 PROBE_PAUSE = 0.08
@@ -15,10 +15,10 @@ class Outage:
     """The time from the first failed attempt to connect to the next successful one.
 
     Attributes:
-        started_at: When the series of attempts began that `reconnect_timeout` bounds.
-        gives_up_at: When it ends, with an attempt.
+        started_at: When the current series of attempts began; `reconnect_timeout` limits a series.
+        gives_up_at: When the series ends, with one last attempt.
         failed_at: When the last attempt failed.
-        error: What the last attempt raised.
+        error: The error of the last attempt.
     """
 
     __slots__ = (
@@ -47,7 +47,7 @@ class Outage:
         self._record(now, error)
 
     def fail(self, now: float, error: BaseException) -> bool:
-        """Record a further failed attempt.
+        """Record another failed attempt.
 
         Returns:
             Whether it deserves a WARNING: the first does, then the next after 1 s, 2 s, 4 s, …
@@ -59,17 +59,17 @@ class Outage:
         return True
 
     def pause(self) -> None:
-        """Double the pause: called for an attempt that failed with nobody waiting."""
+        """Double the pause; called for an attempt that failed while no client was waiting."""
         self._pause *= 2
 
     def restart(self, now: float) -> None:
-        """Begin a new series of attempts, after `reconnect_timeout`."""
+        """Begin a new series of attempts, once `reconnect_timeout` has passed."""
         self.started_at = now
         self.gives_up_at = now + self._reconnect_timeout
         self._restart_pauses()
 
     def next_attempt_at(self, is_somebody_waiting: bool) -> float:
-        """When the next attempt is due; no later than `gives_up_at`, so that the news is not late."""
+        """When the next attempt is due; at `gives_up_at` at the latest, so that `reconnect_failed` is punctual."""
         pause = self._pause * self._jitter
         if is_somebody_waiting:
             pause = min(pause, self._probe_pause)
@@ -79,7 +79,7 @@ class Outage:
     def _record(self, now: float, error: BaseException) -> None:
         self.failed_at = now
         self.error = error
-        # Drawn once an attempt, so that asking for the deadline twice gives the same answer.
+        # Drawn once per attempt, so that asking for the deadline twice gives the same answer.
         self._jitter = 0.9 + 0.2 * self._random()
         self._probe_pause = PROBE_PAUSE * (0.8 + 0.4 * self._random())
 

@@ -6,8 +6,8 @@ from poolhouse.errors import PoolError
 def bare(error: BaseException) -> BaseException:
     """A copy of an exception that keeps no frame alive: it has neither a traceback nor a cause or context.
 
-    The frames of a traceback refer to all that was in them: the connections of other pools, the request of a web
-    server. And whoever raises the same exception again, in any thread, adds his own.
+    The frames of a traceback refer to everything that was in them: connections of other pools, a web server's
+    request. And each time the same exception is raised again, in any thread, more frames are added.
 
     >>> try:
     ...     raise OSError(111, "refused")
@@ -20,10 +20,10 @@ def bare(error: BaseException) -> BaseException:
     try:
         if isinstance(error, BaseExceptionGroup):
             return error.derive([bare(each) for each in error.exceptions])
-        # Without `__init__`, which may want other arguments than those that it left in `args`.
+        # Without `__init__`, whose arguments may differ from those in `args`.
         copy = kind.__new__(kind, *error.args)
         copy.args = error.args
         copy.__dict__.update(error.__dict__)
-    except Exception:  # Of a class that is made differently: the words at least.
+    except Exception:  # The class cannot be made this way: keep the message at least.
         return PoolError(f"{kind.__name__}: {error.args}")
     return copy

@@ -1,4 +1,4 @@
-"""What the pools for threads and for asyncio have in common: settings, figures, errors, words."""
+"""What the pools for threads and for asyncio share: settings, figures, errors, messages."""
 
 import os
 import random
@@ -33,18 +33,18 @@ from poolhouse.sites.words import CallSite
 from poolhouse.verdicts.current import main_of
 from poolhouse.verdicts.words import reason_of
 
-#: The methods of which `connection` uses an override, on a subclass or on a pool itself.
+#: Methods that `connection` calls if a subclass, or a pool instance, overrides them.
 _OVERRIDABLE = {"getconn", "putconn"}
 
 _numbers = count(1)
-#: Every pool that is alive, for the children of a fork.
+#: Every live pool, for the child after a fork.
 live_pools: "weakref.WeakSet[BasePool]" = weakref.WeakSet()
-#: Connections that a child inherited: neither used nor closed (closing would end the parent's session), but kept
-#: from being collected, which would close them too. A driver's `inherit` may know better.
+#: Connections that a child inherited. They are neither used nor closed, which would end the parent's session, but
+#: kept from the garbage collector, which would close them too. A driver's `inherit` may handle them differently.
 _inherited: list[Any] = []
 
 
-#: Why a client is told at once that it gets no connection, instead of waiting: see `PoolState.is_stranded`.
+#: Why a client is refused at once instead of waiting: see `PoolState.is_stranded`.
 _STRANDED = "the interpreter ends: no thread can be started that would connect"
 
 
@@ -58,16 +58,16 @@ class Errors(NamedTuple):
 
 @cache
 def errors_for(base: type[Exception] | None) -> Errors:
-    """The pool's exceptions, also caught by ``except base``."""
+    """The pool's exceptions, each also caught by ``except base``."""
     if base is None:
         return Errors(PoolClosed, PoolTimeout, TooManyRequests)
     return Errors(also(PoolClosed, base), also(PoolTimeout, base), also(TooManyRequests, base))
 
 
 class BasePool:
-    """What every pool has. Not to be used directly."""
+    """The common base of all pools. Not to be used directly."""
 
-    # Looked at in every checkout: slots are faster than what would be the far end of a long dictionary.
+    # Read at every checkout: slots are faster than the far end of a long dictionary.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -82,16 +82,16 @@ class BasePool:
         "_status",
     )
 
-    #: Null pools keep no connection that nobody waits for, and clients connect by themselves.
+    #: True in null pools: they keep no idle connection, and their clients connect for themselves.
     _is_null = False
     #: True in the asyncio pools.
     _is_async = False
 
     def __init__(self, parameters: Mapping[str, Any], clock: Clock) -> None:
-        """A pool that is not open.
+        """A pool that is not open yet.
 
         Args:
-            parameters: The constructor's, all of `poolhouse.pool.parameters.PARAMETERS` by name.
+            parameters: The constructor's, all of `poolhouse.pool.parameters.PARAMETERS`, by name.
             clock: Real or virtual.
         """
         told = checked(parameters, is_null=self._is_null)
@@ -112,7 +112,7 @@ class BasePool:
         self._driver: Any = driver_for(told["driver"], connection_class, is_async=self._is_async)
         traits = Traits.of(self._driver)
         self._marks: bool = traits.marks_connections
-        #: The status can be read without a call, which would cost more than all of the rest of looking at it.
+        #: Whether the status can be read without a call, which would cost more than all the rest of the look.
         self._has_pgconn: bool = traits.has_pgconn
         self._is_thread_bound: bool = traits.is_thread_bound
         self._inherit = traits.inherit
@@ -126,7 +126,7 @@ class BasePool:
                 traits = Traits.of(self._driver)
         #: The class whose connections are served; ``None`` if only the driver knows.
         self.connection_class: type[Any] | None = traits.connection_class or connection_class
-        error_base: Any = traits.error_base  # mypy takes a class for something without a hash.
+        error_base: Any = traits.error_base  # mypy believes that a class has no hash.
         self._errors = errors_for(error_base)
         self._clock = clock
         self._now: Callable[[], float] = clock.monotonic
@@ -146,10 +146,10 @@ class BasePool:
         if not is_gil_enabled():
             logger.info("pool %r: without the GIL every checkout and return takes the pool's lock", self.name)
         self._reader = Reader()
-        #: The connections that this process, a child, found in the pool when it was forked off.
+        #: Keys of the connections that this process, a forked child, inherited in the pool.
         self._parents: set[int] = set()
         self._opens_itself = False
-        #: The constructor opened the pool unasked, and it has not been used as a context.
+        #: True if the constructor opened the pool by default and it has not been used as a context manager.
         self._warns_of_implicit_open = False
         self._choose_checkout()
         live_pools.add(self)
@@ -157,24 +157,24 @@ class BasePool:
     def _new_core(self) -> PoolCore:
         core = PoolCore(self._options, self.meter, random.random)
         core.helpers = self._lines.helpers
-        core.be_called(True)  # The first checkout shows who asks.
+        core.be_called(True)  # The first checkout shows which kind of code calls.
         return core
 
-    # -- Overrides ----------------------------------------------------------------------------------------------
+    # -- Overridden methods -------------------------------------------------------------------------------------
 
-    #: The functions that blocks need not call, the class of their contexts, and that of those that call overrides.
+    #: The functions that blocks need not call, the class of their contexts, and the class that calls overrides.
     _plain: tuple[Any, Any]
     _plain_checkout: type[Any]
     _routed_checkout: type[Any]
 
     def _choose_checkout(self) -> None:
-        """See whether `connection` has to call an override of `getconn` or `putconn`."""
+        """Find out whether `connection` must call an override of `getconn` or `putconn`."""
         is_plain = (type(self).getconn, type(self).putconn) == self._plain and not (  # type: ignore[attr-defined]
             _OVERRIDABLE & self.__dict__.keys()
         )
         self._checkout = self._plain_checkout if is_plain else self._routed_checkout
 
-    if not TYPE_CHECKING:  # A type checker would let anything be set on a class with this method.
+    if not TYPE_CHECKING:  # With this method, a type checker would allow any attribute on the class.
 
         def __setattr__(self, name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
@@ -189,25 +189,25 @@ class BasePool:
     # -- Lines --------------------------------------------------------------------------------------------------
 
     def _line_of(self, frame: FrameType) -> CallSite:
-        """The line of the application that holds what a method of the pool, called by this frame, takes.
+        """The line of the application that holds what `frame`, a method of the pool, is taking.
 
-        For the first checkout, and for those that take the slow path. Where others ask for the application, the
-        fast path has to call this, too.
+        Called for the first checkout, and for those on the slow path. If libraries or helpers ask on behalf of the
+        application, the fast path calls it as well.
         """
         lines = self._lines
         try:
             line = lines.of(frame)
             if lines.is_sought is not self._core.is_called:
                 self._seek_lines(lines.is_sought)
-        except Exception:  # A name of a module may be anything: nothing of this gets in the way of a checkout.
+        except Exception:  # A module's name may be any object: an odd one must not break a checkout.
             return frame.f_code, frame.f_lasti
         return line
 
     def _seek_lines(self, is_sought: bool) -> None:
-        """Have each checkout call `_line_of`, or not."""
-        raise NotImplementedError("the pools for threads have a lock for that")
+        """Make each checkout call `_line_of`, or stop that."""
+        raise NotImplementedError("a subclass switches its fast path")
 
-    # -- What can be read ---------------------------------------------------------------------------------------
+    # -- Properties and figures ---------------------------------------------------------------------------------
 
     @property
     def min_size(self) -> int:
@@ -226,22 +226,22 @@ class BasePool:
 
     @property
     def max_lifetime(self) -> float:
-        """How long a connection lives, in seconds, less a random share of up to 10 %."""
+        """How long a connection lives, in seconds; each lives up to 10 % less, at random."""
         return self._options.max_lifetime
 
     @property
     def max_idle(self) -> float:
-        """How often the pool looks whether it can shrink, in seconds."""
+        """How often the pool checks whether it can shrink, in seconds."""
         return self._options.max_idle
 
     @property
     def reconnect_timeout(self) -> float:
-        """After how long without success `reconnect_failed` is called, in seconds."""
+        """Seconds without a successful connect after which `reconnect_failed` is called."""
         return self._options.reconnect_timeout
 
     @property
     def num_workers(self) -> int:
-        """How many connections are made at the same time."""
+        """How many connections may be made at the same time."""
         return self._options.num_workers
 
     @property
@@ -250,15 +250,15 @@ class BasePool:
         return not self._core.is_open and not self._opens_itself
 
     def holders(self) -> tuple[Holder, ...]:
-        """Which lines of code have connections now, the oldest checkout first."""
+        """The lines of code that hold connections now, the oldest checkout first."""
         return self._core.holders(self._now())
 
     def get_stats(self) -> dict[str, int]:
-        """The pool's figures since its start, or since `pop_stats`; counters that are 0 are left out."""
+        """The pool's figures since it was made or since `pop_stats`; counters that are 0 are left out."""
         return self._reader.since_pop(self._counters()) | self._figures()
 
     def pop_stats(self) -> dict[str, int]:
-        """`get_stats`, after which the counters begin at 0. What is less than a millisecond is kept."""
+        """`get_stats`, and reset the counters to 0; fractions of a millisecond carry over to the next call."""
         return self._reader.pop(self._counters()) | self._figures()
 
     def _counters(self) -> dict[str, int]:
@@ -287,7 +287,7 @@ class BasePool:
         }
 
     def __repr__(self) -> str:
-        """A picture of the state, for example ``<ConnectionPool 'pool-1': 2 used, 1 idle, 0 waiting, max 4>``."""
+        """The pool's state, for example ``<ConnectionPool 'pool-1': 2 used, 1 idle, 0 waiting, max 4>``."""
         core = self._core
         state = "" if core.is_open else " (closed)" if core.was_closed else " (not open)"
         connecting = f", {len(core.connecting)} connecting" if core.connecting else ""
@@ -296,7 +296,7 @@ class BasePool:
             f"{len(core.waiters)} waiting, max {core.max_size or 'unlimited'}>"
         )
 
-    # -- Errors and words ---------------------------------------------------------------------------------------
+    # -- Errors and messages ------------------------------------------------------------------------------------
 
     def _refused(self, refusal: Refusal, waiter: Waiter) -> Exception:
         """The exception for a request that was refused."""
@@ -310,7 +310,7 @@ class BasePool:
         return self._timed_out(waiter)
 
     def _warn_at_first_request(self, stacklevel: int = 4) -> None:
-        """Warn, once, of a pool that its constructor has opened unasked; `stacklevel` leads to the user's line."""
+        """Warn, once, that the constructor opened the pool by default; `stacklevel` leads to the user's line."""
         self._core.warns_at_first_request = False
         if self._warns_of_implicit_open:
             self._warns_of_implicit_open = False
@@ -318,20 +318,20 @@ class BasePool:
 
     @property
     def _implicit_open(self) -> tuple[type[Warning], str]:
-        """What to warn of when the constructor opens the pool."""
-        raise NotImplementedError("the pools for threads and for asyncio warn of different things")
+        """The warning to give when the constructor opens the pool: its class and text."""
+        raise NotImplementedError("a subclass has a warning of its own")
 
     def _closed(self) -> PoolClosed:
         """The exception for a pool that is closed for good."""
         return self._errors.closed(f"the pool {self.name!r} is already closed")
 
     def _timed_out(self, waiter: Waiter) -> PoolTimeout:
-        """The exception for a client whose time is over: what is known of the reason."""
+        """The exception for a client that has reached its deadline, with what is known about the cause."""
         core, now = self._core, self._now()
         waited = max(0.0, now - waiter.since)
         tell(self.hooks.timed_out, waited)
         size, used, holders, cause = core.size, core.used, core.holders(now), core.connect_error
-        # The words up to the colon are psycopg_pool's: programs look for them.
+        # The words up to the colon are psycopg_pool's: programs match them.
         text = [f"couldn't get a connection after {waited:.2f} sec: {used} of {core.max_size or size} in use"]
         if core.connecting:
             text[0] += f", {len(core.connecting)} connecting"
@@ -359,7 +359,7 @@ class BasePool:
         return error
 
     def _incomplete(self, timeout: float, cause: BaseException | None) -> PoolTimeout:
-        """The exception for a pool that does not fill."""
+        """The exception for a pool that did not fill in time."""
         core, holders = self._core, self._core.holders(self._now())
         # The words up to the colon are psycopg_pool's.
         text = [f"pool initialization incomplete after {timeout} sec"]
@@ -383,25 +383,25 @@ class BasePool:
         )
 
     def _is_quiet(self, conn: Any) -> bool:
-        """Whether a look at the socket gives no reason to ask the server."""
+        """Whether the socket gives no reason to ask the server."""
         try:
-            # What is closed has no socket any more either: asyncio tells a driver of it while nobody looks.
+            # A closed connection has no socket to look at: asyncio may have told the driver in the meantime.
             if self._status(conn) == BROKEN:
                 return False
             descriptor = self._driver.fileno(conn)
             return descriptor is None or is_quiet(descriptor)
-        except Exception:  # Of any driver, which may not even have a socket any more.
+        except Exception:  # From any driver; it may not even have a socket any more.
             return False
 
     def _dead_because(self, conn: Any, error: Exception, is_cut: bool) -> Exception:
-        """Log what the check of a connection failed with, and return it, less its traceback.
+        """Log why the check of a connection failed, and return the error without its traceback.
 
-        The frames of a traceback would keep the block of the client alive whose connection it was.
+        The frames of the traceback would keep the block of the client that had the connection alive.
 
         Args:
             conn: The connection.
             error: What the check raised.
-            is_cut: The check was aborted at the client's deadline, so that `error` says only that.
+            is_cut: Whether the check was aborted at the client's deadline, so that `error` shows only that.
         """
         reason = TimeoutError("the check did not end in time") if is_cut else error
         log_dead(conn, reason, has_check=self._options.has_check)
@@ -414,7 +414,7 @@ class BasePool:
         return ValueError(f"can't return connection to pool {self.name!r}, {whence}: {conn}")
 
     def _is_parents(self, conn: Any) -> bool:
-        """Whether the connection was inherited through a fork; says so once for each return."""
+        """Whether the connection was inherited through a fork; if so, logs that for each return."""
         if id(conn) not in self._parents:
             return False
         logger.warning(
@@ -425,17 +425,17 @@ class BasePool:
         return True
 
     def _left_without(self, conn: Any) -> None:
-        """A block ends whose connection is not its own any more; whoever has it now keeps it.
+        """Handle the end of a block that no longer has its connection; its present owner keeps it.
 
         Raises:
-            ValueError: If the block has given it back by `putconn`: where `close_returns`, it may by `close`; and
-                what is the parent's is left alone.
+            ValueError: If the block has already returned the connection by `putconn`. With `close_returns` it may
+                do so by `close`; and a connection of the parent process is left alone.
         """
         if not self._is_parents(conn) and not self.close_returns:
             raise self._foreign(conn)
 
     def _tell(self, notice: HeldLong | ReturnedAfterAll) -> None:
-        """Log that a connection is held for long, or was."""
+        """Log that a connection is held for long, or was returned after that."""
         lease, held = notice
         if isinstance(notice, HeldLong):
             logger.warning(
@@ -463,7 +463,7 @@ class BasePool:
     # -- Fork ---------------------------------------------------------------------------------------------------
 
     def _heal(self) -> None:
-        """Begin anew in a child: what was inherited is the parent's; the pool opens itself at its first use."""
+        """Start afresh in a forked child: what it inherited is the parent's. The pool reopens at its first use."""
         old = self._core
         self._opens_itself = self._opens_itself or old.is_open
         conns = [slot.conn for slot in list(old.slots.values())]

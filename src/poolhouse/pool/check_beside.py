@@ -1,4 +1,4 @@
-"""A check in a thread of its own, beside the client that waits for it and may leave before it ends."""
+"""A check in a thread of its own, so that the client that waits for it may leave before it ends."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -15,20 +15,20 @@ from poolhouse.pool.workers import Workers
 class _State(Enum):
     NOT_BEGUN = 0
     RUNNING = 1
-    #: The client is there, and gets the result.
+    #: The check has ended while the client was waiting; the client gets the result.
     ENDED = 2
-    #: The client has left; the check, if it was running, goes on.
+    #: The client has left; the check continues if it was running.
     LEFT = 3
 
 
 class CheckBeside:
-    """The check of a connection that a client was given; it decides about the connection though the client leaves.
+    """The check of a connection for one client; it decides about the connection even if the client leaves.
 
-    A thread that waits for a server can be freed only by shutting down the socket, and a server that is silent for
-    a moment is no reason for that: the client has less time than the check may take.
+    Only shutting down the socket can free a thread that waits for a server, and a server that is silent for a
+    moment is no reason for that: the client may have less time than the check may take.
 
     Attributes:
-        was_cut: Whether the connection was aborted because the check went on for too long behind its client.
+        was_cut: Whether the connection was aborted because the check took too long after its client had left.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class CheckBeside:
         """A check that has not begun.
 
         Args:
-            core: The pool's.
-            core_lock: The pool's.
-            workers: The pool's, who end a check that goes on for too long.
-            clock: The pool's.
+            core: The pool's core.
+            core_lock: The pool's lock.
+            workers: The pool's workers, which end a check that takes too long.
+            clock: The pool's clock.
             waiter: The client.
-            slot: What it was given.
+            slot: The slot that it was given.
             examine: Raises if the connection is dead.
         """
         self._core = core
@@ -64,11 +64,11 @@ class CheckBeside:
 
     @property
     def has_been_left(self) -> bool:
-        """Whether the client has left before the end."""
+        """Whether the client left before the check ended."""
         return self._state is _State.LEFT
 
     def run(self) -> BaseException | None:
-        """Check, in the thread beside the client; what `examine` raised, for a client that is still there."""
+        """Check, in the separate thread. Returns what `examine` raised, for a client that still waits."""
         if not self._core_lock(self._begin_locked):
             return None
         error: BaseException | None = None
@@ -80,7 +80,7 @@ class CheckBeside:
         return error
 
     def leave(self) -> bool:
-        """The client leaves. Returns False if the check has ended after all, and it can have the result."""
+        """Let the client leave. Returns False if the check has just ended: the client can then use the result."""
         self._core_lock.finish(self._leave_locked)
         return self.has_been_left
 
@@ -109,6 +109,6 @@ class CheckBeside:
         if was is _State.RUNNING:
             self._workers.guard(self._slot, now + PROBE_LIMIT)
         else:
-            # Nobody has looked at it, and the thread that was to do it will not.
+            # The check has not begun, and the thread that was to run it will not.
             job = Probe(self._slot)
             self._core.dropped(job, self._core.lease_of(job), now)

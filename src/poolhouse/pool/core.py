@@ -74,12 +74,12 @@ __all__ = [
 
 
 class PoolCore(Maintenance):
-    """One pool's decisions; see the module."""
+    """The decisions of one pool; see the module's docstring."""
 
     __slots__ = ()
 
     def open(self, now: float) -> None:
-        """Begin to serve and to connect. Once closed, a core stays closed."""
+        """Start serving and connecting. A closed core cannot be opened again."""
         assert not self.was_closed, "a closed core is not opened again"
         if not self.is_open:
             self.is_open = True
@@ -89,7 +89,7 @@ class PoolCore(Maintenance):
             self._attend()
 
     def close(self, now: float) -> None:
-        """Refuse whoever waits and close what is free. What is leased is closed when it comes back."""
+        """Refuse all waiting clients and close free connections. Leased ones are closed when they come back."""
         self.is_open, self.was_closed = False, True
         self.attention = SLOW
         self.reclaim(now)
@@ -98,7 +98,7 @@ class PoolCore(Maintenance):
             self._refuse(waiter, Refusal.CLOSED)
             self.counts.requests_errors += 1
             self.woken.append(waiter)
-        # Probes that nobody has begun own their slots, and nobody will begin them now.
+        # Probes that have not begun own their slots, and will not begin any more.
         waiting, self._lanes[CONNECT] = self._lanes[CONNECT], deque()
         for job in waiting:
             if isinstance(job, Probe):
@@ -107,10 +107,10 @@ class PoolCore(Maintenance):
             self._discard(slot, Reason.CLOSED)
 
     def watch_full(self, now: float) -> int:
-        """Have the notice `FULL` given when `min_size` connections are idle; `unwatch_full` ends that.
+        """Request the notice `FULL` for when `min_size` connections are idle; `unwatch_full` ends this.
 
         Returns:
-            What `times_full` was before the call: if it is more now, they are idle already.
+            The value of `times_full` before the call: if it has risen since, the connections are idle already.
         """
         before = self.times_full
         self._full_watchers += 1
@@ -118,7 +118,7 @@ class PoolCore(Maintenance):
         return before
 
     def unwatch_full(self) -> None:
-        """Nobody waits for `FULL` any more who called `watch_full` once."""
+        """End the request of one call of `watch_full`."""
         self._full_watchers -= 1
         self._attend()
 
@@ -133,7 +133,7 @@ class PoolCore(Maintenance):
         self._pump(now)
 
     def resize(self, min_size: int, max_size: int, now: float) -> None:
-        """Change the limits; connections beyond `max_size` go, free ones first."""
+        """Change the limits; surplus connections are closed, free ones first."""
         self.min_size, self.max_size = min_size, max_size
         self._target = min(self._target, max_size)
         self._attend()
@@ -142,12 +142,12 @@ class PoolCore(Maintenance):
         self._pump(now)
 
     def lose_threads(self) -> None:
-        """No thread can be started any more: the interpreter ends. All who wait look whether they wait in vain."""
+        """Note that the interpreter is ending and no thread can be started; wake all clients to check for that."""
         self.has_threads = False
         self.woken.extend(self.waiters)
 
     def retire(self, now: float) -> None:
-        """Keep nothing any more: close what is free, and what comes back once nobody waits."""
+        """Keep no connections any more: close the free ones, and the others once nobody waits for them."""
         self.max_kept = 0
         self._attend()
         while (slot := self._claim_next()) is not None:

@@ -1,4 +1,4 @@
-"""The lock of a pool's core: each turn under it also wakes the clients and starts the threads that it needs."""
+"""The lock of a pool's core. Each turn under it also wakes clients and starts threads as required."""
 
 from collections import deque
 from collections.abc import Callable
@@ -15,18 +15,18 @@ T = TypeVar("T")
 
 logger = Log("poolhouse.pool")
 
-#: What a function ``…_locked`` says if it is called without the lock that it needs.
-NOT_LOCKED = "to be called only under the core's lock"
+#: The message of a function ``…_locked`` that is called without the lock that it needs.
+NOT_LOCKED = "the core's lock must be held"
 
 
 class CoreLock:
     """``core_lock(core.request, waiter, now)`` runs one method of the core under the lock.
 
     Afterwards it wakes and starts whatever that method requires. `enqueue_fast` and `hand_over` are short forms
-    for clients that wait in line, and save Python work where threads contend.
+    for clients that wait in line; they save Python work under contention.
 
-    An exception (KeyboardInterrupt) may strike anywhere in here: the lock is released, and
-    whoever was to be woken is.
+    An exception (KeyboardInterrupt) may strike anywhere in here: the lock is released all the same, and every
+    client that was to be woken is woken.
     """
 
     __slots__ = (
@@ -49,24 +49,24 @@ class CoreLock:
         wake_keeper: Callable[[], None],
     ) -> None:
         self._core = core
-        #: Held for a few microseconds at a time, by whoever changes the core other than by `take` and `give`.
-        #: It is never taken twice by one thread; an RLock because that knows who has it.
+        #: Held for a few microseconds at a time, for every change of the core except by `take` and `give`.
+        #: No thread takes it twice; it is an RLock because an RLock knows its owner.
         self._lock = RLock()
-        #: Whether this thread is in the middle of a turn: now it is in a finalizer, or in a signal's handler. The
-        #: lock's own function, as `threading.Condition` uses it: a method around it would be half of its cost.
+        #: Whether this thread is in the middle of a turn: then this code runs in a finalizer or a signal handler.
+        #: The lock's own function, as `threading.Condition` uses it: a method around it would be half of its cost.
         self.is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self._plan = plan
         self._wake_keeper = wake_keeper
         self._tell = tell
-        #: An exception has ended a turn since the keeper last looked.
+        #: Whether an exception has ended a turn since the keeper last looked.
         self.is_struck = False
-        #: What `finish` was told and nobody has done yet.
+        #: Calls passed to `finish` that have not run yet.
         self._unfinished: deque[Callable[[], object]] = deque()
-        #: What that raised; logged without the lock, since a handler may use the pool.
+        #: Errors of those calls; logged after the lock is released, since a log handler may use the pool.
         self._errors: deque[Exception] = deque()
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `call`, a method of the core, returns.
+        """Run `call`, a method of the core, under the lock; returns its result.
 
         Raises:
             RuntimeError: If it `is_mine` already.
@@ -91,8 +91,8 @@ class CoreLock:
             if core.notices or self._errors:
                 self._tell_notices()
         except BaseException:
-            # Clients may be woken twice, it does no harm; what is left half done, and what workers are needed for,
-            # the keeper finds out.
+            # Waking a client twice does no harm. The keeper finds what is left half done and which workers are
+            # needed.
             self._release()
             for waiter in woken:
                 waiter.wake()
@@ -102,9 +102,9 @@ class CoreLock:
         return result
 
     def briefly(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, but nobody is told what is to be done: the caller tells whoever is needed.
+        """Run `call` under the lock, but wake nobody: the caller wakes whoever is needed.
 
-        Not to be called if it `is_mine`.
+        Must not be called if it `is_mine`.
         """
         core = self._core
         woken: list[Waiter] = core.woken
@@ -128,9 +128,9 @@ class CoreLock:
         return result
 
     def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
-        """`PoolCore.enqueue_fast`; False if nothing was done, else the waiter is woken when it is served."""
+        """`PoolCore.enqueue_fast`. False if nothing was done; otherwise the waiter is woken when it is served."""
         core = self._core
-        # Looked at before the lock is taken: whoever is served at once, or waits first, takes it once only.
+        # Check before taking the lock: a client that is served at once, or waits first, then takes it only once.
         if not core.waiters or self.is_mine():
             return False
         try:
@@ -142,17 +142,17 @@ class CoreLock:
         return is_in_line
 
     def hand_over(self, conn: Any, now: float) -> bool:
-        """`PoolCore.hand_to_next`, and waking who got it. Returns False if nothing was done.
+        """`PoolCore.hand_to_next`, then wake the client that got the connection. False if nothing was done.
 
-        Only where the pool cannot grow: elsewhere each return is an occasion to decide whether it should.
+        Only for a pool that cannot grow: otherwise each return must also decide whether it should.
         """
         core, first = self._core, None
         if not 0 < core.max_size <= len(core.slots):
             return False
         try:
-            # Nothing returns from within: CPython 3.11 leaves an instruction there that no handler protects.
+            # No `return` inside: CPython 3.11 leaves one instruction there that no handler protects.
             with self._lock:
-                # Known before anything changes: an exception may strike in the middle of it.
+                # Read before anything changes: an exception may strike in the middle of the change.
                 first = next(iter(core.waiters), None)
                 waiter = core.hand_to_next(conn, now)
             if waiter is not None:
@@ -167,20 +167,20 @@ class CoreLock:
         return waiter is not None
 
     def _release(self) -> None:
-        # Between the body of `with` and the release an exception finds the lock still held.
+        # An exception between the body of `with` and the release finds the lock still held.
         if self.is_mine():
             self._lock.release()
 
     def later(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Leave to the keeper what whoever comes in the middle of his own turn cannot have done."""
+        """Queue a call for the keeper: this thread already holds the lock and cannot take another turn."""
         self._unfinished.append(partial(call, *args, **kwargs))
         self._wake_keeper()
 
     def finish(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Have the core put right what an exception has left behind.
+        """Have the core repair what an exception has left behind.
 
-        Word is left before anything is done: where another exception interrupts that, whoever takes the next turn
-        does it all. So it may be done twice.
+        The call is queued before it is made: if another exception interrupts that, the next turn of any thread
+        makes it. So it may be made twice.
         """
         self._unfinished.append(partial(call, *args, **kwargs))
         self(nothing)
@@ -195,7 +195,7 @@ class CoreLock:
             self._unfinished.popleft()
 
     def _tell_notices(self) -> None:
-        # Another thread may be faster; and no error may cost the caller what the core has returned.
+        # Another thread may be faster; and no error may cost the caller the core's result.
         with suppress(Exception):
             while self._errors:
                 logger.log(ERROR, "unexpected error; the pool continues", error=self._errors.popleft())
@@ -204,4 +204,4 @@ class CoreLock:
 
 
 def nothing() -> None:
-    """For a turn in which only what others have left is done."""
+    """A turn that only finishes what earlier ones have left."""

@@ -1,7 +1,7 @@
 """The first step of a coroutine, taken at once: only one that waits for something needs a task to go on in.
 
-A task and the two turns of the event loop until its end is known cost ten times as much as all the rest of a
-checkout, and a check need not wait for anything.
+A task, and the two turns of the event loop until its end is known, cost ten times as much as the rest of a
+checkout, and many checks wait for nothing.
 """
 
 import asyncio
@@ -10,16 +10,16 @@ from collections.abc import Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any
 
-#: What a coroutine yields to its task: what it waits for, or ``None`` to be called again.
+#: What a coroutine yields to its task: an awaited future, or ``None`` to be called again in the next turn.
 _Awaited = Any
 
 
 class EagerTasks:
-    """``begin(coroutine)`` takes the first step; if that is not all, it goes on in a task.
+    """``begin(coroutine)`` takes the first step; only an unfinished coroutine continues in a task.
 
-    `asyncio.timeout` and the like remember the task in which they begin. So there is one before the first step,
-    and whatever asks is told of it. It ends in the next turn of the loop if nothing is to go on in it; until then
-    it serves all who begin.
+    `asyncio.timeout` and the like remember the current task. So a task exists before the first step and poses as
+    the current one during it. It ends in the next turn of the loop unless a coroutine continues in it; until then
+    it serves every first step.
     """
 
     __slots__ = ("_spare",)
@@ -31,14 +31,14 @@ class EagerTasks:
         """Take the first step of a coroutine, in a copy of the caller's context.
 
         Args:
-            coroutine: It has not begun.
-            loop: The one that runs.
+            coroutine: A coroutine that has not started.
+            loop: The running event loop.
 
         Returns:
-            ``None`` if that was all, else what is left. Raises what the first step raised.
+            ``None`` if the coroutine has finished, else the rest of it. Raises what the first step raised.
         """
         caller = current_task(loop)
-        # Nobody else's meanwhile: the coroutine may begin another.
+        # Take the spare task exclusively: the coroutine may itself begin another.
         spare, self._spare = self._spare, None
         if spare is None or spare.task.done():
             spare = _Spare(loop)
@@ -59,13 +59,13 @@ class EagerTasks:
 
 
 class _Spare:
-    """A task that waits for one turn of its loop for something to do."""
+    """A task that waits one turn of its loop for a coroutine to continue."""
 
     __slots__ = ("task", "work")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.work: Coroutine[Any, Any, None] | None = None
-        # Not by the loop's factory, which may begin it at once.
+        # Not made by the loop's task factory, which may start it at once.
         self.task: asyncio.Task[None] = asyncio.Task(self._run(), loop=loop)
 
     async def _run(self) -> None:
@@ -74,7 +74,7 @@ class _Spare:
 
 
 class Rest:
-    """All steps of a coroutine but the first; to be awaited in the task that `in_task` returns."""
+    """A coroutine after its first step; to be awaited in the task that `in_task` returns."""
 
     __slots__ = ("_awaited", "_context", "_coroutine", "_is_future", "_spare")
 
@@ -87,7 +87,7 @@ class Rest:
         self._context = context
         self._is_future = bool(getattr(awaited, "_asyncio_future_blocking", False))
         if self._is_future:
-            awaited._asyncio_future_blocking = False  # As a task does when it is given something to wait for.
+            awaited._asyncio_future_blocking = False  # A task does the same with a future that it waits for.
 
     def in_task(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """The task in which the first step was taken; it runs `work`, which awaits this."""
@@ -95,7 +95,7 @@ class Rest:
         return self._spare.task
 
     def __await__(self) -> Generator[_Awaited, Any, None]:
-        """What the coroutine still yields, to the task that runs this."""
+        """Pass on everything that the coroutine still yields to the task that runs this."""
         awaited = self._awaited
         if self._is_future:
             awaited._asyncio_future_blocking = True

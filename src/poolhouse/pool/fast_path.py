@@ -12,24 +12,24 @@ from poolhouse.pool.state import PoolState
 
 
 class FastPath(PoolState):
-    """The path without a lock: each step is one operation that only one of many threads wins."""
+    """The path without a lock. Each step is one atomic operation that only one of many threads wins."""
 
     __slots__ = ()
 
     def take(self, now: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
-        """A lease that needs no waiting and no callback; ``None`` where `claim` or the slow path is due.
+        """Take a lease that needs no waiting and no callback; ``None`` if `claim` or the slow path must decide.
 
         Safe without a lock, because ``popleft``, ``setdefault`` and ``pop`` are one operation each under the GIL:
-        of all who come by hints of the same slot, exactly one gets its lease in. Only then, as the owner, does it
-        look at the slot. A generation need not be looked at: `drain` sets `attention`, and a call that looked at
-        that before has come before it.
+        of all threads with hints of the same slot, exactly one gets its lease in. Only then, as the owner, does it
+        look at the slot. It need not check the generation: `drain` sets `attention`, so a call that checked
+        `attention` earlier counts as having come before the drain.
 
         Args:
-            now: A fresh reading of the clock: the identity of this very object marks the lease as this call's,
-                so that `interrupted_take` can find it whatever instruction an exception came at.
-            code: The call site's code object,
-            instruction: and the offset of the instruction in it.
-            is_block: Whether the caller keeps the lease until its end: see `slot.abandoned`.
+            now: A fresh reading of the clock. The identity of this very object marks the lease as this call's, so
+                    that `interrupted_take` can find it at whatever instruction an exception struck.
+            code: The code object of the call site.
+            instruction: The offset of the instruction in it.
+            is_block: Whether the caller keeps the lease until it ends: see `slot.abandoned`.
         """
         if self.attention:
             return None
@@ -51,7 +51,7 @@ class FastPath(PoolState):
         return lease
 
     def claim(self, now: float, code: CodeType, instruction: int, is_block: bool) -> Lease | None:
-        """`take` for a caller who has seen that `attention` is not `SLOW`, and counts the checkout itself."""
+        """`take` for a caller that has seen `attention` below `SLOW`, and counts the checkout itself."""
         idle, leases = self.idle, self.leases
         try:
             slot = idle.popleft()
@@ -64,7 +64,7 @@ class FastPath(PoolState):
             del leases[slot.key]
             idle.appendleft(slot)
             return None
-        # As `_mark_used` looks: while resets are under way, some leases are the pool's own.
+        # The same count as in `_mark_used`: while resets are under way, some leases are the pool's own.
         if len(leases) - len(self.working) > self._used.level:
             self._mark_used()
         return lease
@@ -72,11 +72,11 @@ class FastPath(PoolState):
     def give(self, lease: Lease, now: float) -> bool:
         """Take back a connection that is idle on the server; False if the slow path (`put`) must decide.
 
-        Safe without a lock: the caller has looked at the connection's state and at `attention`, and has then taken
-        the lease from `leases`, by one ``dict.pop`` that only one of two returners of the same connection wins.
-        What is left is to write down when, and to leave a hint; after it the caller looks at `attention` again
-        (rule 1). `retire_at` says no for all reasons that are known by then (its lifetime, a policy that needs the
-        slow path), and then the lease stands again; nobody but its maker writes it.
+        Safe without a lock: the caller has checked the connection's state and `attention`, and has then removed
+        the lease by one ``dict.pop``, which only one of two returners of the same connection wins. What remains is
+        to record the time and to leave a hint; then the caller checks `attention` again (rule 1). `retire_at`
+        rules out the fast path for every reason known by then (its lifetime, a policy that needs the slow path),
+        and the lease is restored; only the thread that made the connection writes it.
         """
         slot = lease[0]
         if now >= slot.retire_at or lease[2] is None:
@@ -90,9 +90,9 @@ class FastPath(PoolState):
         return True
 
     def sample(self, lease: Lease, now: float) -> None:
-        """Tell by call site how long a connection was out, for this return and those since the last that was told.
+        """Record, by call site, how long a connection was out; it stands for all returns since the last sample.
 
-        It is called where the list of use times has got long: then it is folded, too.
+        Called when the list of use times has become long; the list is folded at the same time.
         """
         _slot, since, code, instruction, _waiter, _is_block = lease
         number = len(self._uses)
@@ -103,14 +103,14 @@ class FastPath(PoolState):
         self.sample_from(len(self._uses))
 
     def sample_from(self, number: int, every: int | None = None) -> None:
-        """Tell the next return when `every` more have come than this number."""
+        """Take the next sample `every` returns after this number of returns."""
         self.sampled = every or self.sampled
         self._sampled_at, self.sample_at = number, number + self.sampled
 
     def restore_lease(self, lease: Lease, now: float) -> bool:
-        """Restore a lease that was popped for a return which cannot go the fast way.
+        """Restore a lease that was popped for a return which cannot take the fast path.
 
-        False if another thread, which had popped a hint long ago, has taken the slot meanwhile: the return is then
+        False if another thread, with a hint popped long ago, has taken the slot meanwhile: the return is then
         complete.
         """
         if self.leases.setdefault(lease[0].key, lease) is lease:
@@ -119,9 +119,9 @@ class FastPath(PoolState):
         return False
 
     def attribute(self, conn: Any, code: CodeType, instruction: int) -> Lease | None:
-        """Make the lease of a connection that of a block, which keeps what this returns. Needs no lock.
+        """Turn a connection's lease into that of a block, which keeps what this returns. Needs no lock.
 
-        For blocks of pools whose `getconn` is overridden: the call site is the block's, not the override's.
+        For blocks of pools with an overridden `getconn`: the call site is the block's, not the override's.
 
         Returns:
             ``None`` if the connection is not this pool's.

@@ -4,16 +4,16 @@ from typing import Any
 
 from poolhouse.errors import PoolError
 
-#: How many errors inside of errors are copied.
+#: How many levels of errors within errors are copied.
 _DEPTH = 4
 
 
 def frameless(error: BaseException, depth: int = _DEPTH) -> BaseException:
     """A copy of an error that refers to no frame: same class, same text, same attributes.
 
-    A pool keeps what the last connect failed with, to tell it to the clients that time out. The error itself
-    refers to its traceback, the traceback to frames, and the frames to all variables of the client that met it.
-    Raising the error adds frames even if its traceback was removed, so only a copy can be kept.
+    A pool keeps the error of its last connect, to show it to clients that time out. The error itself refers to its
+    traceback, the traceback to frames, and the frames to all variables of the client that met it. Raising the
+    error adds frames even if its traceback was removed, so only a copy can be kept.
 
     Returns:
         A `PoolError` with the text of the error if its class cannot be copied without calling its constructor.
@@ -27,7 +27,7 @@ def frameless(error: BaseException, depth: int = _DEPTH) -> BaseException:
         if type(twin) is type(error) and str(twin) == str(error):
             return twin
     except Exception:
-        # A class of the application's or of a driver's may do anything here.
+        # The class is the application's or a driver's, and may do anything here.
         return PoolError(_text(error))
     return PoolError(_text(error))
 
@@ -36,7 +36,7 @@ def _twin(error: Any, depth: int) -> Any:
     if isinstance(error, BaseExceptionGroup):
         twin: Any = error.derive([frameless(each, depth - 1) for each in error.exceptions])
     else:
-        # `args` of an OSError lacks the name of the file; __reduce__ has it.
+        # `args` of an OSError lacks the file name; `__reduce__` has it.
         arguments = error.__reduce__()[1]
         twin = type(error).__new__(type(error), *(_kept(each, depth) for each in arguments))
         twin.args = tuple(_kept(each, depth) for each in error.args)

@@ -10,15 +10,15 @@ from poolhouse.sites.words import CallSite, site_of
 
 
 class Holder(NamedTuple):
-    """One call site that has connections checked out."""
+    """One line of code that has connections checked out."""
 
     #: For example ``app/views.py:88 in checkout_cart``.
     site: str
     #: How many connections it holds now.
     connections: int
-    #: For how long it has held the oldest of them, in seconds.
+    #: How long it has held the oldest of them, in seconds.
     oldest_s: float
-    #: The sum over its connections, in seconds.
+    #: The sum of the hold times of its connections, in seconds.
     total_s: float
 
 
@@ -28,10 +28,10 @@ def holders_of(
     """The holders among `leases`, the one with the oldest lease first.
 
     Args:
-        leases: What is out.
+        leases: The leases of connections that are out.
         now: Monotonic seconds.
-        helpers: The lines of helpers through which others ask, by the identity of these one's codes, and their
-            instructions.
+        helpers: The lines of helpers that take connections for others, by the identity of the others' code and
+            their instructions.
     """
     grouped: dict[tuple[CodeType, int], list[float]] = {}
     for _slot, since, code, instruction, _waiter, _is_block in leases:
@@ -46,13 +46,13 @@ def holders_of(
 
 
 def in_words(site: CallSite, helpers: Mapping[tuple[int, int], CallSite]) -> str:
-    """A line in words, with that of the helper through which it asks, if there is one."""
+    """A line in words, with that of the helper through which it takes connections, if there is one."""
     helper = helpers.get((id(site[0]), site[1]))
     return site_of(*site) if helper is None else f"{site_of(*site)}{VIA}{site_of(*helper)}"
 
 
 def oldest_in_words(holders: Sequence[Holder]) -> str:
-    """Who has had a connection for longest, for messages.
+    """The holder of the oldest lease, worded for messages.
 
     >>> oldest_in_words([Holder("app/views.py:88 in checkout_cart", 6, 41.2, 200.0)])
     'oldest held 41.2 s by app/views.py:88 in checkout_cart (6 connections)'

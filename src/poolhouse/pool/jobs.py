@@ -1,4 +1,4 @@
-"""Jobs and notices: plain values by which the core asks its shell to do or to say something outside the lock.
+"""Jobs and notices: plain values by which the core asks its shell to act or to log something outside the lock.
 
 A job that owns a slot must be answered: `Connect` by `PoolCore.connected` or `connect_failed`, `Return` by
 `PoolCore.returned`, `Probe` by `PoolCore.probed`. `Close` and `ReconnectFailed` need no answer.
@@ -12,7 +12,7 @@ from poolhouse.pool.slot import Lease, Slot
 
 
 class Lane(IntEnum):
-    """Jobs of different lanes never wait for each other. An IntEnum, because it is a key of hot dictionaries."""
+    """Jobs of different lanes never wait for each other. An IntEnum, since it is a key of hot dictionaries."""
 
     #: Connects and checks: `num_workers` at a time.
     CONNECT = 0
@@ -27,13 +27,13 @@ class Reason(Enum):
     EXPIRED = "expired"
     #: It was returned in a state that rules out further use.
     BROKEN = "broken"
-    #: A look or a check found it dead, or the check took too long.
+    #: A look at the socket or a check found it dead, or the check took too long.
     LOST = "lost"
-    #: The `reset` callback, or rolling back, failed.
+    #: The `reset` callback or the rollback failed.
     RESET_FAILED = "reset failed"
     #: The pool is larger than it needs to be.
     SHRUNK = "shrunk"
-    #: `drain` was called since it was connected.
+    #: `drain` was called after it was connected.
     DRAINED = "drained"
     #: The pool was closed.
     CLOSED = "pool closed"
@@ -48,12 +48,12 @@ class Connect:
     slot: Slot
 
 
-# Not frozen, because one is made for each connection that is reset, and that would double its cost.
+# Not frozen: one is made for each connection that is reset, and `frozen` would double its cost.
 @dataclass(slots=True, eq=False)
 class Return:
     """Make a returned connection fit for the next client: roll back if `roll_back`, then call `reset`.
 
-    A rollback is logged as a warning, because the client forgot to end its transaction, unless it `is_expected`.
+    A rollback is logged as a warning, because the client forgot to end its transaction, unless `is_expected`.
     """
 
     slot: Slot
@@ -79,7 +79,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class ReconnectFailed:
-    """Call the application's `reconnect_failed`: no connect has succeeded for `after` seconds."""
+    """Call the application's `reconnect_failed`: for `after` seconds, no connect has succeeded."""
 
     after: float
 
@@ -95,18 +95,18 @@ class HeldLong(NamedTuple):
 
 
 class ReturnedAfterAll(NamedTuple):
-    """Notice: a connection that a `HeldLong` was about has been returned."""
+    """Notice: a connection reported by a `HeldLong` has been returned."""
 
     lease: Lease
     held: float
 
 
-#: Result of `PoolCore.put` for a connection that no client holds. Not an exception, which would mean that the call
-#: was interrupted.
+#: Result of `PoolCore.put` for a connection that no client holds. Not an exception: an exception would mean that
+#: the call was interrupted.
 NOT_LEASED: Final = "not leased"
 NotLeased: TypeAlias = Literal["not leased"]
 
-#: Notice: `min_size` connections are idle, and somebody waits for that.
+#: Notice: `min_size` connections are idle, and a `wait` is waiting for that.
 FULL = "full"
 
 Notice: TypeAlias = HeldLong | ReturnedAfterAll | str

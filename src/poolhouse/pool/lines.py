@@ -1,8 +1,8 @@
-"""Which line of the application holds a connection of our pools, if a library or helper takes it.
+"""Which line of the application holds a connection of our pools when a library or helper takes it.
 
-Mostly it does, and the caller's line is recorded at no cost. The first checkout, and each that takes the slow
-path, checks what the caller is. If it is a library, such as Django's database layer, or a helper of the
-application (a generator that `contextlib` runs, an ``__enter__``), the line is found as for SQLAlchemy's pools
+Usually the application takes it, and the caller's line is recorded at no cost. The first checkout, and each that
+takes the slow path, checks what the caller is. If it is a library, such as Django's database layer, or a helper of
+the application (a generator that `contextlib` runs, an ``__enter__``), the line is found as for SQLAlchemy's pools
 (`poolhouse.sites.table`), for each checkout from then on.
 """
 
@@ -20,8 +20,9 @@ class Lines:
     """Finds the lines of one pool. Any thread may use it.
 
     Attributes:
-        is_sought: Whether others than the application ask, so that each checkout has to be looked at.
-        helpers: By the identity of a line's code, and its instruction: the helper's line through which it asks.
+        is_sought: Whether code other than the application takes connections, so each checkout must be examined.
+        helpers: The line of the helper through which a line takes connections, by the identity of that line's
+            code and its instruction.
     """
 
     __slots__ = ("_plain", "_table", "helpers", "is_sought")
@@ -29,14 +30,14 @@ class Lines:
     def __init__(self) -> None:
         self.is_sought = False
         self.helpers: dict[tuple[int, int], CallSite] = {}
-        #: The last caller that was the application. Its frames need no second look.
+        #: The last caller found to be the application: its frames need no second look.
         self._plain: CodeType | None = None
         self._table: object = None
 
     def of(self, frame: FrameType) -> CallSite:
-        """The line that holds what a method of the pool, called by this frame, takes.
+        """The line that holds what `frame`, a method of the pool, is taking.
 
-        Called by `BasePool._line_of` alone: how deep the frame is, is known.
+        Only `BasePool._line_of` may call this, since the depth of the frame is fixed.
         """
         code, instruction = frame.f_code, frame.f_lasti
         if not self.is_sought:
@@ -60,10 +61,10 @@ class Lines:
 
 
 def asks_for_itself(frame: FrameType) -> bool:
-    """Whether a pool's caller is the line that holds what it asks for."""
+    """Whether a pool's caller is itself the line that holds the connection."""
     modules = modules_of()
     if modules.kind_of(frame) is not Kind.APPLICATION:
-        # A block of a pool whose `getconn` is overridden asks, and finds the line itself.
+        # The caller is a block of a pool with an overridden `getconn`, which finds the line itself.
         return str(frame.f_globals.get("__name__")).startswith("poolhouse.pool.")
     if is_comprehension(frame):
         return False

@@ -21,20 +21,20 @@ from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.state import CONNECT, RETURN
 from poolhouse.pool.waiter import Vet, Waiter
 
-#: How many of the last uses, and of the last connects, tell how long they take.
+#: How many recent uses, and how many recent connects, their average duration is taken from.
 RECENT_USES = 64
-#: The shortest time between two looks for leases that are held too long.
+#: The shortest time between two searches for leases that are held too long, in seconds.
 HOLD_PAUSE = 0.01
 
-#: Expired connections that nobody asks for are closed and replaced no more often than this, in seconds, so that a
-#: short `max_lifetime` does not keep an idle pool connecting. They are not served meanwhile.
+#: Expired connections that no client asks for are closed and replaced no more often than this, in seconds, so that
+#: a short `max_lifetime` does not keep an idle pool connecting. They are not served meanwhile.
 EXPIRE_PAUSE = 1.0
-#: The least `max_idle` that is reckoned with, in seconds.
+#: The least `max_idle` that has an effect, in seconds.
 LOOK_PAUSE = 0.1
 
 
 class Maintenance(Recovery):
-    """Jobs, and what time brings."""
+    """Jobs, and everything that happens as time passes."""
 
     __slots__ = (
         "_connect_times",
@@ -52,9 +52,9 @@ class Maintenance(Recovery):
     def __init__(self, options: PoolOptions, meter: Meter, random: Callable[[], float]) -> None:
         super().__init__(options, meter, random)
         self.outage: Outage | None = None
-        #: What the check of a new connection failed with, until one succeeds.
+        #: The error of the check of a new connection, until one succeeds.
         self._doubt: BaseException | None = None
-        #: When a check of a new connection last failed, and until when no further one is begun therefore.
+        #: When a check of a new connection last failed, and until when no further connect begins because of that.
         self._doubted_at = self._doubt_pauses_until = 0.0
         self._shrink_at = 0.0
         self._max_idle = max(duration(options.max_idle or None), LOOK_PAUSE)
@@ -65,7 +65,7 @@ class Maintenance(Recovery):
 
     @property
     def connect_error(self) -> BaseException | None:
-        """What the last connect, or the last check of a new connection, raised; ``None`` if it succeeded.
+        """The error of the last connect, or of the last check of a new connection; ``None`` if it succeeded.
 
         Each caller gets a copy.
         """
@@ -73,7 +73,7 @@ class Maintenance(Recovery):
         return None if error is None else bare(error)
 
     def vet(self, slot: Slot, now: float) -> Vet:
-        """What the owner has to do before the connection may be used. Needs no lock."""
+        """What the owner must do before it may use the connection. Needs no lock."""
         if slot.proven_at < self._suspect_before:
             return Vet.CHECK if self.options.has_check else Vet.PROBE
         idle_since = slot.fit_until - self._look_after
@@ -82,19 +82,19 @@ class Maintenance(Recovery):
         return Vet.LOOK if now >= slot.fit_until else Vet.NOTHING
 
     def proven(self, slot: Slot, now: float) -> None:
-        """The server answered through this connection."""
+        """Record that the server answered through this connection."""
         slot.proven_at = now
         self._doubt = None
         self.suspects.discard(slot)
         self._attend()
 
     def passed(self, slot: Slot, since: float, now: float) -> bool:
-        """A client has checked what it claimed, and takes it. Needs no lock.
+        """Record that a client has checked its claimed connection and takes it. Needs no lock.
 
         Args:
-            slot: The connection's.
+            slot: The slot of the connection.
             since: When the client asked.
-            now: Now.
+            now: Now, in monotonic seconds.
 
         Returns:
             False if `proven` must follow, under the lock.
@@ -117,17 +117,18 @@ class Maintenance(Recovery):
         waiter: Waiter | None = None,
         is_cut: bool = False,
     ) -> None:
-        """What a client has is dead: close it, and suspect those that were connected before.
+        """Close a client's connection that was found dead, and suspect those that were connected before it.
 
-        One that dies young, before any client had it, counts as a failed attempt to connect: a `check` that always
-        fails must not make the pool connect as fast as it can.
+        A connection that dies before any client had it counts as a failed attempt to connect: a `check` that
+        always fails must not make the pool connect as fast as it can.
 
         Args:
-            slot: What it has.
-            error: What the check failed with.
+            slot: The slot that the client has.
+            error: The error of the check.
             now: Now.
             waiter: The client; ``None`` if it came by the fast path.
-            is_cut: We aborted the check at the client's deadline: an earlier, real error is kept as the reason.
+            is_cut: Whether we aborted the check at the client's deadline: an earlier, real error is kept as the
+                reason.
         """
         if waiter is not None:
             waiter.slot = None
@@ -140,7 +141,7 @@ class Maintenance(Recovery):
         self._lost(slot, now)
 
     def claim_for_check(self, seen: set[Slot], now: float) -> Slot | None:
-        """A free slot that is not in `seen`, for the pool to check; to be answered by `probed`."""
+        """A free slot that is not in `seen`, claimed for the pool to check; to be answered by `probed`."""
         for slot in self._claim_free(lambda slot: slot not in seen, limit=1):
             self._work_on(slot, now)
             self.worked_on.add(slot)
@@ -148,7 +149,7 @@ class Maintenance(Recovery):
         return None
 
     def probed(self, slot: Slot, is_alive: bool, now: float) -> None:
-        """A `Probe` is done."""
+        """Record the result of a `Probe`."""
         self.working.discard(slot)
         self.worked_on.discard(slot)
         if is_alive:
@@ -161,7 +162,7 @@ class Maintenance(Recovery):
             self._lost(slot, now)
 
     def has_jobs(self, now: float) -> bool:
-        """Whether `next_job` would give one in any lane; cheap when there is none."""
+        """Whether `next_job` would return a job in any lane; cheap if there is none."""
         return bool(
             self._lanes[RETURN]
             or self._lanes[CONNECT]
@@ -169,48 +170,49 @@ class Maintenance(Recovery):
         )
 
     def has_job(self, lane: Lane, now: float) -> bool:
-        """Whether `next_job` would give one."""
+        """Whether `next_job` would return a job."""
         return bool(self._lanes[lane]) or (
             lane is CONNECT and self.size < self.max_size and self._connects_wanted(now) > 0
         )
 
     def next_job(self, lane: Lane, now: float) -> Job | None:
-        """The next thing to do in a lane; ``None`` if there is nothing at present.
+        """The next job of a lane; ``None`` if there is none at present.
 
-        One connect goes before all probes: those may wait for sessions that a failover has left without a word,
-        where the new server would accept at once. Further ones come after: most often a probe is answered sooner.
+        One connect goes before all probes: those may wait for sessions that a failover has left hanging, while the
+        new server would accept at once. Further connects come after: usually a probe is answered sooner.
         """
         is_connect = lane is CONNECT and self._connects_wanted(now) > 0
         if self._lanes[lane] and (self.connecting or not is_connect):
             job = self._lanes[lane].popleft()
             if isinstance(job, (Return, Probe)):
-                # The worker's own: no exception that strikes late in the call which left the job is about it.
+                # Owned by the worker: an exception that strikes late in the call that left the job does not
+                # concern it.
                 self._work_on(job.slot, now)
                 self.worked_on.add(job.slot)
             return job
         if not is_connect:
             return None
         connect = Connect(Slot(self.generation))
-        self.connecting.add(connect.slot)  # Last: after it nothing can fail.
+        self.connecting.add(connect.slot)  # Last: nothing can fail after this.
         return connect
 
     def connected(
         self, slot: Slot, conn: Any, took: float, now: float, waiter: Waiter | None = None
     ) -> Close | None:
-        """A `Connect` has succeeded.
+        """Record that a `Connect` has succeeded.
 
         Args:
-            slot: The job's.
+            slot: The slot of the job.
             conn: The new connection.
             took: How long it took, in seconds.
             now: Now.
-            waiter: The client that connected by itself, and gets it unless it has left.
+            waiter: The client that connected for itself; it gets the connection unless it has left.
 
         Returns:
-            What to do if it is not wanted any more.
+            The job of closing the connection if it is not wanted any more.
 
         Raises:
-            PoolError: If the pool has this very connection already; `connect_failed` is to follow, and no close.
+            PoolError: If the pool already has this very connection; `connect_failed` must follow, and no close.
         """
         job = self.join(slot, conn, took, now, waiter)
         if job is not None or self.max_kept is None:
@@ -220,9 +222,9 @@ class Maintenance(Recovery):
         return job
 
     def join(self, slot: Slot, conn: Any, took: float, now: float, waiter: Waiter | None = None) -> Close | None:
-        """`connected`, less what follows for others: `attend` must be called as soon as it may be.
+        """`connected`, without serving others: `attend` must be called as soon as possible.
 
-        Like `serve_within`, it may interrupt another call of the core.
+        Like `serve_within`, this may interrupt another call of the core.
         """
         self.must_be_new(conn)
         self.outage = None
@@ -235,12 +237,12 @@ class Maintenance(Recovery):
         slot.expires_at = now + self._lifetime * (1.0 - 0.1 * self._random())
         slot.retire_at = self._retire_at(slot)
         slot.fit_until = now + self._look_after
-        is_late = slot.is_closed  # Its client was interrupted, and the place given away.
+        is_late = slot.is_closed  # Its client was interrupted, and its place given to another.
         if is_late or not self.is_open or slot.generation != self.generation or self._is_oversized_exactly():
             self.connecting.discard(slot)
             slot.is_closed = True
             return Close(conn, Reason.DRAINED if self.is_open else Reason.CLOSED)
-        # In this order: nobody, not even `serve_within`, may take its place between the two.
+        # In this order: nothing, not even `serve_within`, may take its place between the two lines.
         self.slots[slot.key] = slot
         self.connecting.discard(slot)
         if not self.options.connect_in_caller:
@@ -258,19 +260,19 @@ class Maintenance(Recovery):
         return None
 
     def must_be_new(self, conn: Any) -> None:
-        """Raise if the pool has this very connection already: then a client may be using it. Needs no lock.
+        """Raise if the pool already has this very connection, since a client may be using it. Needs no lock.
 
         Raises:
-            PoolError: It is for `connect_failed`; the connection is neither configured nor closed.
+            PoolError: Pass it to `connect_failed`; the connection must be neither configured nor closed.
         """
         if id(conn) in self.slots:
             raise PoolError(f"connecting returned a connection that the pool already has: {conn}")
 
     def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:
-        """A `Connect` has failed. Returns whether that deserves a WARNING, not only a DEBUG line."""
+        """Record that a `Connect` has failed. Returns whether that deserves a WARNING rather than a DEBUG line."""
         if self.slots.get(slot.key) is slot:
             self.connecting.discard(slot)
-            return False  # An exception came late in `connected`: the connection is there.
+            return False  # An exception came late in `connected`: the connection exists.
         self.connecting.discard(slot)
         slot.is_closed = True
         self.counts.connections_num += 1
@@ -282,15 +284,16 @@ class Maintenance(Recovery):
         return is_loud
 
     def lease_of(self, job: Job) -> Lease | None:
-        """The lease under which a job is done that `next_job` has just given; see `dropped`."""
+        """The lease for a job that `next_job` has just returned; see `dropped`."""
         return self.leases.get(job.slot.key) if isinstance(job, (Return, Probe)) else None
 
     def dropped(self, job: Job, lease: Lease | None, now: float) -> None:
-        """An exception has ended a worker's work on a job, perhaps before its answer: nobody is at work on it now.
+        """Record that an exception has ended a worker's job, perhaps before its answer: no thread works on it now.
 
         Args:
-            job: What `next_job` gave. What was answered stays so.
-            lease: What `lease_of` said of it then: it is another if the slot has another owner since.
+            job: The job from `next_job`. An answer that was given stays valid.
+            lease: What `lease_of` returned for it; the slot's lease differs if the slot has had another owner
+                since.
             now: Now.
         """
         if isinstance(job, Connect) and job.slot in self.connecting:
@@ -303,7 +306,7 @@ class Maintenance(Recovery):
         """Record a trial connect (`NullConnectionPool.wait`).
 
         Returns:
-            Whether its failure deserves a WARNING, not only a DEBUG line.
+            Whether its failure deserves a WARNING rather than a DEBUG line.
         """
         self.counts.connections_num += 1
         if error is None:
@@ -316,12 +319,12 @@ class Maintenance(Recovery):
         return self._fail(error, now)
 
     def next_rehearsal_at(self, now: float) -> float:
-        """When to connect again after `rehearsed` with an error: in time for `reconnect_failed`."""
+        """When to try again after a failed trial connect (`rehearsed`): in time for `reconnect_failed`."""
         due, outage = now + FIRST_PAUSE, self.outage
         return due if outage is None or outage.gives_up_at <= now else min(due, outage.gives_up_at)
 
     def tick(self, now: float) -> None:
-        """Do what is due: expire, shrink, warn."""
+        """Do what has become due: expire, shrink, warn."""
         if not self.is_open:
             return
         if now >= self._expires_from:
@@ -336,7 +339,7 @@ class Maintenance(Recovery):
         self._pump(now)
 
     def next_deadline(self, now: float) -> float | None:
-        """When `tick` or `next_job` will next have something to do that no other call brings about."""
+        """When `tick` or `next_job` will next have work that no other call causes; ``None`` for never."""
         if not self.is_open:
             return None
         due = [
@@ -378,7 +381,7 @@ class Maintenance(Recovery):
         return is_loud
 
     def _shortfall(self, now: float) -> int:
-        """How many connects should be begun, outage or not."""
+        """How many connects should be started, regardless of an outage."""
         if not self.is_open:
             return 0
         room = self.max_size - self.size
@@ -400,16 +403,16 @@ class Maintenance(Recovery):
         return min(wanted - connecting, room)
 
     def _connects_wanted(self, now: float) -> int:
-        """How many connects to begin now: while connecting fails, one at a time and in its own time."""
+        """How many connects to start now; during an outage one at a time, each when it is due."""
         attempt = self._next_attempt_at(now)
         if attempt is None:
             return self._shortfall(now)
         return 0 if self.connecting or now < attempt else min(1, self._shortfall(now))
 
     def _next_attempt_at(self, now: float) -> float | None:
-        """When the next connect may begin; ``None`` if nothing speaks against any number of them at once.
+        """When the next connect may start; ``None`` if any number may start at once.
 
-        What a check makes of new connections counts, too: each success of another ends the outage, and two that
+        Failed checks of new connections count, too: each success of one connection ends the outage, and two that
         are made in turn would end it for each other.
         """
         if self.outage is not None:
@@ -423,7 +426,7 @@ class Maintenance(Recovery):
         return sum(times) / len(times) if times else 0.0
 
     def _hold(self, now: float) -> float:
-        """How long clients keep connections: the mean of the last uses, or of the present ones if that is more."""
+        """How long clients keep connections: the mean of recent uses, or of the present ones if that is more."""
         recent = list(islice(reversed(self._uses), RECENT_USES))
         if recent:
             self._mean_hold = sum(recent) / len(recent)
@@ -431,7 +434,7 @@ class Maintenance(Recovery):
         return max(self._mean_hold, sum(ages) / len(ages) if ages else 0.0)
 
     def _lost(self, slot: Slot, now: float) -> None:
-        """A connection was found dead: those that are not younger are suspect until they answer."""
+        """Record that a connection was found dead: all that are no younger are suspect until they answer."""
         self.counts.connections_lost += 1
         self.meter.invalidated.add()
         self._discard(slot, Reason.LOST)
@@ -440,9 +443,9 @@ class Maintenance(Recovery):
         self._pump(now)
 
     def _shrink(self, now: float) -> None:
-        """Each `max_idle`: close one connection, or all, that was not needed in all that time."""
+        """After each `max_idle`, close one connection, or all, that were not needed during that time."""
         self._shrink_at = now + self._max_idle
-        # The mark's level is only a hint, and one that is too low costs nothing: so it may begin anew here.
+        # The mark's level is only a hint, and too low a hint costs nothing: so it may be reset here.
         peak = max(self._peak_used, self._used.level, self.used)
         self._used.level, self._peak_used = self.used, 0
         unneeded = 0 if self._was_exhausted else len(self.slots) - peak
@@ -455,8 +458,8 @@ class Maintenance(Recovery):
     def _warn_of_long_holds(self, now: float) -> None:
         """Warn of leases that are older than `hold_warning`.
 
-        Checkouts and returns tell nobody: the leases are looked at. The return of one that was warned of goes the
-        slow way, which tells that too; one that was on the fast way already is found here.
+        Checkouts and returns announce nothing, so this looks at the leases. The return of a connection that was
+        warned about takes the slow path, which reports it; one that was already on the fast path is found here.
         """
         if self._hold_warning == FOREVER:
             return
@@ -472,7 +475,7 @@ class Maintenance(Recovery):
                 self.notices.append(HeldLong(lease, held))
 
     def _next_long_hold(self, now: float) -> float:
-        """When to look at the leases again; one taken after now is not long before now + `hold_warning`."""
+        """When to look at the leases again; a later lease is due after now + `hold_warning` at the earliest."""
         warned = self._warned
         since = [
             lease[1] for lease in list(self.leases.values()) if lease[2] is not None and lease[0] not in warned

@@ -5,9 +5,10 @@ from typing import Literal, TypeAlias
 
 from poolhouse.pool.parameters import PARAMETERS, sized
 
-#: Seconds after which a check of the pool's own, for which no client waits, is aborted with its connection.
+#: Seconds after which a check that the pool itself runs, with no client waiting, is aborted with its connection.
 PROBE_LIMIT = 5.0
-#: The same for rolling back and resetting a returned connection: a `reset` callback may have much to do.
+#: The same for rolling back and resetting a returned connection; longer, as a `reset` callback may have much to
+#: do.
 RETURN_LIMIT = 30.0
 
 #: Seconds that stand for "without limit" (317 years): a finite number, so that sums and differences work.
@@ -22,7 +23,7 @@ class PoolOptions:
     """The numbers and policies of one pool; every duration in seconds.
 
     Attributes:
-        min_size: Connections that the pool keeps open even if nobody needs them.
+        min_size: Connections that the pool keeps open even if no client needs them.
         max_size: The most connections; 0 for no limit, in null pools only.
         timeout: How long a client waits for a connection by default.
         max_waiting: The most clients that may wait; the next one gets `TooManyRequests`. 0 for no limit.
@@ -37,10 +38,11 @@ class PoolOptions:
         hold_warning: Warn of a connection that is held for longer than this; ``None`` for never.
         has_check: Whether there is a `check` callback.
         has_reset: Whether there is a `reset` callback.
-        is_watched: Something must be told of every checkout and return (event hooks).
-        max_kept: How many free connections are kept although nobody waits: ``None`` for all, 0 in null pools.
-        look_after: A connection that was idle for longer is looked at before it is served; ``None`` for never.
-        connect_in_caller: The client connects by itself, in its own thread or task, when there is room.
+        is_watched: Whether every checkout and return must be reported (event hooks).
+        max_kept: How many free connections are kept while no client waits: ``None`` for all, 0 in null pools.
+        look_after: Idle seconds after which a connection's socket is checked before it is served; ``None`` for
+            never.
+        connect_in_caller: If there is room, the client connects for itself, in its own thread or task.
     """
 
     min_size: int = 4
@@ -74,7 +76,7 @@ class PoolOptions:
 
     @property
     def checks_always(self) -> bool:
-        """Whether there is a check at every checkout."""
+        """Whether every checkout runs the check."""
         return self.has_check and self.check_idle is None
 
 

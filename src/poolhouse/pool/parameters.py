@@ -1,7 +1,7 @@
-"""Every parameter of the pools: its default, the values it may have, and one sentence for each mistake.
+"""Every parameter of the pools: its default, the values it accepts, and one sentence for each mistake.
 
-The constructors, `resize` and `PoolOptions` check their values here. A test holds the signatures of the four pools
-and the table of ``docs/reference/pool.md`` against `PARAMETERS`.
+The constructors, `resize` and `PoolOptions` validate their arguments here. A test compares the signatures of the
+four pools and the table of ``docs/reference/pool.md`` with `PARAMETERS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,15 +16,15 @@ class Values(Protocol):
 
     @property
     def text(self) -> str:
-        """The values in the words of the reference."""
+        """The accepted values, in the words of the reference."""
         ...
 
     def read(self, name: str, value: Any) -> Any:
         """The value, as the pool uses it.
 
         Raises:
-            ValueError: If it is a number or a word that the parameter does not accept.
-            TypeError: If it is of a type that the parameter does not accept.
+            ValueError: If the parameter does not accept this number or word.
+            TypeError: If the parameter does not accept this type.
         """
         ...
 
@@ -34,7 +34,7 @@ class Count:
     """Whole numbers."""
 
     floor: int
-    #: What 0 means, where it does not mean "none".
+    #: The meaning of 0, unless it means "none".
     zero: str = ""
 
     @property
@@ -114,7 +114,7 @@ class Accepted:
 
 
 def _too_small(name: str, floor: int, value: Any) -> str:
-    # The words of psycopg_pool.
+    # psycopg_pool's wording.
     return (
         f"{name} cannot be negative: {value!r}"
         if floor == 0
@@ -123,7 +123,7 @@ def _too_small(name: str, floor: int, value: Any) -> str:
 
 
 def _wrong(sentence: str, value: Any) -> Exception:
-    """A wrong number is a `ValueError`, as is a word where words are wanted; what is neither, a `TypeError`."""
+    """A `ValueError` for a wrong number, or for a wrong word where words are accepted; otherwise a `TypeError`."""
     return ValueError(sentence) if isinstance(value, (int, float, Real, str)) else TypeError(sentence)
 
 
@@ -141,7 +141,7 @@ class Parameter:
 
     default: Any
     values: Values
-    #: The default in null pools, where it differs.
+    #: The default in null pools, if it differs.
     null_default: Any = None
 
 
@@ -181,12 +181,12 @@ PARAMETERS: dict[str, Parameter] = {
 
 
 def given(scope: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    """The parameters, and `more`, out of a constructor's ``locals()``."""
+    """The parameters, and those in `more`, from a constructor's ``locals()``."""
     return {name: scope[name] for name in (*PARAMETERS, *more)}
 
 
 def checked(parameters: Mapping[str, Any], *, is_null: bool) -> dict[str, Any]:
-    """The parameters of a constructor as the pool uses them; `max_size` is a number.
+    """A constructor's parameters as the pool uses them; `max_size` is always a number.
 
     Args:
         parameters: All of them, by name.
@@ -211,12 +211,12 @@ def sized(min_size: Any, max_size: Any, *, is_null: bool) -> tuple[int, int]:
     ((4, 4), (0, 0))
 
     Raises:
-        ValueError: If the sizes do not fit each other, or the pool.
+        ValueError: If the sizes contradict each other or the kind of pool.
         TypeError: If they are not numbers.
     """
     least = PARAMETERS["min_size"].values.read("min_size", min_size)
     most = least if max_size is None else PARAMETERS["max_size"].values.read("max_size", max_size)
-    # The words of psycopg_pool.
+    # psycopg_pool's wording.
     if is_null and least:
         raise ValueError("null pools must have min_size = 0")
     if most < least:

@@ -1,4 +1,4 @@
-"""Repairs after a client that leaves in the middle, and after an exception in the middle of a call.
+"""Repairs after a client leaves in the middle of a request, and after an exception in the middle of a call.
 
 See `poolhouse.pool.core` for the rules and invariants.
 """
@@ -14,18 +14,18 @@ from poolhouse.pool.waiter import Waiter
 
 
 class Recovery(Requests):
-    """Calls that an exception has ended, at any instruction: rule 6."""
+    """Repairs calls that an exception ended at any instruction: rule 6."""
 
     __slots__ = ()
 
     def abandon(self, waiter: Waiter, now: float, *, is_between_calls: bool = False) -> None:
-        """The client goes away, whatever it has or waits for: nothing stays with it.
+        """Let a client leave, whatever it has or waits for: it keeps nothing.
 
         Args:
             waiter: The client.
             now: Now.
-            is_between_calls: The exception that ends the request (a task's cancellation) was raised where the
-                client waits, not in the middle of a call of the core: so no call has left anything half done.
+            is_between_calls: The exception that ends the request (a task's cancellation) was raised while the
+                client waited, not inside a call of the core, so no call has left anything half done.
         """
         self._leave_queue(waiter, now)
         slot, waiter.slot = waiter.slot, None
@@ -39,11 +39,11 @@ class Recovery(Requests):
                 slot.is_closed = True
         if not is_between_calls:
             self._recover(now)
-        # Its `take` may have given back a slot that had to be looked at, to a pool that was closed meanwhile.
+        # `take` may have returned a slot that had to be checked to a pool that was closed in the meantime.
         self.attend(now)
 
     def interrupted_take(self, stamp: float, now: float) -> None:
-        """An exception ended a call of `take`: undo the lease that carries its stamp, if there is one."""
+        """Undo an interrupted `take`: remove the lease that carries its stamp, if there is one."""
         for key, lease in copy_of(self.leases).items():
             if not is_of_call(lease, stamp):
                 continue
@@ -57,11 +57,11 @@ class Recovery(Requests):
         self.attend(now)
 
     def interrupted_give(self, conn: Any, lease: Lease | None, now: float) -> None:
-        """An exception ended a return somewhere: finish it.
+        """Finish a return that an exception ended at any point.
 
         Args:
             conn: The connection.
-            lease: The lease that stood when the call began; ``None`` if there was none.
+            lease: The connection's lease when the call began; ``None`` if there was none.
             now: Now.
         """
         if lease is not None and lease[2] is not None and self.leases.get(id(conn)) is lease:
@@ -72,10 +72,10 @@ class Recovery(Requests):
         self.attend(now)
 
     def interrupted_work(self, stamp: float, now: float) -> None:
-        """An exception ended a client's work on a connection (`put` inline, `claim_for_check`): close that.
+        """Close the connection on which a client's work (`put` inline, `claim_for_check`) was interrupted.
 
         Args:
-            stamp: The very object that was the `now` of the call that gave the work to the client.
+            stamp: The very object passed as `now` to the call that gave the work to the client.
             now: Now.
         """
         for slot in self.worked_on.copy():
@@ -85,17 +85,17 @@ class Recovery(Requests):
         self._pump(now)
 
     def recover(self, now: float) -> None:
-        """An exception ended some other call in the middle: put right what it has left."""
+        """Repair what an exception in the middle of any other call has left."""
         self._recover(now)
         self._pump(now)
 
     def _recover(self, now: float) -> None:
         """Find what an exception in the middle of a call has left.
 
-        Slots that have neither a lease nor a hint, or a lease whose waiter knows nothing of it, or are half
-        closed; and clients that have been given something and still sleep in the queue (to be woken twice does no
-        harm). A thread on the fast path may hold such a slot for an instant; claiming it is safe all the same: it
-        then finds it leased, or its hint is one too many.
+        That is slots with neither a lease nor a hint, or with a lease unknown to its waiter, or half closed; and
+        clients that have been given something and still sleep in the queue (waking one twice does no harm). A
+        thread on the fast path may hold such a slot for an instant; claiming it is safe all the same: the thread
+        then finds it leased, or its hint is surplus.
         """
         self._wake_answered(now)
         waiting = {job.slot for lane in self._lanes.values() for job in lane if isinstance(job, (Return, Probe))}

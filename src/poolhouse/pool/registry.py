@@ -1,9 +1,9 @@
-"""The pools that are open in this process, and the observer that is called with each of them.
+"""The pools that are open in this process, and the observer that is called with each.
 
 A pool knows nothing of reports, which a higher layer makes: it only announces that it has opened. The observer is
-called with every pool, older ones included. There is no observer unless reporting is configured. If only the
-environment configures it, no call of the application imports the reporting code, so the first pool that opens
-imports it by the name `OBSERVER`. ``docs/decisions/0007`` has the reasons.
+called with every pool, including those opened before it was set. There is no observer unless reporting is
+configured. If only the environment configures it, no call of the application imports the reporting code, so the
+first pool that opens imports it by the name `OBSERVER`. ``docs/decisions/0007`` has the reasons.
 """
 
 import os
@@ -18,7 +18,7 @@ from poolhouse.safely import Log
 
 logger = Log("poolhouse.pool")
 
-#: Module and function to call if the environment asks for reports of all pools.
+#: The module and function to call if the environment asks for reports of all pools.
 OBSERVER = "poolhouse.instrumentation.pools", "report_as_environment_says"
 
 Observer: TypeAlias = Callable[[Any], None]
@@ -39,7 +39,7 @@ def opened(pool: Any) -> None:
     """
     try:
         _look_at_environment()
-        # First add, then look. `observe` does it the other way round, so one of the two sees pool and observer.
+        # First add, then look. `observe` does the opposite, so one of the two sees both pool and observer.
         _opened.add(weakref.ref(pool, _opened.discard))
         if _observers:
             _observers[0](pool)
@@ -48,7 +48,7 @@ def opened(pool: Any) -> None:
 
 
 def observe(observer: Observer) -> None:
-    """Call `observer` with every pool that is open, and from now on with each that opens.
+    """Call `observer` with every open pool, and from now on with each that opens.
 
     A later observer replaces it. It may be called with the same pool more than once.
     """

@@ -1,4 +1,4 @@
-"""How connections get to clients and back: waiting in line, being served, giving back.
+"""How clients get connections and return them: waiting in line, being served, giving back.
 
 See `poolhouse.pool.core` for the rules and invariants.
 """
@@ -20,7 +20,7 @@ ABANDONED_PAUSE = 0.25
 
 
 class Requests(FastPath):
-    """The slow path of taking and giving back."""
+    """The slow path of taking connections and giving them back."""
 
     __slots__ = ("_look_for_abandoned_at",)
 
@@ -32,20 +32,20 @@ class Requests(FastPath):
         """Ask for a connection.
 
         Args:
-            waiter: Who asks. Afterwards `waiter.slot` or `waiter.refusal` is set, or it stands in the queue.
+            waiter: The client. Afterwards `waiter.slot` or `waiter.refusal` is set, or it is in the queue.
             now: Now.
             may_wait: Whether it may queue.
-            is_first: It was given a dead connection: put it back at the head of the queue.
+            is_first: Whether it was given a dead connection and goes back to the head of the queue.
 
         Returns:
-            Whether it has its answer; else it is woken when there is one.
+            Whether it has its answer; if not, it is woken when there is one.
         """
         waiter.slot = None
         if self.is_open and (not self.waiters or is_first) and self._serve(waiter, now):
             return True
         if self._is_refused(waiter, now, may_wait=may_wait, is_first=is_first):
-            # Its `take` may have given back a slot that had to be looked at, to a pool that was closed meanwhile,
-            # or for which somebody waits.
+            # `take` may have returned a slot that had to be checked, to a pool that was closed in the meantime or
+            # that has waiting clients.
             self.attend(now)
             return True
         if not waiter.queued_at:
@@ -70,7 +70,7 @@ class Requests(FastPath):
         return waiter not in self.waiters
 
     def _is_refused(self, waiter: Waiter, now: float, *, may_wait: bool, is_first: bool) -> bool:
-        """Whether a client that cannot be served may not wait either."""
+        """Refuse a client that cannot be served now, unless it may wait. Returns whether it was refused."""
         max_waiting = 0 if is_first else self.options.max_waiting
         if not self.is_open:
             self._refuse(waiter, Refusal.CLOSED if self.was_closed else Refusal.NOT_OPEN)
@@ -86,15 +86,15 @@ class Requests(FastPath):
     def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
         """Queue behind others for a connection of a pool that cannot grow: the short form of `request`.
 
-        Others wait, so `attention` is `SLOW`, and whoever returns a connection looks at the queue: rule 1.
+        Since others wait, `attention` is `SLOW`, and every returning thread checks the queue: rule 1.
 
         Args:
-            waiter: Who asks, for the first time.
+            waiter: The client, with its first request.
             now: Now.
 
         Returns:
-            False if nothing was done, and `request` must decide; else it stands in the queue, and `has_job` and
-            `next_deadline` are what they were.
+            False if nothing was done, and `request` must decide. Otherwise the waiter is queued, and `has_job` and
+            `next_deadline` are unchanged.
         """
         if not self.waiters or not 0 < self.max_size <= len(self.slots) or self.options.max_waiting:
             return False
@@ -108,16 +108,16 @@ class Requests(FastPath):
         return True
 
     def serve_within(self, waiter: Waiter, now: float) -> bool:
-        """`request` of a caller that interrupts another call of the core: a finalizer, or a signal's handler.
+        """`request` for a caller that interrupts another call of the core: a finalizer or a signal handler.
 
-        It cannot wait, since the other call cannot go on; it goes before all who wait, since they cannot be served
-        either. Each step is one that the other call allows for anywhere: a hint is popped, a lease claimed by
-        ``setdefault``, a place taken first and counted then. For pools that are never closed, and whose clients
-        connect by themselves.
+        The caller cannot wait, since the interrupted call cannot continue; it goes before all waiting clients,
+        since those cannot be served either. Each step is one that the interrupted call allows for at any point:
+        pop a hint, claim a lease by ``setdefault``, take a place first and count it afterwards. For pools that are
+        never closed and whose clients connect for themselves.
 
         Returns:
-            Whether `waiter.slot` is set. Where the client is to connect, `join` is to be called then; and when the
-            other call has ended, `attend` or `connect_failed`.
+            Whether `waiter.slot` is set. If the client must connect, call `join` then; and when the other call has
+            ended, `attend` or `connect_failed`.
         """
         waiter.slot = self._claim_next(now, waiter)
         if waiter.slot is not None:
@@ -132,7 +132,7 @@ class Requests(FastPath):
         return False
 
     def accept(self, waiter: Waiter, now: float) -> None:
-        """The client has vetted what it was given and takes it. Needs no lock."""
+        """Record that the client has vetted its connection and takes it. Needs no lock."""
         waited = max(0.0, now - waiter.since)
         self._waits.append(waited)
         self.samples.append((waiter.code, waiter.instruction, waited, 0))
@@ -140,14 +140,14 @@ class Requests(FastPath):
             self.meter.fold()
 
     def kept(self, waiter: Waiter) -> Lease:
-        """The lease of a client that has accepted, and is a block: it keeps what this returns. Needs no lock."""
+        """The lease of a block that has accepted its connection; the block keeps it. Needs no lock."""
         slot = waiter.slot
-        assert slot is not None, "only a client that has a connection accepts it"
+        assert slot is not None, "only a client with a connection accepts it"
         lease = self.leases[slot.key] = (*self.leases[slot.key][:5], True)
         return lease
 
     def time_out(self, waiter: Waiter, now: float) -> bool:
-        """The client's time is over. Returns False if it has been given a connection after all."""
+        """Remove a client at its deadline. Returns False if it has been given a connection after all."""
         if waiter.slot is not None or waiter.refusal is not None:
             return False
         self._leave_queue(waiter, now)
@@ -156,19 +156,19 @@ class Requests(FastPath):
         return True
 
     def leave_connect(self, waiter: Waiter, now: float, *, is_begun: bool = True) -> bool:
-        """A client that connects for itself has reached its deadline.
+        """Let a client that connects for itself leave at its deadline.
 
         Args:
             waiter: The client.
             now: Now.
-            is_begun: Whether the connect goes on without it, still to be answered by `connected` (to the next in
-                the queue then) or `connect_failed`.
+            is_begun: Whether the connect continues without it, still to be answered by `connected` (for the next
+                client in the queue) or `connect_failed`.
 
         Returns:
-            False if the connect is over after all.
+            False if the connect has ended after all.
         """
         slot = waiter.slot
-        assert slot is not None, "who connects by itself has been given a slot"
+        assert slot is not None, "a client that connects has been given a slot"
         if slot.conn is not None or slot.is_closed:
             return False
         waiter.slot = None
@@ -180,15 +180,15 @@ class Requests(FastPath):
         return True
 
     def claimed_by(self, waiter: Waiter, lease: Lease) -> Slot:
-        """The client that has claimed something becomes a waiter that was given it."""
+        """Make a waiter of a client that has claimed a connection, as if it had been given it."""
         slot = waiter.slot = lease[0]
         self.leases[slot.key] = (slot, lease[1], waiter.code, waiter.instruction, waiter, False)
         return slot
 
     def take_over(self, waiter: Waiter, now: float) -> Slot:
-        """The client goes away in the middle of a check, which goes on behind it; to be answered by `probed`."""
+        """Let the client leave during a check, which continues without it; to be answered by `probed`."""
         slot, waiter.slot = waiter.slot, None
-        assert slot is not None, "only what was given is checked"
+        assert slot is not None, "a check is always of a given slot"
         slot.is_checking = False
         self._work_on(slot, now)
         self.worked_on.add(slot)
@@ -201,20 +201,20 @@ class Requests(FastPath):
 
         Args:
             conn: The connection.
-            status: Its state, of those in `poolhouse.pool.status`; the rule stands there.
+            status: Its state, one of `poolhouse.pool.status`, which has the rule.
             now: Now.
-            is_expected: Whether there is nothing remarkable about a transaction that is still open.
-            is_inline: Whether the caller makes the connection fit for the next client, not a worker.
+            is_expected: Whether a transaction that is still open is normal, and not worth a warning.
+            is_inline: Whether the caller, not a worker, prepares the connection for the next client.
 
         Returns:
-            What the caller has to do: a `Close`, or a `Return` if `is_inline`; `NOT_LEASED` if no client has this
-            connection.
+            The caller's task: a `Close`, or a `Return` if `is_inline`; ``None`` if there is none; `NOT_LEASED` if
+            no client has this connection.
         """
         lease = self.leases.get(id(conn))
         if lease is None or lease[2] is None:
             return NOT_LEASED
         slot = lease[0]
-        # The lease stands until the slot may be served as it is, or is replaced by the pool's: rule 3.
+        # Keep the lease until the slot may be served as it is, or the pool's lease replaces it: rule 3.
         if status in UNFIT:
             self._count_use(lease, now)
             self.counts.returns_bad += 1
@@ -241,7 +241,7 @@ class Requests(FastPath):
         return None
 
     def put_to_reset(self, lease: Lease, now: float) -> bool:
-        """Leave a connection that is idle on the server to a worker, for `reset`: the short form of `put`.
+        """Leave a connection that is idle on the server to a worker for `reset`: the short form of `put`.
 
         Returns:
             False if nothing was done, and `put` must decide.
@@ -288,7 +288,7 @@ class Requests(FastPath):
         return waiter
 
     def returned(self, slot: Slot, is_good: bool, now: float) -> None:
-        """A `Return` is done."""
+        """Record that a `Return` has ended."""
         self.working.discard(slot)
         self.worked_on.discard(slot)
         if not is_good:
@@ -302,7 +302,7 @@ class Requests(FastPath):
             self._free(slot, now)
             self._pump(now)
         else:
-            # Nobody waits, and nothing speaks against any connection but its age.
+            # No client waits, and nothing but its age can rule out the connection.
             self.leases.pop(slot.key, None)
             self._hint(slot)
 
@@ -310,7 +310,7 @@ class Requests(FastPath):
         """Do what the fast path left undone: close unwanted slots and serve waiters (rules 1 and 2)."""
         if not self.is_open or self._stale or self._is_oversized():
             for slot in self._claim_free(lambda slot: self._unwanted(slot, now, is_kept=True) is not None):
-                # Looked at again one by one: closing one may make room for the others.
+                # Check each again just before closing it: closing one may make room for the others.
                 if (reason := self._unwanted(slot, now, is_kept=True)) is not None:
                     self._discard(slot, reason)
                 else:
@@ -321,7 +321,7 @@ class Requests(FastPath):
         self._pump(now)
 
     def reclaim(self, now: float) -> None:
-        """Take back what blocks have that are no more."""
+        """Take back the connections of blocks that no longer exist."""
         self._look_for_abandoned_at = now + ABANDONED_PAUSE
         for lease in abandoned(self.leases):
             if self.leases.get(lease[0].key) is lease:
@@ -329,7 +329,7 @@ class Requests(FastPath):
                 self._take_back(lease[0], now)
 
     def _take_back(self, slot: Slot, now: float) -> None:
-        """Make fit for others, or close, what a client has that goes away."""
+        """Prepare the connection of a leaving client for others, or close it."""
         if slot.is_checking:
             self._discard(slot, Reason.LOST)
         else:
@@ -337,7 +337,7 @@ class Requests(FastPath):
             self._lanes[RETURN].append(Return(slot, roll_back=True))
 
     def _serve(self, waiter: Waiter, now: float) -> bool:
-        """Give the waiter a free slot, or the right to connect by itself, if there is one."""
+        """Give the waiter a free slot, or the right to connect for itself, if there is one."""
         while (slot := self._claim_next(now, waiter)) is not None:
             if (reason := self._unwanted(slot, now, is_kept=True)) is not None:
                 self._discard(slot, reason)
@@ -346,19 +346,19 @@ class Requests(FastPath):
             self._mark_used()
             return True
         if self.options.connect_in_caller and not self._is_oversized(adding=1):
-            # Known to the waiter first, and only one: wherever this is interrupted, `abandon` finds it.
+            # Store one slot, in the waiter first: `abandon` then finds it wherever an exception interrupts this.
             if waiter.slot is None:
                 waiter.slot = Slot(self.generation)
             self.connecting.add(waiter.slot)
             if not self._is_oversized():
                 return True
-            # `serve_within` has taken the last place between the two looks.
+            # `serve_within` took the last place between the two checks.
             self.connecting.discard(waiter.slot)
             waiter.slot = None
         return False
 
     def _pump(self, now: float) -> None:
-        """Serve waiters, in their order, as long as there is something to serve them with."""
+        """Serve waiters in order while there is something to give."""
         while self.waiters:
             waiter = next(iter(self.waiters))
             if waiter.slot is not None:
@@ -366,7 +366,7 @@ class Requests(FastPath):
                 continue
             if not self._serve(waiter, now):
                 break
-            # In this order, so that whoever has been given something is in one of the two: see `_recover`.
+            # In this order, so that each served waiter is always in one of the two: see `_recover`.
             self.woken.append(waiter)
             self._leave_queue(waiter, now)
         if self.suspects:
@@ -382,10 +382,10 @@ class Requests(FastPath):
         return job
 
     def _wake_answered(self, now: float) -> None:
-        """Wake the client at the head of the queue that a call, which an exception ended, has given something.
+        """Wake the head of the queue if an interrupted call has already given it something.
 
-        Only the head is ever given anything, and nobody is put before a head that has been: so that one look finds
-        whoever there is, however long the queue.
+        Only the head is ever given anything, and no client is put before a head that has been: so checking the
+        head is enough, however long the queue.
         """
         while self.waiters and (waiter := next(iter(self.waiters))).is_answered:
             if waiter.slot is not None and waiter.slot.conn is None and not waiter.slot.is_closed:

@@ -1,17 +1,18 @@
 """The pool as SQLAlchemy's: ``create_engine(url, poolclass=FairQueuePool)``, and the same for asyncio.
 
-It differs from `QueuePool` in the order of service: the caller that has waited longest is next, one for each
-return. Everything else means the same as there. The same class serves `create_async_engine`: it waits as the
+It differs from `QueuePool` in the order of service: each returned connection goes to the caller that has waited
+longest. Everything else means the same as there. The same class serves `create_async_engine`: it waits as the
 dialect does.
 
 The core's slots hold SQLAlchemy's *records*. A record reconnects by itself while it is checked out (`pre_ping`,
-`pool_recycle`, `invalidate()`), and may be returned without a connection (`detach()`, a checkout that failed).
-That is not the core's concern, and neither are lifetimes and checks. There are no threads: the caller that needs a
-connection connects, the caller that returns one closes.
+`pool_recycle`, `invalidate()`), and may be returned without a connection (`detach()`, a failed checkout).
+These are not the core's concern, and neither are lifetimes and checks. There are no threads: the caller that needs
+a connection connects, and the caller that returns one closes it if necessary.
 
-A return may be the garbage collector's, in the middle of anything, so it never waits for the lock. A finalizer or
-a signal's handler may take a connection in the middle of a call of this very pool: it is served at once, from what
-is idle or by connecting, or refused in a sentence. `sqlalchemy_lock` has the lock, and what is done after it.
+A return may come from the garbage collector, in the middle of anything, so it never waits for the lock. A
+finalizer or signal handler may take a connection in the middle of a call of this very pool: it is served at once,
+with an idle connection or a new one, or refused with a clear error. `sqlalchemy_lock` has the lock, and what runs
+after it.
 """
 
 import asyncio
@@ -55,7 +56,7 @@ from poolhouse.sites.words import site_of
 from poolhouse.verdicts.current import main_of
 from poolhouse.verdicts.words import reason_of
 
-#: How many frames further out than `_do_get` the caller of `Engine.raw_connection` is.
+#: How many frames above `_do_get` the caller of `Engine.raw_connection` is.
 _CALLER = 6 if hasattr(Engine, "_wrap_pool_connect") else 5
 
 _getframe = sys._getframe
@@ -64,19 +65,19 @@ _pools: "weakref.WeakSet[FairQueuePool]" = weakref.WeakSet()
 
 
 class FairQueuePool(Pool):
-    """SQLAlchemy's `QueuePool`, fair: callers are served in the order in which they came.
+    """SQLAlchemy's `QueuePool` made fair: callers are served in the order in which they came.
 
     Args:
-        creator: What makes a connection; `create_engine` passes it.
+        creator: Makes a connection; `create_engine` passes it.
         pool_size: How many connections are kept; 0 for no limit.
         max_overflow: How many more there may be at a time; -1 for no limit.
-        timeout: How long a caller waits for a connection, in seconds; ``None`` for as long as it takes.
-        use_lifo: Take the connection that was returned last, not the one that is idle for longest.
+        timeout: How long a caller waits for a connection, in seconds; ``None`` for no limit.
+        use_lifo: Take the connection that was returned last instead of the one that has been idle longest.
         hold_warning: Log a WARNING for each connection that is held for longer, in seconds, with the line of the
             application that took it; ``None`` for never.
         hooks: Called for the pool's events. `conn` is SQLAlchemy's record of the connection, and
-            ``conn.dbapi_connection`` the driver's. A record reconnects by itself: SQLAlchemy's own events tell of
-            that. The garbage collector may call `released`.
+            ``conn.dbapi_connection`` the driver's. A record reconnects by itself, which SQLAlchemy's own events
+            report. `released` may be called by the garbage collector.
         **parameters: Those of `sqlalchemy.pool.Pool`: `recycle`, `pre_ping`, `reset_on_return`, `echo`, …
     """
 
@@ -100,19 +101,19 @@ class FairQueuePool(Pool):
         self._given_hooks = hooks
         self._hooks = hooks or PoolHooks()
         self._acquired, self._released = self._hooks.acquired, self._hooks.released
-        #: What the pool has done, measured: waits, uses and connects as histograms; peaks; timeouts.
+        #: The pool's measurements: waits, uses and connects as histograms; peaks; timeouts.
         self.meter = Meter()
-        #: How many frames further out than `_do_get` the caller of `Engine.raw_connection` is; one more if
+        #: How many frames above `_do_get` the caller of `Engine.raw_connection` is; one more if
         #: something has wrapped `connect`.
         self.depth_of_caller = _CALLER
         self._sites: SiteTable | None = None
-        #: The function whose caller is `Engine.connect`; in the greenlets of asyncio nobody stands behind that.
+        #: The function that `Engine.connect` calls; in asyncio's greenlets no frame lies behind that.
         self._passed: CodeType | None = None
         self._begin()
         _pools.add(self)
 
     def _begin(self) -> None:
-        """An empty core: at the start, and again in the child of a fork."""
+        """Create an empty core: at the start, and again in a forked child."""
         self._core = PoolCore(
             PoolOptions(
                 min_size=0,
@@ -131,16 +132,16 @@ class FairQueuePool(Pool):
         )
         self._core.open(monotonic())
         self._is_announced = False
-        #: What is to be logged, by the keeper: a return may be the garbage collector's, and must not wait.
+        #: Notices for the keeper to log: a return may come from the garbage collector, and must not wait.
         self._notices: deque[HeldLong | ReturnedAfterAll] = deque()
         notice = partial(_leave, self._notices)
         self._lock = FairLock(self._core, partial(_close, self._hooks.closed), sqlalchemy_fork.keep, notice)
         self._loops = Loops()
 
-    # -- What SQLAlchemy calls ------------------------------------------------------------------------------------
+    # -- Called by SQLAlchemy -------------------------------------------------------------------------------------
 
     def _do_get(self) -> Any:
-        """A record for a caller of `connect`. An exception may strike anywhere: nothing stays with this call."""
+        """A record for a caller of `connect`. An exception may strike anywhere; nothing stays with this call."""
         sites = self._sites or self._make_sites()
         try:
             depth, site_at = sites.first
@@ -175,7 +176,7 @@ class FairQueuePool(Pool):
             raise
 
     def _do_return_conn(self, record: Any) -> None:
-        """Take back a record, with or without a connection. May be called by the garbage collector."""
+        """Take back a record, with or without a connection. The garbage collector may call this."""
         lease: Lease | None = None
         try:
             core = self._core
@@ -193,7 +194,7 @@ class FairQueuePool(Pool):
             if self._released is not None and lease is not None:
                 tell(self._released, record, monotonic() - lease[1])
         except BaseException:
-            # How far it came is found out under the lock. If it has not looked yet, what stands is its own lease.
+            # How far it came is found out under the lock. If it had not begun, the present lease is its own.
             self._lock.later(
                 self._core.interrupted_give, record, lease or self._core.leases.get(id(record)), monotonic()
             )
@@ -202,7 +203,7 @@ class FairQueuePool(Pool):
     def recreate(self) -> "FairQueuePool":
         """A new pool with the same arguments and listeners: see `sqlalchemy.pool.Pool.recreate`."""
         self.logger.info("Pool recreating")
-        # Only where they are set: a subclass may know QueuePool's parameters and no others.
+        # Only those that are set: a subclass may accept QueuePool's parameters and no others.
         ours: dict[str, Any] = {"hold_warning": self._hold_warning, "hooks": self._given_hooks}
         return self.__class__(
             self._creator,
@@ -221,17 +222,17 @@ class FairQueuePool(Pool):
         )
 
     def dispose(self) -> None:
-        """Close what is idle now, the rest as it comes back; callers that wait are served until none is left."""
+        """Close idle connections now, others on their return; waiting callers are served until none is left."""
         if self._lock.is_mine():
             self._lock.later(self._core.retire, monotonic())
         else:
             self._lock(self._core.retire, monotonic())
         self.logger.info("Pool disposed. %s", self.status())
 
-    # -- What others read -----------------------------------------------------------------------------------------
+    # -- Figures --------------------------------------------------------------------------------------------------
 
     def status(self) -> str:
-        """The figures in a sentence, in the words of `QueuePool.status`."""
+        """The figures in a sentence, worded like `QueuePool.status`."""
         return (
             f"Pool size: {self.size()}  Connections in pool: {self.checkedin()} "
             f"Current Overflow: {self.overflow()} Current Checked out connections: {self.checkedout()}"
@@ -250,25 +251,25 @@ class FairQueuePool(Pool):
         return self._core.free
 
     def checkedout(self) -> int:
-        """How many connections are in use, or being made for those who will use them."""
+        """How many connections are in use, or are being made for a caller."""
         return self._core.size - self._core.free
 
     def overflow(self) -> int:
-        """How many connections there are beyond `size`; negative as long as there are fewer."""
+        """How many connections there are beyond `size`; negative while there are fewer."""
         return self._core.size - self._pool_size if self._pool_size else 0
 
     def waiting(self) -> int:
-        """How many callers wait for a connection."""
+        """How many callers are waiting for a connection."""
         return len(self._core.waiters)
 
     def holders(self) -> tuple[Holder, ...]:
-        """Which lines of the application have connections now, the oldest checkout first."""
+        """The lines of the application that hold connections now, the oldest checkout first."""
         return self._core.holders(monotonic())
 
     # -- Waiting and connecting -----------------------------------------------------------------------------------
 
     def _make_sites(self) -> SiteTable:
-        # Not in the constructor: an engine tells its pool the dialect afterwards.
+        # Not in the constructor: an engine sets its pool's dialect afterwards.
         is_async = self._dialect.is_async
         getcurrent = import_module("greenlet").getcurrent if is_async else None
         self._passed = None if is_async else vars(Connection)["__init__"].__code__
@@ -276,13 +277,13 @@ class FairQueuePool(Pool):
         return table
 
     def _parker(self) -> Parker:
-        # Where no loop runs (SQLAlchemy's `async_fallback` runs one for each call), a caller waits as a thread.
+        # If no loop runs (SQLAlchemy's `async_fallback` runs one for each call), a caller waits as a thread.
         is_in_loop = self._dialect.is_async and asyncio._get_running_loop() is not None
         return LoopParker() if is_in_loop else LockParker()
 
     def _get_slowly(self, waiter: Waiter, parker: Parker) -> Any:
         if not self._is_announced:
-            # Not in the constructor: an engine's plugins, which may measure the pool too, come after that.
+            # Not in the constructor: an engine's plugins, which may measure the pool too, run after it.
             self._is_announced = True
             opened(self)
             if self._hold_warning is not None:
@@ -302,7 +303,7 @@ class FairQueuePool(Pool):
         return slot.conn
 
     def _wait(self, waiter: Waiter, parker: Parker, deadline: float | None) -> None:
-        """Wait until the waiter is served, or its time has passed: then it has no slot."""
+        """Wait until the waiter is served or reaches its deadline; without a slot it has timed out."""
         loops = self._loops
         if isinstance(parker, LoopParker):
             parker.lost = self._look_for_closed_loops
@@ -319,25 +320,25 @@ class FairQueuePool(Pool):
                 loops.leave(parker.loop, waiter)
 
     def _look_for_closed_loops(self) -> None:
-        """Take back what clients were given whose event loop has been closed, and their places in the queue."""
+        """Take back what was given to clients of closed event loops, and their places in the queue."""
         if lost := self._loops.look():
             self._lock.later(self._lock.abandon_locked, lost)
 
     def _get_within(self, waiter: Waiter) -> Any:
-        """A record for a finalizer or signal handler that runs in the middle of this thread's call of the core."""
+        """A record for a finalizer or signal handler that interrupts this thread's own call of the core."""
         core = self._core
         if not core.serve_within(waiter, waiter.since):
             self._lock.later(core.time_out, waiter, waiter.since)
             raise self._timed_out(waiter, is_within=True)
         slot = waiter.slot
-        assert slot is not None, "it has just been served"
+        assert slot is not None, "serve_within has just set it"
         if slot.conn is None:
             return self._connect_here(waiter, slot)
         core.accept(waiter, monotonic())
         return slot.conn
 
     def _connect_here(self, waiter: Waiter, slot: Slot) -> Any:
-        """Connect in the caller's thread or greenlet; if that fails, whoever waits is asked to try."""
+        """Connect in the caller's thread or greenlet; if that fails, a waiting caller is woken to try."""
         core, lock, began = self._core, self._lock, monotonic()
         try:
             record = self._create_connection()
@@ -357,15 +358,15 @@ class FairQueuePool(Pool):
         return record
 
     def _join_locked(self, join: Callable[..., Close | None], slot: Slot, record: Any, *told: Any) -> Close | None:
-        """What `join` returns, a method of the core; refuses what another record has, which is in use, or may be.
+        """Call `join`, a method of the core; refuse a connection that another record already has.
 
-        QueuePool would have two threads share it. Each record is new, so the core does not notice.
+        QueuePool would let two threads share it. Each record is new, so the core does not notice.
         """
         assert self._lock.is_mine(), NOT_LOCKED
         conn = record.driver_connection
         for other in list(self._core.slots.values()):
             if conn is not None and other.conn.driver_connection is conn:
-                record.dbapi_connection = None  # It is the other's, and not closed with this one.
+                record.dbapi_connection = None  # It is the other record's, and must not be closed with this one.
                 raise exc.InvalidRequestError(
                     f"the creator returned a connection that the pool already has: {conn!r}; "
                     "for one connection that all share, use StaticPool"
@@ -378,7 +379,7 @@ class FairQueuePool(Pool):
         timeout = 0.0 if self._timeout is None or is_within else self._timeout
         used, holders = core.used, core.holders(now)
         cause = None if core.connect_error is None else frameless(core.connect_error)
-        # The first part is QueuePool's.
+        # The first part is QueuePool's wording.
         text = [
             f"{type(self).__name__} limit of size {self._pool_size} overflow {self._max_overflow} reached, "
             f"connection timed out, timeout {timeout:0.2f}",
@@ -406,22 +407,22 @@ class FairQueuePool(Pool):
         error.__cause__ = cause
         return error
 
-    # -- Held for too long ----------------------------------------------------------------------------------------
+    # -- Held too long --------------------------------------------------------------------------------------------
 
     def look(self, now: float) -> float:
-        """For `sqlalchemy_keeper`: warn of connections that are held too long; when to look again."""
-        # What is taken from now on is not held too long before that.
+        """For `sqlalchemy_keeper`: find connections that are held too long. Returns when to look again."""
+        # A connection taken from now on cannot be held too long before this.
         latest = now + duration(self._hold_warning)
         due = self._lock(self._lock.tick_locked, now)
         self.tell()
         return latest if due is None else min(due, latest)
 
     def tell(self) -> None:
-        """For `sqlalchemy_keeper`: log what is to be told of connections that are, or were, held too long."""
+        """For `sqlalchemy_keeper`: log connections that are, or were, held too long."""
         name = type(self).__name__ if self._orig_logging_name is None else f"pool {self._orig_logging_name!r}"
         while self._notices:
             lease, held = notice = self._notices.popleft()
-            site = "a caller that is not known" if lease[2] is None else site_of(lease[2], lease[3])
+            site = "an unknown caller" if lease[2] is None else site_of(lease[2], lease[3])
             if isinstance(notice, HeldLong):
                 where = "" if self._dialect.is_async else where_now(lease)
                 text = f"a connection has been held for {held:.1f} s by {site}{where and '; '}{where}"
@@ -432,10 +433,10 @@ class FairQueuePool(Pool):
     # -- Fork -----------------------------------------------------------------------------------------------------
 
     def _heal(self) -> None:
-        """Begin anew in a child: what was inherited is the parent's."""
+        """Start afresh in a forked child: everything inherited is the parent's."""
         for slot in list(self._core.slots.values()):
             sqlalchemy_fork.disown(slot.conn)
-        sqlalchemy_fork.keep(self._lock)  # What it was about to take back or to close.
+        sqlalchemy_fork.keep(self._lock)  # It refers to what it was about to take back or to close.
         self.meter.reset()
         self._begin()
 
@@ -443,7 +444,7 @@ class FairQueuePool(Pool):
 class FairQueueTimeout(PoolTimeout, exc.TimeoutError):
     """SQLAlchemy's error for a caller that got no connection in time, with the fields of `PoolTimeout`."""
 
-    # QueuePool's, which leads to its page in SQLAlchemy's documentation.
+    # QueuePool's code, which links to its page in SQLAlchemy's documentation.
     code = "3o7r"
 
 
@@ -465,5 +466,5 @@ def _leave(notices: "deque[HeldLong | ReturnedAfterAll]", notice: HeldLong | Ret
     keeper.wake()
 
 
-#: The call site of a checkout for which nothing of the application's asked.
+#: The call site of a checkout that no line of the application asked for.
 _UNKNOWN = FairQueuePool._do_get.__code__, 0

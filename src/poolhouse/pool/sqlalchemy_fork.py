@@ -1,4 +1,4 @@
-"""What the child of a fork does with the connections of a `FairQueuePool` that are its parent's: nothing."""
+"""How a forked child leaves alone the connections of a `FairQueuePool` that belong to its parent."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ from sqlalchemy import exc
 
 from poolhouse.pool.words import logger
 
-#: What a child inherited: neither used nor closed, since it is the parent's, and kept from being collected.
+#: Objects that a child inherited: neither used nor closed, and kept from the garbage collector.
 _inherited: list[Any] = []
 
 
 def keep(inherited: Any) -> None:
-    """Leave something to the parent: keep it from being collected, which might close it."""
+    """Keep an object of the parent's from being collected, which might close its connection."""
     _inherited.append(inherited)
 
 
 def disown(record: Any) -> None:
-    """Leave a record to the parent, and take its connection from whoever has it in this process.
+    """Leave a record to the parent, and detach its connection from its user in this process.
 
-    Else the end of its use here, or its collection, would roll back what the parent has begun.
+    Otherwise the end of its use here, or its collection, would roll back the parent's transaction.
     """
     keep((record, record.dbapi_connection))
     fairy = None if record.fairy_ref is None else record.fairy_ref()
@@ -28,21 +28,21 @@ def disown(record: Any) -> None:
 
 
 class Inherited:
-    """Stands, in a child, for a connection of the parent's: to end its use does nothing, to use it is an error."""
+    """Replaces a connection of the parent in a child: ending its use does nothing, using it is an error."""
 
     def __init__(self) -> None:
         self._has_warned = False
 
     def rollback(self) -> None:
-        """What SQLAlchemy does with a connection that is given back; once or twice."""
+        """Do nothing; SQLAlchemy calls this once or twice when a connection is returned."""
         if not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "a connection that was taken before this process was forked is the parent's, and is left alone"
+                "a connection taken before this process was forked belongs to the parent and is left alone"
             )
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def __getattr__(self, name: str) -> Any:
         raise exc.InvalidRequestError(

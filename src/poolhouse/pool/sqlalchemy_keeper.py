@@ -15,68 +15,68 @@ from poolhouse.clock import monotonic
 from poolhouse.pool.threads import Parker, SystemThreads, Threads
 from poolhouse.pool.words import describe, logger
 
-#: The shortest pause between two looks, in seconds: what is due and not done yet must not make the thread spin.
+#: The shortest pause between two looks, in seconds, so that work which is due but not done does not make it spin.
 SHORTEST = 0.01
 #: The pause after a look that failed, in seconds.
 AGAIN = 1.0
 
 
 class Watched(Protocol):
-    """What is looked after."""
+    """A pool that the keeper looks after."""
 
     def look(self, now: float) -> float:
-        """Find what is due and `tell` it; returns when to look again, in monotonic seconds."""
+        """Find what is due for `tell`. Returns when to look again, in monotonic seconds."""
         ...
 
     def tell(self) -> None:
-        """Log what was found, and what has been returned since."""
+        """Log what was found, and connections that have been returned since."""
         ...
 
 
 class Keeper:
-    """Looks at pools when one of their connections may have been held for too long."""
+    """Looks at pools whenever one of their connections may have been held too long."""
 
     def __init__(self, threads: Threads) -> None:
-        """A keeper of nothing.
+        """A keeper without pools.
 
         Args:
-            threads: Where its thread is started.
+            threads: Starts its thread.
         """
         self._threads = threads
         self._begin()
 
     def _begin(self) -> None:
         self._watched: set[weakref.ref[Any]] = set()
-        #: One element while there is no thread: whoever pops it starts one. Safe in a signal's handler, too.
+        #: One element while there is no thread: whichever thread pops it starts one. Safe in signal handlers, too.
         self._is_free: deque[bool] = deque([True])
         self._parker: Parker | None = None
 
     def watch(self, pool: Watched) -> None:
-        """Look after this one, too, as long as it lives. Never raises."""
+        """Look after this pool as well, as long as it lives. Never raises."""
         self._watched.add(weakref.ref(pool, self._watched.discard))
         if not _is_popped(self._is_free):
-            self.wake()  # It may sleep for longer than this pool allows.
+            self.wake()  # It may be sleeping for longer than this pool allows.
             return
         try:
             self._threads.start(self._run, "poolhouse-holds")
         except RuntimeError as error:
-            # As many threads as there may be, or the interpreter ends. The next pool tries again.
+            # The thread limit is reached, or the interpreter is ending. The next pool tries again.
             self._is_free.append(True)
             logger.warning("cannot look for connections that are held too long: %s", describe(error))
 
     def wake(self) -> None:
-        """Let it look now."""
+        """Make it look now."""
         if (parker := self._parker) is not None:
             parker.unpark()
 
     def last_words(self) -> None:
-        """Tell what is left to be told when the interpreter ends."""
+        """Log what is left to log when the interpreter ends."""
         for reference in self._watched.copy():
             if (pool := reference()) is not None:
                 pool.tell()
 
     def forget(self) -> None:
-        """Begin anew in the child of a fork, which has no such thread."""
+        """Start afresh in a forked child, which has no such thread."""
         self._begin()
 
     def _run(self) -> None:
@@ -86,7 +86,7 @@ class Keeper:
             while True:
                 while self._watched:
                     parker.park(self._look())
-                # First the one, then a look at the other; `watch` does it the other way round.
+                # First release, then look; `watch` does the opposite.
                 is_free.append(True)
                 if not self._watched or not _is_popped(is_free):
                     return
@@ -95,7 +95,7 @@ class Keeper:
             raise
 
     def _look(self) -> float:
-        """Look at all; how long to sleep then."""
+        """Look at all pools. Returns how long to sleep then, in seconds."""
         pauses = [_pause(pool) for reference in self._watched.copy() if (pool := reference()) is not None]
         return min(pauses, default=AGAIN)
 
@@ -104,7 +104,7 @@ def _pause(pool: Watched) -> float:
     try:
         return max(SHORTEST, pool.look(monotonic()) - monotonic())
     except Exception as error:
-        logger.warning("looking for connections that are held too long failed: %s", describe(error))
+        logger.warning("failed to look for connections that are held too long: %s", describe(error))
         return AGAIN
 
 

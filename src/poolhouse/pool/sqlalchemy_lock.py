@@ -1,12 +1,12 @@
 """The lock of a `FairQueuePool`'s core.
 
-Our own pools have a keeper, a thread that finishes what others could not. There is none here: the owner of the
-lock finishes it, before and after its own call. Three kinds of callers must not wait for the lock, and leave word
-instead:
+Our other pools have a keeper, a thread that finishes what others could not. There is none here: the owner of the
+lock finishes it, before and after its own call. Three kinds of callers must not wait for the lock, and queue their
+work instead:
 
-- A return, since it may be the garbage collector's: it interrupts any code of the application, which may hold a
-  lock of its own that the owner of this one needs.
-- A finalizer or a signal's handler that runs in the middle of a call of this very thread, which holds the lock.
+- A return, since it may come from the garbage collector: it interrupts any code of the application, which may hold
+  another lock that the owner of this one needs.
+- A finalizer or signal handler that interrupts a call of this very thread, which holds the lock.
 - An exception that ends a call.
 """
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 class FairLock(CoreLock):
     """``lock(core.request, waiter, now)`` runs one method of the core under the lock, as `CoreLock` does.
 
-    Afterwards it finishes what was left meanwhile: `later` and `take_back` never wait.
+    Afterwards it finishes what was queued meanwhile: `later` and `take_back` never wait.
     """
 
     __slots__ = ("_close", "_disown", "_left_open")
@@ -40,51 +40,51 @@ class FairLock(CoreLock):
         disown: Callable[[Any], object],
         tell: Callable[[Any], None],
     ) -> None:
-        """A lock that nobody has.
+        """A lock that is free.
 
         Args:
-            core: The pool's.
-            close: Closes a record that has left the pool, and tells why.
-            disown: Takes a record that was returned and is not the pool's.
-            tell: Tells a notice of the core.
+            core: The pool's core.
+            close: Closes a record that has left the pool, and reports why.
+            disown: Takes a record that was returned but is not the pool's.
+            tell: Reports a notice of the core.
         """
         super().__init__(core, self._plan_locked, tell, self.settle)
         self._close = close
         self._disown = disown
-        #: What an interrupted call was to close.
+        #: Records that an interrupted call was to close.
         self._left_open: deque[Close] = deque()
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `call`, a method of the core, returns. Not to be called if the lock `is_mine`."""
+        """Call a method of the core under the lock; returns its result. Must not be called if it `is_mine`."""
         result = super().__call__(call, *args, **kwargs)
         if self._unfinished:
             self.settle()
         return result
 
     def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
-        """`CoreLock.enqueue_fast`."""
+        """The same as `CoreLock.enqueue_fast`."""
         is_in_line = super().enqueue_fast(waiter, now)
         if self._unfinished:
             self.settle()
         return is_in_line
 
     def later(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run a method of the core now if the lock is free; else its owner does, who has then not done yet."""
+        """Run a method of the core now if the lock is free; otherwise its present owner runs it afterwards."""
         self._unfinished.append(partial(call, *args, **kwargs))
         self.settle()
 
     finish = later
 
     def take_back(self, record: Any, lease: Lease | None) -> None:
-        """Take back a record: what `PoolCore.give` left, and what has no lease.
+        """Take back a record that `PoolCore.give` has not taken, or that has no lease.
 
         Args:
             record: SQLAlchemy's record.
-            lease: The lease that stood when the return began.
+            lease: The record's lease when the return began.
         """
         core = self._core
         if lease is not None and self.is_mine():
-            # The call that this one interrupts goes on after it, and looks at what is idle when it has ended.
+            # The call that this one interrupts continues afterwards, and checks the idle slots at its end.
             if core.leases.pop(id(record), None) is lease and core.give(lease, monotonic()):
                 self.later(self.attend_locked, monotonic())
                 return
@@ -93,7 +93,7 @@ class FairLock(CoreLock):
         self.later(self._take_back_locked, record, lease)
 
     def settle(self) -> None:
-        """Finish what was left. If another thread has the lock, it does this when it has released it."""
+        """Finish queued work. If another thread holds the lock, that thread does it on release."""
         core = self._core
         while self._is_something_left() and not self.is_mine():
             woken: list[Waiter] = []
@@ -101,7 +101,7 @@ class FairLock(CoreLock):
                 if not self._lock.acquire(False):
                     return
                 if self.is_struck:
-                    # No work is done without the lock, so an exception has ended what still counts as begun.
+                    # All work is done under the lock, so an exception has ended any that still counts as begun.
                     core.worked_on.clear()
                     self.is_struck = False
                     self._unfinished.append(partial(core.recover, monotonic()))
@@ -119,7 +119,7 @@ class FairLock(CoreLock):
                 self._tell_notices()
 
     def attend_locked(self, now: float) -> None:
-        """For `later`, after a return that found the core's `attention` true when it was done."""
+        """For `later`: after a return that found the core's `attention` set when it was done."""
         assert self.is_mine(), NOT_LOCKED
         core = self._core
         core.attend(now)
@@ -127,14 +127,14 @@ class FairLock(CoreLock):
             core.retire(now)
 
     def tick_locked(self, now: float) -> float | None:
-        """`PoolCore.tick`; returns when to call it again, in monotonic seconds."""
+        """`PoolCore.tick`. Returns when to call it again, in monotonic seconds."""
         assert self.is_mine(), NOT_LOCKED
         self._core.tick(now)
         self._core.has_new_deadline = False
         return self._core.next_deadline(now)
 
     def abandon_locked(self, waiters: "list[Waiter]") -> None:
-        """For `later`: these clients are no more."""
+        """For `later`: these clients no longer exist."""
         assert self.is_mine(), NOT_LOCKED
         for waiter in waiters:
             self._core.abandon(waiter, monotonic())
@@ -143,14 +143,14 @@ class FairLock(CoreLock):
         return bool(self._unfinished or self.is_struck or self._left_open or self._core.woken)
 
     def _hand_over(self, record: Any) -> bool:
-        """`CoreLock.hand_over`, unless somebody has the lock."""
+        """`CoreLock.hand_over`; False, too, if another thread holds the lock."""
         core, first = self._core, None
         if not 0 < core.max_size <= len(core.slots):
             return False
         waiter: Waiter | None = None
         try:
             if self._lock.acquire(False):
-                # Known before anything changes: an exception may strike in the middle of it.
+                # Read before anything changes: an exception may strike in the middle of the change.
                 first = next(iter(core.waiters), None)
                 waiter = core.hand_to_next(record, monotonic())
         except BaseException:
@@ -176,14 +176,14 @@ class FairLock(CoreLock):
                 core.post(job)
 
     def _plan_locked(self) -> list[Callable[[], None]]:
-        """What is to be done when the lock is free: closing. There is nothing else to do here than to close."""
+        """The calls to make once the lock is free; in this pool these only close records."""
         assert self.is_mine(), NOT_LOCKED
         core, closing = self._core, deque[Close]()
         while self._left_open:
             closing.append(self._left_open.popleft())
         while (job := core.next_job(Lane.RETURN, monotonic())) is not None:
             if isinstance(job, Return):
-                # Nobody has used it: its caller went away when it was served.
+                # Unused: its caller left as it was being served.
                 core.returned(job.slot, True, monotonic())
             elif isinstance(job, Close):
                 closing.append(job)
@@ -192,7 +192,7 @@ class FairLock(CoreLock):
     def _close_all(self, jobs: "deque[Close]") -> None:
         try:
             while jobs:
-                # It is the caller's: another event loop's connection could not be closed by somebody else.
+                # Only the caller's own event loop can close this connection.
                 self._close(jobs.popleft())
         finally:
             self._left_open.extend(jobs)

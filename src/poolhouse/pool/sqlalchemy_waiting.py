@@ -1,4 +1,4 @@
-"""Where the callers of a `FairQueuePool` wait: as threads, or as greenlets of SQLAlchemy's asyncio."""
+"""How the callers of a `FairQueuePool` wait: as threads, or as greenlets of SQLAlchemy's asyncio."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,24 +9,24 @@ from sqlalchemy.util import await_only
 from poolhouse.clock import monotonic
 from poolhouse.pool.core import Waiter
 
-#: While clients of several event loops wait: how often each looks whether one of the loops has been closed.
+#: While clients of several event loops wait: how often each checks for closed loops, in seconds.
 LOOK_S = 0.5
 
 
 class Parker(Protocol):
-    """Where a caller waits until it is served."""
+    """A place where one caller waits until it is served."""
 
     def park(self, timeout: float | None) -> object:
-        """Wait for `unpark`, at most for `timeout` seconds."""
+        """Wait for `unpark`, for at most `timeout` seconds; ``None`` for no limit."""
         ...
 
     def unpark(self) -> None:
-        """End the wait; may be called from any thread."""
+        """End the wait. Any thread may call this."""
         ...
 
 
 class LoopParker:
-    """Where a greenlet of SQLAlchemy's asyncio waits.
+    """A place where a greenlet of SQLAlchemy's asyncio waits.
 
     A future and a timer, because ``asyncio.wait_for`` may swallow a cancellation that arrives together with the
     result.
@@ -38,7 +38,7 @@ class LoopParker:
         self.loop = asyncio.get_running_loop()
         self._future: asyncio.Future[None] | None = None
         self._is_unparked = False
-        #: Called by `unpark` if the loop has been closed, and nobody will wake.
+        #: Called by `unpark` if the loop has been closed and cannot wake the greenlet.
         self.lost: Callable[[], object] = bool
 
     def park(self, timeout: float | None) -> None:
@@ -77,19 +77,19 @@ class LoopParker:
 class Loops:
     """The event loops in which callers of one pool wait.
 
-    Whatever is given to a caller whose loop has been closed is lost, unless somebody takes it back: the loop calls
-    nothing any more, and drops what it was to call. Nobody is told when a loop is closed, so whoever waits looks.
+    Whatever is given to a caller whose loop has been closed is lost unless the pool takes it back: the loop makes
+    no more calls, and drops the scheduled ones. Closing a loop notifies nobody, so waiting callers have to check.
     """
 
     def __init__(self) -> None:
         self._waiters: dict[asyncio.AbstractEventLoop, dict[Waiter, None]] = {}
 
     def enter(self, loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:
-        """A caller begins to wait in a loop."""
+        """Record that a caller begins to wait in a loop."""
         self._waiters.setdefault(loop, {})[waiter] = None
 
     def leave(self, loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:
-        """It waits no more."""
+        """Record that it no longer waits."""
         waiters = self._waiters.get(loop)
         if waiters is not None:
             waiters.pop(waiter, None)
@@ -97,14 +97,14 @@ class Loops:
                 self._waiters.pop(loop, None)
 
     def pause(self, deadline: float | None) -> float | None:
-        """How long a caller may sleep before it has to `look` again; ``None`` for as long as it takes."""
+        """How long a caller may sleep before it must `look` again, in seconds; ``None`` for no limit."""
         remaining = None if deadline is None else deadline - monotonic()
         if len(self._waiters) < 2:
             return remaining
         return LOOK_S if remaining is None else min(remaining, LOOK_S)
 
     def look(self) -> list[Waiter]:
-        """The callers whose loop has been closed since they began to wait; each is told once."""
+        """The callers whose loop has been closed since they began to wait; each is returned once."""
         lost: list[Waiter] = []
         for loop in list(self._waiters):
             if loop.is_closed():

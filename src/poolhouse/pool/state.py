@@ -1,4 +1,4 @@
-"""The owner of each connection: the containers, what they show, and the steps that all parts take with a slot.
+"""The state of a pool: who owns each connection, its figures, and the elementary steps on a slot.
 
 See `poolhouse.pool.core` for the rules and invariants.
 """
@@ -23,22 +23,22 @@ from poolhouse.sites.words import CallSite
 
 CONNECT, RETURN = Lane.CONNECT, Lane.RETURN
 
-#: What `PoolState.attention` may be besides 0: the fast path has functions of the application to call,
+#: Values of `PoolState.attention` besides 0: the fast path must call functions of the application,
 CALLBACKS = 1
-#: or somebody must look further than it does.
+#: or the slow path must be taken.
 SLOW = 2
 
 _MOST_SAMPLES = 16_384
 
-#: A return: the call site's code and instruction, for how many seconds the connection was out, and for how many
-#: returns this one stands. Or a wait, in seconds, which stands for 0 returns.
+#: A return: the call site's code and instruction, the seconds that the connection was out, and how many returns
+#: this one stands for. Or a wait, in seconds, which stands for 0 returns.
 Sample: TypeAlias = tuple[CodeType, int, float, int]
 
 
 class PoolState:
-    """The state of a pool, and the smallest steps that change it."""
+    """The state of a pool, and the elementary steps that change it."""
 
-    # More attributes than CPython keeps beside the object: slots are the faster.
+    # More attributes than CPython stores inline in an object: slots are faster.
     __slots__ = (
         "_always",
         "_calm",
@@ -99,9 +99,9 @@ class PoolState:
         """A core that is not open yet.
 
         Args:
-            options: Validated.
-            meter: Where durations and marks go.
-            random: Numbers in [0, 1), for jitter.
+            options: The pool's options, validated.
+            meter: Records durations and marks.
+            random: Returns numbers in [0, 1), for jitter.
         """
         self.options = options
         self.min_size = options.min_size
@@ -114,15 +114,15 @@ class PoolState:
         self.slots: dict[int, Slot] = {}
         self.connecting: set[Slot] = set()
         self.connect_failures = ConnectFailures()
-        #: The time of one return in so many is told by call site. Whoever takes the samples may ask for more of
-        #: them; telling each makes a return a sixth dearer.
+        #: One return in this many is sampled by call site. The reader of the samples may ask for more; sampling
+        #: every return makes it a sixth dearer.
         self.sampled = BATCH
-        #: How many use times there were at the last one that was told, and how many there are at the next.
+        #: The number of use times at the last sample, and at the next.
         self._sampled_at, self.sample_at = 0, BATCH
-        #: What became of call sites since somebody looked here; without anybody who does, the newest of it.
+        #: Samples since the last reading; without a reader, the newest ones.
         self.samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         self.working: set[Slot] = set()
-        #: Those of `working` on which somebody really is at work; for the others there is a job.
+        #: The members of `working` that a worker has begun; for the others there is a job.
         self.worked_on: set[Slot] = set()
         self.suspects: set[Slot] = set()
         self.waiters: OrderedDict[Waiter, None] = OrderedDict()
@@ -131,32 +131,32 @@ class PoolState:
         self.generation = 0
         self.is_open = False
         self.was_closed = False
-        #: There have been `min_size` connections at one time.
+        #: Whether `min_size` connections have ever existed at one time.
         self.was_full = False
-        #: How often `min_size` connections have been idle while somebody waited for that.
+        #: How often `min_size` connections have been idle while a `wait` was waiting for that.
         self.times_full = 0
         self._full_watchers = 0
         self.attention = SLOW
         #: True until the first request: it must take the slow path, because the shell warns there.
         self.warns_at_first_request = False
-        #: `next_deadline` may have come nearer since the shell last asked.
+        #: Whether `next_deadline` may have moved closer since the shell last asked.
         self.has_new_deadline = False
-        #: False where no job will be begun any more, because no thread can be started while the interpreter ends.
+        #: False once no job will begin any more: no thread can be started while the interpreter ends.
         self.has_threads = True
         self._random = random
         self._always = not is_gil_enabled() or options.max_kept == 0
-        #: What `attention` is while there is no reason for the slow path.
+        #: The value of `attention` while nothing requires the slow path.
         self._calm = 0
-        #: Whether that is so whatever the options are; see `be_called`.
+        #: Whether the fast path calls the shell regardless of the options; see `be_called`.
         self.is_called = False
-        #: As `holders_of`.
+        #: See `holders_of`.
         self.helpers: dict[tuple[int, int], CallSite] = {}
-        #: Slots are taken from the left end; those that come free go to the other, or to the same.
+        #: Slots are taken from the left end; freed ones go to the right end (fifo) or to the left (lifo).
         self._hint = self.idle.append if options.idle_order == "fifo" else self.idle.appendleft
         self._waits, self._uses = meter.waits, meter.uses
         meter.at_once = self.taken_at_once
         self._used: HighWater = meter.used
-        #: The most connections in use in those intervals of the meter that ended since the last look for `shrink`.
+        #: The most connections in use in those intervals of the meter that ended since the last shrink check.
         self._peak_used = 0
         self._was_exhausted = False
         self._lifetime = duration(options.max_lifetime or None)
@@ -165,14 +165,14 @@ class PoolState:
         look_after = duration(options.look_after)
         if options.check_idle is not None:
             look_after = min(look_after, self._check_idle)
-        #: Short beside the lifetime, so that what is fit when it comes back is not expired while it is.
+        #: Short compared with the lifetime, so that a connection does not expire while it counts as fit.
         self._look_after = min(look_after, self._lifetime / 20)
         self._suspect_before = 0.0
         self._takes_of_the_closed = 0
         #: The size to restore after losses: the largest size since the last shrink.
         self._target = options.min_size
         self._stale = 0
-        #: Connects that clients asked for while nothing was out that could have served them.
+        #: Connects that clients requested while no connection was out that could have served them.
         self._wanted_before = 0
         #: Leases already warned about: slot → start time, call site. The lease itself is not stored, so that it
         #: can still be found abandoned.
@@ -181,31 +181,31 @@ class PoolState:
         self.be_called(False)
 
     def taken_at_once(self) -> int:
-        """How many checkouts went the fast way; for the meter. May be too low for an instant."""
+        """How many checkouts took the fast path, for the meter. May be too low for an instant."""
         return self._takes_of_the_closed + sum([slot.takes for slot in list(self.slots.values())])
 
     @property
     def size(self) -> int:
-        """Connections of the pool, those being made included."""
+        """Connections of the pool, including those being made."""
         return len(self.slots) + len(self.connecting)
 
     @property
     def used(self) -> int:
-        """Connections that clients have; an upper bound while a call is in progress."""
+        """Connections that clients hold; an upper bound while a call is in progress."""
         return len(self.leases) - len(self.working)
 
     @property
     def free(self) -> int:
-        """Connections that nobody has."""
+        """Connections without an owner."""
         return len(self.slots) - len(self.leases)
 
     @property
     def is_stranded(self) -> bool:
-        """Whether whoever waits, waits in vain: nobody has or makes a connection, and nobody will."""
+        """Whether waiting is in vain: no client has a connection, none is being made, and none will be."""
         return not (self.has_threads or self.leases or self.connecting)
 
     def state_of(self, slot: Slot) -> State:
-        """Which state of the table in `slot` this one is in."""
+        """The state of a slot, from the table in `poolhouse.pool.slot`."""
         if slot.is_closed:
             return State.CLOSED
         if slot in self.connecting:
@@ -216,31 +216,31 @@ class PoolState:
         return State.WORKING if lease[2] is None else State.LEASED
 
     def interval_closed(self, mark: Mark) -> None:
-        """The meter was read: its mark of connections in use begins anew, ours does not."""
+        """Begin a new interval: the meter was read and resets its mark of connections in use, but ours goes on."""
         self._peak_used = max(self._peak_used, mark.used)
 
     def gauges(self) -> Gauges:
-        """For a reading of the meter."""
+        """The gauges for a reading of the meter."""
         used = self.used
         return Gauges(idle=len(self.slots) - used, used=used, waiting=len(self.waiters))
 
     def limits(self) -> Limits:
-        """For a reading of the meter."""
+        """The limits for a reading of the meter."""
         kept = (self.max_size or None) if self.max_kept is None else self.max_kept
         return Limits(max_open=self.max_size or None, max_idle=kept, min_idle=self.min_size)
 
     def holders(self, now: float) -> tuple[Holder, ...]:
-        """Who has connections, the oldest lease first."""
+        """The holders of connections, the oldest lease first."""
         return holders_of(list(self.leases.values()), now, self.helpers)
 
     def post(self, job: Close) -> None:
-        """Leave to a worker what `put` returned."""
+        """Leave the closing that `put` returned to a worker."""
         self._lanes[RETURN].append(job)
 
     def leftovers(self) -> list[Job]:
-        """What a closed pool has left to do, for whoever comes last: there may be no workers any more.
+        """The remaining jobs of a closed pool, for its last user: there may be no workers any more.
 
-        Nothing that waits for the server: what would be rolled back, to be used again, is closed.
+        None of them waits for the server: connections that would be rolled back for reuse are closed.
         """
         jobs: list[Job] = []
         while self.was_closed and self._lanes[RETURN]:
@@ -249,7 +249,7 @@ class PoolState:
         return jobs
 
     def be_called(self, is_called: bool) -> None:
-        """Have the fast path call the shell (`CALLBACKS`) from now on, or only if the options need it."""
+        """Make the fast path call the shell (`CALLBACKS`) from now on, or only if the options need it."""
         options = self.options
         self.is_called = is_called
         is_needed = is_called or options.is_watched or options.checks_always or options.has_reset
@@ -274,11 +274,11 @@ class PoolState:
         return 0 < self.max_size < len(self.slots) + len(self.connecting) + adding
 
     def _is_oversized_exactly(self) -> bool:
-        """The same in the middle of another call, where a slot may for an instant be in both containers."""
+        """Whether it is oversized, even in the middle of a call, where a slot may be in both containers."""
         return self._is_oversized() and len(self.connecting.union(list(self.slots.values()))) > self.max_size
 
     def _unwanted(self, slot: Slot, now: float, *, is_kept: bool = False) -> Reason | None:
-        """Why a good connection, whose lease this call owns, must not be used again; ``None`` if it may."""
+        """Why a good connection, owned by this call, must not be reused; ``None`` if it may be."""
         if not self.is_open:
             return Reason.CLOSED
         if slot.generation != self.generation:
@@ -301,13 +301,13 @@ class PoolState:
         return 0.0 if is_for_put else slot.expires_at - min(self._look_after, self._lifetime / 20)
 
     def _returned_after_all(self, slot: Slot, now: float) -> None:
-        """A lease that was warned of has ended: say so, and let the slot go the fast way again."""
+        """Report that a lease which was warned about has ended, and let the slot use the fast path again."""
         since, code, instruction = self._warned.pop(slot)
         slot.retire_at = self._retire_at(slot)
         self.notices.append(ReturnedAfterAll((slot, since, code, instruction, None, False), now - since))
 
     def _claim_next(self, now: float = 0.0, waiter: Waiter | None = None) -> Slot | None:
-        """The next free slot, leased to the waiter, or to the pool; hints that lead nowhere are dropped."""
+        """The next free slot, leased to the waiter or to the pool; removes stale hints on the way."""
         while self.idle:
             try:
                 slot = self.idle.popleft()
@@ -323,7 +323,7 @@ class PoolState:
         return None
 
     def _claim_free(self, is_wanted: Callable[[Slot], bool], limit: int = -1) -> list[Slot]:
-        """The free slots of which `is_wanted` is true, leased to the pool; their hints are gone."""
+        """The free slots for which `is_wanted` is true, leased to the pool; their hints are removed."""
         claimed: list[Slot] = []
         for slot in list(self.slots.values()):
             if len(claimed) == limit:
@@ -332,15 +332,15 @@ class PoolState:
             if slot.key in self.leases or slot in self.working or not is_wanted(slot):
                 continue
             if self.leases.setdefault(slot.key, lease) is lease:
-                # It may be missing: a taker has popped it and will find the slot leased, or a returner is about
-                # to append it.
+                # It may be missing: a taker has popped it and will find the slot leased, or a returner is about to
+                # append it.
                 with suppress(ValueError):
                     self.idle.remove(slot)
                 claimed.append(slot)
         return claimed
 
     def _work_on(self, slot: Slot, now: float) -> None:
-        """The pool itself owns the slot from now on.
+        """Give the slot to the pool itself.
 
         This holds even if a second `putconn` of the same connection briefly removes the lease: `fit_until` keeps
         the fast path from serving the slot, and `working` the slow one.
@@ -350,7 +350,7 @@ class PoolState:
         self.working.add(slot)
 
     def _free(self, slot: Slot, now: float) -> None:
-        """A slot on which the pool worked is good: to be used, unless it is not wanted any more."""
+        """Free a slot that the pool has prepared, unless it is no longer wanted."""
         if (reason := self._unwanted(slot, now)) is not None:
             self._discard(slot, reason)
         else:
@@ -358,7 +358,7 @@ class PoolState:
             self._hint(slot)
 
     def _discard(self, slot: Slot, reason: Reason) -> None:
-        """Close, by a worker, a connection that this call owns."""
+        """Close a connection that this call owns; a worker does it."""
         # Queue the close first: an exception between the two lines then closes twice, never not at all.
         self._lanes[RETURN].append(Close(slot.conn, reason))
         self._retire(slot, reason)
@@ -373,7 +373,7 @@ class PoolState:
         self.working.discard(slot)
         self.worked_on.discard(slot)
         self.suspects.discard(slot)
-        # Last, so that an exception that comes before leaves it where `_recover` finds it.
+        # Last: if an exception strikes before this line, `_recover` still finds the slot.
         if self.slots.pop(slot.key, None) is not None:
             self._takes_of_the_closed += slot.takes
             if slot.generation != self.generation:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-#: Counters in nanoseconds, and their names in milliseconds.
+#: The counters in nanoseconds, with their names in milliseconds.
 _MILLISECONDS = {
     "usage_ns": "usage_ms",
     "requests_wait_ns": "requests_wait_ms",
@@ -12,7 +12,7 @@ _NS_PER_MS = 1_000_000
 
 
 class Counts:
-    """Counters of the pool's slow path; the fast path counts in the meter."""
+    """Counters of the pool's slow path; those of the fast path are in the meter."""
 
     __slots__ = (
         "connections_errors",
@@ -29,7 +29,7 @@ class Counts:
         self.requests_queued = 0
         self.requests_wait_ns = 0
         self.requests_errors = 0
-        #: Requests that ended without a connection, for whatever reason.
+        #: Requests that ended without a connection, for any reason.
         self.requests_unserved = 0
         self.returns_bad = 0
         self.connections_num = 0
@@ -38,7 +38,7 @@ class Counts:
 
 
 class Reader:
-    """Counters as the user reads them: since the pool was made, or since the last `pop`."""
+    """The counters shown to the user: since the pool was made, or since the last `pop`."""
 
     def __init__(self) -> None:
         self._popped: dict[str, int] = {}
@@ -65,7 +65,7 @@ class Reader:
         return read
 
     def pop(self, counters: Mapping[str, int]) -> dict[str, int]:
-        """Return `since_pop` and start again from zero; less than a millisecond stays for the next call."""
+        """Return `since_pop` and restart from zero; fractions of a millisecond carry over to the next call."""
         read = self.since_pop(counters)
         for name, value in counters.items():
             shown = _MILLISECONDS.get(name)

@@ -1,4 +1,4 @@
-"""The states of a connection, as drivers tell them, and the rule: when may a connection be served?
+"""The states of a connection, as drivers report them, and the rule for when a connection may be served.
 
 ======================= ====================== ============================ ==================
 a driver says           the end of a block     a return                     after a rollback
@@ -12,22 +12,22 @@ a driver says           the end of a block     a return                     afte
 `BROKEN`                does nothing           closes it                    closes it
 ======================= ====================== ============================ ==================
 
-So only what the driver has proven to be `IDLE` is served as it is; `UNTOLD` is the word of a driver that can prove
-nothing, and is believed after a rollback. The numbers of the first five are libpq's.
+So only a connection that the driver has proven `IDLE` is served as it is. `UNTOLD` comes from drivers that can
+prove nothing, and is accepted after a rollback. The numbers of the first five are libpq's.
 """
 
 IDLE, ACTIVE, IN_TRANSACTION, IN_ERROR, BROKEN = range(5)
-#: The driver never can tell: there may be a transaction.
+#: The driver never knows: there may be a transaction.
 UNTOLD = 5
-#: The driver cannot tell now: there may be a transaction, or work whose client no longer waits for it. A rollback
-#: settles it.
+#: The driver does not know now: there may be a transaction, or work whose client no longer waits for it. A
+#: rollback settles that.
 UNSETTLED = 6
 
-#: What a returned connection is closed for.
+#: Statuses for which a returned connection is closed.
 UNFIT = frozenset({ACTIVE, BROKEN})
-#: What may hide a transaction that nobody forgot to end: a rollback deserves no warning.
+#: Statuses that may hide a transaction which nobody forgot to end: the rollback deserves no warning.
 HIDING = frozenset({UNTOLD, UNSETTLED})
-#: What a connection may say once its transaction was ended, to be served.
+#: Statuses that allow a connection to be served once its transaction has been ended.
 CLEAN = frozenset({IDLE, UNTOLD})
 
 #: Names for messages; the first five are libpq's, too.

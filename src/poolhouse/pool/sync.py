@@ -72,7 +72,7 @@ class ConnectionPool(Clients[CT]):
             self._open()
 
     def _set_up(self) -> None:
-        """Make the workers and their work for the current core; called again in a forked child."""
+        """Create the workers for the current core; called again in a forked child."""
         myself = weakref.ref(self)
 
         def reconnect_failed() -> None:
@@ -175,7 +175,7 @@ class ConnectionPool(Clients[CT]):
             raise self._closed() from core.connect_error
 
     def _fail_to_fill(self, timeout: float, cause: BaseException | None) -> NoReturn:
-        """Raise `wait`'s PoolTimeout; close the pool if it never was full."""
+        """Raise `wait`'s PoolTimeout, and close the pool if it never was full."""
         error = self._incomplete(timeout, cause)
         if not self._core.was_full:
             self.close(timeout=0)
@@ -191,10 +191,11 @@ class ConnectionPool(Clients[CT]):
                 the pool that calls this does not wait for its own thread.
         """
         if not (self._core.is_open or self._core.was_closed or self._opens_itself):
-            return  # It has not been opened, and still may be.
+            return  # The pool has not been opened, and still may be.
         self._opens_itself = self._warns_of_implicit_open = False
         if self._core.was_closed:
-            # Close connections that were returned since, and those of blocks that were dropped without `__exit__`.
+            # Close connections that were returned meanwhile, and those of blocks that were dropped without
+            # `__exit__`.
             self._core_lock(self._core.reclaim, self._now())
             self._finish_closing()
             return
@@ -223,12 +224,12 @@ class ConnectionPool(Clients[CT]):
         )
 
     def reconnect_failed(self) -> None:
-        """Call the `reconnect_failed` callback: the pool does so each `reconnect_timeout` without a connect."""
+        """Call the `reconnect_failed` callback; the pool does so once `reconnect_timeout` has passed."""
         if self._reconnect_failed is not None:
             self._reconnect_failed(self)
 
     def __enter__(self) -> "Self":
-        """Open the pool, if it is not open."""
+        """Open the pool unless it is open."""
         self._warns_of_implicit_open = False
         self.open()
         return self
@@ -243,19 +244,19 @@ class ConnectionPool(Clients[CT]):
         self.close()
 
     def __del__(self) -> None:
-        # Nobody refers to the pool any more: end its threads, and do not wait for them in a finalizer.
+        # Nothing refers to the pool any more: end its threads, and do not wait for them in a finalizer.
         if hasattr(self, "_workers"):
             self._workers.dismiss()
 
     def resize(self, min_size: int, max_size: int | None = None) -> None:
-        """Change `min_size` and `max_size`. Connections beyond `max_size` are closed as soon as nobody uses them.
+        """Change `min_size` and `max_size`. Surplus connections are closed as soon as they are idle.
 
         Args:
             min_size: The new minimum.
             max_size: The new maximum; ``None`` for `min_size`.
 
         Raises:
-            ValueError: If the sizes do not fit each other, or the pool.
+            ValueError: If the sizes contradict each other or the kind of pool.
             TypeError: If they are not numbers.
         """
         min_size, max_size = sized(min_size, max_size, is_null=self._is_null)
@@ -272,7 +273,7 @@ class ConnectionPool(Clients[CT]):
             pass
 
     def _check_next(self, seen: set[Slot]) -> bool:
-        """Check one idle connection that is not in `seen`; False if there is none."""
+        """Check one idle connection that is not in `seen`. False if there is none."""
         now = self._now()
         try:
             slot = self._core_lock(self._core.claim_for_check, seen, now)
@@ -284,13 +285,13 @@ class ConnectionPool(Clients[CT]):
             is_alive = self._workers.unguard(slot) and is_alive
             self._core_lock(self._core.probed, slot, is_alive, self._now())
         except BaseException:
-            # A worker goes on with this connection, under a guard of its own.
+            # A worker continues with this connection, under a guard of its own.
             self._core_lock.finish(self._core.interrupted_work, now, self._now())
             raise
         return True
 
     def drain(self) -> None:
-        """Replace every connection by a new one; a connection that is in use is replaced when it is returned."""
+        """Replace every connection with a new one. A connection that is in use is replaced when it is returned."""
         self._core_lock(self._core.drain, self._now())
 
     @staticmethod
@@ -323,10 +324,10 @@ class ConnectionPool(Clients[CT]):
 
 
 class NullConnectionPool(ConnectionPool[CT]):
-    """A pool that keeps no idle connections: each client makes its own, unless it waits for one that is returned.
+    """A pool that keeps no idle connections: each client makes its own or waits for a returned one.
 
-    At most `max_size` connections are open at a time; 0 for no limit. `reset` is called only for a connection that
-    goes to a waiting client.
+    At most `max_size` connections are open at a time; 0 for no limit. `reset` is called only for connections that
+    go to a waiting client.
     """
 
     _is_null = True
@@ -365,7 +366,7 @@ class NullConnectionPool(ConnectionPool[CT]):
         super().__init__(**given(locals(), "clock", "threads"))
 
     def wait(self, timeout: float = 30.0) -> None:
-        """Make one connection and close it, to show that the server can be reached; retry until the timeout.
+        """Make one connection and close it, to show that the server is reachable; retry until the timeout.
 
         Args:
             timeout: How long to retry, in seconds.

@@ -1,4 +1,4 @@
-"""The pool for threads, as its clients see it: taking connections and giving them back."""
+"""The thread pool's interface for clients: taking connections and giving them back."""
 
 import sys
 from types import CodeType, TracebackType
@@ -17,10 +17,10 @@ _getframe = sys._getframe
 
 
 class Checkout(Generic[CT]):
-    """What `connection` returns; used once. A class, because a generator would cost 0.6 µs more.
+    """The context manager that `connection` returns; used once. A generator would cost 0.6 µs more.
 
-    It has neither a constructor, which would cost a call, nor a finalizer: a block that is never left is found by
-    its lease, to which nobody refers any more (`slot.abandoned`).
+    It has neither a constructor, which would cost a call, nor a finalizer: a block that is never left is found
+    through its lease, to which nothing else refers any more (`slot.abandoned`).
     """
 
     __slots__ = ("_lease", "_pool", "_timeout")
@@ -29,7 +29,7 @@ class Checkout(Generic[CT]):
     _timeout: float | None
 
     def __enter__(self) -> CT:
-        # The same as `getconn`; a call more would cost a tenth of the whole.
+        # The same as `getconn`; one more call would cost a tenth of the whole.
         if self._lease is not None:
             raise RuntimeError("a block is entered once: call connection() for each")
         pool, frame = self._pool, _getframe(1)
@@ -57,9 +57,9 @@ class Checkout(Generic[CT]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # As `putconn`, for what nearly every block is: nothing to end, and nobody waits.
+        # Like `putconn`, for the usual block: nothing to end, and nobody waits.
         pool, lease = self._pool, self._lease
-        assert lease is not None, "only a block that was entered is left"
+        assert lease is not None, "__exit__ runs only after __enter__"
         core, conn = pool._core, lease[0].conn
         if core.leases.get(lease[0].key) is not lease:
             pool._left_without(conn)
@@ -87,7 +87,7 @@ class Checkout(Generic[CT]):
 
 
 class RoutedCheckout(Checkout[CT]):
-    """The context of a pool whose `getconn` or `putconn` is overridden: it calls them, as psycopg_pool's does."""
+    """The context manager of a pool with an overridden `getconn` or `putconn`, which it calls."""
 
     __slots__ = ("_conn",)
     _conn: CT
@@ -118,14 +118,14 @@ class RoutedCheckout(Checkout[CT]):
 
 
 class Clients(Waiting[CT]):
-    """Taking connections and giving them back."""
+    """Methods that take connections and give them back."""
 
     _reset_inline: bool
 
     def connection(self, timeout: float | None = None) -> Checkout[CT]:
-        """A block that holds a connection: ``with pool.connection() as conn: …``.
+        """Hold a connection for a block: ``with pool.connection() as conn: …``.
 
-        At its end an open transaction is committed, or rolled back if an exception ends the block, and the
+        At its end, an open transaction is committed, or rolled back if the block raises, and the
         connection goes back to the pool.
 
         Args:
@@ -144,8 +144,8 @@ class Clients(Waiting[CT]):
         """Take a connection; `putconn` gives it back. Prefer `connection`.
 
         Args:
-            timeout: How long to wait, in seconds; ``None`` for the pool's `timeout`. With 0: an idle connection or
-                nothing.
+            timeout: How long to wait, in seconds; ``None`` for the pool's `timeout`. With 0, take an idle
+                connection or fail at once.
 
         Raises:
             PoolTimeout: If no connection is free in time.
@@ -155,7 +155,7 @@ class Clients(Waiting[CT]):
         frame, core, now = _getframe(1), self._core, self._now
         stamp = now()
         try:
-            # This is `PoolCore.take` written out, as `putconn` is `give`: their calls are a sixth of the whole.
+            # `PoolCore.take` inlined, as `give` is in `putconn`: their calls would be a sixth of the whole.
             if not core.attention:
                 try:
                     slot = core.idle.popleft()
@@ -181,7 +181,7 @@ class Clients(Waiting[CT]):
                 return self._getconn_called(stamp, *self._line_of(frame), timeout)
             return self._getconn_slowly(stamp, *self._line_of(frame), timeout)
         except PoolError:
-            raise  # Refused: it has nothing.
+            raise  # The client was refused, and holds nothing.
         except BaseException:
             self._undo_take(stamp)
             raise
@@ -189,7 +189,7 @@ class Clients(Waiting[CT]):
     def putconn(self, conn: CT) -> None:
         """Give back a connection that `getconn` returned.
 
-        An open transaction is rolled back, a broken connection is replaced.
+        An open transaction is rolled back; a broken connection is replaced.
 
         Raises:
             ValueError: If the connection does not come from this pool, or was given back before.
@@ -225,7 +225,7 @@ class Clients(Waiting[CT]):
                 lease = core.leases.get(id(conn))
                 if lease is not None and self._is_given(conn, lease):
                     return
-            # Known before anything happens, so that what happens to the connection later is not undone.
+            # Read before anything happens, so that later changes to the connection are not undone.
             lease = core.leases.get(id(conn))
             self._putconn_slowly(conn)
         except AttributeError:
@@ -233,7 +233,7 @@ class Clients(Waiting[CT]):
                 raise self._foreign(conn) from None
             raise
         except ValueError:
-            raise  # It is not to be given back here; whose it is now keeps it.
+            raise  # It cannot be returned here; its present owner keeps it.
         except BaseException:
             self._undo_give(conn, lease)
             raise
@@ -254,13 +254,13 @@ class Clients(Waiting[CT]):
         self._finish_closing()
 
     def _undo_give(self, conn: Any, lease: Lease | None) -> None:
-        # Who has not even looked for his lease still has it.
+        # If the client has not even looked for its lease, it still has it.
         lease = lease or self._core.leases.get(id(conn))
         self._core_lock.finish(self._core.interrupted_give, conn, lease, self._now())
         self._finish_closing()
 
     def _end_block(self, conn: Any, lease: Lease, exc_type: type[BaseException] | None) -> None:
-        """The end of a block that has something to end, or whose connection is waited for."""
+        """End a block that has something to end, or whose connection others are waiting for."""
         try:
             if self._status(conn):
                 self._end_transaction(conn, exc_type)
@@ -278,11 +278,11 @@ class Clients(Waiting[CT]):
         timeout: float | None,
         checkout: Checkout[CT] | None = None,
     ) -> CT:
-        """The fast path of a pool that has something to call."""
+        """The fast path of a pool that has callbacks or hooks to call."""
         core = self._core
         try:
             limit = self.timeout if timeout is None else timeout
-            # A check for which there is less time than a server may be silent is made beside the client.
+            # If the client has less time than a server may be silent, the check runs in a separate thread.
             is_brief = self._checks_always and limit <= PROBE_LIMIT
             lease = None if is_brief else core.claim(stamp, code, instruction, checkout is not None)
             waited: float | None = 0.0
@@ -298,7 +298,8 @@ class Clients(Waiting[CT]):
                         conn._pool = self  # type: ignore[attr-defined]  # psycopg's
                     if acquired is not None:
                         try:
-                            # `size` and `free` of the core; their calls would be a fifth of the whole.
+                            # `size` and `free` of the core, inlined: calling them would take a fifth of the whole
+                            # checkout.
                             size = len(core.slots) + len(core.connecting)
                             acquired(conn, waited, size, len(core.slots) - len(core.leases))
                         except Exception as error:
@@ -312,12 +313,12 @@ class Clients(Waiting[CT]):
         return self._getconn_slowly(stamp, code, instruction, timeout, checkout, is_first=waited is None)
 
     def _checked(self, lease: Lease, deadline: float) -> float | None:
-        """How long a client has waited for what it has claimed; ``None`` if that was dead."""
+        """How long a client has waited for its claimed connection; ``None`` if that was dead."""
         core, guards, slot = self._core, self._workers.guards, lease[0]
         conn = slot.conn
         slot.is_checking = True
         try:
-            # This is `_failure` written out: its calls are a third of the whole.
+            # `_failure` inlined: its calls would be a third of the whole.
             guards[slot] = deadline, lease
             if deadline < self._workers.keeper_wakes_at:
                 self._workers.wake_keeper()
@@ -343,7 +344,7 @@ class Clients(Waiting[CT]):
         return now - lease[1]
 
     def _is_given(self, conn: Any, lease: Lease) -> bool:
-        """Give back on the fast path of a pool that has something to call; False if `put` must decide."""
+        """Give back on the fast path of a pool with callbacks or hooks; False if `put` must decide."""
         core, clock = self._core, self._now
         if self._reset is not None:
             if self._reset_inline:
@@ -374,7 +375,7 @@ class Clients(Waiting[CT]):
         return True
 
     def _end_transaction(self, conn: Any, exc_type: type[BaseException] | None) -> None:
-        """What the end of a `connection` block does to an open transaction."""
+        """End an open transaction at the end of a `connection` block."""
         if self._status(conn) == BROKEN or id(conn) in self._parents:
             return
         if exc_type is None:
@@ -383,7 +384,7 @@ class Clients(Waiting[CT]):
         try:
             self._driver.rollback(conn)
         except Exception as error:
-            # The exception that ends the block matters more; the connection is looked at on return.
+            # The exception that ends the block matters more; the return checks the connection.
             logger.warning("error ignored in rollback on %s: %s", conn, describe(error))
 
     def _putconn_slowly(self, conn: Any) -> None:
@@ -394,7 +395,7 @@ class Clients(Waiting[CT]):
             conn._pool = None
         now, lease = self._now(), core.leases.get(id(conn))
         if lease is not None and self._core_lock.is_mine():
-            # A finalizer may run anywhere, in the middle of what this thread does to the core, too.
+            # A finalizer may run anywhere, also in the middle of this thread's own call of the core.
             self._core_lock.later(core.interrupted_give, conn, lease, now)
             return
         if status == IDLE and self._core_lock.hand_over(conn, now):

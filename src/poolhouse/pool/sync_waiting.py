@@ -35,7 +35,7 @@ else:
 
 
 class Waiting(BasePool, Generic[CT]):
-    """The clients that the fast path cannot serve."""
+    """Serves the clients that the fast path cannot serve."""
 
     _threads: Threads
     _workers: Workers
@@ -44,10 +44,10 @@ class Waiting(BasePool, Generic[CT]):
     _is_thread_bound: bool
 
     def _open(self) -> None:
-        raise NotImplementedError("the pool itself knows how it is opened")
+        raise NotImplementedError("a subclass opens the pool")
 
     def _finish_closing(self) -> None:
-        """Close what a closed pool has left: its workers may have gone."""
+        """Close what a closed pool has left, as its workers may be gone."""
         while self._core.was_closed and (jobs := self._core_lock(self._core.leftovers)):
             for job in jobs:
                 self._work.perform(job)
@@ -62,15 +62,15 @@ class Waiting(BasePool, Generic[CT]):
         *,
         is_first: bool = False,
     ) -> CT:
-        """A connection by the slow path.
+        """Take a connection by the slow path.
 
         Args:
             now: When the client asked.
-            code: Its call site's code object,
-            instruction: and the offset of the instruction in it.
-            timeout: As `getconn`.
-            checkout: The block, if it is one.
-            is_first: What it had was dead: it goes before those who have come since.
+            code: The code object of the call site.
+            instruction: The offset of the instruction in it.
+            timeout: As for `getconn`.
+            checkout: The block, if the caller is one.
+            is_first: Whether it had a dead connection, so that it goes ahead of later arrivals.
         """
         if self._opens_itself:
             self._open()
@@ -98,7 +98,7 @@ class Waiting(BasePool, Generic[CT]):
             raise
 
     def _wait_for(self, waiter: Waiter, parker: Any, deadline: float, *, is_first: bool) -> Any:
-        """A connection for the waiter, vetted."""
+        """Wait until the waiter is served, and return its connection, vetted."""
         core, core_lock = self._core, self._core_lock
         may_wait = deadline > waiter.since
         is_answered = False
@@ -116,7 +116,7 @@ class Waiting(BasePool, Generic[CT]):
             if waiter.refusal is not None:
                 raise self._refused(waiter.refusal, waiter)
             slot, now = waiter.slot, self._now()
-            assert slot is not None, "who is woken has been given something"
+            assert slot is not None, "a woken client has been given a slot"
             if slot.conn is None:
                 conn = self._connect_here(waiter, slot, parker, deadline)
             elif (vet := core.vet(slot, now)) is Vet.NOTHING:
@@ -135,7 +135,7 @@ class Waiting(BasePool, Generic[CT]):
             is_answered = self._ask_again(waiter, deadline, may_wait=may_wait)
 
     def _ask_again(self, waiter: Waiter, deadline: float, *, may_wait: bool) -> bool:
-        """Ask, in front of all others, after what the client had was dead. Returns whether it has its answer."""
+        """Request again, at the head of the queue, after a dead connection. Returns whether the core answered."""
         core, now = self._core, self._now()
         if may_wait and now >= deadline:
             self._core_lock(core.time_out, waiter, now)
@@ -143,7 +143,7 @@ class Waiting(BasePool, Generic[CT]):
         return self._core_lock(core.request, waiter, now, may_wait=may_wait, is_first=True)
 
     def _is_stranded(self) -> bool:
-        """Whether no connection will come, where no thread can be started; makes fit what was given back."""
+        """Whether no connection will come because no thread can start; first prepares what was returned."""
         core, core_lock, now = self._core, self._core_lock, self._now()
         try:
             while (job := core_lock(core.next_job, Lane.RETURN, now)) is not None:
@@ -154,10 +154,10 @@ class Waiting(BasePool, Generic[CT]):
         return core.is_stranded
 
     def _vetted(self, waiter: Waiter, slot: Slot, vet: Vet, deadline: float, parker: Parker | None) -> Any:
-        """The slot's connection, if it is alive; ``None`` if it was not, and is gone.
+        """The slot's connection if it is alive; ``None`` if it was dead, and has been closed.
 
-        A server may be silent for `PROBE_LIMIT`. A client that has less time waits, at its parker if it has one,
-        for a thread that checks beside it.
+        A server may be silent for `PROBE_LIMIT`. A client with less time waits, at its parker if it has one, for a
+        separate thread that runs the check.
         """
         conn, is_check = slot.conn, vet is Vet.CHECK
         if vet is Vet.LOOK and self._is_quiet(conn):
@@ -176,7 +176,7 @@ class Waiting(BasePool, Generic[CT]):
         return conn
 
     def _failure(self, slot: Slot, deadline: float, *, with_check: bool) -> tuple[Exception, bool] | None:
-        """Why a connection is dead, and whether that is only that it was aborted at the deadline."""
+        """Why a connection is dead, and whether only because it was aborted at the deadline; ``None`` if alive."""
         try:
             self._workers.guard(slot, deadline)
             self._work.examine(slot.conn, with_check=with_check)
@@ -184,14 +184,14 @@ class Waiting(BasePool, Generic[CT]):
                 raise TimeoutError
         except Exception as error:
             is_cut = not self._workers.unguard(slot)
-            # No other name for it: the frame that its traceback refers to would refer to it.
+            # No variable for it: the frame that its traceback refers to would refer to it.
             return self._dead_because(slot.conn, error, is_cut), is_cut
         return None
 
     def _failure_beside(
         self, waiter: Waiter, slot: Slot, deadline: float, parker: Parker, *, with_check: bool
     ) -> tuple[Exception, bool] | None:
-        """`_failure` of a check in another thread, which goes on if the client's time is over before it ends."""
+        """`_failure` of a check in a separate thread, which continues if the client's deadline comes first."""
         check = CheckBeside(
             self._core,
             self._core_lock,
@@ -213,7 +213,7 @@ class Waiting(BasePool, Generic[CT]):
                     if check.leave():
                         self._core_lock(self._core.time_out, waiter, self._now())
                         raise self._timed_out(waiter)
-                    parker.park(None)  # It is over, and about to say so.
+                    parker.park(None)  # The check has ended and is about to wake this client.
             error = background.result()
             if error is None:
                 return None
@@ -228,16 +228,16 @@ class Waiting(BasePool, Generic[CT]):
         error = check.run()
         if check.has_been_left:
             if isinstance(error, Exception):
-                self._dead_because(conn, error, check.was_cut)  # Nobody is told of it otherwise.
-            self._finish_closing()  # The pool may have been closed, and no worker be left.
+                self._dead_because(conn, error, check.was_cut)  # No client will raise it.
+            self._finish_closing()  # The pool may have been closed and have no worker left.
         return error
 
     def _connect_here(self, waiter: Waiter, slot: Slot, parker: Any, deadline: float) -> Any:
         """A null pool's connection, made for this client alone; ``None`` if the pool was drained meanwhile.
 
-        The client waits beside the thread that connects, and leaves when its time is over; what becomes of the
-        connect is then the next client's. Where a connection is bound to the thread that makes it (sqlite3), the
-        client connects by itself.
+        The client waits beside the thread that connects, and leaves at its deadline; the connection then goes to
+        the next client. If a connection is bound to the thread that makes it (sqlite3), the client connects in its
+        own thread.
         """
         if deadline <= waiter.since:
             self._core_lock(self._core.leave_connect, waiter, self._now(), is_begun=False)
@@ -245,7 +245,7 @@ class Waiting(BasePool, Generic[CT]):
         connect = partial(self._connect_for, waiter, slot, deadline)
         background: BackgroundCall[Any] | None = None
         if not self._is_thread_bound:
-            with suppress(RuntimeError):  # No thread can be started: then, too, the client connects by itself.
+            with suppress(RuntimeError):  # No thread can be started: the client then connects for itself.
                 background = BackgroundCall(connect, self._threads, parker, f"{self.name}-connect")
         self._workers.watchers.append(parker)  # Woken when the pool is closed, too.
         try:
@@ -253,9 +253,9 @@ class Waiting(BasePool, Generic[CT]):
                 if not parker.park(deadline - self._now()):
                     if self._core_lock(self._core.leave_connect, waiter, self._now()):
                         raise self._timed_out(waiter)
-                    parker.park(None)  # It is over, and about to say so.
+                    parker.park(None)  # The connect has ended and is about to wake this client.
                 elif self._core.was_closed and not background.is_over:
-                    waiter.slot = None  # The connect goes on, and what comes of it is closed.
+                    waiter.slot = None  # The connect continues; its connection is closed at the end.
                     raise self._closed()
         finally:
             self._workers.watchers.remove(parker)
@@ -264,12 +264,12 @@ class Waiting(BasePool, Generic[CT]):
             waiter.slot = None
         elif self._core.vet(slot, self._now()) is Vet.CHECK:
             conn = self._vetted(waiter, slot, Vet.CHECK, deadline, parker)
-            if conn is None:  # A check that fails always must not make the client connect as fast as it can.
+            if conn is None:  # A check that always fails must not make the client connect as fast as it can.
                 parker.park(min(PROBE_PAUSE, deadline - self._now()))
         return conn
 
     def _connect_for(self, waiter: Waiter, slot: Slot, deadline: float) -> Any:
-        """Connect for a client of a null pool, or, should it have left, for the next; see `_connect_here`."""
+        """Connect for a client of a null pool, or for the next client if it has left; see `_connect_here`."""
         began = self._now()
         try:
             conn = self._work.connection(max(0.0, deadline - began))
@@ -278,7 +278,7 @@ class Waiting(BasePool, Generic[CT]):
         except BaseException as error:
             is_loud = self._core_lock(self._core.connect_failed, slot, error, self._now())
             if waiter.slot is not slot:
-                self._log_failed_connect(error, is_loud=is_loud)  # Nobody is told of it otherwise.
+                self._log_failed_connect(error, is_loud=is_loud)  # No client will raise it.
             raise
         tell(self.hooks.connected, conn, now - began)
         if job is None:

@@ -1,4 +1,4 @@
-"""What the threads of a pool do: connect, check, roll back and reset, close. No decisions; they are the core's."""
+"""The work of a pool's threads: connect, check, roll back and reset, close. The core makes the decisions."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from poolhouse.signals import as_application
 
 
 class Work:
-    """How the jobs of one pool are done. It does not refer to the pool: see `Workers`."""
+    """Does the jobs of one pool. It does not refer to the pool: see `Workers`."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Work:
         reconnect_failed: Callable[[], object],
         log_failed_connect: Callable[..., None],
     ) -> None:
-        """See the pool's parameters; `reconnect_failed` calls the user's with the pool, if there still is one."""
+        """See the pool's parameters; `reconnect_failed` calls the user's with the pool, if that still exists."""
         self.core: PoolCore
         self.core_lock: CoreLock
         self.guard: Callable[[Slot, float], None]
@@ -56,7 +56,7 @@ class Work:
         self._process = os.getpid()
 
     def perform(self, job: Job) -> bool:
-        """Do a job and tell the core. Raises nothing, and returns False if the core may not have been told."""
+        """Do a job and answer it to the core. Raises nothing; False if the core may not have been answered."""
         try:
             return self._perform(job)
         except BaseException as error:
@@ -64,9 +64,9 @@ class Work:
         return False
 
     def restored(self, job: Return) -> bool:
-        """Make a returned connection fit for the next client. Raises nothing, and returns whether that is done.
+        """Prepare a returned connection for the next client. Raises nothing; returns whether that succeeded.
 
-        It is called under a guard, and `PoolCore.returned` is to follow.
+        Called under a guard; `PoolCore.returned` must follow.
         """
         try:
             return self._is_restored(job.slot.conn, job)
@@ -76,10 +76,8 @@ class Work:
 
     def _survive(self, error: BaseException) -> None:
         if isinstance(error, SystemExit):
-            # What reconnect_failed raises to end the program would end the thread in which it runs.
-            logger.last_word(
-                "pool %r: sys.exit() in a worker ends nothing; see the documentation", self._name, level=WARNING
-            )
+            # Whatever `reconnect_failed` raises to end the program would end only this thread.
+            logger.last_word("pool %r: sys.exit() in a worker does not end the program", self._name, level=WARNING)
         else:
             logger.last_word("pool %r: unexpected error; the pool continues", self._name, error=error)
 
@@ -112,14 +110,14 @@ class Work:
                         f"{self._configure}: discarded"
                     )
             except BaseException:
-                # What a fork copied is cancelled in the child: the connection is the parent's.
+                # After a fork the child cancels the copied calls: the connection belongs to the parent.
                 if os.getpid() == self._process:
                     self._driver.close(conn)
                 raise
         return conn
 
     def _settled(self, conn: Any) -> int:
-        """The status after a callback; what that may have left open is rolled back first."""
+        """The status after a callback; a transaction that it may have left open is rolled back first."""
         status = self._driver.status(conn)
         if status in HIDING:
             self._driver.rollback(conn)
@@ -142,7 +140,7 @@ class Work:
             self.close(job)
 
     def restore(self, job: Return) -> None:
-        """Make a returned connection fit for the next client, and tell the core."""
+        """Prepare a returned connection for the next client, and answer the core."""
         is_good = False
         try:
             is_good = self._is_restored_in_time(job)
@@ -206,7 +204,7 @@ class Work:
             self.core_lock(self.core.probed, slot, is_alive, self._clock.monotonic())
 
     def examine(self, conn: Any, *, with_check: bool) -> None:
-        """Raise if the connection is dead; leave it idle if it is not."""
+        """Raise if the connection is dead; otherwise leave it idle."""
         if with_check and self._check is not None:
             self._check(conn)
         else:
@@ -214,7 +212,7 @@ class Work:
         self.settle(conn)
 
     def settle(self, conn: Any) -> None:
-        """Raise if the connection is dead after a check; leave it idle if it is not."""
+        """Raise if the connection is dead after a check; otherwise leave it idle."""
         status = self._driver.status(conn)
         if status not in UNFIT and status != IDLE:
             self._driver.rollback(conn)
@@ -225,11 +223,11 @@ class Work:
             raise ConnectionError(f"the check left the connection in status {STATUS[status]}")
 
     def is_alive(self, conn: Any, *, is_asked: bool) -> bool:
-        """Whether the server answers through an idle connection; one that is dead is named in the log.
+        """Whether the server answers through an idle connection; a dead one is logged.
 
         Args:
             conn: The connection.
-            is_asked: Whether the application asked, by `check()`.
+            is_asked: Whether the application called `check()`.
         """
         try:
             self._driver.probe(conn)

@@ -1,4 +1,4 @@
-"""Threads as the pool needs them: started, parked and woken; replaced in virtual time by `poolhouse.testing`."""
+"""Threads as the pool needs them: started, parked and woken. `poolhouse.testing` replaces them in virtual time."""
 
 import threading
 from collections.abc import Callable
@@ -8,34 +8,34 @@ from poolhouse.signals import blocking
 
 
 def is_final(error: Exception) -> bool:
-    """Whether no thread can be started any more, after this error: CPython from 3.12 on, when it begins to end."""
+    """Whether this error means that no thread will ever start again: from CPython 3.12 on, at interpreter exit."""
     return isinstance(error, RuntimeError) and "interpreter shutdown" in str(error)
 
 
 class Parker(Protocol):
-    """Where one thread sleeps until another wakes it."""
+    """A place where one thread sleeps until another wakes it."""
 
     def park(self, timeout: float | None) -> bool:
-        """Sleep until `unpark` is, or has been, called.
+        """Sleep until `unpark` is called; return at once if it has been called already.
 
         Args:
-            timeout: At most so many seconds; ``None`` for no limit.
+            timeout: The longest time to sleep, in seconds; ``None`` for no limit.
 
         Returns:
-            False if the time was over first.
+            False if the time ran out first.
         """
         ...
 
     def unpark(self) -> None:
-        """Wake the one that parks, or will park, here. Never blocks; may be called from a finalizer."""
+        """Wake the thread that parks, or will park, here. Never blocks; a finalizer may call it."""
         ...
 
 
 class Threads(Protocol):
-    """Where threads come from."""
+    """Starts threads."""
 
     def start(self, target: Callable[[], None], name: str) -> None:
-        """Run `target` in a new thread, which does not keep the interpreter from ending."""
+        """Run `target` in a new thread, which does not keep the interpreter from exiting."""
         ...
 
     def parker(self) -> Parker:
@@ -65,7 +65,7 @@ class LockParker:
         try:
             self._lock.release()
         except RuntimeError:
-            return  # It was unparked before and nobody has parked since: once is enough.
+            return  # It was unparked already, and no thread has parked since: once is enough.
 
 
 class SystemThreads:

@@ -9,7 +9,7 @@ from poolhouse.pool.slot import Slot
 
 
 class Vet(Enum):
-    """What the owner of a slot has to do before it may be used."""
+    """What the owner of a slot must do before using it."""
 
     NOTHING = "nothing"
     #: Look at the socket, without a round trip.
@@ -34,13 +34,13 @@ class Waiter:
 
     Attributes:
         wake: Called by the shell when `slot` or `refusal` has been set while it waited.
-        code: Call site: the code object,
-        instruction: and the offset of the instruction in it.
-        holder: The thread's number, or a weak reference to the task; for the warning of long holds. The core keeps
-            the waiter of a lease, so a task that it refers to could not be dropped, and its block not be found.
+        code: The code object of the call site.
+        instruction: The offset of the instruction in it.
+        holder: The thread's number, or a weak reference to the task, for the warning of long holds. The core
+            keeps the waiter of each lease, so a strong reference would keep the task, and its block, alive.
         since: When it asked, in monotonic seconds.
         queued_at: When it last entered the queue; 0 if it never did.
-        slot: What it has been given. Its ``conn`` is ``None`` if the client is to connect by itself.
+        slot: The slot that it has been given. Its ``conn`` is ``None`` if the client must connect for itself.
         refusal: Why it will be given nothing.
     """
 
@@ -69,5 +69,5 @@ class Waiter:
 
     @property
     def is_answered(self) -> bool:
-        """Whether it has been given something, or refused."""
+        """Whether it has been given a slot, or refused."""
         return self.slot is not None or self.refusal is not None

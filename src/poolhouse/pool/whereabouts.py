@@ -25,7 +25,7 @@ _MINE_AND_THE_FRAMES = 3
 
 
 def where_now(lease: Lease, *, is_task: bool = False) -> str:
-    """Where the holder is, in words, with the calls between that line and the one that took the connection.
+    """Where the holder of a connection is now, in words, with the calls since the line that took it.
 
     Args:
         lease: The lease of a connection that is out.

@@ -1,4 +1,4 @@
-"""What pools log of their connections, and in which words."""
+"""The messages that pools log about their connections."""
 
 from typing import Any
 
@@ -17,19 +17,19 @@ def describe(error: BaseException) -> str:
     """
     try:
         text = " ".join(str(error).split())
-    except Exception:  # Its class is the application's, or a driver's, and cannot say it.
+    except Exception:  # Its class is the application's or a driver's, and its `__str__` fails.
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def log_dead(conn: Any, error: BaseException, *, has_check: bool) -> None:
-    """Name a connection that was found dead while it was idle.
+    """Log a connection that was found dead while it was idle.
 
     Args:
         conn: The connection.
         error: What the check or the probe raised.
-        has_check: The application has asked for checks (`check=`): then it is no news, and psycopg_pool logs it at
-            level INFO. Else, and where `check()` finds it, at level WARNING.
+        has_check: Whether the application asked for checks (`check=`): a dead connection is then expected, and
+            logged at INFO, as psycopg_pool does. Otherwise, and if `check()` finds it, it is logged at WARNING.
     """
     if has_check:
         logger.info("connection failed check: %s: %s", conn, describe(error))
@@ -38,13 +38,13 @@ def log_dead(conn: Any, error: BaseException, *, has_check: bool) -> None:
 
 
 def log_returned(conn: Any, status: int) -> None:
-    """Warn of a connection that came back in the middle of a command; `log_closed` follows."""
+    """Warn of a connection that was returned in the middle of a command; `log_closed` follows."""
     if status == ACTIVE:
         logger.warning("closing returned connection in the middle of a command: %s", conn)
 
 
 def log_closed(conn: Any, reason: Reason) -> None:
-    """Name a connection that has just been closed, if the reason is worth a line."""
+    """Log a connection that has just been closed, if the reason is worth a line."""
     if reason in (Reason.BROKEN, Reason.RESET_FAILED):
         logger.warning("discarding closed connection: %s", conn)
     elif reason is Reason.EXPIRED:

@@ -1,8 +1,8 @@
-"""The threads of a pool: one that keeps time, and workers that come when there is work and go when there is none.
+"""The threads of a pool: a keeper of time, and workers that start when there is work and end when there is none.
 
-A forgotten pool can be collected. `Workers` refers to its pool only through the connections that are out; so the
+A forgotten pool can be collected. `Workers` refers to its pool only through the connections that are out, so the
 keeper, while it sleeps, does not refer to `Workers` either. The pool's finalizer dismisses the threads.
-The keeper does no jobs: whatever hangs, deadlines are kept.
+The keeper does no jobs: deadlines are kept whatever hangs.
 """
 
 import weakref
@@ -28,27 +28,28 @@ T = TypeVar("T")
 
 logger = Log("poolhouse.pool")
 
-#: To go through an enumeration itself takes a call for each step.
+#: Iterating over an enumeration itself takes a call for each step.
 _LANES = tuple(Lane)
 
-#: The worker in which this code runs: its callback may close the pool, and is not waited for then.
+#: The token of the worker in which this code runs: its callback may close the pool, and `close` does not wait for
+#: it.
 _own_token: ContextVar[object] = ContextVar("poolhouse_worker", default=None)
 
-#: How long a worker without work stays, in seconds.
+#: How long a worker stays without work, in seconds.
 LINGER = 2.0
 #: How long the keeper waits after something went wrong, in seconds.
 AGAIN = 1.0
-#: How long it waits for a worker to do what is due, in seconds.
+#: How long the keeper waits for a worker to do what is due, in seconds.
 SOON = 0.01
-#: In what time a worker is done with a return that asks the server nothing, in seconds.
+#: The time in which a worker completes a return that does not ask the server, in seconds.
 BRISK = 1e-4
-#: While returns are of that kind: for how long after a worker was woken, or has begun one, nobody else is woken
-#: for the next ones, in seconds; and how long they are left to a worker who does not come.
+#: While returns are of that kind: for how long after a worker was woken, or has begun one, no other is woken for
+#: the next ones; and how long these are left to a worker that does not come. In seconds.
 EXPECTED, OVERDUE = 1e-3, 0.02
 
 
 class Workers:
-    """Keeper and workers of one pool."""
+    """The keeper and the workers of one pool."""
 
     def __init__(
         self,
@@ -61,16 +62,16 @@ class Workers:
         abort: Callable[[Any], None],
         tell: Callable[[Any], None],
     ) -> None:
-        """A workers that has not begun.
+        """Workers that have not started.
 
         Args:
-            name: The pool's, for the threads' names.
-            core: The pool's.
+            name: The pool's name, for the names of the threads.
+            core: The pool's core.
             clock: Real or virtual.
             threads: Real or virtual.
-            perform: Does a job and answers it; logs what goes wrong, raises nothing, and says whether it is done.
-            restored: Does a `Return`, to be guarded and answered by whoever calls it; raises nothing.
-            abort: The driver's.
+            perform: Does a job and answers it; logs errors, raises nothing, and returns whether the job is done.
+            restored: Does a `Return`, which its caller guards and answers; raises nothing.
+            abort: The driver's `abort`.
             tell: Logs a notice of the core.
         """
         self.core_lock = CoreLock(core, self._plan_locked, self._notice, self.wake_keeper)
@@ -82,51 +83,51 @@ class Workers:
         self._threads = threads
         self._perform, self._restored = perform, restored
         self._abort = abort
-        #: The workers, by a token each.
+        #: The workers, each represented by a token.
         self._workers: dict[Lane, set[object]] = {lane: set() for lane in Lane}
-        #: Those of them that have been started and have not yet looked for a job.
+        #: Workers that have been started and have not yet looked for a job.
         self._arriving: dict[Lane, set[object]] = {lane: set() for lane in Lane}
-        #: Those that sleep, in the order in which they began to. They leave it by themselves.
+        #: Workers that sleep, in the order in which they fell asleep. Each removes itself.
         self._resting: dict[Lane, dict[Parker, None]] = {lane: {} for lane in Lane}
-        #: What each worker, by its token, is doing, and the lease of the job's slot. What stands here of a worker
-        #: that is gone was never answered.
+        #: The job of each worker, by its token, and the lease of the job's slot. The entry of a worker that is
+        #: gone was never answered.
         self._in_hand: dict[object, tuple[Job, Lease | None]] = {}
-        #: Where the keeper sleeps; ``None`` until there is one.
+        #: Where the keeper sleeps; ``None`` until there is a keeper.
         self._keeper: Parker | None = None
-        #: For the keeper, when its threads are dismissed: the workers, if idle connections are still to be closed.
+        #: For the keeper, once its threads are dismissed: the workers, if idle connections must still be closed.
         self._last_orders: deque[Workers | None] = deque(maxlen=1)
-        #: When the keeper looks next, in monotonic seconds; whoever needs it earlier wakes it.
+        #: When the keeper looks next, in monotonic seconds; a thread that needs it earlier wakes it.
         self.keeper_wakes_at = 0.0
-        #: The last return was done so soon that one worker after all others is the fastest.
+        #: Whether the last return was so quick that a single worker handles them fastest.
         self._is_brisk = False
-        #: Until when a worker is expected to look for what was returned, though no other is woken for it.
+        #: Until when a worker is expected to look for returned connections, so that no other is woken for them.
         self._expected_until = 0.0
-        #: Something was left to a worker who was expected, since the keeper last looked.
+        #: Whether a return was left to an expected worker since the keeper last looked.
         self._was_left = False
-        #: Until when no worker is started, because none could be.
+        #: Until when no worker is started, because starting one has failed.
         self._hires_at = 0.0
-        #: Calls on connections that have a deadline, and the lease under which each was begun.
+        #: Calls on connections that have a deadline, with the deadline and the lease under which each began.
         self.guards: dict[Slot, tuple[float, Lease | None]] = {}
         self.is_dismissed = False
-        #: Woken when the pool is full, and whenever a worker has run out of work.
+        #: Woken when the pool is full, and whenever a worker runs out of work.
         self.watchers: list[Parker] = []
 
     # -- For the pool -------------------------------------------------------------------------------------------
 
     def guard(self, slot: Slot, deadline: float) -> None:
-        """Abort a connection if the call of its present owner is not over (`unguard`) at `deadline`."""
+        """Abort a connection if its owner's call has not ended (`unguard`) by `deadline`."""
         self.guards[slot] = (deadline, self._core.leases.get(slot.key))
         if deadline < self.keeper_wakes_at:
             self.wake_keeper()
 
     def unguard(self, slot: Slot) -> bool:
-        """The call is over. Returns False if the connection was, or is just being, aborted."""
+        """End the guard of a call. Returns False if the connection was, or is just being, aborted."""
         return self.guards.pop(slot, None) is not None
 
     def is_left_to_reset(self, lease: Lease, now: float) -> bool:
-        """`PoolCore.put_to_reset`, and a worker who comes for it; False if nothing was done.
+        """`PoolCore.put_to_reset`, with a worker for it. False if nothing was done.
 
-        Where a reset asks the server nothing, a worker that is awake is back before another has woken up.
+        If a reset does not ask the server, a worker that is awake is back before another has woken up.
         """
         core_lock = self.core_lock
         if core_lock.is_mine():
@@ -138,7 +139,7 @@ class Workers:
         return True
 
     def _leave_locked(self, lease: Lease, now: float) -> Callable[[], object] | None:
-        """`PoolCore.put_to_reset`, and whom to wake for it when the lock is gone; ``None`` if nothing was done."""
+        """`PoolCore.put_to_reset`. Returns what to call once the lock is free; ``None`` if nothing was done."""
         assert self.core_lock.is_mine(), NOT_LOCKED
         if not self._core.put_to_reset(lease, now):
             return None
@@ -149,13 +150,13 @@ class Workers:
                 return self.wake_keeper if now + OVERDUE < self.keeper_wakes_at else nothing
             if resting:
                 self._expected_until = now + EXPECTED
-        # The plan finds the same, and takes as long as all the rest.
+        # The plan would find the same, but takes as long as all the rest.
         return next(reversed(resting)).unpark if resting else self._take_turn
 
     def dismiss(self) -> None:
-        """Let all threads end when they have done what they are doing. May be called from a finalizer."""
+        """Let all threads end after their current work. A finalizer may call this."""
         self.is_dismissed = True
-        # The keeper of a pool that nobody closed needs the workers once more, though the pool is gone.
+        # The keeper of a pool that was never closed needs the workers once more, though the pool is gone.
         self._last_orders.append(self if self._core.is_open else None)
         self.wake_keeper()
         for lane in _LANES:
@@ -163,7 +164,7 @@ class Workers:
                 parker.unpark()
 
     def is_busy(self) -> bool:
-        """Whether there is work, or a worker other than the caller that does not rest."""
+        """Whether there is work, or a worker other than the caller that is not asleep."""
         own = _own_token.get()
         return self._core.has_jobs(self._clock.monotonic()) or any(
             len(self._workers[lane]) - (own in self._workers[lane]) > len(self._resting[lane]) for lane in _LANES
@@ -176,19 +177,19 @@ class Workers:
             logger.call(self._tell, notice)
 
     def wake_watchers(self) -> None:
-        """Let those look who wait for the pool to be full, or for the workers to be done."""
+        """Wake those who wait for the pool to be full, or for the workers to finish."""
         for watcher in list(self.watchers):
             watcher.unpark()
 
     # -- The keeper ---------------------------------------------------------------------------------------------
 
     def wake_keeper(self) -> None:
-        """Let the keeper look: something may be due earlier than it thought."""
+        """Make the keeper look: something may be due earlier than it expects."""
         if self._keeper is not None:
             self._keeper.unpark()
 
     def look(self) -> float | None:
-        """Keep time: tick, abort overdue calls, start workers. Returns how long the keeper may sleep."""
+        """Keep time: tick, abort overdue calls, start workers. Returns how many seconds the keeper may sleep."""
         try:
             now = self._clock.monotonic()
             self._abort_overdue(now)
@@ -207,12 +208,12 @@ class Workers:
     def replace_keeper(self, parker: Parker) -> None:
         """Start another keeper if the one that slept at `parker` has ended too early."""
         if self._keeper is parker and not self.is_dismissed:
-            # In this order: where no thread can be started now, the next turn of anybody tries again.
+            # In this order: if no thread can be started now, the next turn of any thread tries again.
             self._keeper, self.keeper_wakes_at, self.core_lock.is_struck = None, 0.0, True
             self._start_keeper()
 
     def _recover_locked(self, now: float) -> None:
-        """Put right what an exception has left, in a call of the core or in a worker that it has ended."""
+        """Repair what an exception has left, in a call of the core or in a worker that it ended."""
         assert self.core_lock.is_mine(), NOT_LOCKED
         for token, in_hand in copy_of(self._in_hand).items():
             if not any(token in workers for workers in self._workers.values()):
@@ -235,7 +236,7 @@ class Workers:
                 logger.call(self._abort, slot.conn)
 
     def becomes_keeper_locked(self, parker: Parker) -> bool:
-        """Several threads may have been started; the first to arrive becomes the keeper."""
+        """Whether this thread becomes the keeper: several may have been started, and the first to arrive does."""
         assert self.core_lock.is_mine(), NOT_LOCKED
         if self._keeper is not None:
             return False
@@ -244,7 +245,7 @@ class Workers:
 
     def _tick_locked(self, now: float) -> None:
         assert self.core_lock.is_mine(), NOT_LOCKED
-        # First this: a guard that comes after the look at all of them finds it and wakes the keeper again.
+        # Before the guards are read: a guard added later sees this and wakes the keeper again.
         self.keeper_wakes_at = float("inf")
         self._core.tick(now)
         self._core.has_new_deadline = False
@@ -255,17 +256,17 @@ class Workers:
         if self._hires_at > now:
             due.append(self._hires_at)
         if (deadline := self._core.next_deadline(now)) is not None:
-            # What is due and has not been done wants a worker, and all may be busy.
+            # Work that is due and not done waits for a worker, and all may be busy.
             due.append(deadline if deadline > now else now + SOON)
         self.keeper_wakes_at = min(due, default=float("inf"))
 
     # -- Workers ------------------------------------------------------------------------------------------------
 
     def _plan_locked(self) -> list[Callable[[], None]]:
-        """Whom to wake for what is to be done; to be called when the lock is gone.
+        """The calls to make once the lock is free, to wake threads for the work there is.
 
-        It changes nothing, so that whatever becomes of the calls, the next plan, the keeper's if nobody else makes
-        one, is as good. Clients start no workers: an exception in the middle of a start would leave half a thread.
+        It changes nothing: whatever becomes of the calls, the next plan (the keeper's if no other) is as good.
+        Clients start no workers: an exception in the middle of a start would leave half a thread.
         """
         assert self.core_lock.is_mine(), NOT_LOCKED
         calls: list[Callable[[], None]] = []
@@ -303,10 +304,10 @@ class Workers:
             keep = partial(_keep, weakref.ref(self), self._last_orders, self._threads, self._name)
             self._threads.start(keep, f"{self._name}-keeper")
         except Exception as error:
-            self._could_not_start(error)  # The next turn that is taken tries again.
+            self._could_not_start(error)  # The next turn tries again.
 
     def _could_not_start(self, error: Exception) -> None:
-        """As many threads as there may be, or no memory; or the interpreter ends, and who would wait is told."""
+        """Handle the thread limit, lack of memory, or interpreter exit; on exit, wake the waiting clients."""
         if is_final(error):
             self.core_lock(self._core.lose_threads)
             self.wake_watchers()
@@ -314,7 +315,7 @@ class Workers:
             logger.warning("pool %r: %s; trying again", self._name, error)
 
     def _hire(self) -> None:
-        """Start workers that are missing, one a lane; if more are needed, the plan says so once they have come."""
+        """Start missing workers, one per lane; if more are needed, the next plan says so once these have come."""
         for lane in _LANES:
             token = self.core_lock(self._hire_locked, lane)
             if token is None:
@@ -330,7 +331,7 @@ class Workers:
                 self._could_not_start(error)
 
     def _hire_locked(self, lane: Lane) -> object:
-        """The token of a worker to be started; ``None`` if the lane needs none."""
+        """The token for a worker to be started; ``None`` if the lane needs none."""
         assert self.core_lock.is_mine(), NOT_LOCKED
         now = self._clock.monotonic()
         if not self._core.has_job(lane, now) or self._resting[lane] or not self._is_short_of_workers(lane, now):
@@ -341,14 +342,14 @@ class Workers:
         return token
 
     def _work(self, lane: Lane, token: object) -> None:
-        """The life of a worker; whatever ends it, it leaves the books, and the keeper hires another."""
+        """Run a worker. However it ends, it removes itself from the books, and the keeper starts another."""
         parker: Parker | None = None
         try:
             parker = self._threads.parker()
             self._do_jobs(lane, parker, token)
         except BaseException as error:
             if isinstance(error, Exception):
-                logger.last_word("pool %r: a worker has ended; another is hired", self._name, error=error)
+                logger.last_word("pool %r: a worker has ended; starting another", self._name, error=error)
         finally:
             if token in self._workers[lane]:
                 self._leave_books(lane, token, parker)
@@ -357,17 +358,17 @@ class Workers:
                 self.wake_watchers()
 
     def _leave_books(self, lane: Lane, token: object, parker: Parker | None = None) -> None:
-        """Forget a worker that has ended. One step each, without the lock and without memory: so none can fail."""
+        """Forget a worker that has ended. Each step is atomic, takes no lock and no memory: none can fail."""
         if parker is not None:
             self._resting[lane].pop(parker, None)
         self._arriving[lane].discard(token)
         self._workers[lane].discard(token)
 
     def _do_jobs(self, lane: Lane, parker: Parker, token: object) -> None:
-        """Do jobs of one lane until there has been none for a while."""
+        """Do the jobs of one lane until there has been none for a while."""
         _own_token.set(token)
         while True:
-            # A plan would wake nobody where one worker after all others is the fastest.
+            # A plan would wake nobody while a single worker is the fastest.
             take = self.core_lock.briefly if lane is RETURN and self._is_brisk else self.core_lock
             job = take(self._next_job_locked, lane, parker, token)
             if isinstance(job, Return):
@@ -384,11 +385,11 @@ class Workers:
                 return
 
     def _do_returns(self, job: Return, parker: Parker, token: object) -> Job | None:
-        """Make one returned connection after the other fit; what there is to do that is no `Return`."""
+        """Prepare returned connections one after another. Returns the next job that is not a `Return`, if any."""
         guards, leases = self.guards, self._core.leases
         while True:
             began, slot = self._clock.monotonic(), job.slot
-            # This is `guard` and `unguard` written out: with their calls, a reset takes a tenth longer.
+            # `guard` and `unguard` inlined: with their calls, a reset takes a tenth longer.
             guards[slot] = began + RETURN_LIMIT, leases.get(slot.key)
             if began + RETURN_LIMIT < self.keeper_wakes_at:
                 self.wake_keeper()
@@ -396,7 +397,7 @@ class Workers:
             is_good = guards.pop(slot, None) is not None and is_good
             following = self.core_lock.briefly(self._answered_locked, parker, token, job, is_good, began)
             if not is_good:
-                self.core_lock(nothing)  # Another is to be connected for it.
+                self.core_lock(nothing)  # A replacement must be connected.
             if not isinstance(following, Return):
                 return following
             job = following
@@ -404,7 +405,7 @@ class Workers:
     def _answered_locked(
         self, parker: Parker, token: object, job: Return, is_good: bool, began: float
     ) -> Job | None:
-        """Answer a `Return` that was begun then, and take the next job, if there is one, in the same turn."""
+        """Answer a `Return` that began at `began`, and take the next job, if there is one, in the same turn."""
         assert self.core_lock.is_mine(), NOT_LOCKED
         now, core = self._clock.monotonic(), self._core
         core.returned(job.slot, is_good, now)
@@ -416,7 +417,7 @@ class Workers:
             self._resting[RETURN][parker] = None
             self._expected_until = 0.0
         else:
-            # For nearly all, this is `lease_of` written out.
+            # `lease_of` inlined for nearly all jobs.
             lease = (
                 core.leases.get(following.slot.key) if isinstance(following, Return) else core.lease_of(following)
             )
@@ -440,7 +441,7 @@ class Workers:
         return job
 
     def _has_left_locked(self, lane: Lane, parker: Parker, token: object) -> bool:
-        """Whether the worker goes: not if there is something to do after all."""
+        """Whether the worker leaves; it stays if there is work after all."""
         assert self.core_lock.is_mine(), NOT_LOCKED
         if not self.is_dismissed and self._core.has_job(lane, self._clock.monotonic()):
             return False
@@ -451,16 +452,16 @@ class Workers:
 def _keep(
     reference: "weakref.ref[Workers]", last_orders: "deque[Workers | None]", threads: Threads, name: str
 ) -> None:
-    """The life of the keeper; another is started if an error ends it.
+    """Run the keeper; if an error ends it, another is started.
 
-    While it sleeps it refers to nothing of its pool: a connection that was never returned refers to the pool, and
-    the pool's core to the connection.
+    While it sleeps it refers to nothing of its pool: a connection that was never returned refers to the pool,
+    and the pool's core to the connection.
 
     Args:
         reference: The pool's workers.
-        last_orders: What `Workers.dismiss` leaves for the keeper.
+        last_orders: What `Workers.dismiss` leaves to the keeper.
         threads: Real or virtual.
-        name: The pool's.
+        name: The pool's name.
     """
     parker = threads.parker()
     try:
@@ -478,8 +479,8 @@ def _keep(
         if workers is not None:
             workers.close_forgotten()
     except BaseException as error:
-        if isinstance(error, Exception):  # Else it was meant to end this thread or greenlet, and does.
-            logger.last_word("pool %r: its keeper has ended; another is started", name, error=error)
+        if isinstance(error, Exception):  # Any other was meant to end this thread or greenlet, and does.
+            logger.last_word("pool %r: the keeper thread has ended; starting another", name, error=error)
     finally:
         workers = reference()
         if workers is not None:

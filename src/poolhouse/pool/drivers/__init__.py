@@ -1,4 +1,4 @@
-"""What differs between databases' drivers, and which driver serves a pool."""
+"""The differences between database drivers, and the choice of the driver for a pool."""
 
 from importlib import import_module
 from types import ModuleType
@@ -8,14 +8,14 @@ from poolhouse.pool.drivers.protocol import lacks
 
 
 class _Home(NamedTuple):
-    """The drivers of one library: classes of the module of `poolhouse.pool.drivers` with the library's name."""
+    """Where the drivers of one library are: a module of `poolhouse.pool.drivers` named after the library."""
 
     for_threads: str | None = None
     for_asyncio: str | None = None
 
 
-#: The libraries that have drivers of their own. The only place where a library's name decides anything; each class
-#: says for itself what it can.
+#: The libraries that have drivers of their own. No other place decides anything by a library's name; each driver
+#: class declares its own capabilities.
 _HOMES = {
     "psycopg": _Home("PsycopgDriver", "AsyncPsycopgDriver"),
     "psycopg2": _Home("Psycopg2Driver"),
@@ -32,7 +32,7 @@ def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: boo
 
     Args:
         driver: The pool's argument: ``None``, a module, or a `Driver` (`AsyncDriver` for asyncio).
-        connection_class: The pool's argument; if `driver` is ``None``, its base decides; psycopg's by default.
+        connection_class: The pool's argument. If `driver` is ``None``, its base class decides; default psycopg.
         is_async: Whether the pool is one for asyncio.
 
     Raises:
@@ -57,7 +57,7 @@ def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: boo
 
 
 def class_of(connection_class: Any) -> type[Any]:
-    """The class itself, where a generic alias was given: of ``Connection[MyRow]`` it is ``Connection``.
+    """The class itself if a generic alias was given: ``Connection`` for ``Connection[MyRow]``.
 
     Raises:
         TypeError: If it is not a class.
@@ -69,7 +69,7 @@ def class_of(connection_class: Any) -> type[Any]:
 
 
 def _package_of(connection_class: type[Any] | None) -> str:
-    """The package that a class of connections is derived from; psycopg if none is known."""
+    """The package of the class that a connection class is derived from; psycopg if none is known."""
     bases = () if connection_class is None else class_of(connection_class).__mro__
     packages = (base.__module__.partition(".")[0] for base in bases)
     return next((name for name in packages if name in _HOMES), "psycopg")

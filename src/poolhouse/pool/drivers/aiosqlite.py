@@ -1,7 +1,7 @@
 """aiosqlite, for asyncio: SQLite, with a thread for each connection.
 
-If a client is cancelled, its statement stays in the thread's queue and runs later: so the pool has to know when
-the queue is empty and nothing runs. A cursor with unread rows keeps its lock on the file.
+If a client is cancelled, its statement stays in the thread's queue and runs later, so the pool must know when the
+queue is empty and nothing runs. A cursor with unread rows keeps its lock on the file.
 """
 
 import sqlite3
@@ -25,7 +25,7 @@ class AiosqliteDriver:
 
     @classmethod
     def of(cls, _module: ModuleType, connection_class: type[Any] | None) -> Self:
-        """The driver of a pool; `connection_class` has to be ``None``."""
+        """The driver of a pool; `connection_class` must be ``None``."""
         class_as_argument(aiosqlite, None, connection_class)
         return cls()
 
@@ -35,10 +35,10 @@ class AiosqliteDriver:
         The time limit is SQLite's own, in `kwargs`: how long it waits for the lock of another connection.
         """
         conn = aiosqlite.connect(conninfo, **kwargs) if conninfo else aiosqlite.connect(**kwargs)
-        # A pool that nobody has closed must not keep the interpreter from ending.
+        # A pool that was never closed must not keep the interpreter from exiting.
         conn._thread.daemon = True
-        # With `autocommit=False` (Python 3.12) there always is a transaction, at least an empty one. A connection
-        # tells only its own thread that it was opened so.
+        # With `autocommit=False` (Python 3.12) there always is a transaction, if only an empty one. A connection
+        # reveals this setting only to its own thread.
         queue = _Counted(conn._tx, UNTOLD if kwargs.get("autocommit") is False else IN_TRANSACTION)
         conn._tx = queue  # type: ignore[assignment]  # It has what aiosqlite calls of a SimpleQueue.
         conn = await conn
@@ -46,12 +46,12 @@ class AiosqliteDriver:
         return conn
 
     def status(self, conn: Conn) -> int:
-        """``UNSETTLED`` while anything is queued, under way, or unread; else SQLite itself tells."""
+        """``UNSETTLED`` while anything is queued, running or unread; otherwise SQLite's own answer."""
         try:
             is_in_transaction: bool = conn.in_transaction
             queue: _Counted = conn._tx
         except (ValueError, aiosqlite.ProgrammingError):
-            return BROKEN  # It has been closed.
+            return BROKEN  # The connection is closed.
         if queue.put != queue.done:
             return UNSETTLED
         if is_in_transaction:
@@ -59,11 +59,11 @@ class AiosqliteDriver:
         return UNSETTLED if queue.unread else IDLE
 
     async def commit(self, conn: Conn) -> None:
-        """Commit all that is queued before it, and close the cursors that may have unread rows."""
+        """Commit everything queued before it, and close the cursors that may have unread rows."""
         await conn._execute(conn._tx.end, conn._conn.commit)
 
     async def rollback(self, conn: Conn) -> None:
-        """Undo all that is queued before it, and close the cursors that may have unread rows."""
+        """Roll back everything queued before it, and close the cursors that may have unread rows."""
         await conn._execute(conn._tx.end, conn._conn.rollback)
 
     async def probe(self, conn: Conn) -> None:
@@ -71,20 +71,20 @@ class AiosqliteDriver:
         await conn.execute_fetchall("SELECT 1")
 
     async def close(self, conn: Conn) -> None:
-        """Close the connection, and end its thread, after all that is queued."""
+        """Close the connection after everything that is queued, and end its thread."""
         await conn.close()
 
     def close_at_once(self, conn: Conn) -> None:
-        """Have the connection's thread close it after all that is queued, and end; nobody is told."""
-        # In a thread without an event loop, `stop` tells none; the loop of the connection may have ended.
+        """Have the connection's thread close it after everything that is queued, and end; notifies nobody."""
+        # Without an event loop in this thread, `stop` notifies none; the connection's loop may have ended.
         conn._tx.put_nowait((None, conn.stop))
 
     def fileno(self, conn: Conn) -> int | None:
-        """There is no server, and no socket."""
+        """``None``: there is no server, and no socket."""
         return None
 
     def abort(self, conn: Conn) -> None:
-        """Interrupt SQLite: the statement that runs ends with an error."""
+        """Interrupt SQLite: the running statement ends with an error."""
         # A coroutine function that awaits nothing: its first step is all of it.
         interrupting = conn.interrupt()
         with suppress(StopIteration, ValueError, aiosqlite.ProgrammingError):
@@ -92,13 +92,13 @@ class AiosqliteDriver:
 
 
 class _Counted:
-    """The queue to a connection's thread; it counts what is put into it and what the thread has done.
+    """The queue to a connection's thread, with counts of the calls put into it and of those completed.
 
-    The event loop's thread alone writes `put`, the connection's alone all the rest: neither needs a lock.
+    Only the event loop's thread writes `put`, and only the connection's thread everything else: no lock is needed.
 
     Attributes:
-        put: How many calls were put into it.
-        done: How many of them have ended.
+        put: How many calls have been put into it.
+        done: How many of them have completed.
         unread: The cursors that may have unread rows.
         open_transaction: What an open transaction means for this connection: ``IN_TRANSACTION`` or ``UNTOLD``.
     """
@@ -118,7 +118,7 @@ class _Counted:
         self._queue.put_nowait((future, partial(self._do, call)))
 
     def end(self, commit_or_rollback: Callable[[], object]) -> None:
-        """In the connection's thread: end what there is."""
+        """In the connection's thread: commit or roll back, and close the cursors that may have unread rows."""
         for cursor in list(self.unread):
             cursor.close()
         self.unread.clear()
@@ -137,7 +137,7 @@ class _Counted:
             self.done += 1
 
     def _has_read(self, call: Any, result: Any) -> None:
-        """Whether a call of a cursor's method has read the last row, or closed it."""
+        """Whether a call of a cursor's method has read the last row or closed the cursor."""
         method: Any = getattr(call, "func", None)
         cursor = getattr(method, "__self__", None)
         if isinstance(cursor, sqlite3.Cursor) and (not result or method.__name__ == "fetchall"):

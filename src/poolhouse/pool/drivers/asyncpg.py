@@ -1,6 +1,6 @@
 """asyncpg, for asyncio.
 
-asyncpg commits each statement by itself. A transaction begins where the application says so, by
+asyncpg commits each statement by itself. A transaction begins only when the application starts it, by
 ``connection.transaction()`` or ``BEGIN``; one that is still open at the end of a `connection()` block ends there.
 """
 
@@ -17,7 +17,7 @@ from poolhouse.pool.drivers.dbapi import class_as_argument
 from poolhouse.pool.drivers.protocol import ACTIVE, BROKEN, IDLE, IN_TRANSACTION, UNSETTLED, UNTOLD, Conn
 from poolhouse.pool.drivers.sockets import cut
 
-#: How long a server has to answer to a goodbye, in seconds. asyncpg itself would wait for ever.
+#: How long a server has to answer a goodbye, in seconds. asyncpg itself would wait for ever.
 _CLOSE_TIMEOUT = 2.0
 
 
@@ -25,10 +25,10 @@ class AsyncpgDriver:
     """Connections of ``asyncpg.connect``."""
 
     def __init__(self, defaults: Mapping[str, Any] | None = None) -> None:
-        """A driver that connects with these arguments, unless the pool's `kwargs` say otherwise."""
+        """A driver that connects with the arguments `defaults`, which the pool's `kwargs` override."""
         self._defaults: dict[str, Any] = {} if defaults is None else dict(defaults)
         #: The class of the future that asyncpg's protocol keeps while it waits for an answer: ``None`` before the
-        #: first connection, ``False`` if there is no such future to be seen.
+        #: first connection, ``False`` if no such future is visible.
         self._future_class: Any = None
 
     @classmethod
@@ -50,43 +50,45 @@ class AsyncpgDriver:
         return conn
 
     def status(self, conn: Conn) -> int:
-        """What the server's last answer and asyncpg's own state say. A transaction that has failed counts as open.
+        """The status by the server's last answer and asyncpg's own state. A failed transaction counts as open.
 
-        asyncpg does not tell whether a statement is under way. But its protocol then refers to the future on which
-        the statement waits, and the garbage collector tells what an object refers to; `connect` has seen it do so.
+        asyncpg does not reveal whether a statement is under way. But its protocol then refers to the future on
+        which the statement waits, and the garbage collector shows the references of an object; `connect` has
+        tested this. the statement waits, and the garbage collector tells what an object refers to; `connect` has
+        seen it do so.
         """
         if conn.is_closed():
             return BROKEN
         protocol = conn._protocol
         if protocol._is_cancelling():
-            return UNSETTLED  # Whether the cancelled statement was carried out, the server has yet to say.
+            return UNSETTLED  # The server has not answered yet whether it carried out the cancelled statement.
         if not self._future_class:
             return UNTOLD
         if self._future_class in map(type, gc.get_referents(protocol)):
             return ACTIVE
-        # The last is what asyncpg believes: a cancelled or failed BEGIN leaves it, a ROLLBACK by hand as well.
+        # The last is asyncpg's own belief: a cancelled or failed BEGIN leaves it, and so does a manual ROLLBACK.
         return IN_TRANSACTION if protocol.is_in_transaction() or conn._top_xact is not None else IDLE
 
     async def commit(self, conn: Conn) -> None:
-        """``COMMIT``, once a statement that was cancelled has ended."""
+        """``COMMIT``, after a cancelled statement has ended."""
         await self._end(conn, "COMMIT")
 
     async def rollback(self, conn: Conn) -> None:
-        """``ROLLBACK``, once a statement that was cancelled has ended."""
+        """``ROLLBACK``, after a cancelled statement has ended."""
         await self._end(conn, "ROLLBACK")
 
     async def _end(self, conn: Conn, command: str) -> None:
         await conn.execute(command)
-        # asyncpg would take the next client's transaction for one inside that which `transaction()` began and
-        # nobody ended. Only `reset()` makes it forget, which takes longer and undoes what `configure` has set.
+        # Otherwise asyncpg would nest the next client's transaction in one that `transaction()` began and that
+        # never ended. Only `reset()` also clears this, but it takes longer and undoes the settings of `configure`.
         conn._top_xact = None
 
     async def probe(self, conn: Conn) -> None:
-        """``SELECT 1``. Not an empty query: asyncpg does not understand the answer to one."""
+        """``SELECT 1``. Not an empty query, whose answer asyncpg does not understand."""
         await conn.execute("SELECT 1")
 
     async def close(self, conn: Conn) -> None:
-        """Say goodbye, and cancel what is under way; a server that does not answer is left without its answer."""
+        """Say goodbye and cancel what is under way; do not wait for a server that does not answer."""
         try:
             await conn.close(timeout=_CLOSE_TIMEOUT)
         except TimeoutError:
@@ -94,7 +96,7 @@ class AsyncpgDriver:
 
     @staticmethod
     async def reset_session(conn: Conn) -> None:
-        """A `reset` for pools: ``conn.reset()``, which asyncpg's own pool calls at each release."""
+        """A `reset` callback for pools: ``conn.reset()``, which asyncpg's own pool calls at each release."""
         await conn.reset()
 
     def fileno(self, conn: Conn) -> int | None:
@@ -107,16 +109,16 @@ class AsyncpgDriver:
         return None if descriptor < 0 else descriptor
 
     def abort(self, conn: Conn) -> None:
-        """Cut the socket: the event loop sees the end of the connection and tells whoever waits for it."""
+        """Cut the socket: the event loop sees the end of the connection and notifies whatever waits for it."""
         cut(partial(self.fileno, conn))
 
 
 async def _future_class_of(conn: Conn) -> Any:
-    """The class of the future that is seen while a statement is under way, and only then; ``False`` if none is."""
+    """The class of the future that is visible only while a statement is under way; ``False`` if none is."""
     protocol = conn._protocol
     before = set(map(type, gc.get_referents(protocol)))
     statement = asyncio.ensure_future(conn.execute("SELECT 1"))
-    # The statement is sent, and its answer not read: the event loop has not looked at the sockets since.
+    # The statement is sent and its answer not read: the event loop has not checked the sockets since.
     await asyncio.sleep(0)
     during = [type(held) for held in gc.get_referents(protocol) if asyncio.isfuture(held)]
     await statement

@@ -1,7 +1,7 @@
 """Any DB-API 2.0 driver: a module with ``connect``, its connections with ``commit``, ``rollback``, ``close``.
 
-DB-API 2.0 does not say whether a transaction is open, so each return rolls back. Modules that reveal more have
-their own drivers, derived from this one. The descriptor of the socket is looked for under the names in use.
+DB-API 2.0 does not reveal whether a transaction is open, so each return rolls back. Modules that reveal more have
+drivers of their own, derived from this one. The socket's descriptor is sought under the names in use.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from poolhouse.pool.drivers.sockets import cut
 class DbapiDriver:
     """The connections of one DB-API 2.0 module."""
 
-    #: The argument of the module's ``connect`` that takes a class of connections, if there is one.
+    #: The argument of the module's ``connect`` that takes a connection class, if there is one.
     class_argument: ClassVar[str | None] = None
 
     def __init__(
@@ -27,9 +27,9 @@ class DbapiDriver:
         """A driver for `module`.
 
         Args:
-            module: What has ``connect`` and, as PEP 249 demands, ``OperationalError``.
-            defaults: Arguments of ``connect``, unless the pool's `kwargs` say otherwise.
-            probe_query: What `probe` sends, and of which it fetches the answer.
+            module: An object with ``connect`` and, as PEP 249 demands, ``OperationalError``.
+            defaults: Arguments of ``connect``, which the pool's `kwargs` override.
+            probe_query: The query that `probe` sends; its answer is fetched.
         """
         self._module = module
         self._defaults: dict[str, Any] = {} if defaults is None else dict(defaults)
@@ -42,9 +42,9 @@ class DbapiDriver:
         return cls(module, class_as_argument(module, cls.class_argument, connection_class))
 
     def connect(self, conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Conn:
-        """``module.connect(conninfo, **kwargs)``, without `conninfo` if it is empty.
+        """``module.connect(conninfo, **kwargs)``; `conninfo` is left out if it is empty.
 
-        The time limit is the driver's own, in `kwargs`: DB-API 2.0 knows none.
+        The time limit must be the driver's own, in `kwargs`: DB-API 2.0 has none.
         """
         return self._module.connect(*((conninfo,) if conninfo else ()), **(self._defaults | dict(kwargs)))
 
@@ -61,7 +61,7 @@ class DbapiDriver:
         conn.rollback()
 
     def probe(self, conn: Conn) -> None:
-        """The `probe_query`, and a rollback."""
+        """Run `probe_query`, and roll back."""
         cursor = conn.cursor()
         try:
             cursor.execute(self._probe_query)
@@ -71,22 +71,22 @@ class DbapiDriver:
         conn.rollback()
 
     def close(self, conn: Conn) -> None:
-        """``conn.close()``, unless the connection is closed."""
+        """``conn.close()``, unless the connection is closed already."""
         if self.status(conn) != BROKEN:
             conn.close()
 
     def fileno(self, conn: Conn) -> int | None:
-        """The descriptor of drivers that tell it, or of PyMySQL's socket."""
+        """The descriptor, from drivers that reveal it, or of PyMySQL's socket; otherwise ``None``."""
         owner = conn if hasattr(conn, "fileno") else getattr(conn, "_sock", None)
         if owner is None:
             return None
         try:
             return int(owner.fileno())
-        except Exception:  # Closed, in one of several ways.
+        except Exception:  # It is closed, in one of several ways.
             return None
 
     def abort(self, conn: Conn) -> None:
-        """Shut the socket down; a connection without one (sqlite3's) is interrupted where it can be."""
+        """Shut the socket down; interrupt a connection without one (sqlite3's) if it can be interrupted."""
         if self.fileno(conn) is not None:
             cut(partial(self.fileno, conn))
         elif hasattr(conn, "interrupt"):
@@ -97,10 +97,10 @@ class DbapiDriver:
 def class_as_argument(
     module: ModuleType, argument: str | None, connection_class: type[Any] | None
 ) -> dict[str, Any]:
-    """A class of connections as an argument of ``module.connect``.
+    """A connection class as an argument of ``module.connect``.
 
     Raises:
-        TypeError: If there is no such argument.
+        TypeError: If the module's ``connect`` has no such argument.
     """
     if connection_class is None:
         return {}

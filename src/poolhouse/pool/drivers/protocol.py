@@ -1,9 +1,9 @@
-"""What the pool needs to know of a database driver.
+"""The interface between the pool and a database driver.
 
 A driver is any object with the methods of `Driver` (for threads) or `AsyncDriver` (for asyncio); `Traits` names
 its optional ones. A driver keeps no state of a connection that the pool relies on: connections are arguments.
 
-All methods but `abort` are called only for a connection that nobody else uses at the time. `abort` is called by
+All methods except `abort` are called only while no other caller uses the connection. `abort` is called by
 another thread, while a call on the connection is stuck.
 """
 
@@ -34,7 +34,7 @@ Conn: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The attributes that a driver may have, with what the pool assumes of a driver without them.
+    """The attributes that a driver may have, and what the pool assumes if they are missing.
 
     Attributes:
         error_base: The base of the pool's own errors beside `poolhouse.errors.PoolError`:
@@ -42,9 +42,9 @@ class Traits:
         marks_connections: Whether the pool sets ``conn._pool`` to itself while the connection is checked out, as
             psycopg expects.
         has_pgconn: Whether ``conn.pgconn.transaction_status or conn._tpc or conn._pipeline`` is false exactly
-            where `status` says ``IDLE``. The pool then reads that by itself, without a call.
-        is_thread_bound: Whether only the thread that made a connection may use it. In a null pool, the clients
-            then connect in their own threads; another pool cannot serve such connections.
+            where `status` returns ``IDLE``. The pool then reads these itself, without a call.
+        is_thread_bound: Whether only the thread that made a connection may use it. The clients of a null pool then
+            connect in their own threads; other pools cannot serve such connections.
         connection_class: The class of the connections, if the driver knows it.
         let_close_return: Called once, before the first `connect`, if the pool's `close_returns` is true: from then
             on, ``conn.close()`` gives a connection that is checked out back to its pool.
@@ -65,32 +65,32 @@ class Traits:
 
     @classmethod
     def of(cls, driver: object) -> "Traits":
-        """A driver's traits, as they are now."""
+        """The traits of a driver, as they are at present."""
         names = [field.name for field in fields(cls) if hasattr(driver, field.name)]
         return cls(**{name: getattr(driver, name) for name in names})
 
 
 class _Common(Protocol):
-    """What drivers for threads and for asyncio have in common. None of these methods may block."""
+    """The part shared by drivers for threads and for asyncio. None of these methods may block."""
 
     def status(self, conn: Conn) -> int:
         """The connection's state without asking the server.
 
         Returns:
-            ``IDLE`` (0) only if that is certain: no transaction is open or begun by half, no work is under way or
-            queued, no rows are unread, the connection is in no special mode. Else ``IN_TRANSACTION``; ``IN_ERROR``
-            (a transaction that can only be rolled back); ``ACTIVE`` (a command is under way, or rows are unread);
-            ``BROKEN`` (closed, or in an unknown state); ``UNSETTLED`` if only a rollback will tell; ``UNTOLD``
-            always, if the driver never can tell.
+            ``IDLE`` (0) only if that is certain: no transaction is open or partly begun, no work is running or
+            queued, no rows are unread, and the connection is in no special mode. Otherwise ``IN_TRANSACTION``;
+            ``IN_ERROR`` (a transaction that can only be rolled back); ``ACTIVE`` (a command is running, or rows
+            are unread); ``BROKEN`` (closed, or in an unknown state); ``UNSETTLED`` if only a rollback can settle
+            it; ``UNTOLD`` always, if the driver can never tell.
         """
         ...
 
     def fileno(self, conn: Conn) -> int | None:
-        """The socket's descriptor, to look whether the server has closed it; ``None`` if there is none."""
+        """The socket's descriptor, to check whether the server has closed it; ``None`` if there is none."""
         ...
 
     def abort(self, conn: Conn) -> None:
-        """End whatever call is stuck on this connection, from outside, at once. Raises nothing."""
+        """End at once, from outside, any call that is stuck on this connection. Raises nothing."""
         ...
 
 
@@ -103,33 +103,33 @@ class Driver(_Common, Protocol):
         Args:
             conninfo: The pool's `conninfo`.
             kwargs: The pool's `kwargs`.
-            timeout: Give up after about so many seconds if the driver can; ``None`` for the driver's own limit.
+            timeout: Give up after about this many seconds if the driver can; ``None`` for the driver's own limit.
         """
         ...
 
     def commit(self, conn: Conn) -> None:
-        """End the transaction, as `connection()` does at its end without an exception.
+        """Commit the transaction, as `connection()` does at its end without an exception.
 
-        Raises if the transaction cannot be ended: the client is then told.
+        Raises if it cannot; the client then sees the error.
         """
         ...
 
     def rollback(self, conn: Conn) -> None:
-        """Undo the transaction, as `connection()` does at its end with an exception; raises if it cannot.
+        """Roll back the transaction, as `connection()` does at its end with an exception; raises if it cannot.
 
-        Waits for work that is queued, and undoes that too.
+        Waits for work that is queued, and rolls that back too.
         """
         ...
 
     def probe(self, conn: Conn) -> None:
-        """One round trip to the server; raises if the connection is dead.
+        """Make one round trip to the server; raises if the connection is dead.
 
-        It leaves no transaction open, and changes nothing that an exception in the middle could leave changed.
+        It leaves no transaction open, and an exception in the middle leaves nothing changed.
         """
         ...
 
     def close(self, conn: Conn) -> None:
-        """Close the connection; it may be closed already."""
+        """Close the connection, which may be closed already."""
         ...
 
 
@@ -141,15 +141,15 @@ class AsyncDriver(_Common, Protocol):
         ...
 
     async def commit(self, conn: Conn) -> None:
-        """End the transaction, as `Driver.commit`."""
+        """Commit the transaction, as `Driver.commit`."""
         ...
 
     async def rollback(self, conn: Conn) -> None:
-        """Undo the transaction, as `Driver.rollback`."""
+        """Roll back the transaction, as `Driver.rollback`."""
         ...
 
     async def probe(self, conn: Conn) -> None:
-        """One round trip, as `Driver.probe`."""
+        """Make one round trip, as `Driver.probe`."""
         ...
 
     async def close(self, conn: Conn) -> None:
@@ -158,6 +158,6 @@ class AsyncDriver(_Common, Protocol):
 
 
 def lacks(driver: object) -> str | None:
-    """The first method of `Driver` that an object does not have; ``None`` if it has them all."""
+    """The first method of `Driver` that an object lacks; ``None`` if it has them all."""
     methods = (name for protocol in (Driver, _Common) for name in vars(protocol) if not name.startswith("_"))
     return next((name for name in methods if not hasattr(driver, name)), None)

@@ -18,7 +18,7 @@ from poolhouse.pool.drivers.protocol import ACTIVE, IDLE, IN_TRANSACTION, Conn
 from poolhouse.pool.drivers.sockets import cut
 from poolhouse.pool.options import RETURN_LIMIT
 
-#: What to say of a connection that is busy with what will not end: psycopg itself would wait for ever.
+#: The error for a connection that is busy and will not end: psycopg itself would wait for ever.
 _UNDER_WAY = "a command is still under way on this connection, or a copy() or stream() was left before its end"
 
 _VERSION = tuple(map(int, re.findall(r"\d+", psycopg.__version__)[:3]))
@@ -28,7 +28,7 @@ _COPIES_WITHOUT_LOCK = _VERSION < (3, 2, 13)
 
 
 class _Psycopg:
-    """What does not depend on the kind of connection."""
+    """The part that does not depend on the kind of connection."""
 
     error_base: ClassVar[type[Exception] | None] = psycopg.OperationalError
     marks_connections: ClassVar[bool] = True
@@ -40,10 +40,10 @@ class _Psycopg:
         self._connect = connection_class.connect
 
     def status(self, conn: Conn) -> int:
-        """What libpq says, whose numbers are the pool's; and psycopg, of what libpq calls idle.
+        """The status by libpq, whose numbers are the pool's; psycopg's own state decides when libpq says idle.
 
-        A two-phase transaction that is prepared is the session's no more, but psycopg refuses all others until it
-        is ended: so it counts as an open one. A pipeline is a mode in which answers arrive later.
+        A prepared two-phase transaction no longer belongs to the session, but psycopg refuses all others until it
+        is ended, so it counts as open. A pipeline is a mode in which answers arrive later.
         """
         status = int(conn.pgconn.transaction_status)
         if status != IDLE or not (conn._tpc or conn._pipeline):
@@ -51,9 +51,9 @@ class _Psycopg:
         return IN_TRANSACTION if conn._tpc else ACTIVE
 
     def let_close_return(self) -> None:
-        """Let ``conn.close()`` give a connection back to the pool that it is checked out of.
+        """Let ``conn.close()`` return a checked-out connection to its pool.
 
-        psycopg's connections ask their pool from 3.3 on; for older ones a subclass does.
+        psycopg's connections ask their pool from 3.3 on; for older versions a subclass does.
         """
         kind = class_of(self.connection_class)
         if issubclass(kind, (psycopg.Connection, psycopg.AsyncConnection)) and _ASKS_NO_POOL:
@@ -69,12 +69,12 @@ class _Psycopg:
         cut(conn.fileno)
 
     def _is_cut(self, conn: Conn) -> bool:
-        """Cut a connection that somebody uses, who then holds its lock, or copies; whether somebody does.
+        """Cut a connection that is in use: its user holds its lock, or copies. Returns whether it was in use.
 
-        psycopg's generators keep libpq's pointer while they wait for an answer. To close the connection then is to
-        free the memory that they read next: the process ends with a segmentation fault. Or it is to close the
-        descriptor on which they wait, and nothing ever wakes them. Cut, the wait ends with an error; and libpq
-        closes the connection with the last reference to it.
+        psycopg's generators keep libpq's pointer while they wait for an answer. Closing the connection then would
+        free the memory that they read next: the process would end with a segmentation fault. Or it would close the
+        descriptor on which they wait, and nothing would ever wake them. After a cut, the wait ends with an error,
+        and libpq closes the connection with the last reference to it.
         """
         lock = getattr(conn, "lock", None)
         if lock is None or not (lock.locked() or _may_copy(conn)):
@@ -96,16 +96,16 @@ class PsycopgDriver(_Psycopg):
         return _completed(self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout)))
 
     def commit(self, conn: Conn) -> None:
-        """``conn.commit()``; what is under way is waited for, but not for ever.
+        """``conn.commit()``; waits for work that is under way, but not for ever.
 
         Raises:
-            psycopg.OperationalError: If it does not end. The connection is then of no more use.
+            psycopg.OperationalError: If that does not end. The connection is then useless.
         """
         self._wait_for(conn)
         conn.commit()
 
     def rollback(self, conn: Conn) -> None:
-        """``conn.rollback()``, as `commit`."""
+        """``conn.rollback()``, like `commit`."""
         self._wait_for(conn)
         conn.rollback()
 
@@ -117,7 +117,7 @@ class PsycopgDriver(_Psycopg):
             conn.lock.release()
 
     def probe(self, conn: Conn) -> None:
-        """An empty query: the server answers it without planning or logging a statement."""
+        """Send an empty query: the server answers it without planning or logging a statement."""
         if isinstance(conn, psycopg.Connection):
             asked(conn, b"")
             return
@@ -126,9 +126,9 @@ class PsycopgDriver(_Psycopg):
             conn.rollback()
 
     def close(self, conn: Conn) -> None:
-        """``conn.close()``; one that another thread uses is cut, and closed when that thread lets go of it.
+        """``conn.close()``. One that another thread uses is cut, and closed when that thread drops it.
 
-        Another thread may begin to use it at any time: so libpq closes it under psycopg's lock.
+        Since another thread may start using it at any time, libpq closes it under psycopg's lock.
         """
         lock = getattr(conn, "lock", None)
         if lock is None:
@@ -141,12 +141,12 @@ class PsycopgDriver(_Psycopg):
                     conn.close()
             finally:
                 lock.release()
-            # A `close` of the user's own may ask the server first, and needs the lock for that.
+            # A `close` of the user's own may first ask the server, and needs the lock for that.
             conn.close()
 
     @staticmethod
     def reset_session(conn: "psycopg.Connection[Any]") -> None:
-        """A `reset` for pools: undo what a client has set, created, locked or listened to in its session."""
+        """A `reset` callback for pools: undo what a client has set, created, locked or listened to."""
         asked(conn, RESET_SESSION.encode())
 
 
@@ -163,12 +163,12 @@ class AsyncPsycopgDriver(_Psycopg):
         return _completed(await self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout)))
 
     async def commit(self, conn: Conn) -> None:
-        """``conn.commit()``; what is under way is waited for, as in `PsycopgDriver.commit`."""
+        """``conn.commit()``; waits for work that is under way, as in `PsycopgDriver.commit`."""
         await self._wait_for(conn)
         await conn.commit()
 
     async def rollback(self, conn: Conn) -> None:
-        """``conn.rollback()``, as `commit`."""
+        """``conn.rollback()``, like `commit`."""
         await self._wait_for(conn)
         await conn.rollback()
 
@@ -183,7 +183,7 @@ class AsyncPsycopgDriver(_Psycopg):
             conn.lock.release()
 
     async def probe(self, conn: Conn) -> None:
-        """An empty query, as `PsycopgDriver.probe`."""
+        """Send an empty query, as `PsycopgDriver.probe`."""
         if isinstance(conn, psycopg.AsyncConnection):
             await asked_async(conn, b"")
             return
@@ -192,26 +192,26 @@ class AsyncPsycopgDriver(_Psycopg):
             await conn.rollback()
 
     async def close(self, conn: Conn) -> None:
-        """``conn.close()``; one that another task uses is cut, and closed when that task lets go of it."""
+        """``conn.close()``. One that another task uses is cut, and closed when that task drops it."""
         if not self._is_cut(conn):
             await conn.close()
 
     def close_at_once(self, conn: Conn) -> None:
-        """Close libpq's connection, as `close`; it waits for nothing."""
+        """Close libpq's connection like `close`, without waiting."""
         if not self._is_cut(conn):
             conn.pgconn.finish()
 
     @staticmethod
     async def reset_session(conn: "psycopg.AsyncConnection[Any]") -> None:
-        """A `reset` for pools: undo what a client has set, created, locked or listened to in its session."""
+        """A `reset` callback for pools: undo what a client has set, created, locked or listened to."""
         await asked_async(conn, RESET_SESSION.encode())
 
 
 def asked(conn: "psycopg.Connection[Any]", query: bytes) -> list[Any]:
     """Ask the server outside of a transaction, whether or not the connection is in autocommit mode.
 
-    One round trip: no BEGIN before, no ROLLBACK after. Nothing is switched that would have to be switched back,
-    and an exception in the middle leaves a connection whose status says that a command is under way.
+    One round trip: no BEGIN before, no ROLLBACK after. No mode is switched that would have to be switched back,
+    and an exception in the middle leaves a connection whose status shows a command under way.
 
     Returns:
         libpq's results.
@@ -222,7 +222,7 @@ def asked(conn: "psycopg.Connection[Any]", query: bytes) -> list[Any]:
 
 
 async def asked_async(conn: "psycopg.AsyncConnection[Any]", query: bytes) -> list[Any]:
-    """Ask the server, as `asked`."""
+    """The same as `asked`, for asyncio."""
     async with conn.lock:
         results = await conn.wait(_asking(conn.pgconn, query))
     return _checked(conn, results)
@@ -241,7 +241,7 @@ def _checked(conn: Any, results: list[Any]) -> list[Any]:
 
 
 def _may_copy(conn: Conn) -> bool:
-    """Whether somebody may wait for the data of a copy without psycopg's lock."""
+    """Whether another user may be waiting for a copy's data without psycopg's lock."""
     return _COPIES_WITHOUT_LOCK and bool(conn.pgconn.transaction_status == ACTIVE)
 
 
@@ -252,7 +252,7 @@ def _with_connect(connection_class: type[Any] | None) -> type[Any] | None:
 
 
 def _completed(conn: Conn) -> Conn:
-    """A new connection; one of a class that is not psycopg's gets what `status` reads."""
+    """A new connection; one of a class that is not psycopg's gets the attributes that `status` reads."""
     for name in ("_tpc", "_pipeline"):
         if not hasattr(conn, name):
             setattr(conn, name, None)
@@ -260,11 +260,11 @@ def _completed(conn: Conn) -> Conn:
 
 
 def _returning(connection_class: type[Any]) -> type[Any]:
-    """A subclass whose `close` gives the connection back while it is out; for threads and for asyncio."""
+    """A subclass whose `close` returns a checked-out connection; for threads and for asyncio."""
 
     class Returning(connection_class):  # type: ignore[misc]  # whichever class it is
         def close(self) -> Any:
-            """Give the connection back to its pool, or close it if it is not checked out of one."""
+            """Return the connection to its pool, or close it if it is not checked out of one."""
             return super().close() if self._pool is None else self._pool.putconn(self)
 
     Returning.__name__ = connection_class.__name__
@@ -274,7 +274,7 @@ def _returning(connection_class: type[Any]) -> type[Any]:
 
 
 def _with_timeout(conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Mapping[str, Any]:
-    """The arguments with libpq's `connect_timeout`, in whole seconds, unless the user chose one himself."""
+    """The arguments with libpq's `connect_timeout`, in whole seconds, unless the user has set it."""
     if timeout is None or "connect_timeout" in kwargs or "connect_timeout" in conninfo:
         return kwargs
     return {**kwargs, "connect_timeout": max(1, ceil(timeout))}

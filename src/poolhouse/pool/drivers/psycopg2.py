@@ -15,32 +15,32 @@ class Psycopg2Driver(DbapiDriver):
     class_argument: ClassVar[str | None] = "connection_factory"
 
     def status(self, conn: Conn) -> int:
-        """What libpq says, and what psycopg2 believes: both must be idle.
+        """The status by libpq and by psycopg2: ``IDLE`` only if both are idle.
 
         psycopg2 believes that a transaction is open after a ``COMMIT`` that was executed as a statement, and would
         begin none for the next client; and that one is prepared (`tpc_prepare`) until it is ended.
         """
         if conn.closed:
             return BROKEN
-        # libpq's numbers are the pool's; 4, unknown, for a connection that is closed.
+        # libpq's numbers are the pool's; 4, unknown, means that the connection is closed.
         status = int(conn.info.transaction_status)
         return status if status != IDLE or conn.status == STATUS_READY else IN_TRANSACTION
 
     def commit(self, conn: Conn) -> None:
-        """``conn.commit()``; psycopg2 does not know of a transaction that ``BEGIN`` began in autocommit mode."""
+        """``conn.commit()``; psycopg2 does not notice a transaction that ``BEGIN`` began in autocommit mode."""
         conn.commit()
         self._end_by_hand(conn, "COMMIT")
 
     def rollback(self, conn: Conn) -> None:
-        """``conn.rollback()``, as `commit`."""
+        """``conn.rollback()``, like `commit`."""
         conn.rollback()
         self._end_by_hand(conn, "ROLLBACK")
 
     def close(self, conn: Conn) -> None:
-        """``conn.close()``, once what another thread or greenlet has under way is cut.
+        """``conn.close()``, after cutting what another thread or greenlet has under way.
 
-        psycopg2 would wait for the end of it: in a greenlet, whose thread is then at a standstill, for ever. With
-        `set_wait_callback`, who waits gets an error, and libpq closes with the last reference.
+        psycopg2 would wait for its end; in a greenlet, whose thread then stands still, for ever. With
+        `set_wait_callback`, the waiting greenlet gets an error, and libpq closes with the last reference.
         """
         if conn.closed:
             return
@@ -52,9 +52,9 @@ class Psycopg2Driver(DbapiDriver):
 
     @staticmethod
     def reset_session(conn: Conn) -> None:
-        """A `reset` for pools: undo what a client has set, created, locked or listened to in its session.
+        """A `reset` callback for pools: undo what a client has set, created, locked or listened to.
 
-        It switches autocommit on for one statement; if that fails, the pool closes the connection.
+        This switches autocommit on for one statement; if that fails, the pool closes the connection.
         """
         autocommit = conn.autocommit
         conn.autocommit = True

@@ -1,8 +1,7 @@
 """PyMySQL, for threads.
 
 Most of MySQL's answers say whether a transaction is open. PyMySQL keeps that only for answers without rows, and
-errors do not say it. So after a plain ``SELECT`` with autocommit off, and after an error, the pool has to roll
-back.
+errors do not say it. So after a plain ``SELECT`` with autocommit off, and after an error, the pool must roll back.
 """
 
 import sys
@@ -21,9 +20,10 @@ _IN_TRANS = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 
 
 class _Untouched:
-    """Stands as ``conn._result`` while nothing has been sent since the pool last ended a transaction.
+    """Takes the place of ``conn._result`` while nothing has been sent since the pool last ended a transaction.
 
-    PyMySQL replaces it in the first step of the next command. It has what PyMySQL reads of a result.
+    PyMySQL replaces it in the first step of the next command. It has the attributes that PyMySQL reads of a
+    result.
     """
 
     unbuffered_active = False
@@ -46,7 +46,7 @@ class PymysqlDriver(DbapiDriver):
         return conn
 
     def status(self, conn: Conn) -> int:
-        """What the last answer says, where that is enough."""
+        """The status by the last answer, if that is enough; otherwise ``UNSETTLED`` or ``ACTIVE``."""
         if not conn.open:
             return BROKEN
         result = conn._result
@@ -64,11 +64,11 @@ class PymysqlDriver(DbapiDriver):
         return IDLE
 
     def commit(self, conn: Conn) -> None:
-        """``conn.commit()``, which reads first what was left unread.
+        """``conn.commit()``, after reading what was left unread.
 
         Raises:
-            OperationalError: If nothing of an answer has arrived, or another thread reads it: it would be taken
-                for that to the commit.
+            OperationalError: If none of an answer has arrived, or if another thread is reading it: it would be
+                mistaken for the answer to the commit.
         """
         if conn._result is None and self._is_under_way(conn):
             raise OperationalError("the last command has not been answered")
@@ -76,10 +76,10 @@ class PymysqlDriver(DbapiDriver):
         conn._result = _UNTOUCHED
 
     def rollback(self, conn: Conn) -> None:
-        """``conn.rollback()``, unless an answer would have to be read first: there may be any number of rows.
+        """``conn.rollback()``, unless an answer would have to be read first: it may have any number of rows.
 
         Raises:
-            OperationalError: If there is such an answer. The connection is then of no more use.
+            OperationalError: If there is such an answer. The connection is then useless.
         """
         if self.status(conn) == ACTIVE:
             raise OperationalError("the answer to the last command was not read")
@@ -87,10 +87,10 @@ class PymysqlDriver(DbapiDriver):
         conn._result = _UNTOUCHED
 
     def close(self, conn: Conn) -> None:
-        """``conn.close()``; what is under way is cut: PyMySQL would wait until another thread has read it.
+        """``conn.close()``. Work under way is cut: PyMySQL would wait until another thread has read the answer.
 
-        A thread that reads closes the connection itself, once it is cut. To close the file under its hands gives
-        it a ``ValueError`` or an ``AttributeError`` for an error of the connection.
+        A thread that is reading closes the connection itself after the cut. Closing the file under it would give
+        it a ``ValueError`` or an ``AttributeError`` instead of a connection error.
         """
         status = self.status(conn)
         is_read = status == ACTIVE and self._is_read(conn)
@@ -108,9 +108,9 @@ class PymysqlDriver(DbapiDriver):
 
     @staticmethod
     def reset_session(conn: Conn) -> None:
-        """A `reset` for pools: undo what a client has set, created or locked in its session.
+        """A `reset` callback for pools: undo what a client has set, created or locked in its session.
 
-        PyMySQL has no method for MySQL's ``COM_RESET_CONNECTION``. What PyMySQL sets in a new connection follows.
+        PyMySQL has no method for MySQL's ``COM_RESET_CONNECTION``. Afterwards this repeats PyMySQL's own set-up.
         """
         conn._execute_command(_COM_RESET_CONNECTION, b"")
         conn._read_ok_packet()
@@ -125,13 +125,13 @@ class PymysqlDriver(DbapiDriver):
 
     @staticmethod
     def _is_under_way(conn: Conn) -> bool:
-        """Whether a command was sent of whose answer nothing was read, or which another thread reads now.
+        """Whether a command was sent and none of its answer was read, or another thread is reading it now.
 
-        1 is the number of the next packet only if nothing was read.
+        The next packet has number 1 only if nothing was read.
         """
         return conn._next_seq_id == 1 or PymysqlDriver._is_read(conn)
 
     @staticmethod
     def _is_read(conn: Conn) -> bool:
-        """Whether another thread reads now: it refers to the file, beside the connection and `getrefcount`."""
+        """Whether another thread is reading now: it then holds one more reference to the file."""
         return sys.getrefcount(conn._rfile) > 2

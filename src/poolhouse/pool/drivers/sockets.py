@@ -1,4 +1,4 @@
-"""Looking at a socket, and cutting it, without the driver that owns it."""
+"""Looking at a socket, and cutting it, without its driver."""
 
 import select
 import socket
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def is_quiet(descriptor: int) -> bool:
-    """Whether nothing has arrived on an idle connection: then the server has not closed it.
+    """Whether nothing has arrived on an idle connection, so that the server has not closed it.
 
     Costs no round trip. False is no proof of death: the server may have sent a notification.
     """
@@ -16,12 +16,13 @@ def is_quiet(descriptor: int) -> bool:
 
 
 def cut(fileno: Callable[[], int | None]) -> None:
-    """Shut a connection down in both directions, so that whoever waits for it is told at once; raises nothing.
+    """Shut a connection down in both directions, which ends every wait for it at once. Raises nothing.
 
-    Its owner may close it meanwhile, and its number may then mean another connection: the descriptor is duplicated
-    first, and the duplicate is the right one if the connection still has the number.
+    Its owner may close it meanwhile, and its number may then mean another connection. So the descriptor is
+    duplicated first; the duplicate is the right one if the connection still has the number afterwards.
 
     Args:
+        fileno: Returns the number of the connection's socket; raises, or returns an invalid one, if it is closed.
         fileno: Tells the number of the connection's socket; raises, or returns what is none, if it is closed.
     """
     try:

@@ -1,4 +1,4 @@
-"""Whether a server takes writes, asked through a psycopg connection."""
+"""A check, through a psycopg connection, that the server accepts writes."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ _QUERY = b"select current_setting('transaction_read_only')"
 
 
 def check_writable(conn: Any) -> None:
-    """Raise if the server takes no writes: `ConnectionPool.check_writable`."""
+    """Raise if the server accepts no writes: `ConnectionPool.check_writable`."""
     _demand_off(asked(conn, _QUERY))
 
 
 async def check_writable_async(conn: Any) -> None:
-    """Raise if the server takes no writes: `AsyncConnectionPool.check_writable`."""
+    """Raise if the server accepts no writes: `AsyncConnectionPool.check_writable`."""
     _demand_off(await asked_async(conn, _QUERY))
 
 
