@@ -5,6 +5,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from poolhouse.errors import SettingError
 
 LARGEST_PORT = 65535
+#: Where one listens: every address of this machine, IPv4 and IPv6, as far as it has them.
+EVERYWHERE = "*"
 #: The most digits of a port, leading zeros included: Python refuses to convert more than 4,300.
 _MOST_DIGITS = 20
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from poolhouse.configuration.service import CSV_COLUMNS
+from poolhouse.wire.framing import MAGIC
 from support.connmond import COMMAND, Connmond, Watcher, program
 from support.waiting import wait_until
 
@@ -268,6 +269,17 @@ def test_a_client_of_the_old_release_is_named_in_the_log(tmp_path):
             wait_until(lambda: old.recv(4096) == b"")
         _, _, errors = daemon.end()
     assert "a connection from 127.0.0.1 is closed: a client of connmon 0.x, which needs Python 2" in errors
+
+
+def test_a_node_that_is_reached_by_a_name_listens_on_ipv4_and_ipv6(tmp_path):
+    config, port = tmp_path / "connmon.cfg", free_port()
+    config.write_text(f"[connmon_service_default]\nname: default\nnodes: one hostname=one.example:{port}\n")
+    with Connmond("--config", str(config), host="*", has_tcp=True) as daemon:
+        assert f"TCP 0.0.0.0:{port}, [::]:{port} " in daemon.announcement
+        assert len(re.findall(r"UDP 0\.0\.0\.0:\d+, \[::\]:\d+", daemon.announcement)) == 2
+        for address in ("127.0.0.1", "::1"):
+            with socket.create_connection((address, port)) as client:
+                assert client.recv(4096).startswith(MAGIC)
 
 
 def test_who_listens_beyond_this_machine_without_a_login_is_warned_once(tmp_path):

@@ -3,7 +3,7 @@
 import re
 from difflib import get_close_matches
 
-from poolhouse.addresses import is_ipv6, parse_address
+from poolhouse.addresses import EVERYWHERE, as_ip, is_ipv6, parse_address
 from poolhouse.configuration.ini import Ini, Line, Section, parse_ini, shown
 from poolhouse.configuration.otlp import metrics_url
 from poolhouse.configuration.service import (
@@ -192,8 +192,8 @@ def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
     if "=" in name or "hostname" not in settings:
         raise SettingError(where, f"expected a name, then hostname=host:port, not {shown(line.text)}")
     host, port = _address(settings["hostname"], UNNAMED_SERVICE_PORT, where)
-    # Every address of the family by which the others reach it.
-    everywhere = "::" if is_ipv6(host) else "0.0.0.0"
+    # Every address of the family by which the others reach it; a name may lead to either.
+    everywhere = "::" if is_ipv6(host) else EVERYWHERE if as_ip(host) is None else "0.0.0.0"
     bind_host, bind_port = _address(settings.get("bind", everywhere), port, where)
     return Node(name, host, port, bind_host, bind_port)
 

@@ -46,7 +46,7 @@ class Node:
         name: Its name in the service.
         host: Where clients, consoles and the other nodes reach it: a name or an address, IPv6 without brackets.
         port: The TCP port there.
-        bind_host: The address on which it listens.
+        bind_host: The address on which it listens; `poolhouse.addresses.EVERYWHERE` for all.
         bind_port: The TCP port on which it listens.
     """
 

@@ -6,6 +6,8 @@ import struct
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from poolhouse.addresses import EVERYWHERE
+
 #: Bytes that a socket should hold while its reader is busy.
 RECEIVE_BUFFER_BYTES = 8 << 20
 #: Gives root that much; others get at most the system's ``net.core.rmem_max``. From Linux's headers.
@@ -22,7 +24,8 @@ LARGEST_DATAGRAM = 2048
 #: Datagrams that are read before anything else is looked at: a flood must not stop the reader.
 READ_AT_ONCE = 256
 #: Both of them, even where the resolver knows one only.
-LOOPBACK = {"localhost": ("127.0.0.1", "::1")}
+LOOPBACK = ("127.0.0.1", "::1")
+_SEVERAL = {"localhost": LOOPBACK, EVERYWHERE: ("0.0.0.0", "::")}
 
 
 class Endpoint(NamedTuple):
@@ -112,7 +115,7 @@ def bind_all(host: str, port: int) -> list[socket.socket]:
     with ExitStack() as stack:
         sockets: list[socket.socket] = []
         missing: OSError | None = None
-        for endpoint in dict.fromkeys(one for name in LOOPBACK.get(host, (host,)) for one in lookup(name, port)):
+        for endpoint in dict.fromkeys(one for name in _SEVERAL.get(host, (host,)) for one in lookup(name, port)):
             try:
                 sockets.append(stack.enter_context(bound(endpoint)))
             except OSError as error:

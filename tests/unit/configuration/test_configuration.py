@@ -217,6 +217,11 @@ class TestNew:
         assert (first.bind_host, first.bind_port) == ("::", 5800)
         assert second.bind_host == "0.0.0.0"
 
+    def test_a_node_that_is_reached_by_a_name_listens_wherever_that_leads(self):
+        first, second = nodes("a hostname=web1:5800\nb hostname=web2:5800 bind=0.0.0.0")
+        assert (first.bind_host, first.bind_port) == ("*", 5800)
+        assert second.bind_host == "0.0.0.0"
+
     def test_lists_with_and_without_blanks(self):
         for text in ("timestamp,token", "timestamp, token", " timestamp\n    token", "timestamp ,token,"):
             assert parsed(SAMPLE + f"csv_dump: f\ncsv_columns: {text}\n").service().csv.columns == (
