@@ -145,8 +145,9 @@ def test_a_handler_that_cannot_be_made_is_one_sentence_and_nothing_is_served(tmp
     config = configured(tmp_path, SECTIONS.format(level="INFO", path="/nowhere/connmon.log"))
     with started(config) as daemon:
         output, errors = daemon.communicate(timeout=60)
-    sentence = "a handler of the log cannot be made: '/nowhere/connmon.log': No such file or directory"
-    assert (daemon.returncode, output, errors) == (1, "", f"connmond: {config}: {sentence}\n")
+    sentence = "[handler_file] cannot be used: '/nowhere/connmon.log': No such file or directory"
+    line = 1 + config.read_text().splitlines().index("args = ('/nowhere/connmon.log',)")
+    assert (daemon.returncode, output, errors) == (1, "", f"connmond: {config}, line {line}: {sentence}\n")
 
 
 def test_a_log_file_on_a_full_disk_ends_nothing_and_says_nothing_elsewhere(tmp_path):

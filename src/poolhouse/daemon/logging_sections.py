@@ -8,7 +8,7 @@ import ast
 import logging
 import logging.config
 from collections.abc import Mapping
-from configparser import RawConfigParser
+from configparser import RawConfigParser, SectionProxy
 from importlib import import_module
 
 from poolhouse.configuration.service import Configuration, LoggingSection
@@ -42,21 +42,39 @@ def apply_logging(configuration: Configuration) -> None:
         SettingError: If one of them is wrong, or a handler cannot be made; the old ones are gone then, too.
     """
     check_logging(configuration)
-    parser = RawConfigParser(strict=False)
-    for name, section in configuration.logging.items():
-        parser[name] = dict(section.options)
+    parser = _Parser(configuration.logging)
     try:
         logging.config.fileConfig(parser, disable_existing_loggers=False)
-    except OSError as error:
-        what = f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error)
-        raise SettingError(configuration.source, f"a handler of the log cannot be made: {what}") from None
     except Exception as error:
-        # Its text may hold an argument of a handler, and so a password.
+        section = configuration.logging[parser.read_last]
+        line = section.lines.get("args", section.lines.get("class", section.line))
+        # Another error's text may hold an argument, and so a password.
+        why = type(error).__name__
+        if isinstance(error, OSError):
+            why = f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error)
+        elif "class" in section.options:
+            why += f"; expected what {section.options['class']} takes"
         raise SettingError(
-            configuration.source,
-            f"the sections of the log cannot be used ({type(error).__name__}); expected the arguments that the "
-            "classes of its handlers and formatters take",
+            f"{configuration.source}, line {line}", f"[{parser.read_last}] cannot be used: {why}"
         ) from None
+
+
+class _Parser(RawConfigParser):
+    """The sections as `logging.config.fileConfig` reads them.
+
+    Attributes:
+        read_last: The section that was read last: after a handler or formatter that cannot be made, no other is.
+    """
+
+    def __init__(self, sections: Mapping[str, LoggingSection]) -> None:
+        super().__init__(strict=False)
+        for name, section in sections.items():
+            self[name] = dict(section.options)
+        self.read_last = "loggers"
+
+    def __getitem__(self, key: str) -> SectionProxy:
+        self.read_last = key
+        return super().__getitem__(key)
 
 
 class _Check:
@@ -73,7 +91,7 @@ class _Check:
         for name in keys["loggers"]:
             self._logger(name, keys["handlers"])
         for name in keys["handlers"]:
-            self._handler(name, keys["formatters"])
+            self._handler(name, keys["formatters"], keys["handlers"])
         for name in keys["formatters"]:
             self._formatter(name)
 
@@ -107,7 +125,7 @@ class _Check:
             raise self._mistake(section, "propagate", f"propagate: expected 1 or 0, not {propagate!r}")
         self._level(section)
 
-    def _handler(self, name: str, formatters: list[str]) -> None:
+    def _handler(self, name: str, formatters: list[str], handlers: list[str]) -> None:
         section, title = self._sections[f"handler_{name}"], f"[handler_{name}]"
         if "class" not in section.options:
             raise self._mistake(section, None, f"{title} has no class; expected class = StreamHandler, or another")
@@ -116,6 +134,10 @@ class _Check:
         if formatter and formatter not in formatters:
             there = f"expected one of [formatters]: {', '.join(formatters)}"
             raise self._mistake(section, "formatter", f"{title} names the formatter {formatter!r}; {there}")
+        target = section.options.get("target", "")
+        if target and target not in handlers:
+            there = f"expected one of [handlers]: {', '.join(handlers)}"
+            raise self._mistake(section, "target", f"{title} names the handler {target!r}; {there}")
         for key, kind, example in (("args", ast.Tuple, "(sys.stderr,)"), ("kwargs", ast.Dict, "{'delay': True}")):
             try:
                 tree = ast.parse(section.options.get(key, example), mode="eval").body

@@ -132,6 +132,11 @@ def test_without_sections_there_is_nothing_to_check():
             "'colour'); expected such as %(message)s",
         ),
         (
+            "level = NOTSET",
+            "target = mail",
+            ", line 26: [handler_file] names the handler 'mail'; expected one of [handlers]: file",
+        ),
+        (
             "datefmt = %H:%M",
             "class = StreamHandler",
             ", line 30: [formatter_plain] names the class 'StreamHandler'; expected a Formatter that exists",
@@ -148,7 +153,8 @@ def test_no_sentence_shows_the_arguments_of_a_handler():
     assert "s3cret" not in mistake(mail.replace("('/var/log/connmon.log', 'a', 100000, 3)", "('mail', 's3cret'"))
     wrong = mail.replace("('/var/log/connmon.log', 'a', 100000, 3)", "(int('s3cret'),)")
     with pytest.raises(
-        SettingError, match=r"the sections of the log cannot be used \(ValueError\); expected"
+        SettingError,
+        match=r"^/etc/connmon\.cfg, line 24: \[handler_file\] cannot be used: ValueError; expected what handlers",
     ) as caught:
         apply_logging(configuration(wrong))
     assert "s3cret" not in str(caught.value)
