@@ -75,3 +75,9 @@ def test_a_line_that_nobody_tells_of_any_more_says_so():
     assert "any more" in shown(
         LIVE, with_holders(), "l", "enter", replace(with_holders(), holders=(), processes=())
     )
+
+
+def test_a_verdict_of_an_earlier_time_says_which_and_holds_no_longer():
+    silent = (LIVE, replace(with_holders(), verdicts=()), 60)
+    first, *_ = shown(*silent).splitlines()
+    assert first.startswith("12:04:31 ✓ nothing is wrong")

@@ -76,7 +76,7 @@ def test_a_listener_says_what_collectd_must_be_told():
 
 def test_silence_leaves_the_table_dimmed_and_says_since_when():
     text = shown(LIVE, SNAPSHOT, 12)
-    assert " no report for 12 s from web1:25828: the table below is from 12:04:31." in text
+    assert " no report for 12 s from web1:25828; the table below is from 12:04:31." in text
     assert "! silent 12:04:31" in text
     assert "checkout" in text
 
@@ -88,7 +88,7 @@ def test_what_normal_silence_is_the_link_knows():
 def test_a_server_that_went_away_leaves_the_table_and_says_so():
     """Trap 47."""
     text = shown(LIVE, SNAPSHOT, REFUSED)
-    assert " web1:25828 refuses the connection, next try in 4 s, r now; the table below is …" in text
+    assert " web1:25828 refuses the connection, next try in 4 s, r now.\n" in text
     assert "checkout" in text
     wide = shown(LIVE, SNAPSHOT, REFUSED, size=(120, 24))
     assert "r now; the table below is from 12:04:31.\n" in wide
@@ -96,7 +96,7 @@ def test_a_server_that_went_away_leaves_the_table_and_says_so():
 
 def test_connecting_again_leaves_the_table():
     text = shown(LIVE, SNAPSHOT, Link("connecting", "web1:25828", tries=2))
-    assert "connecting to web1:25828 again: the table below is from 12:04:31." in text
+    assert "connecting to web1:25828 again; the table below is from 12:04:31." in text
 
 
 def test_a_silent_server_without_a_program_is_said_to_be_silent():

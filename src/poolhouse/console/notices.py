@@ -37,9 +37,14 @@ def _places(link: Link, snapshot: Snapshot | None) -> Iterator[Line]:
     names = [clean(name, LONGEST_NAME) for name in (link.service, link.node) if name]
     place = Span(":".join(names), "strong")
     if snapshot is not None and (missing := missing_nodes(snapshot.health)):
-        *longer, shortest = missing
-        for form in longer:
-            yield words(place, form)
+        named, counted, shortest = missing
+        # The user knows which service was asked for.
+        node = Span(names[-1] if names else "", "strong")
+        yield words(place, named)
+        yield words(node, named)
+        yield words(place, counted)
+        yield words(named)
+        yield words(node, shortest)
         yield words(shortest)
     yield words(place)
 
@@ -64,16 +69,21 @@ def is_fresh(link: Link, now: float) -> bool:
     return link.phase in ("connected", "listening") and not link.is_silent(now)
 
 
-def trouble(link: Link, snapshot: Snapshot, now: float, zone: tzinfo | None) -> Line | None:
-    """Why the table is not of now, in one line; ``None`` where it is."""
-    since = f"the table below is from {time_of_day(snapshot.wall_time, zone)}."
+def trouble(link: Link, snapshot: Snapshot, now: float, width: int, zone: tzinfo | None) -> Line | None:
+    """Why the table is not of now, in one line; ``None`` where it is.
+
+    Where `width` cells have no room for the time of the table, it stands in the first line of the window only.
+    """
     if link.phase in ("refused", "unresolved"):
-        return (Span(f" {_refusal(link)}, {_next_try(link, now)}; {since}", "bad"),)
-    if link.heard_at is not None and link.is_silent(now):
-        return (Span(f" no report for {now - link.heard_at:.0f} s from {link.address}: {since}", "bad"),)
-    if link.phase == "connecting":
-        return (Span(f" connecting to {link.address} again: {since}", "bad"),)
-    return None
+        reason = f" {_refusal(link)}, {_next_try(link, now)}"
+    elif link.heard_at is not None and link.is_silent(now):
+        reason = f" no report for {now - link.heard_at:.0f} s from {link.address}"
+    elif link.phase == "connecting":
+        reason = f" connecting to {link.address} again"
+    else:
+        return None
+    whole = Span(f"{reason}; the table below is from {time_of_day(snapshot.wall_time, zone)}.", "bad")
+    return (whole if cells(whole.text) <= width else Span(f"{reason}.", "bad"),)
 
 
 def who_reports(newest: Snapshot | None, program: str | None = None) -> str:

@@ -13,8 +13,9 @@ from poolhouse.views.column import Sheet
 from poolhouse.views.header import fleet_header, host_header, program_header
 from poolhouse.views.holder_table import holder_page
 from poolhouse.views.legend import legend
-from poolhouse.views.line import Line, Span, cells, cut_line, spread
+from poolhouse.views.line import Line, Span, cells, cut_line, spread, text_of
 from poolhouse.views.pool_page import pool_header, pool_page
+from poolhouse.views.units import time_of_day
 from poolhouse.views.verdict_line import tells_verdicts, verdict_line, verdict_page
 
 #: The smallest window in which a table can be read.
@@ -80,9 +81,9 @@ def picture(
         return Picture((title,), None, nothing_yet(link, snapshot, now), foot, is_notice=True, hint=hint)
     if session.place.page == "verdicts":
         return Picture((), None, _verdicts(snapshot, width, zone), foot, is_dim=not is_fresh(link, now), hint=hint)
-    warning = trouble(link, snapshot, now, zone)
+    warning = trouble(link, snapshot, now, width, zone)
     is_dim = not is_fresh(link, now)
-    first = (verdict_line(snapshot.verdicts, snapshot.fleet, width),) if tells_verdicts(snapshot) else ()
+    first = (_verdict(snapshot, width, zone, is_dim=is_dim),) if tells_verdicts(snapshot) else ()
     height -= len(first)
     sheet, lines = _body(session, snapshot, width, height)
     head = _head(
@@ -95,6 +96,15 @@ def picture(
 def _hint(session: Session, width: int) -> Line:
     text = session.hint
     return cut_line((Span(f" → {text}", "accent"),), width) if text else ()
+
+
+def _verdict(snapshot: Snapshot, width: int, zone: tzinfo | None, *, is_dim: bool) -> Line:
+    """The main verdict; if it is of an earlier time (`is_dim`), behind that time."""
+    if not is_dim:
+        return verdict_line(snapshot.verdicts, snapshot.fleet, width)
+    time = f"{time_of_day(snapshot.wall_time, zone)} "
+    said = verdict_line(snapshot.verdicts, snapshot.fleet, width - cells(time))
+    return (Span(time + text_of(said), "dim"),)
 
 
 def _verdicts(snapshot: Snapshot, width: int, zone: tzinfo | None) -> tuple[Line, ...]:
