@@ -51,11 +51,12 @@ class PacketError(PoolhouseError, ValueError):
     """A datagram is malformed.
 
     Attributes:
-        offset: Where the malformed part begins, in bytes from the start of the datagram.
+        offset: Where the malformed part begins, in bytes from the start of the datagram; ``None`` if it is the
+            whole, or if nothing is malformed, but unexpected.
     """
 
-    def __init__(self, message: str, offset: int) -> None:
-        super().__init__(f"{message} (at byte {offset})")
+    def __init__(self, message: str, offset: int | None = None) -> None:
+        super().__init__(message if offset is None else f"{message} (at byte {offset})")
         self.offset = offset
 
 
@@ -66,7 +67,9 @@ class SealError(PacketError):
         reason: Why, as one of `poolhouse.wire.seal.Reason`.
     """
 
-    def __init__(self, message: str, offset: int, reason: Any) -> None:  # Any: errors import nothing of the wire.
+    def __init__(
+        self, message: str, offset: int | None, reason: Any
+    ) -> None:  # Any: errors import nothing of the wire.
         super().__init__(message, offset)
         self.reason = reason
 

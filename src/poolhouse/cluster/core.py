@@ -242,7 +242,7 @@ class Cluster:
         try:
             self._take(peer, one, now, wall_time)
         except MemoryError:
-            raise PacketError("there is no memory left for what it tells", 0) from None
+            raise PacketError("there is no memory left for what it tells") from None
 
     def _take(self, peer: _Peer, one: Frame, now: float, wall_time: float) -> None:
         match one.kind:
@@ -259,7 +259,7 @@ class Cluster:
             case Kind.TOLD:
                 self._end_ledger(peer, decode_told(one.payload), now)
             case _:
-                raise PacketError(f"{one.kind.name} from a node", 0)
+                raise PacketError(f"{one.kind.name} from a node")
 
     def _state(self, name: str, now: float) -> NodeState:
         if name == self.name:

@@ -50,7 +50,7 @@ class ConsoleDesk:
             PacketError: If it is another frame.
         """
         if one.kind is not Kind.FEED:
-            raise PacketError(f"{one.kind.name} from a console", 0)
+            raise PacketError(f"{one.kind.name} from a console")
         now = self._clock.monotonic()
         self._connections.hear(guest, now)
         answer = self._service.receive(one.payload, (guest.address, 0), now, guest, is_proven=True)

@@ -123,12 +123,12 @@ class Reception:
             elif one.kind is Kind.HELLO:
                 self._let_in(decode_hello(one.payload))
             else:
-                raise PacketError(f"{one.kind.name} before HELLO", 0)
+                raise PacketError(f"{one.kind.name} before HELLO")
 
     def deny(self, text: str, reason: str = "") -> Refused:
         """Queue the reason for the guest; return the exception to raise."""
         self.outgoing += frame(Kind.DENIED, encode_denied(Denied(text, reason)))
-        return Refused(text, 0)
+        return Refused(text)
 
     def _let_in(self, hello: Hello) -> None:
         if hello.service and self._me.service and hello.service != self._me.service:

@@ -18,7 +18,7 @@ from poolhouse.daemon.crowd import Crowd
 from poolhouse.daemon.part import Hub, forever
 from poolhouse.daemon.reception import Failures, Reception, Refused
 from poolhouse.errors import PacketError
-from poolhouse.wire.framing import Frame, Kind, frame
+from poolhouse.wire.framing import EARLIER_CLIENT, Frame, Kind, frame
 from poolhouse.wire.introduction import GREETING_PATIENCE_S
 from poolhouse.wire.session import NONCE_BYTES, Hello, Role, Welcome
 
@@ -28,6 +28,9 @@ MOST_GUESTS, MOST_UNKNOWN = 20_000, 256
 LARGEST_BACKLOG = 1 << 20
 #: Seconds in which connections that are closed for the same reason make at most one line of the log.
 SAID_PERIOD_S = 60.0
+#: The same for connmon's earlier clients, which try again without end: each address has lines of its own, so that
+#: whoever upgrades finds every machine that was forgotten. And the most such addresses; further ones share lines.
+EARLIER_PERIOD_S, MOST_EARLIER = 3600.0, 1000
 #: Seconds without a word after which the kernel asks whether the other side is still there, seconds between two
 #: such questions, and how many may go without an answer: machines that are gone leave no connection behind.
 KEEPALIVE = (60, 15, 4)
@@ -44,6 +47,7 @@ class Why(Enum):
     CROWDED = "there are too many of their addresses"
     SILENT = "they do not say who they are"
     STRANGER = "they do not keep to the protocol"
+    EARLIER = "they are clients of connmon 0.x"
     REFUSED = "they are not let in"
     STUCK = "they are silent, or do not read"
 
@@ -103,7 +107,8 @@ class TcpPort:
             login: The login that a guest has to prove; ``None`` for none.
             clock: The clock.
             take: Called with each datagram of a report, and its sender's address.
-            say: Called with lines for the log, at most once a minute for each `Why`.
+            say: Called with lines for the log, at most once a minute for each `Why`, and once an hour for each
+                address of connmon's earlier clients.
             desks: Who serves the guests that do not report.
         """
         self.refused: Counter[Why] = Counter()
@@ -116,8 +121,8 @@ class TcpPort:
         self.guests: Crowd[Guest] = Crowd(MOST_GUESTS)
         self.unknown: Crowd[Guest] = Crowd(MOST_UNKNOWN)
         self._say = say
-        #: When a line was said of each reason, and how many connections were closed for it by then.
-        self._said: dict[Why, tuple[float, int]] = {}
+        #: When a line was said of each reason, and how many connections were closed for it since.
+        self._said: dict[Why | str, tuple[float, int]] = {}
 
     def guest(self) -> "Guest":
         """The protocol of a new connection."""
@@ -146,11 +151,13 @@ class TcpPort:
         """Count a connection that is closed, and say so unless that was said of another one lately."""
         self.refused[why] += 1
         now = self.clock.monotonic()
-        said_at, said = self._said.get(why, (-SAID_PERIOD_S, 0))
-        if now - said_at < SAID_PERIOD_S:
+        is_earlier = why is Why.EARLIER and (address in self._said or len(self._said) < MOST_EARLIER)
+        key, period = (address, EARLIER_PERIOD_S) if is_earlier else (why, SAID_PERIOD_S)
+        said_at, others = self._said.get(key, (now - period, 0))
+        if now - said_at < period:
+            self._said[key] = said_at, others + 1
             return
-        others = self.refused[why] - said - 1
-        self._said[why] = now, self.refused[why]
+        self._said[key] = now, 0
         sentence = f"a connection from {address} is closed: {reason}"
         self._say(WARNING, f"{sentence} ({others:,} others since: {why.value})" if others else sentence)
 
@@ -192,9 +199,9 @@ class Guest(asyncio.Protocol):
                 self._welcome()
                 self._take(one)
         except PacketError as error:
-            is_refused = isinstance(error, Refused)
-            why = Why.REFUSED if is_refused else Why.STRANGER
-            self.turn_away(error.args[0], why, abort=not is_refused)
+            words, is_refused = error.args[0], isinstance(error, Refused)
+            why = Why.REFUSED if is_refused else Why.EARLIER if words == EARLIER_CLIENT else Why.STRANGER
+            self.turn_away(words, why, abort=not is_refused)
             return
         if reception.guest is not None:
             self._welcome()
@@ -277,7 +284,7 @@ class Guest(asyncio.Protocol):
             self._desk.take(self, one)
             return
         if one.kind is not Kind.REPORT:
-            raise PacketError(f"{one.kind.name} from a client that reports", 0)
+            raise PacketError(f"{one.kind.name} from a client that reports")
         self._taken += 1
         self._port.take(one.payload, self.address)
 

@@ -39,7 +39,7 @@ LONGEST_WORDS = 200
 _CLOSED = "it has closed the connection"
 _CLOSED_AT_ONCE = _CLOSED + " at once; if it speaks TLS, --config has to name its configuration"
 #: OpenSSL's errors end with the line of its source.
-_SOURCE_LINE = re.compile(r" \(_ssl\.c:\d+\)$| \(at byte 0\)$")
+_SOURCE_LINE = re.compile(r" \(_ssl\.c:\d+\)$")
 
 
 class Network(TcpNetwork, Protocol):

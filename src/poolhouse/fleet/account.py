@@ -292,19 +292,19 @@ def account_of(told: PoolEntry) -> tuple[Account, Amount]:
     counts, sent = counts_vector(told.counts)
     base, _ = counts_vector(told.base)
     if not (COUNTS.is_small(counts) and COUNTS.is_small(base)):
-        raise PacketError("a counter beyond 2**48", 0)
+        raise PacketError("a counter beyond 2**48")
     account = Account(told.number, counts, sent, told.durations)
     account.is_over = told.is_over and told.key != REST
     account.base, account.base_durations = base, told.base_durations
     account.fallen = amount_of(told.fallen) if told.fallen is not None else None
     total, times = account._total()
     if COUNTS.rise_of_all(total, base) is None:
-        raise PacketError("a counter that is less than where counting begins", 0)
+        raise PacketError("a counter that is less than where counting begins")
     if told.base_durations != NO_HISTOGRAMS:
         begun = read_joined(told.base_durations)
         for now, then in zip(times, begun, strict=True):
             if now.since(then) is None:
-                raise PacketError("a histogram that is less than where counting begins", 0)
+                raise PacketError("a histogram that is less than where counting begins")
         times = risen(times, begun)
     return account, (total - base, times)
 
@@ -340,7 +340,7 @@ def amount_of(sums: Sums) -> Amount:
     for histogram in sums.times:
         counts += (histogram.zero, *histogram.counts)
     if max(counts) >> 62:
-        raise PacketError("a sum beyond 2**62", 0)
+        raise PacketError("a sum beyond 2**62")
     wait, use, create = map(distribution_of, sums.times)
     times = wait, use, create
     return COUNTS.pack(sums.counts), NO_DISTRIBUTIONS if times == NO_DISTRIBUTIONS else times

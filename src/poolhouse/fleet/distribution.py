@@ -201,7 +201,7 @@ def read(data: bytes) -> Distribution:
             is_large |= width == FIELD_BYTES
         counts += int.from_bytes(packed, "little") << FIELD_BITS * (begin + 1)
     if is_large and (zero > LARGEST or not _LAYOUT.is_small(counts)):
-        raise PacketError("a histogram with a count beyond 2**48", 0)
+        raise PacketError("a histogram with a count beyond 2**48")
     return made(Distribution, (scale, counts, sum_ns, max_ns))
 
 

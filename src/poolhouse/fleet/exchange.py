@@ -226,7 +226,7 @@ class Exchange:
             return fleet._sums
         key = clean_name(host), clean_name(program)
         if max(map(len, key)) > fleet._limits.name_length:
-            raise PacketError("a row with a long name", 0)
+            raise PacketError("a row with a long name")
         both, programs, hosts = fleet._tables
         table = both if host and program else hosts if host else programs
         return table.recall(key, now, UNPROVEN_INTERVAL)

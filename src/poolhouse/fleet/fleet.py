@@ -127,7 +127,7 @@ class Fleet(Members):
                 lists = [legacy_datagram(told) for told in message if isinstance(told, ValueList)]
                 earlier = [told for told in lists if told is not None]
                 if not earlier:
-                    raise PacketError("neither a report nor an earlier client's sums", 0)
+                    raise PacketError("neither a report nor an earlier client's sums")
                 self._take_lists(earlier, datagram, now, way, sealed, source)
         except (PacketError, OverLimit) as error:
             self._commit()

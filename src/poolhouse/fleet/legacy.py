@@ -104,7 +104,7 @@ class LegacySums(Counted):
         checkouts = self.gauges >> CHECKOUTS_SHIFT & FIELD_MASK
         vector = gauges_vector(sums.pools, gauges, limits, None, checkouts, is_full=False, is_bound=False)
         if not GAUGES.is_small(vector):
-            raise PacketError("a gauge beyond 2**48", 0)
+            raise PacketError("a gauge beyond 2**48")
         if self._gauges_order.is_next(message.wall_time, now, is_relayed=is_relayed):
             self.gauges = vector
 
@@ -125,7 +125,7 @@ class LegacySums(Counted):
         """
         counts, sent = counts_vector(counters)
         if not COUNTS.is_small(counts):
-            raise PacketError("a counter beyond 2**48", 0)
+            raise PacketError("a counter beyond 2**48")
         is_next = self._counts_order.is_next(message.wall_time, now, is_relayed=is_relayed)
         if not self._is_counted:
             self._is_counted = True
@@ -156,7 +156,7 @@ class LegacySums(Counted):
         counts, sent = counts_vector(told.counts)
         risen = COUNTS.pack(told.risen)
         if not (COUNTS.is_small(counts) and COUNTS.is_small(risen)):
-            raise PacketError("a counter beyond 2**48", 0)
+            raise PacketError("a counter beyond 2**48")
         total = COUNTS.larger(self.risen, risen)
         rise, self.risen = total - self.risen, total
         newest = self._counts_order.newest if self._is_counted else -1.0

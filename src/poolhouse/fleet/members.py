@@ -154,7 +154,7 @@ class Members:
         """The names that people see, or raise `OverLimit`."""
         host, program, token = map(clean_name, key)
         if not (host and program and token):
-            raise PacketError("an empty host, program or token", 0)
+            raise PacketError("an empty host, program or token")
         if max(map(len, key)) > self._limits.name_length:
             raise self._over_limit("name_length")
         return host, program, token

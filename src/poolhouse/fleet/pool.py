@@ -119,7 +119,7 @@ class Pool(Account):
         """
         counts, sent = counts_vector(raw.counters)
         if not COUNTS.is_small(counts):
-            raise PacketError("a counter beyond 2**48", 0)
+            raise PacketError("a counter beyond 2**48")
         durations = joined_histograms(raw)
         grown = self.grow(raw, durations)
         rise = self.rise(counts, sent)

@@ -110,7 +110,7 @@ class Seals:
         """Count a refusal; return the exception to raise."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
         self.reason = reason
-        return SealError(f"refused: {reason.value}", 0, reason)
+        return SealError(f"refused: {reason.value}", None, reason)
 
     def note(self, sealed: Payload, process: Process, told_at: float, now: float) -> None:
         """A report was taken."""

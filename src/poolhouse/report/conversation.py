@@ -87,13 +87,13 @@ class Conversation:
         try:
             self._introduction.take(one)
         except Refusal as refusal:
-            raise PacketError(f"it refuses us: {refusal.text}", 0) from None
+            raise PacketError(f"it refuses us: {refusal.text}") from None
         if self.phase is Phase.READY:
             self._deadline = None
 
     def _confirm(self, taken: int, now: float) -> None:
         if not self._taken <= taken <= self._sent:
-            raise PacketError(f"it confirms {taken} reports' datagrams of {self._sent}", 0)
+            raise PacketError(f"it confirms {taken} reports' datagrams of {self._sent}")
         if taken > self._taken:
             self._deadline = now + self._silence
         self._taken = taken

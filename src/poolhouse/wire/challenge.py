@@ -28,7 +28,7 @@ def nonce_of(question: bytes) -> bytes:
         PacketError: If it is none.
     """
     if len(question) != ANSWER_BYTES or question[: HEADER.size] != _QUESTION_HEAD:
-        raise PacketError("not a question", 0)
+        raise PacketError("not a question")
     return question[HEADER.size :]
 
 

@@ -23,7 +23,7 @@ def unparted(parts: bytes) -> bytes:
         PacketError: If it is not one such part.
     """
     if parts[: HEADER.size] != HEADER.pack(FEED, len(parts) & 0xFFFF):
-        raise PacketError("not one datagram of the feed", 0)
+        raise PacketError("not one datagram of the feed")
     return parts[HEADER.size :]
 
 

@@ -17,6 +17,8 @@ MAGIC = b"\x93PLHS1\r\n"
 _ANY_VERSION = MAGIC[:5]
 #: What `stranger` says of a side that is ours, and younger or older.
 ANOTHER_VERSION = "another version of the protocol"
+#: What it says of a program that was not upgraded.
+EARLIER_CLIENT = "a client of connmon 0.x, which needs Python 2"
 HEADER = Struct(">I")
 _LENGTH_MASK = 0xFFFFFF
 
@@ -143,7 +145,7 @@ class Unframer:
         if not self.is_greeted:
             begun = min(len(self._buffer), len(MAGIC))
             if not self._buffer.startswith(MAGIC[:begun]):
-                raise PacketError(stranger(bytes(self._buffer)), 0)
+                raise PacketError(stranger(bytes(self._buffer)))
             if begun == len(MAGIC):
                 self.is_greeted = True
                 del self._buffer[: len(MAGIC)]
@@ -157,9 +159,9 @@ class Unframer:
         number, length = word >> 24, word & _LENGTH_MASK
         kind = _KINDS[number]
         if kind is None:
-            raise PacketError(f"a frame of the unknown kind {number}", 0)
+            raise PacketError(f"a frame of the unknown kind {number}")
         if length > _LARGEST[number] or (length > LARGEST_UNEXPECTED and kind not in self.kinds):
-            raise PacketError(f"a {kind.name} frame of {length:,} bytes", 0)
+            raise PacketError(f"a {kind.name} frame of {length:,} bytes")
         if len(several) < begin + length:
             return None
         return Frame(kind, bytes(several[begin : begin + length]))
@@ -179,5 +181,5 @@ def stranger(begin: bytes) -> str:
         return "an HTTP client"
     text, nul, _ = begin.partition(b"\0")
     if nul and text and all(32 <= byte < 127 for byte in text):
-        return "a client of connmon 0.x, which needs Python 2"
+        return EARLIER_CLIENT
     return "no client of poolhouse"

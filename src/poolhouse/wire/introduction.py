@@ -45,7 +45,7 @@ class Refusal(PacketError):
     """
 
     def __init__(self, text: str, *, is_login: bool = False) -> None:
-        super().__init__(text, 0)
+        super().__init__(text)
         self.text = text
         self.is_login = is_login
 
@@ -95,13 +95,11 @@ class Introduction:
                 denied = decode_denied(one.payload)
                 raise Refusal(denied.text, is_login=denied.reason == LOGIN)
             case _:
-                raise PacketError(f"it sent {one.kind.name} while we are {self.phase.value}", 0)
+                raise PacketError(f"it sent {one.kind.name} while we are {self.phase.value}")
 
     def _introduce(self, challenge: Challenge) -> None:
         if challenge.demands_login and self._login is None:
-            raise LoginMissing(
-                "it demands a login: set use_auth, auth_key and auth_secret in the configuration", 0
-            )
+            raise LoginMissing("it demands a login: set use_auth, auth_key and auth_secret in the configuration")
         self._challenge = challenge
         if self._login is not None:
             proof = client_proof(self._login.password, challenge, self._hello)
@@ -113,6 +111,6 @@ class Introduction:
         if self._login is not None and self._challenge is not None:
             expected = server_proof(self._login.password, self._challenge, self._hello)
             if not is_proof(welcome.proof, expected):
-                raise PacketError("it does not prove that it knows the password", 0)
+                raise PacketError("it does not prove that it knows the password")
         self.welcome = welcome
         self.phase = Phase.READY

@@ -168,7 +168,7 @@ def decode_pulse(payload: bytes) -> Pulse:
     """A sign of life; PacketError if it is malformed."""
     _check_version(payload)
     if len(payload) < _PULSE.size:
-        raise PacketError("a pulse that is too short", 0)
+        raise PacketError("a pulse that is too short")
     _, counting_for, is_behind = _PULSE.unpack_from(payload)
     return Pulse(_duration(counting_for), bool(is_behind))
 
@@ -184,7 +184,7 @@ def decode_told(payload: bytes) -> float | None:
     if len(payload) == 1:
         return None
     if len(payload) != 1 + _TIME.size:
-        raise PacketError("an end of a ledger of another length", 0)
+        raise PacketError("an end of a ledger of another length")
     return _duration(_TIME.unpack_from(payload, 1)[0])
 
 
@@ -273,7 +273,7 @@ class _Cursor:
     def take(self, size: int) -> bytes:
         taken = self._body[self._at : self._at + size]
         if len(taken) != size:
-            raise PacketError("an entry of a ledger that is too short", 0)
+            raise PacketError("an entry of a ledger that is too short")
         self._at += size
         return taken
 
@@ -291,7 +291,7 @@ class _Cursor:
     def durations(self) -> bytes:
         joined = self.take(self.integer(_SIZE))
         if len(joined) < len(NO_HISTOGRAMS):
-            raise PacketError("histograms that are too short", 0)
+            raise PacketError("histograms that are too short")
         return NO_HISTOGRAMS if joined == NO_HISTOGRAMS else joined
 
     def sums(self) -> Sums:
@@ -302,7 +302,7 @@ class _Cursor:
 
     def finish(self) -> None:
         if self._at != len(self._body):
-            raise PacketError("an entry of a ledger that is too long", 0)
+            raise PacketError("an entry of a ledger that is too long")
 
     def _histogram(self) -> Histogram:
         histogram = decode_histogram(self.take(self.integer(_SIZE)))
@@ -313,7 +313,7 @@ class _Cursor:
 def _bodies(payload: bytes) -> Iterator[bytes]:
     _check_version(payload)
     if len(payload) < _CHUNK.size:
-        raise PacketError("a chunk that is too short", 0)
+        raise PacketError("a chunk that is too short")
     _, count = _CHUNK.unpack_from(payload)
     at = _CHUNK.size
     for _ in range(count):
@@ -333,7 +333,7 @@ def _entry(body: bytes) -> Entry:
     try:
         return _read_entry(cursor)
     except (error, UnicodeDecodeError) as reason:
-        raise PacketError(f"an entry of a ledger that is malformed ({reason})", 0) from None
+        raise PacketError(f"an entry of a ledger that is malformed ({reason})") from None
 
 
 def _read_entry(cursor: _Cursor) -> Entry:
@@ -390,19 +390,19 @@ def _row(body: bytes) -> RowSums:
         host, program = (cursor.take(length).decode("utf-8", "surrogatepass") for length in lengths)
         sums = cursor.sums()
     except (error, UnicodeDecodeError) as reason:
-        raise PacketError(f"sums of a row that are malformed ({reason})", 0) from None
+        raise PacketError(f"sums of a row that are malformed ({reason})") from None
     cursor.finish()
     return RowSums(host, program, knows, sent, sums)
 
 
 def _check_version(payload: bytes) -> None:
     if not payload or payload[0] != VERSION:
-        raise PacketError("a ledger of another version", 0)
+        raise PacketError("a ledger of another version")
 
 
 def _duration(seconds: float) -> float:
     if not 0 <= seconds < inf:
-        raise PacketError(f"a ledger with {seconds} seconds", 0)
+        raise PacketError(f"a ledger with {seconds} seconds")
     return seconds
 
 

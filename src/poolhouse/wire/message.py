@@ -182,9 +182,9 @@ def legacy_datagram(told: ValueList) -> LegacyDatagram | None:
     if plugin != "sqlalchemy" or kind not in _LEGACY_TYPES:
         return None
     if not program or not token:
-        raise PacketError(f"{kind} without a program or a token", 0)
+        raise PacketError(f"{kind} without a program or a token")
     if told.interval is None or told.interval <= 0:
-        raise PacketError(f"{kind} without an interval", 0)
+        raise PacketError(f"{kind} without an interval")
     sums: PoolSums | Counters
     if kind == _LEGACY_TYPES[0]:
         sums = PoolSums(*_gauges(told))
@@ -308,7 +308,7 @@ def _gauges(told: ValueList) -> list[Any]:
         elif 0 <= value <= _LARGEST_GAUGE:
             gauges.append(round(value))
         else:
-            raise PacketError(f"gauge {value} in {told.identifier.type}", 0)
+            raise PacketError(f"gauge {value} in {told.identifier.type}")
     return gauges
 
 
@@ -321,7 +321,7 @@ def _derives(told: ValueList) -> list[int | None]:
         elif value == -1 and len(derives) >= SEED_DERIVES:
             derives.append(None)
         else:
-            raise PacketError(f"count {value} in {told.identifier.type}", 0)
+            raise PacketError(f"count {value} in {told.identifier.type}")
     return derives + [None] * (len(Counters._fields) - len(derives))
 
 
@@ -329,7 +329,7 @@ def _known(told: ValueList, kind: int, least: int, most: int) -> tuple[float, ..
     """The values that have a meaning, their number and kinds checked."""
     known = told.values[:most]
     if len(known) < least:
-        raise PacketError(f"{len(known)} values in {told.identifier.type}, not {least}", 0)
+        raise PacketError(f"{len(known)} values in {told.identifier.type}, not {least}")
     if told.kinds.count(kind, 0, most) != len(known):
-        raise PacketError(f"values of another kind in {told.identifier.type}", 0)
+        raise PacketError(f"values of another kind in {told.identifier.type}")
     return known

@@ -141,7 +141,7 @@ def open_datagram(datagram: bytes, policy: Policy) -> Opened:
     opening.read(datagram, _Seal())
     if not opening.payloads:
         reason = opening.ignored or Reason.MALFORMED_SEAL
-        raise SealError(f"refused: {reason.value}", 0, reason)
+        raise SealError(f"refused: {reason.value}", None, reason)
     return Opened(opening.payloads, opening.ignored)
 
 

@@ -82,7 +82,7 @@ def encode_challenge(challenge: Challenge) -> bytes:
 def decode_challenge(payload: bytes) -> Challenge:
     """The challenge; PacketError if there is none in it. Fields of later versions are not read."""
     if len(payload) < 1 + NONCE_BYTES:
-        raise PacketError("a challenge that is too short", 0)
+        raise PacketError("a challenge that is too short")
     return Challenge(payload[1 : 1 + NONCE_BYTES], bool(payload[0] & 1))
 
 
@@ -95,7 +95,7 @@ def decode_hello(payload: bytes) -> Hello:
     """A client's message; PacketError if it is malformed."""
     values = _decode(payload, Hello)
     if values["role"] not in get_args(Role) or len(values["nonce"]) != NONCE_BYTES:
-        raise PacketError("a hello of an unknown role, or without a nonce", 0)
+        raise PacketError("a hello of an unknown role, or without a nonce")
     return Hello(**values)
 
 
@@ -157,9 +157,9 @@ def _decode(payload: bytes, message: type[Hello] | type[Welcome] | type[Denied])
     try:
         values = json.loads(payload)
     except (ValueError, RecursionError):
-        raise PacketError(f"a {message.__name__} that is not JSON", 0) from None
+        raise PacketError(f"a {message.__name__} that is not JSON") from None
     if not isinstance(values, dict):
-        raise PacketError(f"a {message.__name__} that is not an object", 0)
+        raise PacketError(f"a {message.__name__} that is not an object")
     return {name: _field(values, name, message) for name in message._fields}
 
 
@@ -168,10 +168,10 @@ def _field(values: dict[str, Any], name: str, message: type[Hello] | type[Welcom
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str) or len(value) > (4 * LONGEST_NAME):
-        raise PacketError(f"a {message.__name__} without a {name}", 0)
+        raise PacketError(f"a {message.__name__} without a {name}")
     if name not in _BYTES:
         return value
     try:
         return bytes.fromhex(value)
     except ValueError:
-        raise PacketError(f"a {message.__name__} whose {name} is not a hexadecimal number", 0) from None
+        raise PacketError(f"a {message.__name__} whose {name} is not a hexadecimal number") from None

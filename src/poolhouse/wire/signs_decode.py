@@ -279,7 +279,7 @@ def decode_use(data: bytes) -> Histogram:
         or max(numbers) > LARGEST_IN_USE
         or first + len(numbers) - 2 > bucket_count(scale)
     ):
-        raise PacketError("not the use times of a site", 0)
+        raise PacketError("not the use times of a site")
     use = Histogram(scale)
     use.zero, longest_us, *counts = numbers
     use.max_ns = longest_us * 1000
@@ -342,7 +342,7 @@ def _finding(data: bytes) -> tuple[str, tuple[int, ...], tuple[float, ...]]:
     *ids, count, cause_bytes = FINDING_NUMBERS.unpack_from(data)
     cause_at = FINDING_NUMBERS.size + count * NUMBER.size
     if count > MOST_NUMBERS or cause_bytes > CAUSE_BYTES or cause_at + cause_bytes > len(data):
-        raise PacketError(f"finding of {count} numbers and a cause of {cause_bytes} bytes", 0)
+        raise PacketError(f"finding of {count} numbers and a cause of {cause_bytes} bytes")
     numbers = (NUMBER.unpack_from(data, FINDING_NUMBERS.size + n * NUMBER.size)[0] for n in range(count))
     cause = data[cause_at : cause_at + cause_bytes].decode()
     return cause, tuple(ids), tuple(number if isfinite(number) else 0.0 for number in numbers)

@@ -107,7 +107,7 @@ class Reassembly:
             PacketError: If the frame has too many chunks, or does not unpack.
         """
         if chunk.parts > MAX_CHUNKS:
-            raise PacketError(f"a frame of {chunk.parts} chunks", 0)
+            raise PacketError(f"a frame of {chunk.parts} chunks")
         chunks = self._pending.setdefault(chunk.frame, {})
         chunks[chunk.part] = chunk.payload
         self._parts[chunk.frame] = chunk.parts
@@ -135,7 +135,7 @@ def unpack(packed: bytes) -> bytes:
     try:
         content = unpacker.decompress(packed, MAX_BYTES)
     except zlib.error as error:
-        raise PacketError(f"a frame that does not unpack ({error})", 0) from None
+        raise PacketError(f"a frame that does not unpack ({error})") from None
     if not unpacker.eof or unpacker.unused_data:
-        raise PacketError("a frame that is cut, too large, or followed by something", 0)
+        raise PacketError("a frame that is cut, too large, or followed by something")
     return content

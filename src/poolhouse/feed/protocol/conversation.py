@@ -111,7 +111,7 @@ class Conversation:
         except PacketError as error:
             if self._unframer.is_greeted or ANOTHER_VERSION in error.args[0]:
                 raise
-            raise PacketError("something other than connmond answers there", 0) from None
+            raise PacketError("something other than connmond answers there") from None
         return newest
 
     def _introduce(self, one: Frame, now: float) -> None:
@@ -133,7 +133,7 @@ class Conversation:
                 self._deadline = now + self._silence()
                 return snapshot
             case Denied():
-                raise PacketError("it does not serve us", 0)
+                raise PacketError("it does not serve us")
             case _:
                 raise PacketError("a datagram that only a console sends", 5)
 

@@ -180,10 +180,10 @@ def decode_datagram(datagram: bytes) -> Message:
         PacketError: If it is none of ours, of another version, or malformed.
     """
     if len(datagram) < _HEAD.size:
-        raise PacketError(f"{len(datagram)} bytes, less than a header", 0)
+        raise PacketError(f"{len(datagram)} bytes, less than a header")
     magic, version, kind, nonce = _HEAD.unpack_from(datagram)
     if magic != MAGIC:
-        raise PacketError("not a datagram of the feed", 0)
+        raise PacketError("not a datagram of the feed")
     if version != VERSION:
         raise PacketError(f"version {version} of the feed; this is version {VERSION}", 4)
     body = datagram[_HEAD.size :]

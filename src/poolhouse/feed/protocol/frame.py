@@ -196,11 +196,11 @@ def decode_frame(content: bytes) -> Frame:
         PacketError: If they hold none.
     """
     if any(content.count(sign) > most for sign, most in _MOST.items()):
-        raise PacketError("a frame of too many values", 0)
+        raise PacketError("a frame of too many values")
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise PacketError(f"a frame that is not JSON ({type(error).__name__})", 0) from None
+        raise PacketError(f"a frame that is not JSON ({type(error).__name__})") from None
     frame: Frame = _DECODE(values)
     return frame
 

@@ -130,7 +130,7 @@ def _decode_row(inners: list[Converter], needed: int, make: Callable[..., Any]) 
     def decode(values: Any) -> Any:
         items = _list(values)
         if len(items) < needed:
-            raise PacketError(f"{len(items)} fields where {needed} belong", 0)
+            raise PacketError(f"{len(items)} fields where {needed} belong")
         return make(*(inner(item) for inner, item in zip(inners, items, strict=False)))
 
     return decode
@@ -138,13 +138,13 @@ def _decode_row(inners: list[Converter], needed: int, make: Callable[..., Any]) 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise PacketError(f"{type(value).__name__} where a list belongs", 0)
+        raise PacketError(f"{type(value).__name__} where a list belongs")
     return value
 
 
 def _integer(value: Any) -> int:
     if type(value) is not int or not -LARGEST <= value < LARGEST:
-        raise PacketError(f"{value!r:.40} where a whole number belongs", 0)
+        raise PacketError(f"{value!r:.40} where a whole number belongs")
     return value
 
 
@@ -152,30 +152,30 @@ def _float(value: Any) -> float:
     if type(value) is not float:
         return float(_integer(value))
     if not isfinite(value):
-        raise PacketError(f"{value!r} where a number belongs", 0)
+        raise PacketError(f"{value!r} where a number belongs")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise PacketError(f"{value!r:.40} where a text belongs", 0)
+        raise PacketError(f"{value!r:.40} where a text belongs")
     return value.encode("utf-8", "replace").decode()  # A lone surrogate could not be printed.
 
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise PacketError(f"{value!r:.40} where true or false belongs", 0)
+        raise PacketError(f"{value!r:.40} where true or false belongs")
     return value
 
 
 def _histogram(value: Any) -> Histogram:
     numbers = [_integer(item) for item in _list(value)]
     if len(numbers) < 5 or numbers[0] not in _SCALES or min(numbers[1:]) < 0:
-        raise PacketError("not a histogram", 0)
+        raise PacketError("not a histogram")
     scale, zero, sum_ns, max_ns, first = numbers[:5]
     counts, size = numbers[5:], bucket_count(scale)
     if first + len(counts) > size:
-        raise PacketError(f"a histogram with bucket {first + len(counts)} of {size}", 0)
+        raise PacketError(f"a histogram with bucket {first + len(counts)} of {size}")
     histogram = Histogram(scale)
     histogram.zero, histogram.sum_ns, histogram.max_ns = zero, sum_ns, max_ns
     histogram.counts[first : first + len(counts)] = counts

@@ -214,7 +214,7 @@ class Subscription:
     def _receive_values(self, datagram: bytes, now: float) -> None:
         message = decode_message(datagram)
         if not isinstance(message, list):
-            raise PacketError("a report instead of values", 0)
+            raise PacketError("a report instead of values")
         for values in message:
             if isinstance(values, ValueList) and self._values.receive(values, now):
                 self._hear(now)
