@@ -2,7 +2,9 @@
 
 import errno
 import os
-from collections.abc import Iterable
+import resource
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self, TypeAlias
 
 import pytest
@@ -56,6 +58,19 @@ class Exhausted:
     def _raise(self, *_: object, **__: object) -> None:
         self.calls += 1
         raise self._error.with_traceback(None)
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Within its block, this process gets no descriptor from the system, whoever asks."""
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def words(error: Exception) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from poolhouse.configuration.otlp import OtlpTarget
 from poolhouse.errors import SettingError
 from poolhouse.export.otlp import CONTENT_TYPE
+from poolhouse.report.trust import system_context
 from poolhouse.shortage import is_shortage, words_of
 
 #: Bytes of one request: collectors take 20 MiB or less.
@@ -55,7 +56,7 @@ def tls_context(target: OtlpTarget) -> ssl.SSLContext | None:
         return None
     setting, files = "CERTIFICATE", target.cafile or "the system's certificates"
     try:
-        context = ssl.create_default_context(cafile=target.cafile)
+        context = ssl.create_default_context(cafile=target.cafile) if target.cafile else system_context()
         if target.certfile is not None:
             setting = "CLIENT_CERTIFICATE"
             files = " and ".join(filter(None, (target.certfile, target.keyfile)))

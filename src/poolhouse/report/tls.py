@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from poolhouse.configuration.service import Certificate
 from poolhouse.errors import SettingError
+from poolhouse.report.trust import system_context
 from poolhouse.shortage import words_of
 
 if TYPE_CHECKING:
@@ -23,9 +24,13 @@ def client_context(certificate: Certificate) -> ssl.SSLContext:
     """What a client, a console or a node that connects to another trusts.
 
     Raises:
-        SettingError: If the certificate is there and cannot be read.
+        SettingError: If the certificate is there and cannot be read, or if the system's cannot be read just now.
     """
-    context = ssl.create_default_context()
+    try:
+        context = system_context()
+    except (OSError, MemoryError) as error:
+        words = f"the system's certificates cannot be used: {words_of(error)}"
+        raise SettingError("ssl_certfile", words) from None
     # A client may trust the service's certificate without having the file: by an authority of the system.
     if Path(certificate.certfile).exists():
         try:
