@@ -1,7 +1,11 @@
 """Descriptors, threads or memory are exhausted while connmond logs."""
 
 import asyncio
+import logging
+import os
+import sys
 import threading
+from contextlib import suppress
 from logging import INFO, LogRecord
 from typing import Any
 
@@ -73,3 +77,30 @@ def test_the_lines_of_a_log_that_never_had_a_thread_are_written_at_its_end(monke
         log.end("the last")
     assert written == ["the first"]
     assert capsys.readouterr().out == "the last\n"
+
+
+def test_a_reader_that_has_stopped_holds_up_no_end_of_a_log_that_never_had_a_thread(monkeypatch):
+    log, written = Log(), []
+    monkeypatch.setattr("poolhouse.daemon.log.END_PATIENCE", 0.01)
+    monkeypatch.setattr("poolhouse.daemon.log._handle", lambda record: written.append(record.getMessage()))
+    unregistered: list[object] = []
+    monkeypatch.setattr("atexit.unregister", unregistered.append)
+    reader, writer = os.pipe()
+    with os.fdopen(reader), os.fdopen(writer, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        fill(writer)
+        with Exhausted(threading.Thread, "start", *OF_THREADS.values()):
+            begin(log, Settings(), monkeypatch)
+            log(INFO, "the first")
+            log.end("the last")  # It would wait for the reader, and so until the test is ended.
+    assert written == ["the first"]
+    assert unregistered == [logging.shutdown]
+
+
+def fill(pipe: int) -> None:
+    """Write until a pipe takes no more."""
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, bytes(1 << 16))
+    os.set_blocking(pipe, True)

@@ -9,6 +9,7 @@ import atexit
 import errno
 import logging
 import queue
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -147,10 +148,22 @@ class Log:
             self._started = True
 
     def _write_here(self) -> None:
-        """Write what waits, at the end of a process that never had a thread for it."""
-        with suppress(queue.Empty):
-            while (write := self._queue.get_nowait()) is not None:
-                write()
+        """Write what waits, at the end of a process that never had a thread for it.
+
+        A timer interrupts a write that does not return: the process ends all the same.
+        """
+        before = signal.signal(signal.SIGALRM, _end_patience)
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, END_PATIENCE)
+                with suppress(queue.Empty):
+                    while (write := self._queue.get_nowait()) is not None:
+                        write()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except _PatienceIsOver:
+            atexit.unregister(logging.shutdown)  # It would flush the handler whose write does not return.
+        signal.signal(signal.SIGALRM, before)
 
     def _run(self) -> None:
         told = 0
@@ -179,6 +192,14 @@ class Log:
             f" ({others:,} times more since the last line)" if others else ""
         )
         self._later(partial(_handle, _record(LOGGER if error is None else "asyncio", ERROR, sentence, error)))
+
+
+class _PatienceIsOver(BaseException):
+    """No Exception: `_handle` and handlers of the configuration suppress those."""
+
+
+def _end_patience(*_: object) -> None:
+    raise _PatienceIsOver
 
 
 def _of_shortage(message: str, error: BaseException) -> str:
