@@ -39,31 +39,31 @@ def instrument(
 ) -> None:
     """Measure and report the pool of an engine, as ``?plugin=collectd`` in its URL would.
 
-    Each setting that is left out is taken from ``poolhouse.report_to()``, else from the environment variable
-    ``POOLHOUSE_REPORT``, else it has its default. An engine whose pool is measured already stays as it is.
+    A setting that is left out comes from ``poolhouse.report_to()``, then from the environment variable
+    ``POOLHOUSE_REPORT``, and otherwise has its default. An engine whose pool is measured already stays unchanged.
 
     Args:
         engine: An engine of SQLAlchemy, sync or asyncio, used or not.
         host: Where the aggregator listens: a name, an IPv4 or an IPv6 address; this machine by default.
         port: Its UDP port; 25827 by default.
-        program_name: The name under which processes are summed; the script's name by default.
+        program_name: The name under which processes are added up; the script's name by default.
         report_host: The name of this machine; ``socket.gethostname()`` by default.
         interval: Seconds between two reports; 2 by default.
-        detail: ``full``, or ``plain`` for servers of the earlier sqlalchemy-collectd.
-        username: The user that signs or encrypts reports, as the aggregator's AuthFile names it.
+        detail: ``full``, or ``plain`` for servers of the original sqlalchemy-collectd.
+        username: The user that signs or encrypts reports, as in the aggregator's AuthFile.
         password: The user's password.
         password_file: A file whose first line is the password.
         security: ``none``, ``sign`` or ``encrypt``; ``encrypt`` needs the extra of that name.
-        skip: Packages or modules of yours that lie between the application and its pool, as a helper for sessions
-            does: the line that holds a connection is looked for further out. Names, or one text with commas;
-            besides those of ``POOLHOUSE_SKIP``.
+        skip: Packages or modules of yours between the application and its pool, such as a session helper: the line
+            that holds a connection is then sought further up the stack. Names, or one text with commas; added to
+            those of ``POOLHOUSE_SKIP``.
         hold_warning: Log a WARNING for each connection that is held for longer, in seconds, with the line that
-            took it; ``None`` for never. It is looked at once for each report.
+            took it; ``None`` for never. Checked once per report.
 
     Raises:
-        SettingError: If a setting is wrong; it names it.
-        sqlalchemy.exc.ArgumentError: If SQLAlchemy is too old; it names the version that is needed.
-        TypeError: If this is no engine.
+        SettingError: If a setting is wrong; the message names it.
+        sqlalchemy.exc.ArgumentError: If SQLAlchemy is too old; the message names the version that is needed.
+        TypeError: If this is not an engine.
     """
     # Imported here: an application that never calls this need not have SQLAlchemy.
     import sqlalchemy

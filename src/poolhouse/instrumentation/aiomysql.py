@@ -1,7 +1,7 @@
 """The pools of aiomysql.
 
-Callers wait without a limit; a caller that gives up is cancelled from outside, and counts as an error of the
-caller. So timeouts are unknown. aiomysql is not imported here.
+Callers wait without a limit; one that gives up is cancelled from outside, and counts as an error of the caller. So
+timeouts are unknown. aiomysql is not imported here.
 """
 
 import weakref
@@ -28,7 +28,7 @@ class AiomysqlKind:
         return Opened(list(pool._free), list(pool._used))
 
     def limits(self, pool: Any) -> Limits:
-        """What the pool may hold; a ``maxsize`` of 0 is no limit."""
+        """The limits of the pool; a ``maxsize`` of 0 means no limit."""
         most = pool.maxsize or None
         return Limits(most, most, pool.minsize)
 
@@ -37,7 +37,7 @@ class AiomysqlKind:
         return None, pool._conn_kwargs
 
     def is_closed(self, pool: Any) -> bool:
-        """Whether the pool was closed, and has got back all its connections."""
+        """Whether the pool was closed and has all its connections back."""
         return bool(pool._closed or (pool._closing and not pool._used and not pool._free))
 
     def refer(self, pool: Any, gone: Callable[[Any], None]) -> Reference:
@@ -45,10 +45,10 @@ class AiomysqlKind:
         return weakref.ref(pool, gone)
 
     def measure(self, pool: Any, checkouts: DriverCheckouts) -> None:
-        """Replace what gives, takes back and makes connections on the pool itself.
+        """Replace the pool's own methods that give, take back and make connections.
 
         Raises:
-            AttributeError: If it has none of these.
+            AttributeError: If it has none of these methods.
         """
         attributes = vars(pool)
         plain = {name: function_of(pool, name) for name in ("_acquire", "release", "_fill_free_pool")}
@@ -81,7 +81,7 @@ def _measuring_acquire(
 def _measuring_release(
     release: Callable[..., Any], pool: Reference, checkouts: DriverCheckouts
 ) -> Callable[..., Any]:
-    """It is no coroutine: the connection is back when it returns."""
+    """The measured `release`. Not a coroutine: the connection is back when it returns."""
 
     def measured_release(conn: Any) -> Any:
         lease, ended = checkouts.gives_back(conn)
@@ -97,9 +97,9 @@ def _measuring_release(
 
 
 def _measuring_fill(fill: Callable[..., Any], pool: Reference, checkouts: DriverCheckouts) -> Callable[..., Any]:
-    """Where the pool connects: one call makes as many connections as are missing, mostly one or none.
+    """The measured connect of the pool: one call makes all missing connections, usually one or none.
 
-    The pool holds its lock meanwhile, so nobody else makes any. Of several, each counts with their mean time.
+    The pool holds its lock meanwhile, so no others are made. Of several, each counts with their mean time.
     """
 
     async def measured_fill(override_min: bool) -> Any:

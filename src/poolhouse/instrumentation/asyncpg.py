@@ -1,10 +1,10 @@
 """The pools of asyncpg.
 
-Such a pool takes no attributes and no weak references. So two methods of asyncpg's classes are wrapped as soon as
-the first pool is watched: ``Pool._acquire``, by which every caller gets its connection, and
-``PoolConnectionHolder._release``, where every use ends, by ``release()``, ``close()``, ``terminate()`` or the
-connection's loss. Pools that are not watched go through the methods as they were. In the pool itself, the function
-that connects is replaced by an object that knows the pool, and that allows the weak reference.
+Such a pool accepts neither attributes nor weak references. So two methods of asyncpg's classes are wrapped as soon
+as the first pool is watched: ``Pool._acquire``, by which every caller gets its connection, and
+``PoolConnectionHolder._release``, where every use ends, by ``release()``, ``close()``, ``terminate()`` or the loss
+of the connection. For pools that are not watched, the methods behave as before. In the pool itself, the function
+that connects is replaced by an object that knows the pool and allows a weak reference.
 
 A use ends when the connection is free again: asyncpg resets it first. asyncpg is not imported here.
 """
@@ -19,15 +19,15 @@ from poolhouse.instrumentation.driver_checkouts import DriverCheckouts
 from poolhouse.instrumentation.driver_pools import Opened, Reference
 from poolhouse.meter.reading import Limits
 
-#: What measures each pool that is watched, by the pool's identity.
+#: The measurements of watched pools, by the pool's identity.
 _watched: dict[int, DriverCheckouts] = {}
 
-#: A timeout that comes this much before its time is one: loops round.
+#: A timeout up to this much early still counts as one, as event loops round.
 _ROUNDING_S = 0.01
 
 
 class Anchor:
-    """Stands for the function by which a pool connects, measures it, and lives as long as the pool."""
+    """Replaces the function by which a pool connects: it measures connects, and lives as long as the pool."""
 
     def __init__(self, pool: Any, connect: Callable[..., Any], checkouts: DriverCheckouts) -> None:
         self.pool = pool
@@ -66,7 +66,7 @@ class AsyncpgKind:
         return Opened(idle, used)
 
     def limits(self, pool: Any) -> Limits:
-        """What the pool may hold."""
+        """The limits of the pool."""
         most = pool.get_max_size()
         return Limits(most, most, pool.get_min_size())
 
@@ -79,7 +79,7 @@ class AsyncpgKind:
         return bool(pool._closed)
 
     def refer(self, pool: Any, gone: Callable[[Any], None]) -> Reference:
-        """A weak reference to what stands in the pool, which knows it."""
+        """A weak reference to the pool's `Anchor`, which refers to the pool."""
         found = id(pool)
 
         def is_gone(reference: Any) -> None:
@@ -95,10 +95,10 @@ class AsyncpgKind:
         return referred
 
     def measure(self, pool: Any, checkouts: DriverCheckouts) -> None:
-        """Measure it from now on.
+        """Measure the pool from now on.
 
         Raises:
-            TypeError: If asyncpg is older than 0.30, whose pools cannot be referred to.
+            TypeError: If asyncpg is older than 0.30, whose pools allow no reference.
         """
         connect = getattr(pool, "_connect", None)
         if connect is None:
@@ -158,7 +158,7 @@ def _measuring_release(release: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_timeout(error: BaseException, timeout: Any, began: float) -> bool:
-    """Whether the caller's own limit was reached: a connect has a limit, too."""
+    """Whether the caller's own limit was reached; a connect has a limit, too."""
     if not isinstance(error, TimeoutError) or not isinstance(timeout, int | float):
         return False
     return monotonic() - began >= timeout - _ROUNDING_S

@@ -1,4 +1,4 @@
-"""What poolhouse does with a pool of an application that does not mention poolhouse.
+"""How poolhouse treats a pool of an application that does not mention poolhouse.
 
 `poolhouse.attach.finder` calls these functions with each pool, or the engine that owns one, once it is made. The
 application's own settings take precedence: ``plugin=collectd`` and `poolhouse.instrument` come later than the
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 _logger = Log("poolhouse.attach")
 
-#: The kinds of mistakes that this process has logged.
+#: The kinds of mistakes that this process has already logged.
 _told: set[str] = set()
 
-#: The methods of a pool that a `Pending` stands in for.
+#: The methods of a pool that a `Pending` replaces.
 _METHODS = ("connect", "recreate")
 
 
 def pool_made(pool: Any) -> None:
-    """Watch a pool that is no engine's, as `poolhouse.watch` would; where reports go must be right."""
+    """Watch a pool that belongs to no engine, as `poolhouse.watch` would; a wrong destination is logged."""
     from poolhouse.instrumentation.watching import watch_in
 
     uwsgi.warn_once()
@@ -44,7 +44,7 @@ def pool_made(pool: Any) -> None:
 
 
 def engine_made(engine: "Engine") -> None:
-    """Measure the pool of an engine from its first use on, unless somebody has it measured before.
+    """Measure the pool of an engine from its first use on, unless it is measured by then.
 
     Args:
         engine: An engine of SQLAlchemy that has its pool.
@@ -54,11 +54,11 @@ def engine_made(engine: "Engine") -> None:
 
 
 def expect(engine: "Engine", made_at: str) -> None:
-    """Have an engine measured at its pool's first use.
+    """Prepare an engine to be measured from its pool's first use on.
 
     Args:
         engine: The engine.
-        made_at: The application's line that made it, in words; empty if not known.
+        made_at: The line of the application that made it, in words; empty if not known.
     """
     pool = engine.pool
     pending = pending_of(pool)
@@ -68,12 +68,12 @@ def expect(engine: "Engine", made_at: str) -> None:
         begin([engine], made_at)
     else:
         Pending([engine], made_at).stand_in(pool)
-        if _is_in_use(pool):  # Of a program that runs already: what it holds is shown at once.
+        if _is_in_use(pool):  # The program is already running: show what it holds at once.
             begin([engine], made_at)
 
 
 def begin(engines: "list[Engine]", made_at: str) -> None:
-    """Measure engines now, where nobody else does. Never raises an `Exception`."""
+    """Measure those engines that are not measured yet. Never raises an `Exception`."""
     import sqlalchemy
 
     problem = version_problem(sqlalchemy.__version__)
@@ -94,7 +94,7 @@ def begin(engines: "list[Engine]", made_at: str) -> None:
 
 
 class Pending:
-    """Stands in for two methods of a pool until the first use: of the pool, or of one that replaces it.
+    """Replaces two methods of a pool until the first use of the pool, or of one that replaces it.
 
     Attributes:
         engines: The engines that have the pool.
@@ -103,12 +103,12 @@ class Pending:
     def __init__(self, engines: "list[Engine]", made_at: str) -> None:
         self.engines = engines
         self._made_at = made_at
-        #: What the pool had under these names, by name; ``None`` for a method of its class.
+        #: The pool's own attributes of these names; ``None`` for a method of its class.
         self._own: dict[str, Any] = {}
         self._is_over = False
 
     def stand_in(self, pool: "Pool") -> None:
-        """Take the place of the methods in the pool's instance."""
+        """Set the replacements on the pool's instance."""
         attributes = vars(pool)
         connect, recreate = pool.connect, pool.recreate
         self._own = {name: attributes.get(name) for name in _METHODS}
@@ -121,7 +121,7 @@ class Pending:
         attributes.update(stand_ins)
 
     def give_way(self, pool: "Pool") -> None:
-        """Give the pool its methods back, but for what the application has put in their place since."""
+        """Restore the pool's methods, except where the application has replaced ours since."""
         self._is_over = True
         self._leave(pool)
 
@@ -140,7 +140,7 @@ class Pending:
             if not self._is_over:
                 self.give_way(pool)
                 begin(self.engines, self._made_at)
-            # Where the application has wrapped this function, the pool's would lead here again.
+            # If the application has wrapped this function, the pool's would lead back here.
             return pool.connect(*args, **kwargs) if is_ours else connect(*args, **kwargs)
 
         return first_connect
@@ -150,7 +150,7 @@ class Pending:
             successor = recreate(*args, **kwargs)
             try:
                 if successor is not pool:
-                    self._leave(successor)  # A copy of the pool has what stands in for that one's methods.
+                    self._leave(successor)  # A copy of the pool also has the replacements of its methods.
                 if not self._is_over and pending_of(successor) is None:
                     Pending(self.engines, self._made_at).stand_in(successor)
             except Exception:
@@ -161,7 +161,7 @@ class Pending:
 
 
 def pending_of(pool: Any) -> Pending | None:
-    """What stands in for a pool's methods; ``None`` if nothing does."""
+    """The `Pending` of a pool; ``None`` if it has none."""
     found = getattr(vars(pool).get("connect"), "_pending", None)
     return found if isinstance(found, Pending) else None
 
@@ -176,7 +176,7 @@ def _is_in_use(pool: Any) -> bool:
 
 
 def _is_watched(pool: Any) -> bool:
-    watching = sys.modules.get("poolhouse.instrumentation.watch")  # Not imported, nothing is.
+    watching = sys.modules.get("poolhouse.instrumentation.watch")  # If not imported, no pool is watched.
     return watching is not None and watching.is_watched(pool)
 
 

@@ -1,7 +1,7 @@
-"""The hot path of a measured pool of SQLAlchemy: connections that are taken, returned, made.
+"""The hot path of a measured SQLAlchemy pool: connections that are taken, returned and made.
 
-A connection that is out has a *lease*: since when, for which line of the application (`poolhouse.sites`), and its
-holder. Its use time goes to the line; the pool's is the sum over all lines.
+A connection that is out has a *lease*: its start, the line of the application that took it (`poolhouse.sites`),
+and its holder. Its use time is added to the line; the pool's is the sum over all lines.
 """
 
 import sys
@@ -29,18 +29,18 @@ from poolhouse.sites.looker import Holding
 from poolhouse.sites.site import Site
 from poolhouse.sites.table import SiteTable
 
-#: How many leases are remembered that the garbage collector has ended: more than between two looks, mostly.
+#: How many leases ended by the garbage collector are remembered: usually more than end between two looks.
 _MOST_COLLECTED = 256
 
 #: The key under which a record briefly keeps its connect time, in ``record_info``; ``info`` is the application's.
 CREATE = "poolhouse.create_s"
 
-#: When a record was checked out, in monotonic seconds; a reference to the proxy that the application got; the line
-#: that took it; and who did, ``None`` if that is not known.
+#: When a record was checked out, in monotonic seconds; a reference to the application's proxy; the line that took
+#: it; and its holder, ``None`` if that is not known.
 Lease: TypeAlias = tuple[float, Any, Site, Holder | None]
 
-#: How many frames further out than ``pool.connect`` the caller of ``Engine.raw_connection`` is. If that is a new
-#: Connection, the caller of ``Engine.connect`` is two further.
+#: How many frames above ``pool.connect`` the caller of ``Engine.raw_connection`` is. If that is a new Connection,
+#: the caller of ``Engine.connect`` is two frames further up.
 _CALLER = 3 if hasattr(Engine, "_wrap_pool_connect") else 2
 _CONNECTION_INIT = vars(Connection)["__init__"].__code__
 _CONNECT = vars(Pool)["connect"]
@@ -54,31 +54,31 @@ class Checkouts(Measured):
         self._is_async = is_async
         self._holder = holder_finder(is_async=is_async)
         self._records = Records()
-        #: The records that are checked out: the mark of connections in use needs no look at all records.
+        #: The records that are checked out, so that the mark of connections in use need not examine all records.
         self._leases: dict[Record, Lease] = {}
         self._suspects: Suspects[Record, Lease] = Suspects()
         #: In a forked child, the records whose connections belong to the parent, and the leases of these.
         self._inherited = LiveSet()
         self._lent: dict[Record, Lease] = {}
-        #: One item for each connection that was out when the pool began to be measured, and when that was. The
-        #: records of some are known.
+        #: One item for each connection that was already out when the pool began to be measured, with that time.
+        #: The records of some are known.
         self._unknown: list[None] = []
         self._unknown_records = LiveSet()
         self._began = 0.0
         self._learner = Learner(table)
-        #: The last leases that the garbage collector has ended.
+        #: The latest leases ended by the garbage collector.
         self._collected: deque[Lease] = deque(maxlen=_MOST_COLLECTED)
-        #: Whether a checkout may take the short path: the pool is reported, and no record is inherited.
+        #: Whether checkouts may take the short path: the pool is reported, and no record is inherited.
         self._is_settled = False
 
     def holds(self) -> list[tuple[Site, float]]:
-        """The site of each connection that is out, and since when; without those of a parent process."""
+        """The site of each connection that is out, and since when; without those of the parent process."""
         unknown, began = self._table.unknown, self._began
         leases = list(self._leases.values())
         return [*((lease[2], lease[0]) for lease in leases), *((unknown, began) for _ in list(self._unknown))]
 
     def holding(self) -> Holding:
-        """What is out, and how many wait, for the looks; for the reporter's thread."""
+        """The present holds and the number of waiting callers, for the looks in the reporter's thread."""
         now = monotonic()
         holds = self._learner.follow(list(self._leases.values()), list(self._collected.copy()))
         return Holding(holds, self._number_waiting(now))
@@ -116,7 +116,7 @@ class Checkouts(Measured):
         def measured_connect() -> Any:
             me, began = holder(), now()
             try:
-                waiting[me] = began  # Inside the try: it is undone if an interrupt strikes right after it.
+                waiting[me] = began  # Inside the try: it is undone even if an interrupt strikes right after it.
                 fairy = connect(pool)
                 ended = now()
                 took = ended - began
@@ -129,7 +129,7 @@ class Checkouts(Measured):
                 try:  # noqa: SIM105  # suppress() costs half a microsecond.
                     del waiting[me]
                 except KeyError:
-                    pass  # In a forked child: a greenlet that was waiting in the parent runs on here, uncounted.
+                    pass  # In a forked child, a greenlet that was waiting in the parent continues here, uncounted.
             try:
                 waited(took)
                 try:
@@ -182,7 +182,7 @@ class Checkouts(Measured):
         return measured_return
 
     def _measuring_creator(self, create: Callable[[Record], Any]) -> Callable[[Record], Any]:
-        """The pool's creator, timed, with its failures counted; a cancellation is not one."""
+        """The pool's creator, timed, with its failures counted; a cancellation is not a failure."""
         did_not_connect, now = self._did_not_connect, monotonic
 
         def measured_creator(record: Record) -> Any:
@@ -215,7 +215,7 @@ class Checkouts(Measured):
 
     @guarded
     def _has_waited(self) -> None:
-        """A caller that did wait is leaving; it still counts as waiting here, as `HighWater` demands."""
+        """Record the wait of a caller that is leaving; it still counts as waiting here, as `HighWater` demands."""
         self.meter.waiting.tell(len(self._waiting))
 
     @guarded
@@ -229,12 +229,12 @@ class Checkouts(Measured):
             self.meter.timed_out(waited, now)
             explain(error, self.holds(), now, max(0, others), self.verdict)
         else:
-            # Cancelled callers included: asyncio.timeout() and gevent.Timeout end waits in this way.
+            # This includes cancelled callers: asyncio.timeout() and gevent.Timeout end waits in this way.
             self.meter.acquire_errors.add()
         self._be_reported()
 
     def _returned_without_lease(self, record: Record) -> None:
-        """A record without a lease is returned.
+        """Handle a returned record without a lease.
 
         It was checked out before the pool was measured, or its connection is inherited, or its checkout failed.
         """
@@ -246,7 +246,7 @@ class Checkouts(Measured):
             self._adopt(record)
 
     def _expect_unknown(self, pools: Iterable[Pool]) -> None:
-        """Know of the connections that are out as the pool begins to be measured, by number."""
+        """Note the number of connections that are already out when the pool begins to be measured."""
         self._began = monotonic()
         for pool in pools:
             in_use = [record for record in held_records(pool) if record.in_use]
@@ -255,7 +255,7 @@ class Checkouts(Measured):
             self._unknown.extend([None] * max(_checked_out(pool), len(in_use)))
 
     def _end_unknown(self, record: Record) -> None:
-        """A connection without a lease has come back, or has left its record."""
+        """Note that a connection without a lease has come back, or has left its record."""
         is_known = record in self._unknown_records
         if self._unknown and (is_known or record not in self._records):
             self._unknown_records.discard(record)
@@ -263,21 +263,21 @@ class Checkouts(Measured):
                 self._unknown.pop()
 
     def _end_lost_unknown(self, pools: Iterable[Pool]) -> None:
-        """Forget some of the connections that were out before, if that many cannot be out."""
+        """Forget some of the connections that were already out, if fewer are out now."""
         if self._unknown:
             # A caller that was only about to take one may have failed since.
             out = sum(map(_checked_out, pools)) - len(self._leases)
             del self._unknown[max(0, out, len(list(self._unknown_records))) :]
 
     def _be_reported(self) -> None:
-        raise NotImplementedError("the watch knows its stream")
+        raise NotImplementedError("a subclass has the stream")
 
     def _adopt(self, record: Record) -> None:
-        raise NotImplementedError("the watch knows the pool's records")
+        raise NotImplementedError("a subclass has the pool's records")
 
 
 def _plain_connect(pool: Pool) -> Callable[[Pool], Any]:
-    """What ``pool.connect()`` does, and where that is SQLAlchemy's own, what it calls."""
+    """What ``pool.connect()`` does; if that is SQLAlchemy's own method, the function that it calls."""
     connect: Any = pool.connect
     code = getattr(getattr(connect, "__func__", None), "__code__", None)
     if code is not None and code is _CONNECT.__code__ and code.co_names == ("_ConnectionFairy", "_checkout"):
@@ -287,7 +287,7 @@ def _plain_connect(pool: Pool) -> Callable[[Pool], Any]:
 
 
 def _checked_out(pool: Pool) -> int:
-    """How many connections a pool has given away; 0 for pools that do not count them."""
+    """How many connections a pool has checked out; 0 for pools that do not count them."""
     count = getattr(pool, "checkedout", None)
     number = count() if callable(count) else 0
     return number if isinstance(number, int) else 0

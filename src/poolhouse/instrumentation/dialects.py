@@ -1,8 +1,8 @@
 """connmon's dialect names: ``mysql+pymysql_connmon://…``, ``postgresql+connmon://…``, for every driver.
 
-SQLAlchemy loads `ConnmonDialect` for such a name. It hands over to the dialect of the name without ``connmon``.
-The engine has that very dialect, and a URL without our part. The URL has the settings: ``connmon_service``,
-``connmon_addr``, ``connmon_config``, and ``connmon_program_name``, ``connmon_report_host``, ``connmon_interval``.
+SQLAlchemy loads `ConnmonDialect` for such a name, which hands over to the dialect of the name without ``connmon``.
+The engine has that very dialect, and a URL without our part. The settings are in the URL: ``connmon_service``,
+``connmon_addr``, ``connmon_config``, ``connmon_program_name``, ``connmon_report_host`` and ``connmon_interval``.
 """
 
 import re
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 #: ``mysql+pymysql_connmon``, ``mysql+connmon``.
 _NAME = re.compile(r"(?P<dialect>[^+]+)\+(?:(?P<driver>.+)_)?connmon")
 
-#: The dialects that take our part out of the URL, by the dialects that they stand for.
+#: Dialects that strip our part from the URL, by the dialects that they replace.
 _unburdened: dict[type[Dialect], type[Dialect]] = {}
 
 
 class ConnmonDialect:
-    """What SQLAlchemy's registry finds under connmon's names."""
+    """The class that SQLAlchemy's registry finds under connmon's names."""
 
     @classmethod
     def get_dialect_cls(cls, url: "URL") -> type[Dialect]:
@@ -46,7 +46,7 @@ class ConnmonDialect:
 
     @classmethod
     def engine_created(cls, engine: Engine) -> None:
-        """Begin to measure.
+        """Start measuring.
 
         Raises:
             sqlalchemy.exc.ArgumentError: If a setting is wrong; it names the setting.
@@ -58,20 +58,20 @@ class ConnmonDialect:
         except SettingError as error:
             raise ArgumentError(str(error)) from None
         engine.url = plain
-        # SQLAlchemy has told the dialect; what handed over to it would be told too.
+        # SQLAlchemy has notified this dialect; an entry point that handed over to it must be notified too.
         if (entrypoint := plain._get_entrypoint()) is not type(engine.dialect):
             entrypoint.engine_created(engine)
         measure(engine, destination, own)
 
     @classmethod
     def load_provisioning(cls) -> None:
-        """SQLAlchemy's own test suite asks for it."""
+        """Called by SQLAlchemy's own test suite."""
 
 
 def plain_url(url: "URL") -> "URL":
     r"""The URL that the application would use without connmon.
 
-    A backslash at the end of a parameter goes too: devstack's files escape the ``&`` before ours with it.
+    A backslash at the end of a parameter is removed too: devstack's files escape the ``&`` before ours with it.
 
     >>> from sqlalchemy.engine import make_url
     >>> plain_url(make_url(r"mysql+pymysql_connmon://db/nova?charset=utf8\\&connmon_service=default"))
@@ -80,7 +80,7 @@ def plain_url(url: "URL") -> "URL":
     sqlite:///shop.db
     """
     match = _NAME.fullmatch(url.drivername)
-    assert match is not None, "SQLAlchemy asks for the names that we have registered only"
+    assert match is not None, "SQLAlchemy asks only for names that we have registered"
     driver = match["driver"]
     query = {key: value for key, value in url.query.items() if not key.startswith(CONNMON_PREFIX)}
     if len(query) < len(url.query):
@@ -93,9 +93,9 @@ def _unescaped(value: Any) -> Any:
 
 
 def _unburdening(dialect: type[Dialect]) -> type[Dialect]:
-    """The dialect, less our part of the URL that SQLAlchemy gives it to connect with.
+    """The dialect without our part of the URL that SQLAlchemy passes to it for connecting.
 
-    `create_engine` makes the instance, has it read the URL, and keeps it: from then on it is of the plain class.
+    `create_engine` makes the instance, lets it read the URL, and keeps it; after that, it is of the plain class.
     """
     found = _unburdened.get(dialect)
     if found is None:
@@ -108,7 +108,7 @@ def _unburdening(dialect: type[Dialect]) -> type[Dialect]:
             "__module__": dialect.__module__,
             "__qualname__": dialect.__qualname__,
             "create_connect_args": create_connect_args,
-            # SQLAlchemy reads it from the class itself, not from those that it is derived of.
+            # SQLAlchemy reads this from the class itself, not from its base classes.
             "supports_statement_cache": dialect.__dict__.get("supports_statement_cache", False),
         }
         found = _unburdened[dialect] = type(dialect.__name__, (dialect,), attributes)

@@ -1,7 +1,7 @@
-"""A pool that comes with a driver, as a source of reports. A `Kind` has the specifics of a driver.
+"""A pool that comes with a driver, as a source of reports. A `Kind` has what is particular to a driver.
 
-Measured from `begin` on: waits, uses, connects and their durations, errors, high-water marks, and which line of
-the application has which connection. Sizes come from the pool itself. Transactions are unknown, and so is how many
+Measured from `begin` on: waits, uses, connects and their durations, errors, high-water marks, and the lines of the
+application that hold connections. Sizes come from the pool itself. Transactions are unknown, and so is how many
 connections were declared unusable.
 """
 
@@ -19,7 +19,7 @@ from poolhouse.report.source import AnyStream
 from poolhouse.sites.looker import Holding
 from poolhouse.verdicts.readiness import Condition
 
-#: A weak reference to a pool, in whatever way it allows one.
+#: A weak reference to a pool, by whatever means it allows.
 Reference = Callable[[], Any]
 
 
@@ -31,16 +31,16 @@ class Opened(NamedTuple):
 
 
 class Kind(Protocol):
-    """What is particular to the pools of one driver. Its methods may raise: that costs one report."""
+    """The particulars of one driver's pools. Its methods may raise; that costs one report."""
 
-    #: The pool's name in reports where host and database are not known.
+    #: The pool's name in reports if host and database are not known.
     backend: str
-    #: The package between our functions and the application, and whether it runs in tasks of asyncio.
+    #: The package between our functions and the application, and whether it runs in asyncio tasks.
     package: str
     is_async: bool
     #: Whether the driver is written in C.
     is_opaque: bool
-    #: Whether such a pool lets callers wait for a limited time, or refuses them: else no timeout can be known.
+    #: Whether such a pool limits or refuses waits; otherwise timeouts are unknown.
     has_timeouts: bool
 
     def opened(self, pool: Any) -> Opened:
@@ -48,11 +48,11 @@ class Kind(Protocol):
         ...
 
     def limits(self, pool: Any) -> Limits:
-        """What the pool may hold."""
+        """The limits of the pool."""
         ...
 
     def settings(self, pool: Any) -> tuple[Any, Any]:
-        """A connection string or ``None``, and the arguments of the driver's connect: what `target_name` takes."""
+        """A connection string or ``None``, and the arguments of the driver's connect, as for `target_name`."""
         ...
 
     def is_closed(self, pool: Any) -> bool:
@@ -64,24 +64,24 @@ class Kind(Protocol):
         ...
 
     def measure(self, pool: Any, checkouts: DriverCheckouts) -> None:
-        """Have the checkouts told of all that happens in the pool from now on.
+        """Make the pool report everything that happens in it to `checkouts` from now on.
 
         Raises:
-            TypeError: If that is not possible with this version of the driver; the pool is then as it was.
+            TypeError: If this version of the driver does not allow that; the pool is then unchanged.
         """
         ...
 
 
 class DriverPool(WatchedPool[DriverCheckouts]):
-    """One pool. It does not keep the pool alive."""
+    """One pool, which it does not keep alive."""
 
     def __init__(self, pool: Any, kind: Kind, stream: AnyStream, gone: Callable[[Any], None]) -> None:
-        """Measure nothing yet.
+        """Start without measuring.
 
         Args:
             pool: The pool.
-            kind: What is particular to it.
-            stream: Where it is reported.
+            kind: The particulars of the pool's driver.
+            stream: The stream that reports it.
             gone: Called when the pool is collected.
         """
         checkouts = partial(
@@ -91,7 +91,7 @@ class DriverPool(WatchedPool[DriverCheckouts]):
         self._driver = kind
         self._gone = gone
         self._target = ""
-        with suppress(Exception):  # Settings of the application's own make.
+        with suppress(Exception):  # The settings may be objects of the application's.
             self._target = target_name(*kind.settings(pool))
         self._name = self._target or kind.backend
         self._class = type(pool).__name__
@@ -101,30 +101,30 @@ class DriverPool(WatchedPool[DriverCheckouts]):
         """Measure the pool from now on.
 
         Raises:
-            TypeError: If that is not possible with this version of the driver.
+            TypeError: If this version of the driver does not allow that.
         """
         self._driver.measure(pool, self._checkouts)
         self._pool = self._driver.refer(pool, self._gone)
         opened = Opened()
-        with suppress(Exception):  # What it says is told by the reports.
+        with suppress(Exception):  # An error will show in the reports.
             opened = self._driver.opened(pool)
         self._checkouts.adopt(len(opened.idle), opened.used)
 
     def pool(self) -> Any:
-        """The pool; ``None`` once it was collected."""
+        """The pool; ``None`` once it has been collected."""
         return self._pool()
 
     @property
     def checkouts(self) -> DriverCheckouts:
-        """What is measured of it."""
+        """The measurement of the pool."""
         return self._checkouts
 
     def holding(self) -> Holding:
-        """What is out, for the looks."""
+        """The present holds, for the looks."""
         return self._checkouts.holding()
 
     def condition(self) -> Condition:
-        """What the pool knows of itself, for `poolhouse.ready`; any thread may call it.
+        """The pool's condition, for `poolhouse.ready`; any thread may call this.
 
         Raises:
             Exception: If the pool does not say how many connections it has.
@@ -142,7 +142,7 @@ class DriverPool(WatchedPool[DriverCheckouts]):
         return pool is None or self._driver.is_closed(pool)
 
     def read(self, number: int) -> PoolReading:
-        """The pool's figures now.
+        """The pool's present figures.
 
         Raises:
             Exception: If the pool does not say how many connections it has.
@@ -165,7 +165,7 @@ class DriverPool(WatchedPool[DriverCheckouts]):
         return reading._replace(counters=counters, signs=checkouts.signs(self._target, self.made_at))
 
     def after_fork(self) -> None:
-        """Start from zero, and be reported again once this process uses the pool."""
+        """Start from zero; the pool is reported again once this process uses it."""
         self._is_reported = False
         opened, pool = Opened(), self._pool()
         try:
@@ -183,7 +183,7 @@ class DriverPool(WatchedPool[DriverCheckouts]):
 def function_of(pool: Any, name: str) -> Callable[..., Any]:
     """A method of a pool as a function of the pool, which it does not keep alive.
 
-    Where the application has put a function of its own into the pool, that is called.
+    If the application has set a function of its own on the pool, that is called.
     """
     own = vars(pool).get(name)
     if own is None:

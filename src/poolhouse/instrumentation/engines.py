@@ -1,4 +1,4 @@
-"""Name and limits of an engine's pool, and the connections that it holds already."""
+"""The name and limits of an engine's pool, and the connections that it already has."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,14 @@ from poolhouse.instrumentation.proxies import behind
 from poolhouse.meter.reading import Limits
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL  # An old SQLAlchemy, which is refused, has it elsewhere.
+    from sqlalchemy.engine import URL  # Elsewhere in the old versions that are refused.
 
 
 def require_version(version: str) -> None:
     """Refuse a SQLAlchemy that is too old.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: What `version_problem` says.
+        sqlalchemy.exc.ArgumentError: With the message of `version_problem`.
     """
     problem = version_problem(version)
     if problem is not None:
@@ -28,12 +28,12 @@ def require_version(version: str) -> None:
 
 
 def root_engine(engine: Any) -> Engine:
-    """The engine that owns the pool: of an asyncio engine the sync one, of an option engine the original.
+    """The engine that owns the pool: the sync engine of an asyncio engine, the original of an option engine.
 
-    An engine behind a proxy is found, too.
+    An engine behind a proxy is found as well.
 
     Raises:
-        TypeError: If this is no engine.
+        TypeError: If this is not an engine.
     """
     found = behind(getattr(engine, "sync_engine", engine), Engine, "connect")
     if found is None:
@@ -45,10 +45,10 @@ def root_engine(engine: Any) -> Engine:
 
 
 def pool_name(url: "URL") -> str:
-    """``host:port/database``, as far as the URL has them; the backend's name if none of them may leave.
+    """``host:port/database``, as far as the URL has them; the backend's name if none of them is safe to send.
 
-    Where a password is not encoded as it must be, SQLAlchemy takes a part of it for the host or the database. Such
-    a URL connects to nothing: the caller uses this name once a connection was made.
+    If a password is not properly encoded, SQLAlchemy takes a part of it for the host or the database. Such a URL
+    connects to nothing, so callers use this name only once a connection has been made.
 
     >>> from sqlalchemy.engine import make_url
     >>> pool_name(make_url("postgresql://ann:secret@db.example:5432/shop?sslmode=require"))
@@ -86,20 +86,20 @@ def _sum(limits: Iterable[int | None]) -> int | None:
 
 
 def held_records(pool: Pool) -> Iterator[Any]:
-    """The connection records that a pool holds now; those of a queue only while they are idle.
+    """The connection records that a pool holds now; of a queue, only the idle ones.
 
-    No pool has a public way to list them. Where a version of SQLAlchemy keeps them elsewhere, none are found, and
-    connections that were opened before are missing in the gauges until they are checked out.
+    No pool has a public way to list them. If a version of SQLAlchemy keeps them elsewhere, none are found, and
+    connections that were opened before are missing from the gauges until they are checked out.
     """
     queue = getattr(pool, "_pool", None)
     adapted = getattr(queue, "__dict__", {}).get("_queue")  # An asyncio.Queue, made when first used.
     core = getattr(pool, "_core", None)
     held = [
-        *[slot.conn for slot in list(getattr(core, "slots", {}).values())],  # FairQueuePool, used ones too
+        *[slot.conn for slot in list(getattr(core, "slots", {}).values())],  # FairQueuePool, also those in use
         *list(getattr(queue, "queue", ())),  # QueuePool
         *list(getattr(adapted, "_queue", ())),  # AsyncAdaptedQueuePool
         *list(getattr(pool, "_all_conns", ())),  # SingletonThreadPool
-        getattr(pool, "_conn", None),  # AssertionPool; of a SingletonThreadPool it is something else
+        getattr(pool, "_conn", None),  # AssertionPool; something else in a SingletonThreadPool
         pool.__dict__.get("connection"),  # StaticPool
     ]
     return (record for record in held if hasattr(record, "dbapi_connection") and hasattr(record, "in_use"))

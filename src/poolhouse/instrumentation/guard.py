@@ -1,4 +1,4 @@
-"""Keeps our errors out of the application: each kind is logged once, and that is all.
+"""Keeps our errors out of the application: each kind is logged once.
 
 Exceptions that order the application to stop pass through, as `poolhouse.safely` says.
 """
@@ -13,14 +13,14 @@ from poolhouse.safely import ERROR, Log, is_order
 
 _logger = Log("poolhouse.instrumentation")
 
-#: The kinds that this process has logged.
+#: The kinds that this process has already logged.
 _logged: set[str] = set()
 
 P = ParamSpec("P")
 
 
 def report(kind: str) -> None:
-    """Log the exception that is being handled, the first time one of this kind occurs in this process.
+    """Log the exception that is being handled, for the first of its kind in this process.
 
     An order to stop is raised again.
     """
@@ -39,7 +39,7 @@ def report(kind: str) -> None:
                 logger=_logger,
             )
     except (RecursionError, MemoryError):
-        return  # Nothing is left to say it with.
+        return  # Nothing is left to log it with.
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:

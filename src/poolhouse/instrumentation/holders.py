@@ -1,4 +1,4 @@
-"""Who takes a connection: a thread, a task of asyncio, or a greenlet of gevent."""
+"""The holder of a connection: a thread, an asyncio task, or a gevent greenlet."""
 
 from asyncio import current_task
 from collections.abc import Callable
@@ -8,22 +8,22 @@ from threading import get_ident
 from typing import Any, TypeAlias
 from weakref import ref
 
-#: The identifier of a thread; or a weak reference to a task of asyncio, or to a greenlet of gevent. It is equal
-#: only to that of the same thread, task or greenlet.
+#: The identifier of a thread; or a weak reference to an asyncio task or a gevent greenlet. It equals only that of
+#: the same thread, task or greenlet.
 Holder: TypeAlias = int | ref[Any]
 
 
 def holder_finder(*, is_async: bool) -> Callable[[], Holder]:
-    """A function that tells who calls it. It raises nothing.
+    """A function that returns its caller's `Holder`. It raises nothing.
 
     Args:
-        is_async: Whether SQLAlchemy runs in tasks of asyncio.
+        is_async: Whether SQLAlchemy runs in asyncio tasks.
     """
     if is_async:
         return _task_or_thread
     monkey: Any = modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
-        # The identifiers that gevent gives are not those of threads.
+        # gevent's identifiers are not those of threads.
         getcurrent: Callable[[], Any] = import_module("greenlet").getcurrent
         return lambda: ref(getcurrent())
     return get_ident

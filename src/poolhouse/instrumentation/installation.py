@@ -1,7 +1,7 @@
 """Whether PyPI's sqlalchemy-collectd is installed beside poolhouse, and what to do about it.
 
 Both install a package ``sqlalchemy_collectd`` and a SQLAlchemy plugin ``collectd``. The one installed last has
-overwritten the other's modules, removing it deletes them, and SQLAlchemy may load either plugin.
+overwritten the other's modules; removing it deletes them; and SQLAlchemy may load either plugin.
 """
 
 from collections.abc import Iterable
@@ -24,12 +24,12 @@ COMMANDS = ("pip uninstall sqlalchemy-collectd", reinstall_command())
 _told: list[bool] = []
 
 
-#: The oldest SQLAlchemy whose connection records can be looked at (``dbapi_connection``).
+#: The oldest SQLAlchemy whose connection records can be examined (``dbapi_connection``).
 OLDEST = (1, 4, 24)
 
 
 def version_problem(version: str) -> str | None:
-    """Why a SQLAlchemy cannot be measured, in a sentence; ``None`` if it can.
+    """The reason why this SQLAlchemy cannot be measured, in a sentence; ``None`` if it can.
 
     >>> version_problem("2.1.0b1"), version_problem("1.3.24")
     (None, 'poolhouse needs SQLAlchemy 1.4.24 or later, and this is 1.3.24')
@@ -49,7 +49,7 @@ class Installation(NamedTuple):
     module: str | None
     #: The version of SQLAlchemy that is installed.
     sqlalchemy: str | None
-    #: What to do where sqlalchemy-collectd is in the way.
+    #: What to do if sqlalchemy-collectd is in the way; ``None`` if it is not.
     advice: str | None
 
     @property
@@ -59,9 +59,9 @@ class Installation(NamedTuple):
 
 
 def look() -> Installation:
-    """Look at what is installed in this interpreter, without importing it."""
+    """Find out what is installed in this interpreter, without importing it."""
     found = [entry for entry in entry_points(group="sqlalchemy.plugins") if entry.name == "collectd"]
-    # SQLAlchemy takes the first of a name.
+    # SQLAlchemy takes the first entry point of a name.
     plugin = found[0].dist if found else None
     earlier = legacy_version()
     return Installation(
@@ -76,7 +76,7 @@ def legacy_version(installed: Iterable[Distribution] | None = None) -> str | Non
     """The version of sqlalchemy-collectd that is installed here; ``None`` if it is not.
 
     Args:
-        installed: Distributions to look through; by default those of this interpreter.
+        installed: The distributions to search; by default those of this interpreter.
     """
     return _version(EARLIER, installed)
 
@@ -94,7 +94,7 @@ def advice(version: str) -> str:
 
 
 def warn_once() -> None:
-    """Log the advice if it is needed, once in this process; never raises."""
+    """Log the advice if it is needed, once per process; never raises."""
     if _told:
         return
     _told.append(True)
@@ -117,7 +117,7 @@ def _version(name: str, installed: Iterable[Distribution] | None = None) -> str 
 
 
 def _module_owner() -> str | None:
-    """Which distribution's ``sqlalchemy_collectd.server.plugin`` would be imported: ours mentions poolhouse."""
+    """The distribution whose ``sqlalchemy_collectd.server.plugin`` would be imported: ours mentions poolhouse."""
     spec = find_spec("sqlalchemy_collectd")
     for folder in (spec and spec.submodule_search_locations) or ():
         module = Path(folder, "server", "plugin.py")

@@ -1,4 +1,4 @@
-"""Connections that are held for longer than an engine's ``hold_warning`` allows, in the log."""
+"""Logs connections that are held for longer than an engine's ``hold_warning`` allows."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,28 +10,28 @@ from poolhouse.sites.site import Site
 
 _logger = Log("poolhouse.pool")
 
-#: How many are known at most at a time: a pool without a limit may have any number.
+#: The most that are remembered at a time: a pool without a limit may have any number.
 _MOST = 1_000
 
 
 class LongHolds:
-    """Logs each connection that is held for too long once, and once more when it has come back. For one thread.
+    """Logs each connection that is held too long, once, and again when it has come back. For one thread.
 
     Args:
-        limit: Seconds that a connection may be held; ``None`` to log nothing.
+        limit: How long a connection may be held, in seconds; ``None`` to log nothing.
     """
 
     def __init__(self, limit: float | None) -> None:
         self._limit = limit
-        #: What was logged: the identity of the connection's record and since when it is out, and the line.
+        #: The logged holds: the identity of the connection's record, the start of the hold, and the line.
         self._told: dict[tuple[int, float], str] = {}
 
     def look(self, pool: str, holds: Iterable[tuple[int, float, Site]], now: float) -> None:
-        """Look at what is out.
+        """Compare the present holds with those already logged.
 
         Args:
-            pool: What the pool is called in the log.
-            holds: Of each connection the identity of its record, since when it is out, and the line that took it.
+            pool: The pool's name in the log.
+            holds: For each hold, the identity of the connection's record, its start, and the line that took it.
             now: Monotonic seconds.
         """
         if self._limit is None:
@@ -66,14 +66,14 @@ class LongHolds:
 
 
 def hold_warning_of(value: Any, name: str) -> float | None:
-    """The setting, in seconds; ``None`` where it is not set, or empty.
+    """The setting, in seconds; ``None`` if it is not set, or empty.
 
     Args:
         value: A text or a number.
-        name: What it is called where it was set.
+        name: The setting's name, as the user wrote it.
 
     Raises:
-        SettingError: If it is no positive number.
+        SettingError: If it is not a positive number.
     """
     if value is None or value == "":
         return None

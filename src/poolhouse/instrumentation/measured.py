@@ -1,4 +1,4 @@
-"""What all measurements of pools have in common that are not ours: SQLAlchemy's, psycopg_pool's, a driver's."""
+"""The shared part of all measurements of foreign pools: SQLAlchemy's, psycopg_pool's, and those of drivers."""
 
 from collections.abc import Iterable
 from typing import Generic, TypeVar
@@ -19,16 +19,16 @@ L = TypeVar("L")
 
 
 class Measured:
-    """The measurement of one pool, but for its leases, which each kind keeps in its own way.
+    """The measurement of one pool, except for its leases, which each kind stores in its own way.
 
     Attributes:
-        meter: What was measured.
-        looks: What the looks found.
+        meter: The measurements.
+        looks: The results of the looks.
         verdict: What is wrong with the pool, for the errors of its callers; ``None`` if nothing is found.
     """
 
     def __init__(self, table: SiteTable) -> None:
-        """Begin with nothing.
+        """Start with nothing measured.
 
         Args:
             table: Finds the lines of the application that take connections.
@@ -38,23 +38,23 @@ class Measured:
         self.verdict: Verdict | None = None
         self._table = self.meter.other_uses = table
         self._connect_failures = ConnectFailures()
-        #: The callers that ask for a connection now, and since when they do.
+        #: The callers that are asking for a connection, and since when.
         self._waiting: dict[Holder, float] = {}
-        #: How often a connection was handed out that belongs to the parent process.
+        #: How often a connection of the parent process was handed out.
         self._lendings = Tally()
 
     def _number_waiting(self, now: float) -> int:
-        """How many callers wait noticeably."""
+        """How many callers have been waiting for a noticeable time."""
         return sum(now - since > NO_WAIT for since in list(self._waiting.values()))
 
     def _condition(self, idle: int, used: int, waiting: int, taken: Iterable[float]) -> Condition:
-        """What is known of the pool, for `poolhouse.ready`.
+        """The pool's condition, for `poolhouse.ready`.
 
         Args:
-            idle: Connections that nobody has.
+            idle: Idle connections.
             used: Connections that are out.
-            waiting: Callers that wait.
-            taken: Since when each connection is out that is known, in monotonic seconds.
+            waiting: Waiting callers.
+            taken: When each connection that is out was taken, if known, in monotonic seconds.
         """
         return Condition(
             idle=idle,
@@ -69,7 +69,7 @@ class Measured:
     def _signs(
         self, holds: list[tuple[Site, float]], now: float, *, target: str, made_at: str, dead: int = 0
     ) -> PoolSigns:
-        """What the pool shows beyond its counters.
+        """The pool's signs beyond its counters.
 
         Args:
             holds: The site of each connection that is out, and since when.
@@ -89,11 +89,11 @@ class Measured:
         return self.looks.told_in(signs)
 
     def _tell_marks(self, used: int, site: Site, waited: float) -> None:
-        """A caller that may have waited has got a connection, with which so many are out."""
+        """Record the marks when a caller that may have waited gets a connection, and `used` are then out."""
         self.meter.used.tell(used)
         if waited > NO_WAIT:
             site.waits.append(waited)
-            self.meter.waiting.tell(len(self._waiting) + 1)  # This one has left already.
+            self.meter.waiting.tell(len(self._waiting) + 1)  # This caller has already left.
 
     def _begin_afresh(self) -> None:
         """Start from zero in a forked child."""
@@ -107,9 +107,9 @@ class Measured:
 
 
 class Suspects(Generic[K, L]):
-    """Leases that seem to have ended unseen. Those have that seem so at two readings in a row.
+    """Leases that seem to have ended unseen. A lease counts as ended if it seems so at two readings in a row.
 
-    A connection that is out by its lease, and not by the pool, may be on its way out or back now, but not still at
+    A connection that is out by its lease but not by the pool may be on its way out or back now, but not still at
     the next reading.
     """
 
@@ -117,7 +117,7 @@ class Suspects(Generic[K, L]):
         self._suspects: dict[K, L] = {}
 
     def end(self, leases: dict[K, L], suspects: dict[K, L]) -> None:
-        """End those of the leases that were suspects at the reading before, too.
+        """End the leases that are suspects now and were at the previous reading.
 
         Args:
             leases: All leases of the pool.
@@ -129,5 +129,5 @@ class Suspects(Generic[K, L]):
         self._suspects = suspects
 
     def clear(self) -> None:
-        """Suspect nothing: in a forked child."""
+        """Drop all suspects, in a forked child."""
         self._suspects.clear()

@@ -1,7 +1,7 @@
-"""A pool's name in reports: made from its host, port and database, and from nothing that may be secret.
+"""A pool's name in reports, made from its host, port and database, and from nothing that may be secret.
 
-Names reach dashboards, logs and the network, where a password must not be. So a name contains only texts that are
-known to be a host, a port or a database. If that is not certain, the pool keeps the name that it gave itself.
+Names reach dashboards, logs and the network, where a password must not be. So a name contains only parts that are
+certain to be a host, a port or a database. Otherwise the pool keeps the name that it gave itself.
 """
 
 import re
@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, unquote
 
 #: The default names of pools; they mean nothing across many processes.
 _GIVEN = re.compile(r"pool-\d+")
-#: Hosts as they may stand in a URL or in libpq's words: names, addresses, folders of sockets (an abstract socket
-#: begins with ``@``), SQL Server's named instances; several of them.
+#: Hosts as they may occur in a URL or a libpq connection string: names, addresses, socket folders (an abstract
+#: socket begins with ``@``), SQL Server's named instances; several of them.
 _HOSTS = re.compile(r"@?[\w.\-/,\\]*|[\w.\-,:\[\]%]+")
-#: A text with one of these is not taken for a database's name: it may be a part of a URL, or a list of settings.
+#: A text with one of these is not accepted as a database name: it may be part of a URL, or a list of settings.
 _NOT_IN_DATABASES = re.compile(r"[@?=;&{}]|://")
 _PORTS = re.compile(r"[\d,]*")
 #: A word ``key = value`` or ``key = 'a value'`` of libpq's connection strings.
@@ -22,21 +22,22 @@ _WORD = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?=\s|$
 #: One of a URL's hosts, with or without its port.
 _PLACE = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
 _URL = re.compile(r"[a-zA-Z][\w+.\-]*://")
-#: What else is a database's name or path: without signs that separate words, pairs, users or settings.
+#: The other database names and paths: without signs that separate words, pairs, users or settings.
 _PATH = re.compile(r"[\w.\-/\\~: ]+")
 
-#: Under which words drivers take the same thing; the first that is there counts.
+#: The names under which drivers take the same argument; the first one present counts.
 _HOST = ("host", "hostaddr", "unix_socket")
 _DATABASE = ("dbname", "database", "db")
 
 
 def pool_name(given: str, conninfo: Any, kwargs: Any) -> str:
-    """The name that the pool was given; else `place_name`; else `given`.
+    """The name given to the pool; else `place_name`; else `given`.
 
     Args:
-        given: The pool's `name`; one like ``pool-1``, which pools give themselves, counts as none.
-        conninfo: A URL, words of libpq, or the path of a file. A callable is not called: it may fetch a secret.
-        kwargs: Arguments of the driver's ``connect``, which count more than `conninfo`. Not called either.
+        given: The pool's `name`; a default name such as ``pool-1`` counts as none.
+        conninfo: A URL, a libpq connection string, or a file path. A callable is not called: it may fetch a
+            secret.
+        kwargs: Arguments of the driver's ``connect``, which override `conninfo`. Not called either.
 
     >>> pool_name("orders", "host=db.example", None)
     'orders'
@@ -55,7 +56,7 @@ def pool_name(given: str, conninfo: Any, kwargs: Any) -> str:
 
 
 def target_name(conninfo: Any, kwargs: Any) -> str:
-    """`place_name` of what a pool connects to, whatever the pool is called; see `pool_name`. Empty if not known.
+    """`place_name` of a pool's database, whatever the pool's name; see `pool_name`. Empty if not known.
 
     >>> target_name("host=db.example dbname=shop user=ann", {"port": 5433})
     'db.example:5433/shop'
@@ -69,9 +70,9 @@ def target_name(conninfo: Any, kwargs: Any) -> str:
 
 
 def place_name(host: str, port: str, database: str) -> str:
-    """``host:port/database``, less what is empty: the only thing of a URL or of settings that leaves the process.
+    """``host:port/database`` without empty parts: the only part of a URL or of settings that leaves the process.
 
-    Empty if one of the three does not look like what it should be. All sources of pools use this function.
+    Empty if one of the three does not look right. All sources of pools use this function.
 
     Source: OpenTelemetry, ``db.client.connection.pool.name``.
 
@@ -103,7 +104,7 @@ def _settings(conninfo: str) -> dict[str, str]:
 
 
 def _of_url(rest: str) -> dict[str, str]:
-    """Parse what follows the scheme of a URL; several hosts are joined as in libpq's words.
+    """Parse what follows the scheme of a URL; several hosts are joined as in libpq's connection strings.
 
     >>> _of_url("ann:x@a:5432,b:5433/shop?connect_timeout=2")
     {'host': 'a,b', 'port': '5432,5433', 'dbname': 'shop', 'connect_timeout': '2'}
@@ -114,7 +115,7 @@ def _of_url(rest: str) -> dict[str, str]:
     else:
         authority, _, query = authority.partition("?")
     places = [_PLACE.fullmatch(place) for place in authority.rpartition("@")[2].split(",")]
-    # With these signs elsewhere, the URL may have a password that was not encoded; drivers parse it differently.
+    # With these signs elsewhere, the URL may have an unencoded password; drivers parse it differently.
     if "@" in path + query or "?" in authority or None in places:
         return {}
     found = [(unquote(place[1].strip("[]")), place[2] or "") for place in places if place]
@@ -125,7 +126,7 @@ def _of_url(rest: str) -> dict[str, str]:
 
 
 def _of_words(conninfo: str) -> dict[str, str] | None:
-    r"""Parse libpq's words ``key=value``; ``None`` if this is something else.
+    r"""Parse libpq's ``key=value`` pairs; ``None`` if this is something else.
 
     >>> _of_words(r"host = a  dbname='it\'s'"), _of_words("shop.db")
     ({'host': 'a', 'dbname': "it's"}, None)

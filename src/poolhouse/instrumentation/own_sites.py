@@ -1,8 +1,8 @@
-"""Which lines hold the connections of one of our own pools: its leases name them.
+"""The lines that hold the connections of one of our own pools, from the pool's leases.
 
-The pool's checkout records the line, and nothing about its thread or task: that would cost a twentieth of it. A
-connection for which its client had to wait knows its holder; for others, the looks search it. Of the returns on
-the fast path, one in a few is counted by line, and represents that many.
+The pool's checkout records the line, but not its thread or task: that would cost a twentieth of it. If a client
+had to wait, its holder is known; otherwise the looks search for it. Of the returns on the fast path, one in
+several is counted by line, and represents that many.
 """
 
 from math import inf
@@ -19,11 +19,11 @@ from poolhouse.sites.site import Site
 from poolhouse.sites.stalls import remember
 from poolhouse.sites.tally import PoolLooks
 
-#: Lines of a pool that are known one by one.
+#: The most lines of a pool that are distinguished.
 _MOST_KNOWN = 512
-#: Below so many returns a second, one in so many is sampled. Odd numbers, since lines often take turns.
+#: Below this many returns per second, one in this many is sampled. Odd numbers, since lines often take turns.
 _SAMPLING = ((1_000, 1), (10_000, 7), (inf, 31))
-#: Drivers that are written in C: no frame says whether they work.
+#: Drivers written in C: no frame shows whether they are working.
 _IN_C = ("psycopg2", "sqlite3")
 
 
@@ -31,14 +31,14 @@ class OwnSites:
     """The lines that hold the connections of one of our pools; for the reporter's thread."""
 
     def __init__(self) -> None:
-        #: By the code's identity, and the instruction. Code objects of different files may be equal.
+        #: By the code's identity and the instruction. Code objects of different files may be equal.
         self._sites: dict[tuple[int, int], Site] = {}
         self._other = Site(None, words=OTHER_SITES)
         self._taken_at = 0.0
         self._connect_errors = ConnectErrors()
 
     def holding(self, pool: Any) -> Holding:
-        """Who has connections of the pool now, and how many wait for one."""
+        """The present holders of the pool's connections, and how many clients wait for one."""
         core, loop = pool._core, _loop_of(pool)
         self._take_samples(core, getattr(pool, "_now", SystemClock.monotonic)())
         is_opaque = type(getattr(pool, "_driver", None)).__module__.rpartition(".")[2] in _IN_C
@@ -51,11 +51,11 @@ class OwnSites:
         return Holding(holds, len(core.waiters))
 
     def signs(self, pool: Any, looks: PoolLooks, target: str) -> PoolSigns:
-        """What the pool shows beyond its counters.
+        """The pool's signs beyond its counters.
 
         Args:
-            pool: ``None`` if it was collected.
-            looks: What the looks counted.
+            pool: The pool; ``None`` if it has been collected.
+            looks: The counts of the looks.
             target: As `PoolSigns.target`.
         """
         now, holds = 0.0, []
@@ -74,7 +74,7 @@ class OwnSites:
         return looks.told_in(signs)
 
     def _take_samples(self, core: Any, now: float) -> None:
-        """Count what the pool has sampled since, and have it sample all returns, or some, by their number."""
+        """Count the pool's new samples, and adjust how many returns it samples to their rate."""
         samples, number = core.samples, 0
         for _ in range(len(samples)):
             code, instruction, seconds, returns = samples.popleft()
@@ -88,7 +88,7 @@ class OwnSites:
         self._taken_at = now
         every = next(every for rate, every in _SAMPLING if per_s < rate)
         uses = len(core._uses)
-        if every != core.sampled or core.sample_at > uses + every:  # They have been folded meanwhile.
+        if every != core.sampled or core.sample_at > uses + every:  # The use times have been folded meanwhile.
             core.sample_from(uses, every)
         for site in (*self._sites.values(), self._other):
             site.fold()
@@ -105,6 +105,6 @@ class OwnSites:
 
 
 def _loop_of(pool: Any) -> "ref[Any] | None":
-    """The event loop of a pool for asyncio, from now on known to the looks; ``None`` for one of threads."""
+    """The event loop of an asyncio pool, which the looks now know; ``None`` for a pool of threads."""
     loop = getattr(pool, "_loop", None)
     return None if loop is None else remember(loop, pool._thread)

@@ -1,11 +1,10 @@
 """The SQLAlchemy plugins ``poolhouse``, ``collectd`` and ``connmon``.
 
-They stand in a URL, ``?plugin=poolhouse``, or among the keywords of ``create_engine``, ``plugins=["poolhouse"]``.
-``poolhouse`` and ``collectd`` are one plugin under two names, each of which knows the settings of both spellings.
-The settings stand in the URL (``poolhouse_host=…``, ``connmon_service=…``) or among the keywords of
-``create_engine``; of two, the keyword counts. All are taken out, so the driver gets only its own arguments. Each
-setting that is left out is taken from ``poolhouse.report_to()``, else from ``POOLHOUSE_REPORT``, else it has its
-default.
+They are named in a URL, ``?plugin=poolhouse``, or in ``create_engine(…, plugins=["poolhouse"])``. ``poolhouse``
+and ``collectd`` are one plugin under two names, each of which accepts the settings of both spellings. The settings
+come from the URL (``poolhouse_host=…``, ``connmon_service=…``) or from the keywords of ``create_engine``, which
+take precedence. All are removed, so the driver gets only its own arguments. A setting that is left out comes from
+``poolhouse.report_to()``, then from ``POOLHOUSE_REPORT``, and otherwise has its default.
 """
 
 from collections.abc import Mapping
@@ -31,15 +30,15 @@ from poolhouse.report.destination import (
 from poolhouse.sites.modules import skipped
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL  # An old SQLAlchemy, which is refused, has it elsewhere.
+    from sqlalchemy.engine import URL  # Elsewhere in the old versions that are refused.
 
 
 class EngineSettings(NamedTuple):
-    """What one engine is measured with."""
+    """The settings by which one engine is measured."""
 
-    #: Packages that lie between the application and the pool, besides those that always do.
+    #: Packages between the application and the pool, besides those that are always skipped.
     skip: tuple[str, ...] = ()
-    #: Log each connection that is held for longer, in seconds; ``None`` for never.
+    #: Log connections that are held for longer than this, in seconds; ``None`` for never.
     hold_warning: float | None = None
 
 
@@ -47,8 +46,8 @@ class _Plugin(CreateEnginePlugin):
     """Measures the pool of the engine that is being created, and reports it to an aggregator.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: If a setting is wrong or unknown; it names the setting. If SQLAlchemy is too
-            old; it names the version that is needed.
+        sqlalchemy.exc.ArgumentError: If a setting is wrong or unknown, which it names; or if SQLAlchemy is too
+            old, with the version that is needed.
     """
 
     _prefixes: ClassVar[tuple[str, ...]]
@@ -68,7 +67,7 @@ class _Plugin(CreateEnginePlugin):
         return url.difference_update_query([key for key in url.query if key.startswith(self._prefixes)])
 
     def engine_created(self, engine: Engine) -> None:
-        """Begin to measure; an engine whose pool is measured already stays as it is."""
+        """Start measuring; an engine whose pool is measured already stays unchanged."""
         measure(engine, self._destination, self._own)
 
     def _destination_of(self, url: "URL", settings: Mapping[str, Any]) -> Destination:
@@ -94,20 +93,20 @@ class ConnmonPlugin(_Plugin):
 
 
 def destination_of(url: "URL", settings: Mapping[str, Any]) -> Destination:
-    """Where an engine with this URL reports.
+    """The destination of the reports of an engine with this URL.
 
     Args:
         url: The URL, with our settings in its query.
-        settings: Further ones, which count more than the URL's.
+        settings: Further settings, which override those of the URL.
 
     Raises:
-        SettingError: If a setting is wrong; it names it.
+        SettingError: If a setting is wrong; the message names it.
     """
     return reporter.destination_of({**_in_url(url, PREFIXES), **settings}, PREFIXES)
 
 
 def service_destination_of(url: "URL", settings: Mapping[str, Any]) -> Destination:
-    """Where an engine with this URL reports that names a service; see `destination_of`."""
+    """The destination of the reports of an engine whose URL names a service; see `destination_of`."""
     settings = {**_in_url(url, (CONNMON_PREFIX,)), **settings}
     return Destination.from_service_settings(settings, base=reporter.default_destination())
 
@@ -118,15 +117,15 @@ def _in_url(url: "URL", prefixes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def own_settings(url: "URL", settings: dict[str, Any], prefixes: tuple[str, ...]) -> EngineSettings:
-    """The settings that are the engine's own; taken out of `settings`.
+    """Take the engine's own settings out of `settings`.
 
     Args:
         url: The URL, with our settings in its query.
-        settings: Further ones, which count more than the URL's.
-        prefixes: What our settings begin with, one of these.
+        settings: Further settings, which override those of the URL.
+        prefixes: The prefixes that our settings may have.
 
     Raises:
-        SettingError: If one is wrong, or spelled with two prefixes; it names it.
+        SettingError: If one is wrong, or spelled with two prefixes; the message names it.
     """
     require_one_spelling({**url.query, **settings}, prefixes)
     given: dict[str, tuple[str, Any]] = {}
@@ -148,10 +147,10 @@ def measure(engine: Engine, destination: Destination, own: EngineSettings) -> No
 
     Args:
         engine: The engine that owns the pool.
-        destination: Where it is reported.
-        own: What it is measured with.
+        destination: Where its reports go.
+        own: The engine's own settings.
     """
-    # Only here: it needs more than a version that is too old has.
+    # Imported here: it needs more than too old a version of SQLAlchemy has.
     from poolhouse.instrumentation.watch import watch
 
     watch(engine, reporter.stream(destination), *own)

@@ -33,31 +33,31 @@ _logger = Log("poolhouse.instrumentation")
 #: The counters of a pool that has not been used.
 _NOTHING = Counters(commits=None, rollbacks=None, transactions=None)
 
-#: The pools that are reported.
+#: The reported pools.
 _sources: "MutableMapping[Any, PoolSource]" = weakref.WeakKeyDictionary()
 
 
 def report_to(url: str) -> None:
-    """Report all pools of poolhouse in this process to `url`: those that are open, and those that will be.
+    """Report all pools of poolhouse in this process to `url`: those that are open, and those that open later.
 
-    A pool that is reported already stays where it is. Engines that are created or instrumented later take from
+    A pool that is reported already keeps its destination. Engines that are created or instrumented later take from
     this URL every setting that they do not have themselves; pools that are watched later are reported there.
 
     Args:
         url: ``collectd://host:port/?program_name=…``; ``docs/reference/settings.md`` has all of it.
 
     Raises:
-        SettingError: If the URL is wrong; it names the setting.
+        SettingError: If the URL is wrong; the message names the setting.
     """
     reporter.report_to(url)
     registry.observe(report)
 
 
 def report_at(destination: Destination | None) -> None:
-    """As `report_to`, for a destination that was made from other settings.
+    """`report_to` for a destination made from other settings.
 
     Args:
-        destination: ``None`` for where pools report whose settings name none.
+        destination: The destination; ``None`` for the default one of pools whose settings name none.
     """
     if destination is not None:
         reporter.report_at(destination)
@@ -65,7 +65,7 @@ def report_at(destination: Destination | None) -> None:
 
 
 def report_as_environment_says() -> None:
-    """Report all pools to where ``POOLHOUSE_REPORT`` says; a wrong value is logged.
+    """Report all pools to the destination in ``POOLHOUSE_REPORT``; a wrong value is logged.
 
     `poolhouse.pool.registry` calls it when the first pool opens.
     """
@@ -80,11 +80,11 @@ def report_as_environment_says() -> None:
 def report(pool: Any, to: Callable[[], AnyStream] = reporter.default_stream) -> None:
     """Report a pool of ours from now on. Idempotent.
 
-    A pool that serves an engine with ``?plugin=collectd`` is reported by that, which knows more of it.
+    A pool that serves an engine with ``?plugin=collectd`` is reported by the plugin, which knows more about it.
 
     Args:
         pool: The pool.
-        to: Gives the stream.
+        to: Returns the stream that reports it.
     """
     if _is_an_engines(pool):
         return
@@ -92,7 +92,7 @@ def report(pool: Any, to: Callable[[], AnyStream] = reporter.default_stream) -> 
     source = _sources.get(pool)
     if source is None:
         made = PoolSource(pool, stream)
-        # Only now the line that opens the pool is on the stack; SQLAlchemy's open at their first checkout.
+        # Only now is the line that opens the pool on the stack; a FairQueuePool opens at its first checkout.
         if sys._getframe(1).f_code is registry.opened.__code__ and not hasattr(pool, "_dialect"):
             made.made_at = line_in_words(sys._getframe(1), modules_of())
         source = _sources.setdefault(pool, made)
@@ -108,11 +108,11 @@ def hand_over(pool: Any) -> None:
 
 
 class PoolSource:
-    """One pool of ours, as a `poolhouse.report.source.Source`. It does not keep the pool alive.
+    """One pool of ours, as a `poolhouse.report.source.Source`. The pool is not kept alive.
 
     Attributes:
-        stream: Where it is reported.
-        made_at: The application's line that opened it, in words; empty if not known.
+        stream: The stream that reports it.
+        made_at: The line of the application that opened it, in words; empty if not known.
     """
 
     def __init__(self, pool: Any, stream: AnyStream) -> None:
@@ -126,7 +126,7 @@ class PoolSource:
         self._last = PoolReading(0, self._name, self._kind, counters=_NOTHING)
         self.looks = PoolLooks()
         self._sites = OwnSites()
-        #: The figures at the moment of `hand_over`.
+        #: The figures at the time of `hand_over`.
         self._final: Folded | None = None
 
     def hand_over(self) -> None:
@@ -135,12 +135,12 @@ class PoolSource:
             self._final = self._meter.totals()
 
     def is_gone(self) -> bool:
-        """Whether the pool was collected, was handed over, or was closed and has got back all its connections."""
+        """Whether the pool was collected, was handed over, or was closed and has all its connections back."""
         pool = self._pool()
         return pool is None or self._final is not None or _is_empty_for_good(pool._core)
 
     def read(self, number: int) -> PoolReading:
-        """The pool's figures now. Transactions are unknown: the pool sees only those that it ends itself."""
+        """The pool's present figures. Transactions are unknown: the pool sees only those that it ends itself."""
         if (final := self._final) is not None:
             ended = self._last.counters._replace(
                 checkouts=final.checkouts, timeouts=final.timeouts, connects=final.connects
@@ -157,12 +157,12 @@ class PoolSource:
         return self._last
 
     def holding(self) -> Holding:
-        """Who has the pool's connections, for a look."""
+        """The holders of the pool's connections, for a look."""
         pool = self._pool()
         return Holding() if pool is None or self._final is not None else self._sites.holding(pool)
 
     def judged(self, verdicts: tuple[Verdict, ...]) -> None:
-        """Take what is wrong with the pool now, for the errors that its clients get."""
+        """Store what is wrong with the pool now, for the errors of its clients."""
         if (pool := self._pool()) is not None:
             current.tell(pool, verdicts)
 
@@ -187,12 +187,12 @@ def _name_of(pool: Any) -> str:
 
 
 def _is_empty_for_good(core: Any) -> bool:
-    # SQLAlchemy's pools are not closed but disposed: they keep no connection, and still serve waiting callers.
+    # SQLAlchemy's pools are disposed instead of closed: they keep no connection, and still serve waiting callers.
     is_over = core.was_closed or (core.max_kept == 0 and core.options.max_kept != 0)
     return is_over and not core.slots and not core.waiters
 
 
 def _is_an_engines(pool: Any) -> bool:
     """Whether the pool is measured as that of an engine of SQLAlchemy."""
-    watch = sys.modules.get("poolhouse.instrumentation.watch")  # Not imported, nothing is: it needs SQLAlchemy.
+    watch = sys.modules.get("poolhouse.instrumentation.watch")  # If not imported (needs SQLAlchemy), no engine is.
     return watch is not None and watch.is_watched(pool)

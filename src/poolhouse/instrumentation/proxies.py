@@ -2,7 +2,7 @@
 
 Libraries hand out engines and pools behind proxies (wrapt's, werkzeug's ``LocalProxy``). A proxy claims the class
 of its object, but it may refuse weak references, and it may be collected while the object lives. A mock claims a
-class too, and has no object.
+class too, but has no object.
 """
 
 from typing import Any, TypeVar, cast
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def behind(thing: Any, kind: type[T], method: str) -> T | None:
-    """`thing` itself if it is of this class, else the object behind it that is; ``None`` if there is none.
+    """`thing` itself if it is of this class, else the object behind it that is; ``None`` if neither is.
 
     Args:
         thing: Anything.
         kind: The class.
-        method: A method of that class. A proxy passes methods on as they are, and a method knows its object.
+        method: The name of a method of that class. A proxy passes on bound methods, which refer to their object.
 
     >>> class Proxy:
     ...     def __init__(self, other): self.other = other
@@ -35,7 +35,7 @@ def unproxied(thing: Any, method: str) -> Any:
 
     Args:
         thing: Anything.
-        method: A method of that object; without it, `thing` is taken as it is.
+        method: The name of a method of that object; if `thing` lacks it, `thing` is returned.
     """
     found: Any = getattr(getattr(thing, method, None), "__self__", None)
     is_claimed = found is not None and not isinstance(thing, type) and isinstance(thing, type(found))

@@ -1,8 +1,8 @@
 """The pools of ``psycopg2.pool``.
 
 They never make a caller wait: a caller gets a connection at once, or ``PoolError``. ``connection pool exhausted``
-is counted as a timeout after no time; what else is raised is an error of the caller. A wait is the time that a
-caller spends in ``getconn``: for the lock, for a connect, or in a subclass that waits.
+counts as a timeout after no time; any other exception is an error of the caller. A wait is the time that a caller
+spends in ``getconn``: for the lock, for a connect, or in a subclass that waits.
 
 psycopg2 is not imported here.
 """
@@ -16,7 +16,7 @@ from poolhouse.instrumentation.driver_checkouts import DriverCheckouts
 from poolhouse.instrumentation.driver_pools import Opened, Reference, function_of
 from poolhouse.meter.reading import Limits
 
-#: What a pool says that has as many connections out as it may.
+#: The message of a pool whose connections are all out.
 _EXHAUSTED = "exhausted"
 
 
@@ -34,7 +34,7 @@ class Psycopg2Kind:
         return Opened(list(pool._pool), list(pool._used.values()))
 
     def limits(self, pool: Any) -> Limits:
-        """What the pool may hold: it closes what comes back beyond its ``minconn``."""
+        """The limits of the pool: it closes connections that come back beyond its ``minconn``."""
         return Limits(pool.maxconn, pool.minconn, pool.minconn)
 
     def settings(self, pool: Any) -> tuple[Any, Any]:
@@ -50,17 +50,17 @@ class Psycopg2Kind:
         return weakref.ref(pool, gone)
 
     def measure(self, pool: Any, checkouts: DriverCheckouts) -> None:
-        """Replace what gives, takes back and makes connections on the pool itself.
+        """Replace the pool's own methods that give, take back and make connections.
 
         Raises:
-            TypeError: If it has none of these.
+            TypeError: If it has none of these methods.
         """
-        # Of `AbstractConnectionPool`, the application makes a pool of its own.
+        # Applications derive pools of their own from `AbstractConnectionPool`.
         get, put = ("getconn", "putconn") if hasattr(pool, "getconn") else ("_getconn", "_putconn")
         attributes = vars(pool)
         plain = {name: function_of(pool, name) for name in (get, put, "_connect")}
         reference = weakref.ref(pool)
-        # The return first: what another thread takes in between is seen by `adopt`.
+        # The return first: `adopt` then sees a connection that another thread takes in between.
         attributes[put] = _measuring_putconn(plain[put], reference, checkouts)
         attributes[get] = _measuring_getconn(plain[get], reference, checkouts)
         attributes["_connect"] = _measuring_connect(plain["_connect"], reference, checkouts)

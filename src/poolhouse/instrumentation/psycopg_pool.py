@@ -1,15 +1,15 @@
-"""psycopg_pool's own pools, watched: measured at their ``getconn`` and ``putconn``, else by their ``get_stats()``.
+"""psycopg_pool's own pools, watched: measured at ``getconn`` and ``putconn``, else read from ``get_stats()``.
 
-Measured (`watched_checkouts`): waits, uses, timeouts, errors of callers, high-water marks, which line of the
-application has which connection, failed connects by class. All of it counts from `watch` on; connections that were
-out before are an upper bound until they have come back.
+Measured (`watched_checkouts`): waits, uses, timeouts, errors of callers, high-water marks, the lines of the
+application that hold connections, failed connects by class. All of these count from `watch` on; connections that
+were already out are an upper bound until they have come back.
 
-From the statistics: idle, opened, closed and lost connections, and earlier checkouts. Of a pool that has
-statistics but cannot be measured, checkouts, in use and waiting are known by them too, as upper bounds; the rest
-is unknown, not 0. The counters belong to the application, which may reset them by ``pop_stats()``. We never do
-that, and continue our sums after it. Counts between our last reading and a pop are lost.
+From the statistics: idle, opened, closed and lost connections, and earlier checkouts. If a pool has statistics but
+cannot be measured, checkouts, in use and waiting come from them too, as upper bounds; the rest is unknown, not 0.
+The counters belong to the application, which may reset them by ``pop_stats()``. We never do that, and continue our
+sums after it. Counts between our last reading and a pop are lost.
 
-Transactions are unknown. psycopg_pool is not imported: anything that has its methods will do.
+Transactions are unknown. psycopg_pool is not imported: any object with its methods will do.
 """
 
 import sys
@@ -34,7 +34,7 @@ from poolhouse.sites.modules import modules_of
 from poolhouse.sites.stack import line_in_words
 from poolhouse.verdicts.readiness import Condition
 
-#: The keys that only ever rise, until somebody pops them.
+#: The keys that only ever rise, until they are popped.
 COUNTERS = (
     "requests_num",
     "requests_errors",
@@ -44,28 +44,28 @@ COUNTERS = (
     "returns_bad",
 )
 
-#: The methods of a pool by which it is used for the first time; `connection` calls the second.
+#: The methods by which a pool is first used; `connection` calls the second.
 USES = ("open", "getconn")
 
-#: The pools that are watched.
+#: The watched pools.
 _sources: "MutableMapping[Any, StatsSource]" = weakref.WeakKeyDictionary()
 
 
 def watch(pool: Any, to: Callable[[], AnyStream] = reporter.default_stream) -> None:
-    """Report a pool of psycopg_pool, of threads or of asyncio, until it is closed or collected.
+    """Report a pool of psycopg_pool, for threads or asyncio, until it is closed or collected.
 
-    It is reported where ``poolhouse.report_to()`` or the environment variable ``POOLHOUSE_REPORT`` says, else to
-    port 25827 of this machine. A pool that is watched already stays as it is. A forked child reports the pool from
-    its own first use on: `open`, or `getconn` and `connection`. A pool of poolhouse, which needs no watching, is
-    reported as it always is.
+    Reports go where ``poolhouse.report_to()`` or the environment variable ``POOLHOUSE_REPORT`` says, otherwise to
+    port 25827 of this machine. A pool that is watched already stays unchanged. A forked child reports the pool
+    from its own first use on: `open`, or `getconn` and `connection`. A pool of poolhouse needs no watching, and is
+    reported as usual.
 
     Args:
-        pool: What has ``get_stats()``, open already or not. It is not kept alive.
-        to: Gives the stream that reports it.
+        pool: An object with ``get_stats()``, open or not. It is not kept alive.
+        to: Returns the stream that reports it.
 
     Raises:
-        SettingError: If ``POOLHOUSE_REPORT`` is needed, and wrong.
-        TypeError: If this is no such pool.
+        SettingError: If ``POOLHOUSE_REPORT`` is needed and wrong.
+        TypeError: If this is not such a pool.
     """
     pool = unproxied(pool, "get_stats")
     if isinstance(getattr(pool, "meter", None), Meter):
@@ -90,29 +90,29 @@ def watch(pool: Any, to: Callable[[], AnyStream] = reporter.default_stream) -> N
 
 
 def source_of(pool: Any) -> "StatsSource | None":
-    """What measures this pool; ``None`` if it is not watched."""
+    """The source of this pool; ``None`` if it is not watched."""
     try:
         return _sources.get(pool)
-    except TypeError:  # Nothing refers to it weakly.
+    except TypeError:  # It allows no weak reference.
         return None
 
 
 def has_stats(pool: Any) -> bool:
-    """Whether the pool has statistics; a mock has every method, and no figures."""
+    """Whether the pool has statistics; a mock has every method, but no figures."""
     get_stats = getattr(pool, "get_stats", None)
     if not callable(get_stats):
         return False
     try:
         stats: Any = get_stats()
     except Exception:
-        return True  # The reporter will log it, and ask again.
+        return True  # The reporter will log the error, and ask again.
     if iscoroutine(stats):
         stats.close()
     return isinstance(stats, Mapping)
 
 
 class Sums:
-    """Counters that begin anew whenever somebody pops them, as sums that never fall.
+    """Turns counters that are reset whenever they are popped into sums that never fall.
 
     >>> sums = Sums()
     >>> sums.add({"requests_num": 5, "returns_bad": 1})["requests_num"]
@@ -126,7 +126,7 @@ class Sums:
         self._sums: dict[str, int] = {}
 
     def add(self, counters: Mapping[str, int]) -> dict[str, int]:
-        """The sums, after another look at the counters; a key that is not there is 0."""
+        """The sums after another reading of the counters; a missing key is 0."""
         if any(counters.get(name, 0) < value for name, value in self._last.items()):
             self._last = {}
         for name, value in counters.items():
@@ -135,17 +135,17 @@ class Sums:
         return self._sums.copy()
 
     def skip(self, counters: Mapping[str, int]) -> None:
-        """Begin at zero: what these counters say so far belongs to the parent process."""
+        """Start at zero: these counts so far belong to the parent process."""
         self._last, self._sums = dict(counters), {}
 
 
 class StatsSource(WatchedPool[WatchedCheckouts]):
-    """One pool. It does not keep the pool alive."""
+    """One pool, which it does not keep alive."""
 
     def __init__(self, pool: Any, stream: AnyStream) -> None:
         super().__init__(stream, WatchedCheckouts)
         self._is_measured = False
-        #: Checkouts that the pool had counted before it was measured.
+        #: Checkouts counted by the pool before it was measured.
         self._before = 0
         self._target = target_name(getattr(pool, "conninfo", None), getattr(pool, "kwargs", None))
         self._pool: weakref.ref[Any] = weakref.ref(pool)
@@ -154,26 +154,26 @@ class StatsSource(WatchedPool[WatchedCheckouts]):
         )
         self._kind = type(pool).__name__
         self._sums = Sums()
-        #: ``closed`` is true of a pool that has not been opened yet, too.
+        #: A pool that has not been opened yet is ``closed``, too.
         self._was_open = False
         self._last = PoolReading(0, self._name, self._kind, counters=Counters(*[None] * len(Counters._fields)))
 
     def begin(self, pool: Any) -> None:
         """Measure the pool from now on, if that is possible."""
-        with suppress(Exception):  # What its statistics say is told by the reports.
+        with suppress(Exception):  # An error of its statistics will show in the reports.
             stats = pool.get_stats()
             sums = self._sums.add(_counters(stats))
             self._before = _served(stats, sums)
-            if not getattr(pool, "closed", False):  # Before it is opened, nobody can have a connection.
+            if not getattr(pool, "closed", False):  # Before it is opened, no connection can be out.
                 self._checkouts.expect_unknown(stats)
             self._is_measured = self._checkouts.wrap(pool)
 
     def holding(self) -> Holding:
-        """What is out, for the looks; nothing where the pool is not measured."""
+        """The present holds, for the looks; empty if the pool is not measured."""
         return self._checkouts.holding() if self._is_measured else Holding()
 
     def condition(self) -> Condition:
-        """What the pool knows of itself, for `poolhouse.ready`; any thread may call it.
+        """The pool's condition, for `poolhouse.ready`; any thread may call this.
 
         Raises:
             Exception: If ``get_stats()`` raises.
@@ -182,7 +182,7 @@ class StatsSource(WatchedPool[WatchedCheckouts]):
         if pool is None or not self._is_measured:
             return Condition(was_closed=pool is None, is_known=False)
         stats, is_closed = pool.get_stats(), bool(getattr(pool, "closed", False))
-        # A pool that has not been opened is closed, too, and says by an attribute of its own which it is.
+        # A pool that has not been opened is closed, too; an attribute of its own says which it is.
         was_open = self._was_open or bool(getattr(pool, "_opened", True))
         return self._checkouts.condition(stats)._replace(
             is_open=not is_closed or was_open,
@@ -196,10 +196,10 @@ class StatsSource(WatchedPool[WatchedCheckouts]):
         return pool is None or (self._was_open and bool(getattr(pool, "closed", False)))
 
     def read(self, number: int) -> PoolReading:
-        """The pool's figures now, as far as it has them.
+        """The pool's present figures, as far as it has them.
 
         Raises:
-            Exception: If ``get_stats()`` raises, or returns something else than statistics.
+            Exception: If ``get_stats()`` raises, or does not return statistics.
         """
         pool = self._pool()
         if pool is not None:
@@ -211,14 +211,14 @@ class StatsSource(WatchedPool[WatchedCheckouts]):
             self._last = (
                 self._measured(number, told, stats if is_open else {}, sums) if self._is_measured else told
             )
-        elif self._is_measured:  # Collected since the last reading: what was measured until then is known.
+        elif self._is_measured:  # Collected since the last reading; the measurements until then are known.
             self._last = self._measured(number, self._last, {}, self._sums.add({}))
         return self._last
 
     def _measured(
         self, number: int, told: PoolReading, stats: Mapping[str, int], sums: Mapping[str, int]
     ) -> PoolReading:
-        """What was measured, and the rest of what the pool says."""
+        """The measurements, and the rest from the pool's statistics."""
         checkouts = self._checkouts
         reading = checkouts.meter.read(
             number, lambda: checkouts.gauges(stats), told.limits, name=self._name, kind=self._kind
@@ -235,7 +235,7 @@ class StatsSource(WatchedPool[WatchedCheckouts]):
         )
 
     def after_fork(self) -> None:
-        """Leave to the parent what the pool has counted, and report it again once this process uses it."""
+        """Leave the pool's counts to the parent, and report it again once this process uses it."""
         pool = self._pool()
         self._was_open = self._is_reported = False
         self._last = PoolReading(0, self._name, self._kind, counters=Counters(*[None] * len(Counters._fields)))
@@ -254,9 +254,9 @@ class StatsSource(WatchedPool[WatchedCheckouts]):
 
 
 class FirstUse:
-    """A method of a pool that this process has not used yet: its first call has the pool reported.
+    """Replaces a method of a pool that this process has not used yet; its first call has the pool reported.
 
-    In the child of a fork nothing else tells that a pool is used. The pool has its own method again before that is
+    In a forked child nothing else shows that a pool is used. The pool's own method is restored before it is
     called.
     """
 
@@ -265,13 +265,13 @@ class FirstUse:
         self._name = name
 
     def replace(self, pool: Any) -> None:
-        """Stand for the method, unless the application has replaced it itself."""
+        """Replace the method, unless the application has replaced it itself."""
         attributes = getattr(pool, "__dict__", {})
         if callable(getattr(pool, self._name, None)) and self._name not in attributes:
             attributes[self._name] = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Have the pool reported, and do what was asked."""
+        """Have the pool reported, then call the pool's own method."""
         pool = self._source._pool()
         for name in USES:
             if type(vars(pool).get(name)) is FirstUse:
@@ -290,18 +290,18 @@ def _served(stats: Mapping[str, int], sums: Mapping[str, int]) -> int:
 
 
 def _reading(last: PoolReading, stats: Mapping[str, int], sums: Mapping[str, int]) -> PoolReading:
-    """A reading of what a pool says.
+    """A reading made from a pool's statistics.
 
     Args:
-        last: The reading before, below which no counter falls.
+        last: The previous reading, below which no counter falls.
         stats: The pool's gauges; empty for a pool that is not open.
-        sums: Its counters.
+        sums: The pool's counters.
     """
     idle = stats.get("pool_available", 0)
     gauges = Gauges(idle, max(0, stats.get("pool_size", 0) - idle), waiting=stats.get("requests_waiting", 0))
     most = stats.get("pool_max") or None
-    # Requests and attempts are counted when they begin, and their errors when they end. So those that still wait
-    # are not counted yet; of attempts nobody knows how many are under way, so connects may be ahead by these.
+    # Requests and attempts are counted when they begin, and their errors when they end. So requests that still
+    # wait are left out here; how many attempts are under way is unknown, so connects may be ahead by these.
     counters = last.counters
     connects = max(counters.connects or 0, sums["connections_num"] - sums["connections_errors"])
     return last._replace(

@@ -1,6 +1,6 @@
-"""``poolhouse.ready``: from a pool, or an engine, to what it knows of itself, for `poolhouse.verdicts.readiness`.
+"""``poolhouse.ready``: the condition of a pool or an engine, for `poolhouse.verdicts.readiness`.
 
-Nothing is taken from the pool, no statement is sent, and no lock of ours is waited for.
+Takes no connection, sends no statement, and waits for no lock of ours.
 """
 
 import sys
@@ -13,28 +13,29 @@ from poolhouse.meter.meter import Meter
 from poolhouse.verdicts import current
 from poolhouse.verdicts.readiness import Condition, Readiness, decide
 
-#: What is known of a pool that nobody measures.
+#: The condition of a pool that is not measured.
 _UNKNOWN = Condition(is_known=False)
 
 
 def ready(pool: Any) -> Readiness:
-    """Whether a pool can serve now, from what it knows; for the probes of an orchestrator.
+    """Whether a pool can serve now, from what it knows; for an orchestrator's probes.
 
     It takes no connection, asks no server and does not wait. A pool is not ready if it is closed or not open yet;
     if it has no connection and its last attempt to make one, within 30 seconds, failed; or if all its connections
-    are out, none has come back for 10 seconds, and somebody has waited for one. Of a pool that is not measured
-    nothing is known: it is ready, and the reason says so.
+    are out, none has come back for 10 seconds, and a caller has waited for one. Nothing is known about a pool that
+    is not
+    measured: it counts as ready, and the reason says so.
 
     Args:
         pool: A pool of poolhouse; an engine of SQLAlchemy, sync or asyncio, that ``?plugin=poolhouse`` or
             ``poolhouse.instrument()`` measures; or a pool that ``poolhouse.watch()`` watches.
 
     Returns:
-        What is true or false, with the reason as its `reason` and as its text, and the standing verdict as its
-        `verdict`, or ``None``.
+        A `Readiness`: true or false, with the reason as its `reason` and as its text, and the standing verdict, or
+        ``None``, as its `verdict`.
 
     Raises:
-        TypeError: If this is neither pool nor engine.
+        TypeError: If this is neither a pool nor an engine.
     """
     condition, now = _condition_of(pool)
     return decide(condition, now)
@@ -43,7 +44,7 @@ def ready(pool: Any) -> Readiness:
 def _condition_of(thing: Any) -> tuple[Condition, float]:
     monotonic = SystemClock.monotonic()
     if (engine := _engine_of(thing)) is not None:
-        watch = sys.modules.get("poolhouse.instrumentation.watch")  # Not imported: no engine is measured.
+        watch = sys.modules.get("poolhouse.instrumentation.watch")  # If not imported, no engine is measured.
         measured = None if watch is None else watch.watch_of(engine.pool)
         if measured is not None:
             return measured.condition(), monotonic
@@ -60,7 +61,7 @@ def _condition_of(thing: Any) -> tuple[Condition, float]:
 
 
 def _engine_of(thing: Any) -> Any:
-    """The engine that owns the pool, if this is an engine of SQLAlchemy; else ``None``."""
+    """The engine that owns the pool if this is a SQLAlchemy engine; else ``None``."""
     if "sqlalchemy" not in sys.modules:
         return None
     from poolhouse.instrumentation.engines import root_engine
@@ -75,7 +76,7 @@ def _own(pool: Any) -> tuple[Condition, float]:
     """The condition of a pool of ours, and the time on its clock."""
     core, meter = pool._core, pool.meter
     taken = [lease[1] for lease in list(core.leases.values())]
-    # SQLAlchemy's open at their first checkout, and others may, too.
+    # A FairQueuePool opens at its first checkout, and other pools may, too.
     opens_itself = hasattr(pool, "_dialect") or bool(getattr(pool, "_opens_itself", False))
     condition = Condition(
         is_open=core.is_open or core.was_closed or opens_itself,

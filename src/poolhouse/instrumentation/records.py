@@ -1,8 +1,9 @@
-"""The connections of one pool, looked at instead of counted.
+"""The connections of one pool, examined instead of counted.
 
-SQLAlchemy's events do not add up: some ends of connections have no event, some have two, and some events are for
-connections that were never opened. So no event adds or subtracts anything. Weak references to the pool's records
-are kept, and each report looks at them: without ``dbapi_connection`` closed, with ``in_use`` used, else idle.
+SQLAlchemy's events do not add up: some connections end without an event, some with two, and some events are for
+connections that were never opened. So no event adds or subtracts anything. Instead, weak references to the pool's
+records are kept, and each report examines them: closed without ``dbapi_connection``, used with ``in_use``, else
+idle.
 """
 
 import weakref
@@ -14,7 +15,7 @@ Record = Any
 
 
 class Look(NamedTuple):
-    """The numbers of connections that a look at the records found."""
+    """The numbers of connections that an examination of the records found."""
 
     idle: int
     used: int
@@ -22,30 +23,30 @@ class Look(NamedTuple):
 
 
 class LiveSet:
-    """A set that keeps nothing alive. Any thread may call any method at any time.
+    """A set of weak references. Any thread may call any method at any time.
 
-    Weak references that remove themselves, as in ``weakref.WeakSet``. But that is iterated in many steps; these
-    references are listed in one, which neither another thread nor the garbage collector can come between.
+    The references remove themselves, as in ``weakref.WeakSet``. But a WeakSet is iterated in many steps; this one
+    is copied in a single step, which neither another thread nor the garbage collector can interrupt.
     """
 
     def __init__(self) -> None:
-        #: A dictionary: of several threads that add the same item, `setdefault` tells which was the first.
+        #: A dictionary, because `setdefault` shows which of several threads was the first to add an item.
         self._references: dict[weakref.ref[Any], object] = {}
 
     def add(self, item: Any) -> bool:
-        """Have it in the set for as long as it lives; true if it was not there."""
+        """Add an item for as long as it lives. True if it was not in the set."""
         mark = object()
         return self._references.setdefault(weakref.ref(item, self._forget), mark) is mark
 
     def discard(self, item: Any) -> None:
-        """Have it in the set no more."""
+        """Remove an item."""
         self._references.pop(weakref.ref(item), None)
 
     def _forget(self, reference: "weakref.ref[Any]") -> None:
         self._references.pop(reference, None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all items."""
         self._references.clear()
 
     def __contains__(self, item: Any) -> bool:
@@ -55,7 +56,7 @@ class LiveSet:
         return bool(self._references)
 
     def __iter__(self) -> Iterator[Any]:
-        """What is alive now."""
+        """Iterate over the items that are alive."""
         return iter([item for reference in list(self._references) if (item := reference()) is not None])
 
 
@@ -67,30 +68,30 @@ class Records(LiveSet):
         self._detached: set[Detached] = set()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all records and detached connections."""
         super().clear()
         self._detached.clear()
 
     def detach(self, connection: Any, fairy_ref: "weakref.ref[Any] | None") -> None:
-        """A connection has left its record for good.
+        """Record that a connection has left its record for good.
 
         Args:
             connection: The DBAPI connection.
-            fairy_ref: Refers to the proxy that the application has; ``None`` if it is not known.
+            fairy_ref: A reference to the application's proxy; ``None`` if it is not known.
         """
         self._detached.add(Detached(connection, fairy_ref))
 
     def close_detached(self, connection: Any) -> None:
-        """A detached connection is being closed."""
+        """Record that a detached connection is being closed."""
         for detached in self._detached.copy():
             if detached.is_of(connection):
                 self._detached.discard(detached)
 
     def look(self) -> Look:
-        """What is true now.
+        """The present numbers.
 
-        Records come first: a connection that is detached meanwhile is then seen twice. Not seen at all, it would
-        count as closed.
+        Records are read first: a connection that is detached meanwhile is then seen twice. Read last, it could be
+        missed, and would count as closed.
         """
         idle = used = 0
         for record in self:
@@ -108,9 +109,9 @@ class Records(LiveSet):
 class Detached:
     """One detached connection.
 
-    Its end has an event only if it is closed in order. So it is open as long as the proxy that the application has
-    lives and has not let go of it; where the proxy is gone, as long as somebody keeps the driver's connection
-    itself alive. (``sqlite3`` and the asyncio adapters allow no weak references: there the proxy alone counts.)
+    Its end has an event only if it is closed in order. So it counts as open as long as the application's proxy
+    lives and still holds it; once the proxy is gone, as long as anything keeps the driver's connection itself
+    alive. (``sqlite3`` and the asyncio adapters allow no weak references: only the proxy counts there.)
     """
 
     __slots__ = ("_connection_ref", "_fairy_ref")
@@ -127,12 +128,12 @@ class Detached:
         return self._connection_ref is not None and self._connection_ref() is not None
 
     def is_of(self, connection: Any) -> bool:
-        """Whether this is that DBAPI connection."""
+        """Whether this is the given DBAPI connection."""
         fairy = None if self._fairy_ref is None else self._fairy_ref()
         if fairy is not None and fairy.dbapi_connection is connection:
             return True
         mine = None if self._connection_ref is None else self._connection_ref()
-        # By identity: a driver may define "==".
+        # By identity, as a driver may define "==".
         return mine is not None and (mine is connection or mine is getattr(connection, "driver_connection", None))
 
 

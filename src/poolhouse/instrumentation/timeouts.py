@@ -1,4 +1,4 @@
-"""What SQLAlchemy's own timeout does not say: who has the connections, and why."""
+"""Adds what SQLAlchemy's own timeout leaves out: who holds the connections, and why."""
 
 from collections.abc import Iterable
 
@@ -12,17 +12,17 @@ from poolhouse.verdicts.words import reason_of
 def explain(
     error: BaseException, holds: Iterable[tuple[Site, float]], now: float, waiting: int, verdict: Verdict | None
 ) -> None:
-    """Add what is known as a note to the error, and as its attributes `holders` and `verdict`.
+    """Add what is known to the error, as a note and as its attributes `holders` and `verdict`.
 
-    Its text, and all else of it, stay as they are. An error that has these attributes, as `FairQueueTimeout` does,
-    says all that itself.
+    Everything else about the error stays unchanged. An error that already has these attributes, such as
+    `FairQueueTimeout`, says all that itself.
 
     Args:
         error: SQLAlchemy's timeout.
-        holds: The site of each connection that is out, and since when it is, in monotonic seconds.
+        holds: The site of each connection that is out, and since when it has been, in monotonic seconds.
         now: Monotonic seconds.
-        waiting: Callers that still wait.
-        verdict: What is wrong with the pool, if anything is found.
+        waiting: Callers that are still waiting.
+        verdict: What is wrong with the pool; ``None`` if nothing is found.
     """
     if hasattr(error, "holders"):
         return
@@ -38,7 +38,7 @@ def explain(
 
 
 def holders_of(holds: Iterable[tuple[Site, float]], now: float) -> tuple[Holder, ...]:
-    """The lines that have connections, the one with the oldest first."""
+    """The lines that hold connections, the one with the oldest first."""
     opened = open_by_site(holds, now)
     holders = [Holder(site.words, found.number, found.oldest_s, found.total_s) for site, found in opened.items()]
     return tuple(sorted(holders, key=lambda holder: -holder.oldest_s))

@@ -1,12 +1,12 @@
 """Counts the transactions of an engine, without SQLAlchemy's engine events.
 
 An engine with a single listener makes each of its Connections join the listeners again: 1 µs for a ``connect()``,
-8 µs for a Session. So the methods of the engine's dialect are wrapped instead that begin and end transactions; a
-dialect is made for one engine. Others call them too:
+8 µs for a Session. Instead, the methods of the engine's dialect that begin and end transactions are wrapped; a
+dialect is made for one engine. Other callers use them too:
 
-- The pool, to reset a connection that comes back. It gets a view of the dialect that has them as they were, so a
-  checkin is not a step longer.
-- SQLAlchemy, when it gets to know a database. It has a connection that is not from the pool.
+- The pool, to reset a connection that comes back. It gets a view of the dialect with the original methods, so a
+  checkin takes no extra step.
+- SQLAlchemy, when it first examines a database, with a connection that is not from the pool.
 - The methods for two-phase transactions. While one of these runs, the wrapper looks up its caller, which takes as
   long as everything else here.
 
@@ -36,7 +36,7 @@ _counted = LiveSet()
 def count_transactions(dialect: Any, meter: Meter) -> None:
     """Count the transactions of this dialect's engine in `meter` from now on. Idempotent.
 
-    A dialect that is counted already, in whichever meter, stays as it is.
+    A dialect that is counted already, in whichever meter, stays unchanged.
     """
     if not _counted.add(dialect):
         return
@@ -54,16 +54,16 @@ def count_transactions(dialect: Any, meter: Meter) -> None:
 
 
 def uncounted(dialect: Any) -> Any:
-    """What a pool may have for its dialect, so that its own resets do not go through what counts."""
+    """A view of the dialect for its pool, whose own resets then bypass the counting."""
     commit, rollback = (vars(dialect).get(f"do_{kind}") for kind in ("commit", "rollback"))
     if dialect not in _counted or not hasattr(commit, "uncounted") or not hasattr(rollback, "uncounted"):
         return dialect
-    kind: Any = type(dialect)  # mypy takes a class for something without a hash.
+    kind: Any = type(dialect)  # mypy believes that a class has no hash.
     try:
         view: Any = object.__new__(_uncounted_class(kind))
     except TypeError:
-        return dialect  # Its class allows no subclass: the pool's resets count as rollbacks.
-    # All attributes of the one are those of the other, but for the two that have a slot.
+        return dialect  # The class allows no subclass: the pool's resets count as rollbacks.
+    # All attributes are shared except the two that have a slot.
     view.__dict__ = vars(dialect)
     view.do_commit, view.do_rollback = commit.uncounted, rollback.uncounted
     return view
@@ -73,8 +73,8 @@ def uncounted(dialect: Any) -> Any:
 def _uncounted_class(dialect: type[Any]) -> type[Any]:
     """A class of dialects whose instances have two methods of their own, and share all else with another dialect.
 
-    A slot goes before what the instance's dictionary has under that name. An object that hands on what it is asked
-    for would take a hundred times as long for each attribute.
+    A slot takes precedence over an entry of the instance's dictionary. An object that forwards attribute lookups
+    would take a hundred times as long for each.
     """
     return type(dialect.__name__, (dialect,), {"__slots__": ("do_commit", "do_rollback")})
 

@@ -1,6 +1,6 @@
-"""The options that uWSGI needs so that pools in its workers are reported.
+"""The uWSGI options without which pools in its workers are not reported properly.
 
-uWSGI embeds Python: without an option for it no thread of Python runs, the reporter's included, and it forks its
+uWSGI embeds Python. Without an option for it, no Python thread runs, the reporter's included, and uWSGI forks its
 workers without calling Python's fork hooks. Options: https://uwsgi-docs.readthedocs.io/en/latest/Options.html.
 """
 
@@ -18,7 +18,7 @@ _told: list[bool] = []
 
 
 def warn_once() -> None:
-    """Log the advice if this process is uWSGI's and needs it, once; never raises an `Exception`."""
+    """Log the advice, once, if this process runs in uWSGI and needs it; never raises an `Exception`."""
     if _told:
         return
     _told.append(True)
@@ -30,10 +30,10 @@ def warn_once() -> None:
 
 
 def advice(options: Mapping[Any, Any]) -> str | None:
-    """What to add to uWSGI's options; ``None`` if nothing is missing.
+    """The options to add to uWSGI's; ``None`` if nothing is missing.
 
     Args:
-        options: Its options as ``uwsgi.opt`` has them: names and values may be bytes.
+        options: Its options as in ``uwsgi.opt``: names and values may be bytes.
 
     >>> advice({"master": True, "processes": b"4"})
     'uWSGI needs --enable-threads --lazy-apps: without them poolhouse reports late, or wrong after the fork'
@@ -44,7 +44,7 @@ def advice(options: Mapping[Any, Any]) -> str | None:
     """
     names = {name.decode() if isinstance(name, bytes) else str(name) for name in options}
     has_threads = bool(names & {"enable-threads", "threads"})
-    # One that forks no workers needs no fork hooks.
+    # Without forked workers, no fork hooks are needed.
     is_safe = bool(names & {"lazy-apps", "lazy", "py-call-uwsgi-fork-hooks"}) or not names & {
         "master",
         "processes",

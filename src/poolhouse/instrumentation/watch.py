@@ -1,16 +1,18 @@
 """Measuring the pool of a SQLAlchemy engine.
 
-What is measured where:
+Where each figure comes from:
 
-- Gauges: the connection records are looked at when a report is made (`records`).
-- Waits, checkouts, timeouts, errors, callers waiting: a wrapper of ``pool.connect``, which every checkout calls,
+- Gauges: each report examines the connection records (`records`).
+- Waits, checkouts, timeouts, errors, waiting callers: a wrapper of ``pool.connect``, which every checkout calls,
   in threads and in greenlets (`checkout`). ``dispose()`` makes a new pool, which a wrapper of ``pool.recreate``
   wraps too. (At the event ``engine_disposed`` other threads may have used the new pool already.)
-- Which line of the application takes connections, in which thread or task: the same wrapper (`poolhouse.sites`).
+- The line of the application that takes a connection, and its thread or task: the same wrapper
+  (`poolhouse.sites`).
 - Uses: from the end of that wrapper to a wrapper of ``pool._return_conn``, or to the event ``detach``. (The event
   ``checkin`` fires at the same moment, but its dispatch costs three times as much as all our work there.)
-- Connects: the event ``connect``. Their durations and failures: a wrapper of the pool's creator, since the
-  event for these does not fire where the application connects for itself (``creator=``).
+- Connects: the event ``connect``. Their durations and failures: a wrapper of the pool's creator, since the event
+    for
+  these does not fire if the application connects for itself (``creator=``).
 - Transactions: wrappers of the dialect's methods (`transactions`).
 
 Nothing here raises into the application, waits, or keeps an engine, a pool or an idle connection alive.
@@ -48,7 +50,7 @@ from poolhouse.verdicts import current
 from poolhouse.verdicts.readiness import Condition
 from poolhouse.verdicts.verdict import Verdict
 
-#: What is set in a pool's instance.
+#: The attributes that are set on a pool's instance.
 _ATTRIBUTES = ("_return_conn", "_invoke_creator", "recreate", "connect", "depth_of_caller")
 
 #: The watch of each pool; several engines may share a pool.
@@ -64,15 +66,15 @@ def watch(
 ) -> None:
     """Measure an engine and its pool, and report them in `stream` from their first use on.
 
-    An engine whose pool is watched already reports where the pool does. Several threads may do this at once, and
+    An engine whose pool is watched already reports where the pool does. Several threads may call this at once, and
     the engine may be in use.
 
     Args:
         engine: The engine that owns the pool.
         stream: The stream that reports it.
-        skip: Packages that lie between the application and the pool, besides those that always do.
+        skip: Packages between the application and the pool, besides those that are always skipped.
         hold_warning: Log each connection that is held for longer, in seconds; ``None`` for never.
-        made_at: The application's line that made the engine, in words; ``None`` for the line that runs now.
+        made_at: The line of the application that made the engine, in words; ``None`` for the present line.
     """
     pool = engine.pool
     found = _watches.get(pool)
@@ -90,7 +92,7 @@ def watch(
         hold_warning=hold_warning,
     )
     made.made_at = line_in_words(sys._getframe(1), modules_of(skip)) if made_at is None else made_at
-    found = _watches.setdefault(pool, made)  # In one step: of several threads one is the first.
+    found = _watches.setdefault(pool, made)  # Atomic: of several threads, one is the first.
     found.listen_to_engine(engine)
     if found is made:
         found.listen_to_pool(pool)
@@ -102,15 +104,15 @@ def is_watched(pool: Any) -> bool:
 
 
 def watch_of(pool: Any) -> "PoolWatch | None":
-    """What measures this pool as an engine's; ``None`` if nothing does."""
+    """The watch of an engine's pool; ``None`` if it has none."""
     return _watches.get(pool)
 
 
 class PoolWatch(Checkouts):
-    """One pool of one or more engines, and the pools that replace it. It is a `Source` of reports.
+    """One pool of one or more engines, and the pools that replace it; a `Source` of reports.
 
     Attributes:
-        made_at: The application's line that made the engine, or had it measured, in words; empty if not known.
+        made_at: The line of the application that made the engine or had it measured, in words; empty if not known.
     """
 
     def __init__(
@@ -124,15 +126,15 @@ class PoolWatch(Checkouts):
         skip: tuple[str, ...] = (),
         hold_warning: float | None = None,
     ) -> None:
-        """Begin with nothing.
+        """Start without a pool.
 
         Args:
             name: The pool's name until it has made a connection.
             kind: The pool's class.
             stream: The stream that reports it.
-            place: Its name after that, since only then is the URL known to be right; the same as `name` if empty.
-            is_async: Whether SQLAlchemy runs in greenlets that tasks of asyncio have started.
-            skip: Packages that lie between the application and the pool, besides those that always do.
+            place: Its name after that, when the URL is known to be right; the same as `name` if empty.
+            is_async: Whether SQLAlchemy runs in greenlets started by asyncio tasks.
+            skip: Packages between the application and the pool, besides those that are always skipped.
             hold_warning: Log each connection that is held for longer, in seconds; ``None`` for never.
         """
         getcurrent = import_module("greenlet").getcurrent if is_async else None
@@ -144,7 +146,7 @@ class PoolWatch(Checkouts):
         self._stream = stream
         self._engines = LiveSet()
         self._pools = LiveSet()
-        #: Connections that turned out to be dead while somebody used them.
+        #: Connections that were found dead while in use.
         self._dead = Tally()
         self._long_holds = LongHolds(hold_warning)
         self._is_reported = False
@@ -153,7 +155,7 @@ class PoolWatch(Checkouts):
     # The reporter's side.
 
     def move_to(self, stream: AnyStream) -> None:
-        """Have a pool that is reported nowhere reported there; another one stays where it is."""
+        """Set the stream of a pool that is reported nowhere; any other pool keeps its own."""
         before, self._stream = self._stream, moved(self, self._stream, stream)
         if self._stream is not before:
             stream.expect(self)
@@ -161,15 +163,15 @@ class PoolWatch(Checkouts):
                 stream.add(self)
 
     def is_gone(self) -> bool:
-        """Whether the engines have been collected, and the pool too: an application may have kept that alone."""
+        """Whether the engines have been collected, and also the pool, which an application may have kept alone."""
         return not self._engines and not self._pools
 
     def read(self, number: int) -> PoolReading:
-        """The pool's figures now."""
+        """The pool's present figures."""
         self._end_lost_leases()
         self._warn_of_long_holds()
         for engine in self._engines:
-            count_transactions(engine.dialect, self.meter)  # The application may have replaced it.
+            count_transactions(engine.dialect, self.meter)  # The application may have replaced the dialect.
         limits = pool_limits(self._pools_in_use())
         reading = self.meter.read(number, self._look, limits, name=self._name, kind=self._kind)
         return reading._replace(signs=self._told())
@@ -180,21 +182,21 @@ class PoolWatch(Checkouts):
         self._long_holds.look(f"{self._kind} {self._name!r}", held, monotonic())
 
     def _told(self) -> PoolSigns:
-        # Of a connection that comes back at this moment, the use time is folded only in the next reading.
+        # The use time of a connection that comes back at this moment is folded only in the next reading.
         self._end_lost_unknown(self._pools)
         now, holds = monotonic(), self.holds()
         target = self._name if self._name != self._backend else ""
         return self._signs(holds, now, target=target, made_at=self.made_at, dead=self._dead.read())
 
     def condition(self) -> Condition:
-        """What the pool knows of itself, for `poolhouse.ready`; any thread may call it."""
+        """The pool's condition, for `poolhouse.ready`; any thread may call this."""
         taken = [lease[0] for lease in list(self._leases.values())]
         gauges = self._look()
         known = self._condition(gauges.idle, gauges.used, gauges.waiting, taken)
         return known._replace(most=pool_limits(self._pools_in_use()).max_open)
 
     def judged(self, verdicts: tuple[Verdict, ...]) -> None:
-        """Take what is wrong with the pool now, for the errors that its callers get."""
+        """Store what is wrong with the pool now, for the errors of its callers."""
         self.verdict = verdicts[0] if verdicts else None
         for pool in self._pools_in_use():
             current.tell(pool, verdicts)
@@ -217,7 +219,7 @@ class PoolWatch(Checkouts):
         return f"<PoolWatch {self._kind} {self._name!r}>"
 
     def _pools_in_use(self) -> set[Pool]:
-        """The engines' pools; where no engine is left, the pools that were theirs."""
+        """The engines' pools; if no engine is left, the pools that were theirs."""
         return {engine.pool for engine in self._engines} or set(self._pools)
 
     def _look(self) -> Gauges:
@@ -234,11 +236,11 @@ class PoolWatch(Checkouts):
             engine.pool._dialect = uncounted(engine.pool._dialect)  # `create_engine(pool=…)` has given it its own.
 
     def listen_to_pool(self, pool: Pool) -> None:
-        """Measure this pool, at once if it holds connections already.
+        """Measure this pool, at once if it already holds connections.
 
-        The pools that replace it inherit the listeners, and need `_wrap` only.
+        The pools that replace it inherit the listeners and need only `_wrap`.
         """
-        # Our listeners are first, so that they see connections that a listener of the application refuses.
+        # Our listeners come first, so that they see connections that a listener of the application refuses.
         for kind, listener in (
             ("connect", self._connected),
             ("detach", self._detached),
@@ -261,8 +263,8 @@ class PoolWatch(Checkouts):
             pending.give_way(pool)
         hand_over(pool)
         pool._dialect = uncounted(pool._dialect)
-        # Instance attributes, because nothing else changes a pool that exists already. The return is wrapped
-        # first: a connection that another thread checks out in between is then adopted when it is returned.
+        # Instance attributes, because nothing else changes an existing pool. The return is wrapped first: a
+        # connection that another thread checks out in between is then adopted when it is returned.
         attributes: Any = vars(pool)
         before = {name: attributes[name] for name in _ATTRIBUTES if name in attributes}
         attributes["_return_conn"] = self._measuring_return(pool._return_conn)
@@ -277,7 +279,7 @@ class PoolWatch(Checkouts):
 
         Args:
             pool: The pool.
-            before: What it had of `_ATTRIBUTES` before it was measured.
+            before: The pool's `_ATTRIBUTES` before it was measured.
         """
         recreate = pool.recreate
 
@@ -288,7 +290,7 @@ class PoolWatch(Checkouts):
                     return successor  # A pool may replace itself.
                 attributes: Any = vars(successor)
                 if attributes.get("recreate") is measured_successor:
-                    # It is a copy, and what it has of ours leads to the connections of the one before.
+                    # The successor is a copy: its attributes of ours lead to the connections of its predecessor.
                     for name in _ATTRIBUTES:
                         attributes.pop(name, None)
                     attributes.update(before)
@@ -301,7 +303,7 @@ class PoolWatch(Checkouts):
 
     @guarded
     def _connected(self, connection: Any, record: Record) -> None:
-        # Count first, then make it visible: a connection that a report sees has been counted.
+        # Count first, then make it visible: a connection that a report sees has then been counted.
         self.meter.creates.append(record.record_info.pop(CREATE, 0.0))
         self._inherited.discard(record)
         self._records.add(record)
@@ -312,7 +314,7 @@ class PoolWatch(Checkouts):
     def _detached(self, connection: Any, record: Record) -> None:
         lease = self._leases.pop(record, None)
         if record.in_use:
-            # The record was returned before this event, and another caller has it already.
+            # The record was returned before this event, and another caller already has it.
             self._leases.setdefault(record, (monotonic(), record.fairy_ref, self._table.unknown, None))
         if lease is None:
             lease = self._lent.pop(record, None)
@@ -330,12 +332,12 @@ class PoolWatch(Checkouts):
     @guarded
     def _invalidated(self, connection: Any, record: Record, error: BaseException | None) -> None:
         self.meter.invalidated.add()
-        # One that fails its check before it is handed out has no lease, and harms nobody.
+        # A connection that fails its check before it is handed out has no lease, and harms no caller.
         if isinstance(error, Exception) and (record in self._leases or record in self._lent):
             self._dead.add()
 
     def _adopt(self, record: Record) -> None:
-        """Include a record whose connect was not seen, unless it is known already, or empty."""
+        """Include a record whose connect was not seen, unless it is already known, or empty."""
         if record.dbapi_connection is not None and record not in self._records:
             self.meter.adopted.add()
             self._records.add(record)

@@ -1,4 +1,4 @@
-"""What the pools of psycopg_pool and of drivers, which `poolhouse.watch` reports, have in common as sources."""
+"""What the pools of psycopg_pool and of drivers, which `poolhouse.watch` reports, share as sources."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -11,20 +11,21 @@ M = TypeVar("M", bound=Measured)
 
 
 class WatchedPool(Source, Generic[M]):
-    """One pool, from its first use in this process on a source of its stream.
+    """One pool; from its first use in this process on, it is a source of its stream.
 
     Attributes:
-        stream: Where it is reported.
-        made_at: The application's line that had it watched, in words; empty if not known.
-        looks: What the looks found.
+        stream: The stream that reports it.
+        made_at: The line of the application that had it watched, in words; empty if not known.
+        looks: The results of the looks.
     """
 
     def __init__(self, stream: AnyStream, checkouts: Callable[[Callable[[], None]], M]) -> None:
-        """Be reported nowhere yet.
+        """Start without being reported.
 
         Args:
-            stream: Where it is reported.
-            checkouts: Makes what measures its checkouts, and calls its argument whenever the pool is used.
+            stream: The stream that will report it.
+            checkouts: Makes the measurement of the pool's checkouts; its argument is called whenever the pool is
+                used.
         """
         self.stream = stream
         self.made_at = ""
@@ -38,5 +39,5 @@ class WatchedPool(Source, Generic[M]):
             self.stream.add(self)
 
     def judged(self, verdicts: tuple[Verdict, ...]) -> None:
-        """Take what is wrong with the pool now, for the errors that its clients get."""
+        """Store what is wrong with the pool now, for the errors of its clients."""
         self._checkouts.verdict = verdicts[0] if verdicts else None

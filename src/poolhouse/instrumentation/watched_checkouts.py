@@ -1,8 +1,8 @@
 """The checkouts of a watched pool of psycopg_pool, measured at its ``getconn`` and ``putconn``.
 
-Both are replaced on the pool itself, whatever its class makes of them; ``connection()`` calls them. So waits,
-uses, timeouts, and which line of the application has which connection are exact once the pool is watched.
-Connections that were out before are counted as unknown until they come back.
+Both are replaced on the pool itself, whatever its class does in them; ``connection()`` calls them. So waits, uses,
+timeouts, and the lines of the application that hold connections are exact once the pool is watched. Connections
+that were already out count as unknown until they come back.
 """
 
 import sys
@@ -28,36 +28,36 @@ from poolhouse.sites.site import Site
 from poolhouse.sites.table import SiteTable
 from poolhouse.verdicts.readiness import Condition
 
-#: Since when a connection is out, in monotonic seconds; the line that took it; and who did.
+#: When a connection was taken, in monotonic seconds; the line that took it; and its holder.
 Lease: TypeAlias = "tuple[float, Site, Holder]"
 
 #: A weak reference to the pool.
 Pool: TypeAlias = "weakref.ref[Any]"
 
-#: How many frames further out than ``getconn`` the caller of a block is: beyond ``connection()`` and contextlib.
+#: How many frames above ``getconn`` the caller of a block is: beyond ``connection()`` and contextlib.
 _CALLER_OF_BLOCK = 3
 
 _getframe = sys._getframe
 
 
 class WatchedCheckouts(Measured):
-    """The leases of one pool. It does not keep the pool alive. Who finds a connection idle is not `_waiting`."""
+    """The leases of one pool, which it does not keep alive. A caller that finds an idle connection never waits."""
 
     def __init__(self, is_used: Callable[[], None]) -> None:
-        """Measure nothing yet.
+        """Start without a pool to measure.
 
         Args:
             is_used: Called at the pool's first use in this process.
         """
         super().__init__(SiteTable())
         self._is_used = is_used
-        #: Not empty once a checkout may take the short path: the pool is reported, and has inherited nothing.
+        #: Not empty once checkouts may take the short path: the pool is reported, and nothing is inherited.
         self._settled: list[None] = []
-        #: The pool's own queue, for those who found something idle and were too late.
+        #: The pool's own queue: callers that found an idle connection and were too late wait there.
         self._queue: deque[Any] = deque()
-        #: By the identity of the connection. One that its caller has lost is missing in the pool for ever.
+        #: By the identity of the connection. If its caller loses a connection, the pool never gets it back.
         self._leases: dict[int, Lease] = {}
-        #: One item for each connection that was out before, and when the pool began to be watched.
+        #: One item for each connection that was already out when the pool began to be watched.
         self._unknown: list[None] = []
         self._began = monotonic()
         #: In a forked child, the connections that belong to the parent.
@@ -66,10 +66,10 @@ class WatchedCheckouts(Measured):
     # The reporter's side.
 
     def gauges(self, stats: Mapping[str, int]) -> Gauges:
-        """What is true now, exact but for connections that were out before.
+        """The present gauges, exact except for connections that were already out.
 
         Args:
-            stats: What the pool says: among other things what is open, those included that are being made.
+            stats: The pool's own statistics; its size includes the connections being made.
         """
         idle, size = stats.get("pool_available", 0), stats.get("pool_size", 0)
         used = len(self._leases)
@@ -77,31 +77,31 @@ class WatchedCheckouts(Measured):
         return Gauges(idle, used + len(self._unknown), waiting=self._number_waiting(monotonic()))
 
     def condition(self, stats: Mapping[str, int]) -> Condition:
-        """What is known of the pool, for `poolhouse.ready`; but for its limit, and whether it is open."""
+        """The pool's condition, for `poolhouse.ready`, without its limit and whether it is open."""
         taken = [since for since, _, _ in list(self._leases.values())]
         gauges = self.gauges(stats)
         return self._condition(gauges.idle, gauges.used, gauges.waiting, taken)
 
     @property
     def is_bound(self) -> bool:
-        """Whether the gauges are upper bounds, because it is not known when an unknown connection comes back."""
+        """Whether the gauges are upper bounds, because unknown connections may have come back unnoticed."""
         return bool(self._unknown)
 
     def expect_unknown(self, stats: Mapping[str, int]) -> None:
-        """Know that so many connections are out already."""
+        """Note how many connections are already out."""
         self._unknown[:] = [None] * max(0, stats.get("pool_size", 0) - stats.get("pool_available", 0))
 
     def holding(self) -> Holding:
-        """What is out, and how many wait, for the looks."""
+        """The present holds and the number of waiting callers, for the looks."""
         holds = [_hold(lease) for lease in list(self._leases.values())]
         return Holding(holds, self._number_waiting(monotonic()))
 
     def signs(self, target: str, made_at: str, dead: int) -> PoolSigns:
-        """What the pool shows beyond its counters; the arguments are as the fields of that name."""
+        """The pool's signs beyond its counters; the arguments are the fields of the same names."""
         return self._signs(self._holds(), monotonic(), target=target, made_at=made_at, dead=dead)
 
     def _holds(self) -> list[tuple[Site, float]]:
-        """The site of each connection that is out, and since when."""
+        """The site of each connection that is out, and since when it has been."""
         holds = [(site, since) for since, site, _ in list(self._leases.values())]
         return [*holds, *[(self._table.unknown, self._began)] * len(self._unknown)]
 
@@ -114,13 +114,13 @@ class WatchedCheckouts(Measured):
 
     def _number_waiting(self, now: float) -> int:
         known = super()._number_waiting(now)
-        # Who has given up stays in the pool's queue until a connection comes that it does not take.
+        # A caller that has given up stays in the pool's queue until a connection comes that it does not take.
         return max(known, sum(map(_still_waits, self._queue.copy())))
 
     # The pool's side.
 
     def wrap(self, pool: Any) -> bool:
-        """Measure a pool from now on; false if that is not possible: then it is as it was."""
+        """Measure a pool from now on. False if that is impossible; the pool is then unchanged."""
         try:
             attributes = vars(pool)
             names = [name for name in ("getconn", "putconn", "_connect") if callable(getattr(pool, name, None))]
@@ -138,7 +138,7 @@ class WatchedCheckouts(Measured):
             measured = getting(_of_one_argument(plain["getconn"]), reference, holder_finder(is_async=is_async))
             if tuple(signature(pool.getconn).parameters) != ("timeout",):
                 measured = _with_any_arguments(measured)
-            # First the return: a connection that is taken in between is then unknown until it comes back.
+            # Wrap the return first: a connection that is taken in between is then unknown until it comes back.
             attributes["putconn"] = self._measuring_putconn(plain["putconn"], reference)
             attributes["getconn"] = measured
             if "_connect" in plain:
@@ -151,7 +151,7 @@ class WatchedCheckouts(Measured):
     def _measuring_getconn(
         self, getconn: Callable[..., Any], pool: Pool, holder: Callable[[], Holder]
     ) -> Callable[..., Any]:
-        """The hot path: every name is bound, and nothing is called twice."""
+        """The hot path of a checkout: every name is bound, and nothing is called twice."""
         meter, leases, table, idle = self.meter, self._leases, self._table, _deque_of(pool(), "_pool")
         used, waits, in_block, getframe = meter.used, meter.waits, _code_of_block(pool), _getframe
         now, waited, settled, no_wait = monotonic, waits.append, self._settled, NO_WAIT
@@ -195,7 +195,7 @@ class WatchedCheckouts(Measured):
     def _measuring_getconn_async(
         self, getconn: Callable[..., Any], pool: Pool, holder: Callable[[], Holder]
     ) -> Callable[..., Any]:
-        """The same for tasks."""
+        """The same for asyncio."""
         meter, waiting, leases, table = self.meter, self._waiting, self._leases, self._table
         used, waits, in_block, idle = meter.used, meter.waits, _code_of_block(pool), _deque_of(pool(), "_pool")
         settled, site_at, find = self._settled, table.get, table.find
@@ -233,7 +233,7 @@ class WatchedCheckouts(Measured):
         return measured_getconn_async
 
     def _measuring_putconn(self, putconn: Callable[..., Any], pool: Pool) -> Callable[..., Any]:
-        """For both kinds: in asyncio the application awaits what the pool's function returns."""
+        """The measured `putconn` of both kinds: an asyncio application awaits what the pool's function returns."""
         if tuple(signature(putconn).parameters)[1:] == ("conn",):
             return self._counting_return(putconn, pool)
         count = self._counting_return(_nothing, pool)
@@ -245,7 +245,7 @@ class WatchedCheckouts(Measured):
         return measured_putconn_of_any_kind
 
     def _counting_return(self, putconn: Callable[[Any, Any], Any], pool: Pool) -> Callable[[Any], Any]:
-        """The second half of the hot path."""
+        """The hot path of a return."""
         end_lease, now, waits, fold = self._leases.pop, monotonic, self.meter.waits, self.meter.fold
         batch = BATCH
 
@@ -291,7 +291,7 @@ class WatchedCheckouts(Measured):
         return measured_connect_async
 
     def _is_out(self, conn: Any, site: Site, waited: float) -> None:
-        """The long path: more connections are out than before, the caller has waited, or not all is settled."""
+        """The long path: more connections are out than ever, the caller has waited, or the pool is not settled."""
         self._tell_marks(len(self._leases), site, waited)
         if not self._settled:
             if id(conn) in self._inherited:
@@ -304,9 +304,9 @@ class WatchedCheckouts(Measured):
     def _not_acquired(self, error: BaseException, began: float) -> None:
         waited = monotonic() - began
         if waited > NO_WAIT:
-            self.meter.waiting.tell(len(self._waiting) + 1)  # This one has left already.
+            self.meter.waiting.tell(len(self._waiting) + 1)  # This caller has already left.
             self._table.walked().waits.append(waited)
-        # psycopg_pool is not imported here: its exception is known by name.
+        # psycopg_pool is not imported here, so its exception is recognised by name.
         if any(base.__name__ == "PoolTimeout" for base in type(error).__mro__):
             now = monotonic()
             self.meter.timed_out(waited, now)
@@ -316,37 +316,38 @@ class WatchedCheckouts(Measured):
         self._is_used()
 
     def _returned_without_lease(self) -> None:
-        """It was taken before the pool was watched, or it is not the pool's."""
+        """Handle a connection that was taken before the pool was watched, or that is not the pool's."""
         if self._unknown:
             self._unknown.pop()
 
 
 def _nothing(pool: Any, conn: Any) -> None:
-    """In place of a pool's `putconn` that takes other arguments."""
+    """Replaces a pool's `putconn` that takes other arguments."""
 
 
 def _still_waits(client: Any) -> bool:
-    """Whether a client in the pool's queue has got neither a connection nor an error."""
+    """Whether a client in the pool's queue has received neither a connection nor an error."""
     return getattr(client, "conn", None) is None and getattr(client, "error", None) is None
 
 
 def _deque_of(pool: Any, name: str) -> deque[Any]:
-    """The pool's idle connections, or its queue, if they are where psycopg_pool has them; else nothing.
+    """The pool's deque of idle connections, or its queue; an empty one if psycopg_pool has moved it.
 
-    Who finds a connection idle does not wait, and need not say so: that takes a tenth of what all of this takes.
+    A caller that finds an idle connection need not count as waiting, which would take a tenth of this wrapper's
+    time.
     """
     found = getattr(pool, name, None)
     return found if isinstance(found, deque) else deque()
 
 
 def _code_of_block(pool: Pool) -> CodeType | None:
-    """The code of ``connection()``, a generator that contextlib runs, and that calls ``getconn``."""
+    """The code of ``connection()``, a generator that contextlib runs and that calls ``getconn``."""
     function = getattr(type(pool()), "connection", None)
     return getattr(getattr(function, "__wrapped__", None), "__code__", None)
 
 
 def _of_one_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, and it takes the arguments that `_with_any_arguments` has bundled, too."""
+    """The same function, which also takes the arguments that `_with_any_arguments` has bundled."""
     if tuple(signature(function).parameters)[1:] == ("timeout",):
         return function
 
@@ -358,7 +359,7 @@ def _of_one_argument(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_any_arguments(measured: Callable[[Any], Any]) -> Callable[..., Any]:
-    """For a pool whose ``getconn`` the application has overridden with other arguments."""
+    """A measured `getconn` for a pool in which the application has overridden it with other arguments."""
 
     def measured_getconn(*arguments: Any, **options: Any) -> Any:
         return measured((arguments, options))
