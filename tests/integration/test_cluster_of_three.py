@@ -2,14 +2,21 @@
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from poolhouse.console.command import connmon
+from poolhouse.daemon.tcp import MOST_UNKNOWN
+from poolhouse.defaults import REPORTS_PORT
 from poolhouse.fleet.snapshot import Snapshot
 from support.connmon import CONNMON, SEED_CLUSTER
 from support.connmond import Connmond, Watcher
@@ -17,6 +24,7 @@ from support.machines import Ethernet
 from support.mariadb import MariaDB
 from support.pages import ROOT, under
 from support.postgres import Postgres
+from support.system_clock import SystemClock
 from support.waiting import wait_until
 from support.workload import POOL, Workload
 
@@ -72,11 +80,14 @@ class Service:
     def machine(self, name: str):
         return self.net.machines[NODES[name]]
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, *prefix: str) -> None:
+        """Start a node, behind further words of a command."""
         machine = self.machine(name)
         options = "--config", str(self.config), "--node", name
         self.nodes[name] = self._stack.enter_context(
-            Connmond(*options, consoles=CONSOLES, has_tcp=True, prefix=machine.prefix)
+            Connmond(
+                *options, reports=REPORTS_PORT, consoles=CONSOLES, has_tcp=True, prefix=(*machine.prefix, *prefix)
+            )
         )
         with machine.entered():
             self.watchers[name] = self._stack.enter_context(Watcher(CONSOLES))
@@ -106,6 +117,17 @@ class Service:
         """Wait until these nodes show exactly what is true."""
         truth = self.truth()
         self.show(lambda snapshot: figures(snapshot) == truth, *names)
+
+    def tell_truth(self) -> None:
+        """``connmon --json`` of each node tells exactly what is true."""
+        for name in NODES:
+            with self.machine("node1").entered():
+                told = CliRunner().invoke(connmon, ["--json", "-c", str(self.config), "-n", name])
+            assert told.exit_code == 0, told.output
+            assert json_figures(json.loads(told.stdout)) == self.json_truth()
+
+    def json_truth(self) -> dict[str, int]:
+        return {name: number for name, number in self.truth().items() if name != "returned"}
 
     def truth(self) -> dict[str, int]:
         returned = self.total("checkouts") - self.total("used")
@@ -142,10 +164,7 @@ def test_all_nodes_show_the_truth_and_go_on_when_one_is_killed(service: Service)
     service.show_truth()
     service.show(service.all_there)
     for name in NODES:
-        fleet = json_of(service, name)["fleet"]
-        assert fleet["processes"] == len(service.truths)
-        assert {key: fleet[f"{key}_total"] for key in COUNTS} == {key: service.total(key) for key in COUNTS}
-        assert fleet["used_connections"] == service.total("used")
+        assert json_figures(json_of(service, name)) == service.json_truth()
     # Killed: its programs go to the others, which say that it is missing.
     service.signal("node2", signal.SIGKILL)
     service.work(**WORK)
@@ -159,6 +178,7 @@ def test_all_nodes_show_the_truth_and_go_on_when_one_is_killed(service: Service)
     service.show(service.all_there)
     service.work(**WORK)
     service.show_truth()
+    service.tell_truth()
     falls(service)
 
 
@@ -172,6 +192,7 @@ def test_a_stopped_node_costs_the_others_nothing_and_catches_up(service: Service
     service.signal("node3", signal.SIGCONT)
     service.show_truth()
     service.show(service.all_there)
+    service.tell_truth()
     falls(service)
 
 
@@ -191,6 +212,53 @@ def test_both_sides_of_a_partition_go_on_and_agree_afterwards(service: Service) 
     service.show(service.all_there)
     service.work(**WORK)
     service.show_truth()
+    service.tell_truth()
+    falls(service)
+
+
+def test_a_node_whose_clock_is_wrong_by_a_day_and_jumps_agrees_with_the_others(service: Service) -> None:
+    with SystemClock() as clock:
+        service.signal("node2", signal.SIGKILL)
+        service.show(service.missing("node2"), "node1", "node3")
+        clock.step(86_400)
+        service.start("node2", *clock.prefix)
+        service.work(**WORK)
+        service.show_truth()
+        service.show(lambda snapshot: snapshot.wall_time - time.time() > 80_000, "node2")
+        clock.step(-86_400)
+        service.work(**WORK)
+        service.show_truth()
+        service.show(lambda snapshot: time.time() - snapshot.wall_time > 80_000, "node2")
+        service.show(service.all_there)
+        service.tell_truth()
+        # With the machine's clock again.
+        service.signal("node2", signal.SIGKILL)
+        service.show(service.missing("node2"), "node1", "node3")
+        service.start("node2")
+    service.show_truth()
+    service.show(service.all_there)
+    falls(service)
+
+
+def test_a_node_that_is_flooded_and_the_others_show_the_truth(service: Service) -> None:
+    rng = random.Random(1)
+    with ExitStack() as stack:
+        # More silent connections than a node keeps, from a machine that also has programs.
+        with service.machine("node3").entered():
+            for _ in range(2 * MOST_UNKNOWN):
+                stack.enter_context(socket.create_connection((NODES["node1"], 5800), PATIENCE))
+            for _ in range(20):
+                with socket.create_connection((NODES["node1"], 5800), PATIENCE) as stranger:
+                    stranger.sendall(rng.randbytes(50_000))
+        with service.machine("node1").entered():
+            flood = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            for _ in range(10_000):
+                flood.sendto(rng.randbytes(200), ("127.0.0.1", REPORTS_PORT))
+        service.work(**WORK)
+        service.show_truth()
+        service.show(lambda snapshot: snapshot.health.refused > 0, "node1")
+    service.show(service.all_there)
+    service.tell_truth()
     falls(service)
 
 
@@ -201,6 +269,13 @@ def figures(snapshot: Snapshot) -> dict[str, int | None]:
     counts = {name: getattr(fleet.totals, name) for name in COUNTS}
     returned = None if use is None else use.count
     return {"processes": fleet.processes, "used": fleet.used, "returned": returned, **counts}
+
+
+def json_figures(snapshot: dict) -> dict[str, int]:
+    """The same of what ``connmon --json`` prints, which has no `returned`."""
+    fleet = snapshot["fleet"]
+    counts = {name: fleet[f"{name}_total"] for name in COUNTS}
+    return {"processes": fleet["processes"], "used": fleet["used_connections"], **counts}
 
 
 def json_of(service: Service, name: str) -> dict:
