@@ -20,10 +20,10 @@ from poolhouse.report.sockets import SystemNetwork
 
 
 def feed_of(target: Target) -> FeedFactory:
-    """What makes the feed of a place.
+    """The factory of the feed for a target.
 
     Raises:
-        SettingError: When it is made, if the service's certificate cannot be used.
+        SettingError: When the feed is made, if the service's certificate cannot be used.
     """
     return lambda on_snapshot, on_link: FeedClient(_source(target), on_snapshot=on_snapshot, on_link=on_link)
 
@@ -31,7 +31,7 @@ def feed_of(target: Target) -> FeedFactory:
 def _source(target: Target) -> Source:
     udp = target.udp
     if target.service is None:
-        assert udp is not None, "there is one of them"
+        assert udp is not None, "a target has one of the two"
         return UdpSource(*udp, target.protection)
     caller = ServiceCaller(target.service, SystemNetwork(), random.random)
     if udp is None:
@@ -47,17 +47,17 @@ def run(
     *,
     can_ask: bool = False,
 ) -> Link | None:
-    """Show the console until the person quits, for so many seconds, or until SIGTERM or SIGHUP.
+    """Show the console until the user quits, `seconds` have passed, or SIGTERM or SIGHUP arrives.
 
     Args:
-        target: The place that is asked.
-        seconds: When the console ends by itself; ``None`` is when the person quits.
+        target: The place to ask.
+        seconds: When the console ends by itself; ``None`` for when the user quits.
         program: The program whose page is shown first; ``None`` for the page of all programs.
-        hint: What stands above the foot of each page, if anything.
-        can_ask: Whether to end where a login is demanded, or refused, before anything was shown.
+        hint: The line above the foot of each page; ``None`` for none.
+        can_ask: Whether to end if a login is demanded or refused before anything was shown.
 
     Returns:
-        The link that says so, if it ended for a login; else ``None``.
+        The link that demands a login, if the console ended for that; else ``None``.
 
     Raises:
         SettingError: If a port cannot be bound, or a certificate cannot be used.
@@ -79,7 +79,7 @@ def run(
 
 @contextmanager
 def _signals_call(end: Callable[[], None]) -> Generator[None]:
-    """What would end the process at once ends the window first, so that the terminal is left as it was."""
+    """Let signals that would end the process end the window first, so that the terminal is restored."""
     before = {number: signal.signal(number, lambda *_: end()) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield

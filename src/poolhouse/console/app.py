@@ -1,4 +1,4 @@
-"""The application: messages and keys go to the session, and what the session says goes to the window."""
+"""The application: it passes messages and keys to the session, and the session's contents to the window."""
 
 from datetime import tzinfo
 from typing import ClassVar
@@ -20,7 +20,7 @@ from poolhouse.console.widgets.sheet_view import SheetView
 from poolhouse.errors import SettingError
 from poolhouse.feed.link import Link
 
-#: Seconds between two looks at the clock: ages of silence, the next try, the spinner.
+#: Seconds between two clock ticks: for ages of silence, the next attempt, the spinner.
 _TICK = 0.25
 
 
@@ -29,13 +29,13 @@ class ConsoleApp(App[None]):
 
     Args:
         make_feed: Makes the source of the snapshots.
-        address: Where they come from, as the user would say it.
-        clock: Where "now" comes from.
-        zone: Where times of the day are told for; ``None`` is where this machine is.
-        seconds: When the application ends by itself; ``None`` is when the person quits.
+        address: The source's name, as the user would write it.
+        clock: The source of "now".
+        zone: The time zone for times of day; ``None`` for this machine's.
+        seconds: When the application ends by itself; ``None`` for when the user quits.
         program: The program whose page is shown first; ``None`` for the page of all programs.
-        hint: What stands above the foot of each page, if anything.
-        can_ask: Whether to end where a login is demanded, or refused, before anything was shown.
+        hint: The line above the foot of each page; ``None`` for none.
+        can_ask: Whether to end if a login is demanded or refused before anything was shown.
     """
 
     TITLE = "connmon"
@@ -73,9 +73,9 @@ class ConsoleApp(App[None]):
             lambda link: self._hand_over(LinkChanged(link)),
         )
         self._asked: str | None = None
-        #: Why the feed could not begin, once the application has ended for that.
+        #: Why the feed could not start, if the application ended for that.
         self.failure: SettingError | None = None
-        #: The link that demands another login, once the application has ended for that.
+        #: The link that demands another login, if the application ended for that.
         self.refusal: Link | None = None
         self._can_ask = can_ask
         self._head = Bar()
@@ -85,7 +85,7 @@ class ConsoleApp(App[None]):
         self._filter_line = FilterLine()
 
     def compose(self) -> ComposeResult:
-        """The window's parts, from top to bottom; of body and foot one of two is shown at a time."""
+        """The parts of the window, from top to bottom; of two bodies and two feet, one is shown at a time."""
         yield self._head
         yield self._sheet_view
         yield self._lines_view
@@ -93,7 +93,7 @@ class ConsoleApp(App[None]):
         yield self._filter_line
 
     def on_mount(self) -> None:
-        """Begin to listen."""
+        """Start the feed."""
         self.redraw()
         self.set_interval(_TICK, self.redraw)
         if self._seconds is not None:
@@ -105,20 +105,20 @@ class ConsoleApp(App[None]):
             self.exit()
 
     def on_unmount(self) -> None:
-        """End what was begun."""
+        """Close the feed."""
         self._feed.close()
 
     def on_resize(self, event: Resize) -> None:
-        """Lay everything out anew."""
+        """Lay everything out again."""
         self.redraw()
 
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
-        """Show what came."""
+        """Show the snapshot."""
         self.session.receive(message.snapshot)
         self.redraw()
 
     def on_link_changed(self, message: LinkChanged) -> None:
-        """Say how it stands with the aggregator."""
+        """Show the state of the connection."""
         self.session.link = message.link
         if message.link.login and self._can_ask and self.session.snapshot is None:
             self.refusal = message.link
@@ -126,7 +126,7 @@ class ConsoleApp(App[None]):
         self.redraw()
 
     def redraw(self) -> None:
-        """Bring the window to what the session says; parts that have not changed are not drawn again."""
+        """Bring the window up to date with the session; unchanged parts are not drawn again."""
         if not self.is_running:
             return
         if (asked := self.session.place.asked) != self._asked:
@@ -147,11 +147,11 @@ class ConsoleApp(App[None]):
         self._foot.show(tuple(line for line in (shown.hint, shown.foot) if line))
 
     def leave(self) -> None:
-        """End; may be called from any thread."""
+        """Quit. Any thread may call this."""
         self.post_message(TerminalGone())
 
     def on_terminal_gone(self, message: TerminalGone) -> None:
-        """End: nobody sees the window any more."""
+        """Quit: nobody can see the window any more."""
         self.exit()
 
     def action_go(self, page: Page) -> None:
@@ -164,7 +164,7 @@ class ConsoleApp(App[None]):
         self._body.move(rows)
 
     def action_screenful(self, number: int) -> None:
-        """Move by what is in sight at once."""
+        """Move by the height of the window."""
         self._body.move_screenfuls(number)
 
     def action_first(self) -> None:
@@ -176,7 +176,7 @@ class ConsoleApp(App[None]):
         self._body.move_to_end()
 
     def action_move(self, columns: int) -> None:
-        """Bring other columns into sight."""
+        """Scroll to other columns."""
         self.session.move(columns, self.size.width)
         self.redraw()
 
@@ -191,7 +191,7 @@ class ConsoleApp(App[None]):
         self.redraw()
 
     def action_filter(self) -> None:
-        """Let a filter be typed."""
+        """Let the user type a filter."""
         if self.session.table is None:
             return
         self._filter_line.edit(self.session.arrangement.containing)
@@ -232,7 +232,7 @@ class ConsoleApp(App[None]):
         self.redraw()
 
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
-        """Apply the filter while it is typed."""
+        """Apply the filter while the user types."""
         self.session.filter(message.text)
         self.redraw()
 
@@ -258,6 +258,6 @@ class ConsoleApp(App[None]):
         return self._sheet_view if self._sheet_view.display else self._lines_view
 
     def _hand_over(self, message: SnapshotArrived | LinkChanged) -> None:
-        """Bring a message from the feed's thread into the application; what comes after its end is dropped."""
+        """Pass a message from the feed's thread to the application; after its end, messages are dropped."""
         if self.is_running:
             self.post_message(message)

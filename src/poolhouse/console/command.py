@@ -33,17 +33,17 @@ from poolhouse.views.as_json import json_line, json_text
 from poolhouse.views.failing import Check, Condition, parse_conditions
 from poolhouse.views.line import Line, Span, Tone, text_of
 
-#: Cells of a line where there is no terminal to ask.
+#: The width of a line, in cells, if there is no terminal to ask.
 _PLAIN_WIDTH = 100
-#: Characters of a span that are printed: ``COLUMNS`` may say anything.
+#: The most characters printed of a span: ``COLUMNS`` may have any value.
 _LONGEST_SPAN = 10_000
-#: Characters of what goes to the standard error.
+#: The most characters of a message to standard error.
 _LONGEST_SENTENCE = 1000
-#: Seconds in a year: what waits may be told in 32 bits of milliseconds and 64 of nanoseconds.
+#: Seconds in a year, which still fits into 32 bits of milliseconds and 64 of nanoseconds.
 LONGEST_TIMEOUT = 31_536_000.0
-#: Exit statuses beside 0; the last is that of a program that Ctrl-C has ended.
+#: Exit statuses other than 0; the last is that of a program ended by Ctrl-C.
 FAILED, WRONG_USE, HOLDS, INTERRUPTED = 1, 2, 3, 130
-#: How often a login is asked for.
+#: How often the user is asked for a login.
 _MOST_QUESTIONS = 3
 
 _DEMAND = "it demands a login: name the service's configuration (--config), or a --user and a --password-file"
@@ -66,7 +66,7 @@ connmon = typer.Typer(
 
 
 class Way(StrEnum):
-    """How the console comes by its data, where it is not to choose itself."""
+    """How the console gets its data, unless it chooses itself."""
 
     listen = "listen"
     connect = "connect"
@@ -216,9 +216,9 @@ def main(
 
 
 def _with_login(target: Target, show: Callable[[Target, bool], Link | None]) -> None:
-    """Show the target; where a login is demanded that nobody has named, ask for it and show again.
+    """Show the target; if a login is demanded and none was given, ask for it and show again.
 
-    `show` is told whether a login can be asked for, and returns the link that needs one.
+    The second argument of `show` is whether a login can be asked for; it returns the link that needs one.
     """
     may_ask = can_ask() and (target.service is None or target.service.login is None)
     user, reason = target.user, ""
@@ -290,16 +290,16 @@ def _styled(line: Line) -> str:
 
 
 def _print(text: str) -> None:
-    """Write to the standard output, and what it cannot encode as ``?``.
+    """Write to standard output, with ``?`` for what it cannot encode.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the text cannot be written.
     """
     write(text, sys.stdout)
 
 
 def _has_colours() -> bool:
-    """Whether the output goes to a terminal that has them, and the person wants them (no-color.org)."""
+    """Whether the output is a terminal with colours, and the user wants them (no-color.org)."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     return is_terminal and not os.environ.get("NO_COLOR") and not is_dumb()
 

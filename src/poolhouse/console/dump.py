@@ -1,4 +1,4 @@
-"""Each snapshot as it arrives, for a program that reads along, until the connection is lost."""
+"""Every snapshot as it arrives, for another program to read, until the connection is lost."""
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -10,7 +10,7 @@ from poolhouse.console.once import LONGEST_SENTENCE, patience, why_nothing
 from poolhouse.feed.link import Link
 from poolhouse.fleet.snapshot import Snapshot
 
-#: Seconds between two looks at whether the source has fallen silent.
+#: Seconds between two checks whether the source has fallen silent.
 _GLANCE_S = 0.5
 
 
@@ -22,18 +22,18 @@ def dump(
     write: Callable[[Snapshot], None],
     program: str | None = None,
 ) -> Link:
-    """Hand each snapshot to `write` until the source is lost, or does not answer in time.
+    """Pass each snapshot to `write` until the source is lost, or does not answer in time.
 
     Args:
         make_feed: Makes the source.
-        address: What it is called until it says so itself.
+        address: The source's name until it introduces itself.
         timeout: Seconds to wait for the first snapshot; ``None`` for `poolhouse.console.once.patience`.
         clock: For the deadline.
         write: Takes each snapshot.
-        program: Whose processes are wanted too.
+        program: A program whose processes are also requested.
 
     Returns:
-        The link as it was then.
+        The last state of the link.
     """
     arrived: SimpleQueue[Snapshot | Link] = SimpleQueue()
     feed = make_feed(arrived.put, arrived.put)
@@ -59,7 +59,7 @@ def dump(
 
 
 def why_over(link: Link, timeout: float | None) -> str:
-    """Why `dump` has ended, in a sentence."""
+    """Why `dump` ended, in a sentence."""
     if link.heard_at is None:
         return why_nothing(link, patience(link, timeout))
     error = (link.error or "it is silent").rstrip(".")

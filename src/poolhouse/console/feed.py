@@ -1,4 +1,4 @@
-"""Where the console's snapshots come from: what it needs of `poolhouse.feed.client.FeedClient`."""
+"""The interface of the console's source of snapshots: the part of `poolhouse.feed.client.FeedClient` it needs."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,21 +11,21 @@ class Feed(Protocol):
     """A source of snapshots."""
 
     def start(self) -> None:
-        """Begin; from now on the callbacks are called, in a thread of the feed's own."""
+        """Start; from now on the callbacks are called, in a thread of the feed's own."""
         ...
 
     def ask(self, program: str | None) -> None:
-        """From now on the snapshots tell the processes of this program too."""
+        """Request that snapshots include the processes of this program; ``None`` for no program."""
         ...
 
     def retry(self) -> None:
-        """Try to connect now rather than when the next attempt is due."""
+        """Try to connect now instead of at the next scheduled attempt."""
         ...
 
     def close(self) -> None:
-        """End."""
+        """Stop."""
         ...
 
 
-#: Makes a feed that hands its snapshots and the changes of its link to the two callables.
+#: Makes a feed that passes its snapshots and the changes of its link to the two callables.
 FeedFactory = Callable[[Callable[[Snapshot], None], Callable[[Link], None]], Feed]

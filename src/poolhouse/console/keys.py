@@ -6,13 +6,13 @@ from typing import NamedTuple
 class Key(NamedTuple):
     """A key, or several with the same effect."""
 
-    #: As Textual names them, separated by commas.
+    #: The names used by Textual, separated by commas.
     keys: str
     #: The application's action.
     action: str
-    #: As the legend shows them.
+    #: The keys as shown in the legend.
     shown: str
-    #: What it does, for the legend.
+    #: The effect, for the legend.
     meaning: str
 
 

@@ -1,4 +1,4 @@
-"""Asking for a login at the terminal, also where standard input and output lead elsewhere."""
+"""Asking for a login at the terminal, even if standard input and output are redirected."""
 
 import getpass
 import os
@@ -12,12 +12,12 @@ from poolhouse.errors import SettingError
 from poolhouse.stdio import say, write
 
 _TERMINAL = "/dev/tty"
-#: No password is longer, in bytes: a huge file, or a device, is an error.
+#: The longest password, in bytes: a huge file, or a device, is an error.
 LONGEST_PASSWORD = 4096
 
 
 def can_ask() -> bool:
-    """Whether there is a terminal, and with it perhaps somebody who knows the password."""
+    """Whether there is a terminal, and so perhaps a person who knows the password."""
     with suppress(OSError):
         os.close(os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
         return True
@@ -25,11 +25,11 @@ def can_ask() -> bool:
 
 
 def ask_login(user: str | None, reason: str = "") -> Login | None:
-    """Ask for the password, and for the user if there is none; ``None`` if nobody answers.
+    """Ask for the password, and for the user if none is given; ``None`` if there is no answer.
 
     Args:
-        user: Whose password it is.
-        reason: Why it is asked for, in a sentence; empty where the user knows.
+        user: The user whose password it is.
+        reason: Why it is requested, in a sentence; empty if the user knows.
     """
     if reason:
         say(f"connmon: {reason}", sys.stderr)
@@ -43,10 +43,10 @@ def ask_login(user: str | None, reason: str = "") -> Login | None:
 
 
 def read_password(path: str) -> str:
-    """The password that a file's first line holds.
+    """The password on the first line of a file.
 
     Raises:
-        SettingError: If it cannot be read, or holds none.
+        SettingError: If the file cannot be read, or holds no password.
     """
     try:
         with Path(path).open("rb") as file:
@@ -63,7 +63,7 @@ def read_password(path: str) -> str:
 
 
 def _ask(question: str) -> str:
-    """A line that is typed, in sight."""
+    """A line typed by the user, with echo."""
     try:
         with Path(_TERMINAL).open("r+b", buffering=0) as terminal:
             terminal.write(question.encode())

@@ -1,4 +1,4 @@
-"""What reaches the application from outside its event loop. A burst of either collapses into its newest."""
+"""Messages that reach the application from outside its event loop. Each kind collapses into the newest."""
 
 from textual.message import Message
 
@@ -7,28 +7,28 @@ from poolhouse.fleet.snapshot import Snapshot
 
 
 class SnapshotArrived(Message):
-    """The aggregator has sent what it knows."""
+    """The aggregator has sent a snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         super().__init__()
 
     def can_replace(self, message: Message) -> bool:
-        """Any later snapshot says all that this one says."""
+        """Any later snapshot replaces this one."""
         return isinstance(message, SnapshotArrived)
 
 
 class LinkChanged(Message):
-    """The way to the aggregator is another, or something was heard."""
+    """The state of the connection to the aggregator has changed, or something was heard."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
         super().__init__()
 
     def can_replace(self, message: Message) -> bool:
-        """Only the newest state of the link is of interest."""
+        """Only the newest state of the link matters."""
         return isinstance(message, LinkChanged)
 
 
 class TerminalGone(Message):
-    """The terminal that the window is drawn on does not exist any more."""
+    """The terminal of the window no longer exists."""

@@ -1,4 +1,4 @@
-"""What the window says about the way to its data: live or not, what is wrong, and what to do about it."""
+"""The window's messages about its connection: live or not, what is wrong, and what to do about it."""
 
 from collections.abc import Iterator
 from datetime import tzinfo
@@ -12,7 +12,7 @@ from poolhouse.views.line import Line, Span, cells, words
 from poolhouse.views.units import time_of_day
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-#: As it is written in an address.
+#: The port as written in an address.
 _REPORTS_PORT = str(REPORTS_PORT)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -20,9 +20,9 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def status(
     link: Link, snapshot: Snapshot | None, now: float, width: int, *, is_paused: bool, zone: tzinfo | None
 ) -> Line:
-    """The right end of the first line: node and service, how fresh the window is, and the time of what it shows.
+    """The right end of the first line: node and service, how fresh the window is, and its time.
 
-    In a window of `width` cells the nodes take at most half of them.
+    The nodes take at most half of the window's `width` cells.
     """
     freshness = _freshness(link, snapshot, now, is_paused=is_paused, zone=zone)
     room = width // 2 - sum(cells(span.text) for span in freshness)
@@ -31,7 +31,7 @@ def status(
 
 
 def _places(link: Link, snapshot: Snapshot | None) -> Iterator[Line]:
-    """Service and node, and which nodes are missing since when, in ever shorter forms."""
+    """Service and node, and the missing nodes with the times, in ever shorter forms."""
     if link.service is None:
         return
     names = [clean(name, LONGEST_NAME) for name in (link.service, link.node) if name]
@@ -65,14 +65,14 @@ def _freshness(link: Link, snapshot: Snapshot | None, now: float, *, is_paused: 
 
 
 def is_fresh(link: Link, now: float) -> bool:
-    """Whether what came last still is what is; the table is drawn dim where it is not."""
+    """Whether the last snapshot is current; if not, the table is drawn dim."""
     return link.phase in ("connected", "listening") and not link.is_silent(now)
 
 
 def trouble(link: Link, snapshot: Snapshot, now: float, width: int, zone: tzinfo | None) -> Line | None:
-    """Why the table is not of now, in one line; ``None`` where it is.
+    """Why the table is not current, in one line; ``None`` if it is.
 
-    Where `width` cells have no room for the time of the table, it stands in the first line of the window only.
+    If `width` cells have no room for the time of the table, only the first line of the window shows it.
     """
     if link.phase in ("refused", "unresolved"):
         reason = f" {_refusal(link)}, {_next_try(link, now)}"
@@ -87,7 +87,7 @@ def trouble(link: Link, snapshot: Snapshot, now: float, width: int, zone: tzinfo
 
 
 def who_reports(newest: Snapshot | None, program: str | None = None) -> str:
-    """Why a server that answers shows no program, or not this one, in half a sentence.
+    """Why a server that answers shows no program, or not this one, as half a sentence.
 
     >>> who_reports(None)
     'no program has reported to it'
@@ -105,7 +105,7 @@ def who_reports(newest: Snapshot | None, program: str | None = None) -> str:
 
 
 def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line, ...]:
-    """What stands in the window's middle while there is no table: what is going on, and what to do."""
+    """The text in the middle of the window while there is no table: what is going on, and what to do."""
     if link.phase in ("refused", "unresolved"):
         return (
             *_noted(link),
@@ -147,12 +147,12 @@ def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line
 
 
 def too_small(width: int, height: int, least: tuple[int, int]) -> tuple[Line, ...]:
-    """What a window says in which nothing else has room."""
+    """The text of a window with no room for anything else."""
     return ((Span(f"{least[0]}×{least[1]} needed, {width}×{height} here: the window is too small"),),)
 
 
 def not_told(link: Link, program: str | None, host: str | None) -> Line:
-    """What a program's or a host's page says before its rows have come, or where none can come."""
+    """The text of a program's or a host's page before its rows have arrived, or if none can arrive."""
     subject = f"the processes of {program}" if program is not None else f"the programs on {host}"
     if link.server is None:
         return (Span(f" {link.address} tells sums only: {subject} are not known here.", "dim"),)
@@ -165,7 +165,7 @@ def _noted(link: Link) -> tuple[Line, ...]:
 
 
 def _advice(link: Link) -> str:
-    """What to do where no connection can be had."""
+    """What to do if no connection can be made."""
     if link.login:
         return "Name its configuration with --config, or a --user and a --password-file."
     if link.phase == "unresolved":
@@ -176,7 +176,7 @@ def _advice(link: Link) -> str:
 
 
 def _service_parameters(link: Link) -> str | None:
-    """How a program's URL names a node over TCP; ``None`` on this machine, where UDP is simpler."""
+    """The URL parameters for a node over TCP; ``None`` on this machine, where UDP is simpler."""
     if link.service is None or _split(link.address)[0] in _LOOPBACK:
         return None
     return f"?plugin=connmon&connmon_addr={link.address}"
@@ -206,7 +206,7 @@ def _as_directive(address: str) -> str:
 
 
 def _reports_to(link: Link) -> tuple[str, str]:
-    """Host and port for a URL; a server that listens everywhere is called as the console calls it."""
+    """Host and port for a URL; a server that listens on all addresses gets the name the console uses."""
     host, port = _split(link.reports or f":{_REPORTS_PORT}")
     if not host or host in ("0.0.0.0", "::"):
         host = _split(link.address)[0]

@@ -1,4 +1,4 @@
-"""One snapshot for a script: wait for it, and say what came or why nothing did."""
+"""One snapshot for a script: wait for it, and say what arrived or why nothing did."""
 
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -11,21 +11,21 @@ from poolhouse.feed.link import Link, is_refused
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.failing import Check
 
-#: Characters of a sentence that quotes a server.
+#: The most characters of a sentence that quotes a server.
 LONGEST_SENTENCE = 1000
-#: Seconds to wait for numbers, and where nothing listens: as long as a connmond takes to start.
+#: Seconds to wait for data; and if nothing listens, as long as a connmond takes to start.
 PATIENCE_S, ABSENT_PATIENCE_S = 20.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of waiting.
+    """The result of waiting.
 
     Attributes:
-        snapshot: The first whole one with what was asked for; ``None`` if none came in time.
+        snapshot: The first complete one with what was requested; ``None`` if none arrived in time.
         link: The newest link.
-        newest: The newest snapshot, whatever it has.
-        waited: For how many seconds it was waited.
+        newest: The newest snapshot, complete or not.
+        waited: How long the wait lasted, in seconds.
     """
 
     snapshot: Snapshot | None
@@ -35,10 +35,10 @@ class Outcome:
 
 
 def patience(link: Link, timeout: float | None, *, has_begun: bool = False) -> float:
-    """Seconds to wait for the first numbers: less where nothing listens, unless the user has named a time.
+    """Seconds to wait for the first data: less if nothing listens, unless the user has set a time.
 
-    Nothing listens where the connection is refused, where the name is not known, and where a port of this machine
-    had to be taken because nothing answers over TCP either.
+    Nothing listens if the connection is refused, if the name is not known, or if a port of this machine had to be
+    used because nothing answers over TCP either.
     """
     if timeout is not None:
         return timeout
@@ -58,18 +58,18 @@ def wait_for_snapshot(
     program: str | None = None,
     check: Check | None = None,
 ) -> Outcome:
-    """The first whole snapshot that has a program or a host in it, and the processes of `program` if one is named.
+    """The first complete snapshot with a program or a host in it, and the processes of `program` if given.
 
-    A source that does not introduce itself sends value by value; its second snapshot has them all. A node that
+    A source that does not introduce itself sends one value at a time; its second snapshot is complete. A node that
     demands another login is not waited for.
 
     Args:
         make_feed: Makes the source.
-        address: What it is called until it says so itself.
+        address: The source's name until it introduces itself.
         timeout: Seconds; ``None`` for `patience`.
         clock: For the deadline.
-        program: Whose processes are wanted too.
-        check: Conditions that may have to hold for a while: then the last snapshot that was needed is returned.
+        program: A program whose processes are also requested.
+        check: Conditions that may have to hold for a while; then the last snapshot that was needed is returned.
     """
     arrived: SimpleQueue[Snapshot | Link] = SimpleQueue()
     feed = make_feed(arrived.put, arrived.put)
@@ -108,8 +108,8 @@ def wait_for_snapshot(
 
 
 def why_nothing(link: Link, timeout: float, newest: Snapshot | None = None, program: str | None = None) -> str:
-    """Why nothing came, in a sentence; `newest` and `program` as in `wait_for_snapshot`."""
-    was_asked = bool(link.note)  # Over TCP, and no connmond of this machine answered over UDP.
+    """Why nothing arrived, in a sentence; `newest` and `program` as in `wait_for_snapshot`."""
+    was_asked = bool(link.note)  # TCP was tried first, and no connmond on this machine answered over UDP.
     advice = "start connmond, or name its host with --host" if was_asked else "connmon connect asks a connmond"
     reasons = {
         "connecting": "it does not answer",

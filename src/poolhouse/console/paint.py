@@ -1,6 +1,6 @@
-"""From lines with tones to strips with styles.
+"""Turns lines with tones into strips with styles.
 
-The colours are the terminal's own sixteen, so that the console looks at home on a light and on a dark ground.
+The colours are the terminal's own sixteen, so the console looks right on light and dark backgrounds.
 """
 
 from rich.segment import Segment
@@ -18,16 +18,16 @@ STYLES: dict[Tone, Style] = {
     "good": Style(color="green"),
     "bad": Style(color="red", bold=True),
 }
-#: Characters of a span: more than a terminal is wide, marks that take no cell included.
+#: The most characters of a span: more than a terminal's width, including marks that take no cell.
 LONGEST_SPAN = 10_000
-#: The row under the cursor, where only what is bad keeps a colour of its own. Reversed, so that the text has the
-#: colour of the ground: a terminal in which red can be read has its ground read on red.
+#: The row under the cursor, where only bad values keep a colour of their own. Reversed, so that the text has the
+#: background's colour: if red is legible on the background, the background's colour is legible on red.
 CURSOR = Style(color="cyan", reverse=True)
 _BAD_UNDER_CURSOR = Style(color="red", bold=True, reverse=True)
 
 
 def strip(line: Line, width: int, *, is_under_cursor: bool = False) -> Strip:
-    """The line as exactly `width` cells, each span clean and in the style of its tone."""
+    """The line as exactly `width` cells, each span cleaned and in the style of its tone."""
     if not is_under_cursor:
         segments = [Segment(clean(span.text, LONGEST_SPAN), STYLES[span.tone]) for span in line]
         return Strip(segments).adjust_cell_length(width)

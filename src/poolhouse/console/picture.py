@@ -1,4 +1,4 @@
-"""The window's contents as lines, from the session alone: what the widgets paint."""
+"""The contents of the window as lines, made from the session alone; the widgets paint them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from poolhouse.views.pool_page import pool_header, pool_page
 from poolhouse.views.units import time_of_day
 from poolhouse.views.verdict_line import tells_verdicts, verdict_line, verdict_page
 
-#: The smallest window in which a table can be read.
+#: The smallest window in which a table is legible.
 LEAST_SIZE = (60, 10)
-#: Lines above the body: three of the header, and a rule. Before them the verdict, where verdicts are told.
+#: Lines above the body: three of the header, and a rule; above them the verdict, if verdicts are reported.
 _HEAD_LINES = 4
 
 _PAGES = (("programs", "p"), ("hosts", "h"), ("lines", "l"), ("events", "e"))
@@ -28,15 +28,15 @@ _PAGES = (("programs", "p"), ("hosts", "h"), ("lines", "l"), ("events", "e"))
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The window at one instant.
+    """The contents of the window at one instant.
 
     Attributes:
-        head: The first lines; none where a notice fills the window.
-        sheet: The page's table, where it has one.
-        lines: What stands in place of a table: a page of text, or a notice.
+        head: The first lines; empty if a notice fills the window.
+        sheet: The page's table, if it has one.
+        lines: The contents instead of a table: a page of text, or a notice.
         foot: The last line: what the keys do.
-        is_notice: Whether the lines stand in the window's middle.
-        is_dim: Whether the body is of an earlier time.
+        is_notice: Whether the lines are in the middle of the window.
+        is_dim: Whether the body is out of date.
         hint: The line above the foot, if there is one.
     """
 
@@ -57,15 +57,15 @@ def picture(
     zone: tzinfo | None,
     keys: Sequence[tuple[str, str]],
 ) -> Picture:
-    """What the window shows.
+    """The contents of the window.
 
     Args:
-        session: What has come, and what was chosen.
+        session: The received data, and the user's choices.
         width: Cells of the window.
-        height: Its lines.
+        height: Lines of the window.
         now: Monotonic seconds, for everything that counts up or down.
-        zone: Where times of the day are told for; ``None`` is where this machine is.
-        keys: Every key with what it does, for the legend.
+        zone: The time zone for times of day; ``None`` for this machine's.
+        keys: Every key with its effect, for the legend.
     """
     hint = _hint(session, width)
     height -= bool(hint)
@@ -108,7 +108,7 @@ def _verdict(snapshot: Snapshot, width: int, zone: tzinfo | None, *, is_dim: boo
 
 
 def _verdicts(snapshot: Snapshot, width: int, zone: tzinfo | None) -> tuple[Line, ...]:
-    """The page of the verdicts, the main one first."""
+    """The page of verdicts, the main one first."""
     if not tells_verdicts(snapshot):
         return ((), (Span("  No process tells enough of itself for a verdict.", "dim"),))
     if not snapshot.verdicts:
@@ -161,7 +161,7 @@ def _body(
 
 
 def _rule(session: Session, sheet: Sheet[Any] | None, width: int, height: int) -> Line:
-    """The line under the header; at its right the filter, and how many rows there are if not all are in sight."""
+    """The line below the header; on its right the filter, and the number of rows if not all are visible."""
     if sheet is None:
         return (Span("─" * width, "dim"),)
     containing, total = session.arrangement.containing, session.row_count()

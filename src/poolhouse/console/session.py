@@ -1,4 +1,4 @@
-"""What the person at the window has chosen: which page, sorted and filtered how, paused or not."""
+"""The user's choices at the window: which page, its order and filter, paused or not."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,23 +17,23 @@ from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, PoolEntry, PoolKey, 
 
 Page = Literal["programs", "hosts", "lines", "events", "host", "program", "pool", "line", "verdicts", "legend"]
 
-#: From a page and its program to the sentence that stands above the foot; empty for none.
+#: From a page and its program to the line above the foot; empty for none.
 Hint = Callable[[str, str | None], str]
 
 
 class Place(NamedTuple):
-    """A page, and what it is about."""
+    """A page and its subject."""
 
     page: Page
     program: str | None = None
     pool: PoolKey | None = None
     host: str | None = None
-    #: The line of the program, in words.
+    #: The line of the program's code, in words.
     site: str | None = None
 
     @property
     def asked(self) -> str | None:
-        """What the feed is asked for, besides the sums."""
+        """The program that the feed must report in addition to the sums; ``None`` for none."""
         if self.program is None and self.host is not None:
             return asking_for_host(self.host)
         return self.program
@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """How one page's table is sorted, filtered and moved."""
+    """The order, filter and scroll position of one page's table."""
 
     sorting: Sorting
     containing: str = ""
@@ -49,13 +49,13 @@ class Arrangement:
 
 
 class Session:
-    """The state behind the window; what the keys change and what the pages are made from.
+    """The state behind the window: the keys change it, and the pages are made from it.
 
     Attributes:
-        link: The way to the data.
-        snapshot: What is shown: the newest that came, or, while paused, the newest of that time.
+        link: The connection to the data.
+        snapshot: The shown snapshot: the newest, or while paused the newest when the pause began.
         history: For the sparklines.
-        is_paused: Whether what comes is kept from the window.
+        is_paused: Whether new data is kept from the window.
     """
 
     def __init__(self, link: Link, zone: tzinfo | None = None, hint: Hint | None = None) -> None:
@@ -65,11 +65,11 @@ class Session:
         self.is_paused = False
         self._hint = hint
         self._waiting: Snapshot | None = None
-        #: How often the snapshot was replaced: what tables are made from is known by it.
+        #: How often the snapshot has been replaced: tables are cached by this number.
         self._version = 0
         self._rows_of: tuple[tuple[int, Place], Sequence[Any]] | None = None
         self._places = [Place("programs")]
-        #: What is wrong with each program and with each host.
+        #: The trouble of each program and each host.
         self._causes: dict[str, dict[str, str]] = {"program": {}, "host": {}}
         self._tables: dict[Page, Table[Any]] = {
             "programs": fleet_table("program", self.history, self._causes["program"]),
@@ -84,22 +84,22 @@ class Session:
 
     @property
     def place(self) -> Place:
-        """Where the person is."""
+        """The present page."""
         return self._places[-1]
 
     @property
     def has_way_back(self) -> bool:
-        """Whether esc leads to another page."""
+        """Whether esc returns to another page."""
         return len(self._places) > 1
 
     @property
     def hint(self) -> str:
-        """What stands above the foot of this page."""
+        """The line above the foot of this page; empty for none."""
         return self._hint(self.place.page, self.place.program) if self._hint is not None else ""
 
     @property
     def table(self) -> Table[Any] | None:
-        """The table of this page; ``None`` where it has none."""
+        """The table of this page; ``None`` if it has none."""
         return self._tables.get(self.place.page)
 
     @property
@@ -115,11 +115,11 @@ class Session:
 
     @property
     def arrangement(self) -> Arrangement:
-        """How this page's table is arranged."""
+        """The arrangement of this page's table."""
         return self._arrangements[self.place.page]
 
     def receive(self, snapshot: Snapshot) -> None:
-        """Show a snapshot; while paused only if it is the first with what the page is about."""
+        """Show a snapshot; while paused, only if it is the first one with the page's subject."""
         if self.is_paused and self.snapshot is not None and not self._is_wanted(snapshot, self.snapshot):
             self._waiting = snapshot
             return
@@ -138,11 +138,11 @@ class Session:
             self.receive(waiting)
 
     def go(self, page: Page) -> None:
-        """Open one of the pages that are reached from everywhere."""
+        """Open one of the pages that can be reached from everywhere."""
         self._places = [Place(page)]
 
     def show_lines(self) -> None:
-        """Open the lines that hold connections: of the program or pool that the page is about, else of all."""
+        """Open the lines that hold connections, of the page's program or pool, else of all programs."""
         place = self.place
         if place.page in ("program", "pool"):
             self._places.append(place._replace(page="lines"))
@@ -150,22 +150,22 @@ class Session:
             self._places = [Place("lines")]
 
     def show_verdicts(self) -> None:
-        """Open the page of the verdicts, or leave it."""
+        """Open or leave the page of verdicts."""
         if self.place.page == "verdicts":
             self.back()
         else:
             self._places.append(self.place._replace(page="verdicts"))
 
     def explain(self) -> None:
-        """Open the legend, or leave it."""
+        """Open or leave the legend."""
         if self.place.page == "legend":
             self.back()
         else:
-            # What one comes back to is still asked for meanwhile.
+            # The page to return to is still requested meanwhile.
             self._places.append(self.place._replace(page="legend"))
 
     def open(self, key: Any) -> None:
-        """Open the row with this key: a host's page, a program's, or a pool's."""
+        """Open the page of the row with this key: a host, a program, a pool or a line."""
         if self.place.page in ("programs", "host"):
             self._places.append(Place("program", program=key))
         elif self.place.page == "hosts":
@@ -177,24 +177,24 @@ class Session:
             self._places.append(Place("line", program=program, pool=self.place.pool, site=site))
 
     def back(self) -> None:
-        """Return to the page before; on the first one, forget the filter."""
+        """Return to the previous page; on the first one, clear the filter."""
         if len(self._places) > 1:
             self._places.pop()
         elif self.table is not None:
             self.filter("")
 
     def filter(self, containing: str) -> None:
-        """Show only rows whose names contain this, whatever its case."""
+        """Show only rows whose names contain this, ignoring case."""
         self._arrange(containing=containing)
 
     def sort(self, heading: str) -> None:
-        """Sort by this column; by the same one again, in the reverse order."""
+        """Sort by this column; if it is sorted by it already, reverse the order."""
         before = self.arrangement.sorting
         is_again = before.heading == heading
         self._arrange(sorting=Sorting(heading, not before.is_reversed if is_again else False))
 
     def sort_by_next(self, step: int, width: int) -> None:
-        """Sort by the next column in sight, or by the one before."""
+        """Sort by the next visible column, or by the previous one."""
         if self.table is None:
             return
         headings = [column.heading for column, _ in self.sheet(width).placed]
@@ -207,7 +207,7 @@ class Session:
             self.sort(self.arrangement.sorting.heading)
 
     def move(self, columns: int, width: int) -> None:
-        """Bring columns into sight that are out of it at the right, or back."""
+        """Scroll to columns that are out of sight on the right, or back."""
         if self.table is None:
             return
         moved = self.arrangement.moved
@@ -215,9 +215,9 @@ class Session:
             self._arrange(moved=max(0, moved + columns))
 
     def sheet(self, width: int) -> Sheet[Any]:
-        """The page's table, arranged for a window of this width; only where it has a table.
+        """The page's table, arranged for a window of this width; only for a page with a table.
 
-        The same object comes back until something has changed, so that nothing is sorted twice.
+        The same object is returned until something changes, so that nothing is sorted twice.
         """
         arrangement = self.arrangement
         made_from = (self._version, self.place, arrangement, width)
@@ -232,13 +232,13 @@ class Session:
         return len(self._rows())
 
     def pool(self) -> PoolEntry | None:
-        """The pool that the page is about; ``None`` if it is gone."""
+        """The pool of this page; ``None`` if it is gone."""
         if self.snapshot is None or self.place.pool is None:
             return None
         return find_pool(self.snapshot, self.place.pool)
 
     def holders(self) -> list[HolderEntry]:
-        """The line that the page is about, in each pool of each process; as one sum where those are not told."""
+        """The line of this page, in each pool of each process; as one sum if those are not reported."""
         snapshot, (_, program, pool, _, site) = self.snapshot, self.place
         if snapshot is None or program is None or site is None:
             return []
@@ -248,14 +248,14 @@ class Session:
         return found or [entry for entry in fleet_holders(snapshot, program) if entry.site.site == site]
 
     def has_details(self) -> bool:
-        """Whether the snapshot tells the processes of the page's program, or the programs of its host."""
+        """Whether the snapshot has the processes of the page's program, or the programs of its host."""
         return self.snapshot is not None and self._tells(self.snapshot)
 
     def _tells(self, snapshot: Snapshot) -> bool:
         return snapshot.program == self.place.asked
 
     def _rows(self) -> Sequence[Any]:
-        """The rows of this page's table, made once for each snapshot."""
+        """The rows of this page's table, made once per snapshot."""
         made_from = (self._version, self.place)
         if self._rows_of is None or self._rows_of[0] != made_from:
             self._rows_of = made_from, self._made_rows()

@@ -1,4 +1,4 @@
-"""Where the console's data comes from: what the options and the configuration say together."""
+"""Where the console's data comes from, as the options and the configuration say together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,13 +15,13 @@ from poolhouse.report.protection import Protection
 from poolhouse.wire.aes import EXTRA, load_keystream
 from poolhouse.wire.seal import LONGEST_USER
 
-#: Reads the configuration of a path, or of ``None`` for the usual place.
+#: Reads the configuration at a path; ``None`` for the usual place.
 Load = Callable[[str | None], Configuration]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command line that name a source of data; ``None`` for each that is not given."""
+    """The command-line options that name a source of data; ``None`` for each that is not given."""
 
     way: Mode | None = None
     host: str | None = None
@@ -35,20 +35,20 @@ class Options:
 
     @property
     def is_udp(self) -> bool:
-        """Whether they ask for UDP."""
+        """Whether the options ask for UDP."""
         return self.way is not None or self.port is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A place to ask; over TCP, over UDP, or over UDP as long as nothing answers on TCP.
+    """A place to ask: over TCP, over UDP, or over UDP until something answers on TCP.
 
     Attributes:
         service: The service; ``None`` for UDP only.
         udp: Host, port and mode; ``None`` for TCP only.
-        user: Whose password is not known yet; ``None`` if there is no such user.
+        user: The user whose password is still needed; ``None`` if there is none.
         protection: How a console over UDP signs or encrypts; ``None`` for neither.
-        security: What a user's password is used for over UDP.
+        security: What the user's password does over UDP.
         warning: What the user should know, in a sentence; empty for nothing.
     """
 
@@ -61,17 +61,17 @@ class Target:
 
     @property
     def address(self) -> str:
-        """What it is called until it says so itself."""
+        """The source's name until it introduces itself."""
         if self.service is not None:
             return self.service.nodes[0].address
-        assert self.udp is not None, "there is one of them"
+        assert self.udp is not None, "a target has one of the two"
         return format_address(*self.udp[:2])
 
     def with_login(self, login: Login) -> Self:
-        """The same with this login.
+        """The same target with this login.
 
         Raises:
-            SettingError: If it cannot be used over UDP.
+            SettingError: If the login cannot be used over UDP.
         """
         if self.service is None:
             if len(login.user.encode()) > LONGEST_USER[self.security]:
@@ -81,7 +81,7 @@ class Target:
 
 
 def choose_target(options: Options, load: Load = load_configuration) -> Target:
-    """The place that options and configuration name.
+    """The place that the options and the configuration name.
 
     Raises:
         SettingError: If an option or the configuration is wrong, or options exclude each other.
@@ -118,10 +118,10 @@ def _udp(options: Options) -> Target:
 
 
 def _security(options: Options) -> Literal["sign", "encrypt"]:
-    """What a password is used for over UDP.
+    """What a password does over UDP.
 
     Raises:
-        SettingError: If it is something else, or if nothing is installed that can encrypt.
+        SettingError: If the option is invalid, or if nothing is installed that can encrypt.
     """
     match options.security:
         case "sign":
@@ -138,7 +138,7 @@ def _security(options: Options) -> Literal["sign", "encrypt"]:
 
 
 def _host(options: Options, text: str, load: Load) -> Target:
-    """One node: with the login and the certificate of the service that has it, where a configuration tells."""
+    """One node, with the login and the certificate of its service if the configuration has one."""
     for name in ("service", "node"):
         if getattr(options, name) is not None:
             raise SettingError(f"--{name}", "names a node of the configuration, and --host names one itself")
@@ -163,7 +163,7 @@ def _host(options: Options, text: str, load: Load) -> Target:
 
 
 def _with_user(target: Target, options: Options) -> Target:
-    """The target with the login that the options name; the configuration's, if they name none."""
+    """The target with the login given by the options, else by the configuration."""
     assert target.service is not None, "this is TCP"
     configured = target.service.login
     user = options.user or (configured.user if configured is not None else None)

@@ -1,4 +1,4 @@
-"""The terminal that the window is drawn on: whether one can be, and what happens when it goes away."""
+"""The terminal of the window: whether a window can be drawn on it, and what happens when it goes away."""
 
 import os
 import select
@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from threading import Event, Thread
 
-#: Terminals that cannot move their cursor, as they call themselves in ``TERM``.
+#: Names in ``TERM`` of terminals that cannot move their cursor.
 _DUMB = ("", "dumb", "unknown")
-#: Seconds that the window is given to end once its terminal has gone.
+#: Seconds for the window to end once its terminal is gone.
 _GRACE = 3.0
 _WITHOUT = "; --once and --json do without"
 
@@ -16,7 +16,7 @@ _WITHOUT = "; --once and --json do without"
 def why_no_window() -> str | None:
     """Why no window can be drawn here, in a sentence; ``None`` if one can.
 
-    Textual draws on the standard error, and reads keys from the standard input.
+    Textual draws on standard error and reads keys from standard input.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     if not all(stream is not None and stream.isatty() for stream in streams):
@@ -33,11 +33,11 @@ def is_dumb() -> bool:
 
 
 def end_with_terminal(end: Callable[[], object]) -> Callable[[], None]:
-    """Call `end` in a thread of its own when the terminal goes away; call the result to look no more.
+    """Call `end` in a separate thread when the terminal goes away. Call the result to stop watching.
 
-    A terminal that goes without a SIGHUP leaves a standard input that is always readable and always empty: reading
-    on would be a busy loop. Its output, where every write fails now, is replaced by the null device, so that the
-    window can end as it always does.
+    If a terminal goes without a SIGHUP, standard input stays readable and empty for ever: reading on would be a
+    busy loop. Its output, where every write now fails, is replaced by the null device, so that the window can end
+    as usual.
     """
     is_over = Event()
     thread = Thread(target=_watch, args=(end, is_over), name="connmon-terminal", daemon=True)
@@ -47,7 +47,7 @@ def end_with_terminal(end: Callable[[], object]) -> Callable[[], None]:
 
 def _watch(end: Callable[[], object], is_over: Event) -> None:
     poll = select.poll()
-    poll.register(0, 0)  # No events but POLLHUP, POLLERR and POLLNVAL, which need not be asked for.
+    poll.register(0, 0)  # No requested events: POLLHUP, POLLERR and POLLNVAL are always reported.
     while not is_over.is_set():
         if poll.poll(500):
             break
@@ -58,4 +58,4 @@ def _watch(end: Callable[[], object], is_over: Event) -> None:
         os.dup2(nowhere, descriptor)
     end()
     if not is_over.wait(_GRACE):
-        os._exit(1)  # The window's output has stopped in a write that failed; there is nobody to be told.
+        os._exit(1)  # The window's output thread hangs in a failed write, and no one is left to be told.

@@ -1,4 +1,4 @@
-"""``poolhouse doctor``: why do I see nothing?
+"""``poolhouse doctor``: why don't I see anything?
 
 It runs in the application's environment, and needs only the standard library there.
 """

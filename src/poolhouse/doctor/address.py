@@ -1,4 +1,4 @@
-"""Where the application reports to, from the URL that it has: decided by the code that decides it there."""
+"""The application's destination, decided from its URL by the same code that decides it in the application."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 
 class Address(NamedTuple):
-    """What a URL says."""
+    """The contents of a URL."""
 
     destination: Destination
-    #: Its parameters that poolhouse does not read, and the driver gets.
+    #: Parameters that poolhouse does not read, and that the driver gets.
     others: tuple[str, ...] = ()
-    #: What the settings begin with that the URL's plugin reads.
+    #: The prefixes of the settings that the URL's plugin reads.
     prefixes: tuple[str, ...] = PREFIXES
 
 
 def address_of(url: str | None) -> Address:
-    """What a program with this URL does with it.
+    """What a program does with this URL.
 
     Args:
         url: ``collectd://host:port/?…`` or ``connmon://…`` as in ``POOLHOUSE_REPORT``; a database URL with
             ``plugin=poolhouse``, ``plugin=collectd`` or ``plugin=connmon``, or with one of connmon's dialects;
-            ``None`` for what this environment says, as for `poolhouse.instrument`.
+            ``None`` for the environment's settings, as in `poolhouse.instrument`.
 
     Raises:
-        SettingError: If it is neither, or a setting is wrong.
+        SettingError: If it is neither, or if a setting is wrong.
 
     >>> address_of("postgresql://db1/shop?plugin=collectd&collectd_host=web1").destination.host
     'web1'
@@ -55,7 +55,7 @@ def address_of(url: str | None) -> Address:
 
 
 def look_at_parameters(address: Address) -> Iterator[Finding]:
-    """A finding for each parameter that was probably meant for poolhouse, and goes to the driver."""
+    """A finding for each parameter that was probably meant for poolhouse but goes to the driver."""
     ours = {
         prefix + name: prefix
         for prefixes, names in ((PREFIXES, DESTINATION_SETTINGS), ((CONNMON_PREFIX,), SERVICE_SETTINGS))
@@ -74,7 +74,7 @@ def look_at_parameters(address: Address) -> Iterator[Finding]:
 
 
 def _of_database_url(text: str) -> Address:
-    """What ``create_engine`` would do with this URL. No error repeats it: there is a password in it."""
+    """What ``create_engine`` would do with this URL. No error repeats the URL: it contains a password."""
     try:
         from sqlalchemy.engine.url import make_url
         from sqlalchemy.exc import ArgumentError

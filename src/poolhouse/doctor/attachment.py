@@ -1,4 +1,4 @@
-"""Findings about how poolhouse gets into processes that say nothing about it: this one, and one that runs."""
+"""Findings about how poolhouse gets into processes that do not mention it: this one, and another running one."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,17 +18,17 @@ _SUBJECT = "attached"
 
 
 class Process(NamedTuple):
-    """What can be seen of a process from outside."""
+    """What is visible of a process from outside."""
 
     pid: int
     environment: Mapping[str, str]
     arguments: Sequence[str]
-    #: Its version of Python; ``None`` if none can be seen.
+    #: Its version of Python; ``None`` if none is visible.
     version: tuple[int, int] | None
 
 
 def look_at_itself() -> Iterator[Finding]:
-    """How this process is attached, which was started as the application's are; nothing if it is not."""
+    """How this process, started like the application's, is attached; nothing if it is not."""
     finder = installed()
     if is_disabled():
         yield Finding(Verdict.WRONG, _SUBJECT, f"no: {DISABLE_VARIABLE} is set")
@@ -37,7 +37,7 @@ def look_at_itself() -> Iterator[Finding]:
 
 
 def look_at_process(pid: int) -> Finding:
-    """How a process that runs is attached, as far as its environment tells."""
+    """How a running process is attached, as far as its environment shows."""
     try:
         process = _read(pid)
     except (FileNotFoundError, ProcessLookupError):
@@ -52,12 +52,12 @@ def judge(
     has_sitecustomize: Callable[[str], bool],
     installed_for: Callable[[Process], Sequence[Path]],
 ) -> Finding:
-    """How a process is attached, or what keeps it from that.
+    """How a process is attached, or what prevents it.
 
     Args:
-        process: What is known of it.
+        process: What is known about it.
         has_sitecustomize: Whether a folder has a module of that name.
-        installed_for: The files that ``poolhouse attach --install`` has written for its Python.
+        installed_for: The files written for its Python by ``poolhouse attach --install``.
     """
     pid, environment = process.pid, process.environment
     if process.version is None:
@@ -94,7 +94,7 @@ def judge(
 
 
 def _libraries() -> str:
-    """The libraries whose pools are attached to, as far as they can be imported here."""
+    """The libraries whose pools are attached to, of those that can be imported here."""
     names = dict.fromkeys(name.partition(".")[0] for name in TARGETS)
     found = [name for name in names if find_spec(name) is not None]
     return ", ".join(found) or "no library that is installed here"
@@ -112,7 +112,7 @@ def _has_sitecustomize(folder: str) -> bool:
 
 
 def _installed_for(process: Process) -> Sequence[Path]:
-    """Asks the interpreter that the process was started with, by the path that it was given."""
+    """The installed files, from the interpreter that started the process, called by the same path."""
     python = process.arguments[0] if process.arguments else ""
     if not os.path.basename(python).startswith("python") or not os.path.isabs(python):
         return ()
@@ -123,10 +123,10 @@ def _installed_for(process: Process) -> Sequence[Path]:
 
 
 def _read(pid: int) -> Process:
-    """What ``/proc`` tells.
+    """What ``/proc`` shows about a process.
 
     Raises:
-        OSError: If there is no such process, or it belongs to somebody else.
+        OSError: If there is no such process, or it belongs to another user.
     """
     folder = Path(f"/proc/{pid}")
     variables = folder.joinpath("environ").read_text("utf-8", "replace").split("\0")

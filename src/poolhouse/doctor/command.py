@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def port(text: str) -> int:
-    """For argparse, which makes a sentence of a `ValueError`."""
+    """A port number for argparse, which turns a `ValueError` into a sentence."""
     number = int(text)
     if not 0 < number <= LARGEST_PORT:
         raise ValueError(text)
@@ -73,7 +73,7 @@ def port(text: str) -> int:
 
 
 def examine(arguments: argparse.Namespace) -> int:
-    """Print what is found, one finding after the other; the exit status."""
+    """Print each finding as it is made; returns the exit status."""
     try:
         address = address_of(arguments.url)
     except SettingError as error:

@@ -29,7 +29,7 @@ def _plugin(found: Installation) -> Finding:
 
 
 def _sqlalchemy(version: str | None) -> Finding:
-    """Whether ``create_engine`` would refuse to measure with it."""
+    """Whether ``create_engine`` would refuse to measure with this SQLAlchemy."""
     if version is None:
         text = "not installed here: run this with the application's own Python"
         return Finding(Verdict.UNKNOWN, "SQLAlchemy", text)

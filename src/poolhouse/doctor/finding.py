@@ -1,4 +1,4 @@
-"""What an examination finds."""
+"""One result of an examination."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -7,23 +7,23 @@ from poolhouse.clean import clean
 
 
 class Verdict(IntEnum):
-    """How it stands with one thing; the value orders them by how much they matter."""
+    """The state of one thing; the value orders verdicts by importance."""
 
     FINE = 0
-    #: Nothing speaks against it, and nothing confirms it.
+    #: Nothing speaks against it, but nothing confirms it.
     UNKNOWN = 1
     WRONG = 2
 
 
-#: The status with which the command ends, by the worst verdict. Status 2 is for arguments that are wrong.
+#: The command's exit status, by the worst verdict. Status 2 is for wrong arguments.
 STATUS = {Verdict.FINE: 0, Verdict.UNKNOWN: 3, Verdict.WRONG: 1}
-#: Characters of a line of a finding.
+#: The most characters of a line of a finding.
 LONGEST_LINE = 1000
 SIGNS = {Verdict.FINE: "ok", Verdict.UNKNOWN: "?", Verdict.WRONG: "WRONG"}
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """One thing that was examined."""
 
     verdict: Verdict
     subject: str
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        """One line, or several where the text has several.
+        """One line, or several if the text has several.
 
         >>> print(Finding(Verdict.FINE, "name", "web1 is 10.0.0.1"))
         ok     name         web1 is 10.0.0.1

@@ -1,4 +1,4 @@
-"""Ask each node of a service whether it takes the application's reports."""
+"""Asks each node of a service whether it accepts the application's reports."""
 
 import random
 import time
@@ -13,16 +13,16 @@ from poolhouse.report.route import State
 from poolhouse.report.sockets import SystemNetwork
 from poolhouse.report.tcp import GLANCE_S, TcpSender
 
-#: What the nodes' logs call this.
+#: The name of this program in the nodes' logs.
 PRODUCT = "poolhouse-doctor"
 
 
 def look_at_nodes(service: Service, destination: Destination, clock: Clock) -> Iterator[Finding]:
-    """Introduce this process to each node, as the application does.
+    """Introduce this process to each node as the application does.
 
     Args:
         service: The service that the application reports to.
-        destination: What the application says of it.
+        destination: The settings with which the application reports to it.
         clock: The source of time.
     """
     for node in service.nodes:
@@ -35,7 +35,7 @@ def look_at_nodes(service: Service, destination: Destination, clock: Clock) -> I
 
 
 def _introduce(service: Service, interval: float, clock: Clock) -> Exception | None:
-    """Why the only node of a service does not welcome this process; ``None`` if it does."""
+    """Why a service with a single node does not welcome this process; ``None`` if it does."""
     network = SystemNetwork()
     sender = TcpSender(service, PRODUCT, interval, network, clock, random.random)
     route = sender.route

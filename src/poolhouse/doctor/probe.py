@@ -1,4 +1,4 @@
-"""Send a real report to the application's destination, and check whether it arrived."""
+"""Sends real reports to the application's destination, and checks whether they arrive."""
 
 import os
 import socket
@@ -23,25 +23,25 @@ from poolhouse.verdicts.words import place_of, sentence
 from poolhouse.wire.report import Report, ReportSums, encode_report
 from poolhouse.wire.seal import Reason
 
-#: The program that the report is of: it is seen beside the application's, and never in its sums.
+#: The program of the reports: it is shown beside the application's, and is never part of its sums.
 PROGRAM = "poolhouse-doctor"
-#: Seconds between two reports: so short that the row is gone a second after the goodbye, which is five intervals.
+#: Seconds between two reports: so few that the row disappears a second after the goodbye, five intervals later.
 INTERVAL = 0.2
 #: Seconds to wait for a refusal.
 REFUSAL_TIME = 0.5
 #: Seconds after which a console port without an answer counts as silent.
 SILENCE = 3.0
-#: What each reason of a refusal means.
+#: The meaning of each reason for a refusal.
 _REASONS = {reason.word: reason.value for reason in Reason}
 
 
 def probe(destination: Destination, consoles_port: int, timeout: float, clock: Clock) -> Iterator[Finding]:
-    """Look the name up, send reports, and ask the aggregator's console port whether they arrived.
+    """Look up the name, send reports, and ask the aggregator's console port whether they arrived.
 
     Args:
-        destination: Where the application reports to.
-        consoles_port: The port of the same host that consoles ask.
-        timeout: Seconds to wait for the report to be seen.
+        destination: The application's destination.
+        consoles_port: The port for consoles on the same host.
+        timeout: Seconds to wait until the report is visible.
         clock: The source of time.
     """
     try:
@@ -49,7 +49,7 @@ def probe(destination: Destination, consoles_port: int, timeout: float, clock: C
     except OSError as error:
         yield Finding(Verdict.WRONG, "name", f"{destination.host} cannot be looked up: {error}")
         return
-    # The order in which reports try them.
+    # In the order in which reports try them.
     endpoints = sorted(found, key=lambda endpoint: endpoint.family == socket.AF_INET6)
     addresses = ", ".join(str(endpoint.address[0]) for endpoint in endpoints)
     yield Finding(Verdict.FINE, "name", f"{destination.host} is {addresses}")
@@ -57,7 +57,7 @@ def probe(destination: Destination, consoles_port: int, timeout: float, clock: C
 
 
 class _Sender:
-    """Reports of a process that has no pools. A context manager, which says goodbye however it is left."""
+    """Sends reports of a process without pools. A context manager, which says goodbye however it is left."""
 
     def __init__(self, sock: socket.socket, destination: Destination, clock: Clock) -> None:
         self.token = f"{os.getpid()}:{os.urandom(3).hex()}"
@@ -78,10 +78,10 @@ class _Sender:
             self.send(goodbye=True)
 
     def send(self, goodbye: bool = False) -> None:
-        """One report.
+        """Send one report.
 
         Raises:
-            OSError: If the address refuses, or cannot be reached.
+            OSError: If the address refuses it, or is unreachable.
         """
         self._number += 1
         datagrams = encode_report(
@@ -114,7 +114,7 @@ class _Sender:
         """Wait for a refusal; return if there is none, or as soon as the aggregator answers.
 
         Raises:
-            OSError: If there is one.
+            OSError: If the report is refused.
         """
         self._sock.settimeout(REFUSAL_TIME)
         with suppress(TimeoutError):
@@ -124,7 +124,7 @@ class _Sender:
         self._sock.setblocking(False)
 
     def _hear(self, seal: Sealer) -> None:
-        """Take the aggregator's question whether these reports are made now, if there is one."""
+        """Read the aggregator's question whether these reports are current, if there is one."""
         with suppress(BlockingIOError):
             seal.hear(self._sock.recv(LARGEST_DATAGRAM))
 
@@ -140,7 +140,7 @@ def _send(
                 sender.send()
                 sender.wait_for_refusal()
                 found = _confirm(sender, destination, consoles_port, timeout, clock)
-            yield from found  # After the goodbye: the reader may have gone, which ends the process.
+            yield from found  # After the goodbye: if the reader of the output is gone, the process ends here.
             return
         except ConnectionRefusedError:
             refusals.append(f"{address} refuses: nobody listens there")
@@ -155,7 +155,7 @@ def _confirm(
 ) -> list[Finding]:
     """Keep reporting until the aggregator shows the process, or it is clear that it will not.
 
-    What it then says of the destination's program is a finding, too.
+    The aggregator's view of the destination's program is a finding, too.
 
     Raises:
         OSError: If a later report is refused.
@@ -163,18 +163,18 @@ def _confirm(
     protection = destination.protection
     watch = _watch(sender, destination, consoles_port, timeout, clock, protection)
     if watch.link.denial is DenialReason.NO_KEYS and protection is not None and protection.security == "sign":
-        # Without an AuthFile it takes signed reports as they are, and cannot sign its answers.
+        # Without an AuthFile it accepts signed reports unchecked, and cannot sign its answers.
         watch = _watch(sender, destination, consoles_port, timeout, clock, None)
     findings = [_judge(watch, destination)]
     return findings + [judge_program(snapshot, destination.program_name) for snapshot in watch.shown]
 
 
 class _Watch:
-    """What a console was told while reports were sent.
+    """What a console received while reports were sent.
 
     Attributes:
-        link: The way to the aggregator, at the end.
-        shown: The snapshot that shows the process, if one does.
+        link: The state of the connection to the aggregator, at the end.
+        shown: The snapshot that shows the process; ``None`` if none does.
     """
 
     def __init__(self, token: str, link: Link) -> None:
@@ -194,7 +194,7 @@ class _Watch:
 
     @property
     def refusals(self) -> dict[str, int]:
-        """How many datagrams the aggregator has refused meanwhile, whoever sent them, by reason."""
+        """How many datagrams the aggregator has refused meanwhile, from any sender, by reason."""
         if self._first is None or self._last is None:
             return {}
         before = dict(self._first.health.refusals)
@@ -213,7 +213,7 @@ def _watch(
     clock: Clock,
     protection: Protection | None,
 ) -> _Watch:
-    """Report, and ask as a console, for as long as it takes."""
+    """Report, and ask as a console, until the answer is clear or the time is up."""
     watch = _Watch(sender.token, Link("connecting", ""))
     client = udp_feed(
         destination.host,
@@ -239,7 +239,7 @@ def _watch(
 
 
 def judge_program(snapshot: Snapshot, program: str) -> Finding:
-    """What the aggregator says of a program: whether it reports, and what verdicts stand for it."""
+    """The aggregator's view of a program: whether it reports, and its standing verdicts."""
     if all(row.name != program for row in snapshot.programs):
         return Finding(Verdict.FINE, "program", f"no process of {program} reports at present")
     standing = [verdict for verdict in snapshot.verdicts if verdict.program == program]
@@ -251,7 +251,7 @@ def judge_program(snapshot: Snapshot, program: str) -> Finding:
 
 
 def _shows(snapshot: Snapshot, token: str) -> bool:
-    """Whether our process is shown; value lists only say that the program has a process."""
+    """Whether our process is shown; value lists show only that the program has a process."""
     if any(process.token == token for process in snapshot.processes):
         return True
     return snapshot.program is None and any(row.name == PROGRAM and row.processes for row in snapshot.programs)
@@ -287,7 +287,7 @@ def _judge(watch: _Watch, destination: Destination) -> Finding:
 
 
 def seal_words(denial: DenialReason, protection: Protection | None) -> str | None:
-    """What a denial says of the reports' signature or encryption, in a sentence; ``None`` for nothing."""
+    """What a denial says about the reports' signature or encryption, in a sentence; ``None`` for nothing."""
     user = "" if protection is None else protection.username
     return {
         DenialReason.CREDENTIALS: f"its AuthFile does not have user {user} with this password, so it refuses the "

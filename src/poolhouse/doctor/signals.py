@@ -1,4 +1,4 @@
-"""Signals that end a command, as exceptions, so that ``finally`` blocks run before the end."""
+"""Turns signals that end a command into exceptions, so that ``finally`` blocks run first."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ class _Stopped(BaseException):
 def stopped_by_signals() -> Generator[None]:
     """Leave the block at SIGINT, SIGTERM or SIGHUP, then end the process by the same signal.
 
-    A signal that is ignored stays ignored. Outside of the main thread nothing changes.
+    An ignored signal stays ignored. Outside the main thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

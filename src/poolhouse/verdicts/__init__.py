@@ -1,1 +1,1 @@
-"""From measurements to what is wrong: causes, their evidence, and the two functions that name them."""
+"""From measurements to verdicts: causes, their evidence, and the two functions that name them."""

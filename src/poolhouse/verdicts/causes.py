@@ -1,9 +1,9 @@
 """The causes of trouble with connections, as data: symptoms, what to do, and what would disprove each.
 
-The order of `CAUSES` is their rank. Where several are true of one pool, the first is the main one, because the
-others may follow from it. ``docs/reference/causes.md`` has the same numbers, and a test compares them.
+The order of `CAUSES` is their rank. If several are true of one pool, the first is the main one, because the others
+may follow from it. ``docs/reference/causes.md`` has the same numbers, and a test compares them.
 
-Two words that several causes use: a pool is *saturated* while callers wait for it and nearly all of it is in use.
+Two terms that several causes use: a pool is *saturated* while callers wait for it and nearly all of it is in use.
 A line's *habit* is how long it held its connections, on average, before the trouble began.
 """
 
@@ -18,11 +18,11 @@ class Threshold(NamedTuple):
 
     name: str
     value: float
-    #: ``s`` for seconds, ``share`` for a part of a whole, ``times`` for a multiple, else what is counted.
+    #: ``s`` for seconds, ``share`` for a part of a whole, ``times`` for a multiple; otherwise what is counted.
     unit: str
-    #: What the number measures, in words that continue after it; may be empty.
+    #: What the number measures, in words that follow the number; may be empty.
     of: str
-    #: Why it has this value.
+    #: The reason for this value.
     reason: str
 
 
@@ -34,21 +34,21 @@ class Cause:
     """
 
     name: str
-    #: ``alarm`` if callers suffer, ``notice`` if it is odd and harms nobody yet.
+    #: ``alarm`` if callers suffer, ``notice`` if it is unusual but does no harm yet.
     severity: Severity
     #: The symptom, in one sentence.
     evidence: str
     thresholds: tuple[Threshold, ...]
-    #: The names of a finding's numbers, in their order; one that ends in ``_s`` is in seconds.
+    #: The names of a finding's numbers, in order; one that ends in ``_s`` is in seconds.
     numbers: tuple[str, ...]
     #: What to do about it.
     do: str
-    #: What would show that it is something else.
+    #: Observations that would show another cause.
     disprove: str
     _values: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict[str, float])
 
     def __getitem__(self, threshold: str) -> float:
-        """The value of one of its thresholds; `KeyError` for a name that it does not have."""
+        """The value of one of its thresholds; `KeyError` if it has no such threshold."""
         return self._values[threshold]
 
     def __post_init__(self) -> None:
@@ -453,7 +453,7 @@ POOL_TOO_SMALL = Cause(
     "Callers still wait with the larger pool: then the database is the limit.",
 )
 
-#: All causes by rank, the first one first.
+#: All causes, in order of rank.
 CAUSES: tuple[Cause, ...] = (
     DATABASE_DOWN,
     SERVER_FULL,
@@ -478,7 +478,7 @@ BY_NAME: dict[str, Cause] = {cause.name: cause for cause in CAUSES}
 
 
 def rank_of(name: str) -> tuple[int, int]:
-    """The key to sort causes by, the main one first: alarms before notices, then by rank; unknown ones last."""
+    """The sort key of a cause, the main one first: alarms before notices, then by rank; unknown ones last."""
     cause = BY_NAME.get(name)
     if cause is None:
         return 2, len(CAUSES)

@@ -1,4 +1,4 @@
-"""Causes around connects: the database is down or full, connections are dead or belong to another process."""
+"""Causes around connects: the database is down or full; connections are dead or belong to another process."""
 
 from collections.abc import Iterator
 from operator import add
@@ -15,7 +15,7 @@ def examine_connects(trail: Trail, steps: int, process: ProcessSigns) -> Iterato
 
     Args:
         trail: The pool.
-        steps: How many intervals the window has; all there are where there are fewer.
+        steps: How many intervals the window has; all, if there are fewer.
         process: The newest signs of the process.
     """
     newest, window = trail.newest, trail.span(steps)
@@ -37,7 +37,7 @@ def examine_connects(trail: Trail, steps: int, process: ProcessSigns) -> Iterato
 
 
 def _errors_since_success(trail: Trail, steps: int) -> ConnectErrors:
-    """The failed connects of the newest intervals in which none succeeded, within the window."""
+    """The failed connects of the newest intervals without a success, within the window."""
     total = ConnectErrors()
     for back in range(steps):
         step = trail.step(back)

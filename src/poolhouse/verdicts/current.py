@@ -14,7 +14,7 @@ _verdicts: "MutableMapping[Any, tuple[Verdict, ...]]" = weakref.WeakKeyDictionar
 
 
 def tell(pool: Any, verdicts: Sequence[Verdict]) -> None:
-    """Tell what stands for a pool now, the main verdict first. Keeps no pool alive."""
+    """Store the standing verdicts on a pool, the main one first. Keeps no pool alive."""
     if verdicts:
         _verdicts[pool] = tuple(verdicts)
     else:
@@ -22,9 +22,9 @@ def tell(pool: Any, verdicts: Sequence[Verdict]) -> None:
 
 
 def main_of(pool: Any) -> Verdict | None:
-    """The main verdict on a pool; ``None`` if there is none, or if nobody examines this process. Never raises."""
+    """The main verdict on a pool; ``None`` if there is none, or if this process is not examined. Never raises."""
     try:
         verdicts = _verdicts.get(pool)
-    except Exception:  # A pool of another kind, which cannot be referred to weakly.
+    except Exception:  # A pool of another kind, which allows no weak reference.
         return None
     return verdicts[0] if verdicts else None

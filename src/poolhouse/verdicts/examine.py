@@ -1,4 +1,4 @@
-"""From the readings of a process to what is wrong with it: the function `examine`, and the state that it keeps."""
+"""From the readings of a process to its findings: the function `examine`."""
 
 from collections.abc import Container, Sequence
 
@@ -15,12 +15,12 @@ from poolhouse.verdicts.process import examine_engines, examine_loop
 def examine(
     moments: Sequence[Moment], habits: Habits, leaks: Container[tuple[int, str]] = ()
 ) -> tuple[Finding, ...]:
-    """What the newest moments show, the main cause first; each `Finding.age_s` is 0.
+    """The findings of the newest moments, the main cause first; each `Finding.age_s` is 0.
 
     Args:
-        moments: The last moments of one process, the oldest first, as `History` keeps them.
-        habits: What is known of its calm times.
-        leaks: The leaks that stand, by pool and site: they need less to go on than to begin.
+        moments: The latest moments of one process, the oldest first, as in `History`.
+        habits: The habits of its calm times.
+        leaks: The standing leaks, by pool and site: they need less evidence to continue than to begin.
     """
     if not moments:
         return ()

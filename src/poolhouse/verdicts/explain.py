@@ -1,11 +1,11 @@
-"""``poolhouse explain``: a cause of trouble in words, and which causes an error message may have."""
+"""``poolhouse explain``: a cause of trouble in words, and the causes that an error message may have."""
 
 from difflib import get_close_matches
 from textwrap import fill
 
 from poolhouse.verdicts.causes import BY_NAME, CAUSES, Cause, Threshold
 
-#: What people paste, or part of it, and the causes that it may have. In lower case.
+#: Messages that people paste, or parts of them, and their possible causes. In lower case.
 MESSAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "queuepool limit",
@@ -55,16 +55,16 @@ _WIDTH = 88
 
 
 def explained(asked: str) -> str:
-    """What the table says of a cause, or of those that an error message may have; of all if nothing is asked.
+    """The table's entry for a cause, or for the causes of an error message; all causes for an empty text.
 
-    Empty if there is no such cause, and no such message is known.
+    Empty if no such cause or message is known.
     """
     causes = causes_of(asked) if asked.strip() else CAUSES
     return text_of(causes[0]) if asked.strip() and len(causes) == 1 else _list(causes)
 
 
 def causes_of(asked: str) -> tuple[Cause, ...]:
-    """The cause of this name; else the causes that an error message may have, by rank; empty if none is known.
+    """The cause of this name; else the possible causes of an error message, by rank; empty if none is known.
 
     >>> [cause.name for cause in causes_of("FATAL:  sorry, too many clients already")]
     ['server_full', 'engine_per_request', 'duplicate_engines']
@@ -91,7 +91,7 @@ def _as_name(asked: str) -> str:
 
 
 def text_of(cause: Cause) -> str:
-    """All that the table says of a cause."""
+    """The table's whole entry for a cause."""
     lines = [f"{cause.name}  ({cause.severity})", "", _wrapped(cause.evidence, ""), "", "What shows it:"]
     lines += [_wrapped(threshold_text(threshold), "  - ", "    ") for threshold in cause.thresholds]
     messages = [
@@ -121,7 +121,7 @@ def threshold_text(threshold: Threshold) -> str:
 
 
 def _list(causes: tuple[Cause, ...]) -> str:
-    """The causes in a line or two each, the main one first."""
+    """The causes in one or two lines each, the main one first."""
     if not causes:
         return ""
     width = max(len(cause.name) for cause in causes) + 2

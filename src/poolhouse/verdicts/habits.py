@@ -5,47 +5,47 @@ from typing import NamedTuple
 
 from poolhouse.verdicts.moment import Moment, PoolSpan, trails
 
-#: How many connections must have come back before a mean is a habit.
+#: How many connections must have come back before their mean is a habit.
 ENOUGH = 5
-#: After so many the older ones count half: a habit may change.
+#: From this many on, older ones count half: a habit may change.
 MANY = 1000
-#: How many calm intervals must follow before one is believed: trouble begins before anybody waits.
+#: How many calm intervals must follow one before it counts: trouble begins before callers wait.
 BELIEVED_AFTER = 2
 
 
 class Holds(NamedTuple):
-    """Connections that came back, and for how long they had been out in all, in seconds."""
+    """Connections that came back, and how long they had been out in total, in seconds."""
 
     returned: float = 0.0
     held_s: float = 0.0
 
     def plus(self, more: "Holds") -> "Holds":
-        """Both; the older part counts half if it is large."""
+        """Both together; the older part counts half if it is large."""
         share = 0.5 if self.returned > MANY else 1.0
         return Holds(share * self.returned + more.returned, share * self.held_s + more.held_s)
 
     @property
     def mean_s(self) -> float | None:
-        """The habit, in seconds; ``None`` as long as there are too few."""
+        """The habit, in seconds; ``None`` while there are too few."""
         return self.held_s / self.returned if self.returned >= ENOUGH else None
 
 
-#: The name of a pool's own entry beside those of its sites.
+#: The name of a pool's own entry, beside those of its sites.
 _ALL = ""
 
 
 class Habits:
-    """The habits of one process's pools and sites, and the longest hold of each that ever came back."""
+    """The habits of one process's pools and sites, and the longest completed hold of each."""
 
     def __init__(self) -> None:
         self._holds: dict[int, dict[str, Holds]] = {}
-        #: Calm intervals that are not believed yet, by the pool's key.
+        #: Calm intervals that do not count yet, by the pool's key.
         self._pending: dict[int, deque[dict[str, Holds]]] = {}
-        #: The longest hold that came back, in seconds, before the garbage collector brought back any.
+        #: The longest completed hold, in seconds, until the garbage collector first brought a connection back.
         self._longest: dict[tuple[int, str], float] = {}
 
     def learn(self, moments: tuple[Moment, ...]) -> None:
-        """Learn from the newest interval. To be called once for each moment."""
+        """Learn from the newest interval. Call this once per moment."""
         living = trails(moments) if moments else []
         for trail in living:
             key = trail.now.key
@@ -66,11 +66,11 @@ class Habits:
         return self._holds.get(key, {}).get(site, Holds()).mean_s
 
     def of_pool(self, key: int) -> float | None:
-        """The same of all sites of a pool."""
+        """The same for all sites of a pool."""
         return self.of_site(key, _ALL)
 
     def longest_s(self, key: int, site: str = _ALL) -> float:
-        """The longest hold that ever came back to a site, or to a pool, in seconds; 0 if none did."""
+        """The longest completed hold of a site, or of a pool, in seconds; 0 if there is none."""
         return self._longest.get((key, site), 0.0)
 
     def _learn_longest(self, span: PoolSpan) -> None:
@@ -83,7 +83,7 @@ class Habits:
                 self._longest[key, site.site] = max(self.longest_s(key, site.site), site.use.max_ns / 1e9)
 
     def _forget(self, living: set[int]) -> None:
-        """Forget the pools that are gone, and sites without number: a pool tells 64 of them."""
+        """Forget the pools that are gone, with their sites: a pool reports up to 64 of them."""
         for by_key in (self._holds, self._pending):
             for key in [key for key in by_key if key not in living]:
                 del by_key[key]

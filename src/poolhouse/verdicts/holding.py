@@ -1,4 +1,4 @@
-"""Why a saturated pool is used up: what its holders do, and for how long they hold."""
+"""Why a saturated pool is used up: what its holders are doing, and how long they hold."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil, inf
@@ -31,12 +31,12 @@ class _Holders(NamedTuple):
     habit_s: float
 
     def share(self, state: str) -> float:
-        """In which part of the looks at them they were in a state."""
+        """The share of looks at them that found them in a state."""
         seen = sum(span.seen for span in self.spans)
         return sum(getattr(span.looks, state) for span in self.spans) / seen if seen else 0.0
 
     def is_long(self, times: float, seconds: float) -> bool:
-        """Whether they hold for so many times their habit; where there is none, for so many seconds."""
+        """Whether they hold for `times` their habit; without a habit, for `seconds`."""
         return self.hold_s >= (times * self.habit_s if self.habit_s else seconds)
 
 
@@ -46,7 +46,7 @@ def examine_holders(trail: Trail, steps: int, habits: Habits) -> Iterator[Findin
     Args:
         trail: The pool.
         steps: How many intervals the window has.
-        habits: What is known of its holds.
+        habits: The habits of its holds.
     """
     saturated_s = trail.saturated_s
     if not saturated_s:
@@ -85,7 +85,7 @@ def _is_slow(holders: _Holders) -> bool:
 
 
 def _is_as_ever(trail: Trail, span: PoolSpan, holders: _Holders, habits: Habits) -> bool:
-    """Whether connections are held for no longer than before; where there is no habit, than any that came back."""
+    """Whether holds are no longer than before; without a habit, no longer than any that ended."""
     times = POOL_TOO_SMALL["habit"]
     if holders.habit_s:
         return not holders.is_long(times, inf)
@@ -93,7 +93,7 @@ def _is_as_ever(trail: Trail, span: PoolSpan, holders: _Holders, habits: Habits)
 
 
 def _drains(trail: Trail) -> bool:
-    """Whether the queue shrinks: a burst, or a start, is being worked off."""
+    """Whether the queue is shrinking, so that a burst or a start is being worked off."""
     before = trail.step(1)
     return before is not None and trail.newest.waiting < POOL_TOO_SMALL["queue"] * before.waiting
 
@@ -115,7 +115,7 @@ def _nested(trail: Trail, span: PoolSpan) -> Finding | None:
 
 
 def _holders(trail: Trail, span: PoolSpan, habits: Habits) -> _Holders:
-    """The site with most of the connection-seconds, if there is one; else all."""
+    """The site with most of the connection-seconds; if there is none, all sites."""
     key = trail.now.key
     held = sum(site.held_s for site in span.sites)
     largest = max(span.sites, key=lambda site: site.held_s, default=None)
@@ -139,8 +139,8 @@ def _holders_of(site: SiteSpan, span: PoolSpan, habits: Habits) -> _Holders:
 def _hold(sites: Sequence[SiteSpan], span: PoolSpan) -> float:
     """The mean hold in the window: connection-seconds for each connection that came back (Little's law).
 
-    Where a source does not measure holds by site, those of the pool. Where none came back, the age of the oldest:
-    it is out for at least that long.
+    If a source does not measure holds by site, the mean of the pool. If none came back, the age of the oldest,
+    which has been out for at least that long.
     """
     returned, held = sum(site.returned for site in sites), sum(site.held_s for site in sites)
     if not returned and not any(site.now.returned for site in sites):
@@ -149,7 +149,7 @@ def _hold(sites: Sequence[SiteSpan], span: PoolSpan) -> float:
 
 
 def _idle_place(holders: _Holders, span: PoolSpan) -> tuple[str, str]:
-    """The site that holds and where its holders are, or the one line at which those of several sites are."""
+    """The holding site and where its holders are; or the one line at which the holders of several sites are."""
     if holders.site:
         return holders.site, holders.spans[0].now.idle_line
     held = sum(site.held_s for site in span.sites)
@@ -166,10 +166,10 @@ def _idle_place(holders: _Holders, span: PoolSpan) -> tuple[str, str]:
 
 
 def _stopped(trail: Trail, span: PoolSpan, habits: Habits, busy: float) -> Finding | None:
-    """All wait inside the database, and none comes back any more: for whom, the process does not see.
+    """All wait inside the database and none comes back; the process cannot see which session they wait for.
 
-    Statements that are slow come back now and then, and those who queue behind a lock do not while it is held. The
-    lines at which they wait are not to blame for either.
+    Slow statements come back now and then, while those that queue behind a lock do not as long as it is held. In
+    neither case are the lines at which they wait to blame.
     """
     before = trail.step(1)
     is_old = habits.of_pool(trail.now.key) is not None
@@ -187,7 +187,7 @@ def _came_back(span: PoolSpan) -> int:
 
 
 def _row_lock(trail: Trail, span: PoolSpan, busy: float) -> Finding | None:
-    """The holder for whom the others wait inside the database, if the looks show one."""
+    """The holder for which the others wait inside the database, if the looks show one."""
     seen = sum(site.seen for site in span.sites)
     idle = sum(site.looks.idle for site in span.sites)
     returned = sum(site.returned for site in span.sites)

@@ -8,9 +8,9 @@ from poolhouse.verdicts.causes import LEAK
 from poolhouse.verdicts.habits import Habits
 from poolhouse.verdicts.moment import NEARLY, PoolSpan, SiteSpan, Trail
 
-#: How many intervals tell whether a site's open connections grow, and in how many of them they must.
+#: How many intervals show whether a site's open connections grow, and in how many of them they must.
 GROWTH_INTERVALS, GROWN_INTERVALS = 5, 3
-#: For how many connection-seconds looks must have seen a site's connections before a share of them is taken.
+#: How many connection-seconds the looks must have seen of a site before a share of them means anything.
 ENOUGH_SEEN_S = 1.0
 
 
@@ -22,8 +22,9 @@ def examine_leaks(
     Args:
         trail: The pool.
         steps: How many intervals the window has.
-        habits: What is known of its holds.
-        standing: The leaks that stand, by pool and site: they go on while nobody waits, or when they grow no more.
+        habits: The habits of its holds.
+        standing: The standing leaks, by pool and site: they continue while no caller waits, or if they stop
+            growing.
     """
     window = trail.span(steps)
     whole = {site.now.site: site for site in trail.span(len(trail.readings())).sites}
@@ -49,13 +50,13 @@ def examine_leaks(
 
 
 def _collected(site: SiteSpan, whole: SiteSpan) -> int:
-    """Connections that the collector brought back over all kept moments, if they show a leak; else 0."""
+    """Connections that the garbage collector returned over all kept moments if they show a leak; else 0."""
     enough = max(LEAK["open"], LEAK["collected"] * whole.returned)
     return whole.collected if site.collected and whole.collected >= enough else 0
 
 
 def _is_too_old(trail: Trail, window: PoolSpan, site: SiteSpan, habits: Habits, *, stands: bool) -> bool:
-    """Whether the site's oldest connection is out for much longer than any that ever came back."""
+    """Whether the site's oldest connection has been out for much longer than any completed hold."""
     key, now = trail.now.key, site.now
     of_site, of_pool = habits.longest_s(key, now.site), habits.longest_s(key)
     longest = of_site or of_pool
@@ -71,12 +72,12 @@ def _is_too_old(trail: Trail, window: PoolSpan, site: SiteSpan, habits: Habits, 
 
 
 def _is_small_pool(window: PoolSpan, connections: int) -> bool:
-    """Whether so many are the whole of a pool that has fewer than a line may keep on purpose."""
+    """Whether these are all connections of a pool smaller than what a line may keep on purpose."""
     return 0 < window.max < LEAK["open"] and connections >= window.max
 
 
 def _grows(trail: Trail, name: str) -> bool:
-    """Whether the site's open connections rose in most of the last intervals, and fell in none."""
+    """Whether the site's open connections rose in most of the latest intervals, and fell in none."""
     readings = trail.readings()[-1 - GROWTH_INTERVALS :]
     open_then = [
         next((site.open for site in reading.signs.sites if site.site == name), 0)

@@ -1,6 +1,6 @@
-"""What a process has read of itself, and what changed between two such moments.
+"""The readings that a process has taken of itself, and the changes between two of them.
 
-Readings are absolute, so a difference can be taken between any two. A number that fell has started again from 0.
+Readings are absolute, so a difference can be taken between any two. A number that fell has restarted from 0.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from poolhouse.meter.reading import REST, PoolReading
 from poolhouse.meter.signs import ConnectErrors, Looks, PoolSigns, ProcessSigns, SiteReading
 from poolhouse.verdicts.causes import CALM_WAITING, SATURATED_USE, SATURATED_WAITING, WINDOW_REPORTS, WINDOW_S
 
-#: Seconds between two looks, where it is not known how many were due.
+#: Seconds between two looks if it is not known how many were due.
 _LOOK_S = 0.1
-#: How much of `WINDOW_S` will do, because reports come a little early.
+#: The share of `WINDOW_S` that is enough, because reports come a little early.
 NEARLY = 0.9
-#: Moments are kept for so many seconds, and at least as many of them; two of them are a second apart.
+#: Moments are kept for this many seconds, and at least this many of them; two of them are this far apart.
 KEPT_S, KEPT, APART_S = 30.0, 6, 1.0
 
 Number = TypeVar("Number", int, float)
@@ -25,25 +25,25 @@ _NO_SIGNS = PoolSigns()
 
 
 class Moment(NamedTuple):
-    """One reading of a process."""
+    """One reading of a process by itself."""
 
     #: Monotonic seconds.
     at: float
     pools: tuple[PoolReading, ...]
     process: ProcessSigns = ProcessSigns()
-    #: How many looks a pool would have had by now if a connection of it had always been out. How often the process
-    #: looks depends on what a look costs it.
+    #: How many looks a pool would have had by now if one of its connections had always been out. How often the
+    #: process looks depends on the cost of a look.
     looks_due: float = 0.0
 
 
 class History:
-    """The last moments of one process, the oldest first."""
+    """The latest moments of one process, the oldest first."""
 
     def __init__(self) -> None:
         self._moments: list[Moment] = []
 
     def add(self, moment: Moment) -> bool:
-        """Add the newest moment; false for one that is not newer than the last, which is ignored."""
+        """Add the newest moment. False if it is not newer than the last; it is then ignored."""
         moments = self._moments
         if moments and moment.at <= moments[-1].at:
             return False
@@ -55,12 +55,12 @@ class History:
         return True
 
     def moments(self) -> tuple[Moment, ...]:
-        """The moments."""
+        """The moments, the oldest first."""
         return tuple(self._moments)
 
 
 class SiteSpan:
-    """What changed at one site."""
+    """The changes at one site between two moments."""
 
     __slots__ = ("collected", "held_s", "looks", "now", "returned")
 
@@ -78,7 +78,7 @@ class SiteSpan:
 
 
 class PoolSpan:
-    """What changed in one pool between two moments."""
+    """The changes in one pool between two moments."""
 
     __slots__ = (
         "_before", "_sites", "looks", "looks_due", "looks_waiting", "now", "seconds", "signs", "used", "waiting",
@@ -95,7 +95,7 @@ class PoolSpan:
         self.looks_due = looks_due
         self.looks = _rise(earlier.looks, signs.looks)
         self.looks_waiting = _rise(earlier.looks_waiting, signs.looks_waiting)
-        #: Connections in use and callers waiting, on average of the looks.
+        #: Connections in use and callers waiting, averaged over the looks.
         self.used = _rise(earlier.used_sum, signs.used_sum) / self.looks if self.looks else 0.0
         self.waiting = _rise(earlier.waiting_sum, signs.waiting_sum) / self.looks if self.looks else 0.0
         self._before = before
@@ -103,12 +103,12 @@ class PoolSpan:
 
     @property
     def look_s(self) -> float:
-        """For how many seconds one look stands, on average."""
+        """The time that one look represents on average, in seconds."""
         return look_seconds(self.seconds, self.looks_due)
 
     @property
     def sites(self) -> tuple[SiteSpan, ...]:
-        """Its sites."""
+        """The changes at the pool's sites."""
         if self._sites is None:
             before = self._before.signs if self._before is not None else None
             earlier = {} if before is None else {site.site: site for site in before.sites}
@@ -117,7 +117,7 @@ class PoolSpan:
 
     @property
     def measured(self) -> tuple[int, float]:
-        """Connections that came back to the pool, and for how long they had been out in all, in seconds."""
+        """Connections that came back to the pool, and how long they had been out in total, in seconds."""
         use, before = self.now.use, self._before.use if self._before is not None else None
         if use is None:
             return 0, 0.0
@@ -138,7 +138,7 @@ class PoolSpan:
 
     @property
     def dead(self) -> int:
-        """Connections that were dead when they were used."""
+        """Connections that were found dead when used."""
         before = (self._before.signs if self._before is not None else None) or _NO_SIGNS
         return _rise(before.dead, self.signs.dead)
 
@@ -150,12 +150,12 @@ class PoolSpan:
 
     @property
     def max(self) -> int:
-        """How many connections the pool may have; 0 where there is no limit, or none is known."""
+        """The most connections that the pool may have; 0 if there is no limit, or none is known."""
         return self.now.limits.max_open or 0
 
     @property
     def is_saturated(self) -> bool:
-        """Whether somebody waits for most of the time, and nearly everything is in use."""
+        """Whether a caller waits for most of the time, and nearly all connections are in use."""
         looks = max(self.looks, self.looks_due)
         return (
             self.max > 0
@@ -166,7 +166,7 @@ class PoolSpan:
 
     @property
     def is_calm(self) -> bool:
-        """Whether hardly anybody waits, and the pool has connections to give."""
+        """Whether hardly any caller waits, and the pool has connections to spare."""
         return self.looks_waiting <= CALM_WAITING * self.looks and not (
             self.max and self.used >= SATURATED_USE * self.max
         )
@@ -180,21 +180,21 @@ class Trail:
         self._moments = moments
         self._readings = readings
         newest = readings[-1]
-        assert newest is not None, "a trail is that of a living pool"
+        assert newest is not None, "a trail belongs to a living pool"
         self.now = newest
-        #: What changed since the moment before the newest; since the pool's beginning where there is none.
+        #: The changes since the previous moment; since the pool's beginning if there is none.
         self.newest = self.span(1)
 
     def span(self, steps: int) -> PoolSpan:
-        """What changed over the newest `steps` intervals, or over all where there are fewer."""
+        """The changes over the newest `steps` intervals, or over all if there are fewer."""
         place = max(-len(self._moments), -1 - steps)
         before = self._readings[place] if steps < len(self._moments) else None
         return self._span(before, self.now, self._moments[place], self._moments[-1])
 
     def step(self, back: int) -> PoolSpan | None:
-        """The interval so many before the newest, which is 0; ``None`` where the pool was not there.
+        """The interval `back` before the newest, which is 0; ``None`` if the pool did not exist.
 
-        The first moment ends the time before it, of which only the changes are known and not how long it was: 0 s.
+        The first moment ends the time before it, whose changes are known but not its length: 0 s.
         """
         if back >= len(self._moments) or (now := self._readings[-1 - back]) is None:
             return None
@@ -208,7 +208,7 @@ class Trail:
 
     @cached_property
     def saturated_s(self) -> float:
-        """For how long it has been saturated without a pause; whole intervals only."""
+        """How long it has been saturated without a pause, in seconds; whole intervals only."""
         seconds, back = 0.0, 0
         while (step := self.step(back)) is not None and step.is_saturated:
             seconds += step.seconds
@@ -216,12 +216,12 @@ class Trail:
         return seconds
 
     def readings(self) -> list[PoolReading]:
-        """The readings of the pool, the oldest first."""
+        """The pool's readings, the oldest first."""
         return [reading for reading in self._readings if reading is not None]
 
 
 def trails(moments: Sequence[Moment]) -> list[Trail]:
-    """The living pools of the newest moment that tell signs, each over all moments."""
+    """The pools of the newest moment that report signs, each over all moments."""
     by_key = [{pool.key: pool for pool in moment.pools} for moment in moments]
     return [
         Trail(moments, [pools.get(key) for pools in by_key])
@@ -231,14 +231,14 @@ def trails(moments: Sequence[Moment]) -> list[Trail]:
 
 
 def look_seconds(seconds: float, looks_due: float) -> float:
-    """For how many seconds one look stands, where so many were due in so many seconds."""
+    """The time that one look represents, in seconds, if `looks_due` were due in `seconds`."""
     return seconds / looks_due if seconds and looks_due else _LOOK_S
 
 
 def window(moments: Sequence[Moment]) -> int | None:
-    """Over how many of the newest intervals differences are taken; ``None`` while there are too few moments.
+    """The number of newest intervals over which differences are taken; ``None`` while there are too few moments.
 
-    At least `WINDOW_REPORTS`, and as many as `WINDOW_S` need.
+    At least `WINDOW_REPORTS`, and as many as `WINDOW_S` requires.
     """
     for steps in range(WINDOW_REPORTS, len(moments)):
         if moments[-1].at - moments[-1 - steps].at >= NEARLY * WINDOW_S:

@@ -1,4 +1,4 @@
-"""Causes that concern a whole process: its event loop, its CPU, the pools that it makes."""
+"""Causes that concern a whole process: its event loop, its CPU, and the pools that it makes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from poolhouse.verdicts.moment import Moment, look_seconds
 
 
 def examine_loop(before: Moment, now: Moment) -> Iterator[Finding]:
-    """Whether the event loop stands still, or the whole process does.
+    """Whether the event loop stands still, or the whole process.
 
     Args:
         before: The moment at which the window began.
@@ -24,7 +24,7 @@ def examine_loop(before: Moment, now: Moment) -> Iterator[Finding]:
     if looks > 0 and is_long and late >= NO_CPU["late"] * looks:
         yield Finding("no_cpu", REST, "", "", 0.0, (late / looks, late))
     elif stalled >= EVENT_LOOP_BLOCKED["stalled"] * seconds and stalled >= EVENT_LOOP_BLOCKED["longest"]:
-        # The longest stall so far may be older than the window; one of this window is no longer than all of it.
+        # The longest stall so far may be older than the window; one in this window is no longer than their sum.
         longest = min(later.longest_stall_s, stalled)
         if longest >= EVENT_LOOP_BLOCKED["longest"]:
             numbers = (stalled, longest, seconds)
@@ -41,8 +41,8 @@ def examine_engines(moments: Sequence[Moment]) -> Iterator[Finding]:
             groups.setdefault((pool.signs.made_at, pool.signs.target), []).append(pool)
     if all(len(pools) < DUPLICATE_ENGINES["pools"] for pools in groups.values()):
         return
-    # The pools that were there when the window began; none where it began with the process, which makes its pools
-    # then: those are counted from the first moment on.
+    # The pools that existed when the window began; none if it began with the process, which makes its pools then,
+    # so that those are counted from the first moment on.
     past = [moment for moment in moments if moment.at <= since] or list(moments[:1])
     old = {pool.key for pool in past[-1].pools}
     for (line, _), pools in groups.items():
@@ -65,7 +65,7 @@ def examine_engines(moments: Sequence[Moment]) -> Iterator[Finding]:
 
 
 def _are_duplicates(pools: list[PoolReading]) -> bool:
-    """Whether these pools of one line and target could be one: of one kind and size, and all of them used."""
+    """Whether these pools of one line and target could be one: the same kind and size, and all in use."""
     few = DUPLICATE_ENGINES["pools"] <= len(pools) <= DUPLICATE_ENGINES["pools at most"]
     return (
         few

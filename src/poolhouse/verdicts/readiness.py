@@ -1,8 +1,8 @@
-"""Whether a pool can serve now, from what it knows: for probes. No I/O, no clock.
+"""Whether a pool can serve now, from what it knows, for probes. No I/O, no clock.
 
-A pool is not ready in four cases only: it is closed; it has not been opened; it has no connection and can make
-none; all its connections are out, none has come back for a while, and a caller wanted one in vain. A verdict alone
-makes no pool unready: a slow pool serves, and without its process the others would be slower still.
+A pool is not ready in only four cases: it is closed; it has not been opened; it has no connection and cannot make
+one; or all its connections are out, none has come back for a while, and a caller waited for one in vain. A verdict
+alone makes no pool unready: a slow pool still serves, and without its process the others would be slower still.
 """
 
 from dataclasses import dataclass
@@ -12,34 +12,34 @@ from poolhouse.meter.connect_errors import Failing
 from poolhouse.verdicts.verdict import Verdict
 from poolhouse.verdicts.words import reason_of, seconds, wait_in_words
 
-#: What is said of a pool that has not been opened.
+#: The reason for a pool that has not been opened.
 NOT_OPEN = "the pool is not open yet"
-#: Seconds for which a full pool may give no connection back.
+#: Seconds for which a full pool may get no connection back.
 PATIENCE_S = 10.0
-#: A failed connect counts for so many seconds: many pools connect for a caller only, so somebody must be let in.
+#: A failed connect counts for this many seconds: many pools connect only for a caller, so one must be let in.
 FAILED_S = 30.0
 
 
 class Condition(NamedTuple):
-    """What a pool knows of itself; all times are seconds on one clock."""
+    """A pool's knowledge of itself; all times are seconds on one clock."""
 
     is_open: bool = True
     was_closed: bool = False
     idle: int = 0
     used: int = 0
-    #: The most connections that may be open; ``None`` without a limit, or if that is not known.
+    #: The most connections that may be open; ``None`` if there is no limit, or if it is not known.
     most: int | None = None
-    #: Callers that wait.
+    #: Waiting callers.
     waiting: int = 0
-    #: When the newest of the connections that are out was taken; ``None`` if none is, or it is not known.
+    #: When the most recently taken of the connections that are out was taken; ``None`` if none is, or not known.
     taken_at: float | None = None
     #: When a caller last waited in vain; ``None`` if none did.
     timed_out_at: float | None = None
-    #: The connects that have failed since the last one that succeeded.
+    #: The connects that have failed since the last success.
     failing: Failing | None = None
     #: The main verdict on the pool.
     verdict: Verdict | None = None
-    #: Whether anything is known of it.
+    #: Whether anything is known about the pool.
     is_known: bool = True
 
 
@@ -55,9 +55,9 @@ class Readiness:
 
     #: Whether the pool can serve.
     is_ready: bool
-    #: Why not, in a sentence; mostly empty if it can.
+    #: Why not, in a sentence; usually empty if it can.
     reason: str = ""
-    #: The verdict that stands for the pool, whether or not it is ready; ``None`` if there is none.
+    #: The standing verdict on the pool, ready or not; ``None`` if there is none.
     verdict: Verdict | None = None
 
     def __bool__(self) -> bool:
@@ -74,7 +74,7 @@ def decide(condition: Condition, now: float) -> Readiness:
 
     >>> decide(Condition(used=5, most=5, waiting=2, taken_at=80.0), now=100.0).reason
     '5 of 5 connections are in use, and none has come back for 20 s; 2 wait'
-    >>> decide(Condition(used=5, most=5, taken_at=80.0), now=100.0).is_ready  # Nobody wants one.
+    >>> decide(Condition(used=5, most=5, taken_at=80.0), now=100.0).is_ready  # No caller wants one.
     True
     """
     verdict = condition.verdict
@@ -100,7 +100,7 @@ def _no_connection(condition: Condition, now: float) -> str:
 
 
 def _stuck(condition: Condition, now: float) -> str:
-    """A full pool gives nothing back as long as its newest lease goes on: one that came back would be newer."""
+    """Why a full pool is stuck: its newest lease is old; a connection that came back would have a newer one."""
     taken_at, most = condition.taken_at, condition.most
     if taken_at is None or most is None or condition.idle or condition.used < most:
         return ""

@@ -1,4 +1,4 @@
-"""The findings that stand in a process: they begin, change and end, and do not flap. No I/O, no clock."""
+"""The standing findings of a process: they begin, change and end, without flapping. No I/O, no clock."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,25 +11,25 @@ from poolhouse.verdicts.examine import examine
 from poolhouse.verdicts.habits import Habits
 from poolhouse.verdicts.moment import History, Moment
 
-#: How many findings stand at most.
+#: The most findings that stand at a time.
 MOST_FINDINGS = 4
 #: Seconds for which a finding keeps its site while another one is found.
 SITE_STANDS_S = 6.0
 
 #: Causes that several lines of one pool can have at once, each for itself.
 _BY_SITE = frozenset(("leak", "duplicate_engines", "engine_per_request"))
-#: Causes that concern the line that makes pools, and not one of these.
+#: Causes that concern the line that makes pools, not a single pool.
 _BY_MAKER = frozenset(("duplicate_engines", "engine_per_request"))
 #: Causes of a process that explain why its pools are used up.
 _OF_PROCESS = frozenset(("event_loop_blocked",))
 
 
 class Change(NamedTuple):
-    """What became of the standing findings."""
+    """A change in the standing findings."""
 
-    #: The finding that stands now; ``None`` where one ended.
+    #: The finding that stands now; ``None`` if one ended.
     now: Finding | None
-    #: The finding in whose place it stands, or that ended; ``None`` where nothing stood.
+    #: The finding that it replaces, or that ended; ``None`` if none stood.
     before: Finding | None
 
 
@@ -38,11 +38,11 @@ class _Standing:
     finding: Finding
     began: float
     seen: float
-    #: When its site was found to blame last.
+    #: When its site was last found to blame.
     confirmed: float
 
     def see(self, finding: Finding, now: float) -> None:
-        """Take the numbers of now. Another site has to be found for a while, so that it does not flap."""
+        """Take the new numbers. Another site must be found for a while before it replaces this one."""
         if finding.site == self.finding.site:
             self.confirmed = now
         elif now - self.confirmed < SITE_STANDS_S:
@@ -64,7 +64,7 @@ class Standing:
     _standing: dict[_Key, _Standing] = field(default_factory=dict)
 
     def take(self, found: Iterable[Finding], now: float) -> tuple[Change, ...]:
-        """Take what `examine` found now; return what changed.
+        """Take the present findings of `examine`; return what changed.
 
         Args:
             found: The findings, the main one first.
@@ -88,16 +88,16 @@ class Standing:
         return tuple(_changes([one for one in began if _key(one) in self._standing], before))
 
     def findings(self, now: float) -> tuple[Finding, ...]:
-        """Those that stand, the main one first, at most `MOST_FINDINGS`."""
+        """The standing findings, the main one first, at most `MOST_FINDINGS`."""
         all_of_them = sorted(self._standing.values(), key=lambda one: (rank_of(one.finding.cause), one.began))
         return tuple(standing.at(now) for standing in all_of_them[:MOST_FINDINGS])
 
     def leaks(self) -> set[tuple[int, str]]:
-        """The leaks that stand, by pool and site."""
+        """The standing leaks, by pool and site."""
         return {(pool, site) for cause, pool, site in self._standing if cause == "leak"}
 
     def _is_explained(self, finding: Finding) -> bool:
-        """Whether another one that stands is further up, and about the same pool: this may follow from it."""
+        """Whether this finding may follow from another standing one of higher rank on the same pool."""
         return any(
             _explains(standing.finding, finding)
             for standing in self._standing.values()
@@ -106,9 +106,9 @@ class Standing:
 
 
 def _explains(main: Finding, other: Finding) -> bool:
-    """Whether `other` may follow from `main`: notices explain nothing, and are explained by nothing.
+    """Whether `other` may follow from `main`: notices explain nothing, and nothing explains them.
 
-    But that a process gets no CPU is why its event loop stands still.
+    One exception: a process that gets no CPU explains why its event loop stands still.
     """
     if main.cause == "no_cpu":
         return other.cause == "event_loop_blocked"
@@ -158,5 +158,5 @@ class Examiner:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What stands, the main one first."""
+        """The standing findings, the main one first."""
         return self._standing.findings(self._now)

@@ -13,11 +13,11 @@ _LINE = re.compile(r"(?P<file>.+):(?P<line>\d+)(?: in (?P<function>.*))?", re.DO
 class Culprit(NamedTuple):
     """A line of the application, as `parse_line` reads it from a site's name."""
 
-    #: Empty where only a name is known, which is then the function.
+    #: Empty if only a name is known, which is then the function.
     file: str
     line: int = 0
     function: str = ""
-    #: The helper through which the line takes its connections; empty without any.
+    #: The helper through which the line takes its connections; empty if there is none.
     via: str = ""
     #: The line at which its holders are now; empty if that is not known, or the same line.
     now_at: str = ""
@@ -34,22 +34,22 @@ class Culprit(NamedTuple):
 class Verdict:
     """One cause of trouble that stands now."""
 
-    #: Its name in `poolhouse.verdicts.causes`; a newer server may know causes that this table does not have.
+    #: Its name in `poolhouse.verdicts.causes`; a newer server may name causes that this table lacks.
     cause: str
-    #: Since when it stands, in seconds since the epoch.
+    #: When it began, in seconds since the epoch.
     since: float
     program: str
     hosts: tuple[str, ...] = ()
     #: How many of the program's processes it is true of, and how many there are.
     processes: tuple[int, int] = (1, 1)
-    #: The pool's name, and the database's ``host:port/name``; each empty where it concerns no single one.
+    #: The pool's name, and the database's ``host:port/name``; each empty if it does not concern a single one.
     pool: str = ""
     target: str = ""
     culprit: Culprit | None = None
-    #: The numbers that decided, by name, as the cause's entry names them; a name that ends in ``_s`` is seconds.
+    #: The numbers that decided, named as in the cause's entry; a name that ends in ``_s`` is in seconds.
     evidence: tuple[tuple[str, float], ...] = ()
-    #: For `server_full`: each program that uses the server, with its open connections, and how many it may open;
-    #: ``None`` where it has no limit.
+    #: For `server_full`: each program that uses the server, with its open connections and how many it may open;
+    #: ``None`` for no limit.
     shares: tuple[tuple[str, int, int | None], ...] = field(default=())
 
     @property
@@ -60,13 +60,13 @@ class Verdict:
 
     @property
     def do(self) -> str:
-        """What to do about it; empty for a cause that is not in our table."""
+        """What to do about it; empty for a cause that our table lacks."""
         cause = BY_NAME.get(self.cause)
         return "" if cause is None else cause.do
 
     @property
     def disprove(self) -> str:
-        """What would show that it is something else; empty for a cause that is not in our table."""
+        """Observations that would show another cause; empty for a cause that our table lacks."""
         cause = BY_NAME.get(self.cause)
         return "" if cause is None else cause.disprove
 
@@ -77,7 +77,7 @@ class Verdict:
 
     @property
     def subject(self) -> tuple[str, str, str, str, str]:
-        """What the verdict is about: while this stays the same, it is the same verdict."""
+        """The subject of the verdict: as long as it stays the same, it is the same verdict."""
         site = self.culprit.place if self.culprit is not None else ""
         return self.cause, self.program, self.pool, self.target, site
 
@@ -87,7 +87,7 @@ class Verdict:
 
 
 def main_first(verdict: Verdict) -> tuple[tuple[int, int], int, float, tuple[str, ...]]:
-    """What to sort verdicts by: the main cause first, then what most processes have, then what stands longest."""
+    """The sort key of a verdict: the main cause first, then the most processes, then the longest standing."""
     return rank_of(verdict.cause), -verdict.processes[0], verdict.since, verdict.subject
 
 
@@ -110,7 +110,7 @@ def parse_line(site: str, now_at: str = "") -> Culprit | None:
 
 
 def named(cause: str, numbers: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
-    """The numbers of a finding with their names; without, for a cause that is not in our table.
+    """The numbers of a finding with their names; empty for a cause that our table lacks.
 
     >>> named("leak", (3.0, 15.0))
     (('kept', 3.0), ('max', 15.0))

@@ -1,4 +1,4 @@
-"""What a verdict says in one sentence: the same in the log, in an exception, and in the window."""
+"""A verdict in one sentence, the same in the log, in an exception, and in the window."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from poolhouse.verdicts.verdict import Culprit, Verdict, named, parse_line
 
 
 class _Facts:
-    """A verdict's numbers and names, in the form that its sentence needs."""
+    """A verdict's numbers and names, in the forms that its sentence needs."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class _Facts:
         return f"; {wait_in_words(waiting)}" if waiting else ""
 
     def place(self, otherwise: str) -> str:
-        """The culprit's line, and the helper between; else the given words."""
+        """The culprit's line, with the helper in between; otherwise the given words."""
         if self.culprit is None or not self.culprit.place:
             return otherwise
         return self.culprit.place + (f" via {self.culprit.via}" if self.culprit.via else "")
@@ -199,7 +199,7 @@ _SENTENCES: dict[str, Callable[[_Facts], str]] = {
 
 
 def sentence(verdict: Verdict) -> str:
-    """What the verdict says, without its cause's name, program and hosts.
+    """The verdict in words, without its cause's name, program and hosts.
 
     >>> sentence(Verdict("leak", 0.0, "shop", evidence=(("kept", 3.0), ("max", 15.0), ("oldest_s", 9.1))))
     'a line keeps 3 of 15 connections, oldest 9 s; its call has ended'
@@ -210,19 +210,19 @@ def sentence(verdict: Verdict) -> str:
 def reason_of(verdict: Verdict) -> str:
     """The verdict's cause and sentence, without the number of waiting callers.
 
-    For a text that counts them itself: the verdict counted some seconds ago, and one line must not give two
-    numbers.
+    For a text that counts them itself: the verdict's count is some seconds old, and one line must not give two
+    different numbers.
     """
     evidence = tuple(one for one in verdict.evidence if one[0] != "waiting")
     return f"{verdict.cause}: {sentence(replace(verdict, evidence=evidence))}"
 
 
 def finding_sentence(finding: Finding, target: str = "") -> str:
-    """The sentence of a finding that a process made about itself, after the cause's name.
+    """The sentence of a finding that a process made about itself, to follow the cause's name.
 
     Args:
         finding: What the process found.
-        target: The database of the finding's pool; empty if that is not known.
+        target: The database of the finding's pool; empty if not known.
     """
     numbers = dict(named(finding.cause, finding.numbers))
     facts = _Facts(numbers, parse_line(finding.site, finding.line), target, ())
@@ -237,7 +237,7 @@ def _say(cause: str, facts: _Facts) -> str:
 
 
 def wait_in_words(waiting: int) -> str:
-    """How many callers wait.
+    """How many callers are waiting.
 
     >>> wait_in_words(0), wait_in_words(1), wait_in_words(2)
     ('0 wait', '1 waits', '2 wait')
@@ -261,7 +261,7 @@ def seconds(number: float) -> str:
 
 
 def place_of(verdict: Verdict) -> str:
-    """Where it is, in words: ``billing on host7``, ``billing on 3 hosts, 12 of 40 processes``."""
+    """The verdict's place in words: ``billing on host7``, ``billing on 3 hosts, 12 of 40 processes``."""
     hosts = verdict.hosts
     where = f" on {hosts[0]}" if len(hosts) == 1 else f" on {len(hosts)} hosts" if hosts else ""
     found, of = verdict.processes

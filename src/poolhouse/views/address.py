@@ -1,4 +1,4 @@
-"""The address of a view of the page: what a path names, and the path of a thing.
+"""The address of a view of the page: from paths to places, and back.
 
 ::
 
@@ -9,7 +9,7 @@
     /program/NAME/line/LINE                  one line of a program
     /host/NAME                               the programs of a host
 
-Each part of a path is percent-encoded on its own, so that a name may contain whatever it likes.
+Each part of a path is percent-encoded on its own, so a name may contain any character.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from urllib.parse import quote, unquote
 Kind = Literal["programs", "hosts", "lines", "events", "verdicts", "program", "host", "pool", "line"]
 
 _PLAIN: dict[str, Kind] = {"hosts": "hosts", "lines": "lines", "events": "events", "verdicts": "verdicts"}
-#: Bytes of the longest path that is looked at.
+#: The longest path that is considered, in bytes.
 LONGEST_PATH = 4_096
 
 
 class Place(NamedTuple):
-    """What a view is about.
+    """The subject of a view.
 
     >>> Place("program", "nova/api").path, Place("pool", "shop", "web1", "12:ab", 3).path, Place("programs").path
     ('/program/nova%2Fapi', '/program/shop/pool/web1/12%3Aab/3', '/')
@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Its address."""
+        """The path of the view."""
         if self.kind == "program":
             return _path("program", self.program)
         if self.kind == "host":
@@ -52,12 +52,12 @@ class Place(NamedTuple):
 
     @property
     def about(self) -> str:
-        """The name that stands above the view; empty where it is about the fleet."""
+        """The name shown above the view; empty if it is about the fleet."""
         return {"program": self.program, "host": self.host, "line": self.site}.get(self.kind, "")
 
 
 def place_of(path: str) -> Place | None:
-    """The place that a path names, percent-encoded as it came; ``None`` if it names none.
+    """The place named by a percent-encoded path; ``None`` if there is none.
 
     >>> place_of("/program/nova%2Fapi") == Place("program", "nova/api"), place_of("/") == Place("programs")
     (True, True)

@@ -1,4 +1,4 @@
-"""The snapshot as JSON: raw numbers, with units in the keys' names; ``null`` where something is not known."""
+"""The snapshot as JSON: raw numbers, with units in the keys' names; ``null`` for what is not known."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ from poolhouse.views.holder_table import busy_share
 from poolhouse.views.sheet_data import compact
 from poolhouse.views.standing import is_row_saturated, is_saturated
 
-#: The keys of counts and their rates, and of what was seen at the looks at a holder.
+#: The keys of counts and their rates, and of the counts of looks at holders.
 _TOTALS = tuple(f"{name}_total" for name in Totals._fields)
 _RATES = tuple(f"{name}_per_second" for name in Rates._fields)
 _LOOKS = tuple(f"looks_{state}_total" for state in Looks._fields)
@@ -43,23 +43,23 @@ def json_text(snapshot: Snapshot) -> str:
 
 
 def json_line(snapshot: Snapshot) -> str:
-    """The same in one line."""
+    """The same on one line."""
     return "".join(json_pieces(snapshot))
 
 
 def json_pieces(snapshot: Snapshot) -> Iterator[str]:
-    """`json_line` in pieces, one for each row: what a large fleet takes is spread over them."""
+    """`json_line` in one piece per row, so that the work for a large fleet can be spread out."""
     return _pieces(_parts(snapshot))
 
 
 def state_pieces(
     state: FleetState, processes: Iterable[ProcessRow | None], holders: Iterable[Holder | None]
 ) -> Iterator[str]:
-    """The same from a fleet's sums, whose rows are made one by one and kept nowhere.
+    """The same from a fleet's sums, whose rows are made one at a time and not kept.
 
     Args:
         state: The sums.
-        processes: The processes of the program that was asked for; ``None`` between them gives an empty piece.
+        processes: The processes of the requested program; ``None`` between them gives an empty piece.
         holders: The lines that hold connections, in the same way.
     """
     is_saturated = False
@@ -132,7 +132,7 @@ def _all_parts(
     events: Iterable[Event],
     health: Health,
 ) -> dict[str, Any]:
-    """Every part; what has a row for each of many things is made when it is read."""
+    """All parts; rows of many things are made only when they are read."""
     return {
         "wall_time_seconds": wall_time,
         "is_saturated": is_saturated,
@@ -246,7 +246,7 @@ def _pool_signs(signs: PoolSigns | None) -> dict[str, Any]:
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as dictionaries and lists; ``None`` where there is nothing to name."""
+    """A verdict as dictionaries and lists; ``None`` for absent names."""
     return {
         "cause": verdict.cause,
         "severity": verdict.severity,
@@ -266,7 +266,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
 
 def _pool(pool: PoolRow) -> dict[str, Any]:
     reading = pool.reading
-    peak = reading.peak if reading.marks else None  # A pool that tells no marks has unknown ones.
+    peak = reading.peak if reading.marks else None  # The marks of a pool that sends none are unknown.
     return {
         "key": reading.key,
         "name": reading.name,
@@ -305,7 +305,7 @@ def _counts(totals: Totals, rates: Rates) -> dict[str, Any]:
 
 
 def _times(times: Times) -> dict[str, Any]:
-    """Quantiles of the last minute: ``wait_seconds_p99`` and the like."""
+    """Quantiles of the last minute: ``wait_seconds_p99`` and so on."""
     return {
         **_distribution("wait_seconds", times.wait),
         **_distribution("use_seconds", times.use),
@@ -318,7 +318,7 @@ def _distribution(name: str, times: Histogram | None) -> dict[str, Any]:
     if times is None:
         return dict.fromkeys(keys)
     values = [seconds for _, seconds in quantile_values(times)]
-    # To the nanosecond: more digits than that mean nothing.
+    # To the nanosecond: further digits mean nothing.
     return {key: None if seconds is None else round(seconds, 9) for key, seconds in zip(keys, values, strict=True)}
 
 
@@ -373,7 +373,7 @@ def _user(user: UserState) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    """The value with clean texts, and with ``None`` for numbers that JSON does not have."""
+    """The value with cleaned texts, and with ``None`` for numbers that JSON lacks."""
     if isinstance(value, dict):
         return {_key(key): item if type(item) in _PLAIN else _shown(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -383,7 +383,7 @@ def _shown(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-#: Most values of a row are of these types, and are shown as they are.
+#: Most values of a row have one of these types, and are used unchanged.
 _PLAIN = frozenset({int, bool, type(None)})
-#: Nearly all keys are those of this module, and few.
+#: Nearly all keys are this module's own, and few.
 _key = lru_cache(maxsize=1024)(clean)

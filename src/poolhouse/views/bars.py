@@ -16,14 +16,14 @@ _LEAST_SPAN = log2(10)
 
 
 def quantile_values(times: Histogram | None) -> list[tuple[str, float | None]]:
-    """The three quantiles and the maximum by their names, in seconds; ``None`` for what is not known."""
+    """The three quantiles and the maximum, with their names, in seconds; ``None`` if not known."""
     longest = times.max_ns / 1e9 if times is not None and times.max_ns else None
     values = [None] * len(_MARKS) if times is None else times.quantiles([q for _, q in reversed(_MARKS)])
     return [*zip((name for name, _ in reversed(_MARKS)), values, strict=True), ("max", longest)]
 
 
 def quantile_texts(times: Histogram | None) -> list[tuple[str, str]]:
-    """The same in words; where the maximum is not known, what it is at most.
+    """The same in words; if the maximum is not known, its upper bound.
 
     >>> earlier = Histogram(); earlier.record_all([3_000_000_000])
     >>> times = earlier.copy(); times.record_all([2_000_000]); times.subtract(earlier); times.max_ns = 0
@@ -54,9 +54,9 @@ def quantiles(times: Histogram | None) -> Line:
 
 
 def bars(times: Histogram | None, width: int, height: int) -> tuple[Line, ...]:
-    """The distribution: `height` lines of bars, the axis with its marks, and what the axis says.
+    """The distribution: `height` lines of bars, the axis with its marks, and the labels of the axis.
 
-    A cell's bar shows how many durations fell in its part of the axis; any at all is shown.
+    A cell's bar shows how many durations fell into its part of the axis; even a single one is visible.
 
     >>> from poolhouse.views.line import text_of
     >>> times = Histogram(); times.record_all([2_000_000] * 70 + [9_000_000] * 25 + [300_000_000] * 5)
@@ -80,17 +80,17 @@ def bars(times: Histogram | None, width: int, height: int) -> tuple[Line, ...]:
 
 
 class Shape(NamedTuple):
-    """A distribution for a face that draws it itself; places on the axis are from 0 to 1."""
+    """A distribution for a face that draws it itself; places on the axis range from 0 to 1."""
 
-    #: How high each part of the axis stands, the highest one 1.
+    #: The height of each part of the axis, the highest being 1.
     bars: list[float]
-    #: Quantiles by name, with their place; and decades by name, with theirs.
+    #: Quantiles by name, with their places; then decades by name, with theirs.
     marks: list[tuple[str, float]]
     ticks: list[tuple[str, float]]
 
 
 def distribution(times: Histogram, parts: int) -> Shape:
-    """The shape of a distribution that is not empty, over an axis of so many parts.
+    """The shape of a distribution that is not empty, over an axis of `parts` parts.
 
     >>> times = Histogram(); times.record_all([2_000_000] * 90 + [300_000_000] * 10)
     >>> shape = distribution(times, 8)
@@ -116,7 +116,7 @@ def distribution(times: Histogram, parts: int) -> Shape:
 def summary(title: str, times: Histogram | None, since: str, width: int) -> tuple[Line, ...]:
     """The headline of a distribution: its title, how many durations since when, and its quantiles.
 
-    Where `width` has no room for all of that, the quantiles stand on a line of their own.
+    If `width` is too small for all of that, the quantiles are on a line of their own.
     """
     number = exact(times.count) if times is not None else UNKNOWN
     headline = (Span(f"{title}  ", "strong"), Span(f"{number} {since}", "dim"))
@@ -138,9 +138,9 @@ def _span(times: Histogram) -> tuple[float, float]:
 
 
 def _densities(times: Histogram, low: float, high: float, width: int) -> list[float]:
-    """How many durations fell in each cell; a bucket's are spread evenly over the part of the axis it covers.
+    """How many durations fell into each cell; a bucket's are spread evenly over the part of the axis it covers.
 
-    Whole buckets would not do: cells that hold now one of them and now two make a comb of a smooth distribution.
+    Whole buckets would not do: cells that hold now one bucket and now two turn a smooth distribution into a comb.
     """
     density = [0.0] * width
     per_cell = (high - low) / width
@@ -152,14 +152,14 @@ def _densities(times: Histogram, low: float, high: float, width: int) -> list[fl
         begin, end = (exponent - low) / per_cell, (exponent + bucket - low) / per_cell
         for cell in range(int(begin), min(width, ceil(end))):
             overlap = min(end, cell + 1) - max(begin, cell)
-            # Rounding leaves slivers in the next cell, which would show as durations where there were none.
+            # Rounding leaves slivers in the next cell, which would show durations where there were none.
             if overlap > 1e-6:
                 density[cell] += count * overlap / (end - begin)
     return density
 
 
 def _axis(times: Histogram, low: float, high: float, width: int) -> Line:
-    """The axis with an arrow under each quantile; where names would collide, the higher one has it."""
+    """The axis with an arrow below each quantile; if names would collide, the higher quantile's is kept."""
     axis = ["─"] * width
     for name, q in _MARKS:
         value = times.quantile(q)
@@ -168,7 +168,7 @@ def _axis(times: Histogram, low: float, high: float, width: int) -> Line:
         at = _cell(log2(value) if value > 0 else low, low, high, width)
         if axis[at] == "─":
             axis[at] = "▲"
-            # At its right, or else at its left, where a cell of axis keeps it from an arrow that is not its own.
+            # On its right, or else on its left, separated by a cell of axis from another quantile's arrow.
             if axis[at + 1 : at + 1 + len(name)] == ["─"] * len(name):
                 axis[at + 1 : at + 1 + len(name)] = name
             elif at > len(name) and axis[at - len(name) - 1 : at] == ["─"] * (len(name) + 1):
@@ -186,7 +186,7 @@ def _scale(low: float, high: float, width: int) -> Line:
 
 
 def _ticks(low: float, high: float) -> Iterator[tuple[float, str]]:
-    """The decades on the axis with their names, and 2 and 5 between them where there is but one or two."""
+    """The decades on the axis with their names, and 2 and 5 between them if there are only one or two."""
     steps = (1, 2, 5) if high - low < 2.2 * _LEAST_SPAN else (1,)
     for decade in range(-7, 4):
         for step in steps:

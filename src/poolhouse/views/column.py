@@ -1,7 +1,7 @@
-"""Tables whose columns know how they are formatted, aligned, sorted, judged and explained.
+"""Tables whose columns define their format, alignment, order, tone and explanation.
 
-A table is defined once, as a tuple of columns in order of weight: the narrower the window, the more of them are
-dropped from the right. The face asks for a `Sheet` and draws those of its lines that are in sight.
+A table is defined once, as a tuple of columns in order of importance: the narrower the window, the more of them
+are dropped from the right. A face asks for a `Sheet` and draws its visible lines.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -15,7 +15,7 @@ from poolhouse.views.line import Line, Span, Tone, cells, cut_beginning, cut_lin
 
 R = TypeVar("R")
 
-#: Cells before the first column: a blank, the row's sign, a blank.
+#: Cells before the first column: a space, the row's sign, a space.
 _MARGIN = 3
 
 
@@ -34,29 +34,29 @@ class Column(Generic[R]):
     """
 
     heading: str
-    #: What the legend says of it, with its unit.
+    #: The explanation for the legend, with the unit.
     meaning: str
     text: Callable[[R], str]
-    #: What it is sorted by; rows where this is ``None`` (or NaN) come last either way.
+    #: The sort key; rows for which it is ``None`` (or NaN) come last in either direction.
     order: Callable[[R], Any]
-    #: Cells, at least; a column of names may have as many as `widest` if its content needs them.
+    #: The least width in cells; a column of names may grow to `widest` if its content needs that.
     width: int
     widest: int = 0
     tone: Callable[[R], Tone] = _plain
-    #: Whether ``!`` stands beside what is bad.
+    #: Whether ``!`` is shown beside bad values.
     has_sign: bool = False
     #: Whether a name too long for its column loses its beginning rather than its end.
     keeps_end: bool = False
-    #: Whether it holds words that are no names, for faces that have room to set them apart from numbers.
+    #: Whether it holds words other than names, for faces that set them apart from numbers.
     is_text: bool = False
-    #: From what it is sorted by to its text, where that needs nothing else: a face that needs both asks once.
+    #: Makes the text from the sort key, if that is enough: a face that needs both then asks once.
     shown: Callable[[Any], str] | None = None
-    #: The share of a whole that it is, for faces that draw a bar; ``None`` where there is no whole.
+    #: The value's share of a whole, for faces that draw a bar; ``None`` if there is no whole.
     part: Callable[[R], float | None] | None = None
 
     @property
     def is_name(self) -> bool:
-        """Whether it holds names: at the left, sorted from A to Z first; numbers largest first."""
+        """Whether it holds names: aligned left and sorted from A to Z first; numbers sort largest first."""
         return self.widest > 0
 
     def span(self, row: R) -> Span:
@@ -70,7 +70,7 @@ class Column(Generic[R]):
 
 
 class Sorting(NamedTuple):
-    """By which column a table is sorted, and whether the other way round."""
+    """The column by which a table is sorted, and whether in the reverse of its usual order."""
 
     heading: str
     is_reversed: bool = False
@@ -78,17 +78,17 @@ class Sorting(NamedTuple):
 
 @dataclass(frozen=True)
 class Table(Generic[R]):
-    """What a table of rows of one kind looks like.
+    """The appearance of a table of rows of one kind.
 
     Attributes:
-        columns: In order of weight. The first ones stay when the others are moved to the left.
-        sign: How the row stands, in one cell: the first thing on its line.
-        key: What tells a row from others, from one snapshot to the next.
-        sorting: How it is sorted unless somebody asks.
-        essential: How many columns come before names get more than the least of their width; the rest of the
-            columns come after.
+        columns: In order of importance. The first ones stay when the others are scrolled.
+        sign: A row's state in one cell, at the beginning of its line.
+        key: A row's identity, from one snapshot to the next.
+        sorting: The default order.
+        essential: How many columns are placed before names get more than their least width; the other columns
+            come after that.
         is_late: Whether the row is drawn dim.
-        fixed: How many columns stay when the others are moved.
+        fixed: How many columns stay when the others are scrolled.
     """
 
     columns: tuple[Column[R], ...]
@@ -104,7 +104,7 @@ class Table(Generic[R]):
         return next(column for column in self.columns if column.heading == heading)
 
     def arranged(self, rows: Iterable[R], sorting: Sorting | None = None, containing: str = "") -> list[R]:
-        """The rows whose names contain the text, whatever its case, sorted; equal ones by name."""
+        """The rows whose names contain the text, ignoring case, sorted; equal ones by name."""
         names = [column.text for column in self.columns if column.is_name]
         wanted = containing.casefold()
         kept = [(tuple(name(row).casefold() for name in names), row) for row in rows]
@@ -136,7 +136,7 @@ def _aligned(column: Column[Any], text: str, width: int) -> str:
 def _fitting(
     columns: Sequence[Column[Any]], wanted: list[int], room: int, essential: int, fixed: int
 ) -> list[int]:
-    """The widths of those columns that fit, from the left, each with a cell between it and the next."""
+    """The widths of the columns that fit, from the left, each followed by an empty cell."""
     widths: list[int] = []
     for column, want in zip(columns, wanted, strict=True):
         if len(widths) == essential:
@@ -152,7 +152,7 @@ def _fitting(
 
 
 def _widen(widths: list[int], wanted: list[int], room: int) -> int:
-    """Give columns what they want as far as the room goes, in order; return what is left of it."""
+    """Widen columns to what they want, in order, while there is room; return the remaining room."""
     for index, width in enumerate(widths):
         extra = max(0, min(wanted[index] - width, room))
         widths[index] += extra
@@ -161,7 +161,7 @@ def _widen(widths: list[int], wanted: list[int], room: int) -> int:
 
 
 class _Placed(NamedTuple):
-    """A column and the cells it has been given."""
+    """A column and its place in cells."""
 
     column: Column[Any]
     width: int
@@ -169,14 +169,14 @@ class _Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class Sheet(Generic[R]):
-    """A table's arranged rows, laid out for a width: its lines are made when they are asked for.
+    """A table's arranged rows, laid out for a width; its lines are made on request.
 
     Attributes:
-        table: What the rows look like.
-        rows: In the order in which they are drawn.
+        table: The appearance of the rows.
+        rows: The rows, in the order in which they are drawn.
         width: Cells of the window.
-        moved: How many columns after the fixed ones are left away at the left.
-        sorting: What the heading shows as sorted by.
+        moved: How many columns after the fixed ones are scrolled out on the left.
+        sorting: The order shown by the heading.
     """
 
     table: Table[R]
@@ -187,23 +187,23 @@ class Sheet(Generic[R]):
 
     @cached_property
     def placed(self) -> tuple[_Placed, ...]:
-        """The columns that fit, with their widths; names get what is left, in order."""
+        """The columns that fit, with their widths; names get the remaining room, in order."""
         table = self.table
         ordered = self._ordered
         columns = (*ordered[: table.fixed], *ordered[table.fixed + self.moved :])
         wanted = [self._wanted(column) for column in columns]
         room = self.width - _MARGIN + 1
-        # Columns that gave way are not essential.
+        # Columns without known values, which come last, do not count as essential.
         essential = sum(column in ordered[: table.essential] for column in table.columns[: table.essential])
         widths = _fitting(columns, wanted, room, essential, table.fixed)
         if len(widths) < len(columns):
-            # One cell for the arrow that says so.
+            # One cell is reserved for the arrow that indicates more.
             widths = _fitting(columns, wanted, room - 1, essential, table.fixed)
         return tuple(map(_Placed, columns, widths))
 
     @cached_property
     def _ordered(self) -> tuple[Column[R], ...]:
-        """The columns, where those in which nothing is known give way to the others."""
+        """The columns, with those that have no known value after the others."""
         table = self.table
         fixed, others = table.columns[: table.fixed], table.columns[table.fixed :]
         unknown = {column.heading for column in others if self._is_unknown(column)} if self.rows else set[str]()
@@ -214,16 +214,16 @@ class Sheet(Generic[R]):
         )
 
     def _is_unknown(self, column: Column[R]) -> bool:
-        """Whether no row knows anything of it; the rows are looked at until one does."""
+        """Whether no row has a value in the column; rows are examined until one has."""
         return not column.is_name and all(column.order(row) is None for row in self.rows)
 
     @property
     def hidden(self) -> int:
-        """How many columns are out of sight at the right."""
+        """How many columns are out of sight on the right."""
         return len(self.table.columns) - self.moved - len(self.placed)
 
     def heading(self) -> Line:
-        """The line of headings; ``▾`` or ``▴`` stands beside what the rows are sorted by, ``▸`` where more is."""
+        """The line of headings; ``▾`` or ``▴`` marks the sorted column, ``◂`` or ``▸`` further columns."""
         sorting = self.sorting or self.table.sorting
         spans = [Span(" " * (_MARGIN - 1), "dim")]
         before = "◂" if self.moved else " "
@@ -244,7 +244,7 @@ class Sheet(Generic[R]):
         return cut_line(tuple(spans), self.width)
 
     def heading_at(self, cell: int) -> str | None:
-        """The heading of the column in which this cell of a line is."""
+        """The heading of the column at this cell of a line; ``None`` between columns."""
         end = _MARGIN
         for column, width in self.placed:
             end += width + 1

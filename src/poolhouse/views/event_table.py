@@ -13,7 +13,7 @@ _BAD = frozenset(("silent", "waiting", "timeouts", "connect errors", "lost", "ve
 
 
 def event_table(zone: tzinfo | None = None) -> Table[Event]:
-    """The table of events, newest first, with the time of the day in `zone`."""
+    """The table of events, newest first, with the time of day in `zone`."""
     return Table(
         (
             Column(

@@ -1,4 +1,4 @@
-"""What ``connmon --fail-on`` knows: conditions of a fleet, and whether they hold for as long as they must.
+"""The conditions of ``connmon --fail-on``, and whether they hold for as long as required.
 
 ::
 
@@ -21,7 +21,7 @@ from poolhouse.verdicts.causes import BY_NAME, CAUSES
 from poolhouse.views.standing import is_saturated
 
 #: The numbers that can be compared: connections in use and idle, callers waiting, the age of the oldest hold in
-#: seconds; timeouts and failed connects a second, over the last intervals.
+#: seconds; timeouts and failed connects per second, over the last intervals.
 NUMBERS = ("used", "idle", "waiting", "oldest", "timeouts", "connect_errors")
 _SEVERITIES = ("alarm", "notice")
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -32,23 +32,23 @@ _COMPARISON = re.compile(r"([a-z_]+)(>=|>)(\d+(?:\.\d+)?)(%|ms|s|m|min|h)?")
 class Condition(NamedTuple):
     """One condition."""
 
-    #: As it was typed.
+    #: The condition as the user typed it.
     text: str
     #: ``saturated``, a severity, a cause, or one of `NUMBERS`.
     name: str
-    #: For a number: the bound, a share if `is_share`, in seconds if it is an age; and whether it may be reached.
+    #: For a number: its bound (a share if `is_share`, seconds for an age), and whether it may equal the bound.
     bound: float = 0.0
     is_share: bool = False
     may_reach: bool = False
-    #: For how many seconds it must hold.
+    #: How long it must hold, in seconds.
     seconds: float = 0.0
 
     def since(self, snapshot: Snapshot, program: str | None) -> float | None:
-        """Since how many seconds it holds, 0 if only now is known; ``None`` if it does not hold.
+        """How long it has held, in seconds, 0 if only the present is known; ``None`` if it does not hold.
 
         Args:
             snapshot: The fleet.
-            program: The only program that counts; all if ``None``.
+            program: The only program that counts; ``None`` for all.
         """
         if self.name == "saturated":
             return 0.0 if is_saturated(_only(snapshot, program)) else None
@@ -85,10 +85,10 @@ class Condition(NamedTuple):
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:
-    """The conditions of a text, separated by commas.
+    """The conditions in a text, separated by commas.
 
     Raises:
-        ValueError: With a sentence, if one is not understood.
+        ValueError: If one is not understood; the message is a sentence.
     """
     return tuple(_parsed(one.strip()) for one in text.split(","))
 
@@ -120,26 +120,26 @@ def _parsed(text: str) -> Condition:
 
 
 class Check:
-    """Whether any of the conditions holds for as long as it must, over the snapshots that arrive.
+    """Whether any condition holds for as long as required, over the snapshots that arrive.
 
     Attributes:
-        failed: The texts of the conditions that do, in the order in which they were typed.
+        failed: The texts of the conditions that do, in the order in which the user typed them.
     """
 
     def __init__(self, conditions: tuple[Condition, ...], program: str | None = None) -> None:
         self._conditions = conditions
         self._program = program
-        #: Since when each one that holds has been seen to.
+        #: When each condition that holds was first seen to hold.
         self._since: dict[Condition, float] = {}
         self.failed: list[str] = []
 
     @property
     def longest_s(self) -> float:
-        """For how many seconds the conditions must hold at most."""
+        """The longest time that a condition must hold, in seconds."""
         return max((condition.seconds for condition in self._conditions), default=0.0)
 
     def take(self, snapshot: Snapshot, now: float) -> bool:
-        """Take a snapshot; whether the answer is known: no later one can change it, or it need not.
+        """Take a snapshot. Returns whether the answer is final: no later snapshot can or need change it.
 
         Args:
             snapshot: The fleet.

@@ -19,7 +19,7 @@ _TREND_CELLS = 12
 
 
 def causes_of(verdicts: Sequence[Verdict], kind: str) -> dict[str, str]:
-    """The main cause of trouble of each program, or of each host; kind is ``program`` or ``host``."""
+    """The main cause of trouble of each program or host; `kind` is ``program`` or ``host``."""
     causes: dict[str, str] = {}
     for verdict in verdicts:
         for name in (verdict.program,) if kind == "program" else verdict.hosts:
@@ -28,7 +28,7 @@ def causes_of(verdicts: Sequence[Verdict], kind: str) -> dict[str, str]:
 
 
 def why_column(cause: Callable[[Any], str]) -> Column[Any]:
-    """The column that says in a word what is wrong with a row: `cause` gives its name, empty for nothing."""
+    """The column with a row's trouble in a word; `cause` returns its name, empty for none."""
     return Column(
         "WHY",
         "What is wrong, in a word; poolhouse explain tells more of it.",
@@ -45,8 +45,8 @@ def fleet_table(kind: str, history: History | None = None, causes: Mapping[str, 
 
     Args:
         kind: ``program`` or ``host``.
-        history: Where the sparklines come from; ``None`` leaves their column out.
-        causes: What is wrong with each row, by its name; may change from one snapshot to the next.
+        history: The source of the sparklines; ``None`` leaves their column out.
+        causes: The trouble of each row, by name; may change from one snapshot to the next.
     """
     known: Mapping[str, str] = {} if causes is None else causes
     columns = (
@@ -74,15 +74,15 @@ def fleet_table(kind: str, history: History | None = None, causes: Mapping[str, 
 
 
 def busiest(sums: Sequence[Aggregate], most: int, containing: str = "") -> tuple[list[Aggregate], int]:
-    """The sums that a table shows first as it is sorted by itself: most in use, before their rows are made.
+    """The rows that a table shows first in its default order, most in use, chosen before they are made.
 
     Args:
-        sums: Those of every program, or of every host, by name.
-        most: How many at most.
-        containing: Only those whose names contain this.
+        sums: The sums of every program, or of every host, by name.
+        most: The most rows to return.
+        containing: Only rows whose names contain this.
 
     Returns:
-        These, and how many there are altogether.
+        Those rows, and how many there are in all.
     """
     wanted = containing.casefold()
     found = [one for one in sums if wanted in (one.key[1] or one.key[0]).casefold()] if wanted else list(sums)
@@ -108,12 +108,12 @@ def _trend(kind: str, history: History) -> tuple[Column[Row]]:
 
 
 def p99(times: Histogram | None) -> float | None:
-    """The time in seconds that 99 of 100 do not exceed, where there is any."""
+    """The time in seconds that 99 of 100 do not exceed; ``None`` if there is none."""
     return times.quantile(0.99) if times is not None else None
 
 
 def used_of_max(used: float | None, most: float | None, is_bound: bool) -> str:
-    """Connections in use, of those there may be.
+    """Connections in use out of the maximum.
 
     >>> used_of_max(61, 240, False), used_of_max(61, None, True), used_of_max(None, None, False)
     ('61/240', '≤61/–', '–')
@@ -124,7 +124,7 @@ def used_of_max(used: float | None, most: float | None, is_bound: bool) -> str:
 
 
 def part_of(used: float | None, most: float | None) -> float | None:
-    """The share of a maximum that is in use; ``None`` where either is not known, or there is no maximum.
+    """The share of a maximum that is in use; ``None`` if either is not known, or there is no maximum.
 
     >>> part_of(30, 40), part_of(3, None), part_of(3, 0)
     (0.75, None, None)
@@ -133,7 +133,7 @@ def part_of(used: float | None, most: float | None) -> float | None:
 
 
 def summed(*numbers: int | None) -> int | None:
-    """The sum of those that are known.
+    """The sum of the known numbers; ``None`` if none is known.
 
     >>> summed(1, None, 2), summed(None, None)
     (3, None)

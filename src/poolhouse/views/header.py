@@ -1,4 +1,4 @@
-"""The three lines at the top of every page: of the whole fleet, or of one program."""
+"""The three lines at the top of every page, for the whole fleet or one program."""
 
 from collections.abc import Sequence
 
@@ -13,22 +13,22 @@ from poolhouse.views.spark import meter, sparkline
 from poolhouse.views.standing import is_in_trouble, is_positive, reaches, tone_of
 from poolhouse.views.units import at_most, count, duration, elapsed, exact, rate, share
 
-#: From this width on a header has room for its long form.
+#: From this width on, a header has room for its long form.
 _WIDE = 100
-#: Reasons of refusals that are told, and seconds for which it is told who used a password from before.
+#: How many reasons for refusals are shown; and for how many seconds users of an old password are named.
 _MOST_REASONS, _OLD_SECONDS = 2, 300.0
-#: Characters of a node's or a service's name that are shown.
+#: The most characters shown of a node's or a service's name.
 LONGEST_NAME = 24
 
 
 def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tuple[Line, Line, Line]:
-    """Three lines of `width` cells: who reports, how full the pools are, how fast and how long.
+    """Three lines of `width` cells: who reports, how full the pools are, and the rates and durations.
 
     Args:
-        snapshot: What to sum up.
+        snapshot: The snapshot to sum up.
         past: The fleet's past, for the sparklines.
         width: Cells of the window; what does not fit is left out from the right.
-        status: What stands at the right of the first line: live, paused, silent.
+        status: The right end of the first line: live, paused, silent.
     """
     fleet, health = snapshot.fleet, snapshot.health
     peaks = fleet.peaks
@@ -66,7 +66,7 @@ def fleet_header(snapshot: Snapshot, past: Past, width: int, status: Line) -> tu
 
 
 def missing_nodes(health: Health) -> list[Span]:
-    """Which nodes of the service are missing, and since when, in ever shorter forms; none if all are there."""
+    """The missing nodes of the service, and since when, in ever shorter forms; empty if all are present."""
     missing = [(node.name, node.missing_for) for node in health.nodes if node.missing_for is not None]
     if not missing:
         return []
@@ -78,7 +78,7 @@ def missing_nodes(health: Health) -> list[Span]:
 
 
 def program_header(snapshot: Snapshot, name: str, past: Past, width: int, status: Line) -> tuple[Line, Line, Line]:
-    """The same for one program: where it runs, its use and its waits over the last minutes."""
+    """The same for one program: where it runs, and its use and waits over the last minutes."""
     row = next((row for row in snapshot.programs if row.name == name), Row(name))
     hosts = sorted({process.host for process in snapshot.processes if process.program == name})
     on = [words("on", clean(" ".join(hosts)))] if hosts else []
@@ -118,19 +118,19 @@ def _row_header(row: Row, past: Past, width: int, status: Line, further: list[Li
 
 
 def _refused(health: Health) -> Line:
-    """How many datagrams were refused, and the commonest reasons."""
+    """The number of refused datagrams, with the most common reasons."""
     commonest = sorted(health.refusals, key=lambda pair: -pair[1])[:_MOST_REASONS]
     reasons = ", ".join(f"{clean(reason).replace('_', ' ')} {exact(number)}" for reason, number in commonest)
     return words("refused", exact(health.refused), f"({reasons})" if reasons else None)
 
 
 def _old_users(health: Health) -> list[str]:
-    """Users who used a password from before a short time ago."""
+    """Users who have recently used an old password."""
     return [user.name for user in health.users if user.old_ago is not None and user.old_ago < _OLD_SECONDS]
 
 
 def _counted(number: int | None, noun: str, most: int | None = None) -> Line:
-    """A number of things with their noun, and the most there ever were.
+    """A number of things with their noun, and the largest number so far.
 
     >>> from poolhouse.views.line import text_of
     >>> text_of(_counted(1, "host")), text_of(_counted(49, "proc", 52)), text_of(_counted(None, "pool"))
@@ -141,7 +141,7 @@ def _counted(number: int | None, noun: str, most: int | None = None) -> Line:
 
 
 def _peak(row: Row) -> Line:
-    """The largest sum seen within the last interval; after ``≤`` the most it may have been."""
+    """The largest sum seen within the last interval; after ``≤``, its upper bound."""
     seen, bound = row.interval_peaks.used, row.interval_peaks.used_bound
     is_open = seen is not None and bound is not None and bound > seen
     return words("peak used", exact(seen), f"≤ {exact(bound)}" if is_open else None)
@@ -163,7 +163,7 @@ def _timeouts(row: Row) -> Line:
 def _spark(
     values: Sequence[float | None], cells: int, tone: Tone = "accent", top: float | None = None
 ) -> Span | None:
-    """The series, or nothing where there is none yet."""
+    """The series as a sparkline; ``None`` if it is empty."""
     return Span(sparkline(values, cells, top), tone) if values and cells else None
 
 

@@ -1,16 +1,16 @@
-"""What sparklines show: the recent past of the fleet, of each program and of each host, kept from snapshots."""
+"""The data of sparklines: the recent past of the fleet, each program and each host, collected from snapshots."""
 
 from collections import deque
 from typing import NamedTuple
 
 from poolhouse.fleet.snapshot import Row, Snapshot
 
-#: Moments kept of each row: five minutes of a snapshot a second.
+#: The moments kept for each row: five minutes of one snapshot per second.
 MOMENTS = 300
 
 
 class Moment(NamedTuple):
-    """What a row was at one time."""
+    """The state of a row at one time."""
 
     wall_time: float
     used: int | None
@@ -25,7 +25,7 @@ class Past(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How far back it goes."""
+        """How far back it goes, in seconds."""
         return max(0.0, self.moments[-1].wall_time - self.moments[0].wall_time) if self.moments else 0.0
 
     @property
@@ -35,7 +35,7 @@ class Past(NamedTuple):
 
     @property
     def waiting(self) -> list[int | None]:
-        """Callers that wait for a connection."""
+        """Callers waiting for a connection."""
         return [moment.waiting for moment in self.moments]
 
     @property
@@ -45,7 +45,7 @@ class Past(NamedTuple):
 
 
 class History:
-    """The past of every row of the newest snapshot; what left the snapshot leaves the history.
+    """The past of every row of the newest snapshot; rows that leave the snapshot leave the history.
 
     >>> from poolhouse.fleet.snapshot import Health
     >>> history = History()
@@ -60,7 +60,7 @@ class History:
         self._pasts: dict[tuple[str, str], deque[Moment]] = {}
 
     def add(self, snapshot: Snapshot) -> None:
-        """Remember one moment; a snapshot of the same instant as the last one tells nothing new."""
+        """Add one moment; a snapshot with the time of the previous one is ignored."""
         last = self._pasts.get(("fleet", ""))
         if last is not None and last[-1].wall_time == snapshot.wall_time:
             return

@@ -1,4 +1,4 @@
-"""The lines that hold connections: of the fleet, a program, a process or a pool, as one table."""
+"""The lines that hold connections, of the fleet, a program, a process or a pool, as one table."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from poolhouse.views.pool_table import PoolKey
 from poolhouse.views.standing import sign, tone_of
 from poolhouse.views.units import count, duration, exact, share, short
 
-#: Fewer looks than these say nothing of how busy a line's holders are.
+#: Fewer looks than this say nothing about how busy a line's holders are.
 _FEW_LOOKS = 10
-#: Bars are no higher than this, however high the window.
+#: The greatest height of bars, however high the window.
 _HIGHEST = 8
-#: From this share of looks on that found the call ended, the line is in red.
+#: From this share of looks that found the call ended, the line is shown in red.
 _ENDED_SHARE = 0.8
 
 
@@ -26,18 +26,18 @@ class HolderEntry(NamedTuple):
     """One line of the table."""
 
     program: str
-    #: The host and token of its process; empty where the line is a sum over processes.
+    #: The host and token of its process; empty if the line is a sum over processes.
     host: str
     token: str
-    #: The key of its pool; ``None`` where the line is a sum over pools.
+    #: The key of its pool; ``None`` if the line is a sum over pools.
     pool: int | None
-    #: Living processes that tell of it.
+    #: Live processes that report it.
     processes: int
     site: SiteReading
 
     @property
     def key(self) -> tuple[str, str, str, int | None, str]:
-        """What tells it from others."""
+        """The identity of the line in the table."""
         return self.program, self.host, self.token, self.pool, self.site.site
 
 
@@ -72,7 +72,7 @@ def pool_holders(snapshot: Snapshot, key: PoolKey) -> list[HolderEntry]:
 
 
 def holders_of_site(snapshot: Snapshot, program: str, site: str) -> list[HolderEntry]:
-    """The same line in each pool of each process of its program, if that was asked for."""
+    """The same line in each pool of each process of its program, if that program was requested."""
     return [
         entry
         for process in snapshot.processes
@@ -83,7 +83,7 @@ def holders_of_site(snapshot: Snapshot, program: str, site: str) -> list[HolderE
 
 
 def busy_share(looks: Looks) -> float | None:
-    """About how much of the time its connections were inside the database; ``None`` if too few looks tell.
+    """The approximate share of time that its connections spent in the database; ``None`` with too few looks.
 
     >>> busy_share(Looks(30, 60, 0, 10)), busy_share(Looks(1, 0, 0, 0))
     (0.3, None)

@@ -1,4 +1,4 @@
-"""The legend: every column in a sentence, what signs and colours mean, and the keys."""
+"""The legend: a sentence for each column, the meanings of signs and colours, and the keys."""
 
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
@@ -26,9 +26,9 @@ def legend(
     """The legend's lines.
 
     Args:
-        tables: Titles and the tables whose columns are explained, each column where it first appears.
-        keys: Keys and what each does.
-        width: Cells of the window; long sentences go on in the next line.
+        tables: Titles and tables; each column is explained where it first appears.
+        keys: Keys, and what each does.
+        width: The window's width in cells; long sentences wrap.
     """
     if width >= _WIDE:
         half = (width - 1) // 2

@@ -1,6 +1,6 @@
-"""Lines of text with tones: what every face draws, measured in cells of a terminal.
+"""Lines of text with tones, the output of all views, measured in terminal cells.
 
-A tone says what a piece of text means; which colour that is, the face decides.
+A tone says what a piece of text means; each face chooses the colour for it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,16 +8,16 @@ from itertools import zip_longest
 from typing import Literal, NamedTuple
 from unicodedata import category, east_asian_width
 
-#: ``good``: reporting. ``bad``: callers wait, or reports are late. ``dim``: old, or of little weight.
+#: ``good``: reporting. ``bad``: callers wait, or reports are late. ``dim``: old, or of little importance.
 Tone = Literal["plain", "strong", "dim", "accent", "good", "bad"]
 
-#: Stands for what the source does not send.
+#: Shown in place of a value that the source does not send.
 UNKNOWN = "–"
 ELLIPSIS = "…"
 
 
 class Span(NamedTuple):
-    """A piece of text of one tone."""
+    """A piece of text with one tone."""
 
     text: str
     tone: Tone = "plain"
@@ -36,7 +36,7 @@ def text_of(line: Line) -> str:
 
 
 def cells(text: str) -> int:
-    r"""How many cells of a terminal the text takes: wide characters two, combining ones none.
+    r"""The number of terminal cells that the text takes: two for wide characters, none for combining ones.
 
     >>> cells("web"), cells("数据库"), cells("e\N{COMBINING ACUTE ACCENT}")
     (3, 6, 1)
@@ -45,7 +45,7 @@ def cells(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """At most `width` cells of the text; the last one is ``…`` where something is missing.
+    """At most `width` cells of the text; ends with ``…`` if something is missing.
 
     >>> cut("checkout", 8), cut("checkout", 6), cut("数据库", 5), cut("checkout", 0)
     ('checkout', 'check…', '数据…', '')
@@ -62,7 +62,7 @@ def cut(text: str, width: int) -> str:
 
 
 def cut_beginning(text: str, width: int) -> str:
-    """At most `width` cells of the text's end; the first one is ``…`` where something is missing.
+    """At most `width` cells of the text's end; begins with ``…`` if something is missing.
 
     >>> cut_beginning("db1:5432/shop", 9), cut_beginning("shop", 4)
     ('…432/shop', 'shop')
@@ -71,7 +71,7 @@ def cut_beginning(text: str, width: int) -> str:
 
 
 def left(text: str, width: int) -> str:
-    """Exactly `width` cells, the text at the left.
+    """Exactly `width` cells, the text on the left.
 
     >>> left("web1", 6), left("数据库", 6), left("数据库", 4)
     ('web1  ', '数据库', '数… ')
@@ -81,7 +81,7 @@ def left(text: str, width: int) -> str:
 
 
 def right(text: str, width: int) -> str:
-    """Exactly `width` cells, the text at the right.
+    """Exactly `width` cells, the text on the right.
 
     >>> right("12", 4)
     '  12'
@@ -107,7 +107,7 @@ def cut_line(line: Line, width: int) -> Line:
 
 
 def stripped(line: Line) -> Line:
-    """The line without blanks at its end.
+    """The line without spaces at its end.
 
     >>> stripped((Span("used 3  "), Span("  ", "bad"), Span("")))
     (Span(text='used 3', tone='plain'),)
@@ -121,9 +121,9 @@ def stripped(line: Line) -> Line:
 
 
 def spread(fields: Sequence[Line], width: int, end: Line = (), gap: int = 2) -> Line:
-    """One line of `width` cells: the first fields that fit, from the left, and `end` at the right.
+    """One line of `width` cells: as many of the first fields as fit, from the left, and `end` on the right.
 
-    A field that does not fit is dropped with all after it; only the first one is cut instead.
+    A field that does not fit is dropped with all that follow; the first one is cut instead.
 
     >>> used, idle, live = (Span("used 3"),), (Span("idle 12"),), (Span("live"),)
     >>> text_of(spread([used, idle], 24, live))
@@ -148,7 +148,7 @@ def spread(fields: Sequence[Line], width: int, end: Line = (), gap: int = 2) -> 
 
 
 def words(*parts: str | Span | None) -> Line:
-    """A line of parts with a space between them; ``None`` is left out.
+    """A line of parts separated by spaces; ``None`` is left out.
 
     >>> text_of(words("waiting", Span("12", "bad"), None, "!"))
     'waiting 12 !'
@@ -180,7 +180,7 @@ def beside(blocks: Sequence[Sequence[Line]], width: int, gap: int = 3) -> Iterat
 
 
 def dimmed(line: Iterable[Span]) -> Line:
-    """The same line where only what is bad keeps its tone."""
+    """The same line with only bad parts keeping their tone."""
     return tuple(span if span.tone == "bad" else Span(span.text, "dim") for span in line)
 
 

@@ -9,13 +9,13 @@ from poolhouse.fleet.timelines import STEP, Moment
 
 
 def time_of(text: str, now: float, zone: tzinfo | None = None) -> float | None:
-    """The time that a text names, in seconds since the epoch; ``None`` if it names none.
+    """The time that a text names, in seconds since the epoch; ``None`` if it is not a time.
 
     Args:
-        text: Seconds since the epoch, a date with a time (ISO 8601), or a time of the day: the newest one that is
-            not later than now.
+        text: Seconds since the epoch, a date with a time (ISO 8601), or a time of day, which means the latest such
+            time that is not in the future.
         now: The time now, in seconds since the epoch.
-        zone: Where times without a zone belong; ``None`` for where this machine is.
+        zone: The time zone of texts without one; ``None`` for this machine's.
 
     >>> from datetime import UTC
     >>> told = ("1700000000", "2023-11-14T22:13:20Z", "22:13:20", "23:00", "25:00", "x")
@@ -44,7 +44,7 @@ def _named_time(text: str, now: float, zone: tzinfo | None) -> float | None:
 
 
 def moment_data(moment: Moment) -> dict[str, Any]:
-    """What was known of the fleet, or of a program, in the `STEP` seconds up to a sample."""
+    """The state of the fleet, or of a program, in the `STEP` seconds up to a sample."""
     return {
         "used_connections": moment.used,
         "max_open_connections": moment.max_open,
@@ -56,5 +56,5 @@ def moment_data(moment: Moment) -> dict[str, Any]:
 
 
 def program_data(name: str, moment: Moment) -> dict[str, Any]:
-    """The same of a program, with its name."""
+    """The same for a program, with its name."""
     return {"name": clean(name), **moment_data(moment)}

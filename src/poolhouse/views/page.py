@@ -1,6 +1,6 @@
-"""The page of a browser as plain data: the same tables, figures and verdicts as the window, without any HTML.
+"""The browser page's data: the same tables, figures and verdicts as the window's, without any HTML.
 
-A *frame* is one view at one moment, as JSON: a head, then tables of rows. `docs/reference/page.md` has it field by
+A *frame* is one view at one moment, as JSON: a head, then tables of rows. `docs/reference/page.md` describes each
 field.
 """
 
@@ -22,24 +22,24 @@ from poolhouse.views.standing import is_in_trouble, is_positive, reaches, tone_o
 from poolhouse.views.units import at_most, count, duration, elapsed, exact, rate, share
 from poolhouse.views.verdict_line import facts_of, headline, verdict_line
 
-#: The version of the format; a page that knows another one loads itself anew.
+#: The version of the format; a page that expects another one reloads itself.
 VERSION = 1
-#: Rows of one table that are told.
+#: The most rows of one table that are sent.
 MOST_ROWS = 1_000
-#: Verdicts of one view that are told.
+#: The most verdicts of one view that are sent.
 MOST_VERDICTS = 50
-#: Characters of the sentence on top: a window has room for no more.
+#: The most characters of the top sentence.
 _SENTENCE = 2_000
 
 Figure = dict[str, Any]
 
 
 def frame_pieces(head: dict[str, Any], tables: Iterable[tuple[Shown, Sequence[Any], int]]) -> Iterator[str]:
-    """A frame as JSON in pieces, one for each row: what a large fleet takes is spread over them.
+    """A frame as JSON, in one piece per row, so that the work for a large fleet can be spread out.
 
     Args:
-        head: What `head` returns, and what a view adds to it.
-        tables: Each table with the rows that are told, and how many there are.
+        head: The result of `head`, with the view's additions.
+        tables: Each table with the rows to send, and how many there are in all.
     """
     yield compact(head)[:-1] + ',"tables":['
     for number, (shown, rows, total) in enumerate(tables):
@@ -62,17 +62,18 @@ def head(
     tells_verdicts: bool,
     figures: Sequence[Figure],
 ) -> dict[str, Any]:
-    """What a frame says before its tables.
+    """The part of a frame before its tables.
 
     Args:
-        place: What the view is about.
+        place: The subject of the view.
         wall_time: When it was made, in seconds since the epoch.
         server: The server's name and version.
         health: The aggregator's figures.
-        verdicts: Those that stand, the main one first.
+        health: The aggregator's own figures.
+        verdicts: The standing verdicts, the main one first.
         fleet: The sums of the fleet.
-        tells_verdicts: Whether the processes tell enough to say that nothing is wrong.
-        figures: The figures under the verdict.
+        tells_verdicts: Whether the processes report enough to say that nothing is wrong.
+        figures: The figures below the verdict.
     """
     missing = [
         {"name": clean(node.name), "missing": elapsed(node.missing_for)}
@@ -93,8 +94,8 @@ def head(
 
 
 def top_verdict(verdicts: Sequence[Verdict], fleet: Row, wall_time: float) -> dict[str, Any]:
-    """The line on top, as the window has it, and why: the page of the main verdict, if one stands."""
-    # How many others stand is told as a number.
+    """The top line, as in the window, with the page of the main verdict if one stands."""
+    # The number of other standing verdicts is sent separately.
     alarms = [verdict for verdict in verdicts if verdict.severity == "alarm"]
     sign, *told = verdict_line(alarms[:1] or verdicts, fleet, _SENTENCE, hint="")
     words = [" ".join(span.text.split()) for span in told]
@@ -108,7 +109,7 @@ def top_verdict(verdicts: Sequence[Verdict], fleet: Row, wall_time: float) -> di
 
 
 def verdict_data(verdict: Verdict, wall_time: float) -> dict[str, Any]:
-    """Why: what it is, the numbers that decided, what to do, and what would disprove it."""
+    """A verdict in full: what it is, the numbers that decided, what to do, and what would disprove it."""
     cause = BY_NAME.get(verdict.cause)
     return {
         "cause": clean(verdict.cause),
@@ -127,7 +128,7 @@ def verdict_data(verdict: Verdict, wall_time: float) -> dict[str, Any]:
 
 
 def fleet_figures(fleet: Row, programs: int, hosts: int, health: Health) -> list[Figure]:
-    """The figures of the whole fleet, and those of the aggregator that are not as they should be."""
+    """The figures of the whole fleet, and those of the aggregator that indicate trouble."""
     told = [
         figure("hosts", exact(hosts)),
         figure("programs", exact(programs)),
@@ -158,7 +159,7 @@ def row_figures(row: Row) -> list[Figure]:
 
 
 def used_figure(used: int | None, most: int | None, *, is_bound: bool, is_bad: bool) -> Figure:
-    """Connections in use, of those there may be, with the share that a bar shows."""
+    """Connections in use out of the maximum, with the share for a bar."""
     told = figure("used", at_most(f"{exact(used)}/{exact(most)}", is_bound), tone_of(is_bad))
     part = part_of(used, most)
     told["share"] = None if part is None else round(min(1.0, part), 4)
@@ -166,7 +167,7 @@ def used_figure(used: int | None, most: int | None, *, is_bound: bool, is_bad: b
 
 
 def figure(label: str, text: str, tone: Tone = "plain") -> Figure:
-    """One figure: what it is, its value in words, and whether it is bad."""
+    """One figure: its label, its value in words, and whether it is bad."""
     return {"label": label, "text": text, "tone": tone} if tone != "plain" else {"label": label, "text": text}
 
 

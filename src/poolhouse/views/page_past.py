@@ -1,4 +1,4 @@
-"""The last hour as charts: series of values, each value in words, and where verdicts began and ended."""
+"""The last hour as charts: series of values, each value in words, and the times when verdicts began and ended."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from poolhouse.views.units import count, duration, rate
 
 #: The kinds of events that are marked, with their tones.
 _MARKED = {"verdict": "bad", "changed": "bad", "ended": "good"}
-#: Digits of a value; and points of a sparkline, five minutes.
+#: Significant digits of a value; and points of a sparkline, five minutes.
 _DIGITS = 4
 TREND_POINTS = 30
 
@@ -19,9 +19,9 @@ def past_data(past: Past, events: Iterable[Event], program: str | None = None) -
     """The charts of the fleet, or of one program.
 
     Args:
-        past: Its samples.
+        past: The samples.
         events: The events of the fleet.
-        program: Whose verdicts are marked; all if ``None``.
+        program: The program whose verdicts are marked; ``None`` for all.
     """
     begin = past.times[0] if past.times else 0.0
     marks = [
@@ -47,7 +47,7 @@ def past_data(past: Past, events: Iterable[Event], program: str | None = None) -
 
 
 def trend_data(values: Sequence[float | None], top: int | None) -> dict[str, Any]:
-    """A sparkline: its values, and what fills its height."""
+    """A sparkline: its values, and the value that fills its height."""
     return {"values": [_short(value) for value in values], "top": top}
 
 

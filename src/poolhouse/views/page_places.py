@@ -1,4 +1,4 @@
-"""What each view of the page has: its figures, its tables, and what is told beside them."""
+"""The contents of each view of the page: its figures, its tables, and its notices."""
 
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
@@ -30,26 +30,26 @@ from poolhouse.views.sheet_data import Shown
 from poolhouse.views.standing import is_in_trouble, is_positive, tone_of
 from poolhouse.views.units import at_most, duration, elapsed, exact, rate, share
 
-#: Parts of the axis under a distribution.
+#: Parts of the axis below a distribution.
 AXIS_PARTS = 72
 _TITLES = {"wait": "wait", "use": "hold", "create": "connect"}
 _FAILURES = ("timeouts", "acquire_errors", "connect_errors")
 
 
 class Content(NamedTuple):
-    """What a view shows under the verdict."""
+    """The contents of a view below the verdict."""
 
     figures: list[Figure]
     #: Each table with all of its rows.
     tables: list[tuple[Shown, Sequence[Any]]]
     #: Further members of the frame.
     more: dict[str, Any]
-    #: Rows of the first table that were not made, because they come after those that are told.
+    #: Rows of the first table that were not made, because they follow those that are sent.
     left_out: int = 0
 
 
 class Fleet(NamedTuple):
-    """What every view may need of the fleet."""
+    """The data of the fleet that any view may need."""
 
     sums: Row
     programs: int
@@ -84,14 +84,14 @@ def lines(fleet: Fleet, holders: Sequence[Holder]) -> Content:
 
 
 def events(fleet: Fleet, told: Sequence[Event], zone: tzinfo | None = UTC) -> Content:
-    """What happened, the newest first."""
+    """The events, the newest first."""
     shown = Shown("events", "Events", event_table(zone), 5, 3, _event_link)
     more = {} if told else {"notice": "Nothing has happened yet."}
     return Content(fleet.figures, [(shown, told)], more)
 
 
 def verdicts(fleet: Fleet) -> Content:
-    """All verdicts that stand, with the numbers that decided."""
+    """All standing verdicts, with the numbers that decided."""
     told = [verdict_data(verdict, fleet.wall_time) for verdict in fleet.verdicts[:MOST_VERDICTS]]
     more = {"verdicts": told} | ({} if told else {"notice": "No verdict stands."})
     return Content(fleet.figures, [], more)
@@ -109,11 +109,11 @@ def program(
 
     Args:
         fleet: The fleet.
-        place: What the view is about.
-        row: Its sums; ``None`` if no process of it reports.
-        entries: Its pools.
-        holders: Its lines.
-        left_out: How many of its processes are not told.
+        place: The subject of the view.
+        row: The program's sums; ``None`` if none of its processes reports.
+        entries: The program's pools.
+        holders: The program's lines.
+        left_out: How many of its processes are not sent.
     """
     tables: list[tuple[Shown, Sequence[Any]]] = [(pool_sheet(place.program), entries)]
     if holders:
@@ -161,7 +161,7 @@ def pool(place: Place, entry: PoolEntry | None) -> Content:
 
 
 def line(place: Place, entries: Sequence[HolderEntry]) -> Content:
-    """One line of a program: what it holds, for how long it held its connections, and in which processes."""
+    """One line of a program: what it holds, how long it held its connections, and in which processes."""
     if not entries:
         return Content([], [], {"notice": "No process tells of this line any more."})
     (site,) = summed_sites(entry.site for entry in entries)
@@ -218,7 +218,7 @@ def _event_link(event: Event) -> str:
 
 
 def _nothing(fleet: Fleet, has_rows: bool) -> dict[str, Any]:
-    """What stands where there is no program yet: what to do."""
+    """The notice for an empty list of programs: what to do."""
     if has_rows:
         return {}
     if not fleet.health.received:
@@ -237,7 +237,7 @@ def _limits(reading: PoolReading) -> list[list[str]]:
 
 
 def _peaks(told: PoolRow) -> list[list[str]]:
-    """The marks; a pool that tells none has unknown ones."""
+    """The high-water marks; unknown for a pool that sends none."""
     facts: list[list[str]] = []
     for name in ("used", "waiting", "connections"):
         marks = (told.reading.peak, told.interval_mark) if told.reading.marks else (None, None)
@@ -247,14 +247,14 @@ def _peaks(told: PoolRow) -> list[list[str]]:
 
 
 def _counter(name: str, told: PoolRow) -> list[str]:
-    """A counter: its name, its value since start, its rate, and its tone."""
+    """A counter: its name, its value since the start, its rate, and its tone."""
     since_start, per_second = getattr(told.reading.counters, name), getattr(told.rates, name)
     tone = tone_of(name in _FAILURES and is_positive(per_second))
     return [name.replace("_", " "), exact(since_start), rate(per_second), tone]
 
 
 def _distributions(recent: Times, reading: PoolReading) -> list[dict[str, Any]]:
-    """Each distribution of the last minute, or since the start where that saw nothing."""
+    """Each distribution of the last minute; since the start if that minute saw nothing."""
     told: list[dict[str, Any]] = []
     for name, title in _TITLES.items():
         times, since = getattr(recent, name), "in the last minute"
@@ -265,7 +265,7 @@ def _distributions(recent: Times, reading: PoolReading) -> list[dict[str, Any]]:
 
 
 def _bars(title: str, times: Any, since: str) -> dict[str, Any]:
-    """A distribution: its bars from 0 to 1, where its marks and its ticks stand on the axis, and its quantiles."""
+    """A distribution: its bars from 0 to 1, the places of marks and ticks on the axis, and its quantiles."""
     told: dict[str, Any] = {
         "title": title,
         "count": exact(times.count if times is not None else None),

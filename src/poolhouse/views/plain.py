@@ -20,10 +20,10 @@ def lines(
 ) -> tuple[Line, ...]:
     """The fleet's totals and the table of programs, as lines of at most `width` cells.
 
-    Where the processes tell who holds connections, the main verdict comes first, in full, and the holders last.
-    Nodes of the service that are missing stand in the first line of the totals.
+    If the processes report who holds connections, the main verdict comes first, in full, and the holders come
+    last. Missing nodes of the service are named in the first line of the totals.
 
-    With a `program` whose processes the snapshot tells, its totals and the table of its pools.
+    With a `program` whose processes are in the snapshot: its totals and the table of its pools.
     """
     time = Span(time_of_day(snapshot.wall_time, zone))
     missing = next((one for one in missing_nodes(snapshot.health) if cells(one.text) <= width // 2), None)
@@ -55,5 +55,5 @@ def _holders(snapshot: Snapshot, program: str | None, width: int) -> list[Line]:
 
 
 def text(snapshot: Snapshot, width: int = 80, zone: tzinfo | None = None) -> str:
-    """The same without tones, a line each."""
+    """The same without tones, one row per line."""
     return "\n".join(text_of(line) for line in lines(snapshot, width, zone)) + "\n"

@@ -1,4 +1,4 @@
-"""One pool: what it may hold, what it holds, what it has done, and its three distributions as bars."""
+"""One pool: its limits, its connections, its counters, and its three distributions as bars."""
 
 from poolhouse.clean import clean
 from poolhouse.fleet.snapshot import PoolRow, Times
@@ -17,19 +17,19 @@ _COUNTERS = (
     ("commits", "rollbacks", "timeouts", "acquire_errors", "connect_errors"),
 )
 _NAME_CELLS = 15
-#: A counter's name, its two numbers, and a sign.
+#: Cells of a counter: its name, two numbers, and a sign.
 _COUNTER_CELLS = _NAME_CELLS + 12 + 8 + 2
-#: Counters of which each one is a failure.
+#: Counters that count failures.
 _FAILURES = ("timeouts", "acquire_errors", "connect_errors")
 _TITLES = {"wait": "wait", "use": "hold", "create": "connect"}
-#: From this width on the distributions stand beside each other.
+#: From this width on, the distributions are side by side.
 _BESIDE = 150
-#: Bars are no higher than this, however high the window.
+#: The greatest height of bars, however high the window.
 _HIGHEST = 8
 
 
 def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line, Line]:
-    """Three lines: which pool of which process, how full it is, and what it may hold."""
+    """Three lines: which pool of which process, how full it is, and its limits."""
     process = entry.process
     is_bad = entry.is_full and is_in_trouble(True, entry.waiting)
     used = at_most(f"{exact(entry.used)}/{exact(entry.max_open)}", entry.is_bound)
@@ -60,12 +60,12 @@ def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line,
 
 
 def pool_page(entry: PoolEntry, width: int, height: int) -> tuple[Line, ...]:
-    """Peaks, counters since the start and per second, and three distributions: in a wide window side by side."""
+    """Peaks, counters since the start and per second, and three distributions, side by side in a wide window."""
     if entry.pool is None:
         return ((), (Span("  This process tells its sums only: of its pools nothing more is known.", "dim"),))
     reading = entry.pool.reading
     facts = (_peaks(entry.pool), *_counters(entry.pool, width))
-    # What is left for bars, beside the distributions' headlines, axes, and the blank lines between.
+    # The height left for bars, after the distributions' headlines, axes, and the blank lines between.
     if width >= _BESIDE:
         column = (width - 2 - 2 * 3) // 3
         free = height - len(facts) - 5
@@ -79,7 +79,7 @@ def pool_page(entry: PoolEntry, width: int, height: int) -> tuple[Line, ...]:
 
 
 def _holders(entry: PoolEntry, width: int) -> tuple[Line, ...]:
-    """The table of the lines that hold its connections; nothing where it tells none."""
+    """The table of the lines that hold its connections; empty if it reports none."""
     table = holder_table("pool")
     rows = [one for one in process_holders(entry.process) if one.pool == entry.key[2]]
     if not rows:
@@ -100,7 +100,7 @@ def _limits(reading: PoolReading | None) -> list[Line]:
 
 
 def _peaks(pool: PoolRow) -> Line:
-    """The marks; a pool that tells none has unknown ones."""
+    """The high-water marks; unknown for a pool that sends none."""
     spans = [Span(" peaks", "strong")]
     for name in ("used", "waiting", "connections"):
         marks = (pool.reading.peak, pool.interval_mark) if pool.reading.marks else (None, None)
@@ -110,7 +110,7 @@ def _peaks(pool: PoolRow) -> Line:
 
 
 def _counters(pool: PoolRow, width: int) -> tuple[Line, ...]:
-    """The counters: name, since start, per second; in two columns where there is room for them."""
+    """The counters: name, since the start, per second; in two columns if there is room."""
     column = min(52, (width - 4) // 2)
     columns: tuple[tuple[str, ...], ...] = _COUNTERS
     if column < _COUNTER_CELLS:
@@ -132,7 +132,7 @@ def _counter(name: str, pool: PoolRow, width: int) -> Line:
 
 
 def _blocks(recent: Times, reading: PoolReading, width: int, free: int) -> list[list[Line]]:
-    """A headline and bars for each distribution: of the last minute, or since the start where that saw nothing."""
+    """A headline and bars for each distribution: of the last minute, or since the start if that saw nothing."""
     height = min(_HIGHEST, max(1, free))
     blocks: list[list[Line]] = []
     for name, title in _TITLES.items():

@@ -1,4 +1,4 @@
-"""The table of a program's page: its processes, with one line for each of their pools."""
+"""The table on a program's page: its processes, with one line for each of their pools."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,17 +11,17 @@ from poolhouse.views.line import UNKNOWN
 from poolhouse.views.standing import is_in_trouble, is_positive, reaches, sign, tone_of
 from poolhouse.views.units import age, at_most, count, duration, elapsed, rate
 
-#: What tells a pool from others: host, process token, and the pool's key within its process.
+#: The identity of a pool: host, process token, and the pool's key within its process.
 PoolKey = tuple[str, str, int]
-#: The key of the line of a process that told of no pool.
+#: The key of the line of a process that reports no pool.
 NO_POOL = -1
 
 
 class PoolEntry(NamedTuple):
-    """One line: a process and one of its pools, or the process's sums where it told of none."""
+    """One line: a process and one of its pools, or the process's sums if it reports none."""
 
     process: ProcessRow
-    #: What there is of the pool itself; ``None`` where only the process's sums are known.
+    #: The pool's own row; ``None`` if only the process's sums are known.
     pool: PoolRow | None
     key: PoolKey
     name: str
@@ -40,7 +40,7 @@ class PoolEntry(NamedTuple):
 
 
 def pool_entries(snapshot: Snapshot) -> list[PoolEntry]:
-    """Every pool of every process of the program that was asked for; a pool that is gone is left out."""
+    """Every pool of every process of the requested program, without pools that are gone."""
     return [entry for process in snapshot.processes for entry in pools_of(process)]
 
 
@@ -117,7 +117,7 @@ def _number(
 
 
 def _cause(entry: PoolEntry) -> str:
-    """What its process found wrong with the pool, or with itself."""
+    """The trouble that the process found in the pool, or in itself."""
     keys = (entry.key[2], REST)
     return next((finding.cause for finding in entry.process.findings if finding.pool in keys), "")
 

@@ -1,14 +1,14 @@
-"""A table as plain data: for faces that draw it themselves, as the page does.
+"""A table as plain data, for faces that draw it themselves, such as the page.
 
-A column is what `Column` says of itself. A cell is as short as it can be, because a fleet has many:
+A column is sent as `Column` describes it. A cell is as short as possible, because a fleet has many:
 
 ===================  ====================================================================
 ``null``             not known
 ``12``               a whole number, shown as it is and sorted by its value
 ``"web1"``           a name, sorted by itself
-``["1.2s", 1.24]``   what is shown, and the number that it is sorted by (``null``: last)
-``[…, …, "bad"]``    the same with its tone
-``[…, …, …, 0.75]``  the same with the share of a whole that a bar may show
+``["1.2s", 1.24]``   the shown text, and the number to sort by (``null``: last)
+``[…, …, "bad"]``    the same with a tone
+``[…, …, …, 0.75]``  the same with the share of a whole, for a bar
 ===================  ====================================================================
 """
 
@@ -22,7 +22,7 @@ from poolhouse.views.line import UNKNOWN
 
 R = TypeVar("R")
 
-#: Digits of a number that a cell is sorted by; larger ones, such as times, keep three after the point.
+#: Significant digits of a sort key; larger ones, such as times, keep three decimals.
 _DIGITS, _LARGE = 6, 1e5
 
 Cell = None | int | str | list[Any]
@@ -31,20 +31,20 @@ Cell = None | int | str | list[Any]
 class Shown(NamedTuple):
     """A table, and how a face shows it."""
 
-    #: Tells it from others of the same view, and in words.
+    #: Its identity within the view, and its title.
     name: str
     title: str
     table: Table[Any]
-    #: How many columns are told, from the first one.
+    #: How many columns are sent, from the first one.
     columns: int
-    #: The column whose text leads to the view behind a row.
+    #: The column whose text links to the view behind a row.
     linked: int = 0
     #: The path of that view; empty for none.
     link: Callable[[Any], str] = lambda _: ""
 
     @property
     def told(self) -> tuple[Column[Any], ...]:
-        """The columns that are told."""
+        """The columns that are sent."""
         return self.table.columns[: self.columns]
 
     @property
@@ -54,7 +54,7 @@ class Shown(NamedTuple):
 
 
 def heading(shown: Shown, sorting: Sorting | None = None) -> dict[str, Any]:
-    """What a table says before its rows: its name, its columns, and what it is sorted by."""
+    """The part of a table before its rows: its name, its columns, and its order."""
     heading, is_reversed = sorting or shown.table.sorting
     return {
         "name": shown.name,
@@ -68,7 +68,7 @@ def heading(shown: Shown, sorting: Sorting | None = None) -> dict[str, Any]:
 
 
 def column_data(column: Column[Any]) -> dict[str, Any]:
-    """A column: its heading, what it means, what it holds, and its width in characters."""
+    """A column: its heading, meaning, kind of content, and width in characters."""
     return {
         "heading": column.heading,
         "meaning": column.meaning,
@@ -98,7 +98,7 @@ compact: Callable[[Any], str] = json.JSONEncoder(allow_nan=False, separators=(",
 
 
 def cell(column: Column[R], row: R) -> Cell:
-    """What a row has in a column.
+    """The content of a row in a column.
 
     >>> waits = Column[float | None]("WAIT", "", lambda n: "–" if n is None else f"{n:g}s", lambda n: n, 6,
     ...                             tone=lambda n: "bad" if n else "plain", has_sign=True)
@@ -126,7 +126,7 @@ def _plain_cell(text: str, order: float | None) -> Cell:
 
 
 def _number(value: Any) -> int | float | None:
-    """A number that JSON has; what is no number is sorted last."""
+    """A number that JSON has; ``None``, which sorts last, for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return None
     if isinstance(value, int):
@@ -139,21 +139,21 @@ def _number(value: Any) -> int | float | None:
 def arranged(
     shown: Shown, rows: Sequence[Any], sorting: Sorting | None, containing: str, most: int
 ) -> tuple[list[Any], int]:
-    """The first rows as the table is sorted, and how many there are altogether.
+    """The first rows in the table's order, and how many rows there are in all.
 
     Args:
         shown: The table.
         rows: All rows.
-        sorting: By which column; as the table says if ``None``.
+        sorting: The order; ``None`` for the table's default.
         containing: Only rows whose names contain this.
-        most: How many rows at most.
+        most: The most rows to return.
     """
     found = shown.table.arranged(rows, sorting, containing)
     return found[:most], len(found)
 
 
 def sorting_of(shown: Shown, text: str) -> Sorting | None:
-    """The sorting that a text names: a heading, reversed after ``-``; ``None`` if there is no such column.
+    """The order that a text names: a heading, after ``-`` reversed; ``None`` if there is no such column.
 
     >>> from poolhouse.views.event_table import event_table
     >>> shown = Shown("events", "Events", event_table(), 5)

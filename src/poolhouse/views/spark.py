@@ -1,4 +1,4 @@
-"""A series as a line of small columns, and a share as a bar."""
+"""A series as a row of small columns, and a share as a bar."""
 
 from collections.abc import Sequence
 from math import ceil, isfinite
@@ -6,17 +6,17 @@ from math import ceil, isfinite
 from poolhouse.views.line import Span, Tone
 
 _LEVELS = "▁▂▃▄▅▆▇█"
-#: Where nothing is known of that moment.
+#: Shown for a moment without a known value.
 _GAP = " "
 
 
 def sparkline(values: Sequence[float | None], width: int, top: float | None = None) -> str:
-    """The series in `width` cells, newest at the right; each cell shows the largest value of its moments.
+    """The series in `width` cells, the newest on the right; each cell shows the largest value of its moments.
 
     Args:
-        values: Oldest first; ``None`` where nothing is known. What is left over for whole cells is not shown.
-        width: Cells; a shorter series is filled up with blanks at the left.
-        top: What fills a cell; the largest value if ``None``. A value of 0 is the lowest column.
+        values: Oldest first; ``None`` if not known. Moments that do not fill a whole cell are not shown.
+        width: Cells; a shorter series is padded with spaces on the left.
+        top: The value that fills a cell; ``None`` for the largest. 0 is shown as the lowest column.
 
     >>> sparkline([0, 1, 2, 4, 8], 5), sparkline([1, 8, 1, 1], 2), sparkline([1], 3), sparkline([None, 3], 2)
     ('▁▁▂▄█', '█▁', '  █', ' █')
@@ -26,10 +26,10 @@ def sparkline(values: Sequence[float | None], width: int, top: float | None = No
     moments = [value if value is not None and isfinite(value) else None for value in values]
     if width <= 0:
         return ""
-    # Whole cells only, so that the line is full as soon as there is a moment for each cell.
+    # Whole cells only, so that the line is full as soon as there is one moment for each cell.
     per_cell = max(1, len(moments) // width)
     moments = moments[-per_cell * width :]
-    # Counted from the newest, so that a cell keeps its moments while it wanders to the left.
+    # Counted from the newest, so that a cell keeps its moments as it moves to the left.
     cells: list[float | None] = []
     for end in range(len(moments), 0, -per_cell):
         seen = [value for value in moments[max(0, end - per_cell) : end] if value is not None]
@@ -40,9 +40,9 @@ def sparkline(values: Sequence[float | None], width: int, top: float | None = No
 
 
 def meter(part: float | None, whole: float | None, width: int, tone: Tone = "good") -> tuple[Span, Span]:
-    """A bar of `width` cells, filled in the share that `part` has of `whole`.
+    """A bar of `width` cells, filled by the share that `part` is of `whole`.
 
-    Something is never shown as nothing, and not everything never as everything.
+    A share above 0 never looks empty, and one below 1 never looks full.
 
     >>> [span.text for span in meter(61, 240, 12)], [span.text for span in meter(239, 240, 4)]
     (['███', '░░░░░░░░░'], ['███', '░'])

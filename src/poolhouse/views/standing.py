@@ -1,4 +1,4 @@
-"""How a row stands: reporting, late, or with callers that wait. What signs and colours say."""
+"""The state of a row: reporting, late, or with waiting callers; the meaning of signs and colours."""
 
 from math import isfinite
 
@@ -7,7 +7,7 @@ from poolhouse.views.line import Span, Tone
 
 
 def is_positive(number: float | None) -> bool:
-    """Whether there is something; nothing where it is not known.
+    """Whether the number is above 0; false if it is not known.
 
     >>> is_positive(2), is_positive(0), is_positive(None), is_positive(float("nan"))
     (True, False, False, False)
@@ -16,7 +16,7 @@ def is_positive(number: float | None) -> bool:
 
 
 def reaches(used: float | None, most: float | None) -> bool:
-    """Whether everything there may be is in use; no where there is no limit.
+    """Whether all connections that there may be are in use; false if there is no limit.
 
     >>> reaches(10, 10), reaches(9, 10), reaches(10, None), reaches(0, 0)
     (True, False, False, False)
@@ -25,14 +25,14 @@ def reaches(used: float | None, most: float | None) -> bool:
 
 
 def is_full(row: Row) -> bool:
-    """Whether a pool of the row has every connection it may have in use."""
+    """Whether a pool in the row has all its connections in use."""
     return is_positive(row.full_pools) or reaches(row.used, row.max_open)
 
 
 def is_in_trouble(is_full: bool, waiting: float | None) -> bool:
-    """Whether somebody waits; or, where the source does not tell waits, whether a pool is at its maximum.
+    """Whether a caller waits; if waits are not reported, whether a pool is at its maximum.
 
-    A pool that has all its connections in use and nobody waiting is one that does its work.
+    A pool with all its connections in use and no caller waiting is doing its job.
 
     >>> is_in_trouble(True, 0), is_in_trouble(False, 1), is_in_trouble(True, None), is_in_trouble(False, None)
     (False, True, True, False)
@@ -41,22 +41,22 @@ def is_in_trouble(is_full: bool, waiting: float | None) -> bool:
 
 
 def is_saturated(snapshot: Snapshot) -> bool:
-    """Whether a pool is at its maximum and somebody waits for a connection of it.
+    """Whether a pool is at its maximum while a caller waits for one of its connections.
 
-    Where a source does not tell its pools one by one, its rows are judged by their sums.
+    If a source does not report its pools one by one, its rows are judged by their sums.
     """
     return any(is_row_saturated(row) for row in (*snapshot.programs, *snapshot.hosts))
 
 
 def is_row_saturated(row: Row) -> bool:
-    """The same of one row; it need not have durations."""
+    """The same for one row, which need not have durations."""
     if row.saturated_pools is not None:
         return is_positive(row.saturated_pools)
     return is_full(row) and is_positive(row.waiting)
 
 
 def tone_of(is_bad: bool) -> Tone:
-    """The tone of a number that is bad or not.
+    """The tone of a number, by whether it is bad.
 
     >>> tone_of(True), tone_of(False)
     ('bad', 'plain')

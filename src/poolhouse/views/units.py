@@ -1,7 +1,7 @@
-"""Numbers as people read them: durations, counts, rates, shares and times of the day.
+"""Numbers for people: durations, counts, rates, shares and times of day.
 
-Every function takes ``None`` for "not known" and shows it as ``–``; so it does with NaN and infinity, which a
-stranger may send.
+Every function accepts ``None`` for "not known" and shows it as ``–``. It treats NaN and infinity alike, since a
+stranger may send them.
 """
 
 from datetime import datetime, tzinfo
@@ -13,7 +13,7 @@ _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def known(number: float | None) -> bool:
-    """Whether there is a number that can be shown.
+    """Whether the number can be shown.
 
     >>> known(0), known(None), known(float("nan"))
     (True, False, False)
@@ -22,7 +22,7 @@ def known(number: float | None) -> bool:
 
 
 def duration(seconds: float | None) -> str:
-    """A measured time in at most six cells, two digits of it.
+    """A measured time in at most six cells, with two significant digits.
 
     >>> [duration(s) for s in (0.0, 2e-5, 2.1e-4, 9e-3, 0.24, 0.9996, 1.24, 41, 125, 8040, 273600, 1e9)]
     ['<1µs', '20µs', '0.2ms', '9.0ms', '240ms', '1.0s', '1.2s', '41s', '2m05s', '2h14m', '3d04h', '11574d']
@@ -45,7 +45,7 @@ def duration(seconds: float | None) -> str:
 
 
 def elapsed(seconds: float | None) -> str:
-    """A time that goes on, such as an uptime, in whole seconds and at most six cells.
+    """A running time, such as an uptime, in whole seconds and at most six cells.
 
     >>> [elapsed(s) for s in (0.9, 59.9, 60, 3599, 8040, 86400 * 99, 86400 * 100)]
     ['0s', '59s', '1m00s', '59m59s', '2h14m', '99d00h', '100d']
@@ -64,7 +64,7 @@ def elapsed(seconds: float | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """How long ago something was, in at most three cells.
+    """The time since something happened, in at most three cells.
 
     >>> [age(s) for s in (None, -0.2, 1.9, 75, 7300, 200000)]
     ['–', '0s', '1s', '1m', '2h', '2d']
@@ -89,7 +89,7 @@ def count(number: float | None) -> str:
 
 
 def exact(number: float | None) -> str:
-    """A number of things in full.
+    """A number of things with all its digits.
 
     >>> exact(1234567), exact(None)
     ('1,234,567', '–')
@@ -112,7 +112,7 @@ def short(number: float | None) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Events per second in at most five cells; a rate below nothing (a total that fell) is none.
+    """Events per second in at most five cells; a negative rate (a total that fell) is shown as 0.
 
     >>> [rate(r) for r in (0, 0.01, 0.1, 9.96, 410.4, 1840, 12345, -3.0, None)]
     ['0', '<0.1', '0.1', '10', '410', '1,840', '12.3k', '0', '–']
@@ -127,7 +127,7 @@ def rate(per_second: float | None) -> str:
 
 
 def share(part: float | None, whole: float | None, digits: int = 0) -> str:
-    """A part of a whole in per cent; ``–`` where there is no whole.
+    """A part of a whole in per cent; ``–`` if there is no whole.
 
     >>> share(214, 480), share(1, 3, 1), share(0, 0)
     ('45%', '33.3%', '–')
@@ -138,7 +138,7 @@ def share(part: float | None, whole: float | None, digits: int = 0) -> str:
 
 
 def at_most(text: str, is_bound: bool) -> str:
-    """The text with ``≤`` before it where it is an upper bound.
+    """The text with ``≤`` before it if it is an upper bound.
 
     >>> at_most("61/240", True), at_most("–", True)
     ('≤61/240', '–')
@@ -147,7 +147,7 @@ def at_most(text: str, is_bound: bool) -> str:
 
 
 def time_of_day(wall_time: float | None, zone: tzinfo | None = None) -> str:
-    """The time of the day in `zone`; ``None`` is where this machine is.
+    """The time of day in `zone`; ``None`` for this machine's.
 
     >>> from datetime import UTC
     >>> time_of_day(1700000000.5, UTC), time_of_day(1e300, UTC)

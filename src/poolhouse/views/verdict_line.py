@@ -12,14 +12,14 @@ from poolhouse.verdicts.words import place_of, seconds, sentence
 from poolhouse.views.line import Line, Span, Tone, cells, cut, left, text_of
 from poolhouse.views.units import time_of_day
 
-#: Cells of a label of the page.
+#: Cells of a label on the page.
 _LABEL = 14
-#: Stands at the end of the first line: which key tells more.
+#: The end of the first line: the key that shows more.
 WHY = "   w why"
 
 
 def tells_verdicts(snapshot: Snapshot) -> bool:
-    """Whether the processes tell enough of themselves to say that nothing is wrong."""
+    """Whether the processes report enough about themselves to say that nothing is wrong."""
     return bool(snapshot.verdicts or snapshot.holders)
 
 
@@ -27,10 +27,10 @@ def verdict_line(verdicts: Sequence[Verdict], fleet: Row, width: int, hint: str 
     """The first line: the main verdict, or that nothing is wrong; at most `width` cells.
 
     Args:
-        verdicts: Those that stand, the main one first.
+        verdicts: The standing verdicts, the main one first.
         fleet: The sums of the fleet.
         width: Cells of the window.
-        hint: What stands at the end if there is more to read.
+        hint: The end of the line if there is more to read.
     """
     alarms = [verdict for verdict in verdicts if verdict.severity == "alarm"]
     if alarms:
@@ -49,7 +49,7 @@ def verdict_line(verdicts: Sequence[Verdict], fleet: Row, width: int, hint: str 
 
 
 def verdict_lines(verdicts: Sequence[Verdict], fleet: Row, width: int) -> tuple[Line, ...]:
-    """The same for people who cannot ask for more: the whole sentence, in as many lines as it takes."""
+    """The same for output without a window: the whole sentence, on as many lines as it takes."""
     whole = verdict_line(verdicts, fleet, sys.maxsize, hint="")
     tones = tuple(span for span in whole if span.tone != "plain" and span.text)
     first, *further = wrap(text_of(whole), width, subsequent_indent="  ", break_on_hyphens=False)
@@ -57,18 +57,18 @@ def verdict_lines(verdicts: Sequence[Verdict], fleet: Row, width: int) -> tuple[
 
 
 def headline(verdict: Verdict) -> str:
-    """Where it is and what it is, without the cause: ``billing on host7: app/export.py:88 in rows keeps …``."""
+    """Its place and what it is, without the cause: ``billing on host7: app/export.py:88 in rows keeps …``."""
     return f"{place_of(verdict)}: {sentence(verdict)}"
 
 
 def verdict_page(verdict: Verdict, width: int, wall_time: float, zone: tzinfo | None = None) -> tuple[Line, ...]:
-    """Why: the numbers that decided, what to do, and what would disprove it.
+    """A verdict in full: the numbers that decided, what to do, and what would disprove it.
 
     Args:
         verdict: The verdict.
-        width: Cells of the window; long sentences go on in the next line.
+        width: Cells of the window; long sentences wrap.
         wall_time: The time of the snapshot, in seconds since the epoch.
-        zone: The time zone of the time of day.
+        zone: The time zone for times of day.
     """
     tone: Tone = "bad" if verdict.severity == "alarm" else "plain"
     since = f"since {time_of_day(verdict.since, zone)}, for {seconds(wall_time - verdict.since)}"
@@ -89,13 +89,13 @@ def verdict_page(verdict: Verdict, width: int, wall_time: float, zone: tzinfo | 
 
 
 def _told(label: str, text: str, width: int) -> list[Line]:
-    """A label and its text, which goes on in further lines."""
+    """A label and its text, wrapped."""
     told = wrap(text, max(20, width - _LABEL)) or [""]
     return [(Span(left(label if not row else "", _LABEL), "dim"), Span(part)) for row, part in enumerate(told)]
 
 
 def facts_of(verdict: Verdict) -> list[tuple[str, str]]:
-    """Its pool, its line and the numbers that decided, each with its name."""
+    """The verdict's pool, its line and the numbers that decided, each with its name."""
     facts: list[tuple[str, str]] = []
     if verdict.pool:
         facts.append(("pool", verdict.pool))
@@ -118,9 +118,9 @@ def facts_of(verdict: Verdict) -> list[tuple[str, str]]:
     return facts
 
 
-#: The numbers whose names say too little to a reader.
+#: Labels for numbers whose names say too little.
 _LABELS = {"habit_s": "hold before"}
-#: The numbers that are parts of a whole.
+#: Numbers that are shares of a whole.
 _SHARES = frozenset(("asking", "busy", "ended", "idle", "late"))
 
 

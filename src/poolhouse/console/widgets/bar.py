@@ -8,7 +8,7 @@ from poolhouse.views.line import Line
 
 
 class Bar(Widget):
-    """Lines over the window's whole width; as high as there are lines."""
+    """Lines over the full width of the window, as high as there are lines."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where the filter is typed, in the place of the foot."""
+"""The input line of the filter, shown in place of the foot."""
 
 from typing import ClassVar
 
@@ -10,20 +10,20 @@ from textual.widgets import Input, Label
 
 
 class FilterLine(Horizontal):
-    """A slash and one line of text, which is applied while it is typed."""
+    """A slash and one line of text, applied while the user types."""
 
     class Changed(Message):
-        """The text is another."""
+        """The text has changed."""
 
         def __init__(self, text: str) -> None:
             self.text = text
             super().__init__()
 
     class Left(Message):
-        """The person has finished.
+        """The user has finished.
 
         Attributes:
-            is_kept: Whether the filter is to stay.
+            is_kept: Whether the filter stays.
         """
 
         def __init__(self, *, is_kept: bool) -> None:
@@ -41,22 +41,22 @@ class FilterLine(Horizontal):
         self._input = Input(placeholder="part of a name; ↵ keeps the filter, esc forgets it", compact=True)
 
     def compose(self) -> ComposeResult:
-        """The slash, and what is typed after it."""
+        """The slash, and the input after it."""
         yield Label(" /")
         yield self._input
 
     def edit(self, text: str) -> None:
-        """Appear, with this text to begin with."""
+        """Show the line with an initial text."""
         self.display = True
         self._input.value = text
         self._input.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Tell what is typed."""
+        """Post the text as typed so far."""
         event.stop()
         self.post_message(self.Changed(event.value))
 
     def action_leave(self, is_kept: bool) -> None:
-        """Disappear, and give the keys back to the table."""
+        """Hide the line, and return the keys to the table."""
         self.display = False
         self.post_message(self.Left(is_kept=is_kept))

@@ -1,4 +1,4 @@
-"""A page of text that scrolls, or a notice in the window's middle."""
+"""A page of text that scrolls, or a notice in the middle of the window."""
 
 from collections.abc import Hashable
 
@@ -23,10 +23,10 @@ class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
         """Draw these lines from now on.
 
         Args:
-            lines: What to draw.
-            subject: What they are about; another subject begins at its first line.
-            is_notice: Whether they stand in the window's middle.
-            is_dim: Whether they are of an earlier time.
+            lines: The lines.
+            subject: Their subject; a new subject starts at its first line.
+            is_notice: Whether they are in the middle of the window.
+            is_dim: Whether they are out of date.
         """
         lines = tuple(map(dimmed, lines)) if is_dim else lines
         if subject != self._subject:
@@ -39,11 +39,11 @@ class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def move(self, lines: int) -> None:
-        """Scroll down, or up where negative."""
+        """Scroll down by `lines`, or up if negative."""
         self.scroll_to(y=self.scroll_y + lines, animate=False)
 
     def move_screenfuls(self, number: int) -> None:
-        """Scroll by the window's height."""
+        """Scroll by the height of the window."""
         self.move(number * self.size.height)
 
     def move_to_end(self) -> None:

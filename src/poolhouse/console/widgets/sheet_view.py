@@ -1,6 +1,6 @@
-"""A table: its heading stays, its rows scroll, and one of them is under the cursor.
+"""A table with a fixed heading, scrolling rows, and a cursor on one of them.
 
-Only the rows in sight are made into text, so that ten thousand rows are as quick to draw as ten.
+Only visible rows are rendered, so ten thousand rows draw as quickly as ten.
 """
 
 from collections.abc import Hashable
@@ -20,18 +20,18 @@ from poolhouse.views.line import dimmed
 class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
     """Draws a `Sheet` and moves a cursor over it.
 
-    The cursor follows its row wherever sorting and new snapshots put it; on the first row it stays on the first.
+    The cursor follows its row as sorting and new snapshots move it; on the first row it stays at the top.
     """
 
     class Opened(Message):
-        """The person wants to see more of a row."""
+        """The user wants to see more of a row."""
 
         def __init__(self, key: Hashable) -> None:
             self.key = key
             super().__init__()
 
     class HeadingClicked(Message):
-        """The person wants to sort by a column."""
+        """The user wants to sort by a column."""
 
         def __init__(self, heading: str) -> None:
             self.heading = heading
@@ -54,15 +54,15 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
             self._key = None
         was_in_sight = self._first_in_sight <= self._cursor < self._first_in_sight + self._rows_in_sight
         self.virtual_size = Size(sheet.width, len(sheet.rows) + 1)
-        # Who has scrolled away with the mouse is not brought back by the next snapshot.
+        # A new snapshot does not scroll back a user who has scrolled away with the mouse.
         self._place_cursor(self._index_of_key(), is_followed=was_in_sight)
 
     def move(self, rows: int) -> None:
-        """Move the cursor down, or up where negative, as far as there are rows."""
+        """Move the cursor down by `rows`, or up if negative, within the table."""
         self._place_cursor(self._cursor + rows)
 
     def move_screenfuls(self, number: int) -> None:
-        """Move the cursor by the rows that are in sight at once."""
+        """Move the cursor by the number of visible rows."""
         self.move(number * self._rows_in_sight)
 
     def move_to_end(self) -> None:
@@ -74,7 +74,7 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
         self._place_cursor(0)
 
     def open(self) -> None:
-        """Ask for more of the row under the cursor."""
+        """Post `Opened` for the row under the cursor."""
         if self._sheet is not None and self._sheet.rows:
             self.post_message(self.Opened(self._sheet.table.key(self._sheet.rows[self._cursor])))
 
@@ -92,7 +92,7 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
         return strip(line, width, is_under_cursor=index == self._cursor)
 
     def on_click(self, event: Click) -> None:
-        """Sort by a heading, or take the cursor to a row; a second click opens it."""
+        """Sort by a heading, or move the cursor to a row; a second click opens it."""
         if self._sheet is None:
             return
         if event.y == 0:
@@ -118,7 +118,7 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
         if self._key is None:
             return 0
         key_of = self._sheet.table.key
-        # A row that is gone leaves the cursor where it was.
+        # If the row is gone, the cursor stays where it was.
         return next(
             (index for index, row in enumerate(self._sheet.rows) if key_of(row) == self._key), self._cursor
         )
