@@ -5,7 +5,7 @@
     celery --app celery_app worker --concurrency 2 --loglevel WARNING
     python -c 'import celery_app; print(celery_app.ship.delay(7).get(timeout=30))'
 
-The broker is a folder, so that it can be tried without another server.
+The broker is a folder, so you can try it without another server.
 """
 
 import os
@@ -31,7 +31,7 @@ app = Celery(
     },
 )
 
-# One connection a worker process: it does one task at a time.
+# One connection per worker process, which does one task at a time.
 engine = create_engine(
     "sqlite:///shop.db?plugin=collectd&collectd_program_name=shop-tasks",
     poolclass=FairQueuePool,
@@ -46,5 +46,5 @@ engine = create_engine(
 def ship(order: int) -> str:
     with engine.begin() as conn:
         parcel: str = conn.execute(text("select 'parcel of order ' || :order"), {"order": order}).scalar_one()
-    # Whatever takes long, a carrier's service say, belongs here: the connection is back.
+    # Slow work, such as a call to a carrier's service, belongs here: the connection is back in the pool.
     return parcel

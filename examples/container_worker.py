@@ -3,8 +3,8 @@
     pip install '.[all]' sqlalchemy
     exec python container_worker.py
 
-The kernel ignores SIGTERM for process 1 unless the process handles it: without a handler, `docker stop` and a
-rollout of Kubernetes wait for their grace period, then kill, and nothing can be said any more.
+The kernel ignores SIGTERM for process 1 unless the process handles it. Without a handler, `docker stop` and a
+Kubernetes rollout wait for their grace period and then kill the process, which cannot say goodbye.
 """
 
 import signal
@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 from poolhouse.pool.sqlalchemy import FairQueuePool
 
 engine = create_engine(
-    # The host's name is that of the container. It changes with each container; `orders` does not.
+    # The host's name is the container's, and changes with each container; `orders` stays the same.
     "sqlite:///shop.db?plugin=collectd&collectd_program_name=orders&collectd_report_host=orders",
     poolclass=FairQueuePool,
     pool_size=1,

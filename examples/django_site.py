@@ -6,7 +6,7 @@
     export DATABASE='host=db.example user=shop dbname=shop'
     gunicorn --preload --workers 2 --bind 127.0.0.1:8000 django_site
 
-``/order`` answers with the process that served it, ``/readyz`` whether its pool can serve.
+``/order`` answers with the id of the process that served it, ``/readyz`` says whether its pool can serve.
 """
 
 import os

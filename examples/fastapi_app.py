@@ -1,10 +1,10 @@
-"""A FastAPI application that holds no connection while it waits for somebody else.
+"""A FastAPI application that holds no connection while it waits for another service.
 
     pip install '.[all]' fastapi uvicorn sqlalchemy
     connmond &
     uvicorn --port 8000 fastapi_app:app
 
-``/held`` asks another service while its session has a connection, ``/released`` gives the connection back first.
+``/held`` asks another service while its session has a connection; ``/released`` returns the connection first.
 ``/holders`` shows which lines have connections at this moment.
 """
 
@@ -36,7 +36,7 @@ new_session = sessionmaker(engine, expire_on_commit=False)
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     engine.dispose()
-    # uvicorn ends by the signal that asked it to, and Python then runs no exit handlers.
+    # uvicorn ends by the signal that it received, so Python runs no exit handlers.
     poolhouse.flush(goodbye=True)
 
 

@@ -1,10 +1,10 @@
-"""A Flask application whose sessions end with the request, and give their connections back before they wait.
+"""A Flask application whose sessions end with the request, and return their connections before the view waits.
 
     pip install '.[all]' flask sqlalchemy
     connmond &
     flask --app flask_app run --port 8000
 
-``/held`` asks another service while its session has a connection, ``/released`` gives the connection back first.
+``/held`` asks another service while its session has a connection; ``/released`` returns the connection first.
 ``/holders`` shows which lines have connections at this moment.
 """
 
@@ -52,7 +52,7 @@ def released() -> str:
 
 @app.get("/export")
 def export() -> Response:
-    """A long answer: what it needs is read before it begins."""
+    """A streamed response, which reads everything it needs before it begins."""
     orders = session.execute(text("select 'order 1' union select 'order 2'")).scalars().all()
     session.commit()
 

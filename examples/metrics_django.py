@@ -1,10 +1,10 @@
-"""A Django site in one file that tells Prometheus about its pool of psycopg itself.
+"""A Django site in one file that exports the metrics of its psycopg pool to Prometheus.
 
     pip install '.[prometheus]' django 'psycopg[binary,pool]' gunicorn
     export DATABASE='host=db.example user=shop dbname=shop'
     gunicorn --threads 4 --bind 127.0.0.1:8000 metrics_django
 
-Prometheus scrapes ``/metrics`` of the site, which has one process; nothing else need run.
+Prometheus scrapes ``/metrics`` of the site, which has one process. No daemon is needed.
 """
 
 import os

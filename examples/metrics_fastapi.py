@@ -1,9 +1,9 @@
-"""A FastAPI application that tells Prometheus about its pools itself.
+"""A FastAPI application that exports the metrics of its pools to Prometheus.
 
     pip install '.[prometheus]' fastapi uvicorn sqlalchemy
     uvicorn --port 8000 metrics_fastapi:app
 
-Prometheus scrapes ``/metrics`` of the application; nothing else need run.
+Prometheus scrapes ``/metrics`` of the application. No daemon is needed.
 """
 
 from fastapi import FastAPI, Response

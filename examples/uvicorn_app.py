@@ -4,8 +4,8 @@
     connmond &
     uvicorn --workers 2 --port 8000 uvicorn_app:app
 
-uvicorn ends its workers by the signal that asked it to end, and then Python runs no exit handlers: the goodbye at
-shutdown tells the last interval's work, and takes the worker's connections out of the sums at once.
+uvicorn ends its workers by the signal that it received, so Python runs no exit handlers. The goodbye at shutdown
+reports the last interval's work, and takes the worker's connections out of the sums at once.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def lifespan(receive: Any, send: Any) -> None:
-    """Answer the server's questions of startup and shutdown."""
+    """Handle the server's startup and shutdown events."""
     while (await receive())["type"] != "lifespan.shutdown":
         await send({"type": "lifespan.startup.complete"})
     await engine.dispose()

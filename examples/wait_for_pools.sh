@@ -1,9 +1,9 @@
 #!/bin/sh
-# Wait until no pool is saturated, at most as many tries as the second argument says (60), a second each.
+# Wait until no pool is saturated: one try a second, at most TRIES (60 by default).
 #
 #     wait_for_pools.sh [HOST[:PORT] [TRIES]]
 #
-# Status 0: no pool is saturated. 1: nothing is to be seen. 3: one was to the last.
+# Status 0: no pool is saturated. 1: no data arrived. 3: a pool was still saturated at the last try.
 host=${1:-localhost}
 tries=${2:-60}
 while :; do

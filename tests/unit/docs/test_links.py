@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")]
-PAGES += sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG", "SECURITY")]
+PAGES += [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
 #: Folders whose names a page may begin a path with.
 TOP = ("src", "tests", "tools", "docs", "benchmarks", "fuzz", "examples")
 _FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
