@@ -6,6 +6,7 @@ may be repeated if memory runs out in the middle of it, too.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -14,6 +15,9 @@ from poolhouse.fleet.process import Process
 
 #: An object, the names of some attributes, and their values; or a dictionary, keys, and what stands there.
 Kept = tuple[object, tuple[Any, ...], tuple[Any, ...]]
+
+#: In place of the value of a slot that is empty.
+_UNSET = object()
 
 _PROCESS = ("_places", "base_until", "is_ahead", "legacy", "number", "past", "sequence", "signs", "totals")
 SEQUENCE = ("_came", "_excused", "_first", "_newest", "expected", "lost")
@@ -91,10 +95,20 @@ def kept_whole(process: Process) -> list[Kept]:
 
 def _all_of(one: object) -> Kept:
     """All attributes of an object with slots; of a dictionary its items of now."""
-    slots = [name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ())]
-    names = tuple(name for name in slots if hasattr(one, name))
-    values = (getattr(one, name) for name in names)
-    return one, names, tuple(value.copy() if isinstance(value, dict) else value for value in values)
+    names, values = [], []
+    kind: Any = type(one)  # mypy takes no class for hashable
+    for name in _slots(kind):
+        value = getattr(one, name, _UNSET)
+        if value is not _UNSET:
+            names.append(name)
+            values.append(value.copy() if type(value) is dict else value)
+    return one, tuple(names), tuple(values)
+
+
+@cache
+def _slots(kind: type) -> tuple[str, ...]:
+    """The slots of a class and its bases."""
+    return tuple(name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
 
 
 def kept_item(one: dict[Any, Any], key: object) -> Kept:
