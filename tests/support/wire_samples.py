@@ -57,7 +57,7 @@ WORST = report(
         )
     ]
     * 3,
-    host="ß" * 200,
+    host="ß" * 32,
     program="日本" * 100,
     token="9" * 200,
     wall_time=2.0**70,

@@ -21,7 +21,7 @@ from poolhouse.meter.signs import Finding, PoolSigns, ProcessSigns
 from poolhouse.meter.signs_sum import summed_signs
 from poolhouse.wire.histogram import COARSEST_SCALE, encode_histogram
 from poolhouse.wire.layout import LEGACY_COUNTERS, POOL, in_order_of_totals
-from poolhouse.wire.names import ascii_name, utf8_name
+from poolhouse.wire.names import ascii_name, utf8_identity, utf8_name
 from poolhouse.wire.parts import (
     DERIVE,
     GAUGE,
@@ -137,7 +137,7 @@ def encode_report(
     pool_list, totals_list = _legacy_lists(report)
     if detail == "plain":
         return [pool_list, totals_list]
-    names = [b"" if name.isascii() else utf8_name(name, UTF8_BYTES) for name in (report.host, report.program)]
+    names = [b"" if name.isascii() else utf8_identity(name, UTF8_BYTES) for name in (report.host, report.program)]
     least = max(2, len(report.pools))
     #: Datagrams without a pool, behind the first, which begins with another list.
     free = least - max(1, len(report.pools))

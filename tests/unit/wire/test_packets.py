@@ -13,6 +13,7 @@ from poolhouse.errors import PacketError
 from poolhouse.wire.decode import decode_packet
 from poolhouse.wire.encode import encode_alone, encode_packets
 from poolhouse.wire.message import decode_message
+from poolhouse.wire.names import ascii_name
 from poolhouse.wire.parts import (
     HEADER,
     HOST,
@@ -119,7 +120,7 @@ def test_what_was_encoded_is_decoded(told: list[ValueList | Notification], high_
 @given(value_lists())
 def test_a_value_list_alone_is_decoded_but_for_names_beyond_ascii(told: ValueList):
     (alone,) = decode_packet(encode_alone(told))
-    identifier = Identifier(*(name.encode("ascii", "backslashreplace").decode()[:127] for name in told.identifier))
+    identifier = Identifier(*(ascii_name(name).decode() for name in told.identifier))
     assert alone == told._replace(identifier=identifier, interval=told.interval or 1.0)
     assert len(parts_of(encode_alone(told))) == 8
 

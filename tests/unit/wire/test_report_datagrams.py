@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf, nan
+from typing import Literal
 
 import pytest
 from hypothesis import example, given
@@ -135,14 +136,27 @@ def test_an_ascii_name_is_not_told_twice():
     [
         ("nova", b"nova", b"nova"),
         ("no\0va\x7f\n", rb"no\x00va\x7f\x0a", rb"no\x00va\x7f\x0a"),
-        ("é" * 100, (rb"\xe9" * 32)[:127], "é".encode() * 63),
-        ("a" + "日" * 100, (b"a" + rb"\u65e5" * 21)[:127], b"a" + "日".encode() * 42),
+        ("é" * 100, rb"\xe9" * 30 + b"~97d172", "é".encode() * 63),
+        ("a" + "日" * 100, (b"a" + rb"\u65e5" * 20)[:120] + b"~f820da", b"a" + "日".encode() * 42),
         ("\udcff", rb"\udcff", rb"\udcff"),
         ("", b"", b""),
     ],
 )
 def test_names_are_printable_and_cut_at_127_bytes(name: str, ascii_form: bytes, utf8_form: bytes):
     assert (ascii_name(name), utf8_name(name)) == (ascii_form, utf8_form)
+
+
+@pytest.mark.parametrize("letter", ["a", "日"])
+@pytest.mark.parametrize("detail", ["full", "plain"])
+def test_two_long_names_with_the_same_beginning_stay_two(letter: str, detail: Literal["full", "plain"]):
+    """Else the sums of two programs, or of two machines, would be shown as one's."""
+    for field in ("host", "program"):
+        told = [
+            decode_message(datagram)
+            for end in ("-blue", "-green")
+            for datagram in encode_report(report(**{field: letter * 200 + end}), detail)
+        ]
+        assert len({getattr(message, field) for message in told}) == 2
 
 
 @given(reports(plain_names))
