@@ -60,7 +60,41 @@ def test_a_red_row_says_in_a_word_why():
     text = shown(LIVE, replace(with_holders(), program=None, processes=()))
     (row,) = [line for line in text.splitlines() if " checkout " in line and "leak" in line and "✗" not in line]
     assert row.split()[:3] == ["!", "checkout", "leak"]
-    assert "WHY" not in shown(LIVE, SNAPSHOT)
+    assert "○ migrate                late" in text
+    assert "WHY" not in shown(LIVE, SNAPSHOT), "nobody tells enough of itself for a verdict"
+
+
+def test_a_red_row_has_a_word_before_there_is_a_verdict():
+    text = shown(LIVE, replace(with_holders(), program=None, processes=(), verdicts=()))
+    assert "! checkout            waiting" in text
+    (row,) = [
+        line for line in shown(LIVE, with_holders(), "l").splitlines() if "shop/export.py:88 in rows  " in line
+    ]
+    assert row.split()[:6] == ["!", "checkout", "shop/export.py:88", "in", "rows", "ended"]
+
+
+def test_l_leads_from_a_pools_lines_to_those_of_its_process_its_program_and_all():
+    sick, *others = with_holders().processes
+    (pool,) = [one for one in sick.pools if one.reading.signs is not None and one.reading.signs.sites][:1]
+    second = replace(pool, reading=pool.reading._replace(key=7, name="db2:5432/audit"))
+    process = replace(sick, pools=(pool, second))
+    snapshot = replace(with_holders(), processes=(process, *others))
+
+    def found(*keys: str) -> list[list[str]]:
+        steps = [step for key in keys for step in (key, snapshot)]
+        text = shown(LIVE, snapshot, *steps, size=(200, 30))
+        return [line.split() for line in text.splitlines() if " in " in line and line[1] in "!●"]
+
+    to_pool = ("enter", "enter", "l")
+    (kept, *_), *_ = [row[row.index("rows") + 2 :] for row in found(*to_pool) if "rows" in row]
+    assert kept == "8"
+    (kept, *_), *_ = [row[row.index("rows") + 2 :] for row in found(*to_pool, "l") if "rows" in row]
+    assert kept == "16", "of both pools"
+    assert "2 pools  checkout  on web1" in shown(
+        LIVE, snapshot, "enter", snapshot, "enter", snapshot, "l", "l", size=(200, 30)
+    )
+    assert [row[1] for row in found(*to_pool, "l", "l")] == ["checkout"] * 3
+    assert [row[1] for row in found(*to_pool, "l", "l", "l")] == ["checkout"] * 2 + ["nightly", "checkout"]
 
 
 def test_why_opens_and_leaves_the_page_of_the_verdicts():

@@ -14,7 +14,7 @@ from poolhouse.console.paint import CURSOR
 from poolhouse.console.widgets.sheet_view import SheetView
 from poolhouse.fleet.snapshot import ProcessRow, Snapshot
 from support.console import LIVE, HandClock, HandFeed, screen_lines, screen_text, settle
-from support.sample_fleet import PROGRAMS, SNAPSHOT, WALL_TIME, with_processes
+from support.sample_fleet import PROGRAMS, SNAPSHOT, WALL_TIME, with_holders, with_processes
 
 
 class Window:
@@ -440,3 +440,61 @@ def test_a_burst_of_snapshots_is_drawn_once():
         assert len(received) < 10
 
     in_window(scenario)
+
+
+ALL_PROGRAMS = replace(with_holders(), program=None, processes=())
+
+
+def test_up_from_the_first_row_leads_to_the_verdict_and_enter_tells_why():
+    async def scenario(window: Window) -> None:
+        assert window.text.splitlines()[0].endswith("   w why")
+        await window.press("down", "up", "up")
+        first, *_ = window.text.splitlines()
+        assert first.endswith("   ↵ why")
+        assert window.under_cursor == "leak", "nothing in the table is under the cursor too"
+        await window.press("enter")
+        assert "Return the connection on every path" in window.text
+        await window.press("escape", "down")
+        assert window.text.splitlines()[0].endswith("   w why")
+        assert window.under_cursor == "checkout"
+        for back in ("home", "end", "pagedown"):
+            await window.press("home", "up", back)
+            assert window.under_cursor in ("checkout", "migrate"), back
+        await window.press("home", "up", "h")
+        assert window.under_cursor == "web1", "each page begins in its table"
+
+    in_window(scenario, snapshot=ALL_PROGRAMS)
+
+
+def test_so_it_is_above_a_page_of_text():
+    async def scenario(window: Window) -> None:
+        await window.press("l", "enter", "up", "enter")
+        assert "Return the connection on every path" in window.text
+
+    in_window(scenario, snapshot=with_holders())
+
+
+def test_a_click_on_the_verdict_tells_why_and_one_on_a_row_leaves_it():
+    async def scenario(window: Window) -> None:
+        await window.press("up")
+        await window.pilot.click(offset=(5, 7))
+        await settle(window.app, window.pilot)
+        assert window.text.splitlines()[0].endswith("   w why")
+        await window.pilot.click(offset=(5, 1))
+        await settle(window.app, window.pilot)
+        assert "PROGRAM" in window.text, "only the first line is the verdict"
+        await window.pilot.click(offset=(5, 0))
+        await settle(window.app, window.pilot)
+        assert "Return the connection on every path" in window.text
+
+    in_window(scenario, snapshot=ALL_PROGRAMS)
+
+
+def test_without_a_verdict_up_stays_in_the_first_row():
+    async def scenario(window: Window) -> None:
+        await window.press("up", "up")
+        assert window.under_cursor == "checkout"
+        await window.press("down")
+        assert window.under_cursor == "catalog"
+
+    in_window(scenario, snapshot=replace(ALL_PROGRAMS, verdicts=()))

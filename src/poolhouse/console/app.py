@@ -136,11 +136,11 @@ class ConsoleApp(App[None]):
         width, height = self.size
         shown = picture(self.session, width, height, self._clock.monotonic(), self._zone, keys)
         self._head.display = bool(shown.head)
-        self._head.show(shown.head)
+        self._head.show(shown.head, has_cursor=self.session.is_at_verdict)
         self._sheet_view.display = shown.sheet is not None
         self._lines_view.display = shown.sheet is None
         if shown.sheet is not None:
-            self._sheet_view.show(shown.sheet, is_dim=shown.is_dim)
+            self._sheet_view.show(shown.sheet, is_dim=shown.is_dim, has_cursor=not self.session.is_at_verdict)
         else:
             self._lines_view.show(shown.lines, self.session.place, is_notice=shown.is_notice, is_dim=shown.is_dim)
         self._foot.display = bool(shown.foot) and not self._filter_line.display
@@ -160,19 +160,28 @@ class ConsoleApp(App[None]):
         self.redraw()
 
     def action_row(self, rows: int) -> None:
-        """Move by rows."""
-        self._body.move(rows)
+        """Move by rows; above the first one is the verdict."""
+        if rows < 0 and self._body.is_at_start:
+            self.session.go_to_verdict()
+        elif self.session.is_at_verdict:
+            self.session.leave_verdict()
+        else:
+            self._body.move(rows)
+        self.redraw()
 
     def action_screenful(self, number: int) -> None:
         """Move by the height of the window."""
+        self._leave_verdict()
         self._body.move_screenfuls(number)
 
     def action_first(self) -> None:
         """Move to the start."""
+        self._leave_verdict()
         self._body.move_to_start()
 
     def action_last(self) -> None:
         """Move to the end."""
+        self._leave_verdict()
         self._body.move_to_end()
 
     def action_move(self, columns: int) -> None:
@@ -181,8 +190,10 @@ class ConsoleApp(App[None]):
         self.redraw()
 
     def action_open(self) -> None:
-        """Open the row under the cursor."""
-        if self._sheet_view.display:
+        """Open what is under the cursor: a row, or the verdict."""
+        if self.session.is_at_verdict:
+            self.action_why()
+        elif self._sheet_view.display:
             self._sheet_view.open()
 
     async def action_back(self) -> None:
@@ -248,9 +259,22 @@ class ConsoleApp(App[None]):
         self.session.open(message.key)
         self.redraw()
 
+    def on_bar_clicked(self, message: Bar.Clicked) -> None:
+        """Explain the verdict, which is the first line if there is one."""
+        if message.bar is self._head and message.line == 0 and self.session.has_verdict:
+            self.action_why()
+
+    def on_sheet_view_row_clicked(self, message: SheetView.RowClicked) -> None:
+        """Take the cursor into the table, if it was at the verdict."""
+        self._leave_verdict()
+
     def on_sheet_view_heading_clicked(self, message: SheetView.HeadingClicked) -> None:
         """Sort by a column."""
         self.session.sort(message.heading)
+        self.redraw()
+
+    def _leave_verdict(self) -> None:
+        self.session.leave_verdict()
         self.redraw()
 
     @property

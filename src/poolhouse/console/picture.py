@@ -16,7 +16,7 @@ from poolhouse.views.legend import legend
 from poolhouse.views.line import Line, Span, cells, cut_line, spread, text_of
 from poolhouse.views.pool_page import pool_header, pool_page
 from poolhouse.views.units import time_of_day
-from poolhouse.views.verdict_line import tells_verdicts, verdict_line, verdict_page
+from poolhouse.views.verdict_line import WHY, WHY_HERE, tells_verdicts, verdict_line, verdict_page
 
 #: The smallest window in which a table is legible.
 LEAST_SIZE = (60, 10)
@@ -83,7 +83,8 @@ def picture(
         return Picture((), None, _verdicts(snapshot, width, zone), foot, is_dim=not is_fresh(link, now), hint=hint)
     warning = trouble(link, snapshot, now, width, zone)
     is_dim = not is_fresh(link, now)
-    first = (_verdict(snapshot, width, zone, is_dim=is_dim),) if tells_verdicts(snapshot) else ()
+    how = WHY_HERE if session.is_at_verdict else WHY
+    first = (_verdict(snapshot, width, zone, how, is_dim=is_dim),) if tells_verdicts(snapshot) else ()
     height -= len(first)
     sheet, lines = _body(session, snapshot, width, height)
     head = _head(
@@ -98,12 +99,12 @@ def _hint(session: Session, width: int) -> Line:
     return cut_line((Span(f" → {text}", "accent"),), width) if text else ()
 
 
-def _verdict(snapshot: Snapshot, width: int, zone: tzinfo | None, *, is_dim: bool) -> Line:
-    """The main verdict; if it is of an earlier time (`is_dim`), behind that time."""
+def _verdict(snapshot: Snapshot, width: int, zone: tzinfo | None, how: str, *, is_dim: bool) -> Line:
+    """The main verdict, and `how` to read more; if it is of an earlier time (`is_dim`), behind that time."""
     if not is_dim:
-        return verdict_line(snapshot.verdicts, snapshot.fleet, width)
+        return verdict_line(snapshot.verdicts, snapshot.fleet, width, how)
     time = f"{time_of_day(snapshot.wall_time, zone)} "
-    said = verdict_line(snapshot.verdicts, snapshot.fleet, width - cells(time))
+    said = verdict_line(snapshot.verdicts, snapshot.fleet, width - cells(time), how)
     return (Span(time + text_of(said), "dim"),)
 
 

@@ -12,8 +12,16 @@ from poolhouse.views.column import Sheet, Sorting, Table
 from poolhouse.views.event_table import event_table
 from poolhouse.views.fleet_table import causes_of, fleet_table
 from poolhouse.views.history import History
-from poolhouse.views.holder_table import HolderEntry, fleet_holders, holder_table, holders_of_site, pool_holders
+from poolhouse.views.holder_table import (
+    HolderEntry,
+    fleet_holders,
+    holder_table,
+    holders_of_site,
+    pool_holders,
+    summed_entries,
+)
 from poolhouse.views.pool_table import NO_POOL, POOL_TABLE, PoolEntry, PoolKey, find_pool, pool_entries
+from poolhouse.views.verdict_line import tells_verdicts
 
 Page = Literal["programs", "hosts", "lines", "events", "host", "program", "pool", "line", "verdicts", "legend"]
 
@@ -69,7 +77,9 @@ class Session:
         self._version = 0
         self._rows_of: tuple[tuple[int, Place], Sequence[Any]] | None = None
         self._places = [Place("programs")]
-        #: The trouble of each program and each host.
+        #: The page on which the cursor is at the verdict, above the table; ``None`` if it is in the table.
+        self._at_verdict: Place | None = None
+        #: Why each program and each host is red, in a word.
         self._causes: dict[str, dict[str, str]] = {"program": {}, "host": {}}
         self._tables: dict[Page, Table[Any]] = {
             "programs": fleet_table("program", self.history, self._causes["program"]),
@@ -91,6 +101,16 @@ class Session:
     def has_way_back(self) -> bool:
         """Whether esc returns to another page."""
         return len(self._places) > 1
+
+    @property
+    def is_at_verdict(self) -> bool:
+        """Whether the cursor is at the verdict above this page, rather than in the page."""
+        return self._at_verdict == self.place and self.has_verdict
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether a verdict stands above this page, so that there is something to explain."""
+        return self.place.page not in ("verdicts", "legend") and bool(self.snapshot and self.snapshot.verdicts)
 
     @property
     def hint(self) -> str:
@@ -125,9 +145,10 @@ class Session:
             return
         self.history.add(snapshot)
         self.snapshot = snapshot
+        rows = {"program": snapshot.programs, "host": snapshot.hosts} if tells_verdicts(snapshot) else {}
         for kind, causes in self._causes.items():
             causes.clear()
-            causes.update(causes_of(snapshot.verdicts, kind))
+            causes.update(causes_of(snapshot.verdicts, kind, rows.get(kind, ())))
         self._version += 1
 
     def toggle_pause(self) -> None:
@@ -142,12 +163,26 @@ class Session:
         self._places = [Place(page)]
 
     def show_lines(self) -> None:
-        """Open the lines that hold connections, of the page's program or pool, else of all programs."""
+        """Open the lines that hold connections, of the page's program or pool, else of all programs.
+
+        On the page of a pool's lines, open those of its process; from there those of its program; then of all.
+        """
         place = self.place
         if place.page in ("program", "pool"):
             self._places.append(place._replace(page="lines"))
-        elif place.page != "lines":
+        elif place.page == "lines" and place.pool is not None:
+            host, token, pool = place.pool
+            self._places[-1] = place._replace(pool=None if pool == NO_POOL else (host, token, NO_POOL))
+        else:
             self._places = [Place("lines")]
+
+    def go_to_verdict(self) -> None:
+        """Take the cursor to the verdict above the page, if one stands there."""
+        self._at_verdict = self.place if self.has_verdict else None
+
+    def leave_verdict(self) -> None:
+        """Take the cursor back into the page."""
+        self._at_verdict = None
 
     def show_verdicts(self) -> None:
         """Open or leave the page of verdicts."""
@@ -232,7 +267,7 @@ class Session:
         return len(self._rows())
 
     def pool(self) -> PoolEntry | None:
-        """The pool of this page; ``None`` if it is gone."""
+        """The pool of this page, or the sums of its process; ``None`` if it is gone."""
         if self.snapshot is None or self.place.pool is None:
             return None
         return find_pool(self.snapshot, self.place.pool)
@@ -269,7 +304,10 @@ class Session:
             return pool_entries(snapshot) if self.has_details() else ()
         if self.place.page == "lines":
             pool = self.place.pool
-            return pool_holders(snapshot, pool) if pool else fleet_holders(snapshot, self.place.program)
+            if pool is None:
+                return fleet_holders(snapshot, self.place.program)
+            holders = pool_holders(snapshot, pool)
+            return summed_entries(holders) if pool[2] == NO_POOL else holders
         if self.place.page == "host":
             return (
                 [replace(one.sums, name=one.program) for one in snapshot.processes] if self.has_details() else ()

@@ -1,6 +1,6 @@
 """The tables of programs and of hosts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from poolhouse.fleet.aggregate import Aggregate
@@ -12,29 +12,38 @@ from poolhouse.views.column import Column, Sorting, Table
 from poolhouse.views.history import History
 from poolhouse.views.line import UNKNOWN
 from poolhouse.views.spark import sparkline
-from poolhouse.views.standing import is_full, is_in_trouble, is_positive, row_sign, tone_of
+from poolhouse.views.standing import is_full, is_in_trouble, is_positive, row_sign, tone_of, why_red
 from poolhouse.views.units import age, at_most, count, duration, rate, short
 
 _TREND_CELLS = 12
 
 
-def causes_of(verdicts: Sequence[Verdict], kind: str) -> dict[str, str]:
-    """The main cause of trouble of each program or host; `kind` is ``program`` or ``host``."""
+def causes_of(verdicts: Sequence[Verdict], kind: str, rows: Iterable[Row] = ()) -> dict[str, str]:
+    """The main cause of trouble of each program or host; `kind` is ``program`` or ``host``.
+
+    Of `rows`, those that are red without a verdict get a word too.
+    """
     causes: dict[str, str] = {}
     for verdict in verdicts:
         for name in (verdict.program,) if kind == "program" else verdict.hosts:
             causes.setdefault(name, verdict.cause)
+    for row in rows:
+        causes.setdefault(row.name, why_red(row.is_stale, is_full(row), row.waiting))
     return causes
 
 
-def why_column(cause: Callable[[Any], str]) -> Column[Any]:
-    """The column with a row's trouble in a word; `cause` returns its name, empty for none."""
+#: What `why_column` tells of programs, hosts and pools.
+_WHY = "Why the row is red: the cause of a verdict, which poolhouse explain explains; or waiting, full, late."
+
+
+def why_column(cause: Callable[[Any], str], meaning: str = _WHY, width: int = 18) -> Column[Any]:
+    """The column that says why a row is red; `cause` returns the word, empty for none."""
     return Column(
         "WHY",
-        "What is wrong, in a word; poolhouse explain tells more of it.",
+        meaning,
         lambda row: cause(row) or UNKNOWN,
         lambda row: -rank_of(cause(row))[1] if cause(row) else None,
-        width=18,
+        width=width,
         tone=lambda row: tone_of(bool(cause(row))),
         is_text=True,
     )

@@ -9,8 +9,9 @@ from poolhouse.meter.signs import Looks, SiteReading
 from poolhouse.meter.signs_sum import summed_sites
 from poolhouse.views.bars import bars, summary
 from poolhouse.views.column import Column, Sheet, Sorting, Table
+from poolhouse.views.fleet_table import why_column
 from poolhouse.views.line import UNKNOWN, Line, Span, spread, words
-from poolhouse.views.pool_table import PoolKey
+from poolhouse.views.pool_table import NO_POOL, PoolKey
 from poolhouse.views.standing import sign, tone_of
 from poolhouse.views.units import count, duration, exact, share, short
 
@@ -60,15 +61,20 @@ def process_holders(process: ProcessRow) -> Iterator[HolderEntry]:
 
 
 def pool_holders(snapshot: Snapshot, key: PoolKey) -> list[HolderEntry]:
-    """The lines of one pool."""
+    """The lines of one pool, or of each pool of its process if that is `NO_POOL`."""
     host, token, pool = key
     return [
         entry
         for process in snapshot.processes
         if (process.host, process.token) == (host, token)
         for entry in process_holders(process)
-        if entry.pool == pool
+        if pool in (NO_POOL, entry.pool)
     ]
+
+
+def summed_entries(entries: list[HolderEntry]) -> list[HolderEntry]:
+    """The lines of one process, each once: as sums over its pools."""
+    return [HolderEntry(*entries[0][:3], None, 1, site) for site in summed_sites(entry.site for entry in entries)]
 
 
 def holders_of_site(snapshot: Snapshot, program: str, site: str) -> list[HolderEntry]:
@@ -144,6 +150,11 @@ _WHERE = Column[HolderEntry](
     widest=32,
 )
 _NUMBERS: tuple[Column[HolderEntry], ...] = (
+    why_column(
+        lambda entry: "ended" if _is_bad(entry) else "",
+        "Why the row is red: the call that took its connections has ended.",
+        width=5,
+    ),
     Column(
         "OPEN",
         "Connections that it holds now; red with ! where the call that took them has ended.",
@@ -212,7 +223,7 @@ def holder_table(kind: str) -> Table[HolderEntry]:
         sign=lambda entry: sign(is_late=False, is_bad=_is_bad(entry)),
         key=lambda entry: entry.key,
         sorting=Sorting("OPEN"),
-        essential=len(first) + 4,
+        essential=len(first) + 5,
         fixed=len(first),
     )
 

@@ -1,6 +1,6 @@
 """The contents of each view of the page: its figures, its tables, and its notices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
 from typing import Any, NamedTuple
 
@@ -66,13 +66,13 @@ class Fleet(NamedTuple):
 
 def programs(fleet: Fleet, rows: Sequence[Row], left_out: int = 0) -> Content:
     """All programs, or the first ones and how many follow."""
-    shown = program_sheet(fleet.verdicts)
+    shown = program_sheet(fleet.verdicts, rows)
     return Content(fleet.figures, [(shown, rows)], _nothing(fleet, fleet.programs > 0), left_out)
 
 
 def hosts(fleet: Fleet, rows: Sequence[Row], left_out: int = 0) -> Content:
     """All hosts, or the first ones and how many follow."""
-    table = fleet_table("host", causes=causes_of(fleet.verdicts, "host"))
+    table = fleet_table("host", causes=causes_of(fleet.verdicts, "host", rows))
     shown = Shown("hosts", "Hosts", table, table.essential, link=lambda row: Place("host", host=row.name).path)
     return Content(fleet.figures, [(shown, rows)], _nothing(fleet, fleet.hosts > 0), left_out)
 
@@ -130,7 +130,7 @@ def program(
 def host(fleet: Fleet, place: Place, row: Row | None, rows: Sequence[Row]) -> Content:
     """One host: its programs."""
     more = {} if row is not None else {"notice": f"No process on {clean(place.host)} reports."}
-    return Content(row_figures(row or Row(place.host)), [(program_sheet(fleet.verdicts), rows)], more)
+    return Content(row_figures(row or Row(place.host)), [(program_sheet(fleet.verdicts, rows), rows)], more)
 
 
 def pool(place: Place, entry: PoolEntry | None) -> Content:
@@ -185,9 +185,9 @@ def line(place: Place, entries: Sequence[HolderEntry]) -> Content:
     return Content(figures, [(_lines_sheet("site"), own)] if own else [], more)
 
 
-def program_sheet(verdicts: Sequence[Verdict]) -> Shown:
+def program_sheet(verdicts: Sequence[Verdict], rows: Iterable[Row]) -> Shown:
     """The table of programs."""
-    table: Table[Row] = fleet_table("program", causes=causes_of(verdicts, "program"))
+    table: Table[Row] = fleet_table("program", causes=causes_of(verdicts, "program", rows))
     return Shown("programs", "Programs", table, table.essential, link=lambda row: Place("program", row.name).path)
 
 

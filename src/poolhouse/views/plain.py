@@ -30,7 +30,10 @@ def lines(
     status = (missing, Span("  "), time) if missing else (time,)
     sheet: Sheet[Any]
     if program is None:
-        table = fleet_table("program", causes=causes_of(snapshot.verdicts, "program"))
+        table = fleet_table(
+            "program",
+            causes=causes_of(snapshot.verdicts, "program", snapshot.programs if tells_verdicts(snapshot) else ()),
+        )
         sheet = Sheet(table, table.arranged(snapshot.programs), width)
         head = fleet_header(snapshot, Past(), width, status)
     else:

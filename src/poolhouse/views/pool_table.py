@@ -8,7 +8,7 @@ from poolhouse.meter.reading import REST
 from poolhouse.views.column import Column, Sorting, Table
 from poolhouse.views.fleet_table import p99, part_of, summed, used_of_max, why_column
 from poolhouse.views.line import UNKNOWN
-from poolhouse.views.standing import is_in_trouble, is_positive, reaches, sign, tone_of
+from poolhouse.views.standing import is_in_trouble, is_positive, reaches, sign, tone_of, why_red
 from poolhouse.views.units import age, at_most, count, duration, elapsed, rate
 
 #: The identity of a pool: host, process token, and the pool's key within its process.
@@ -45,9 +45,14 @@ def pool_entries(snapshot: Snapshot) -> list[PoolEntry]:
 
 
 def find_pool(snapshot: Snapshot, key: PoolKey) -> PoolEntry | None:
-    """The pool with this key; ``None`` if it is gone."""
+    """The pool with this key, or the sums of its process if that is `NO_POOL`; ``None`` if it is gone."""
     processes = (process for process in snapshot.processes if (process.host, process.token) == key[:2])
-    return next((entry for process in processes for entry in pools_of(process) if entry.key == key), None)
+    entries = (
+        entry
+        for process in processes
+        for entry in ([_of_process(process)] if key[2] == NO_POOL else pools_of(process))
+    )
+    return next((entry for entry in entries if entry.key == key), None)
 
 
 def pools_of(process: ProcessRow) -> list[PoolEntry]:
@@ -80,11 +85,12 @@ def _of_pool(process: ProcessRow, pool: PoolRow) -> PoolEntry:
 
 def _of_process(process: ProcessRow) -> PoolEntry:
     sums = process.sums
+    pools = [pool for pool in process.pools if pool.reading.pools]
     return PoolEntry(
         process=process,
         pool=None,
         key=(process.host, process.token, NO_POOL),
-        name=UNKNOWN,
+        name=f"{len(pools)} pool{'s' * (len(pools) != 1)}" if pools else UNKNOWN,
         kind=UNKNOWN,
         used=sums.used,
         max_open=sums.max_open,
@@ -117,9 +123,12 @@ def _number(
 
 
 def _cause(entry: PoolEntry) -> str:
-    """The trouble that the process found in the pool, or in itself."""
-    keys = (entry.key[2], REST)
-    return next((finding.cause for finding in entry.process.findings if finding.pool in keys), "")
+    """The trouble that the process found in the pool, or in itself; else why the row is red."""
+    process, keys = entry.process, (entry.key[2], REST)
+    if process.signs is None:
+        return ""  # It reports too little for a verdict.
+    found = next((finding.cause for finding in process.findings if finding.pool in keys), "")
+    return found or why_red(process.sums.is_stale, entry.is_full, entry.waiting)
 
 
 POOL_TABLE: Table[PoolEntry] = Table(

@@ -40,6 +40,17 @@ def is_in_trouble(is_full: bool, waiting: float | None) -> bool:
     return is_full if waiting is None else is_positive(waiting)
 
 
+def why_red(is_late: bool, is_full: bool, waiting: float | None) -> str:
+    """Why a row is red, in a word; empty if it is not.
+
+    >>> why_red(False, True, 3), why_red(False, True, None), why_red(True, True, 0), why_red(False, True, 0)
+    ('waiting', 'full', 'late', '')
+    """
+    if is_in_trouble(is_full, waiting):
+        return "waiting" if is_positive(waiting) else "full"
+    return "late" if is_late else ""
+
+
 def is_saturated(snapshot: Snapshot) -> bool:
     """Whether a pool is at its maximum while a caller waits for one of its connections.
 

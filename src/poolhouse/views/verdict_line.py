@@ -14,8 +14,8 @@ from poolhouse.views.units import time_of_day
 
 #: Cells of a label on the page.
 _LABEL = 14
-#: The end of the first line: the key that shows more.
-WHY = "   w why"
+#: The end of the first line: the key that shows more; and the key if the cursor is there.
+WHY, WHY_HERE = "   w why", "   ↵ why"
 
 
 def tells_verdicts(snapshot: Snapshot) -> bool:

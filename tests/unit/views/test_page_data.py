@@ -133,7 +133,7 @@ def test_what_strangers_call_themselves_is_cleaned_and_never_breaks_the_frame() 
 
 
 def test_numbers_that_json_has_not_are_not_known() -> None:
-    shown = program_sheet(())
+    shown = program_sheet((), ())
     row = json.loads(row_text(shown, Row("shop", age=float("nan"), used=1, max_open=None)))
     assert None in row["cells"]
     assert ["1/–", 1] in row["cells"]
@@ -141,15 +141,15 @@ def test_numbers_that_json_has_not_are_not_known() -> None:
 
 def test_rows_beyond_the_bound_are_counted_and_the_largest_stay() -> None:
     rows = [Row(f"p{number}", used=number) for number in range(page.MOST_ROWS + 5)]
-    found, total = arranged(program_sheet(()), rows, None, "", page.MOST_ROWS)
+    found, total = arranged(program_sheet((), ()), rows, None, "", page.MOST_ROWS)
     assert (len(found), total, found[0].name) == (page.MOST_ROWS, page.MOST_ROWS + 5, f"p{page.MOST_ROWS + 4}")
-    found, total = arranged(program_sheet(()), rows, Sorting("PROGRAM", is_reversed=True), "P99", 5)
+    found, total = arranged(program_sheet((), ()), rows, Sorting("PROGRAM", is_reversed=True), "P99", 5)
     assert [row.name for row in found] == ["p999", "p998", "p997", "p996", "p995"]
     assert total == 11
 
 
 def test_a_sorting_is_named_by_its_heading() -> None:
-    shown = program_sheet(())
+    shown = program_sheet((), ())
     assert sorting_of(shown, "-used/max") == Sorting("USED/MAX", is_reversed=True)
     assert sorting_of(shown, "nothing") is None
 

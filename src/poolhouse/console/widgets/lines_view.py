@@ -42,6 +42,11 @@ class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
         """Scroll down by `lines`, or up if negative."""
         self.scroll_to(y=self.scroll_y + lines, animate=False)
 
+    @property
+    def is_at_start(self) -> bool:
+        """Whether the first line is in sight."""
+        return round(self.scroll_y) == 0
+
     def move_screenfuls(self, number: int) -> None:
         """Scroll by the height of the window."""
         self.move(number * self.size.height)

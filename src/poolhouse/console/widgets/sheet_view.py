@@ -30,6 +30,9 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
             self.key = key
             super().__init__()
 
+    class RowClicked(Message):
+        """The cursor has gone to the row that the person clicked."""
+
     class HeadingClicked(Message):
         """The user wants to sort by a column."""
 
@@ -41,11 +44,15 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__()
         self._sheet: Sheet[Any] | None = None
         self._is_dim = False
+        self._has_cursor = True
         self._cursor = 0
         self._key: Hashable | None = None
 
-    def show(self, sheet: Sheet[Any], *, is_dim: bool) -> None:
-        """Draw this sheet from now on."""
+    def show(self, sheet: Sheet[Any], *, is_dim: bool, has_cursor: bool = True) -> None:
+        """Draw this sheet from now on; without the cursor if it is elsewhere."""
+        if has_cursor != self._has_cursor:
+            self._has_cursor = has_cursor
+            self.refresh()
         if sheet is self._sheet and is_dim == self._is_dim:
             return
         is_other_table = self._sheet is None or sheet.table is not self._sheet.table
@@ -60,6 +67,11 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
     def move(self, rows: int) -> None:
         """Move the cursor down by `rows`, or up if negative, within the table."""
         self._place_cursor(self._cursor + rows)
+
+    @property
+    def is_at_start(self) -> bool:
+        """Whether no row is above the cursor."""
+        return self._cursor == 0
 
     def move_screenfuls(self, number: int) -> None:
         """Move the cursor by the number of visible rows."""
@@ -89,7 +101,7 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
         if index >= len(sheet.rows):
             return Strip.blank(width)
         line = dimmed(sheet.line(index)) if self._is_dim else sheet.line(index)
-        return strip(line, width, is_under_cursor=index == self._cursor)
+        return strip(line, width, is_under_cursor=self._has_cursor and index == self._cursor)
 
     def on_click(self, event: Click) -> None:
         """Sort by a heading, or move the cursor to a row; a second click opens it."""
@@ -102,6 +114,7 @@ class SheetView(ScrollView, can_focus=True, inherit_bindings=False):
         index = self._first_in_sight + event.y - 1
         if index < len(self._sheet.rows):
             self._place_cursor(index)
+            self.post_message(self.RowClicked())
             if event.chain == 2:
                 self.open()
 
