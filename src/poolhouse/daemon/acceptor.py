@@ -1,8 +1,8 @@
-"""Accepts TCP connections, also after descriptors or memory were exhausted.
+"""Accepts TCP connections, even after descriptors or memory have run out.
 
 asyncio's own server calls ``accept`` once for each connection that may wait, however often it fails, and each
-failure schedules another attempt: with a backlog of 1,024 that keeps the loop busy while no descriptor is left. It
-expects no MemoryError at all.
+failure schedules another attempt: with a backlog of 1,024, that keeps the loop busy while no descriptor is left.
+It expects no MemoryError at all.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ PAUSE_S = 1.0
 
 
 class Acceptor:
-    """Gives each connection of some listening sockets a protocol.
+    """Gives each connection of several listening sockets a protocol.
 
     Attributes:
-        context: The TLS context of connections that are accepted from now on; ``None`` without TLS.
+        context: The TLS context of future connections; ``None`` without TLS.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Acceptor:
         """Prepare.
 
         Args:
-            sockets: Bound sockets; they stay their owner's to close.
+            sockets: Listening sockets; their owner closes them.
             make: Makes the protocol of a connection.
             context: The TLS context; ``None`` without TLS.
         """
@@ -42,18 +42,18 @@ class Acceptor:
         self._sockets = sockets
         self._make = make
         self._is_open = True
-        #: The loop itself keeps no task alive.
+        #: The loop itself does not keep tasks alive.
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
-        """Accept connections; a second call changes nothing."""
+        """Accept connections; a second call has no effect."""
         for sock in self._sockets:
             sock.setblocking(False)
             sock.listen(BACKLOG)
             self._watch(sock)
 
     def close(self) -> None:
-        """Accept no more; connections that were accepted stay."""
+        """Stop accepting; accepted connections stay."""
         self._is_open = False
         for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
@@ -89,7 +89,7 @@ class Acceptor:
             raise
 
     async def _serve(self, connection: socket.socket, protocol: asyncio.BaseProtocol) -> None:
-        """Have the loop serve a connection; until TLS has agreed on how to speak."""
+        """Have the loop serve a connection; returns once the TLS handshake is done."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol,
@@ -99,7 +99,7 @@ class Acceptor:
             )
         except MemoryError as error:
             _tell(error)
-        except Exception:  # Strangers speak no TLS, or hang up.
+        except Exception:  # A stranger does not speak TLS, or hangs up.
             pass
 
 

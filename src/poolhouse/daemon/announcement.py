@@ -29,18 +29,18 @@ def announcement(
     http: Sequence[str] = (),
     otlp: str = "",
 ) -> str:
-    """Where it listens, and how a program and a console reach it.
+    """Where connmond listens, and how a program and a console reach it.
 
     Args:
-        reports: Where reports are received over UDP.
-        consoles: Where consoles are served over UDP.
-        allow: Where these may be, besides this machine.
-        service: Where clients and consoles connect over TCP.
+        reports: Addresses for reports over UDP.
+        consoles: Addresses for consoles over UDP.
+        allow: The networks of these consoles, besides this machine.
+        service: Addresses for clients and consoles over TCP.
         name: The service's name.
         node: This node's name.
         config: The path of the configuration; ``None`` without one.
-        http: The addresses of its page.
-        otlp: Where metrics are pushed to, and how often; empty if they are not.
+        http: The URLs of its page.
+        otlp: Where metrics are pushed, and how often; empty if they are not.
     """
     program = program_words(reports[0]) if config is None or not service else client_words(name, config)
     served = ", ".join(["this machine", *map(str, allow)])
@@ -59,7 +59,7 @@ def announcement(
 
 
 def program_words(reports: Bound) -> str:
-    """The parameter that a program adds to its database URL.
+    """The parameter for a program's database URL.
 
     >>> program_words(("127.0.0.1", 25827)), program_words(("::1", 9))
     ('?plugin=collectd', '?plugin=collectd&collectd_host=%3A%3A1&collectd_port=9')
@@ -121,13 +121,13 @@ def summary(
     closed_connections: Mapping[Why, int],
     refused_seals: Mapping[Reason, int] | None = None,
 ) -> str:
-    """Its counters, when it ends.
+    """The daemon's counters at its end.
 
     Args:
-        health: The fleet's.
-        refused_consoles: Datagrams of consoles that it refused.
-        closed_connections: TCP connections that it closed, by reason.
-        refused_seals: Reports that it refused, or left out in part, for their seals.
+        health: The fleet's health.
+        refused_consoles: Refused datagrams of consoles.
+        closed_connections: Closed TCP connections, by reason.
+        refused_seals: Reports that were refused, wholly or in part, for their seals.
     """
     refused = f"{health.refused:,} refused"
     if refused_seals:
@@ -150,5 +150,5 @@ def _list(bound: Sequence[Bound]) -> str:
 
 
 def _reachable(host: str) -> str:
-    """Every address of this machine is reached under its name."""
+    """A host name for an address that means every address of this machine."""
     return socket.gethostname() if ip_address(host.partition("%")[0]).is_unspecified else host

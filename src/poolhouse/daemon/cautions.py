@@ -7,11 +7,11 @@ from poolhouse.daemon.settings import Settings
 
 
 def missing_login(settings: Settings, bound: Sequence[tuple[str, int]]) -> str | None:
-    """The sentence that warns of clients from anywhere; ``None`` if there is no reason to.
+    """The warning that clients from anywhere may connect; ``None`` if there is no reason for it.
 
     Args:
         settings: The settings.
-        bound: Where the node listens over TCP.
+        bound: The addresses at which the node listens over TCP.
     """
     places = _reached_from_elsewhere(bound)
     if not places or settings.service.login is not None:
@@ -24,11 +24,11 @@ def missing_login(settings: Settings, bound: Sequence[tuple[str, int]]) -> str |
 
 
 def open_to_all(settings: Settings, bound: Sequence[tuple[str, int]]) -> str | None:
-    """The sentence that warns of HTTP that everybody may read; ``None`` if there is no reason to.
+    """The warning that anyone may read over HTTP; ``None`` if there is no reason for it.
 
     Args:
         settings: The settings.
-        bound: Where HTTP is served.
+        bound: The addresses at which HTTP is served.
     """
     places = _reached_from_elsewhere(bound)
     if not places or settings.service.login is not None or settings.allow:
@@ -40,7 +40,7 @@ def open_to_all(settings: Settings, bound: Sequence[tuple[str, int]]) -> str | N
 
 
 def only_here(settings: Settings) -> str | None:
-    """The sentence that warns of a collector that other nodes may not know; ``None`` if there is no reason to.
+    """The warning about a collector that other nodes may not know; ``None`` if there is no reason for it.
 
     Args:
         settings: The settings.
@@ -55,11 +55,11 @@ def only_here(settings: Settings) -> str | None:
 
 
 def at_next_start(old: Settings, new: Settings, *, has_tls: bool) -> list[str]:
-    """The sentences about what was changed, and holds from the next start on only.
+    """The notices about changes that take effect only at the next start.
 
     Args:
-        old: The settings that held so far.
-        new: Those that were read now.
+        old: The settings so far.
+        new: The settings that were read now.
         has_tls: Whether the node listens with TLS.
     """
     found: list[str] = []

@@ -1,4 +1,4 @@
-"""The links to the other nodes of the service, and what travels on them (`poolhouse.cluster.core`)."""
+"""The links to the other nodes of the service, and the traffic on them (`poolhouse.cluster.core`)."""
 
 import asyncio
 import os
@@ -23,22 +23,22 @@ from poolhouse.wire.framing import OF_NODES, Frame, Kind, Unframer
 from poolhouse.wire.introduction import Introduction, Phase, Refusal
 from poolhouse.wire.session import NONCE_BYTES, Hello
 
-#: Seconds within which a name server has to answer, and each address of a node has to welcome this one.
+#: Seconds within which a name server must answer, and each address of a node must welcome this one.
 PATIENCE_S = 2.0
-#: Seconds that a link has to last for the next one to be tried at once: each begins with the whole ledger, and two
-#: nodes of one name end each other's.
+#: Seconds that a link must last for the next one to be tried at once: each begins with the whole ledger, and two
+#: nodes with the same name end each other's links.
 LASTING_S = 5.0
 #: Seconds after the start within which a node that connects to this one should have done so.
 EXPECTED_S = 10.0
-#: Seconds between two looks at what time demands.
+#: Seconds between two checks for what is due.
 TICK_S = 0.25
-#: Seconds for which reports are gathered: a write for each of them would cost half of what taking it costs.
+#: Seconds for which reports are gathered: a write for each would cost half as much as reading it.
 GATHER_S = 0.1
 
-#: Connections of one name that may wait to be linked.
+#: The most connections with one name that may wait to be linked.
 MOST_WAITING = 2
 
-#: Says a sentence; level and text.
+#: Logs a sentence; takes level and text.
 Say = Callable[[int, str], object]
 
 
@@ -46,25 +46,25 @@ class Link(Protocol):
     """One connection to another node."""
 
     def send(self, frames: bytes) -> None:
-        """Send; nothing happens if the connection has ended."""
+        """Send frames; does nothing if the connection has ended."""
         ...
 
     def end(self, *, abort: bool = False) -> None:
-        """Close it."""
+        """Close the connection."""
         ...
 
 
 class ClusterPart:
-    """The part of the daemon that keeps the links."""
+    """The part of the daemon that maintains the links."""
 
     def __init__(self, service: Service, me: Node, product: str, context: ssl.SSLContext | None, say: Say) -> None:
         """Prepare.
 
         Args:
             service: The service; with a single node there is nothing to do.
-            me: Which of its nodes this is.
+            me: This node.
             product: Name and version of this program.
-            context: What this node trusts where it connects; ``None`` without TLS.
+            context: What this node trusts when it connects; ``None`` without TLS.
             say: Called with lines for the log.
         """
         self.service = service
@@ -75,17 +75,17 @@ class ClusterPart:
         self.desk = NodeDesk(self)
         self._say = say
         self._links: dict[str, Link] = {}
-        #: Links on which less is read than is sent.
+        #: Links whose other side reads less than it is sent.
         self._held: set[Link] = set()
         self._is_due = self._is_gathering = False
         #: Nodes that have not connected to this one yet.
         self._expected = [node.name for node in service.nodes if dials(node.name, me.name)]
-        #: Links end because this node does: no other node is missing.
+        #: Whether links end because this node does, so that no other node is missing.
         self._is_ending = False
         self._complaints = Complaints(SAID_PERIOD_S)
 
     def attach(self, hub: Hub) -> None:
-        """Begin to hand reports on; links come up once it runs."""
+        """Start passing reports on; links come up once the part runs."""
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         names = [node.name for node in self.service.nodes]
@@ -93,7 +93,7 @@ class ClusterPart:
         hub.fleet.relay = self._relay
 
     async def run(self) -> None:
-        """Keep the links."""
+        """Maintain the links until cancelled."""
         self._is_ending = False
         patient_until = self._hub.clock.monotonic() + EXPECTED_S
         async with asyncio.TaskGroup() as tasks:
@@ -105,7 +105,7 @@ class ClusterPart:
                     try:
                         self._mind_time(self._hub.clock.monotonic() >= patient_until)
                         self.flush()
-                    except MemoryError as error:  # It would end the tasks, and with them every link.
+                    except MemoryError as error:  # Raised, it would end the tasks, and every link with them.
                         context = {"message": "links to other nodes have to wait", "exception": error}
                         self._loop.call_exception_handler(context)
                     await asyncio.sleep(TICK_S)
@@ -113,20 +113,20 @@ class ClusterPart:
                 self._is_ending = True
 
     def _mind_time(self, is_overdue: bool) -> None:
-        """Give up silent links. `is_overdue`: every node should have connected by now."""
+        """Give up silent links. `is_overdue`: by now every node should have connected."""
         for name in self.cluster.tick(self._hub.clock.monotonic()):
             self.lose(name, self._links[name], "it has given no sign of life for 3 s", abort=True)
         while is_overdue and self._expected:
             self.complain(self._expected.pop(), "it has not connected to this node")
 
     def detach(self) -> None:
-        """End every link."""
+        """Close every link."""
         for link in list(self._links.values()):
             link.end()
         self._links.clear()
 
     def join(self, name: str, link: Link) -> None:
-        """The link to a node is up; one that was there before is given up."""
+        """Record that the link to a node is up; an earlier link to it is given up."""
         before = self._links.pop(name, None)
         if before is not None:
             self._held.discard(before)
@@ -138,10 +138,10 @@ class ClusterPart:
         self.cluster.link(name, now)
         if self._complaints.is_linked(name, now):
             self._tell(INFO, name, "is linked")
-        self._wake()  # Not at once: the welcome leaves first.
+        self._wake()  # Not at once, so that the welcome leaves first.
 
     def lose(self, name: str, link: Link, reason: str, *, abort: bool = False) -> None:
-        """A link is lost; nothing happens if another has taken its place."""
+        """Record that a link is lost; does nothing if another has taken its place."""
         self._held.discard(link)
         if self._links.get(name) is not link:
             return
@@ -152,7 +152,7 @@ class ClusterPart:
             link.end(abort=True)
 
     def complain(self, name: str, reason: str) -> None:
-        """Say that a node is missing, if that is news."""
+        """Log that a node is missing, unless that is known."""
         if not self._is_ending and self._complaints.is_missing(name, reason, self._hub.clock.monotonic()):
             self._tell(WARNING, name, f"is missing: {reason}")
 
@@ -162,7 +162,7 @@ class ClusterPart:
             self._say(WARNING, f"node {name} comes and goes: perhaps two nodes have its name, or this node's")
 
     def take(self, name: str, one: Frame) -> None:
-        """Take a frame of a node.
+        """Handle a frame from a node.
 
         Raises:
             PacketError: If it ends the link.
@@ -171,20 +171,20 @@ class ClusterPart:
         self.cluster.receive(name, one, clock.monotonic(), clock.wall_time())
         if one.kind is Kind.LEDGER:
             self._hub.read_reports()
-        if one.kind is not Kind.REPORT:  # Which is not answered.
+        if one.kind is not Kind.REPORT:  # Reports are not answered.
             self._wake()
 
     def hold(self, link: Link) -> None:
-        """The other node reads less than it is sent."""
+        """Stop sending for a while: the other node reads less than it is sent."""
         self._held.add(link)
 
     def release(self, link: Link) -> None:
-        """The other node has read what was sent."""
+        """Resume sending: the other node has read everything."""
         self._held.discard(link)
         self._wake()
 
     def flush(self) -> None:
-        """Send what there is, a piece for each node, and come back for the rest."""
+        """Send a piece to each node, and schedule the rest."""
         self._is_due = self._is_gathering = False
         now = self._hub.clock.monotonic()
         for name, link in list(self._links.items()):
@@ -205,28 +205,28 @@ class ClusterPart:
             self._loop.call_soon(self.flush)
 
     async def _dial(self, node: Node) -> None:
-        """Keep the link to a node; whatever goes wrong costs one attempt at this one."""
+        """Maintain the link to a node; any error costs only one attempt at this node."""
         rest, lookup = Rest(random.random), Lookup(node.host)
         known: str | None = None
         while True:
             try:
                 known = await self._keep_link(node, lookup, known, rest)
             except Exception as error:
-                with suppress(MemoryError):  # The next attempt may say it.
+                with suppress(MemoryError):  # The next attempt can log it.
                     self._tell_failure(node, error)
             await asyncio.sleep(rest.seconds())
 
     async def _keep_link(self, node: Node, lookup: Lookup, known: str | None, rest: Rest) -> str | None:
-        """Connect to a node at any of its addresses, and return once the link has ended, or none came up.
+        """Connect to a node at any of its addresses; return when the link has ended, or none came up.
 
         Args:
             node: The node.
             lookup: Finds its addresses.
-            known: The address at which it answered last: it is tried first.
-            rest: Begins anew once a link has lasted.
+            known: The address at which it last answered; tried first.
+            rest: The pause between attempts; restarted once a link has lasted.
 
         Returns:
-            The address at which it answered last now.
+            The address at which it last answered now; ``None`` if none did.
         """
         try:
             addresses = await lookup.addresses(PATIENCE_S)
@@ -247,7 +247,7 @@ class ClusterPart:
         return known
 
     async def _link(self, node: Node, address: str, rest: Rest) -> None:
-        """Connect to a node at one address, and return or raise once the link has ended."""
+        """Connect to a node at one address; return or raise when the link has ended."""
         dialed = Dialed(self, node)
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -275,7 +275,7 @@ class ClusterPart:
 
 
 def _reason(place: str, error: Exception) -> str:
-    """Why a link does not come up; an error that says no such thing is raised."""
+    """Why a link does not come up; any other error is raised again."""
     if isinstance(error, TimeoutError):
         return f"{place} does not answer within {PATIENCE_S:g} s"
     if isinstance(error, PacketError):
@@ -299,12 +299,12 @@ class NodeDesk:
 
     def __init__(self, part: ClusterPart) -> None:
         self._part = part
-        #: Those that were let in, and of these the ones that have spoken since.
+        #: Those that were let in; of these, the ones that have sent a frame since.
         self._names: dict[Guest, str] = {}
         self._linked: set[Guest] = set()
 
     def refusal(self, guest: Guest, hello: Hello, has_login: bool) -> str | None:
-        """Why a node is not let in, in a sentence; ``None`` if it is."""
+        """Why a node is refused, in a sentence; ``None`` if it is let in."""
         part = self._part
         names = [node.name for node in part.service.nodes]
         if hello.service != part.service.name:
@@ -312,9 +312,9 @@ class NodeDesk:
         return refusal(part.service.name, part.me.name, names, hello.node)
 
     def join(self, guest: Guest, hello: Hello) -> None:
-        """The node is let in; its first frame links it, because it may find that it meant another node.
+        """Let the node in; its first frame links it, because it may find that it meant another node.
 
-        Of several of its name that are not linked the oldest goes: each may have a large frame under way.
+        Of several unlinked connections with its name, the oldest is closed: each may have a large frame under way.
         """
         waiting = [one for one, name in self._names.items() if name == hello.node and one not in self._linked]
         if len(waiting) > MOST_WAITING:
@@ -322,37 +322,37 @@ class NodeDesk:
         self._names[guest] = hello.node
 
     def take(self, guest: Guest, one: Frame) -> None:
-        """Take a frame; PacketError ends the link."""
+        """Handle a frame; a PacketError ends the link."""
         if guest not in self._linked:
             self._linked.add(guest)
             self._part.join(self._names[guest], guest)
         self._part.take(self._names[guest], one)
 
     def hold(self, guest: Guest) -> None:
-        """The node reads less than it is sent."""
+        """Stop sending for a while: the node reads less than it is sent."""
         self._part.hold(guest)
 
     def release(self, guest: Guest) -> None:
-        """The node has read what was sent."""
+        """Resume sending: the node has read everything."""
         self._part.release(guest)
 
     def leave(self, guest: Guest) -> None:
-        """The link is lost."""
+        """Record that the link is lost."""
         name = self._names.pop(guest, None)
         self._linked.discard(guest)
         if name is not None:
             self._part.lose(name, guest, "its connection has ended")
 
     def say_goodbye(self, guest: Guest) -> None:
-        """Nothing: that the connection ends says it."""
+        """Do nothing: the end of the connection says it."""
 
 
 class Dialed(asyncio.Protocol):
     """A connection from this node to another.
 
     Attributes:
-        welcomed: Done once the other node has let this one in.
-        ended: Done once the link is lost.
+        welcomed: Completed once the other node has let this one in.
+        ended: Completed once the link is lost.
     """
 
     def __init__(self, part: ClusterPart, node: Node) -> None:
@@ -368,13 +368,13 @@ class Dialed(asyncio.Protocol):
         self.ended: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say who this is."""
+        """Send this node's introduction."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._send_words()
 
     def data_received(self, data: bytes) -> None:
-        """Take the other node's bytes."""
+        """Handle the other node's bytes."""
         try:
             for one in self._unframer.feed(data):
                 if self.welcomed.done() and one.kind is not Kind.DENIED:
@@ -388,19 +388,19 @@ class Dialed(asyncio.Protocol):
             self.end(abort=True)
 
     def pause_writing(self) -> None:
-        """The other node reads less than it is sent."""
+        """Stop sending for a while: the other node reads less than it is sent."""
         self._part.hold(self)
 
     def resume_writing(self) -> None:
-        """The other node has read what was sent."""
+        """Resume sending: the other node has read everything."""
         self._part.release(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The link is lost, or was refused."""
+        """Record that the link is lost, or was refused."""
         self._finish(OSError("its connection has ended" if exc is None else words_of(exc)))
 
     def send(self, frames: bytes) -> None:
-        """Send; nothing happens if the connection has ended."""
+        """Send frames; does nothing if the connection has ended."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frames)
 
@@ -428,7 +428,7 @@ class Dialed(asyncio.Protocol):
     def _finish(self, error: Exception) -> None:
         if not self.welcomed.done():
             self.welcomed.set_exception(error)
-            self.welcomed.exception()  # The timeout may have been first: then nobody asks for it.
+            self.welcomed.exception()  # After an earlier timeout nothing else would retrieve it.
         elif not self.ended.done():
             self.ended.set_result(None)
             self._part.lose(self._node.name, self, str(error.args[0]))

@@ -27,7 +27,7 @@ from poolhouse.wire.seal import LEVELS
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False,  # What goes wrong is read in a service's log.
+    pretty_exceptions_enable=False,  # Errors are read in a service's log.
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

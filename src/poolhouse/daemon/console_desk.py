@@ -1,4 +1,4 @@
-"""Where the TCP port brings its consoles: they are served as those that ask over UDP."""
+"""The desk for consoles on the TCP port: they are served like those over UDP."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from poolhouse.feed.protocol.subscribers import Network
 from poolhouse.wire.framing import Frame, Kind, frame
 from poolhouse.wire.session import Denied, Hello, encode_denied
 
-#: What a console is told when the node ends.
+#: The message to consoles when the node ends.
 GOODBYE = "it ends"
 
 
@@ -22,29 +22,29 @@ class ConsoleDesk:
         """Prepare.
 
         Args:
-            allow: Where consoles may be that have not proved a login; none for everywhere.
-            wake: Called when there is something to do for a console.
+            allow: The networks of consoles without a login; empty for any.
+            wake: Called when a console needs something.
         """
         self._connections = Connections(allow)
         self._wake = wake
-        #: The frames that wait for `flush`.
+        #: Frames that wait for `flush`.
         self._queued: dict[Guest, bytearray] = {}
 
     def open(self, service: ConsoleService, clock: Clock) -> None:
-        """Begin to serve: called before the first guest arrives."""
+        """Start serving; called before the first guest arrives."""
         self._service = service
         self._clock = clock
 
     def refusal(self, guest: Guest, hello: Hello, has_login: bool) -> str | None:
-        """Why a console is not let in, in a sentence; ``None`` if it is."""
+        """Why a console is refused, in a sentence; ``None`` if it is let in."""
         return self._connections.refusal(guest.address, has_login)
 
     def join(self, guest: Guest, hello: Hello) -> None:
-        """The console is let in; it will ask."""
+        """Let the console in; it will ask."""
         self._connections.join(guest, self._clock.monotonic())
 
     def take(self, guest: Guest, one: Frame) -> None:
-        """Take a datagram of the feed.
+        """Handle a datagram of the feed.
 
         Raises:
             PacketError: If it is another frame.
@@ -59,24 +59,24 @@ class ConsoleDesk:
         self._wake()
 
     def hold(self, guest: Guest) -> None:
-        """The console reads less than it is sent."""
+        """Stop sending for a while: the console reads less than it is sent."""
         self._connections.hold(guest, self._clock.monotonic())
         self._service.held.add((guest, (guest.address, 0)))
 
     def release(self, guest: Guest) -> None:
-        """The console has read what was sent."""
+        """Resume sending: the console has read everything."""
         self._connections.release(guest)
         self._service.held.discard((guest, (guest.address, 0)))
         self._wake()
 
     def leave(self, guest: Guest) -> None:
-        """The console has gone."""
+        """Record that the console has gone."""
         self._connections.leave(guest)
         self._service.held.discard((guest, (guest.address, 0)))
         self._service.subscribers.leave((guest.address, 0), guest)
 
     def say_goodbye(self, guest: Guest) -> None:
-        """Let the console know, so that it shows another node at once."""
+        """Tell the console that the node is ending, so that it switches to another at once."""
         guest.send(frame(Kind.DENIED, encode_denied(Denied(GOODBYE))))
 
     def queue(self, guest: Guest, datagram: bytes) -> None:
@@ -84,13 +84,13 @@ class ConsoleDesk:
         self._queued.setdefault(guest, bytearray()).extend(frame(Kind.FEED, datagram))
 
     def flush(self) -> None:
-        """Send what was queued, all of one console's in one go."""
+        """Send what was queued, with one write for each console."""
         for guest, frames in self._queued.items():
             guest.send(bytes(frames))
         self._queued.clear()
 
     def send_away_the_overdue(self) -> None:
-        """End the connections of consoles that are silent, or do not read."""
+        """Close the connections of consoles that are silent, or do not read."""
         for guest, reason in self._connections.overdue(self._clock.monotonic()):
             assert isinstance(guest, Guest), "only guests join"
             guest.turn_away(reason)

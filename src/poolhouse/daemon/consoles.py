@@ -1,4 +1,4 @@
-"""The face for consoles: snapshots over UDP and TCP, and value lists for consoles of the earlier system."""
+"""The face for consoles: snapshots over UDP and TCP, and value lists for consoles of sqlalchemy-collectd."""
 
 import asyncio
 import os
@@ -24,20 +24,20 @@ from poolhouse.feed.sealed_via import Opener, SealedVia
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.names import plugin_instance
 
-#: Seconds of work for consoles before reports are read again. At 10,000 reports a second, a socket's buffer of the
-#: usual size is full after 18 ms.
+#: Seconds of work for consoles before reports are read again. At 10,000 reports a second, a socket's usual buffer
+#: is full after 18 ms.
 SLICE = 0.004
-#: Value lists of one row, at most.
+#: The most value lists of one row.
 VALUES_OF_A_ROW = 20
-#: Rows whose value lists are made at each step.
+#: Rows whose value lists are made in each step.
 ROWS_AT_ONCE = 4
 
 
 class ConsoleFace:
-    """Serves consoles at UDP sockets that never block, and those that a TCP port brings to its desk.
+    """Serves consoles at UDP sockets that never block, and those that the TCP port brings to its desk.
 
     Attributes:
-        desk: Where the TCP port brings its consoles.
+        desk: Receives the consoles from the TCP port.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ConsoleFace:
         Args:
             sockets: Bound sockets, at least one.
             reports: Where programs should report, as ``host:port``.
-            allow: Where consoles may be, besides this machine.
+            allow: The networks of consoles, besides this machine.
         """
         self._sockets = sockets
         self._reports = reports
@@ -62,18 +62,18 @@ class ConsoleFace:
 
     @property
     def refused(self) -> int:
-        """Datagrams of consoles that were not served."""
+        """Datagrams from consoles that were refused."""
         return self._subscribers.refused + self._refused_seals()
 
     def _refused_seals(self) -> int:
         return 0 if self._gate is None else sum(self._gate.gate.refused.values())
 
     def set_door(self, door: Door | None) -> None:
-        """Have datagrams of consoles pass this door from now on; ``None`` where nothing is demanded."""
+        """Have datagrams from consoles pass this door from now on; ``None`` if none is required."""
         self._gate = None if door is None else door.consoles
 
     def attach(self, hub: Hub) -> None:
-        """Begin to listen to consoles."""
+        """Start listening for consoles."""
         self._hub = hub
         self._clock = hub.clock
         source = DaemonSource(hub.fleet, hub.clock)
@@ -85,7 +85,7 @@ class ConsoleFace:
             asyncio.get_running_loop().add_reader(sock, self._receive, sock)
 
     async def run(self) -> None:
-        """Serve them, some milliseconds at a time, and read reports in between."""
+        """Serve consoles, a few milliseconds at a time, and read reports in between."""
         while True:
             self._hub.read_reports()
             self._work()
@@ -118,7 +118,7 @@ class ConsoleFace:
         self._wake.set()
 
     def _work(self) -> None:
-        """One slice."""
+        """Do one slice of work."""
         begin, cost = self._clock.monotonic(), cpu_seconds()
         for via, address, datagram in self._service.outgoing(begin):
             if isinstance(via, Guest):
@@ -136,14 +136,14 @@ class ConsoleFace:
 
 
 class DaemonSource(FleetSource):
-    """The daemon's fleet, which only its own thread uses."""
+    """The daemon's fleet, used only by the daemon's own thread."""
 
     def __init__(self, fleet: Fleet, clock: Clock) -> None:
         super().__init__(fleet, clock, nullcontext())
 
     def values(self) -> Iterator[list[bytes]]:
-        """The value lists for consoles of the earlier system, a datagram each."""
-        # The hosts' own sums first: they were sent first before, and consoles may count on it.
+        """The value lists for consoles of sqlalchemy-collectd, one datagram each."""
+        # The hosts' own sums first: the original system sent them first, and consoles may rely on that.
         rows = sorted(self._fleet.host_rows(self._clock.monotonic()), key=lambda row: row.key[1] != "")
         interval = max(SNAPSHOT_INTERVAL, ceil(len(rows) * VALUES_OF_A_ROW / VALUES_PER_SECOND))
         for at in range(0, len(rows), ROWS_AT_ONCE):

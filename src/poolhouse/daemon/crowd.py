@@ -1,7 +1,7 @@
-"""Which connection is closed when there are too many: those of the address that has the most.
+"""Chooses the connection to close when there are too many: one of the address that has the most.
 
-So a flood from one address ends its own connections, and a flood from many addresses ends one of each before it
-ends the only one of another.
+So a flood from one address costs its own connections, and a flood from many addresses costs each of them one
+before any address loses its only one.
 """
 
 from collections.abc import Hashable, Iterator
@@ -11,44 +11,45 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 class Crowd(Generic[Member]):
-    """Connections by address; each call costs the same however many there are."""
+    """Connections by address; the cost of a call does not depend on their number."""
 
     def __init__(self, most: int) -> None:
-        """Begin empty; more than `most` are too many."""
+        """Start empty; more than `most` are too many."""
         self.most = most
         self._address_of: dict[Member, str] = {}
         #: The connections of each address, the oldest first.
         self._members: dict[str, dict[Member, None]] = {}
-        #: The addresses by how many connections they have; the one that reached the number first is the first.
+        #: The addresses by their number of connections; among equals, the one that reached the number first is
+        #: first.
         self._by_count: dict[int, dict[str, None]] = {}
         self._largest = 0
 
     def __len__(self) -> int:
-        """How many there are."""
+        """How many connections there are."""
         return len(self._address_of)
 
     def __iter__(self) -> Iterator[Member]:
-        """All of them, the oldest first."""
+        """Iterate over all connections, the oldest first."""
         return iter(self._address_of)
 
     def __contains__(self, member: object) -> bool:
-        """Whether it is one of them."""
+        """Whether this is one of the connections."""
         return member in self._address_of
 
     @property
     def is_too_large(self) -> bool:
-        """Whether one has to go."""
+        """Whether one must be closed."""
         return len(self) > self.most
 
     def add(self, member: Member, address: str) -> None:
-        """One more."""
+        """Add a connection."""
         self._address_of[member] = address
         members = self._members.setdefault(address, {})
         members[member] = None
         self._move(address, len(members) - 1, len(members))
 
     def discard(self, member: Member) -> None:
-        """It has gone; nothing happens if it had before."""
+        """Remove a connection; nothing happens if it was removed before."""
         address = self._address_of.pop(member, None)
         if address is None:
             return

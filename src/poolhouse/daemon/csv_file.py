@@ -1,7 +1,7 @@
-"""The CSV file of a service: appended to, reopened for each instant, rotated by size.
+"""The CSV file of a service: appended to, reopened for each write, rotated by size.
 
 Each write has a thread of its own, and there is one write at a time: a slow or missing disk delays neither reports
-nor consoles, nor the end of the process. Rows that fall due meanwhile are dropped and counted.
+nor consoles, nor the end of the process. Rows that become due meanwhile are dropped and counted.
 """
 
 import os
@@ -14,29 +14,30 @@ from threading import Thread
 from poolhouse.configuration.service import CSV_KEEP
 from poolhouse.shortage import words_of
 
-#: Bytes in which the end of a file's last whole row is looked for.
+#: The bytes in which the end of a file's last whole row is sought.
 _LONGEST_ROW = 65_536
 
-#: Says a sentence; level and text.
+#: Logs a sentence; takes level and text.
 Say = Callable[[int, str], object]
 
 
 class CsvFile:
-    """A file that rows are appended to.
+    """A file to which rows are appended.
 
     Attributes:
-        dropped: Groups of rows that were not written.
+        dropped: How many groups of rows were not written.
     """
 
     def __init__(self, path: str, header: str, say: Say, largest: int | None = None, keep: int = CSV_KEEP) -> None:
-        """Open nothing yet.
+        """Start without opening the file.
 
         Args:
             path: The file.
-            header: Its first line; written where the file is new or empty.
+            header: Its first line, written if the file is new or empty.
             say: Called with lines for the log: once when writing or rotating fails, once when it succeeds again.
-            largest: Bytes from which on the file is renamed to ``<path>.1`` and begun again; ``None`` for never.
-            keep: How many renamed files are kept. ``<path>.1`` is the newest of them.
+            largest: The size in bytes from which the file is renamed to ``<path>.1`` and restarted; ``None`` for
+                never.
+            keep: How many renamed files are kept. ``<path>.1`` is the newest.
         """
         self.dropped = 0
         self._path = Path(path)
@@ -44,20 +45,21 @@ class CsvFile:
         self._say = say
         self._largest = largest
         self._keep = keep
-        #: The write under way, or the last one; its error, and whether and why not it has rotated the file.
+        #: The present or last write; its error; and whether it has rotated the file, or why not.
         self._writing: Thread | None = None
         self._failure: OSError | MemoryError | None = None
         self._has_rotated = False
         self._rotation_failure: OSError | MemoryError | None = None
-        #: Whether the log says that rows are not written, or that the file is not rotated.
+        #: Whether the log has said that rows are not written, or that the file is not rotated.
         self._is_failing = False
         self._is_too_large = False
-        #: Whether the file's first line was compared with the header, and whether it differs; the latter is said.
+        #: Whether the file's first line has been compared with the header, and whether it differs, which is
+        #: logged.
         self._was_compared = False
         self._has_other_header = False
 
     def append(self, rows: str) -> None:
-        """Write rows if the last ones were written; never waits, never raises."""
+        """Write rows unless a write is still under way; never waits, never raises."""
         if self._writing is not None:
             if self._writing.is_alive():
                 self._fail("the last write has not ended yet")
@@ -69,13 +71,13 @@ class CsvFile:
         try:
             writing = Thread(target=self._run, args=(rows,), name="csv", daemon=True)
             writing.start()
-        except (RuntimeError, MemoryError) as error:  # As many threads as there may be.
+        except (RuntimeError, MemoryError) as error:  # The thread limit is reached.
             self._fail(words_of(error))
         else:
             self._writing = writing
 
     def close(self, timeout: float) -> None:
-        """Wait for the rows under way, for this many seconds at most."""
+        """Wait for the write under way, for this many seconds at most."""
         if self._writing is not None:
             self._writing.join(timeout)
             if self._writing.is_alive():
@@ -84,7 +86,7 @@ class CsvFile:
                 self._judge()
 
     def _judge(self) -> None:
-        """Look at the result of the last write."""
+        """Handle the result of the last write."""
         if self._failure is not None:
             self._fail(_words(self._failure))
         elif self._is_failing:
@@ -115,7 +117,7 @@ class CsvFile:
             self._failure = error
 
     def _write(self, rows: str) -> None:
-        """Open the file each time: after it was moved or removed, the next rows begin a new one."""
+        """Write rows. The file is opened each time: if it was moved or removed, a new one begins."""
         if self._largest is not None and self._size() >= self._largest:
             try:
                 self._rotate()
@@ -136,10 +138,10 @@ class CsvFile:
                 raise
 
     def _mend(self, descriptor: int, size: int) -> tuple[int, str]:
-        """Cut off what a kill or a power cut has left of the last row.
+        """Cut off the remains of a last row that a kill or power cut interrupted.
 
         Returns:
-            The size then, and what comes before the next rows.
+            The new size, and what must precede the next rows.
         """
         if not size:
             return 0, self._header
@@ -149,18 +151,18 @@ class CsvFile:
                 begin = file.read(len(header))
                 tail_at = file.seek(max(0, size - _LONGEST_ROW))
                 tail = file.read(size - tail_at)
-        except OSError:  # It may be written and not be read.
+        except OSError:  # The file may be writable but not readable.
             return size, ""
         if tail.endswith(b"\n"):
             return size, ""
         if not header.startswith(begin) or (tail_at and b"\n" not in tail):
-            return size, "\n"  # It is not ours to cut.
+            return size, "\n"  # The line is not ours to cut.
         whole = tail_at + tail.rfind(b"\n") + 1
         os.ftruncate(descriptor, whole)
         return whole, "" if whole else self._header
 
     def _compare(self) -> None:
-        """Look at the first line: other columns, or an older connmon that wrote no header, were there before."""
+        """Check the first line: other columns may have been there before, or an old connmon without a header."""
         self._was_compared = True
         header = self._header.encode("utf-8", "replace")
         with suppress(OSError), self._path.open("rb") as file:
@@ -168,7 +170,7 @@ class CsvFile:
 
     def _rotate(self) -> None:
         """Rename the file. Each step is atomic: if one fails, or a crash comes between two, no rows are lost."""
-        path = os.path.realpath(self._path)  # A link stays where it is, and leads to the next file.
+        path = os.path.realpath(self._path)  # A link stays in place, and leads to the next file.
         taken = 1
         while taken < self._keep and os.path.lexists(f"{path}.{taken}"):
             taken += 1
@@ -185,10 +187,10 @@ class CsvFile:
 
 
 def _opened(path: str, flags: int) -> int:
-    """A descriptor of a file that others than its group cannot read; whoever opens the file closes it."""
+    """A descriptor of a file that only its owner and group can read; the caller closes it."""
     return os.open(path, flags, 0o640)
 
 
 def _words(error: OSError | MemoryError) -> str:
-    """With the number of the error, by which its cause is looked up."""
+    """The error's text with its number, by which the cause can be looked up."""
     return words_of(error) if isinstance(error, MemoryError) else str(error)

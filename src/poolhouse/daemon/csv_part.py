@@ -11,7 +11,7 @@ from poolhouse.export.csv import CsvTable
 
 #: Seconds between two groups of rows, as in connmon.
 INTERVAL = 1.0
-#: Seconds that the end of the daemon waits for rows under way.
+#: Seconds that the daemon waits at its end for rows that are being written.
 END_PATIENCE = 1.0
 
 
@@ -28,12 +28,12 @@ class CsvPart:
         self._say = say
         self._dump: CsvDump | None = None
         self._file: CsvFile | None = None
-        #: Groups of rows that files before this one could not take.
+        #: Groups of rows that earlier files could not take.
         self._unwritten = 0
         self.set_dump(dump)
 
     def set_dump(self, dump: CsvDump | None) -> None:
-        """Write this file from now on; the same one goes on as it is."""
+        """Write to this file from now on; an unchanged one simply continues."""
         if dump == self._dump:
             return
         if self._file is not None:
@@ -45,11 +45,11 @@ class CsvPart:
             self._file = CsvFile(dump.path, self._table.header, self._say, dump.rotate_bytes, dump.keep)
 
     def attach(self, hub: Hub) -> None:
-        """Get ready."""
+        """Prepare to run."""
         self._hub = hub
 
     async def run(self) -> None:
-        """Write, for as long as it is not cancelled."""
+        """Write until cancelled."""
         written = 0
         while True:
             await asyncio.sleep(INTERVAL)
@@ -63,7 +63,7 @@ class CsvPart:
             self._file.append(self._table.rows(fleet.host_programs(now), timestamp, now))
 
     def detach(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         if self._file is not None:
             self._file.close(END_PATIENCE)
         self._tell()

@@ -1,8 +1,8 @@
-"""Sockets that systemd has opened and gives to connmond: ``sd_listen_fds(3)``.
+"""Sockets opened by systemd and passed to connmond: ``sd_listen_fds(3)``.
 
-The name of each socket (``FileDescriptorName=``) says what it is for. A given socket replaces the option of that
-name; all others are opened as always. So ports below 1024 need no capability, and what arrives while connmond
-restarts is kept by the kernel.
+The name of each socket (``FileDescriptorName=``) says what it is for. A passed socket replaces the option of that
+name; all others are opened as usual. So ports below 1024 need no capability, and the kernel keeps what arrives
+while connmond restarts.
 """
 
 import os
@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from poolhouse.errors import SettingError
 from poolhouse.feed.sockets import widen
 
-#: The first descriptor that is given.
+#: The first passed descriptor.
 FIRST = 3
-#: For whom a socket may be, and its type.
+#: The names that sockets may have, with their types.
 KINDS = {
     "reports": socket.SOCK_DGRAM,
     "consoles": socket.SOCK_DGRAM,
@@ -27,10 +27,10 @@ _SETTING = "LISTEN_FDS"
 
 
 def take_given(stack: ExitStack, environ: MutableMapping[str, str] = os.environ) -> dict[str, list[socket.socket]]:
-    """The sockets that were given, by their names; empty if none were. The environment says so to nobody else.
+    """The sockets that were passed, by name; empty if none. Removes them from the environment for other code.
 
     Raises:
-        SettingError: If a name or a socket is not one of those that connmond listens on.
+        SettingError: If a name or a socket is not one that connmond listens on.
     """
     told = {name: environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
     if told["LISTEN_PID"] != str(os.getpid()) or not told["LISTEN_FDS"].isdigit():

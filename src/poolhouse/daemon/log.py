@@ -1,6 +1,6 @@
-"""The daemon's log: lines on the standard error, as text or JSON, or where the configuration sends them.
+"""The daemon's log: lines on standard error, as text or JSON, or wherever the configuration sends them.
 
-A thread of its own writes it: a slow reader, a full disk or a handler that raises delays neither reports nor
+A separate thread writes it: a slow reader, a full disk or a handler that raises delays neither reports nor
 consoles, nor the end of the process.
 """
 
@@ -26,36 +26,36 @@ from poolhouse.errors import SettingError
 from poolhouse.shortage import is_shortage, words_of
 from poolhouse.stdio import say
 
-#: The daemon's logger. Configurations of the old releases name its parent: ``qualname=connmon``.
+#: The daemon's logger. Configurations of old releases name its parent: ``qualname=connmon``.
 LOGGER = "connmon.daemon"
-#: Lines that may wait to be written; what is beyond is dropped and counted.
+#: Lines that may wait to be written; further ones are dropped and counted.
 MOST_WAITING = 1000
-#: Seconds in which the same failure makes one line, and how many failures are told apart.
+#: Seconds in which the same failure makes one line, and how many different failures are remembered.
 FAILURE_PERIOD_S, MOST_FAILURES = 60.0, 100
-#: Seconds that the end of the daemon waits for lines that are not written yet.
+#: Seconds that the daemon waits at its end for lines that are not written yet.
 END_PATIENCE = 1.0
 
 
 class StderrHandler(logging.Handler):
-    """Writes to the standard error, which may be closed, full, or without a reader."""
+    """Writes to standard error, which may be closed, full, or without a reader."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line if that is possible."""
+        """Write the line if possible."""
         say(self.format(record), sys.stderr)
 
 
 class Log:
-    """The log of this process, from `begin` to `end`; calling it says a sentence."""
+    """The log of this process, from `begin` to `end`; calling it logs a sentence."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue(MOST_WAITING)
         self._thread = Thread(target=self._run, name="log", daemon=True)
-        #: Whether the thread is wanted, and whether it could be started.
+        #: Whether the thread is wanted, and whether it has been started.
         self._begun = self._started = False
         self._is_json = False
         self._has_sections = False
         self._dropped = 0
-        #: When the loop told of a failure last, by its words, and how often it did since.
+        #: When each failure in the loop was last logged, by its text, and how often it has occurred since.
         self._failures: dict[str, tuple[float, int]] = {}
 
     def __call__(self, level: int, sentence: str) -> None:
@@ -63,7 +63,7 @@ class Log:
         self._later(partial(_handle, _record(LOGGER, level, sentence)))
 
     def begin(self, settings: Settings) -> None:
-        """Log as the settings say.
+        """Log as the settings demand.
 
         Raises:
             SettingError: If a handler of the configuration cannot be made.
@@ -74,11 +74,12 @@ class Log:
         self._start()
 
     def change(self, settings: Settings, before: Settings) -> None:
-        """Log as other settings say from now on; log files are opened again.
+        """Log as other settings demand from now on; log files are opened again.
 
         Args:
             settings: The new settings.
-            before: What holds again if a handler of the new ones cannot be made; the log says so.
+            before: The settings that apply again, with a line in the log, if a handler of the new ones cannot be
+                made.
         """
         self._later(partial(self._change, settings, before))
 
@@ -104,14 +105,14 @@ class Log:
         logging.getLogger(LOGGER).setLevel(INFO)
 
     def announce(self, text: str) -> None:
-        """Say lines on the standard output, as JSON if the log is; into a log of the configuration, too."""
+        """Print lines on standard output, as JSON if the log is; also into a log of the configuration."""
         if (lost := say(self._announced(text), sys.stdout)) is not None and sys.stdout is not None:
             self(WARNING, f"cannot write to the standard output ({lost.strerror}); connmond keeps running")
         if self._has_sections:
             self(INFO, "; ".join(line.strip() for line in text.splitlines()))
 
     def end(self, last_words: str) -> None:
-        """Say the last words on the standard output, once all lines are written, and log no more."""
+        """Print the last words on standard output once all lines are written, and log no more."""
         if self._has_sections:
             self(INFO, last_words)
         self._later(partial(say, self._announced(last_words), sys.stdout))
@@ -125,7 +126,8 @@ class Log:
         else:
             self._thread.join(END_PATIENCE)
         if self._thread.is_alive():
-            # It holds the lock of a handler whose write does not return; the interpreter's end would wait for it.
+            # The thread holds the lock of a handler whose write never returns; the interpreter would wait for it
+            # at exit.
             atexit.unregister(logging.shutdown)
 
     def _announced(self, text: str) -> str:
@@ -142,15 +144,15 @@ class Log:
             self._start()
 
     def _start(self) -> None:
-        """Start the thread; if the system has none to give, the lines wait, and the next one tries again."""
+        """Start the thread; if the system has none to give, the lines wait, and the next line tries again."""
         with suppress(RuntimeError, MemoryError):
             self._thread.start()
             self._started = True
 
     def _write_here(self) -> None:
-        """Write what waits, at the end of a process that never had a thread for it.
+        """Write waiting lines at the end of a process that never had a thread for them.
 
-        A timer interrupts a write that does not return: the process ends all the same.
+        A timer interrupts a write that does not return, so that the process ends all the same.
         """
         before = signal.signal(signal.SIGALRM, _end_patience)
         try:
@@ -175,7 +177,7 @@ class Log:
             write()
 
     def _handle_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log what failed in the loop, the same failure once a minute: some come back each second."""
+        """Log a failure in the loop, the same one at most once a minute: some recur every second."""
         error = context.get("exception")
         if error is not None and is_shortage(error):
             context, error = {"message": _of_shortage(f"{context.get('message')}", error)}, None
@@ -203,13 +205,13 @@ def _end_patience(*_: object) -> None:
 
 
 def _of_shortage(message: str, error: BaseException) -> str:
-    """What could not be done for want of descriptors, threads or memory: where in the code says nothing more."""
+    """What failed for lack of descriptors, threads or memory; the place in the code would say nothing more."""
     hint = "; see LimitNOFILE" if isinstance(error, OSError) and error.errno == errno.EMFILE else ""
     return f"{message}: {words_of(error)}{hint}"
 
 
 def complain(sentence: str, log_format: str | None = None) -> None:
-    """Say on the standard error why connmond does not start; never raises."""
+    """Print on standard error why connmond does not start; never raises."""
     sentence = clean(sentence, LONGEST_MESSAGE)
     if log_format == "json":
         say(JsonFormatter().format(_record(LOGGER, ERROR, sentence)), sys.stderr)
@@ -219,12 +221,12 @@ def complain(sentence: str, log_format: str | None = None) -> None:
 
 def _record(name: str, level: int, sentence: str, error: BaseException | None = None) -> logging.LogRecord:
     about = None if error is None else (type(error), error, error.__traceback__)
-    # None for the arguments: a percent sign in the sentence is one.
+    # No arguments, so that a percent sign in the sentence stays one.
     return logging.LogRecord(name, level, "", 0, clean(sentence, LONGEST_MESSAGE), None, about)
 
 
 def _handle(record: logging.LogRecord) -> None:
-    """Give a record to the handlers of its logger; whatever they raise ends nothing."""
+    """Pass a record to the handlers of its logger; an exception in them is ignored."""
     with suppress(Exception):
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
@@ -232,7 +234,7 @@ def _handle(record: logging.LogRecord) -> None:
 
 
 def _reset() -> None:
-    """Take away what an earlier configuration has set."""
+    """Remove what an earlier configuration has set."""
     for logger in (logging.getLogger(), *logging.Logger.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             for handler in list(logger.handlers):

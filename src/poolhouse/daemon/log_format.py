@@ -1,4 +1,4 @@
-"""A record of the log as one line: for people, or as JSON."""
+"""A log record as one line: for people, or as JSON."""
 
 import json
 import logging
@@ -6,25 +6,25 @@ from datetime import datetime
 
 from poolhouse.clean import clean
 
-#: Longest message, and longest traceback, in characters.
+#: The longest message and the longest traceback, in characters.
 LONGEST_MESSAGE, LONGEST_TRACEBACK = 1000, 20_000
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-29T06:40:45+01:00 WARNING connmond: sentence``; a traceback follows in the same line."""
+    """``2026-11-29T06:40:45+01:00 WARNING connmond: sentence``; a traceback follows on the same line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, in which foreign text gives no orders to a terminal."""
+        """One line, cleaned of control sequences for a terminal."""
         when = _when(record).isoformat(timespec="seconds")
         lines = [clean(_message(record), LONGEST_MESSAGE), *(clean(one.strip()) for one in _traceback(record))]
         return f"{when} {record.levelname} connmond: {' | '.join(lines)}"
 
 
 class JsonFormatter(logging.Formatter):
-    """An object a line: ``time`` (ISO 8601), ``level``, ``logger``, ``message``; ``exception`` if there is one."""
+    """One object per line: ``time`` (ISO 8601), ``level``, ``logger``, ``message``, perhaps ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; what is not ASCII is escaped."""
+        """One line; characters other than ASCII are escaped."""
         fields = {
             "time": _when(record).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

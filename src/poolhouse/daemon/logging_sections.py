@@ -1,7 +1,7 @@
-"""The sections ``[loggers]``, ``[handlers]`` and ``[formatters]`` of the configuration, which the daemon logs by.
+"""The configuration's sections ``[loggers]``, ``[handlers]`` and ``[formatters]``, for the daemon's log.
 
-The format is that of `logging.config.fileConfig`, to which connmon gave its configuration. That function's own
-errors name neither file nor section, so everything is looked at before it is called.
+The format is that of `logging.config.fileConfig`, to which connmon passed its configuration. That function's own
+errors name neither file nor section, so everything is checked before it is called.
 """
 
 import ast
@@ -14,32 +14,32 @@ from importlib import import_module
 from poolhouse.configuration.service import Configuration, LoggingSection
 from poolhouse.errors import SettingError
 
-#: The kinds of sections: what each key names has a section of its own.
+#: The kinds of sections; each name in a list has a section of its own.
 _KINDS = {"loggers": "logger", "handlers": "handler", "formatters": "formatter"}
 #: The styles of a format, each with an example.
 _EXAMPLES = {"%": "%(message)s", "{": "{message}", "$": "$message"}
 
 
 def has_logging(configuration: Configuration) -> bool:
-    """Whether the configuration says how to log."""
+    """Whether the configuration defines logging."""
     return bool(configuration.logging)
 
 
 def check_logging(configuration: Configuration) -> None:
-    """Look at the sections without making a handler.
+    """Check the sections without making a handler.
 
     Raises:
-        SettingError: If one of them is wrong; it names the file, the line and what was expected.
+        SettingError: If one is wrong; names the file, the line and what was expected.
     """
     if has_logging(configuration):
         _Check(configuration.source, configuration.logging).run()
 
 
 def apply_logging(configuration: Configuration) -> None:
-    """Make the handlers and loggers of the sections, in the place of those that there are.
+    """Make the handlers and loggers of the sections, which replace the present ones.
 
     Raises:
-        SettingError: If one of them is wrong, or a handler cannot be made; the old ones are gone then, too.
+        SettingError: If one is wrong, or a handler cannot be made; the old ones are gone then, too.
     """
     check_logging(configuration)
     parser = _Parser(configuration.logging)
@@ -48,7 +48,7 @@ def apply_logging(configuration: Configuration) -> None:
     except Exception as error:
         section = configuration.logging[parser.read_last]
         line = section.lines.get("args", section.lines.get("class", section.line))
-        # Another error's text may hold an argument, and so a password.
+        # The text of other errors may contain an argument, and so a password.
         why = type(error).__name__
         if isinstance(error, OSError):
             why = f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error)
@@ -63,7 +63,7 @@ class _Parser(RawConfigParser):
     """The sections as `logging.config.fileConfig` reads them.
 
     Attributes:
-        read_last: The section that was read last: after a handler or formatter that cannot be made, no other is.
+        read_last: The last section that was read: after a handler or formatter that cannot be made, none is read.
     """
 
     def __init__(self, sections: Mapping[str, LoggingSection]) -> None:
@@ -78,7 +78,7 @@ class _Parser(RawConfigParser):
 
 
 class _Check:
-    """One configuration's sections."""
+    """Checks one configuration's sections."""
 
     def __init__(self, source: str, sections: Mapping[str, LoggingSection]) -> None:
         self._source = source
@@ -96,7 +96,7 @@ class _Check:
             self._formatter(name)
 
     def _keys(self, kind: str) -> list[str]:
-        """The names in a list, each of which has its section."""
+        """The names in a list, each of which must have a section."""
         if kind not in self._sections:
             raise SettingError(self._source, f"expected a section [{kind}], as there are others for the log")
         section = self._sections[kind]
@@ -154,11 +154,11 @@ class _Check:
             raise self._mistake(section, "style", f"style: expected one of {' '.join(_EXAMPLES)}, not {style!r}")
         if "class" in section.options:
             self._class(section, title, logging.Formatter)
-            return  # The class may know other fields.
+            return  # The class may support other fields.
         try:
             formatter = logging.Formatter(section.options.get("format"), style=style)  # type: ignore[arg-type]
             formatter.format(logging.LogRecord("", logging.INFO, "", 0, "", None, None))
-        except Exception as error:  # What a format raises depends on its style and its fields.
+        except Exception as error:  # The kind of error depends on the format's style and fields.
             sentence = f"{title} has a wrong format ({error}); expected such as {_EXAMPLES[style]}"
             raise self._mistake(section, "format", sentence) from None
 
@@ -182,12 +182,12 @@ class _Check:
 
 
 def _names(text: str) -> list[str]:
-    """As `logging.config` splits them."""
+    """The names in a list, split as by `logging.config`."""
     return [name for part in text.split(",") if (name := part.strip())]
 
 
 def _found(name: str) -> object:
-    """The class of this name: one of `logging`'s, or of any module that can be imported."""
+    """The class of this name, from `logging` or any importable module."""
     first, *others = name.split(".")
     found: object = getattr(logging, first, None)
     try:
@@ -199,6 +199,6 @@ def _found(name: str) -> object:
         else:
             for part in others:
                 found = getattr(found, part)
-    except Exception:  # Whatever a foreign module raises when it is imported.
+    except Exception:  # A foreign module may raise anything when it is imported.
         return None
     return found

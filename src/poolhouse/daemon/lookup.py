@@ -14,15 +14,15 @@ from poolhouse.feed.sockets import lookup
 class Lookup:
     """One host's addresses, looked up again each time.
 
-    A name is looked up by a thread of its own, of which there is one at a time: it may wait for half a minute. The
-    event loop's own threads would be waited for at the end of the process.
+    A separate thread, one at a time, looks a name up, which may take half a minute. The event loop's own threads
+    would hold up the end of the process.
     """
 
     def __init__(self, host: str) -> None:
         """Look up nothing yet.
 
         Args:
-            host: A name or an address; an address is its own.
+            host: A name or an address; an address stands for itself.
         """
         self._host = host
         self._found: asyncio.Future[list[str]] | None = None
@@ -31,7 +31,7 @@ class Lookup:
         """Every address of the host, each once, in the system's order.
 
         Args:
-            patience: Seconds to wait; if they are over, the next call waits for the same answer.
+            patience: Seconds to wait; if they run out, the next call waits for the same answer.
 
         Raises:
             TimeoutError: If no name server answers in time.
@@ -54,7 +54,7 @@ class Lookup:
         found: asyncio.Future[list[str]] = loop.create_future()
 
         def settle(tell: Callable[[], object]) -> None:
-            # The loop may have ended meanwhile.
+            # The loop may have ended in the meantime.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(tell)
 
@@ -68,7 +68,7 @@ class Lookup:
 
         try:
             Thread(target=run, name="lookup", daemon=True).start()
-        except RuntimeError as error:  # As many threads as there may be.
+        except RuntimeError as error:  # The thread limit is reached.
             raise OSError(str(error)) from None
         return found
 
@@ -78,6 +78,6 @@ class Lookup:
 
 
 def _written(address: Sequence[Any]) -> str:
-    # A zone (fe80::1%eth0) is a number behind the address.
+    # A zone (fe80::1%eth0) is a number after the address.
     zone = address[3] if len(address) > 3 else 0
     return f"{address[0]}%{zone}" if zone else str(address[0])

@@ -1,4 +1,4 @@
-"""The part of the daemon that pushes metrics to a collector, if this node is the one that does."""
+"""The part of the daemon that pushes metrics to a collector, if this node is the one to do so."""
 
 import asyncio
 import ssl
@@ -19,14 +19,14 @@ from poolhouse.fleet.holders import Line
 from poolhouse.shortage import words_of
 from poolhouse.verdicts.verdict import Verdict
 
-#: Seconds until the first push: by then programs have reported, and the nodes of a service have found each other.
+#: Seconds until the first push; by then programs have reported, and the nodes of a service have found each other.
 FIRST_AFTER = 5.0
-#: Seconds between two lines of the log about pushes that fail.
+#: Seconds between two log lines about failed pushes.
 SAID_PERIOD_S = 60.0
-#: The most seconds for which a push is tried.
+#: The longest time for which a push is attempted, in seconds.
 MOST_TRYING_S = 30.0
 
-#: Says a sentence; level and text.
+#: Logs a sentence; takes level and text.
 Say = Callable[[int, str], object]
 
 
@@ -37,8 +37,8 @@ class OtlpPart:
         """Prepare.
 
         Args:
-            target: Where metrics go; ``None`` for nowhere.
-            instance: What tells this daemon from every other one.
+            target: The destination of metrics; ``None`` for none.
+            instance: The unique identity of this daemon.
             host: This machine's name.
             say: Called with lines for the log.
 
@@ -55,7 +55,7 @@ class OtlpPart:
         self._set(target, None if target is None else tls_context(target))
 
     def set_target(self, target: OtlpTarget | None, context: ssl.SSLContext | None) -> None:
-        """Push there from now on; `context` is its `tls_context`."""
+        """Push to this target from now on; `context` is its `tls_context`."""
         if target != self._target:
             self._set(target, context)
             self._changed.set()
@@ -72,16 +72,16 @@ class OtlpPart:
             self._otlp = Otlp(VERSION, own, dict(target.attributes))
 
     def attach(self, hub: Hub) -> None:
-        """Get ready."""
+        """Prepare to run."""
         self._hub = hub
         clock = hub.clock
         self._source = FleetSource(hub.fleet, clock, nullcontext())
-        #: What makes a time of day of the daemon's time; fixed, so that no start time ever moves.
+        #: Converts the daemon's time to time of day; fixed, so that start times never move.
         self._epoch = clock.wall_time() - clock.monotonic()
         self._began = clock.monotonic()
 
     async def run(self) -> None:
-        """Push, for as long as it is not cancelled."""
+        """Push until cancelled."""
         pause = FIRST_AFTER
         while True:
             target = self._target
@@ -90,18 +90,18 @@ class OtlpPart:
                 async with asyncio.timeout(None if target is None else min(pause, target.interval)):
                     await self._changed.wait()
             except TimeoutError:
-                assert target is not None, "without a target the wait has no end"
+                assert target is not None, "without a target the wait never ends"
                 pause = target.interval
                 try:
                     if is_first_up(self._hub.fleet.nodes(self._hub.clock.monotonic())):
                         await self._take_turn(target)
-                except MemoryError as error:  # The next push says all that this one would have.
+                except MemoryError as error:  # The next push contains everything that this one would have.
                     self._fail(target, words_of(error))
             else:
                 pause = FIRST_AFTER
 
     def detach(self) -> None:
-        """Push no more."""
+        """Stop pushing."""
         if self._push is not None:
             self._push.give_up()
 
@@ -122,13 +122,13 @@ class OtlpPart:
         )
         try:
             push.start()
-        except RuntimeError as error:  # As many threads as there may be.
+        except RuntimeError as error:  # The thread limit is reached.
             self._fail(target, words_of(error))
         else:
             self._push, self._pushed = push, self._otlp
 
     async def pieces(self) -> list[bytes]:
-        """Everything that is pushed, made in slices between which reports are read."""
+        """The whole content of a push, made in slices between which reports are read."""
         hub, fleet, otlp = self._hub, self._hub.fleet, self._otlp
         hub.read_reports()
         slices = Slices(hub)
@@ -145,7 +145,7 @@ class OtlpPart:
             verdicts.setdefault(verdict.program, []).append(verdict)
         for batch in batches(rows):
             for _, program, state in fleet.row_states(batch, hub.clock.monotonic()):
-                # What other nodes have counted, they may have counted since the service began.
+                # The other nodes may have counted their numbers since the service began.
                 began = state.began if state.joined == NO_AMOUNT else min(state.began, fleet.since)
                 start_ns = self._nanoseconds(began)
                 found_here = lines.get(program, ()), verdicts.get(program, ())
@@ -162,7 +162,7 @@ class OtlpPart:
         return round((moment + self._epoch) * 1e9)
 
     def _settle(self) -> None:
-        """Look at the result of the last push, once."""
+        """Handle the result of the last push, once."""
         push = self._push
         if push is None or (push.result is None and push.is_running):
             return

@@ -1,8 +1,8 @@
-"""Sends metrics to a collector. Each push has a thread of its own, so no wait of it holds up the daemon.
+"""Sends metrics to a collector. Each push has a thread of its own, so its waits never hold up the daemon.
 
-Sources: OTLP 1.x, "OTLP/HTTP": answers 429, 502, 503 and 504, and a connection that cannot be had or breaks, are
-tried again, with pauses that double or as long as ``Retry-After`` says; every other answer is final. A push is
-never kept for later: the next one says everything that this one does.
+Source: OTLP 1.x, "OTLP/HTTP". After an answer of 429, 502, 503 or 504, or a failed or broken connection, a request
+is tried again, with pauses that double or follow ``Retry-After``; every other answer is final. A push is never
+kept for later: the next one contains everything that this one does.
 """
 
 import gzip
@@ -22,32 +22,32 @@ from poolhouse.export.otlp import CONTENT_TYPE
 from poolhouse.report.trust import system_context
 from poolhouse.shortage import is_shortage, words_of
 
-#: Bytes of one request: collectors take 20 MiB or less.
+#: The most bytes of one request: collectors accept 20 MiB or less.
 REQUEST_BYTES = 4 << 20
-#: Answers after which the same is sent again.
+#: Answers after which the same request is sent again.
 _RETRIED = (429, 502, 503, 504)
-#: Seconds of the first pause, which doubles up to the most.
+#: The first pause in seconds, which doubles up to the longest.
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 30.0
-#: The part of a pause that is made even if the collector asks for none.
+#: The share of a pause that is made even if the collector asks for none.
 _LEAST_PART = 1 / 20
-#: Bytes of an answer that are read.
+#: The most bytes of an answer that are read.
 _ANSWER_BYTES = 64 << 10
-#: The level that compresses most for its time: what is pushed repeats itself.
+#: The level that compresses most for its time, since metrics repeat themselves.
 GZIP_LEVEL = 1
 
 
 class Result(NamedTuple):
-    """How a push ended."""
+    """The outcome of a push."""
 
     #: Why it failed, in words; ``None`` if everything arrived.
     failure: str | None
-    #: How many points the collector refused although it took the rest, and its words for that.
+    #: How many points the collector refused while it accepted the rest, and its message about them.
     rejected: int = 0
     words: str = ""
 
 
 def tls_context(target: OtlpTarget) -> ssl.SSLContext | None:
-    """What is trusted where metrics go; ``None`` without TLS.
+    """The TLS context for a target; ``None`` without TLS.
 
     Raises:
         SettingError: If a file cannot be used.
@@ -74,8 +74,8 @@ class Push:
     """One push under way.
 
     Attributes:
-        target: Where it goes.
-        result: How it ended; ``None`` while it goes on.
+        target: The destination.
+        result: The outcome; ``None`` while the push is under way.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class Push:
         seconds: float,
         done: Callable[[], object],
     ) -> None:
-        """Prepare; `start` begins.
+        """Prepare; `start` begins the push.
 
         Args:
-            target: Where it goes.
-            context: `tls_context`.
-            pieces: Parts of requests, none of which is divided.
-            seconds: For how long it is tried.
-            done: Called at the end, in the thread; it may raise RuntimeError where nobody listens any more.
+            target: The destination.
+            context: The result of `tls_context`.
+            pieces: Parts of requests, none of which is split.
+            seconds: The longest time for which to try.
+            done: Called at the end, in the thread; it may raise RuntimeError if nothing listens any more.
         """
         self.target = target
         self.result: Result | None = None
@@ -106,7 +106,7 @@ class Push:
         self._thread = Thread(target=self._run, name="otlp", daemon=True)
 
     def start(self) -> None:
-        """Begin.
+        """Start the push.
 
         Raises:
             RuntimeError: If the system has no more threads.
@@ -116,11 +116,11 @@ class Push:
 
     @property
     def is_running(self) -> bool:
-        """Whether it goes on. If it does not and has no `result`, memory ended before it could leave one."""
+        """Whether it is under way. If not, and there is no `result`, memory ran out before it could be stored."""
         return self._thread.is_alive()
 
     def give_up(self) -> None:
-        """End as soon as possible, also in the middle of an answer that never ends."""
+        """End as soon as possible, even in the middle of an answer that never ends."""
         self._given_up.set()
         connection = self._connection
         if connection is not None and (sock := connection.sock) is not None:
@@ -128,7 +128,7 @@ class Push:
                 sock.shutdown(2)
 
     def _run(self) -> None:
-        with suppress(MemoryError):  # `is_running` tells.
+        with suppress(MemoryError):  # `is_running` shows it.
             try:
                 result = self._send_all()
             except Exception as error:
@@ -136,7 +136,7 @@ class Push:
                 result = Result(words_of(error) if is_known else f"{type(error).__name__}: {error}")
             self._close()
             self.result = result
-            with suppress(RuntimeError):  # The loop has ended meanwhile.
+            with suppress(RuntimeError):  # The loop has ended in the meantime.
                 self._done()
 
     def _send_all(self) -> Result:
@@ -150,7 +150,7 @@ class Push:
         return Result(None, rejected, words)
 
     def _send(self, body: bytes, deadline: float) -> Result:
-        """Send one request until it is taken, refused for good, or time is up."""
+        """Send one request until it is accepted, finally refused, or out of time."""
         pause = _FIRST_PAUSE
         while True:
             asked_pause = None
@@ -164,8 +164,8 @@ class Push:
                 asked_pause = _retry_after(answer)
             except (OSError, HTTPException) as error:
                 failure = _words(error)
-            self._close()  # The collector may close it during the pause.
-            # Jitter: daemons that start together do not come back together.
+            self._close()  # The collector may close the connection during the pause.
+            # Jitter, so that daemons that start together do not retry together.
             wait = pause * (0.5 + random.random() / 2)
             if asked_pause is not None:
                 wait = max(asked_pause, pause * _LEAST_PART)
@@ -175,7 +175,7 @@ class Push:
             pause = min(2 * pause, _MOST_PAUSE)
 
     def _ask(self, body: bytes) -> tuple[HTTPResponse, bytes]:
-        """The answer, and its content."""
+        """The answer and its content."""
         parts = urlsplit(self.target.url)
         if self._connection is None:
             self._connection = self._connect(parts.hostname or "", parts.port)
@@ -202,7 +202,7 @@ class Push:
 
 
 def requests(pieces: Sequence[bytes], most: int = REQUEST_BYTES) -> Iterator[bytes]:
-    """The pieces joined to requests of at most this many bytes, where none of them is larger.
+    """The pieces joined into requests of at most this many bytes, unless a single piece is larger.
 
     >>> list(requests([b"ab", b"cd", b"efg"], most=4))
     [b'abcd', b'efg']
@@ -220,13 +220,13 @@ def requests(pieces: Sequence[bytes], most: int = REQUEST_BYTES) -> Iterator[byt
 
 
 def partial_success(content: bytes) -> tuple[int, str]:
-    r"""How many points a collector refused, and its words: an ExportMetricsServiceResponse.
+    r"""How many points a collector refused, and its message, from an ExportMetricsServiceResponse.
 
     >>> partial_success(b""), partial_success(b"\x0a\x07\x08\x03\x12\x03old")
     ((0, ''), (3, 'old'))
     """
     rejected, words = 0, ""
-    with suppress(ValueError, IndexError):  # Whatever else a collector answers, it has taken the push.
+    with suppress(ValueError, IndexError):  # Whatever else a collector answers, it has accepted the push.
         for field, value in _fields(content):
             if field == 1 and isinstance(value, bytes):
                 for inner, found in _fields(value):
@@ -238,10 +238,10 @@ def partial_success(content: bytes) -> tuple[int, str]:
 
 
 def _fields(content: bytes) -> list[tuple[int, int | bytes]]:
-    """The fields of a message of varints and lengths.
+    """The fields of a message that contains only varints and length-delimited values.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is something else.
         IndexError: If it is cut off.
     """
     fields: list[tuple[int, int | bytes]] = []
@@ -271,7 +271,7 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 
 
 def _failure(answer: HTTPResponse) -> str | None:
-    """What an answer says against the push; ``None`` if the collector has taken it."""
+    """Why an answer means failure; ``None`` if the collector accepted the push."""
     if 200 <= answer.status < 300:
         kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
         return "it answered with a web page: is that a collector?" if kind == "text/html" else None
@@ -280,7 +280,7 @@ def _failure(answer: HTTPResponse) -> str | None:
 
 
 def _retry_after(answer: HTTPResponse) -> float | None:
-    """Seconds; a date, which is allowed too, counts as no wish."""
+    """The seconds in ``Retry-After``; a date, which is also allowed, is ignored."""
     text = (answer.getheader("Retry-After") or "").strip()
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
 

@@ -12,20 +12,20 @@ from poolhouse.errors import SettingError
 from poolhouse.feed.protocol.datagrams import YIELD
 from poolhouse.feed.sockets import LOOPBACK, bind_all, connected, lookup
 
-#: Seconds that a console is given to leave a port which is needed here.
+#: Seconds for a console to leave a port that is needed here.
 YIELD_TIME = 1.0
 
-#: Connections that wait to be accepted: all clients of a node that died may connect at once.
+#: Connections that may wait to be accepted: all clients of a node that died may connect at once.
 BACKLOG = 1024
 
 
 def open_ports(addresses: Sequence[tuple[str, int]], option: str, stack: ExitStack) -> list[socket.socket]:
     """A socket for each address of each host; `stack` closes them.
 
-    A port that a connmon of this machine has taken, because no server was there, is asked back.
+    If a connmon on this machine has taken a port because there was no server, it is asked to give it back.
 
     Raises:
-        SettingError: If one cannot be bound; it names the option, the address and the reason.
+        SettingError: If one cannot be bound; names the option, the address and the reason.
     """
     sockets: list[socket.socket] = []
     for host, port in addresses:
@@ -64,7 +64,7 @@ def open_tcp_ports(addresses: Sequence[tuple[str, int]], option: str, stack: Exi
     """A listening socket for each address of each host; `stack` closes them.
 
     Raises:
-        SettingError: If one cannot be bound; it names the option, the address and the reason.
+        SettingError: If one cannot be bound; names the option, the address and the reason.
     """
     sockets: list[socket.socket] = []
     for host, port in addresses:
@@ -81,9 +81,9 @@ def open_tcp_ports(addresses: Sequence[tuple[str, int]], option: str, stack: Exi
 
 
 def taken(udp: Sequence[tuple[str, int]], tcp: Sequence[tuple[str, int]]) -> list[str]:
-    """The sentences about addresses that cannot be listened at just now; every port is free again afterwards.
+    """The sentences about addresses that are not available at present; all ports are released again.
 
-    A console that listens because no server is there leaves its port when one starts; it is not asked to here.
+    A console that listens because there is no server leaves its port when one starts; this does not ask it to.
     """
     found: list[str] = []
     for way, addresses in (("UDP", udp), ("TCP", tcp)):
@@ -117,7 +117,7 @@ def _bound_tcp(host: str, port: int, stack: ExitStack) -> list[socket.socket]:
 
 
 def _tcp_addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
-    """Every address of a host, each once, but for those of a family that this machine has not."""
+    """Every address of a host, each once, except for address families that this machine lacks."""
     hosts = ("0.0.0.0", "::") if host == EVERYWHERE else (host,)
     found = [one for each in hosts for one in socket.getaddrinfo(each, port, type=socket.SOCK_STREAM)]
     addresses = list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
@@ -133,5 +133,5 @@ def _has(family: int) -> bool:
 
 
 def bound_to(sockets: Sequence[socket.socket]) -> list[tuple[str, int]]:
-    """Address and port of each."""
+    """The address and port of each socket."""
     return [sock.getsockname()[:2] for sock in sockets]

@@ -1,7 +1,7 @@
-"""What connmond asks of its process: many files, no core dump, and a user who owns little.
+"""The limits and rights of connmond's process: many open files, no core dump, and an unprivileged user.
 
-A core dump would hold passwords, and what users sent. `RLIMIT_CORE` keeps the kernel from writing a file; a
-program that the kernel pipes dumps to is given none of the memory (``core(5)``).
+A core dump would contain passwords, and data that users sent. `RLIMIT_CORE` keeps the kernel from writing a file;
+a program to which the kernel pipes dumps gets none of the memory (``core(5)``).
 """
 
 import grp
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from poolhouse.errors import SettingError
 
-#: Files that may be open: each client over TCP is one.
+#: Wanted number of open files: each client over TCP is one.
 WANTED_FILES = 32_768
 
 
 def prepare_process() -> int:
-    """Allow as many files as may be without a privilege, no core dump, and nobody else to read what is written.
+    """Raise the limit of open files as far as possible, forbid core dumps, and keep written files private.
 
     Returns:
         How many files may be open.
@@ -26,7 +26,7 @@ def prepare_process() -> int:
     os.umask(os.umask(0o077) | 0o007)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # Where there is no Linux.
+    with suppress(OSError):  # On systems other than Linux.
         Path("/proc/self/coredump_filter").write_text("0")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
@@ -57,7 +57,7 @@ def become(user: pwd.struct_passwd, setting: str = "--user") -> None:
     """Become this user for good, with its groups and no others.
 
     Raises:
-        SettingError: If that is not allowed; nothing of the process's rights is left half given up.
+        SettingError: If that is not allowed; the process then has no half-dropped rights.
     """
     if os.geteuid() == user.pw_uid and os.geteuid() != 0:
         return
@@ -72,7 +72,7 @@ def become(user: pwd.struct_passwd, setting: str = "--user") -> None:
 
 
 def groups_of(user: pwd.struct_passwd) -> list[str]:
-    """The names of the groups that the user is in; a group without a name by its number."""
+    """The names of the user's groups; a group without a name by its number."""
     names = []
     for group in sorted(os.getgrouplist(user.pw_name, user.pw_gid)):
         try:

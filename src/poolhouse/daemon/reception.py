@@ -25,23 +25,23 @@ from poolhouse.wire.session import (
     server_proof,
 )
 
-#: Wrong logins of one address within these seconds before it has to wait; the most addresses remembered.
+#: Wrong logins of one address within this many seconds before it has to wait; the most addresses remembered.
 MOST_FAILURES, FAILURES_PERIOD_S, MOST_ADDRESSES = 5, 60.0, 10_000
 
 
-#: The kinds of which each role sends large frames.
+#: The kinds of large frames that each role sends.
 _LARGE: dict[Role, frozenset[Kind]] = {
     "report": frozenset((Kind.REPORT,)),
     "console": frozenset((Kind.FEED,)),
     "node": OF_NODES,
 }
 
-#: Why a guest with this introduction is not let in, in a sentence; ``None`` if it is.
+#: Why a guest with this introduction is refused, in a sentence; ``None`` if it is let in.
 Admission = Callable[[Hello], str | None]
 
 
 class Refused(PacketError):
-    """The guest is not let in; the connection ends once the reason is sent."""
+    """The guest is refused; the connection ends once the reason has been sent."""
 
 
 def _everybody(hello: Hello) -> None:
@@ -49,13 +49,13 @@ def _everybody(hello: Hello) -> None:
 
 
 class Failures:
-    """Wrong logins by address, so that passwords cannot be tried without end."""
+    """Counts wrong logins by address, so that passwords cannot be tried without limit."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def note(self, address: str, now: float) -> None:
-        """A login from this address was wrong."""
+        """Count a wrong login from this address."""
         count, since = self._failures.pop(address, (0, now))
         if now - since >= FAILURES_PERIOD_S:
             count, since = 0, now
@@ -64,16 +64,16 @@ class Failures:
             self._failures.popitem(last=False)
 
     def is_barred(self, address: str, now: float) -> bool:
-        """Whether this address has to wait."""
+        """Whether this address must wait."""
         count, since = self._failures.get(address, (0, now))
         return count >= MOST_FAILURES and now - since < FAILURES_PERIOD_S
 
 
 class Reception:
-    """One connection.
+    """The admission of one connection.
 
     Attributes:
-        outgoing: Bytes to send; the shell removes from the front those that it has sent.
+        outgoing: Bytes to send; the shell removes those that it has sent from the front.
         guest: Its introduction, once it is let in.
     """
 
@@ -87,16 +87,16 @@ class Reception:
         now: float,
         admission: Admission = _everybody,
     ) -> None:
-        """The connection is there.
+        """Start with a new connection.
 
         Args:
             me: The node's introduction.
-            nonce: Random.
-            login: The login that a guest has to prove; ``None`` for none.
+            nonce: Random bytes.
+            login: The login that a guest must prove; ``None`` for none.
             failures: Shared by all connections.
             address: The guest's address, without a port.
             now: Monotonic seconds.
-            admission: Asked about a guest whose login is right.
+            admission: Decides about a guest whose login is right.
         """
         self.guest: Hello | None = None
         self._challenge = Challenge(nonce, login is not None)
@@ -110,10 +110,10 @@ class Reception:
         self._unframer = Unframer(())
 
     def receive(self, data: bytes, now: float) -> Iterator[Frame]:
-        """The frames that the guest sent after it was let in.
+        """The frames that the guest has sent since it was let in.
 
         Raises:
-            Refused: If it is not let in; `outgoing` tells it why.
+            Refused: If it is refused; `outgoing` has the reason for it.
             PacketError: If it does not speak our protocol.
         """
         self._now = now
@@ -153,5 +153,5 @@ class Reception:
 
 
 def _bytes(name: str) -> bytes:
-    # JSON may name half of a surrogate pair.
+    # JSON can contain half of a surrogate pair.
     return name.encode("utf-8", "surrogatepass")

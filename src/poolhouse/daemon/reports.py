@@ -15,17 +15,17 @@ from poolhouse.feed.return_path import ANCILLARY_BYTES, BATCH, DATAGRAM_BYTES, n
 from poolhouse.feed.sockets import RECEIVE_BUFFER_BYTES, WANTED_ROOM, dropped, room, udp_socket
 from poolhouse.fleet.fleet import MENDED
 
-#: Seconds between two looks at what the kernel has dropped.
+#: Seconds between two checks of what the kernel has dropped.
 INTERVAL = 1.0
-#: Seconds between two lines of the log about it, at least.
+#: The least seconds between two log lines about that.
 SAID_PERIOD = 600.0
 
-#: What gives a socket the room that it needs.
+#: How to give a socket the buffer that it needs.
 _REMEDY = f"for more, set sysctl net.core.rmem_max={RECEIVE_BUFFER_BYTES}, or run connmond with CAP_NET_ADMIN"
 
 
 def room_words() -> str:
-    """What the kernel would give a socket for reports."""
+    """The buffer that the kernel would give a socket for reports, in words."""
     with udp_socket(socket.AF_INET) as sock:
         return _room_words(room(sock))
 
@@ -44,21 +44,21 @@ class ReportListener:
         """Prepare.
 
         Args:
-            sockets: Bound sockets; they stay their owner's to close.
+            sockets: Bound sockets; their owner closes them.
             say: Called with lines for the log.
-            door: What reports have to pass; ``None`` where all are accepted.
+            door: The check that reports must pass; ``None`` if all are accepted.
         """
         self._sockets = sockets
         self._say = say
         self.door = door
-        #: Bytes for the kernel's note of where a datagram came to, which an answer needs.
+        #: Bytes for the kernel's note of a datagram's destination address, which an answer needs.
         self._note_bytes = 0
         self._hub: Hub | None = None
-        #: The kernel's newest figure for each socket, and the sum of all, which never falls.
+        #: The kernel's latest figure for each socket, and the sum of all, which never falls.
         self._drops = [0] * len(sockets)
         self._dropped = 0
         self._said_at: float | None = None
-        #: How often the fleet was made whole when that was said last, and when.
+        #: How often the fleet had been repaired when that was last logged, and when that was.
         self._mended, self._mended_said_at = 0, -inf
 
     def set_door(self, door: Door | None) -> None:
@@ -72,7 +72,7 @@ class ReportListener:
                 note_destinations(sock)
 
     def attach(self, hub: Hub) -> None:
-        """Begin to receive."""
+        """Start receiving."""
         self._hub = hub
         self.set_door(self.door)
         for sock in self._sockets:
@@ -84,8 +84,8 @@ class ReportListener:
             self._say(WARNING, _room_words(least))
 
     async def run(self) -> None:
-        """Count what the kernel drops, and tell what is wrong; the loop calls when something waits."""
-        assert self._hub is not None, "attach comes first"
+        """Count what the kernel drops, and log problems; the loop calls when datagrams wait."""
+        assert self._hub is not None, "attach must be called first"
         while True:
             self._count()
             self._tell_mended()
@@ -94,13 +94,13 @@ class ReportListener:
             await asyncio.sleep(INTERVAL)
 
     def detach(self) -> None:
-        """Receive no more."""
+        """Stop receiving."""
         self._count()
         for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
 
     def _count(self) -> None:
-        assert self._hub is not None, "attach comes first"
+        assert self._hub is not None, "attach must be called first"
         before = self._dropped
         for index, sock in enumerate(self._sockets):
             drops = dropped(sock)
@@ -117,23 +117,23 @@ class ReportListener:
             )
 
     def _tell_mended(self) -> None:
-        """Say that memory has ended in the middle of a report, now and then."""
-        assert self._hub is not None, "attach comes first"
+        """Log, now and then, that memory ran out in the middle of a report."""
+        assert self._hub is not None, "attach must be called first"
         now = self._hub.clock.monotonic()
         if self._hub.fleet.mended > self._mended and now - self._mended_said_at >= SAID_PERIOD:
             self._mended, self._mended_said_at = self._hub.fleet.mended, now
             self._say(WARNING, MENDED)
 
     def _read(self, sock: socket.socket, hub: Hub) -> bool:
-        """Take a batch; whether more may be waiting."""
+        """Read a batch. Returns whether more may be waiting."""
         now, wall_time = hub.clock.monotonic(), hub.clock.wall_time()
         fleet, door, source_of = hub.fleet, self.door, hub.sources.of
         for _ in range(BATCH):
             try:
                 datagram, note, _, sender = sock.recvmsg(DATAGRAM_BYTES, self._note_bytes)
-            except OSError:  # Nothing waits.
+            except OSError:  # Nothing is waiting.
                 return False
-            if datagram == YIELD:  # Another connmond wants the port, which only a console gives back.
+            if datagram == YIELD:  # Another connmond wants the port; only a console gives it back.
                 continue
             if door is None:
                 fleet.receive(datagram, now, wall_time, source=source_of(sender[0]))

@@ -1,4 +1,4 @@
-"""connmond at work: its sockets, its signals, and the configuration, which is read again on SIGHUP."""
+"""connmond at work: its sockets, its signals, and its configuration, which is read again on SIGHUP."""
 
 import asyncio
 import gc
@@ -39,10 +39,10 @@ from poolhouse.report.tls import client_context, server_context
 from poolhouse.shortage import words_of
 from poolhouse.wire.session import Role, Welcome
 
-#: Seconds after a hangup in which a terminal that is going away has gone.
+#: Seconds after a hangup within which a terminal that is going away is gone.
 HANGUP_GRACE = 1.0
-#: Python's thresholds for its search for garbage: 10,000 processes cost 37 µs a datagram with the usual ones, 33
-#: where old objects are looked through as seldom as here, 30 without any search.
+#: Thresholds of Python's garbage collector: with 10,000 processes, a datagram costs 37 µs with the default ones,
+#: 33 if old objects are examined as rarely as here, 30 without any collection.
 GARBAGE_THRESHOLDS = (5_000, 80, 100)
 
 
@@ -50,13 +50,13 @@ async def serve(settings: Settings, read: Callable[[], Settings], user: str | No
     """Receive and show until SIGTERM or SIGINT.
 
     Args:
-        settings: What holds at the start.
+        settings: The settings at the start.
         read: Reads the settings again, for SIGHUP.
-        user: Whom to become once the ports are open; ``None`` to stay.
+        user: The user to become once the ports are open; ``None`` for no change.
 
     Raises:
-        SettingError: If a port, a certificate, an AuthFile, a log file or a user cannot be had; nothing has been
-            served then.
+        SettingError: If a port, a certificate, an AuthFile, a log file or a user is not available; nothing has
+            been served then.
     """
     _collect_garbage_seldom()
     prepare_process()
@@ -92,7 +92,7 @@ async def serve(settings: Settings, read: Callable[[], Settings], user: str | No
             parts.append(http)
         limits = FleetLimits(bytes=settings.memory)
         if changeable.cluster is not None:
-            # The first, so that no report is missed by the others.
+            # First, so that it misses no report received by the others.
             parts.insert(0, changeable.cluster)
             limits = limits.for_cluster()
         daemon = Daemon(parts, limits, sources=Sources(settings.allow))
@@ -117,7 +117,7 @@ async def serve(settings: Settings, read: Callable[[], Settings], user: str | No
 
 
 def unreadable(settings: Settings, user: str) -> list[str]:
-    """The sentences about files that were read at the start, and that the user of now cannot read again."""
+    """The sentences about files that were read at the start but that the new user cannot read again."""
     service = settings.service
     paths = [
         None if settings.configuration is BUILT_IN else settings.configuration.source,
@@ -178,11 +178,11 @@ class _Changeable:
 
     @property
     def name(self) -> str:
-        """The service and the node in words."""
+        """The service and the node, in words."""
         return f"service {self._settings.service.name}, node {self._settings.node.name}"
 
     def reload(self, read: Callable[[], Settings]) -> None:
-        """`read_again`, of which the service manager is told."""
+        """`read_again`, with messages to the service manager."""
         tell_reloading()
         try:
             self.read_again(read)
@@ -190,7 +190,7 @@ class _Changeable:
             tell_ready(self.name)
 
     def read_again(self, read: Callable[[], Settings]) -> None:
-        """Read the configuration and apply it; the counters stay."""
+        """Read the configuration and apply it; the counters are kept."""
         try:
             new = read()
             door = self._reports.door if new.demand == self._settings.demand else open_door(new.demand)
@@ -224,9 +224,10 @@ class _Changeable:
             self._log(WARNING, sentence)
 
     def _contexts(self, certificate: Certificate | None) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
-        """What this node shows from now on, and what it trusts where it connects; ``None`` without TLS.
+        """This node's new server context, and its context for connecting to others; ``None`` without TLS.
 
-        They are new ones: a load that fails half way would leave a live one with the key of another certificate.
+        They are new objects: a load that fails half way would leave one in use with the key of another
+        certificate.
 
         Raises:
             SettingError: If the certificate cannot be used.
@@ -237,7 +238,7 @@ class _Changeable:
         return (None, None) if self.context is None else (shown, client_context(certificate))
 
     def warn(self, before: Settings | None) -> None:
-        """Log what is accepted and may not be meant; that a login is missing once, unless one was there before."""
+        """Log settings that are valid but may be unintended; a missing login once, unless there was one before."""
         door, settings = self._reports.door, self._settings
         of_door = door.warnings if door else ()
         for warning in (*settings.configuration.warnings, *settings.otlp_warnings, *of_door):
@@ -252,7 +253,7 @@ class _Changeable:
 
 
 def _cluster(settings: Settings, log: Log) -> ClusterPart | None:
-    """The part for the other nodes; ``None`` where there are none, or no TCP."""
+    """The part for the other nodes; ``None`` if there are none, or no TCP."""
     service = settings.service
     if len(service.nodes) == 1 or not settings.bind:
         return None
@@ -261,9 +262,9 @@ def _cluster(settings: Settings, log: Log) -> ClusterPart | None:
 
 
 def _collect_garbage_seldom() -> None:
-    """A large fleet is many objects that live long: looking through them for garbage is a part of the work.
+    """Collect garbage less often: a large fleet has many long-lived objects, and examining them takes time.
 
-    Young ones are looked through in portions of a millisecond.
+    Young objects are examined in portions of a millisecond.
     """
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
@@ -279,7 +280,7 @@ def has_terminal() -> bool:
 
 
 def _mind_hangups(end: asyncio.Event, read_again: Callable[[], None]) -> None:
-    """End when the terminal that connmond was started from goes away; otherwise read the configuration again.
+    """End when the terminal that started connmond goes away; otherwise read the configuration again.
 
     Under ``nohup``, where the signal is ignored, it stays ignored.
     """

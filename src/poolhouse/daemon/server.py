@@ -10,7 +10,7 @@ from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.snapshot import Health
 
-#: Seconds between two checks for silent processes, and until a part that failed is run again.
+#: Seconds between two checks for silent processes, and before a failed part runs again.
 TICK = 1.0
 
 
@@ -28,9 +28,9 @@ class Daemon:
 
         Args:
             parts: The listeners and faces.
-            limits: The bounds of the fleet; the usual ones if ``None``.
-            clock: `SystemClock` if ``None``.
-            sources: Whose share of the fleet an address counts to.
+            limits: The limits of the fleet; ``None`` for the defaults.
+            clock: ``None`` for `SystemClock`.
+            sources: Assigns each address to the share of the fleet's memory that it counts towards.
         """
         self._parts = parts
         self._clock = clock or SystemClock()
@@ -56,7 +56,7 @@ class Daemon:
                 part.detach()
 
     async def _repeat(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run something again and again: the loop logs an exception, and a second passes."""
+        """Run a part again and again: the loop logs an exception, and a second passes."""
         while True:
             try:
                 await run()

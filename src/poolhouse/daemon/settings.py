@@ -1,4 +1,4 @@
-"""connmond's settings: its options, and the configuration of its service. An option wins over the file."""
+"""connmond's settings: its options, and the configuration of its service. Options take precedence."""
 
 import os
 import re
@@ -34,28 +34,28 @@ LEAST_MEMORY, MOST_MEMORY = 16 << 20, 1 << 40
 class Settings:
     """Everything that can be set; the defaults for UDP mean this machine only."""
 
-    #: Hosts and UDP ports; a name stands for every address that it has.
+    #: Hosts and UDP ports; a name means all of its addresses.
     reports: tuple[tuple[str, int], ...] = (("localhost", REPORTS_PORT),)
     consoles: tuple[tuple[str, int], ...] = (("localhost", CONSOLES_PORT),)
-    #: Where consoles may be over UDP, besides this machine.
+    #: The networks of consoles over UDP, besides this machine.
     allow: tuple[Network, ...] = ()
-    #: The configuration, and which service and node of it this is.
+    #: The configuration, and the service and node that this is.
     configuration: Configuration = BUILT_IN
     service: Service = BUILT_IN.services[DEFAULT_SERVICE]
     node: Node = BUILT_IN.services[DEFAULT_SERVICE].nodes[0]
-    #: Where clients connect over TCP; empty for nowhere.
+    #: Addresses for clients over TCP; empty for none.
     bind: tuple[tuple[str, int], ...] = (("0.0.0.0", SERVICE_PORT),)
-    #: One of `LOG_FORMATS`; ``None`` if the log is as the configuration's sections for it say.
+    #: One of `LOG_FORMATS`; ``None`` if the configuration's sections define the log.
     log_format: str | None = "text"
     #: Bytes of memory for the fleet.
     memory: int = FleetLimits().bytes
-    #: Where HTTP is served; empty for nowhere.
+    #: Addresses for HTTP; empty for none.
     http: tuple[tuple[str, int], ...] = (("127.0.0.1", HTTP_PORT),)
-    #: Whether somebody asked for that: then it is an error if it cannot be.
+    #: Whether HTTP was requested explicitly: then it is an error if it is not possible.
     is_http_asked_for: bool = False
-    #: What reports over UDP have to be.
+    #: The seals that reports over UDP must have.
     demand: Demand = Demand(authfile_setting="--authfile", level_setting="--securitylevel")
-    #: Where metrics are pushed to; ``None`` for nowhere. And what the environment says of it that cannot be.
+    #: The destination of metrics; ``None`` for none. And what is invalid about it in the environment.
     otlp: OtlpTarget | None = None
     otlp_warnings: tuple[str, ...] = ()
 
@@ -77,10 +77,10 @@ def parse_settings(
     otlp: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Settings as they are typed; an empty list means the default.
+    """Settings from the values that the user typed; an empty list means the default.
 
     Raises:
-        SettingError: If one of them or the configuration is wrong; it names the option, or the file and the line.
+        SettingError: If an option or the configuration is wrong; names the option, or the file and the line.
     """
     default = Settings()
     configuration = load_configuration(config)
@@ -119,7 +119,7 @@ def parse_memory(text: str) -> int:
     (268435456, 2147483648)
 
     Raises:
-        SettingError: If it is none, or beyond the bounds.
+        SettingError: If it is invalid or out of bounds.
     """
     found = re.fullmatch(r"(\d{1,15}) *([KMG]?)(?:I?B)?", text.strip().upper(), re.ASCII)
     size = int(found[1]) * _UNITS[found[2]] if found else 0
@@ -149,7 +149,7 @@ def _log_format(option: str | None, configuration: Configuration, service: Servi
 
 
 def described(settings: Settings) -> str:
-    """The effect of these settings, a line for each."""
+    """The effect of these settings, one line each."""
     service, node = settings.service, settings.node
 
     def places(addresses: tuple[tuple[str, int], ...]) -> str:
@@ -177,7 +177,7 @@ def described(settings: Settings) -> str:
 
 
 def otlp_words(target: OtlpTarget | None) -> str:
-    """Where metrics are pushed to, and how often."""
+    """Where metrics are pushed, and how often."""
     return "nowhere" if target is None else f"{target.url} every {target.interval:g} s"
 
 

@@ -1,4 +1,4 @@
-"""connmond's TCP port: clients that report, and consoles, each on a connection of its own."""
+"""connmond's TCP port: clients that report, and consoles, each on its own connection."""
 
 import asyncio
 import os
@@ -22,27 +22,27 @@ from poolhouse.wire.framing import EARLIER_CLIENT, Frame, Kind, frame
 from poolhouse.wire.introduction import GREETING_PATIENCE_S
 from poolhouse.wire.session import NONCE_BYTES, Hello, Role, Welcome
 
-#: Connections at once, and those of them without an introduction.
+#: The most connections, and the most of them without an introduction.
 MOST_GUESTS, MOST_UNKNOWN = 20_000, 256
-#: Bytes that may wait for a guest that does not read, before its connection is closed.
+#: The most bytes that may wait for a guest that does not read; beyond this its connection is closed.
 LARGEST_BACKLOG = 1 << 20
-#: Seconds in which connections that are closed for the same reason make at most one line of the log.
+#: Seconds in which connections closed for the same reason make at most one line in the log.
 SAID_PERIOD_S = 60.0
-#: The same for connmon's earlier clients, which try again without end: each address has lines of its own, so that
-#: whoever upgrades finds every machine that was forgotten. And the most such addresses; further ones share lines.
+#: The same for earlier clients of connmon, which retry for ever: each address has lines of its own, so that
+#: administrators who upgrade find every forgotten machine. And the most such addresses; further ones share lines.
 EARLIER_PERIOD_S, MOST_EARLIER = 3600.0, 1000
-#: Seconds without a word after which the kernel asks whether the other side is still there, seconds between two
-#: such questions, and how many may go without an answer: machines that are gone leave no connection behind.
+#: Seconds without traffic after which the kernel probes the other side, seconds between two probes, and how many
+#: may go unanswered, so that machines that are gone leave no connection behind.
 KEEPALIVE = (60, 15, 4)
 
-#: Takes a report's datagram, and the address that it came from.
+#: Takes a report's datagram, and its sender's address.
 Take = Callable[[bytes, str], object]
-#: Says a sentence; level and text.
+#: Logs a sentence; takes level and text.
 Say = Callable[[int, str], object]
 
 
 class Why(Enum):
-    """Why a connection is closed, in words that follow "connections were closed"."""
+    """Why connections are closed, worded to follow "connections were closed"."""
 
     CROWDED = "there are too many of their addresses"
     SILENT = "they do not say who they are"
@@ -56,36 +56,36 @@ class Desk(Protocol):
     """Serves the guests of one role; every call is made in the daemon's loop."""
 
     def refusal(self, guest: "Guest", hello: Hello, has_login: bool) -> str | None:
-        """Why a guest is not let in, in a sentence; ``None`` if it is. `has_login`: it has proved the login."""
+        """Why a guest is refused, in a sentence; ``None`` if it is let in. `has_login`: the login is proved."""
         ...
 
     def join(self, guest: "Guest", hello: Hello) -> None:
-        """The guest is let in."""
+        """Let the guest in."""
         ...
 
     def take(self, guest: "Guest", one: Frame) -> None:
-        """Take a frame; PacketError ends the connection."""
+        """Handle a frame; a PacketError ends the connection."""
         ...
 
     def hold(self, guest: "Guest") -> None:
-        """The guest reads less than it is sent: send nothing more until `release`."""
+        """Send nothing until `release`: the guest reads less than it is sent."""
         ...
 
     def release(self, guest: "Guest") -> None:
-        """The guest has read what was sent."""
+        """Resume sending: the guest has read everything."""
         ...
 
     def leave(self, guest: "Guest") -> None:
-        """The connection has ended."""
+        """Record that the connection has ended."""
         ...
 
     def say_goodbye(self, guest: "Guest") -> None:
-        """The node ends: say so to the guest, if that helps it."""
+        """Tell the guest that the node is ending, if that helps it."""
         ...
 
 
 class TcpPort:
-    """Everything that the connections of a node share.
+    """The state shared by a node's connections.
 
     Attributes:
         refused: How many connections were closed, by reason.
@@ -100,16 +100,16 @@ class TcpPort:
         say: Say,
         desks: Mapping[Role, Desk] | None = None,
     ) -> None:
-        """Begin without a connection; `guest` is for an `Acceptor`.
+        """Start without a connection; `guest` is for an `Acceptor`.
 
         Args:
             me: The node's introduction.
-            login: The login that a guest has to prove; ``None`` for none.
+            login: The login that a guest must prove; ``None`` for none.
             clock: The clock.
             take: Called with each datagram of a report, and its sender's address.
             say: Called with lines for the log, at most once a minute for each `Why`, and once an hour for each
-                address of connmon's earlier clients.
-            desks: Who serves the guests that do not report.
+                address of earlier clients of connmon.
+            desks: Serve the guests that do not report, by role.
         """
         self.refused: Counter[Why] = Counter()
         self.desks = desks or {}
@@ -121,7 +121,7 @@ class TcpPort:
         self.guests: Crowd[Guest] = Crowd(MOST_GUESTS)
         self.unknown: Crowd[Guest] = Crowd(MOST_UNKNOWN)
         self._say = say
-        #: When a line was said of each reason, and how many connections were closed for it since.
+        #: When each reason was last logged, and how many connections were closed for it since.
         self._said: dict[Why | str, tuple[float, int]] = {}
 
     def guest(self) -> "Guest":
@@ -129,16 +129,16 @@ class TcpPort:
         return Guest(self)
 
     def close(self) -> None:
-        """End every connection; their clients try another node."""
+        """Close every connection; the clients try another node."""
         for guest in list(self.guests):
             guest.say_goodbye()
             guest.end()
 
     def admit(self, guest: "Guest") -> None:
-        """A connection is there; where that makes too many, one of the address that has the most goes.
+        """Count a new connection; if there are too many, close one of the address that has the most.
 
-        Of those that have not said who they are the oldest: who is honest says so at once. Of those that are let
-        in the newest.
+        Of those without an introduction, the oldest: honest clients introduce themselves at once. Of those that
+        are let in, the newest.
         """
         self.guests.add(guest, guest.address)
         self.unknown.add(guest, guest.address)
@@ -148,7 +148,7 @@ class TcpPort:
             self.guests.newest_of_largest().turn_away("too many connections", Why.CROWDED)
 
     def turn_away(self, address: str, reason: str, why: Why) -> None:
-        """Count a connection that is closed, and say so unless that was said of another one lately."""
+        """Count a closed connection, and log it unless another was logged for this reason lately."""
         self.refused[why] += 1
         now = self.clock.monotonic()
         is_earlier = why is Why.EARLIER and (address in self._said or len(self._said) < MOST_EARLIER)
@@ -166,7 +166,7 @@ class Guest(asyncio.Protocol):
     """One connection.
 
     Attributes:
-        address: The other side's address, without a port; empty before there is a connection.
+        address: The other side's address, without a port; empty before it is connected.
     """
 
     def __init__(self, port: TcpPort) -> None:
@@ -179,17 +179,17 @@ class Guest(asyncio.Protocol):
         self.address = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet it, if there is room."""
+        """Greet the guest, if there is room."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         try:
             self._greet(transport)
-        except MemoryError:  # Nobody else would ever end it.
+        except MemoryError:  # Nothing else would ever close it.
             self.end(abort=True)
             raise
 
     def data_received(self, data: bytes) -> None:
-        """Take the other side's bytes."""
+        """Handle the other side's bytes."""
         port, reception = self._port, self._reception
         if reception is None:
             return
@@ -210,33 +210,33 @@ class Guest(asyncio.Protocol):
         self._flush()
 
     def pause_writing(self) -> None:
-        """The other side reads less than it is sent."""
+        """Stop sending for a while: the other side reads less than it is sent."""
         if self._desk is not None:
             self._desk.hold(self)
 
     def resume_writing(self) -> None:
-        """The other side has read what was sent."""
+        """Resume sending: the other side has read everything."""
         if self._desk is not None:
             self._desk.release(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it: reports, not connections, show whether its process lives."""
+        """Forget the connection. Reports, not connections, show whether its process lives."""
         self._forget()
 
     def send(self, frames: bytes) -> None:
-        """Send frames; nothing happens if the connection has ended."""
+        """Send frames; does nothing if the connection has ended."""
         if self._transport is not None and self._reception is not None:
             self._transport.write(frames)
 
     def turn_away(self, reason: str, why: Why = Why.STUCK, *, abort: bool = True) -> None:
-        """End the connection, and say why in the log."""
+        """Close the connection, and log why."""
         self._port.turn_away(self.address, reason, why)
         if not abort:
             self._flush()
         self.end(abort=abort)
 
     def say_goodbye(self) -> None:
-        """Have its desk say that the node ends."""
+        """Have its desk announce that the node is ending."""
         if self._desk is not None:
             self._desk.say_goodbye(self)
 
@@ -270,7 +270,7 @@ class Guest(asyncio.Protocol):
         return desk.refusal(self, hello, self._port.login is not None)
 
     def _welcome(self) -> None:
-        """Once: it has been let in."""
+        """Handle the guest's admission, once."""
         reception = self._reception
         if self not in self._port.unknown or reception is None or reception.guest is None:
             return
@@ -290,8 +290,8 @@ class Guest(asyncio.Protocol):
 
     def _flush(self) -> None:
         transport, reception = self._transport, self._reception
-        assert transport is not None, "only what is connected is sent to"
-        assert reception is not None, "only who is let in is sent to"
+        assert transport is not None, "frames are sent only while connected"
+        assert reception is not None, "frames are sent only to admitted guests"
         if reception.outgoing:
             transport.write(bytes(reception.outgoing))
             reception.outgoing.clear()
@@ -314,7 +314,7 @@ class Guest(asyncio.Protocol):
 
 
 def _keep_alive(transport: asyncio.Transport) -> None:
-    """Have the kernel find out that the other side is gone: a report may be an hour away."""
+    """Have the kernel find out if the other side is gone: the next report may be an hour away."""
     sock = transport.get_extra_info("socket")
     if sock is None:
         return
@@ -343,12 +343,12 @@ class TcpListener:
         """Prepare.
 
         Args:
-            sockets: Listening sockets; they stay their owner's to close.
+            sockets: Listening sockets; their owner closes them.
             me: The node's introduction.
-            login: The login that a client has to prove; ``None`` for none.
+            login: The login that a client must prove; ``None`` for none.
             context: The TLS context; ``None`` without TLS.
             say: Called with lines for the log.
-            desks: Who serves the guests that do not report.
+            desks: Serve the guests that do not report, by role.
         """
         self._desks = desks
         self._acceptor = Acceptor(sockets, lambda: self._port.guest(), context)
@@ -371,11 +371,11 @@ class TcpListener:
         self._login = self._port.login = login
 
     def set_context(self, context: ssl.SSLContext | None) -> None:
-        """Show this context's certificate to new connections."""
+        """Use this context's certificate for new connections."""
         self._acceptor.context = context
 
     def attach(self, hub: Hub) -> None:
-        """Get ready; connections are accepted once it runs."""
+        """Prepare to run; connections are accepted once the part runs."""
         self._port = TcpPort(self._me, self._login, hub.clock, hub.receive, self._say, self._desks)
 
     async def run(self) -> None:
@@ -384,6 +384,6 @@ class TcpListener:
         await forever()
 
     def detach(self) -> None:
-        """End every connection: the clients go to other nodes."""
+        """Close every connection: the clients go to other nodes."""
         self._acceptor.close()
         self._port.close()

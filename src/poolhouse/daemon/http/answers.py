@@ -1,7 +1,7 @@
-"""What connmond answers over HTTP: a Starlette application over the daemon's fleet.
+"""connmond's answers over HTTP: a Starlette application over the daemon's fleet.
 
-A large answer is made in slices and sent piece by piece, as fast as its reader takes it: the numbers of the fleet
-are kept until then, the text never is.
+A large answer is made in slices and sent piece by piece, as fast as its reader takes it: the fleet's numbers are
+kept until the end, the text never is.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from poolhouse.views.as_json import state_pieces
 
 T = TypeVar("T")
 
-#: Bytes that are sent at once.
+#: Bytes per write.
 _PIECE_BYTES = 48 * 1024
-#: Answers under way at once, of each of the two large kinds; whoever else asks waits.
+#: The most simultaneous answers of each of the two large kinds; further requests wait.
 _MOST_SCRAPES, _MOST_SNAPSHOTS = 8, 2
-#: Of a program with more processes, these are told without their durations.
+#: Beyond this many processes of a program, they are sent without their durations.
 MOST_PROCESSES_WITH_TIMES = 1000
 
 
 class Answers:
-    """The answers to all paths.
+    """The answers for all paths.
 
     Attributes:
-        is_ready: Whether the daemon receives reports and does not end.
+        is_ready: Whether the daemon is receiving reports, and not ending.
         live: The live views of the page.
     """
 
@@ -51,18 +51,18 @@ class Answers:
         """Prepare.
 
         Args:
-            hub: The daemon's.
+            hub: The daemon's hub.
             refused: How many connections and requests were refused.
         """
         self.is_ready = True
         self.live = Live(hub)
         self._hub = hub
         self._refused = refused
-        #: Shared by all answers, for the lines that it keeps.
+        #: Shared by all answers, for the lines that it caches.
         self._source = FleetSource(hub.fleet, hub.clock, nullcontext())
         self._scrapes = asyncio.Semaphore(_MOST_SCRAPES)
         self._snapshots = asyncio.Semaphore(_MOST_SNAPSHOTS)
-        #: Seconds of work for the newest answer to ``/metrics``.
+        #: Seconds of work for the latest answer to ``/metrics``.
         self._scrape_seconds: float | None = None
 
     def app(self) -> Starlette:
@@ -134,19 +134,19 @@ class Answers:
         async with self._snapshots:
             self._hub.read_reports()
             slices = Slices(self._hub)
-            # The sums of one instant take some milliseconds, and so may the examination of the fleet.
+            # Adding up one instant takes some milliseconds, and so may the examination of the fleet.
             self._hub.fleet.expire(self._hub.clock.monotonic())
             await slices.end()
             state = self._source.state()
             await slices.end()
-            # Rows are made when they are written, and forgotten then. A snapshot of them all would be so many
-            # objects that Python's search for garbage among them would hold up the loop for tens of milliseconds.
+            # Rows are made as they are written, and not kept. A snapshot of them all would be so many objects that
+            # Python's garbage collector would hold up the loop for tens of milliseconds.
             pieces = (piece.encode() for piece in state_pieces(state, *self._details(program)))
             async for piece in _joined(pieces, slices):
                 yield piece
 
     def _details(self, program: str | None) -> tuple[Iterator[ProcessRow | None], Iterator[Holder | None]]:
-        """In small steps, ``None`` between them: the processes of a program if one is asked for, and the lines."""
+        """The requested program's processes, and the lines, in small steps with ``None`` between them."""
         if program is None:
             return iter(()), self._source.holders()
         processes = self._source.processes(program)
@@ -154,7 +154,7 @@ class Answers:
         return rows, self._holders_of(program, processes)
 
     def _holders_of(self, program: str, processes: ProcessesOfProgram | ProgramsOfHost) -> Iterator[Holder | None]:
-        """All lines of the program, then some of each other one."""
+        """All lines of the program, then some of each other program."""
         for found in processes.holders():
             yield None
             yield from found or ()
@@ -163,7 +163,7 @@ class Answers:
 
 
 async def _joined(pieces: Iterator[bytes], slices: Slices) -> AsyncIterator[bytes]:
-    """The pieces as larger ones, which cost less to send; none is empty. After each a slice may end."""
+    """The pieces joined into larger ones, which cost less to send; none is empty. A slice may end after each."""
     taken: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -180,10 +180,10 @@ async def _joined(pieces: Iterator[bytes], slices: Slices) -> AsyncIterator[byte
 
 
 class _Work:
-    """Counts the CPU seconds of an answer, whatever comes between its steps.
+    """Counts the CPU seconds of an answer, without what runs between its steps.
 
     Attributes:
-        seconds: So far.
+        seconds: The count so far.
     """
 
     def __init__(self) -> None:
@@ -196,7 +196,7 @@ class _Work:
         self.seconds += cpu_seconds() - self._begin
 
     def steps(self, steps: Iterator[T]) -> Iterator[T]:
-        """The steps, each of which is counted."""
+        """The same steps, each of which is counted."""
         while True:
             with self:
                 try:

@@ -1,4 +1,4 @@
-"""The files of the page: a document, style, and modules of JavaScript, which belong to the package; read once."""
+"""The files of the page: a document, a style sheet and JavaScript modules, part of the package; read once."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +26,7 @@ def _read(path: Path) -> Asset:
     return Asset(content, _TYPES[path.suffix], f'"{sha256(content).hexdigest()[:16]}"')
 
 
-#: By name.
+#: The files by name.
 ASSETS = {path.name: _read(path) for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
 #: The document that every view of the page begins with.
 DOCUMENT = ASSETS.pop("page.html")

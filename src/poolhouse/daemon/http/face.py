@@ -1,4 +1,4 @@
-"""The application, the gate before it, and the server around both; imported where Starlette and uvicorn are."""
+"""The application, the gate in front of it, and the server around both. Needs Starlette and uvicorn."""
 
 from collections.abc import Collection, Sequence
 
@@ -12,10 +12,10 @@ from poolhouse.feed.protocol.subscribers import Network
 
 
 class HttpFace:
-    """Everything but the sockets."""
+    """Everything except the sockets."""
 
     def __init__(self, hub: Hub, names: Collection[str], allow: Sequence[Network], login: Login | None) -> None:
-        """Get ready; `connection` is for an `Acceptor`. See `Gate` for the arguments."""
+        """Prepare to serve; `connection` is for an `Acceptor`. See `Gate` for the arguments."""
         hub.refused_over_http = lambda: self.refused
         self._hub = hub
         self._answers = Answers(hub, hub.refused_over_http)
@@ -24,7 +24,7 @@ class HttpFace:
 
     @property
     def refused(self) -> int:
-        """Connections and requests that were refused."""
+        """How many connections and requests were refused."""
         return self._gate.refused + self._server.refused + self._answers.live.refused
 
     def set_login(self, login: Login | None) -> None:
@@ -40,7 +40,7 @@ class HttpFace:
         await keep_history(self._hub)
 
     def close(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         self._answers.is_ready = False
         self._answers.live.close()
         self._server.close()

@@ -1,4 +1,4 @@
-"""The daemon's own figures, for monitoring the daemon."""
+"""The daemon's own figures, for monitoring the daemon itself."""
 
 import os
 import resource
@@ -9,18 +9,18 @@ from poolhouse.export.families import Figures
 from poolhouse.feed.product import product
 from poolhouse.fleet.snapshot import Health
 
-#: Clock ticks a second, in which Linux tells when a process began; and where, in ``/proc/self/stat``, after
-#: the name.
+#: Clock ticks per second, the unit of Linux's process start time; and the place of that time in
+#: ``/proc/self/stat``, after the name.
 _TICKS, _START_FIELD = os.sysconf("SC_CLK_TCK"), 19
 
 
 def figures(health: Health, scrape_seconds: float | None, refused: int, failed_pushes: int = 0) -> Figures:
-    """The figures at this moment.
+    """The present figures.
 
     Args:
-        health: The fleet's.
-        scrape_seconds: How long the answer before this one took to make.
-        refused: What was refused over HTTP.
+        health: The fleet's health.
+        scrape_seconds: How long the previous answer took to make.
+        refused: How many connections and requests over HTTP were refused.
         failed_pushes: How many pushes of metrics failed.
     """
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -47,7 +47,7 @@ def _start_time() -> float | None:
         return None
 
 
-#: Both stay as they are as long as the process runs.
+#: Both are constant while the process runs.
 VERSION, START_TIME = product("connmond").partition(" ")[2], _start_time()
 
 

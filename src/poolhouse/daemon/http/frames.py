@@ -1,4 +1,4 @@
-"""Frames of the page, made of the daemon's fleet in steps of some milliseconds, between which reports are read."""
+"""Frames of the page, made from the daemon's fleet in steps of milliseconds, between which reports are read."""
 
 from contextlib import nullcontext
 from typing import NamedTuple
@@ -20,29 +20,29 @@ from poolhouse.views.page_places import Content
 from poolhouse.views.pool_table import PoolEntry, pools_of
 from poolhouse.views.sheet_data import arranged, compact, sorting_of
 
-#: Processes of a program that are read for a view.
+#: The most processes of a program that are read for a view.
 MOST_PROCESSES = 1_000
 
 
 class Wanted(NamedTuple):
-    """A view, and how it is asked for."""
+    """A view, with the parameters of its request."""
 
     place: Place
-    #: Whether every column is told.
+    #: Whether all columns are sent.
     is_wide: bool = False
-    #: The heading that tables are sorted by, with ``-`` before it if reversed; empty for the usual one.
+    #: The heading of the sort column, after ``-`` if reversed; empty for the default order.
     sort: str = ""
     #: Only rows whose names contain this.
     containing: str = ""
-    #: Rows of each table that are told.
+    #: The most rows of each table that are sent.
     rows: int = page.MOST_ROWS
 
 
 class Maker:
-    """Makes the frames of several views at about one time: what they share is made once."""
+    """Makes the frames of several views at about the same time; shared parts are made once."""
 
     def __init__(self, hub: Hub) -> None:
-        """Take the sums of the hub's fleet at this moment."""
+        """Take the sums of the hub's fleet as they are now."""
         self._hub = hub
         self._source = FleetSource(hub.fleet, hub.clock, nullcontext())
         self._slices = Slices(hub)
@@ -62,15 +62,15 @@ class Maker:
 
     @property
     def spent(self) -> float:
-        """CPU seconds that the frames took so far."""
+        """CPU seconds that the frames have taken so far."""
         return self._slices.spent
 
     async def pause(self) -> None:
-        """Let reports be read, if enough was done since they were; after each small step."""
+        """Let reports be read if enough has been done since the last time; called after each small step."""
         await self._slices.pause()
 
     async def frame(self, wanted: Wanted) -> str:
-        """The frame of a view, as JSON in one line."""
+        """The frame of a view, as one line of JSON."""
         fleet = self._fleet
         figures, tables, more, left_out = await self._content(wanted)
         head = page.head(
@@ -98,7 +98,7 @@ class Maker:
         return "".join(pieces)
 
     async def past(self, wanted: Wanted) -> str:
-        """The charts of a view and the sparklines of its rows, as JSON in one line; empty if it has none."""
+        """The charts of a view and the sparklines of its rows, as one line of JSON; empty if it has none."""
         place = wanted.place
         timelines, events = self._hub.fleet.timelines, self._hub.fleet.events(self._fleet.wall_time)
         if place.kind == "program":
@@ -142,9 +142,9 @@ class Maker:
                 return page_places.line(place, await self._line(place))
 
     async def _first(self, sums: list[Aggregate], wanted: Wanted) -> tuple[list[Row], int]:
-        """The rows from which those that are told are chosen, and how many others there are.
+        """The rows from which to choose those to send, and how many others there are.
 
-        To sort by another column than the usual one takes every row.
+        Sorting by any column but the default one needs every row.
         """
         if wanted.sort or len(sums) <= wanted.rows:
             return await self._taken(sums), 0
@@ -152,7 +152,7 @@ class Maker:
         return await self._taken(found), total - len(found)
 
     async def _taken(self, sums: list[Aggregate]) -> list[Row]:
-        """The rows of these sums; several views share them."""
+        """The rows of these sums, shared by several views."""
         for batch in batches([one for one in sums if one not in self._rows]):
             states = self._hub.fleet.row_states(batch, self._hub.clock.monotonic())
             for one, (_, _, state) in zip(batch, states, strict=True):

@@ -1,9 +1,9 @@
-"""Which requests over HTTP are answered, and the headers of every answer: plain ASGI, in front of the application.
+"""Decides which HTTP requests are answered, and adds headers to every answer: plain ASGI, around the application.
 
-- The header ``Host`` names this machine, so that a page of the web, whose own name was made to point here, reads
-  nothing (DNS rebinding). Such a page has a name with a dot in it; addresses and short names are let through.
-- The client is in one of the networks that ``--allow`` names, if it names any, or proves the login.
-- With a login, every request but those for `OPEN_PATHS` proves it (HTTP Basic).
+- The ``Host`` header must name this machine, so that a web page whose name was redirected here can read nothing
+  (DNS rebinding). The name of such a page contains a dot; addresses and short names are accepted.
+- The client must be in one of the networks of ``--allow``, if there are any, or prove the login.
+- With a login, every request must prove it (HTTP Basic), except those for `OPEN_PATHS`.
 """
 
 import base64
@@ -27,10 +27,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
-#: Paths that say nothing of the fleet: whoever keeps the daemon running asks for them without a login.
+#: Paths that reveal nothing about the fleet; supervisors request them without a login.
 OPEN_PATHS = ("/healthz", "/readyz")
 
-#: Nothing is loaded from elsewhere, no page is framed, nothing is kept; an answer may say otherwise for itself.
+#: Nothing is loaded from elsewhere, framed, or cached, unless an answer says otherwise for itself.
 HEADERS: tuple[Header, ...] = (
     (
         b"content-security-policy",
@@ -46,7 +46,7 @@ _CHALLENGE: Header = (b"www-authenticate", b'Basic realm="poolhouse", charset="U
 
 
 class Refusal(Exception):
-    """A request that is not answered: status, a sentence, and headers."""
+    """A request that is refused, with status, sentence and headers."""
 
     def __init__(self, status: int, sentence: str, *headers: Header) -> None:
         super().__init__(status, sentence, *headers)
@@ -56,10 +56,10 @@ class Refusal(Exception):
 
 
 class Gate:
-    """Lets requests through to an application.
+    """Lets permitted requests through to an application.
 
     Attributes:
-        login: What requests prove; ``None`` if nobody has to.
+        login: The login that requests must prove; ``None`` for none.
         refused: How many requests were refused.
     """
 
@@ -71,9 +71,9 @@ class Gate:
         Args:
             app: The application.
             names: This machine's names, besides ``localhost``, its addresses and names without a dot.
-            allow: Where those may be that have not proved a login, besides this machine; none for everywhere.
-            login: What requests prove; ``None`` if nobody has to.
-            clock: Where time comes from.
+            allow: The networks of clients without a login, besides this machine; empty for any.
+            login: The login that requests must prove; ``None`` for none.
+            clock: The source of time.
         """
         self.login = login
         self.refused = 0
@@ -84,7 +84,7 @@ class Gate:
         self._failures = Failures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer or refuse one request."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -102,10 +102,10 @@ class Gate:
             await self._app(scope, receive, send_with_headers)
 
     def check(self, scope: Scope) -> None:
-        """Look at a request.
+        """Check whether a request is permitted.
 
         Raises:
-            Refusal: If it is not to be answered.
+            Refusal: If it is not.
         """
         headers: list[Header] = scope["headers"]
         if scope["method"] not in ("GET", "HEAD"):
@@ -121,7 +121,7 @@ class Gate:
             raise Refusal(403, f"Not for this address: {reason}.")
 
     def _is_proven(self, authorization: str | None, address: str) -> bool:
-        """Whether the login was proved; ``False`` if nobody has to."""
+        """Whether the login was proved; ``False`` if none is required."""
         if self.login is None:
             return False
         now = self._clock.monotonic()
@@ -140,7 +140,7 @@ class Gate:
 
 
 def is_login(authorization: str, login: Login) -> bool:
-    """Whether a header ``Authorization`` proves a login; takes as long for every wrong one.
+    """Whether an ``Authorization`` header proves a login; takes equally long for every wrong one.
 
     >>> header = "Basic " + base64.b64encode("monitor:pässword".encode()).decode()
     >>> is_login(header, Login("monitor", "pässword")), is_login(header, Login("monitor", "password"))
@@ -157,7 +157,7 @@ def is_login(authorization: str, login: Login) -> bool:
 
 
 def is_own_name(host: str, names: Collection[str]) -> bool:
-    """Whether a header ``Host`` can be meant for this machine.
+    """Whether a ``Host`` header may mean this machine.
 
     >>> names = {"web1.example.org"}
     >>> [is_own_name(host, names) for host in ("localhost:25829", "10.0.0.5", "[::1]:80", "connmond:25829")]

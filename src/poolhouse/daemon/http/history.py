@@ -1,4 +1,4 @@
-"""Samples of the last hour, taken beside everything else in steps of some milliseconds."""
+"""Samples of the last hour, taken in steps of a few milliseconds between other work."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from poolhouse.daemon.http.slices import Slices, batches
 from poolhouse.daemon.part import Hub
 from poolhouse.fleet.timelines import FLEET, STEP
 
-#: Seconds between two looks at the largest sums, which each row keeps for one or two intervals of its reports.
+#: Seconds between two looks at the largest sums, which each row keeps for one or two of its report intervals.
 LOOK = 2.0
 
 
@@ -17,14 +17,14 @@ async def keep_history(hub: Hub) -> None:
         now = hub.clock.monotonic()
         is_sample = now >= due
         if is_sample:
-            # On a machine that was asleep, what was missed stays missed.
+            # After a suspension of the machine, missed samples stay missed.
             due = max(due + STEP, now + STEP / 2)
         await look(hub, is_sample=is_sample)
         await asyncio.sleep(LOOK)
 
 
 async def look(hub: Hub, *, is_sample: bool) -> None:
-    """Look at every row once, and take a sample if one is due."""
+    """Examine every row once, and take a sample if one is due."""
     slices, timelines = Slices(hub), hub.fleet.timelines
     hub.read_reports()
     overview = hub.fleet.overview(hub.clock.monotonic())

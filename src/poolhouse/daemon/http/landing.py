@@ -1,8 +1,8 @@
-"""The page at ``/about``: what there is, and where."""
+"""The page at ``/about``: the available paths and what they serve."""
 
 from html import escape
 
-#: Path, and what is there.
+#: Each path, and what it serves.
 PATHS = (
     ("", "the fleet, live"),
     ("metrics", "metrics for Prometheus, one stream a program"),
@@ -21,7 +21,7 @@ PATHS = (
 
 
 def landing_page(name: str) -> str:
-    """The page as HTML, without a script, a style or anything from elsewhere.
+    """The page as HTML, without a script, a style or any external resource.
 
     Args:
         name: Name and version of the daemon.

@@ -1,9 +1,9 @@
 """The live views of the page: each is made once a second and sent to all its readers.
 
 A view is a *topic*. It is made as long as it has readers: an open stream, or a page without one that keeps asking.
-A stream whose reader is slow is sent the newest frame once it has read the one before; nothing is queued for it.
+A slow reader of a stream gets the newest frame once it has read the one before; nothing is queued for it.
 
-Making frames takes a tenth of the time at most: where a frame of a large fleet costs more, it is made less often.
+Making frames takes at most a tenth of the time: if a frame of a large fleet costs more, it is made less often.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ from typing import NamedTuple, Protocol
 from poolhouse.daemon.http.frames import Maker, Wanted
 from poolhouse.daemon.part import Hub
 
-#: Seconds between two frames, at least and at most, and the share of the time that making them may take.
+#: The least and most seconds between two frames, and the share of the time that making them may take.
 INTERVAL, LONGEST_INTERVAL, SHARE = 1.0, 10.0, 0.1
-#: Views at once, and streams at once.
+#: The most views and the most streams at a time.
 MOST_TOPICS, MOST_STREAMS = 128, 128
-#: Seconds for which a view is made after somebody asked for it once.
+#: Seconds for which a view is made after a single request.
 WANTED_SECONDS = 5.0
-#: Tells a browser to open a stream anew after so many milliseconds.
+#: Tells a browser to reopen a stream after this many milliseconds.
 _HELLO = b"retry: 2000\n\n"
-#: What a stream that is compressed begins with (RFC 1952): a member of gzip without time or name.
+#: The beginning of a compressed stream (RFC 1952): a gzip member without time or name.
 _GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
 
 
@@ -32,7 +32,7 @@ class Reader(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether what was pushed before has been taken by the network."""
+        """Whether the network has taken everything that was pushed."""
         ...
 
     def push(self, data: bytes) -> None:
@@ -41,7 +41,7 @@ class Reader(Protocol):
 
 
 class Event(NamedTuple):
-    """An event as it travels: as it is, and compressed. Neither needs what was sent before it."""
+    """An event as it is sent, plain and compressed. Neither form depends on what was sent before."""
 
     plain: bytes = b""
     packed: bytes = b""
@@ -55,7 +55,7 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Had:
-    """What a stream was sent: the number of the newest frame, and of the sample of its past."""
+    """What a stream has been sent: the number of its newest frame, and of the sample of its past."""
 
     is_packed: bool
     number: int = 0
@@ -63,12 +63,12 @@ class Had:
 
 
 class Topic:
-    """A view that somebody looks at.
+    """A view with readers.
 
     Attributes:
         number: How many frames were made.
-        past_number: Which sample of the last hour its past is from.
-        readers: The streams, and what each was sent.
+        past_number: The number of the sample from which its past was made.
+        readers: The streams, and what each has been sent.
         wanted_until: Until when it is made without a stream.
     """
 
@@ -86,19 +86,19 @@ class Topic:
         return self._frame[:-1] + b',"past":' + self._past + b"}" if self._past else self._frame
 
     def take(self, frame: bytes) -> None:
-        """Take a new frame."""
+        """Store a new frame."""
         self._frame = frame
         self.number += 1
         self._frame_event = Event.of("frame", frame)
 
     def take_past(self, past: bytes, number: int) -> None:
-        """Take the past of another sample; empty if there is none."""
+        """Store the past as of another sample; empty if there is none."""
         self._past = past
         self.past_number = number
         self._past_event = Event.of("past", past) if past else Event()
 
     def push(self, reader: Reader) -> None:
-        """Send a stream the newest frame, if it has not had it and is ready for it."""
+        """Send a stream the newest frame if it lacks it and is ready."""
         had = self.readers.get(reader)
         if had is None or had.number == self.number or not reader.is_ready:
             return
@@ -114,8 +114,8 @@ class Live:
 
     Attributes:
         streams: How many streams are open.
-        refused: How many were refused.
-        interval: Seconds between frames now.
+        refused: How many streams were refused.
+        interval: The present interval between frames, in seconds.
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -130,7 +130,7 @@ class Live:
         self._is_closed = False
 
     async def frame(self, wanted: Wanted) -> Topic | None:
-        """The topic with a frame; ``None`` if there are too many topics, or it cannot be made."""
+        """The topic, with a frame; ``None`` if there are too many topics, or if the frame cannot be made."""
         topic = self._obtain(wanted)
         if topic is None:
             return None
@@ -147,7 +147,7 @@ class Live:
         return False
 
     def open(self, wanted: Wanted, reader: Reader, *, is_packed: bool = False) -> bool:
-        """Begin a stream, compressed as gzip if it `is_packed`; whether there is room for it. Owes `leave`."""
+        """Start a stream, as gzip if it `is_packed`. Returns whether there is room; if so, call `leave` later."""
         topic = self._obtain(wanted)
         if topic is None:
             return False
@@ -164,7 +164,7 @@ class Live:
             self.streams -= 1
 
     def close(self) -> None:
-        """Make no more frames."""
+        """Stop making frames."""
         self._is_closed = True
         self._made.set()
         if self._task is not None:
@@ -183,12 +183,12 @@ class Live:
         return topic
 
     async def _run(self) -> None:
-        """Make frames until nobody looks any more."""
+        """Make frames as long as there are readers."""
         while self._topics:
             rest = await self._turn() / SHARE
             self.interval = min(LONGEST_INTERVAL, max(INTERVAL, rest))
             rest = min(self.interval, rest)
-            # A view that somebody opens now is made once this turn is paid for, and not only at the next one.
+            # A view that is opened during this pause is made at its end, instead of one interval later.
             await asyncio.sleep(rest)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.interval - rest):
@@ -196,7 +196,7 @@ class Live:
             self._forget()
 
     async def _turn(self) -> float:
-        """Make the frames of all topics, and send them; the CPU seconds that it took."""
+        """Make and send the frames of all topics. Returns the CPU seconds that this took."""
         self._hurry.clear()
         maker = Maker(self._hub)
         for wanted, topic in list(self._topics.items()):
@@ -216,7 +216,7 @@ class Live:
         return maker.spent
 
     def _forget(self) -> None:
-        """Forget the topics that nobody looks at."""
+        """Forget topics without readers."""
         now = self._hub.clock.monotonic()
         for wanted, topic in list(self._topics.items()):
             if not topic.readers and topic.wanted_until <= now:
@@ -224,7 +224,7 @@ class Live:
 
 
 def chunk(data: bytes) -> bytes:
-    r"""A chunk of an answer as it travels (RFC 9112, section 7.1).
+    r"""A chunk of an answer as it is sent (RFC 9112, section 7.1).
 
     >>> chunk(b"data: 1\n\n")
     b'9\r\ndata: 1\n\n\r\n'
@@ -235,7 +235,7 @@ def chunk(data: bytes) -> bytes:
 def packed(data: bytes) -> bytes:
     """A part of a compressed stream (RFC 1951), made once for all streams.
 
-    It needs nothing that was sent before it, and ends at a byte, so that any other part may follow.
+    It depends on nothing that was sent before, and ends at a byte boundary, so that any other part may follow.
 
     >>> zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed(b"one, ") + packed(b"two"))
     b'one, two'

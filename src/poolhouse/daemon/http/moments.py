@@ -1,4 +1,4 @@
-"""Moments of the last hour, made of the fleet's timelines in steps of some milliseconds."""
+"""Moments of the last hour, made from the fleet's timelines in steps of milliseconds."""
 
 from poolhouse.daemon.http.slices import Slices
 from poolhouse.daemon.part import Hub
@@ -9,10 +9,10 @@ from poolhouse.views.sheet_data import compact
 
 
 async def moment_text(hub: Hub, place: Place, wall_time: float) -> str | None:
-    """The fleet and its programs, or one program, at a time, as JSON; ``None`` if nothing is known of it.
+    """The fleet and its programs, or one program, at a time, as JSON; ``None`` if that is not known.
 
     Args:
-        hub: The daemon's.
+        hub: The daemon's hub.
         place: All programs, or one.
         wall_time: The time, in seconds since the epoch.
     """

@@ -14,10 +14,10 @@ from poolhouse.views.address import Place, place_of
 from poolhouse.views.moment import time_of
 from poolhouse.views.page import MOST_ROWS
 
-#: Characters of a filter or of a heading that are looked at.
+#: The most characters of a filter or heading that are considered.
 _LONGEST_WORD = 200
 _NOT_KEPT = {"cache-control": "no-store", "vary": "accept, accept-encoding"}
-#: A browser asks again whether a file has changed.
+#: A browser must ask again whether a file has changed.
 _ASKED_AGAIN = {"cache-control": "no-cache"}
 _STREAM = "text/event-stream"
 
@@ -30,11 +30,11 @@ class Pages:
 
         Args:
             live: The live views.
-            hub: The daemon's.
+            hub: The daemon's hub.
         """
         self._live = live
         self._hub = hub
-        #: Tells this daemon from the one that ran before it, in tags of answers.
+        #: Distinguishes this daemon from an earlier one in the tags of answers.
         self._boot = f"{hub.clock.wall_time():.6f}"
 
     async def page(self, request: Request) -> Response:
@@ -53,7 +53,7 @@ class Pages:
         )
 
     async def view(self, request: Request) -> Response:
-        """A view: a frame as JSON, or a stream of frames for whoever accepts one."""
+        """A view: a frame as JSON, or a stream of frames for clients that accept one."""
         wanted = self._wanted(request)
         if wanted is None:
             return PlainTextResponse("There is no such view.\n", status_code=404)
@@ -70,7 +70,7 @@ class Pages:
         return Response(topic.text + b"\n", media_type="application/json", headers=headers)
 
     async def _moment(self, place: Place, at: str) -> Response:
-        """What is kept of a time in the last hour."""
+        """The recorded state at a time in the last hour."""
         if place.kind not in ("programs", "program"):
             return PlainTextResponse("Of a past time only / and /program/NAME are kept.\n", status_code=404)
         wall_time = time_of(at, self._hub.clock.wall_time())
@@ -104,10 +104,10 @@ class Pages:
 
 
 class _Stream(Response):
-    """A stream of frames; `Live` pushes them past this class, as each is made once for all streams."""
+    """A stream of frames. `Live` pushes them past this class, since each is made once for all streams."""
 
     def __init__(self, live: Live, wanted: Wanted, reader: Reader, *, is_packed: bool) -> None:
-        # A proxy keeps none of it back.
+        # Keeps proxies from buffering it.
         headers = _NOT_KEPT | {"x-accel-buffering": "no"}
         super().__init__(media_type=_STREAM, headers=headers | ({"content-encoding": "gzip"} if is_packed else {}))
         del self.headers["content-length"]
@@ -135,7 +135,7 @@ def _file(request: Request, asset: Asset) -> Response:
 
 
 def _rows(text: str) -> int:
-    """How many rows are asked for: all that are told where the text is no such number."""
+    """The requested number of rows; all that are sent if the text is not a valid number."""
     return min(MOST_ROWS, max(1, int(text))) if text.isdecimal() and len(text) < 10 else MOST_ROWS
 
 
@@ -145,6 +145,6 @@ def _too_many() -> Response:
 
 
 def _raw_path(request: Request) -> str:
-    """The path as it came: a slash that belongs to a name is still encoded."""
+    """The path as it was received: a slash that is part of a name is still encoded."""
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     return raw.partition(b"?")[0].decode("ascii", "replace")

@@ -21,9 +21,9 @@ from poolhouse.installing import install_command
 if TYPE_CHECKING:
     from poolhouse.daemon.http.face import HttpFace
 
-#: Makes the face: `HttpFace`, which is imported where its packages are there.
+#: Makes the face: `HttpFace`, which is imported if its packages are installed.
 MakeFace: TypeAlias = "Callable[[Hub, Collection[str], Sequence[Network], Login | None], HttpFace]"
-#: Says a sentence; level and text.
+#: Logs a sentence; takes level and text.
 Say = Callable[[int, str], object]
 
 
@@ -34,12 +34,12 @@ def open_http(
     stack: ExitStack,
     given: Sequence[socket.socket] = (),
 ) -> "HttpPart | None":
-    """The part, with its sockets, which `stack` closes; ``None`` if there is no HTTP. `given` are open already.
+    """The HTTP part, whose sockets `stack` closes; ``None`` without HTTP. `given` sockets are already open.
 
-    Without the packages that it needs, or if the port that nobody asked for is taken, the log says so.
+    If its packages are missing, or the default port is taken, that is only logged.
 
     Raises:
-        SettingError: If a port that was asked for cannot be had.
+        SettingError: If an explicitly requested port is unavailable.
     """
     if not settings.http and not given:
         return None
@@ -62,13 +62,13 @@ def open_http(
 
 
 def own_names(settings: Settings) -> set[str]:
-    """The names under which this machine is asked."""
+    """The names by which this machine may be addressed."""
     nodes = {node.host for node in settings.service.nodes}
     return {socket.gethostname(), *nodes, *(host for host, _ in settings.http)}
 
 
 class HttpPart:
-    """Serves HTTP, some milliseconds at a time."""
+    """Serves HTTP, a few milliseconds at a time."""
 
     def __init__(
         self,
@@ -82,11 +82,11 @@ class HttpPart:
         """Prepare.
 
         Args:
-            sockets: Listening sockets; they stay their owner's to close.
+            sockets: Listening sockets; their owner closes them.
             make: Makes the face.
             names: This machine's names.
-            allow: Where those may be that have not proved a login, besides this machine; none for everywhere.
-            login: What requests prove; ``None`` if nobody has to.
+            allow: The networks of clients without a login, besides this machine; empty for any.
+            login: The login that requests must prove; ``None`` for none.
             context: The TLS context; ``None`` without TLS.
         """
         self._sockets = sockets
@@ -99,12 +99,12 @@ class HttpPart:
 
     @property
     def bound(self) -> list[tuple[str, int]]:
-        """Where it listens."""
+        """The addresses at which it listens."""
         return bound_to(self._sockets)
 
     @property
     def urls(self) -> list[str]:
-        """The addresses of its page."""
+        """The URLs of its page."""
         scheme = "http" if self._acceptor.context is None else "https"
         return [f"{scheme}://{format_address(*one)}" for one in self.bound]
 
@@ -115,25 +115,25 @@ class HttpPart:
             self._face.set_login(login)
 
     def set_context(self, context: ssl.SSLContext | None) -> None:
-        """Show this context's certificate to new connections."""
+        """Use this context's certificate for new connections."""
         self._acceptor.context = context
 
     def attach(self, hub: Hub) -> None:
-        """Get ready; connections are accepted once it runs."""
+        """Prepare to run; connections are accepted once the part runs."""
         self._face = self._make(hub, self._names, self._allow, self._login)
 
     async def run(self) -> None:
         """Accept connections, and keep the history that the page shows."""
-        assert self._face is not None, "attach comes first"
+        assert self._face is not None, "attach must be called first"
         self._acceptor.begin()
         await self._face.run()
 
     def detach(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         self._acceptor.close()
         if self._face is not None:
             self._face.close()
 
     def _connection(self) -> asyncio.BaseProtocol:
-        assert self._face is not None, "attach comes first"
+        assert self._face is not None, "attach must be called first"
         return self._face.connection()

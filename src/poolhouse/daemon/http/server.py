@@ -10,11 +10,11 @@ from uvicorn.server import ServerState
 
 from poolhouse.daemon.http.gate import App, Receive, Scope, Send
 
-#: The key of a request's state under which stands the `HttpConnection`.
+#: The key of the `HttpConnection` in a request's state.
 PUSH = "poolhouse.push"
-#: Connections at once; one more takes the place of one that has no request under way, or is refused.
+#: The most connections; another one replaces one without a request under way, or is refused.
 MOST_CONNECTIONS = 256
-#: Bytes of a request's line and headers.
+#: The most bytes of a request's line and headers.
 LARGEST_HEAD = 16 * 1024
 #: Seconds from the connection to its first whole request, from a request to the end of its answer, and from there
 #: to the next whole request: Prometheus asks once a minute, or more often.
@@ -22,11 +22,11 @@ FIRST_PATIENCE, ANSWER_PATIENCE, NEXT_PATIENCE = 10.0, 60.0, 90.0
 
 
 class HttpServer:
-    """Everything that the connections share.
+    """The state shared by the connections.
 
     Attributes:
-        connections: Those that are open, the oldest first.
-        refused: How many were ended, because there were too many or because they took too long.
+        connections: The open connections, the oldest first.
+        refused: How many were closed because there were too many or they took too long.
     """
 
     def __init__(self, app: App) -> None:
@@ -59,7 +59,7 @@ class HttpServer:
             connection.abort()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; what goes wrong is told to the loop, and the connection ends."""
+        """Answer one request; an error is reported to the loop, and the connection ends."""
         try:
             await self._app(scope, receive, send)
         except Exception as error:
@@ -69,7 +69,7 @@ class HttpServer:
             raise
 
     def has_room(self) -> bool:
-        """Whether one more connection may be, if need be in the place of one without a request."""
+        """Whether there is room for another connection, if need be in place of one without a request."""
         if len(self.connections) <= MOST_CONNECTIONS:
             return True
         idle = next((one for one in self.connections if not one.is_answering), None)
@@ -85,7 +85,7 @@ class HttpConnection(H11Protocol):
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server.config, server.state, {})
-        # It would log whatever strangers send, in the loop; `HttpServer` counts them.
+        # It would log anything that strangers send, in the loop; `HttpServer` counts that instead.
         self.logger = _SILENT
         self.access_log = False
         self.is_answering = False
@@ -101,18 +101,18 @@ class HttpConnection(H11Protocol):
                 return
             self._server.connections[self] = None
             self._expect(FIRST_PATIENCE)
-        except MemoryError:  # Without a deadline it would stay as long as its client likes.
+        except MemoryError:  # Without a deadline it would stay open as long as its client likes.
             transport.abort()
             raise
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget the connection."""
         self._server.connections.pop(self, None)
         self._expect(None)
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Look at what has arrived; a whole request begins an answer."""
+        """Handle received data; a whole request starts an answer."""
         super().handle_events()
         if self.has_asked:
             # The answer's task has not begun yet.
@@ -122,7 +122,7 @@ class HttpConnection(H11Protocol):
             self._expect(ANSWER_PATIENCE)
 
     def on_response_complete(self) -> None:
-        """The answer is over, and the next request may come."""
+        """Finish the answer, and accept the next request."""
         self.is_answering = False
         if not self.transport.is_closing():
             self._expect(NEXT_PATIENCE)
@@ -130,8 +130,8 @@ class HttpConnection(H11Protocol):
 
     @property
     def has_asked(self) -> bool:
-        """Whether there was a whole request."""
-        return bool(self.cycle)  # None before the first one, whatever its annotation says.
+        """Whether a whole request has been received."""
+        return bool(self.cycle)  # None before the first request, whatever its annotation says.
 
     @property
     def is_ready(self) -> bool:
@@ -139,18 +139,18 @@ class HttpConnection(H11Protocol):
         return not self.flow.write_paused and not self.transport.is_closing()
 
     def push(self, data: bytes) -> None:
-        """Send a part of an answer that is under way, as chunks; its reader has `ANSWER_PATIENCE` to take it."""
+        """Send a part of an answer under way, as chunks; its reader has `ANSWER_PATIENCE` to take it."""
         self.transport.write(data)
         self._expect(ANSWER_PATIENCE)
 
     def abort(self) -> None:
-        """End it at once, whatever waits to be sent."""
+        """Close the connection at once, dropping unsent data."""
         self._server.connections.pop(self, None)
         self._expect(None)
         self.transport.abort()
 
     def _expect(self, seconds: float | None) -> None:
-        """Give it so long for what is next; ``None`` for no bound."""
+        """Set the time limit for what comes next, in seconds; ``None`` for no limit."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if seconds is None else self.loop.call_later(seconds, self._is_late)
@@ -161,6 +161,6 @@ class HttpConnection(H11Protocol):
         self.abort()
 
 
-#: Of no logger's family, so that no configuration gives it a handler.
+#: Outside every logger hierarchy, so that no configuration gives it a handler.
 _SILENT = logging.Logger("poolhouse.silent", logging.CRITICAL + 1)
 _SILENT.addHandler(logging.NullHandler())

@@ -1,4 +1,4 @@
-"""Work for HTTP in slices of milliseconds, between which reports are read."""
+"""HTTP's work in slices of milliseconds, between which reports are read."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,14 @@ from poolhouse.daemon.part import Hub
 
 #: Seconds of work before reports are read: at 10,000 a second, a socket's usual buffer is full after 18 ms.
 SLICE = 0.002
-#: Rows whose sums are taken at once.
+#: Rows whose sums are made at once.
 ROWS_AT_ONCE = 8
 
 T = TypeVar("T")
 
 
 def batches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The rows, as many at a time as a slice has room for.
+    """The rows in batches that fit into a slice.
 
     >>> [len(batch) for batch in batches(range(20))]
     [8, 8, 4]
@@ -35,19 +35,19 @@ class Slices:
 
     @property
     def spent(self) -> float:
-        """CPU seconds of the work, without what came between its slices."""
+        """CPU seconds of the work, without what ran between its slices."""
         return self._spent + cpu_seconds() - self._began
 
     async def pause(self) -> None:
-        """End the slice if it is long enough; call it after each small step."""
+        """End the slice if it has taken long enough; call this after each small step."""
         if self._hub.clock.monotonic() >= self._end:
             await self.end()
 
     async def end(self) -> None:
-        """End the slice, however long it is; call it before a step that takes milliseconds by itself."""
+        """End the slice, however short; call this before a step that takes milliseconds by itself."""
         self._spent = self.spent
         self._hub.read_reports()
-        await asyncio.sleep(0)  # Whoever else has work in this loop.
+        await asyncio.sleep(0)  # Let other work in this loop run.
         self._hub.read_reports()
         self._began = cpu_seconds()
         self._end = self._hub.clock.monotonic() + SLICE
