@@ -127,6 +127,7 @@ def install(environment: Path, checkout: Path, brought: dict[str, list[str]]) ->
         "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",
         "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_COMPILE": "1",
     }
     for command, checks in brought.items():
         for line in (command, *checks):
