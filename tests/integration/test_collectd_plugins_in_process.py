@@ -443,12 +443,22 @@ def test_a_mistake_in_what_is_demanded_receives_nothing_instead_of_everything(li
         assert f"poolhouse server: {sentence}" in [line for _, line in running.collectd.lines]
 
 
-def leaking(number):
-    """A report of a process that holds connections and has found a leak."""
+def leaking(number, *causes):
+    """A report of a process that holds connections and has found a leak, or other causes."""
     site = SiteReading("shop/export.py:88 in rows", 3, 9.0, 5, 0, 60.0)
-    finding = Finding("leak", 1, site.site, "", 9.0, (3.0, 15.0, 9.0, 4.0, 0.0, 1.0))
+    numbers = (3.0, 15.0, 9.0, 4.0, 0.0, 1.0)
+    findings = tuple(Finding(cause, 1, site.site, "", 9.0, numbers) for cause in causes or ("leak",) if cause)
     signs = PoolSigns("db1:5432/shop", sites=(site,))
-    return report("shop", number=number, signs=ProcessSigns(9), findings=(finding,), pool_signs=signs)
+    return report("shop", number=number, signs=ProcessSigns(9), findings=findings, pool_signs=signs)
+
+
+class ClockAhead(SystemClock):
+    """A clock that a test puts forward."""
+
+    ahead_s = 0.0
+
+    def monotonic(self):
+        return super().monotonic() + self.ahead_s
 
 
 def test_lines_that_hold_connections_are_values_and_a_verdict_is_a_notification():
@@ -464,6 +474,29 @@ def test_lines_that_hold_connections_are_values_and_a_verdict_is_a_notification(
         (told,) = running.collectd.notifications
     assert (told.host, told.plugin, told.plugin_instance, told.severity) == ("web1", "sqlalchemy", "shop", 2)
     assert told.message.startswith("leak: shop/export.py:88 in rows keeps 3 of 15 connections")
+
+
+def test_a_verdict_is_a_notification_when_it_begins_when_it_changes_and_when_it_ends():
+    running = Running()
+    running.plugin._clock = clock = ClockAhead()
+    with running:
+
+        def told(number, cause, later_s):
+            """What is dispatched after a report that comes so much later."""
+            del running.collectd.notifications[:]
+            clock.ahead_s += later_s - 1.0
+            running.receive(*leaking(number, cause))
+            clock.ahead_s += 1.0  # The fleet is examined once a second.
+            running.plugin.snapshot()
+            running.read()
+            return [(one.severity, one.message.partition(":")[0]) for one in running.collectd.notifications]
+
+        warning, okay = 2, 4
+        assert told(1, "leak", 2.0) == [(warning, "leak")]
+        assert told(2, "leak", 2.0) == []
+        assert told(3, "held_idle", 2.0) == [(warning, "leak is now held_idle")]
+        assert told(4, "", 2.0) == [], "it may come back"
+        assert told(5, "", 4.0) == [(okay, "held_idle on shop on web1 has ended")]
 
 
 def test_the_earlier_values_are_told_without_lines_and_notifications():

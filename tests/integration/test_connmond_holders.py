@@ -88,7 +88,9 @@ def test_a_real_program_is_told_line_by_line_and_its_leak_is_the_verdict(program
         assert (verdict["culprit"]["function"], verdict["evidence"]["kept"]) == ("take", 4)
         assert verdict["culprit"]["file"].endswith("shop.py")
 
-        text = connmon(*address, "--once").stdout
+        result = connmon(*address, "--once", "--fail-on", "oldest>10h, timeouts>0, leak, used>90%:60s")
+        assert (result.returncode, result.stderr) == (3, "connmon: --fail-on: leak\n")
+        text = result.stdout
         assert text.startswith("✗ leak  shop on ")
         assert "in take" in text
         finish(application)

@@ -3,8 +3,8 @@ import weakref
 
 import pytest
 
-from poolhouse.meter.reading import PoolReading
-from poolhouse.meter.signs import ProcessSigns
+from poolhouse.meter.reading import Counters, PoolReading
+from poolhouse.meter.signs import PoolSigns, ProcessSigns
 from poolhouse.report.examination import Examination
 from poolhouse.verdicts.standing import Examiner
 from poolhouse.verdicts.verdict import Verdict
@@ -72,6 +72,23 @@ def test_a_verdict_is_logged_when_it_begins_and_when_it_ends_and_told_to_its_poo
     assert verdict.culprit is not None
     assert verdict.culprit.place == "app.py:10 in query"
     assert verdict.number("used") == 5
+
+
+def test_a_notice_begins_and_ends_below_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """It is odd and harmless: two pools of one line for one database."""
+    examination = Examination("shop", "web1")
+    signs = PoolSigns("db:5432/shop", made_at="app.py:1 in make")
+    two = [
+        PoolReading(key, "db:5432/shop", "QueuePool", counters=Counters(checkouts=1), signs=signs)
+        for key in (1, 2)
+    ]
+    with caplog.at_level(logging.INFO, "poolhouse.verdicts"):
+        for number in range(40):
+            pools = tuple(two if number < 10 else two[:1])
+            examination.examine(2.0 * number, 0.0, pools, ProcessSigns(), {1: Pool(), 2: Pool()})
+    assert [(one.levelname, "duplicate_engines" in one.getMessage()) for one in caplog.records] == [
+        ("INFO", True)
+    ] * 2
 
 
 def test_a_pool_that_is_well_is_told_nothing() -> None:

@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from poolhouse.sites.modules import Kind, Modules
+from poolhouse.sites.modules import Kind, Modules, modules_of
 
 SITE_PACKAGES = sysconfig.get_paths()["purelib"]
 
@@ -44,6 +44,24 @@ def test_code_that_a_library_generates_is_the_library_s(generated: str) -> None:
 def test_code_that_an_application_generates_is_the_application_s() -> None:
     modules, names = Modules(), {"__name__": "shop.models", "__file__": "/srv/shop/models.py"}
     assert modules.kind(code_in("<string>"), names) is Kind.APPLICATION
+
+
+def test_a_setting_and_the_environment_name_packages_that_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOLHOUSE_SKIP", "acme.db, acme.web,")
+    modules_of.cache_clear()
+    names = ("acme.db.pools", "acme.web", "acme.dbx", "acme.jobs")
+    codes = [code_in(f"/srv/{name.replace('.', '/')}.py") for name in names]
+
+    def passed(*skip: str) -> list[str]:
+        modules = modules_of(skip)
+        kinds = [modules.kind(code, {"__name__": name}) for name, code in zip(names, codes, strict=True)]
+        return [name for name, kind in zip(names, kinds, strict=True) if kind is Kind.PASSED]
+
+    try:
+        assert passed() == ["acme.db.pools", "acme.web"]
+        assert passed("acme.jobs") == ["acme.db.pools", "acme.web", "acme.jobs"]
+    finally:
+        modules_of.cache_clear()
 
 
 def kinds_of(*modules: tuple[str, str]) -> list[Kind]:

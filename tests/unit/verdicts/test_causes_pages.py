@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,12 @@ def test_each_cause_has_a_page_with_its_messages(cause: Cause) -> None:
     for message, names in MESSAGES:
         if cause.name in names:
             assert message in plain, f"the page does not quote {message!r}"
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
+def test_each_page_has_the_programs_that_show_its_cause(cause: Cause) -> None:
+    """Those that `tests/causes` runs: with the fault they have this verdict, and mended they have none."""
+    text = (DOCS / "causes" / f"{cause.name}.md").read_text()
+    linked = set(re.findall(r"\(\.\./\.\./tests/causes/programs/(\w+)\.py\)", text))
+    cases = (ROOT / "tests/causes/test_causes.py").read_text()
+    assert linked == set(re.findall(rf'Case\(\s*"{cause.name}",\s*Part\("(\w+)"', cases))
