@@ -26,7 +26,8 @@ from fleet import processes_of, reports
 
 from poolhouse.cluster.core import Cluster
 from poolhouse.cluster.links import Rest
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.wire.framing import MAGIC, Kind, Unframer, frame
 from poolhouse.wire.introduction import Introduction, Phase

@@ -10,8 +10,9 @@ from poolhouse.fleet.account import NO_AMOUNT, sums_of
 from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.distribution import summed
 from poolhouse.fleet.exchange import Exchange
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.freshness import Freshness
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.members import GRACE
 from poolhouse.fleet.seals import Seals

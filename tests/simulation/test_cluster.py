@@ -15,7 +15,7 @@ from poolhouse.daemon.serve import GARBAGE_THRESHOLDS
 from poolhouse.fleet import ledger
 from poolhouse.fleet.account import Account, Joined
 from poolhouse.fleet.exchange import Exchange
-from poolhouse.fleet.fleet import Way
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.legacy import _Order
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.members import Members

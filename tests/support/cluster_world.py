@@ -10,7 +10,8 @@ from struct import Struct
 from poolhouse.cluster.core import Cluster
 from poolhouse.fleet.aggregate import Aggregate
 from poolhouse.fleet.distribution import summed
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.packed import FIELD_BITS, FIELD_MASK
 from poolhouse.fleet.presence import LIVING

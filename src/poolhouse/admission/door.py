@@ -8,8 +8,9 @@ from poolhouse.admission.gate import Gate
 from poolhouse.admission.sources import source_of_user
 from poolhouse.configuration.key_files import KeyFile
 from poolhouse.errors import SettingError
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.freshness import WINDOW, Freshness
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.seals import Question, Seals
 from poolhouse.wire.aes import load_keystream, require_keystream
 from poolhouse.wire.challenge import question_part

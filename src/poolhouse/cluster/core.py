@@ -20,7 +20,8 @@ from collections.abc import Iterable
 from poolhouse.cluster.queue import Arrived, ReportQueue
 from poolhouse.errors import PacketError
 from poolhouse.fleet.exchange import Exchange
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.process import Process
 from poolhouse.fleet.snapshot import NodeState
 from poolhouse.wire.framing import Frame, Kind, frame

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from poolhouse.admission.sources import Sources
 from poolhouse.clock import Clock
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.intake import Way
 
 #: The longest reading, in seconds, between two steps of other work, even if more reports wait. A step takes 2 to 4
 #: ms, so a flood leaves a part of the core to those who watch it. Reports that take 80 % of a core, the promised

@@ -5,7 +5,8 @@ import pytest
 from poolhouse.cluster.core import BATCH_BYTES, PULSE_S, SILENCE_S, Cluster
 from poolhouse.cluster.queue import ReportQueue
 from poolhouse.errors import PacketError
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.snapshot import NodeState
 from poolhouse.wire.framing import MAGIC, Frame, Kind, Unframer

@@ -4,7 +4,8 @@ import pytest
 
 from poolhouse.errors import PacketError
 from poolhouse.fleet.exchange import Exchange
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters

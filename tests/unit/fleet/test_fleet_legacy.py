@@ -2,7 +2,7 @@
 
 import pytest
 
-from poolhouse.fleet.fleet import Way
+from poolhouse.fleet.intake import Way
 from poolhouse.meter.reading import Gauges
 from poolhouse.wire.parts import VALUES, values_part
 from support.reporting import ModelProcess

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhouse.configuration.keys import Hosts
-from poolhouse.fleet.fleet import Fleet, Way
+from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.freshness import MOST_FORGOTTEN, WINDOW, Freshness
+from poolhouse.fleet.intake import Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.seals import Seals
 from poolhouse.wire.challenge import with_answer
