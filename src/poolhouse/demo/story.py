@@ -8,7 +8,7 @@ PROGRAMS = {
     ),
     "reports": (
         "Its statement takes a second, and six threads want 3 connections. ↵ its pool",
-        "Busy in the database all the time: the statement is what to mend. esc",
+        "Busy in the database all the time: the statement is what to fix. esc",
     ),
     "billing": (
         "It leaks: USED climbs to its maximum and OUT/S falls to 0. ↵ its pool",

@@ -63,7 +63,7 @@ RULES = (
         6.0,
         "s",
         "",
-        "three reports, one every 2 s: one may be late, and two may agree by chance",
+        "three reports, one every 2 s: one may be late, and two alone may agree by chance",
     ),
     Threshold(
         "window reports",
@@ -77,7 +77,7 @@ RULES = (
         12.0,
         "s",
         "after its last evidence",
-        "trouble that stops for a moment and comes back is one trouble",
+        "trouble that pauses for a moment and comes back is the same trouble",
     ),
     Threshold("saturated waiting", 0.5, "share", "of the samples find callers waiting", "a burst is shorter"),
     Threshold(
@@ -98,7 +98,7 @@ RULES = (
         2.0,
         "times",
         "as many processes have it",
-        "with fewer, the pool keeps the reason that it has",
+        "with fewer, the pool's verdict keeps its reason",
     ),
 )
 _rules = {rule.name: rule.value for rule in RULES}

@@ -15,7 +15,7 @@ DOCS = ROOT / "docs"
 RULE_FILES = (*(ROOT / "src/poolhouse/verdicts").glob("*.py"), ROOT / "src/poolhouse/fleet/slow_hosts.py")
 REFERENCE = DOCS / "reference" / "causes.md"
 BEGIN, END = "<!-- Drawn from poolhouse/verdicts/causes.py; a test compares. -->\n", "<!-- End -->\n"
-SECTIONS = ("What it looks like", "Why it happens", "How to be sure", "How to mend it")
+SECTIONS = ("What it looks like", "Why it happens", "How to be sure", "How to fix it")
 
 
 def drawn() -> str:
