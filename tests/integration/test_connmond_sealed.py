@@ -134,7 +134,7 @@ def test_a_password_changes_on_a_running_fleet(auth_file: Path):
         _, _, errors = daemon.end()
     said = sentences(errors)
     assert read_again.replace("connmond: ", "") in said
-    assert "WARNING user 'alice' still uses a password from before, the last time at 127.0.0.1" in said
+    assert "WARNING user 'alice' still uses an old password, the last time at 127.0.0.1" in said
     assert PASSWORD not in errors
 
 

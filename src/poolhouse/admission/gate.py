@@ -68,7 +68,7 @@ class Gate:
             if self._may_say(user, now):
                 del self._old_users[user]
                 name = user.decode(errors="backslashreplace")
-                said.append(f"user {name!r} still uses a password from before, the last time at {sender}")
+                said.append(f"user {name!r} still uses an old password, the last time at {sender}")
         return said
 
     def refuse(self, reason: Reason, sender: str) -> None:

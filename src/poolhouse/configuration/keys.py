@@ -7,7 +7,7 @@ the end. Of two lines of one user the first counts.
 A user may have further passwords while they are being changed. They stand in comments of this form, which collectd
 does not read, so that a file means the same to both::
 
-    #poolhouse-also alice: the password from before
+    #poolhouse-also alice: the old password
 
 Nor does it read which hosts a user may report for. A user without such a line may report for every host;
 one whose line names no host may report for none::

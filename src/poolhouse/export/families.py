@@ -43,7 +43,7 @@ class Figures(NamedTuple):
 
     version: str
     health: Health
-    #: Seconds that the answer before this one took to make; ``None`` if there was none.
+    #: Seconds that making the previous answer took; ``None`` if there was none.
     scrape_seconds: float | None = None
     #: Connections and requests over HTTP that were refused.
     http_refused: int = 0
@@ -229,7 +229,7 @@ LINES: tuple[LineNumber, ...] = (
         "poolhouse_line_connection_seconds",
         "counter",
         "seconds",
-        "The sum of all holds of the line, those included that go on.",
+        "The sum of all holds of the line, including current ones.",
         lambda line: line.held_s,
     ),
 )
@@ -284,7 +284,7 @@ OWN: tuple[OwnNumber, ...] = (
         "poolhouse_old_password_datagrams",
         "counter",
         "",
-        "Datagrams that a user sealed with a password from before.",
+        "Datagrams that a user sealed with an old password.",
         lambda own: (
             (f'user="{escaped(user.name)}"', user.received_old) for user in own.health.users if user.received_old
         ),
@@ -342,14 +342,14 @@ OWN: tuple[OwnNumber, ...] = (
         "poolhouse_fleet_memory_bytes",
         "gauge",
         "bytes",
-        "Memory that the fleet takes, about.",
+        "Approximate memory that the state of the fleet takes.",
         lambda own: (("", own.health.bytes),),
     ),
     OwnNumber(
         "poolhouse_fleet_memory_limit_bytes",
         "gauge",
         "bytes",
-        "Memory that the fleet may take.",
+        "Memory that the state of the fleet may take.",
         lambda own: (("", own.health.bytes_limit),),
     ),
     OwnNumber(
@@ -367,7 +367,7 @@ OWN: tuple[OwnNumber, ...] = (
         "poolhouse_scrape_duration_seconds",
         "gauge",
         "seconds",
-        "The time that the answer before this one took to make.",
+        "How long it took to make the previous answer.",
         lambda own: (("", own.scrape_seconds),),
     ),
     OwnNumber(

@@ -13,7 +13,7 @@ from poolhouse.wire.challenge import answer_in
 from poolhouse.wire.message import LegacyDatagram, ReportDatagram
 from poolhouse.wire.seal import Payload, Reason
 
-#: Users that are shown, those with a password from before first; and users of whom figures are kept.
+#: Users that are shown, those with an old password first; and users of whom figures are kept.
 MOST_SHOWN, MOST_USERS = 20, 10_000
 
 

@@ -112,7 +112,7 @@ class ProcessRow:
     findings: tuple[Finding, ...] = ()
     #: The user of the AuthFile who sealed its newest report; empty where nobody did.
     user: str = ""
-    #: Whether that was with a password from before.
+    #: Whether that was with an old password.
     uses_old_password: bool = False
 
 
@@ -159,10 +159,10 @@ class UserState(NamedTuple):
     """What one user of the AuthFile has sent."""
 
     name: str
-    #: Datagrams that were accepted, and those of them that a password from before sealed.
+    #: Datagrams that were accepted, and those of them that an old password sealed.
     received: int
     received_old: int
-    #: Seconds since the newest of them; ``None`` where no password from before was used.
+    #: Seconds since the newest of them; ``None`` where no old password was used.
     heard_ago: float
     old_ago: float | None
     #: Which process used one last.
@@ -195,7 +195,7 @@ class Health(NamedTuple):
     unwritten: int = 0
     #: How many of `refused` were refused for what reason, or were left out in part, by the reason's name.
     refusals: tuple[tuple[str, int], ...] = ()
-    #: Users that sent sealed reports, those with a password from before first; the others as far as there is room.
+    #: Users that sent sealed reports, those with an old password first; the others as far as there is room.
     users: tuple[UserState, ...] = ()
 
 

@@ -41,7 +41,7 @@ class SiteReading(NamedTuple):
     #: Connections that came back, and those of them that the garbage collector returned.
     returned: int = 0
     collected: int = 0
-    #: Connection-seconds: the sum of all holds, those included that go on.
+    #: Connection-seconds: the sum of all holds, including current ones.
     held_s: float = 0.0
     #: The sum of its callers' waits, of those who waited noticeably.
     waited_s: float = 0.0

@@ -69,7 +69,7 @@ def test_a_reason_has_one_sentence_a_minute():
 def test_who_still_uses_a_password_from_before_is_told():
     one = gate()
     one.admit(sign(PLAIN, USER, b"before"), "192.0.2.1")
-    expected = ["user 'alice' still uses a password from before, the last time at 192.0.2.1"]
+    expected = ["user 'alice' still uses an old password, the last time at 192.0.2.1"]
     assert one.sentences(1.0) == expected
     one.admit(sign(PLAIN, USER, b"before"), "192.0.2.1")
     assert one.sentences(2.0) == []
