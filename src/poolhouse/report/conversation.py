@@ -1,4 +1,4 @@
-"""A client's side of one TCP connection to a node: what to send, what arrived, when to give the node up.
+"""A client's side of one TCP connection to a node: what to send, what arrived, and when to give up the node.
 
 No socket, no clock, no randomness: bytes go in and out, time is an argument. A node that accepts and then stays
 silent is given up after `GREETING_PATIENCE_S`; a node that stops confirming reports, after `SILENCE_INTERVALS`.
@@ -10,23 +10,23 @@ from poolhouse.wire.framing import Frame, Kind, Unframer, frame
 from poolhouse.wire.introduction import GREETING_PATIENCE_S, Introduction, Phase, Refusal
 from poolhouse.wire.session import Hello, Welcome
 
-#: A node has to confirm a report within this many of the client's intervals; never sooner than these seconds.
+#: A node must confirm a report within this many of the client's intervals, or this many seconds if that is longer.
 SILENCE_INTERVALS, SHORTEST_SILENCE_S = 3, 5.0
 
 
 class Conversation:
-    """One connection's state.
+    """The state of one connection.
 
     Attributes:
-        outgoing: What has to be sent next, in this order; the shell takes from its front what it has sent.
+        outgoing: What to send next; the shell removes from its front what it has sent.
     """
 
     def __init__(self, hello: Hello, login: Login | None, interval: float, now: float) -> None:
-        """The connection is there.
+        """Start with a new connection.
 
         Args:
-            hello: What this process is, with a fresh nonce; user and proof are filled in.
-            login: The service's; ``None`` without one.
+            hello: The introduction of this process, with a fresh nonce; user and proof are filled in.
+            login: The service's login; ``None`` without one.
             interval: Seconds between two reports.
             now: Monotonic seconds.
         """
@@ -34,29 +34,29 @@ class Conversation:
         self._introduction = Introduction(hello, login, self.outgoing)
         self._unframer = Unframer(())
         self._silence = max(SHORTEST_SILENCE_S, SILENCE_INTERVALS * interval)
-        #: `Kind.REPORT` frames that were queued, and that the node has confirmed.
+        #: How many `Kind.REPORT` frames were queued, and how many the node has confirmed.
         self._sent = self._taken = 0
-        #: When the node is given up; ``None`` while nothing is expected of it.
+        #: When the node is given up; ``None`` while nothing is expected from it.
         self._deadline: float | None = now + GREETING_PATIENCE_S
 
     @property
     def phase(self) -> Phase:
-        """How far the introduction is."""
+        """The progress of the introduction."""
         return self._introduction.phase
 
     @property
     def welcome(self) -> Welcome | None:
-        """What the node said of itself; ``None`` before `Phase.READY`."""
+        """The node's introduction; ``None`` before `Phase.READY`."""
         return self._introduction.welcome
 
     @property
     def is_ready(self) -> bool:
-        """Whether a report may be made: the node has welcomed us, and the one before has left."""
+        """Whether a report may be made: the node has welcomed us, and the previous report has left."""
         return self.phase is Phase.READY and not self.outgoing
 
     def report(self, datagrams: list[bytes], now: float) -> None:
         """Send a report; only while `is_ready`, so that no report waits behind an older one."""
-        assert self.is_ready, "a report is made when the one before has left"
+        assert self.is_ready, "a report is made only when the previous one has left"
         for datagram in datagrams:
             self.outgoing += frame(Kind.REPORT, datagram)
         self._sent += len(datagrams)
@@ -64,7 +64,7 @@ class Conversation:
             self._deadline = now + self._silence
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take what arrived.
+        """Take received bytes.
 
         Raises:
             PacketError: If the node refuses us, cannot prove itself, or does not speak our protocol.
@@ -73,7 +73,7 @@ class Conversation:
             self._take(one, now)
 
     def overdue(self, now: float) -> str | None:
-        """Why the node is to be given up; ``None`` if it is not."""
+        """Why to give up the node; ``None`` to keep it."""
         if self._deadline is None or now < self._deadline:
             return None
         if self.phase is Phase.READY:

@@ -1,9 +1,10 @@
-"""Where a process reports to, under which names and how often.
+"""A destination: where a process reports, under which names and how often.
 
 A destination is made from settings, either those of SQLAlchemy's URL and ``create_engine`` (``poolhouse_host`` or
-``collectd_host``, …) or bare ones (``host``, …), or from a URL ``collectd://host:port/?program_name=…``. A service
-of connmond is named by ``connmon_service``, ``connmon_addr`` or ``connmon_config``, or by a URL
-``connmon://host:port/``. A mistake is a `SettingError` when the destination is made, with the setting as typed.
+``collectd_host``, …) or bare ones (``host``, …), or from a URL ``collectd://host:port/?program_name=…``. A
+connmond service is named by ``connmon_service``, ``connmon_addr`` or ``connmon_config``, or by a URL
+``connmon://host:port/``. A mistake raises a `SettingError` when the destination is made, with the setting as the
+user typed it.
 """
 
 import os
@@ -35,21 +36,21 @@ from poolhouse.report.unknown import no_such_setting
 if TYPE_CHECKING:
     from poolhouse.configuration.service import Service
 
-#: Seconds between two reports, at least and at most.
+#: The shortest and the longest time between two reports, in seconds.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
 
 Detail = Literal["full", "plain"]
 
-#: Where reports go: to a service, or to a port of some hosts, and how they are protected on the way there.
+#: The target of reports: a service, or a port of some hosts, with their protection on the way there.
 Target: TypeAlias = "Service | tuple[tuple[str, ...], int, Protection | None]"
 
-#: What the settings of an engine begin with: both spell the same ones.
+#: The prefixes of an engine's settings, which mean the same.
 PREFIXES = ("poolhouse_", "collectd_")
-#: What the settings that name a service begin with.
+#: The prefix of settings that name a service.
 CONNMON_PREFIX = "connmon_"
-#: The settings of an engine that say nothing of its destination, without what they begin with.
+#: An engine's settings that do not concern its destination, without the prefix.
 ENGINE_SETTINGS = ("skip", "hold_warning")
-#: The settings that a service's reports share with others.
+#: The settings that reports to a service share with others.
 _SHARED = ("program_name", "report_host", "interval")
 
 
@@ -58,15 +59,15 @@ class Destination:
     """An aggregator, and how this process presents itself to it.
 
     Attributes:
-        host: A host name, an IPv4 or an IPv6 address (without brackets; ``fe80::1%eth0`` for a zone); several are
-            separated by commas, and each is sent every report.
+        host: A host name, an IPv4 or an IPv6 address (without brackets; ``fe80::1%eth0`` for a zone). Several are
+            separated by commas; each is sent every report.
         port: A UDP port.
-        program_name: The name under which processes are summed; see `default_program_name`.
-        report_host: The host that this process says it runs on; see `default_report_host`.
+        program_name: The name under which processes are added up; see `default_program_name`.
+        report_host: The name of this process's host in reports; see `default_report_host`.
         interval: Seconds between two reports.
-        detail: ``full``, or ``plain`` for aggregators that know the earlier system's values only.
-        service: The service of connmond to report to over TCP; ``None`` for `host` and `port` over UDP.
-        protection: How reports over UDP are signed or encrypted; ``None`` for not at all.
+        detail: ``full``, or ``plain`` for aggregators that know only sqlalchemy-collectd's values.
+        service: The connmond service to report to over TCP; ``None`` for `host` and `port` over UDP.
+        protection: How reports over UDP are signed or encrypted; ``None`` for neither.
     """
 
     host: str = "localhost"
@@ -76,7 +77,7 @@ class Destination:
     interval: float = REPORT_INTERVAL
     detail: Detail = "full"
     service: "Service | None" = None
-    #: What settings say of a protection; `protection` is what they mean together.
+    #: The settings of a protection; `protection` is what they mean together.
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     security: Security | None = None
@@ -89,16 +90,16 @@ class Destination:
         prefixes: tuple[str, ...] = PREFIXES,
         base: "Destination | None" = None,
     ) -> "Destination":
-        """The destination that settings name.
+        """The destination named by settings.
 
         Args:
             settings: Texts, or numbers where a number is meant. Every key must be a setting of ours.
-            prefixes: What each key begins with, one of these; ``("",)`` for bare keys.
-            base: Where each setting that is left out is taken from; the defaults if ``None``.
+            prefixes: The prefixes that keys may have; ``("",)`` for bare keys.
+            base: Provides each setting that is left out; ``None`` for the defaults.
 
         Raises:
-            SettingError: If a key is unknown, if its value is not one that it can have, or if a setting is spelled
-                with two prefixes.
+            SettingError: If a key is unknown, if its value is not allowed, or if a setting is spelled with two
+                prefixes.
         """
         require_one_spelling(settings, prefixes)
         given = {_known(key, prefixes): _value(key, prefixes, value) for key, value in settings.items()}
@@ -128,15 +129,15 @@ class Destination:
     def from_service_settings(
         cls, settings: Mapping[str, Any], prefix: str = CONNMON_PREFIX, base: "Destination | None" = None
     ) -> "Destination":
-        """The service that settings name.
+        """The service named by settings.
 
         Args:
             settings: `poolhouse.report.service_settings.NAMES`, program name, reporting host and interval.
-            prefix: What each key begins with.
-            base: Where program name, reporting host and interval are taken from if they are left out.
+            prefix: The prefix of each key.
+            base: Provides program name, reporting host and interval if they are left out.
 
         Raises:
-            SettingError: If a key is unknown or its value is not one that it can have.
+            SettingError: If a key is unknown or its value is not allowed.
         """
         given: dict[str, Any] = {}
         for key, value in settings.items():
@@ -145,21 +146,22 @@ class Destination:
                 given[name] = _value(key, (prefix,), value)
             elif name not in NAMES:
                 raise no_such_setting(key, prefix, (*NAMES, *_SHARED, *_of_engines(prefix)))
-        # Over TCP a login and TLS protect reports; they stand in the service's configuration.
+        # Over TCP a login and TLS protect reports; they are in the service's configuration.
         unsealed: dict[str, Any] = dict.fromkeys(("username", "password", "security", "protection"))
         return replace(base or cls(), **unsealed, **given, service=service_of(settings, prefix))
 
     @classmethod
     def from_url(cls, url: str) -> "Destination":
-        """The destination that ``collectd://host:port/?program_name=…&interval=…`` names.
+        """The destination named by ``collectd://host:port/?program_name=…&interval=…``.
 
-        All but the scheme may be left out. An IPv6 address stands in brackets; names may be percent-encoded.
-        ``connmon://host:port/`` names a node over TCP, ``connmon:///?service=…&config=…`` a service.
+        Everything but the scheme may be left out. An IPv6 address is written in brackets; names may be
+        percent-encoded. ``connmon://host:port/`` names a node over TCP, ``connmon:///?service=…&config=…`` a
+        service.
 
         Raises:
-            SettingError: If the URL is malformed, or for what `from_settings` raises it.
+            SettingError: If the URL is malformed, or as in `from_settings`.
         """
-        # None of these errors repeats the URL: a password may stand there.
+        # None of these errors repeats the URL, which may contain a password.
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -199,10 +201,10 @@ class Destination:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Destination":
-        """The destination that ``POOLHOUSE_REPORT`` names; the default one if that is not set, or empty.
+        """The destination named by ``POOLHOUSE_REPORT``; the default one if that is not set, or empty.
 
         Raises:
-            SettingError: For what `from_url` raises it; it names the variable, then the setting.
+            SettingError: As in `from_url`; it names the variable, then the setting.
         """
         url = environment.get(REPORT_VARIABLE)
         if not url:
@@ -214,28 +216,28 @@ class Destination:
 
     @property
     def address(self) -> str:
-        """Where it is as a person would write it, for example ``[::1]:25827``."""
+        """Its address as a person would write it, for example ``[::1]:25827``."""
         if self.service is not None:
             return ", ".join(node.address for node in self.service.nodes)
         return ", ".join(format_address(host, self.port) for host in self.hosts)
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts that `host` names, one or more."""
+        """The hosts in `host`, one or more."""
         return tuple(self.host.split(","))
 
     @property
     def target(self) -> Target:
-        """Where reports go."""
+        """The target of the reports."""
         return self.service or (self.hosts, self.port, self.protection)
 
 
-#: What a machine without a name is called in reports: an aggregator refuses an empty one.
+#: The name of a nameless machine in reports: an aggregator refuses an empty one.
 NAMELESS = "unnamed"
 
 
 def default_report_host() -> str:
-    """The name of this machine; `NAMELESS` where it has none, as in some serverless environments."""
+    """The name of this machine; `NAMELESS` if it has none, as in some serverless environments."""
     try:
         return socket.gethostname().strip() or NAMELESS
     except (OSError, UnicodeError):
@@ -243,8 +245,8 @@ def default_report_host() -> str:
 
 
 def default_program_name() -> str:
-    """The name that this process has where none was set."""
-    argv = getattr(sys, "argv", None) or [""]  # An embedding program may have set none, or anything.
+    """The name of this process if none was set."""
+    argv = getattr(sys, "argv", None) or [""]  # An embedding program may have set anything, or nothing.
     try:
         return program_name_of(os.fsdecode(argv[0]))
     except (TypeError, ValueError, KeyError, OSError):  # OSError: the working directory was removed.
@@ -254,9 +256,9 @@ def default_program_name() -> str:
 def program_name_of(argv0: str) -> str:
     """The program's name: the base name of its script.
 
-    ``python -m package`` runs a script called ``__main__.py``: the name is then the package's. Without any script
-    it is ``python``. Only the path decides, so that the spawned children of multiprocessing, which run another
-    main module, have their parent's name.
+    ``python -m package`` runs a script called ``__main__.py``: the name is then the package's. Without a script it
+    is ``python``. Only the path matters, so that multiprocessing's spawned children, which run another main
+    module, have their parent's name.
 
     >>> program_name_of("/usr/bin/nova-api"), program_name_of("-c"), program_name_of("")
     ('nova-api', 'python', 'python')
@@ -268,7 +270,7 @@ def program_name_of(argv0: str) -> str:
 
 
 def _package_name(directory: str) -> str:
-    """The dotted name of the package in a directory; of the directory itself where it is no package's part."""
+    """The dotted name of the package in a directory; the directory's name if it belongs to no package."""
     parent, name = os.path.split(directory)
     while os.path.exists(os.path.join(parent, "__init__.py")):
         parent, package = os.path.split(parent)
@@ -280,11 +282,11 @@ def require_one_spelling(settings: Mapping[str, Any], prefixes: tuple[str, ...] 
     """Refuse a setting that is given with two of the prefixes.
 
     Args:
-        settings: By their names as they were typed; others than ours are ignored.
-        prefixes: The first one counts.
+        settings: By their names as typed by the user; others than ours are ignored.
+        prefixes: The first one takes precedence.
 
     Raises:
-        SettingError: It says which of the two counts, and which one to remove.
+        SettingError: With the setting that applies, and the one to remove.
 
     >>> require_one_spelling({"collectd_host": "web1", "poolhouse_port": 7})
     """
@@ -297,12 +299,12 @@ def require_one_spelling(settings: Mapping[str, Any], prefixes: tuple[str, ...] 
 
 
 def _prefix_of(key: str, prefixes: tuple[str, ...]) -> str:
-    """What a key begins with; of a key that is none of ours the last prefix."""
+    """The prefix of a key; the last prefix for a key that is not ours."""
     return next((prefix for prefix in prefixes if key.startswith(prefix)), prefixes[-1])
 
 
 def _known(key: str, prefixes: tuple[str, ...]) -> str:
-    """The field of `Destination` that a key names."""
+    """The field of `Destination` that a key means."""
     prefix = _prefix_of(key, prefixes)
     name = key.removeprefix(prefix)
     if key.startswith(prefix) and name in _READERS:
@@ -311,7 +313,7 @@ def _known(key: str, prefixes: tuple[str, ...]) -> str:
 
 
 def _of_engines(prefix: str) -> tuple[str, ...]:
-    """The settings beside those of a destination: without a prefix there is no engine."""
+    """An engine's further settings; none without a prefix, since there is no engine then."""
     return ENGINE_SETTINGS if prefix else ()
 
 
@@ -335,12 +337,12 @@ def _text(value: Any) -> str:
 
 
 def _hosts(value: Any) -> str:
-    """One host or several: ``web1``, ``web1,[::1]``; twice the same is the same once."""
+    """One host or several: ``web1``, ``web1,[::1]``; duplicates are removed."""
     return ",".join(dict.fromkeys(_host(one) for one in _text(value).split(",")))
 
 
 def _is_name(host: str) -> bool:
-    """Whether ``getaddrinfo`` looks it up at all: it encodes a name by IDNA, whose codec is large to import.
+    """Whether ``getaddrinfo`` accepts it: that encodes a name by IDNA, whose codec is large to import.
 
     >>> [_is_name(host) for host in ("db.example.", "127.0.0.1", "bücher.example", "a..b", "x" * 64)]
     [True, True, True, False, False]
@@ -379,7 +381,7 @@ def _interval(value: Any) -> float:
 
 
 def _number(number_type: type[int] | type[float], value: Any) -> float | None:
-    """The number that a text or a number means; ``None`` if it means none."""
+    """The number in a text, or the number itself; ``None`` if it is neither."""
     try:
         number = number_type(value)
     except (TypeError, ValueError, OverflowError):
@@ -411,5 +413,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "security": read_security,
 }
 
-#: The names of these settings, without what they begin with.
+#: The names of these settings, without a prefix.
 DESTINATION_SETTINGS = tuple(_READERS)

@@ -1,9 +1,9 @@
-"""What the reporter's thread does, turn by turn: which reports are due, and which name is looked up.
+"""The turns of the reporter's thread: which reports are due, and which name to look up.
 
 Guarantees, however slow a resolver is: a lookup begins only after every report that is due and has an address has
 been sent; one lookup runs at a time; one name takes at most a tenth of the time (`poolhouse.report.route`). So a
-lookup for one destination delays the reports to another by at most its own duration. Nothing is lost by that,
-because reports are cumulative.
+lookup for one destination delays the reports to another by at most its own duration. Nothing is lost by this,
+since reports are cumulative.
 """
 
 import random
@@ -27,7 +27,7 @@ from poolhouse.safely import DEBUG, ERROR, INFO, WARNING
 
 
 class _Key(NamedTuple):
-    """How a receiver distinguishes a process's streams, and where they are sent."""
+    """The identity of a stream for its receiver, and its destination."""
 
     target: Target
     program_name: str
@@ -42,8 +42,8 @@ class Dispatcher:
     Args:
         clock: The source of time.
         network: The operating system's sockets and resolver.
-        identify: Gives this process an identity; called when the first of its pools is used.
-        wake: Called when a stream has something to report at once; neither waits nor raises.
+        identify: Gives this process an identity; called when its first pool is used.
+        wake: Called when a stream must report at once; neither waits nor raises.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Dispatcher:
         self._network = network
         self._identify = identify
         self._wake = wake
-        #: Any thread and any signal handler may insert, without a lock, because inserting is atomic. So every loop
+        #: Any thread and any signal handler may insert without a lock, because inserting is atomic. So every loop
         #: iterates over a list. The same holds for the senders.
         self._streams: dict[_Key, Stream] = {}
-        #: Destinations that differ from a stream only in interval or detail, and were logged for that.
+        #: Destinations whose differences from their stream, in interval or detail, have been logged.
         self._differing: set[Destination] = set()
         self._is_namelessness_told = False
         self._begin()
@@ -68,14 +68,14 @@ class Dispatcher:
         #: Protects rosters, routes and sockets. Held while reports are made and sent, never during a lookup.
         self._turn = Lock()
         self._senders: dict[Target, tuple[AnySender, ...]] = {}
-        #: The state of each destination that was logged last.
+        #: The last logged state of each destination.
         self._told: dict[AnySender, State] = {}
         self._is_closed = False
-        #: Who holds the connections of this process's pools.
+        #: The samples of who holds the connections of this process's pools.
         self._looks = Looks(self._clock)
 
     def begin(self) -> list[Source]:
-        """Begin afresh in a forked child, without the parent's sockets and locks; return the parent's sources."""
+        """Start afresh in a forked child, without the parent's sockets and locks; returns the parent's sources."""
         self._close_sockets()
         self._begin()
         sources = [source for stream in list(self._streams.values()) for source in stream.sources]
@@ -104,7 +104,7 @@ class Dispatcher:
         return stream
 
     def _warn_of_host(self, destination: Destination) -> None:
-        """Log once that this machine has no name: all such machines share one row."""
+        """Warn once that this machine has no name: all such machines share one row."""
         if destination.report_host == NAMELESS and not self._is_namelessness_told:
             self._is_namelessness_told = True
             log(
@@ -116,7 +116,7 @@ class Dispatcher:
 
     @property
     def is_active(self) -> bool:
-        """Whether a pool was used in this process."""
+        """Whether a pool has been used in this process."""
         return bool(self._active())
 
     @property
@@ -130,7 +130,7 @@ class Dispatcher:
         return any(sender.route.lookup_due == inf for sender in self._all_senders())
 
     def turn(self) -> float:
-        """Send what is due, then look up at most one name; return the seconds until something is due again."""
+        """Send what is due, then look up at most one name. Returns the seconds until something is due again."""
         now = self._clock.monotonic()
         if not self._is_closed:
             self._look(now)
@@ -157,12 +157,12 @@ class Dispatcher:
         return max(0.0, due - self._clock.monotonic())
 
     def _look(self, now: float) -> None:
-        """Look who holds connections, if that is due by itself or by a report."""
+        """Look at who holds connections, if a look or a report is due."""
         active = self._active()
         if self._looks.due <= now or any(stream.due <= now and stream.is_ready for stream in active):
             sources: list[Source] = []
             for stream in active:
-                with suppress(Exception):  # Its report will fail, too, and say so.
+                with suppress(Exception):  # Its report will fail, too, and log the error.
                     sources += stream.reported
             self._looks.look(sources)
         elif self._looks.loops_due <= now:
@@ -175,14 +175,14 @@ class Dispatcher:
                 self._look_up(sender)
 
     def report_all(self, goodbye: bool, timeout: float, patience: float = 0.0) -> bool:
-        """Report every stream now; true if all left. After a goodbye nothing more is sent.
+        """Report every stream now. Returns whether all reports left. After a goodbye nothing more is sent.
 
         Args:
-            goodbye: Say that the process ends.
-            timeout: Seconds to wait at most.
-            patience: Seconds to wait, if that is more, for a report under way, which waits for a processor only.
+            goodbye: Whether to say that the process is ending.
+            timeout: The longest wait, in seconds.
+            patience: If longer, the wait in seconds for a report under way that only waits for a processor.
         """
-        turn = self._turn  # A signal handler may fork meanwhile, and its child has another.
+        turn = self._turn  # A signal handler may fork meanwhile, and the child has another one.
         deadline = self._clock.monotonic() + timeout
         if not turn.acquire(max(timeout, patience)):
             return False
@@ -191,7 +191,7 @@ class Dispatcher:
             self._move_on(deadline)
             left = [not self._is_closed and self._report(stream, goodbye) for stream in self._active()]
             if goodbye:
-                self._move_on(deadline)  # What a node has not taken yet.
+                self._move_on(deadline)  # For what a node has not taken yet.
                 self._is_closed = True
                 self._close_sockets()
         finally:
@@ -200,9 +200,9 @@ class Dispatcher:
         return all(left)
 
     def _look_up_at_once(self) -> None:
-        """Look up addresses and this machine, for which no resolver is asked.
+        """Look up IP addresses and this machine itself, which needs no resolver.
 
-        On a busy machine the thread may have had no turn yet.
+        On a busy machine the thread may not have had a turn yet.
         """
         for sender in self._active_senders():
             route = sender.route
@@ -211,7 +211,7 @@ class Dispatcher:
                 self._end_lookup(route, *self._ask(route))
 
     def _move_on(self, deadline: float) -> None:
-        """Have every sender do what it can do until the deadline, so that a report leaves."""
+        """Have every sender do what it can until the deadline, so that a report leaves."""
         pause = Signal()
         while not self._is_closed:
             senders, now = self._active_senders(), self._clock.monotonic()
@@ -221,7 +221,7 @@ class Dispatcher:
             pause.wait(max(0.0, min(min(due), deadline) - now))
 
     def _used(self) -> None:
-        """A pool is used: from now on this is a process that reports."""
+        """Note that a pool is used: from now on this process reports."""
         self._identity()
         self._wake()
 
@@ -229,7 +229,7 @@ class Dispatcher:
         return self._identities.get(None) or self._identities.setdefault(None, self._identify())
 
     def _active(self) -> list[Stream]:
-        """The streams whose pools were used in this process."""
+        """The streams with pools that have been used in this process."""
         return [stream for stream in list(self._streams.values()) if stream.due < inf]
 
     def _active_senders(self) -> set[AnySender]:
@@ -263,7 +263,7 @@ class Dispatcher:
             )
 
     def _look_up(self, sender: AnySender) -> None:
-        """Ask for a name's addresses, for as long as it takes."""
+        """Look up a name's addresses, for as long as it takes."""
         route = sender.route
         with self._turn:
             was_unresolved = route.state is State.UNRESOLVED
@@ -271,14 +271,14 @@ class Dispatcher:
         addresses, error = self._ask(route)
         with self._turn:
             if route.lookup_due < inf:
-                return  # `_look_up_at_once` has ended it meanwhile.
+                return  # `_look_up_at_once` has completed it meanwhile.
             self._end_lookup(route, addresses, error)
             if addresses:
                 sender.renew()
             if was_unresolved and addresses:
                 for stream in self._active():
                     if sender in stream.senders:
-                        stream.due = -inf  # It has been silent for too long already.
+                        stream.due = -inf  # It has been silent too long already.
         self._tell()
 
     def _ask(self, route: Route) -> tuple[list[Address], Exception]:
@@ -325,7 +325,7 @@ class Dispatcher:
         return self._senders.get(target) or self._senders.setdefault(target, self._make_senders(destination))
 
     def _make_senders(self, destination: Destination) -> tuple[AnySender, ...]:
-        """One sender for each host; one for a service, whichever of its nodes it talks to."""
+        """One sender for each host; a single one for a service, whichever node it talks to."""
         if destination.service is None:
             routes = [Route(host, destination.port) for host in destination.hosts]
             protection = destination.protection
@@ -333,19 +333,19 @@ class Dispatcher:
                 Sender(route, self._network, None if protection is None else protection.sealer())
                 for route in routes
             )
-        from poolhouse.report.tcp import TcpSender  # Few report to a service.
+        from poolhouse.report.tcp import TcpSender  # Imported here: few processes report to a service.
 
         name, interval = destination.program_name, destination.interval
         return (TcpSender(destination.service, name, interval, self._network, self._clock, random.random),)
 
 
 def _is_address(host: str) -> bool:
-    """Whether a host is an address already.
+    """Whether a host is an IP address.
 
     >>> [_is_address(host) for host in ("127.0.0.1", "fe80::1%eth0", "db.example")]
     [True, True, False]
     """
-    from ipaddress import ip_address  # At the end of a process only, and seldom.
+    from ipaddress import ip_address  # Used only at the end of a process, and rarely.
 
     with suppress(ValueError):
         return bool(ip_address(host))

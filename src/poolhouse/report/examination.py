@@ -1,4 +1,4 @@
-"""What a process finds wrong with its pools: logged, reported, and added to the errors that its callers get.
+"""The findings of a process about its pools: logged, reported, and added to the errors of its callers.
 
 Each stream examines the pools that it reports, whenever it reports them.
 """
@@ -22,10 +22,10 @@ _logger = Log("poolhouse.verdicts")
 
 @runtime_checkable
 class Judged(Protocol):
-    """A source that wants to know what is wrong with its pool. It need not."""
+    """A source that takes verdicts on its pool. Sources need not implement this."""
 
     def judged(self, verdicts: tuple[Verdict, ...]) -> None:
-        """Take what stands now, the main verdict first. Called from the reporter's thread, at each report."""
+        """Store the standing verdicts, the main one first. Called from the reporter's thread at each report."""
         ...
 
 
@@ -34,7 +34,7 @@ class Examination:
 
     Args:
         program: The program's name in reports.
-        host: The host's.
+        host: The host's name in reports.
     """
 
     def __init__(self, program: str, host: str) -> None:
@@ -42,7 +42,7 @@ class Examination:
         self._host = host
         self._examiner = Examiner()
         self._has_failed = False
-        #: The sources that were told a verdict last.
+        #: The sources that hold a verdict.
         self._told: set[Source] = set()
 
     def examine(
@@ -54,15 +54,15 @@ class Examination:
         sources: Mapping[int, Source],
         looks_due: float = 0.0,
     ) -> tuple[Finding, ...]:
-        """What stands after this report, the main finding first.
+        """The findings that stand after this report, the main one first.
 
         Args:
             now: Monotonic seconds.
             wall_time: Seconds since the epoch.
             pools: The readings of the report.
-            process: What the process shows beyond its pools, if anybody looks.
-            sources: The living pools by the keys of their readings.
-            looks_due: How many looks a pool would have had by now if a connection of it had always been out.
+            process: The process's signs beyond its pools; ``None`` if it takes no looks.
+            sources: The living pools, by the keys of their readings.
+            looks_due: How many looks a pool would have had by now if one of its connections had always been out.
         """
         try:
             changes = self._examiner.take(Moment(now, tuple(pools), process or ProcessSigns(), looks_due))
@@ -85,7 +85,7 @@ class Examination:
         pools: Mapping[int, PoolReading],
         sources: Mapping[int, Source],
     ) -> None:
-        """Tell each source what stands for its pool."""
+        """Give each source the standing verdicts on its pool."""
         alarms = [finding for finding in findings if BY_NAME[finding.cause].severity == "alarm"]
         told: set[Source] = set()
         for key, source in sources.items():
@@ -110,7 +110,7 @@ class Examination:
 
 
 def _log(change: Change, pools: Mapping[int, PoolReading]) -> None:
-    """One line when a verdict begins, and one when it ends."""
+    """Log one line when a verdict begins, and one when it ends."""
     now, before = change
     if before is not None:
         log(
@@ -135,7 +135,7 @@ def _log(change: Change, pools: Mapping[int, PoolReading]) -> None:
 
 
 def _level(finding: Finding) -> int:
-    """A notice harms nobody."""
+    """The log level of a finding: a notice does no harm yet."""
     return WARNING if BY_NAME[finding.cause].severity == "alarm" else INFO
 
 

@@ -1,11 +1,11 @@
-"""Logging, by default to ``poolhouse.report``, that can neither raise into anybody nor hold anybody up.
+"""Logging, by default to ``poolhouse.report``, that neither raises into the application nor delays it.
 
 Once a thread logs, `threading` knows it. A program that waits for all threads known to `threading` must not find
 ours among them.
 
-Where gevent or eventlet has patched the program, the locks of `logging` are for greenlets: a thread of the
-operating system that meets a greenlet at one of them hangs, and the program with it. There our thread passes its
-records to the application's own hub, and a greenlet logs them when the hub has time.
+If gevent or eventlet has patched the program, the locks of `logging` are for greenlets: a thread of the operating
+system that competes with a greenlet for one of them hangs, and the program with it. In that case our thread passes
+its records to the application's own hub, and a greenlet logs them when the hub has time.
 """
 
 import sys
@@ -22,18 +22,18 @@ _logger = Log("poolhouse.report")
 
 
 class _Hub(NamedTuple):
-    """A hub of greenlets: the thread that it runs in, and how other threads have it spawn a greenlet."""
+    """A hub of greenlets: the thread in which it runs, and how other threads make it spawn a greenlet."""
 
     thread: int
     spawn: Callable[[Callable[[], None]], object]
 
 
-#: Hubs that were seen, at most one: the first.
+#: The first hub that was seen; at most one.
 _hubs: list[_Hub] = []
 
 
 def notice_hub() -> None:
-    """Look whether the calling thread of the application has a hub of greenlets. Never raises."""
+    """Check whether the calling thread of the application has a hub of greenlets. Never raises."""
     if not _hubs:
         with suppress(Exception):
             spawn = _hub_of_gevent() or _hub_of_eventlet()
@@ -48,7 +48,7 @@ def log(
     error: BaseException | None = None,
     logger: Log = _logger,
 ) -> None:
-    """Log a message, with the traceback of `error`; raises only what `poolhouse.safely` does."""
+    """Log a message, with the traceback of `error`; raises only what `poolhouse.safely` lets through."""
     say = partial(logger.log, level, message, *arguments, error=error)
     if _hubs and _hubs[0].thread != thread_id():
         with suppress(Exception):

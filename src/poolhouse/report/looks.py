@@ -1,4 +1,4 @@
-"""When the reporter's thread samples the holders of connections, and the use that it makes of that.
+"""Decides when the reporter's thread samples the holders of connections, and records what it finds.
 
 Each sample is a *look*. While a connection is out or a caller waits, and for two seconds after that, the thread
 takes ten looks a second, or fewer if a look takes long. Otherwise it takes one at each report: a look that finds
@@ -28,43 +28,43 @@ from poolhouse.sites.words import site_of
 
 #: Seconds between two looks, on average.
 PAUSE_S = 0.1
-#: A pause is at most this part shorter or longer than the average. So after 12 looks (a verdict has 60), they have
-#: spread over a whole period of `PAUSE_S`: that is the standard deviation of the sum of 12 such pauses.
+#: A pause is at most this share shorter or longer than the average. So after 12 looks (a verdict has 60), they
+#: have spread over a whole period of `PAUSE_S`: that is the standard deviation of the sum of 12 such pauses.
 _SPREAD = 0.5
-#: A look that begins this many seconds after its time is late: the process, or this thread, got no CPU.
+#: A look that begins this many seconds late means that the process, or this thread, got no CPU.
 LATE_S = 0.05
-#: The pause after a look is at least so many times its CPU time, on average: at most 0.3 % of a core.
+#: The pause after a look is at least this many times its CPU time, on average: at most 0.3 % of a core.
 _SHARE = 1 / 0.003
-#: Looks that find nothing before they end: clients that come together are away together, for a while.
+#: The number of empty looks that ends a series: clients that come together are also away together for a while.
 _MOST_EMPTY = 20
-#: A look stands for at most so many seconds.
+#: The most seconds that one look represents.
 _LONGEST_S = 10.0
 
 
 class Looked(Protocol):
-    """A source that says who holds its connections. It need not: then nothing is known of its holders."""
+    """A source that says who holds its connections. Optional: otherwise its holders are unknown."""
 
     looks: PoolLooks
 
     def holding(self) -> Holding:
-        """What is out now, and how many wait. Up to ten calls a second: each takes no lock and never waits."""
+        """The present holds and the number of waiting callers. Called up to ten times a second; never waits."""
         ...
 
 
 class Looks:
-    """The looks of one process; for the reporter's thread, but for `signs`, which any thread may call.
+    """The looks of one process; for the reporter's thread, except `signs`, which any thread may call.
 
     Attributes:
-        due: The monotonic time of the next look; infinite if that is at the next report.
-        loops_due: When to ask the event loops in between; infinite if they are asked at the next look only.
-        looks_due: How many looks a pool would have had by now if a connection of it had always been out: those
-            that were taken, and ten a second where none was, since nothing was out.
+        due: When the next look is due, in monotonic seconds; infinite if that is at the next report.
+        loops_due: When to check the event loops in between; infinite if only the next look does.
+        looks_due: How many looks a pool would have had by now if one of its connections had always been out: the
+            looks that were taken, and ten a second during pauses, when nothing was out.
     """
 
     def __init__(self, clock: Clock, cpu: Callable[[], float] = cpu_seconds) -> None:
         self._clock = clock
         self._cpu = cpu
-        # Each process has the same sequence: what matters is that it has no period.
+        # Each process has the same sequence; all that matters is that it has no period.
         self._random = Random(1).random
         self._looker = Looker()
         self._stalls = Stalls(clock.monotonic, thread_id, self._looker.line_of_loop)
@@ -76,7 +76,7 @@ class Looks:
         self._count = self._late = 0
 
     def look(self, sources: Iterable[Source]) -> None:
-        """Look once, and decide when to look again. Raises no `Exception`."""
+        """Take one look, and decide when to take the next. Raises no `Exception`."""
         now, began = self._clock.monotonic(), self._cpu()
         is_series = self.due < inf
         late_s = max(0.0, now - self.due) if is_series else 0.0
@@ -98,16 +98,16 @@ class Looks:
         goes_on = self._empty < _MOST_EMPTY if is_series else is_anything_out
         pause_s = max(PAUSE_S, (self._cpu() - began) * _SHARE)
         self.due = now + pause_s * (1 - _SPREAD + 2 * _SPREAD * self._random()) if goes_on else inf
-        # A loop that stands still for less than two looks would not be seen.
+        # Otherwise a loop that stands still for less than two looks would go unnoticed.
         is_rare = pause_s > 1.5 * PAUSE_S
         self.loops_due = (
             now + PAUSE_S if goes_on and is_rare and is_anything_out and self._stalls.knows_any else inf
         )
 
     def look_at_loops(self) -> None:
-        """Ask the event loops whether they stand still, between two looks. Raises no `Exception`.
+        """Check, between two looks, whether the event loops stand still. Raises no `Exception`.
 
-        That takes its part of what looks may cost, half of it at most: the next look is later for it.
+        This takes its share of the looks' cost, half of it at most, and delays the next look accordingly.
         """
         now, began = self._clock.monotonic(), self._cpu()
         try:
@@ -122,11 +122,11 @@ class Looks:
         self._stalls.look(late_s if late_s > LATE_S else 0.0)
 
     def _held(self, sources: Iterable[Source]) -> list[tuple[PoolLooks, Holding]]:
-        """What is out of each pool; one that fails costs only what is known of itself."""
+        """The holds of each pool; a pool that fails affects only its own figures."""
         held: list[tuple[PoolLooks, Holding]] = []
         for source in {id(source): source for source in sources}.values():
             try:
-                # `isinstance` of a protocol takes a hundred times as long.
+                # `isinstance` with a protocol takes a hundred times as long.
                 holding = getattr(source, "holding", None)
                 if holding is not None:
                     held.append((source.looks, holding()))  # type: ignore[attr-defined]  # a `Looked`
@@ -140,12 +140,12 @@ class Looks:
         self._has_failed = True
 
     def put_off(self) -> None:
-        """This thread was kept by a lookup: the next look is not late for that."""
+        """Note that a lookup has delayed this thread, so that the next look does not count as late."""
         now = self._clock.monotonic()
         self.due, self.loops_due = max(self.due, now), max(self.loops_due, now)
 
     def signs(self) -> ProcessSigns:
-        """What the process shows, but for the number of its pools."""
+        """The process's signs, without the number of its pools."""
         stalls, line, forked = self._stalls, self._stalls.line, forks.line()
         return ProcessSigns(
             looks=self._count,

@@ -1,4 +1,4 @@
-"""What the reporter needs of the operating system: sockets that never wait, and the lookup of names."""
+"""The reporter's interface to the operating system: sockets that never wait, and name lookups."""
 
 from typing import Protocol
 
@@ -9,19 +9,19 @@ class Socket(Protocol):
     """A UDP socket that is connected to one address and never waits."""
 
     def is_ours(self) -> bool:
-        """Whether its descriptor is still this socket; nothing else may be called if it is not, except `close`."""
+        """Whether its descriptor is still this socket; if not, only `close` may be called."""
         ...
 
     def send(self, datagram: bytes, /) -> object:
-        """Send a datagram; OSError if this one, or an earlier one, is known not to arrive."""
+        """Send a datagram; OSError if this one, or an earlier one, is known to be lost."""
         ...
 
     def pending_error(self) -> OSError | None:
-        """The error that arrived since the last send, once; ``None`` if there was none."""
+        """The error that has arrived since the last send, once; ``None`` if there was none."""
         ...
 
     def receive(self) -> bytes | None:
-        """A datagram that came from the address, if one waits."""
+        """A datagram from the address if one is waiting, else ``None``."""
         ...
 
     def close(self) -> None:
@@ -33,7 +33,7 @@ class TcpSocket(Protocol):
     """A TCP socket that never waits."""
 
     def is_connected(self) -> bool:
-        """Whether the connection is there; OSError if it will not be."""
+        """Whether it is connected; OSError if it never will be."""
         ...
 
     def send(self, data: bytes, /) -> int:
@@ -41,7 +41,7 @@ class TcpSocket(Protocol):
         ...
 
     def receive(self, size: int, /) -> bytes:
-        """What arrived, ``b""`` at its end; BlockingIOError if nothing did, OSError if the connection is lost."""
+        """Received data, ``b""`` at its end; BlockingIOError if none, OSError if the connection is lost."""
         ...
 
     def fileno(self) -> int:
@@ -53,20 +53,20 @@ class TcpSocket(Protocol):
         ...
 
     def close(self) -> None:
-        """Give it up; a descriptor that is no longer this socket stays open."""
+        """Close it; a descriptor that is no longer this socket stays open."""
         ...
 
 
 class TcpNetwork(Protocol):
-    """What is needed of the operating system."""
+    """The part of the operating system that TCP needs."""
 
     def connect(self, address: Address) -> TcpSocket:
-        """Begin to connect; OSError if that is known to fail."""
+        """Start connecting; OSError if that is known to fail."""
         ...
 
 
 class Network(TcpNetwork, Protocol):
-    """What the reporter needs of the operating system."""
+    """The reporter's whole interface to the operating system."""
 
     def look_up(self, host: str, port: int) -> list[Address]:
         """The host's addresses; may block for long. OSError or UnicodeError if there are none."""

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Seconds of rest once every node has been tried: doubling from the first to the last, less a random part.
+#: Seconds of rest once every node has been tried: doubles from the first to the last, less a random part.
 FIRST_REST_S, LAST_REST_S = 1.0, 30.0
 #: The part of a rest that is random, so that the clients of a node that died do not all return in one instant.
 JITTER = 0.5
@@ -15,16 +15,16 @@ class Nodes:
     """The nodes of a service in random order; a new order for every round.
 
     Attributes:
-        current: The node in use, or to be tried next; an index.
-        due: The monotonic time from which on it may be tried.
+        current: The index of the node in use, or to be tried next.
+        due: When it may be tried, in monotonic seconds.
     """
 
     def __init__(self, count: int, random: Callable[[], float], last_rest: float = LAST_REST_S) -> None:
-        """Begin with a random node, to be tried at once.
+        """Start with a random node, to be tried at once.
 
         Args:
-            count: How many there are, at least 1.
-            random: Numbers in [0, 1).
+            count: How many nodes there are, at least 1.
+            random: Returns numbers in [0, 1).
             last_rest: The longest rest, in seconds.
         """
         self._count = count
@@ -36,7 +36,7 @@ class Nodes:
         self.due = 0.0
 
     def failed(self, now: float) -> None:
-        """The current node cannot be reached: try another one, after a rest if every one has been tried."""
+        """Note that the current node is unreachable: try another, after a rest if all have been tried."""
         if not self._order:
             self._order = self._shuffled()
             self.due = now + self._rest * (1 - JITTER * self._random())
@@ -44,7 +44,7 @@ class Nodes:
         self.current = self._order.pop()
 
     def reached(self) -> None:
-        """The current node has welcomed us: should it fail, all others are tried without a rest."""
+        """Note that the current node has welcomed us: if it fails, all others are tried without a rest."""
         self._rest = FIRST_REST_S
         self._order = [node for node in self._shuffled() if node != self.current]
 

@@ -1,6 +1,6 @@
-"""How reports are protected: the settings ``username``, ``password``, ``password_file`` and ``security``.
+"""The protection of reports: the settings ``username``, ``password``, ``password_file`` and ``security``.
 
-The sealing code is imported only if something has to be sealed: few processes do.
+The code that seals is imported only if needed: few processes need it.
 """
 
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ _LEVELS: tuple[Security, ...] = get_args(Security)
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """A user's password, and what is done with it; its `repr` keeps the password to itself.
+    """A user's password and its use; the `repr` does not show the password.
 
     Attributes:
         security: ``sign``, or ``encrypt``, which signs too.
-        username: The user, as the server's AuthFile names it.
+        username: The user's name in the server's AuthFile.
         password: The user's password.
     """
 
@@ -47,10 +47,10 @@ class Protection:
         return min(PAYLOAD_BYTES, PACKET_BYTES - seal - ANSWER_BYTES)
 
     def sealer(self) -> "Sealer":
-        """What seals datagrams.
+        """A sealer for datagrams.
 
         Raises:
-            SettingError: If it is to encrypt and nothing is installed that can.
+            SettingError: If it must encrypt and nothing is installed that can.
         """
         from poolhouse.report.sealer import Sealer
 
@@ -63,14 +63,14 @@ def protection_of(
     """The protection that settings mean together; ``None`` for none.
 
     Args:
-        username: The user, if one is named.
-        password: Its password, if there is one.
-        security: ``None`` if that is not set.
-        prefix: What the settings' names begin with.
+        username: The user; ``None`` if none is named.
+        password: The user's password; ``None`` if there is none.
+        security: ``None`` if not set.
+        prefix: The prefix of the settings' names.
 
     Raises:
-        SettingError: If one of them has no effect without another, or if nothing is installed that can encrypt:
-            nothing is sent in clear that was meant to be protected.
+        SettingError: If one has no effect without another, or if nothing is installed that can encrypt: data that
+            should be protected is never sent in clear.
     """
     if security is None:
         if username is None and password is None:
@@ -94,7 +94,7 @@ def protection_of(
 
 
 def read_security(value: Any) -> Security:
-    """The value of ``security``; for a wrong one a `ValueError`."""
+    """The value of ``security``; `ValueError` for a wrong one."""
     for level in _LEVELS:
         if value == level:
             return level
@@ -102,21 +102,21 @@ def read_security(value: Any) -> Security:
 
 
 def read_username(value: Any) -> str:
-    """The value of ``username``; for one that no AuthFile can name a `ValueError`."""
+    """The value of ``username``; `ValueError` for a name that no AuthFile can contain."""
     if not _is_line(value) or ":" in value or value[0] == "#":
         raise ValueError(f"expected the name of a user as in an AuthFile, not {value!r}")
     return str(value)
 
 
 def read_secret(value: Any) -> str:
-    """The value of ``password``; for one that no AuthFile can hold a `ValueError`, which does not repeat it."""
+    """The value of ``password``; `ValueError`, without the password, for one that no AuthFile can contain."""
     if not _is_line(value):
         raise ValueError("expected a text without a blank before it and without line breaks")
     return str(value)
 
 
 def read_secret_file(path: Any, setting: str) -> str:
-    """The password in the file that the value of ``password_file`` names.
+    """The password in the file named by the value of ``password_file``.
 
     Raises:
         SettingError: If there is none.
@@ -135,7 +135,7 @@ def read_secret_file(path: Any, setting: str) -> str:
 
 
 def _is_line(value: Any) -> bool:
-    """Whether it is a text that may stand in a line of an AuthFile, in UTF-8."""
+    """Whether it is a text that may be part of a line of an AuthFile, in UTF-8."""
     if not isinstance(value, str) or not value or value[0].isspace() or any(sign in value for sign in "\0\r\n"):
         return False
     try:

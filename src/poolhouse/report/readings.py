@@ -1,4 +1,4 @@
-"""The other readers in this process of what each report has read."""
+"""Other readers in this process of the readings for each report."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,13 +10,13 @@ from poolhouse.safely import ERROR
 #: Pools and their figures; the figure ``pools`` is 0 in the last reading of a pool.
 Readings = Sequence[tuple[Source, PoolReading]]
 
-#: Replaced as a whole, so that the reporter's thread goes through one or the other.
+#: Replaced as a whole, so that the reporter's thread iterates over either the old or the new tuple.
 _observers: dict[None, tuple[Callable[[Readings], None], ...]] = {None: ()}
 _told: set[str] = set()
 
 
 def observe(observer: Callable[[Readings], None]) -> None:
-    """Have `observer` called with what each report reads, in the reporter's thread.
+    """Have `observer` called with the readings of each report, in the reporter's thread.
 
     It must neither wait nor use locks.
     """
@@ -25,12 +25,12 @@ def observe(observer: Callable[[Readings], None]) -> None:
 
 
 def is_observed() -> bool:
-    """Whether anybody is told."""
+    """Whether there are observers."""
     return bool(_observers[None])
 
 
 def tell(readings: Readings) -> None:
-    """Tell the observers. Never raises an `Exception`."""
+    """Pass readings to the observers. Never raises an `Exception`."""
     for observer in _observers[None]:
         try:
             observer(readings)

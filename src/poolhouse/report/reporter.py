@@ -1,11 +1,10 @@
-"""The one thread that reports all pools of this process, and how it behaves at a fork and at the exit.
+"""The single thread that reports all pools of this process, and its behaviour at a fork and at exit.
 
-The thread starts with the first pool that is used. **Fork:** it ends before the fork, so that it holds no lock
-that the child needs, and so that Python 3.12 has no thread of ours to warn of. It starts again at once in the
-parent, and in the child with the first pool that is used there. A thread that waits for a resolver cannot be
-ended: the fork waits for it for `FORK_PATIENCE_S`, then goes on; the thread ends when the resolver answers.
-**Exit:** a goodbye is sent within `END_PATIENCE_S`, on a machine without a processor to spare within
-`BUSY_PATIENCE_S`, and nothing after it.
+The thread starts when the first pool is used. **Fork:** it ends before the fork, so that it holds no lock that the
+child needs, and so that Python 3.12 finds no thread of ours to warn about. It starts again at once in the parent,
+and in the child when the first pool is used there. A thread that waits for a resolver cannot be ended: the fork
+waits for it for `FORK_PATIENCE_S`, then continues; the thread ends when the resolver answers. **Exit:** a goodbye
+is sent within `END_PATIENCE_S`, on an overloaded machine within `BUSY_PATIENCE_S`, and nothing after it.
 
 Nothing here raises into the application, except for a wrong URL given to `report_to`.
 """
@@ -31,23 +30,23 @@ from poolhouse.report.stream import Identity, Stream
 from poolhouse.report.unsent import UNSENT, begin_afresh, unsent_by_default
 from poolhouse.safely import ERROR, is_order
 
-#: Seconds that a fork waits at most for the thread to end while it waits for a resolver; and that a fork or the
-#: process's end waits for it while nothing but a busy machine holds it up.
+#: How long a fork waits for a thread that is waiting for a resolver; and how long a fork or the process's end
+#: waits for the thread if only a busy machine holds it up. In seconds.
 FORK_PATIENCE_S = 0.1
 BUSY_PATIENCE_S = 1.0
-#: Seconds that the process's end is delayed at most, and the part of them in which a lookup may end.
+#: The longest delay of the process's end, in seconds, and the part of it in which a lookup may end.
 END_PATIENCE_S = 0.2
 LOOKUP_PATIENCE_S = 0.15
 #: Seconds that the thread pauses after an unexpected error.
 REST_S = 1.0
-#: Seconds between two looks at whether all names have been looked up.
+#: Seconds between two checks whether all names have been looked up.
 _GLANCE_S = 0.001
 #: Among multiprocessing's finalizers: after those that end its queues, pools and children.
 _EXIT_PRIORITY = -100
 
 
 class _Run:
-    """One life of the thread."""
+    """One run of the thread."""
 
     def __init__(self, work: Callable[["_Run"], None]) -> None:
         self.must_end = False
@@ -58,7 +57,7 @@ class Reporter:
     """The reports of one process.
 
     Attributes:
-        default: The destination given to `report_to`; ``None`` if there was none.
+        default: The destination passed to `report_to`; ``None`` if there was none.
     """
 
     def __init__(self, clock: Clock, network: Network) -> None:
@@ -70,26 +69,26 @@ class Reporter:
 
     def _begin(self) -> None:
         self._signal = Signal()
-        #: Keeps two threads from starting the reporter's thread twice; never waited for.
+        #: Prevents two threads from starting the reporter's thread twice; never waited for.
         self._starting = Lock()
         self._run: _Run | None = None
-        #: One item for every fork under way: no thread starts meanwhile. A deque, because it is atomic.
+        #: One item for every fork under way, during which no thread starts. A deque, because it is atomic.
         self._forks: deque[None] = deque()
         self._has_ended = False
         self._has_failed = False
         self._has_finalizer = False
 
     def stream(self, destination: Destination) -> Stream:
-        """The stream to a destination; neither thread nor socket before a pool is added to it.
+        """The stream to a destination; neither thread nor socket exists before a pool is added to it.
 
-        The end of the process is registered already: handlers run in reverse order, so those that the application
-        registers later, and that use a pool, run before.
+        The exit handler is registered already: handlers run in reverse order, so those that the application
+        registers later, and that use a pool, run before it.
         """
         self._register_at_exit()
         return self._dispatcher.stream(destination)
 
     def wake(self) -> None:
-        """Have the thread look at what is due, and start it where none runs. Never waits."""
+        """Have the thread check what is due, starting it if necessary. Never waits."""
         if self._run is None:
             notice_hub()
             self._start()
@@ -99,9 +98,9 @@ class Reporter:
         """Report all pools now: the function `flush` of this module.
 
         Args:
-            timeout: As there.
-            goodbye: As there.
-            patience: Seconds to wait, if that is more, for a report that waits for nothing but a processor.
+            timeout: As in that function.
+            goodbye: As in that function.
+            patience: If longer, the wait in seconds for a report that only waits for a processor.
         """
         if self._has_ended:
             return False
@@ -115,7 +114,7 @@ class Reporter:
         return self._dispatcher.report_all(goodbye, max(0.0, deadline - self._clock.monotonic()), patience)
 
     def end(self) -> None:
-        """Say goodbye, once, if a pool was used: the first may be used later still."""
+        """Say goodbye, once, if a pool has been used; the first one may still be used later."""
         if self._dispatcher.is_active:
             self.flush(END_PATIENCE_S, goodbye=True, patience=BUSY_PATIENCE_S)
 
@@ -127,14 +126,14 @@ class Reporter:
             run.thread.join(BUSY_PATIENCE_S)
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Continue."""
         with suppress(IndexError):  # The fork began before there was a reporter.
             self._forks.pop()
         if self._dispatcher.is_active:
             self.wake()
 
     def after_fork_in_child(self) -> None:
-        """Become a process of its own, which has not used a pool yet."""
+        """Become a separate process, which has not used a pool yet."""
         self._begin()
         begin_afresh(self._dispatcher.begin())
 
@@ -142,14 +141,14 @@ class Reporter:
         return Identity(f"{os.getpid()}:{os.urandom(3).hex()}", self._clock.monotonic())
 
     def _wait_for_addresses(self, deadline: float) -> None:
-        """Let the thread end the lookups that have never been made."""
+        """Let the thread finish lookups that have never been made."""
         pause = Signal()
         while self._dispatcher.has_unknown_address and self._clock.monotonic() < deadline:
             pause.wait(_GLANCE_S)
 
     def _start(self) -> None:
         if not self._starting.acquire(timeout=0):
-            return  # Another thread starts it.
+            return  # Another thread is starting it.
         try:
             if self._run is None and not self._forks and not self._has_ended:
                 self._register_end()
@@ -157,7 +156,7 @@ class Reporter:
         except Exception as error:
             if is_order(error):
                 raise
-            # From CPython 3.12 on no thread starts once the interpreter is ending: then `end` reports.
+            # From CPython 3.12 on, no thread starts once the interpreter is ending; `end` then reports.
             if not self._has_failed and "interpreter shutdown" not in str(error):
                 log(
                     ERROR,
@@ -175,23 +174,23 @@ class Reporter:
 
     def _register_end(self) -> None:
         self._register_at_exit()
-        # The children that multiprocessing forks run its finalizers only, on Python 3.11 and 3.12.
+        # On Python 3.11 and 3.12, children forked by multiprocessing run only its own finalizers.
         finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
         if finalize is not None and not self._has_finalizer:
             finalize(None, self.end, exitpriority=_EXIT_PRIORITY)
             self._has_finalizer = True
-        # The worker processes of Celery send a signal and leave by `os._exit`.
+        # Worker processes of Celery send a signal and exit by `os._exit`.
         ending = getattr(sys.modules.get("celery.signals"), "worker_process_shutdown", None)
         if ending is not None:
-            with suppress(Exception):  # Another version's: then it is missed after a while.
+            with suppress(Exception):  # Another version: the process then goes silent without a goodbye.
                 ending.connect(self._end_of_worker, weak=False, dispatch_uid="poolhouse")
 
     def _end_of_worker(self, **_: Any) -> None:
-        """What Celery calls in a worker process that ends."""
+        """Called by Celery in a worker process that is ending."""
         self.end()
 
     def _dismiss_thread(self) -> _Run | None:
-        """Have the thread end, as soon as it can; what is ending then, or ``None`` if none ran."""
+        """Tell the thread to end as soon as it can. Returns the run that is ending, or ``None`` if none ran."""
         run, self._run = self._run, None
         if run is not None:
             run.must_end = True
@@ -199,9 +198,9 @@ class Reporter:
         return run
 
     def _work(self, run: _Run) -> None:
-        """What the thread does."""
+        """The main function of the thread."""
         while not run.must_end:
-            # Whatever is raised, even SystemExit: this thread is the only one, and nobody would start another.
+            # Suppress everything, even SystemExit: this is the only such thread, and nothing would start another.
             with suppress(BaseException):
                 self._take_turn(run)
         if self._has_ended:
@@ -219,7 +218,7 @@ class Reporter:
             self._signal.wait(pause)
 
 
-#: This process's reporter, under the only key there is.
+#: This process's reporter, under the only key.
 _reporters: dict[None, Reporter] = {}
 
 
@@ -240,13 +239,13 @@ def _reporter() -> Reporter:
 def stream(destination: Destination) -> Stream:
     """The stream of this process's reports to a destination.
 
-    The same for the same host, port, program's name and reporting host; interval and detail of the first one stay.
+    One stream per host, port, program name and reporting host; the first one's interval and detail apply.
     """
     return _reporter().stream(destination)
 
 
 def default_destination() -> Destination:
-    """Where pools report whose settings name no destination.
+    """The destination of pools whose settings name none.
 
     The URL given to `report_to`; else that in the environment variable ``POOLHOUSE_REPORT``; else localhost.
 
@@ -266,9 +265,9 @@ def default_stream() -> AnyStream:
 
 
 def automatic_stream() -> AnyStream:
-    """Where pools are reported that poolhouse found by itself.
+    """The stream of pools that poolhouse found by itself.
 
-    Where nobody has said a destination, and somebody in this process reads all pools, nothing is sent.
+    If no destination is set, and other code in this process reads all pools, nothing is sent.
 
     Raises:
         SettingError: If the environment variable is wrong.
@@ -278,11 +277,11 @@ def automatic_stream() -> AnyStream:
 
 
 def destination_of(settings: Mapping[str, Any], prefixes: tuple[str, ...]) -> Destination:
-    """Where a pool with these settings reports: each setting that is left out is taken from `default_destination`.
+    """The destination of a pool with these settings; those left out come from `default_destination`.
 
     Args:
         settings: As for `Destination.from_settings`.
-        prefixes: What each key begins with, one of these.
+        prefixes: The prefixes that keys may have.
 
     Raises:
         SettingError: If a setting is wrong, or the environment variable.
@@ -291,34 +290,34 @@ def destination_of(settings: Mapping[str, Any], prefixes: tuple[str, ...]) -> De
 
 
 def report_to(url: str) -> None:
-    """Have pools whose settings name no destination report to `url`, from the next one on that is made.
+    """Report pools whose settings name no destination to `url`, starting with the next one that is made.
 
     Args:
         url: ``collectd://host:port/?program_name=…``; ``docs/reference/settings.md`` has all of it.
 
     Raises:
-        SettingError: If the URL is wrong; it names the setting.
+        SettingError: If the URL is wrong; the message names the setting.
     """
     report_at(Destination.from_url(url))
 
 
 def report_at(destination: Destination) -> None:
-    """The same, for a destination that was made from other settings."""
+    """`report_to` for a destination made from other settings."""
     _reporter().default = destination
 
 
 def flush(timeout: float = 0.2, *, goodbye: bool = False) -> bool:
     """Report all pools of this process now, in the calling thread.
 
-    For programs that end where Python cannot say goodbye, by ``os._exit`` for example:
+    For programs that end without letting Python say goodbye, for example by ``os._exit``:
     ``poolhouse.flush(goodbye=True)``.
 
     Args:
-        timeout: Seconds to wait at most, for names that were never looked up and for reports under way.
-        goodbye: Say that the process ends; nothing is reported after that.
+        timeout: The longest wait, in seconds, for names that were never looked up and for reports under way.
+        goodbye: Whether to say that the process is ending; nothing is reported after that.
 
     Returns:
-        Whether all reports left, as far as UDP can tell; false too if the goodbye has been said before.
+        Whether all reports left, as far as UDP can tell; false, too, if goodbye has already been said.
     """
     reporter = _reporters.get(None)
     return reporter is None or reporter.flush(timeout, goodbye)

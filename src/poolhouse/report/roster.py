@@ -1,14 +1,15 @@
 """The pools that each report of a stream lists, and their sums. No I/O, no clock, no thread.
 
-A pool that lives at a report is listed under a key of its own, as long as one of `PLACES` places is free. Every
-other pool is summed in the rest: pools beyond the places, and pools that began and ended between two reports.
+A pool that is alive at a report is listed under a key of its own while one of `PLACES` places is free. All other
+pools are summed in the rest: pools beyond the places, and pools that began and ended between two reports.
 
 The rules for the receiver of the reports:
 
-* A key is never used twice, and all figures under it are cumulative and never fall. So the differences under all
+* A key is never used twice, and all its figures are cumulative and never fall. So the differences under all
   keys add up to what all pools have done, however many pools begin and end, and however many reports are lost.
-* After its end a pool is listed in `FAREWELLS` further reports with its final counters, so that its last work is
-  known even if all but one of these reports are lost.
+* After its end a pool is listed in `FAREWELLS` more reports with its final counters, so that its last work is
+known
+  even if all but one of these reports are lost.
 * The rest is listed in every report from the first one that has a rest.
 
 The caller must not call `read` from two threads at once, and must pass report numbers that rise by one.
@@ -24,7 +25,7 @@ from poolhouse.meter.signs_sum import summed_signs
 from poolhouse.report.source import Source
 from poolhouse.wire.report import ReportSums
 
-#: How many pools are listed under a key of their own at a time, each in a datagram of its own.
+#: The most pools listed under keys of their own at a time, each in a datagram of its own.
 PLACES = 64
 #: How many reports list a pool that has ended.
 FAREWELLS = 5
@@ -35,21 +36,21 @@ _UNCOUNTED = Counters(*[None] * len(Counters._fields))
 
 
 class Failure(NamedTuple):
-    """A source that cannot be read; given once, until it can be read again."""
+    """A source that cannot be read; returned once, until it can be read again."""
 
     source: Source
     error: Exception
 
 
 class Statement(NamedTuple):
-    """The pools and sums of a report."""
+    """The pools and sums of one report."""
 
     sums: ReportSums
     pools: tuple[PoolReading, ...]
     failures: tuple[Failure, ...]
-    #: What those pools showed that are listed no more; ``None`` where none did.
+    #: The signs of pools that are no longer listed; ``None`` if there are none.
     past_signs: PoolSigns | None = None
-    #: Every pool that could be read for this report; those that have ended meanwhile sum 0 pools.
+    #: Every pool that could be read for this report; those that have ended meanwhile count 0 pools.
     readings: tuple[tuple[Source, PoolReading], ...] = ()
 
 
@@ -67,7 +68,7 @@ class _Member:
         self.farewells: int | None = None
 
     def read(self, number: int) -> Failure | None:
-        """Bring `last` up to date; where the source fails, `last` stays what it was."""
+        """Update `last`; if the source fails, `last` stays unchanged."""
         is_gone = False
         failure = None
         try:
@@ -115,8 +116,8 @@ class Roster:
         """The pools and sums of report `number`.
 
         Args:
-            arrivals: Pools that are new since the last report; those that are known already are ignored.
-            number: The report's number, from 1; each report's is one higher than that of the one before.
+            arrivals: Pools that are new since the last report; known ones are ignored.
+            number: The report's number, starting at 1 and rising by 1.
         """
         self._dismiss()
         new = self._new(arrivals)
@@ -143,7 +144,7 @@ class Roster:
         return new
 
     def _dismiss(self) -> None:
-        """Count this report as a farewell of each ended pool, and drop the pools that have had all of theirs."""
+        """Count this report as a farewell of each ended pool, and drop pools that have had all of theirs."""
         for member in self._told:
             if member.farewells is not None:
                 member.farewells -= 1
@@ -153,7 +154,7 @@ class Roster:
             self._past_signs = summed_signs((self._past_signs, member.last.signs))
 
     def _place(self, member: _Member) -> None:
-        """Give a new pool a key if it lives and a place is free; else sum it in the rest."""
+        """Give a new pool a key if it is alive and a place is free; otherwise add it to the rest."""
         if member.farewells is None and len(self._told) < self._places:
             member.key = self._next_key
             self._next_key += 1
@@ -175,12 +176,12 @@ class _Rest:
     """The sum of all pools without a key of their own."""
 
     def __init__(self) -> None:
-        #: The sum of the pools that have ended; empty as long as there is none.
+        #: The sum of the pools that have ended; empty if there are none.
         self._gone: list[PoolReading] = []
         self._peak = Mark()
 
     def absorb(self, last: list[PoolReading]) -> None:
-        """Add the last readings of pools that are gone."""
+        """Add the last readings of ended pools."""
         if last:
             self._gone = [_merged(self._gone + last)]
 
@@ -198,7 +199,7 @@ class _Rest:
 
 
 def _merged(readings: list[PoolReading]) -> PoolReading:
-    """Several pools as one, nameless: sums, merged histograms, and for each interval the sum of the marks."""
+    """Several pools as one without a name: sums, merged histograms, and the sum of the marks of each interval."""
     marks: dict[int, list[Mark]] = {}
     for reading in readings:
         for mark in reading.marks:
@@ -225,13 +226,13 @@ def _sum_gauges(readings: list[PoolReading]) -> Gauges:
 
 
 def _sum_limits(readings: list[PoolReading]) -> Limits:
-    """The sums; ``None`` where one of the pools has no limit."""
+    """The sums; ``None`` where a pool has no limit."""
     columns = zip(_NOTHING, *(reading.limits for reading in readings), strict=True)
     return Limits(*(None if None in column else sum(filter(None, column)) for column in columns))
 
 
 def _sum_counters(all_counters: list[Counters]) -> Counters:
-    """The sums of what is known; ``None`` where nothing is."""
+    """The sums of known counters; ``None`` where none is known."""
     known = ([count for count in column if count is not None] for column in zip(*all_counters, strict=True))
     return Counters(*(sum(column) if column else None for column in known))
 
@@ -241,7 +242,7 @@ def _sum_marks(interval: int, marks: list[Mark]) -> Mark:
 
 
 def _merged_histogram(histograms: Iterable[Histogram | None]) -> Histogram | None:
-    """A new histogram of them all; ``None`` where there is none."""
+    """A new histogram of all; ``None`` if there are none."""
     known = [histogram for histogram in histograms if histogram is not None]
     if not known:
         return None

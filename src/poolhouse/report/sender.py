@@ -9,31 +9,31 @@ from poolhouse.report.route import Address, Route, State
 if TYPE_CHECKING:
     from poolhouse.report.sealer import Sealer
 
-#: Datagrams that are read before a report, at most.
+#: The most datagrams that are read before a report.
 MOST_HEARD = 16
 
 
 class AnySender(Protocol):
-    """What the dispatcher asks of whatever carries reports to one host or one service."""
+    """The dispatcher's interface to whatever carries reports to one host or one service."""
 
     @property
     def route(self) -> Route:
-        """The way to it, or to the node that is in use: the name to be looked up."""
+        """The route to it, or to its node in use, whose name to look up."""
         ...
 
     @property
     def state(self) -> State:
-        """What is known of it, for the log."""
+        """What is known about it, for the log."""
         ...
 
     @property
     def error(self) -> Exception | None:
-        """What went wrong last, for the log."""
+        """The last error, for the log."""
         ...
 
     @property
     def where(self) -> str:
-        """What the log calls it."""
+        """Its name in the log."""
         ...
 
     @property
@@ -42,19 +42,19 @@ class AnySender(Protocol):
         ...
 
     def step(self, now: float, /) -> float:
-        """Do what can be done without waiting; the monotonic time at which to call again."""
+        """Do what needs no waiting. Returns when to call again, in monotonic seconds."""
         ...
 
     def send(self, datagrams: list[bytes], /) -> bool:
-        """Send a report's datagrams; true if nothing is known to speak against their arrival."""
+        """Send a report's datagrams. Returns whether no error is known."""
         ...
 
     def renew(self) -> None:
-        """The name was looked up afresh."""
+        """Note that the name has been looked up again."""
         ...
 
     def close(self) -> None:
-        """Give up what is open."""
+        """Close everything."""
         ...
 
 
@@ -62,9 +62,9 @@ class Sender:
     """Sends to its route's address, and informs the route of the result.
 
     Args:
-        route: The way there.
+        route: The route to the destination.
         network: The operating system's sockets.
-        seal: Signs or encrypts datagrams; ``None`` to send them as they are.
+        seal: Signs or encrypts datagrams; ``None`` to send them unchanged.
     """
 
     def __init__(self, route: Route, network: Network, seal: "Sealer | None" = None) -> None:
@@ -77,12 +77,12 @@ class Sender:
 
     @property
     def state(self) -> State:
-        """What is known of the destination."""
+        """What is known about the destination."""
         return self.route.state
 
     @property
     def error(self) -> Exception | None:
-        """What went wrong last."""
+        """The last error."""
         return self.route.error
 
     @property
@@ -92,17 +92,17 @@ class Sender:
 
     @property
     def is_ready(self) -> bool:
-        """Always: UDP waits for nobody."""
+        """True: UDP never waits."""
         return True
 
     def step(self, now: float) -> float:
-        """Nothing: UDP needs no preparation."""
+        """Do nothing: UDP needs no preparation."""
         return inf
 
     def send(self, datagrams: list[bytes]) -> bool:
-        """Send a report's datagrams; true if no error is known.
+        """Send a report's datagrams. Returns whether no error is known.
 
-        A refusal of the last report is known now, since its answer had an interval's time to arrive. Each of the
+        A refusal of the last report is known by now, since it had an interval's time to arrive. Each of the
         destination's addresses is tried once; on this machine a refusal arrives at once.
         """
         self._judge_last_report()
@@ -124,10 +124,10 @@ class Sender:
         return False
 
     def renew(self) -> None:
-        """Have the next report leave by a new socket.
+        """Send the next report from a new socket.
 
-        Behind a service address a router remembers where a socket's datagrams go as long as the socket sends, even
-        if the server there is gone.
+        Behind a service address, a router remembers where a socket's datagrams go as long as the socket keeps
+        sending, even if the server there is gone.
         """
         self._is_renewed = True
 
@@ -150,7 +150,7 @@ class Sender:
             self._refused(error)
 
     def _hear(self, seal: "Sealer") -> None:
-        """Take what the aggregator has sent since the last report; only a question is of interest."""
+        """Read what the aggregator has sent since the last report; only a question matters."""
         for _ in range(MOST_HEARD):
             datagram = self._socket.receive() if self._socket is not None else None
             if datagram is None:
@@ -166,7 +166,7 @@ class Sender:
             self._open_socket().send(datagram)
 
     def _open_socket(self) -> Socket:
-        """The socket to the route's address: the one there is, if it is still ours, else a new one."""
+        """The socket to the route's address: the existing one if it is still ours, else a new one."""
         address = self.route.address
         if self._socket is None or self._address != address or not self._socket.is_ours():
             self.close()

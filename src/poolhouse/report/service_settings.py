@@ -1,4 +1,4 @@
-"""Which service a process reports to: the settings ``connmon_service``, ``connmon_addr``, ``connmon_config``."""
+"""A process's service, from the settings ``connmon_service``, ``connmon_addr`` and ``connmon_config``."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,19 @@ NAMES = ("service", "addr", "config")
 
 
 def service_of(settings: Mapping[str, Any], prefix: str = "connmon_") -> "Service":
-    """The service that settings name.
+    """The service named by the settings.
 
-    ``addr`` names one node, and then no configuration is read. Otherwise ``service`` (``default``) is looked up in
-    the file that ``config`` names, in ``/etc/connmon.cfg``, or in the built-in configuration.
+    ``addr`` names one node, in which case no configuration is read. Otherwise ``service`` (``default``) is looked
+    up in the file named by ``config``, in ``/etc/connmon.cfg``, or in the built-in configuration.
 
     Args:
-        settings: Texts, by `NAMES` behind the prefix; others are not looked at.
-        prefix: What each key begins with.
+        settings: Texts, by `NAMES` with the prefix; other keys are ignored.
+        prefix: The prefix of each key.
 
     Raises:
-        SettingError: If the service is not to be found, or if an address or a file is wrong.
+        SettingError: If the service is not found, or if an address or a file is wrong.
     """
-    # Few processes report to a service: the others spare themselves what reads its configuration.
+    # Few processes report to a service: the others need not load the code that reads its configuration.
     from poolhouse.configuration.files import load_configuration
     from poolhouse.configuration.service import DEFAULT_SERVICE, Node, Service
 

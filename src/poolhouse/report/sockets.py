@@ -1,4 +1,4 @@
-"""The sockets of this machine, over which reports leave.
+"""This machine's sockets, over which reports leave.
 
 They are those of the C module, which gevent and eventlet do not patch: a report must be sent even while their hub
 is busy.
@@ -9,7 +9,7 @@ import os
 
 from poolhouse.report.route import Address
 
-#: Bytes of a datagram to a process that are read.
+#: The most bytes read of a datagram to a process.
 LONGEST_HEARD = 2048
 
 
@@ -30,19 +30,19 @@ class OwnSocket:
             raise
 
     def is_ours(self) -> bool:
-        """Whether the descriptor leads to the inode that it was opened with. Costs about a microsecond."""
+        """Whether the descriptor still leads to the inode that it was opened with. Costs about a microsecond."""
         try:
             return self._inode_now() == self._inode
         except OSError:
             return False
 
     def pending_error(self) -> OSError | None:
-        """The error that arrived since it was last asked for, once; ``None`` if there was none."""
+        """The error that has arrived since the last call, once; ``None`` if there was none."""
         number = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         return OSError(number, os.strerror(number)) if number else None
 
     def close(self) -> None:
-        """Close the socket if it is ours; else only forget it."""
+        """Close the socket if it is ours; otherwise only forget it."""
         if self.is_ours():
             self._socket.close()
         else:
@@ -66,10 +66,10 @@ class UdpSocket(OwnSocket):
         self.send = self._socket.send
 
     def receive(self) -> bytes | None:
-        """A datagram that came from the address, if one waits; what is longer than ours is cut."""
+        """A datagram from the address, if one is waiting; one longer than ours is cut."""
         try:
             return self._socket.recv(LONGEST_HEARD)
-        except OSError:  # Nothing waits, or a refusal, which the next report finds out.
+        except OSError:  # Nothing is waiting; or a refusal, which the next report notices.
             return None
 
 
@@ -82,7 +82,7 @@ class SystemTcpSocket(OwnSocket):
             self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             self._socket.connect(address.sockaddr)
         except BlockingIOError:
-            pass  # Under way, as it should be.
+            pass  # The connect is under way, as expected.
         except BaseException:
             self._socket.close()
             raise
@@ -109,7 +109,7 @@ class SystemNetwork:
 
     @staticmethod
     def look_up(host: str, port: int) -> list[Address]:
-        """As ``getaddrinfo`` says."""
+        """The addresses from ``getaddrinfo``."""
         # As bytes, so that the codec for other names need not be imported.
         name = host.encode() if host.isascii() else host
         found = _socket.getaddrinfo(name, port, 0, _socket.SOCK_DGRAM)

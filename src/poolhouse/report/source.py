@@ -6,14 +6,14 @@ from poolhouse.meter.reading import PoolReading
 
 
 class AnyStream(Protocol):
-    """Where sources are reported: `poolhouse.report.stream.Stream`, or what stands in its place."""
+    """The receiver of sources: `poolhouse.report.stream.Stream`, or its replacement."""
 
     def add(self, source: "Source", /) -> None:
         """Report this pool from now on."""
         ...
 
     def expect(self, source: "Source", /) -> None:
-        """Have this pool begin anew in a forked child, also if it was not added before the fork."""
+        """Have this pool start afresh in a forked child, even if it was not added before the fork."""
         ...
 
 
@@ -32,7 +32,7 @@ class Source(Protocol):
         ...
 
     def read(self, number: int) -> PoolReading:
-        """The pool's figures now; closes the interval that ends with report `number`.
+        """The pool's present figures; closes the interval that ends with report `number`.
 
         Counters, histograms and the peak are cumulative and never fall. After the pool's end the gauges are 0. The
         stream replaces the reading's `key` and `pools`.

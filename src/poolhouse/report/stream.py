@@ -17,7 +17,7 @@ from poolhouse.report.telling import Teller
 from poolhouse.wire.parts import PAYLOAD_BYTES
 from poolhouse.wire.report import Report, encode_report
 
-#: After how many intervals without a report pools are read for who observes them.
+#: After how many intervals without a report pools are read for observers.
 _LATE_INTERVALS = 1.5
 
 
@@ -26,26 +26,26 @@ class Identity(NamedTuple):
 
     #: ``<pid>:<6 hex>``.
     token: str
-    #: The monotonic time at which the measuring of its pools began.
+    #: When measuring of its pools began, in monotonic seconds.
     began: float
 
 
 class Delivery(NamedTuple):
     """The result of a report."""
 
-    #: Whether it was sent to every host, without a known error.
+    #: Whether it was sent to every host without a known error.
     left: bool
     #: The pools that could not be read.
     failures: tuple[Failure, ...]
 
 
 class Stream:
-    """Pools that are reported together, under one program's name.
+    """Pools that are reported together under one program's name.
 
     Attributes:
-        destination: Where reports are sent, under which names, how often.
-        senders: Send them, one for each host; streams to the same place share them.
-        due: The monotonic time of the next report; infinite until a pool is used in this process.
+        destination: Where, under which names, and how often reports are sent.
+        senders: One for each host; streams to the same place share them.
+        due: When the next report is due, in monotonic seconds; infinite until a pool is used in this process.
         has_failed: Whether making the last report failed.
     """
 
@@ -66,11 +66,11 @@ class Stream:
         self._examination = Examination(self.destination.program_name, self.destination.report_host)
         self._number = 0
         self._sequence = 1
-        #: When the pools were read last.
+        #: When the pools were last read.
         self._read_at = -inf
 
     def add(self, source: Source) -> None:
-        """Report this pool from now on. To be called at its first connect or checkout in this process.
+        """Report this pool from now on. Call this at its first connect or checkout in this process.
 
         Never waits, locks or raises; the same pool may be added twice. The stream's first report is sent at once;
         a pool that is added later is in the next report.
@@ -81,20 +81,20 @@ class Stream:
         self._wake()
 
     def expect(self, source: Source) -> None:
-        """Have this pool start afresh in a forked child, also if it was not added before the fork.
+        """Have this pool start afresh in a forked child, even if it was not added before the fork.
 
-        A fork may happen while the pool is used for the first time. This reports nothing, and keeps nothing alive.
+        A fork may happen while the pool is first used. This reports nothing, and keeps nothing alive.
         """
         self._expected.add(source)
 
     @property
     def is_looked_up(self) -> bool:
-        """Whether a lookup of each host has ended, whatever it gave."""
+        """Whether a lookup of each host has ended, successfully or not."""
         return all(sender.route.was_looked_up for sender in self.senders)
 
     @property
     def is_ready(self) -> bool:
-        """Whether a report would leave now: no report is made for a service none of whose nodes is there."""
+        """Whether a report would leave now: none is made for a service without a reachable node."""
         return self.is_looked_up and any(sender.is_ready for sender in self.senders)
 
     @property
@@ -104,13 +104,13 @@ class Stream:
 
     @property
     def reported(self) -> list[Source]:
-        """The pools that the next report is about."""
+        """The pools of the next report."""
         return [*self._roster.sources, *self._arrivals.copy()]
 
     def look_due(self, now: float) -> float:
-        """When the pools are to be read for who observes them, although no report leaves.
+        """When to read the pools for observers although no report leaves, in monotonic seconds.
 
-        Infinite if nobody does.
+        Infinite if there are no observers.
         """
         if self.due == inf or not is_observed():
             return inf
@@ -119,7 +119,7 @@ class Stream:
         return self._read_at + _LATE_INTERVALS * self.destination.interval
 
     def look(self, now: float) -> tuple[Failure, ...]:
-        """Read the pools for who observes them; the next report is sent when it would have been."""
+        """Read the pools for observers; the time of the next report does not change."""
         return self._read(now).failures
 
     def report(
@@ -134,13 +134,13 @@ class Stream:
         """Read the pools and send their figures.
 
         Args:
-            identity: The process's.
+            identity: The process's identity.
             now: Monotonic seconds.
             wall_time: Seconds since the epoch.
             goodbye: Whether this is the process's last report.
-            signs: What the process shows beyond its pools; ``None`` where it does not look. The stream knows best
-                how many pools were made.
-            looks_due: How many looks a pool would have had by now if a connection of it had always been out.
+            signs: The process's signs beyond its pools; ``None`` if it takes no looks. The stream itself knows
+                best how many pools were made.
+            looks_due: How many looks a pool would have had by now if one of its connections had always been out.
         """
         self.due = _next_due(self.due, self.destination.interval, now)
         statement = self._read(now)
@@ -172,7 +172,7 @@ class Stream:
         return Delivery(all(left), statement.failures)
 
     def _read(self, now: float) -> Statement:
-        """Read the pools, and tell who observes them."""
+        """Read the pools, and inform the observers."""
         self._number += 1
         self._read_at = now
         arrivals = self._arrivals.copy()
@@ -185,7 +185,7 @@ class Stream:
 
 
 def _next_due(due: float, interval: float, now: float) -> float:
-    """One interval after the last report was due; from now where whole intervals were missed.
+    """One interval after the last report was due; one interval from now if whole intervals were missed.
 
     >>> _next_due(10.0, 2.0, 10.5), _next_due(10.0, 2.0, 17.0)
     (12.0, 19.0)

@@ -1,9 +1,9 @@
-"""Reports to a service over TCP: one connection to one of its nodes, to another node if that one is lost.
+"""Reports to a service over TCP: a connection to one of its nodes, and to another node if that one is lost.
 
-Nothing here waits. `TcpSender.step` moves a connection on as far as it goes at present. The reporter's thread
-calls it before each report, and every `GLANCE_S` while a connection is being made. A report is made only when the
-node is ready for it and the one before has left. So a node always gets the newest state, and without a node a
-process keeps only its meters.
+Nothing here waits. `TcpSender.step` advances a connection as far as possible. The reporter's thread calls it
+before each report, and every `GLANCE_S` while a connection is being made. A report is made only when the node is
+ready for it and the previous one has left. So a node always gets the newest state, and without a node a process
+keeps only its meters.
 """
 
 import os
@@ -24,18 +24,18 @@ from poolhouse.wire.session import NONCE_BYTES, Hello
 if TYPE_CHECKING:
     import ssl
 
-#: Seconds between two looks at a connection that is being made, or that takes its time to send.
+#: Seconds between two checks of a connection that is being made, or that is slow to send.
 GLANCE_S = 0.02
 #: The most bytes that are read at once.
 _READ_BYTES = 16384
 
 
 class TcpSender:
-    """Sends to one node of a service; has what the dispatcher asks of a `poolhouse.report.sender.Sender`.
+    """Sends to one node of a service, with the interface of a `poolhouse.report.sender.Sender`.
 
     Attributes:
-        state: What is known of the service.
-        error: What went wrong last; ``None`` where nothing has since a node welcomed us.
+        state: What is known about the service.
+        error: The last error; ``None`` if there was none since a node last welcomed us.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class TcpSender:
         clock: Clock,
         random: Callable[[], float],
     ) -> None:
-        """Begin without a connection.
+        """Start without a connection.
 
         Args:
-            service: Its nodes, its login and its name; the name may be empty, and then any service will do.
+            service: Its nodes, login and name; an empty name accepts any service.
             product: Name and version of this program, for the node's log.
             interval: Seconds between two reports.
             network: The operating system.
-            clock: Where time comes from.
-            random: Numbers in [0, 1).
+            clock: The source of time.
+            random: Returns numbers in [0, 1).
         """
         self.state = State.UNTRIED
         self.error: Exception | None = None
@@ -73,7 +73,7 @@ class TcpSender:
 
     @property
     def route(self) -> Route:
-        """The way to the node in use, or to the one that is tried next: the name to be looked up."""
+        """The route to the node in use, or to the one to be tried next, whose name to look up."""
         return self._routes[self._nodes.current]
 
     @property
@@ -90,7 +90,7 @@ class TcpSender:
         return self._conversation is not None and self._conversation.is_ready
 
     def send(self, datagrams: list[bytes]) -> bool:
-        """Send a report's datagrams to the node; False if they were not, or are not known to have left whole."""
+        """Send a report's datagrams to the node. False if they were not sent, or may not have left completely."""
         now = self._clock.monotonic()
         conversation = self._conversation
         if conversation is None or not conversation.is_ready:
@@ -100,7 +100,7 @@ class TcpSender:
         return self.is_ready
 
     def step(self, now: float) -> float:
-        """Do what can be done without waiting; the monotonic time at which to call again, infinite for never."""
+        """Do what needs no waiting. Returns when to call again, in monotonic seconds; infinite for never."""
         try:
             return self._step(now)
         except (OSError, PacketError, SettingError) as error:
@@ -108,7 +108,7 @@ class TcpSender:
             return max(now, self._nodes.due) if self.route.was_looked_up else inf
 
     def renew(self) -> None:
-        """The node's name was looked up: a connection that there is stays."""
+        """Note that the node's name was looked up; an existing connection is kept."""
 
     def close(self) -> None:
         """Give up the connection; what was sent before still arrives."""
@@ -138,7 +138,7 @@ class TcpSender:
         if now < self._nodes.due:
             return self._nodes.due
         if not route.was_looked_up:
-            return inf  # The dispatcher looks it up.
+            return inf  # The dispatcher looks the name up.
         if route.address is None:
             raise route.error or OSError("its name has no address")
         self._began = now
@@ -148,7 +148,7 @@ class TcpSender:
         return now + GLANCE_S
 
     def _encrypted(self, plain: TcpSocket, certificate: Certificate) -> TcpSocket:
-        from poolhouse.report import tls  # Only here: a process that needs no TLS does not load it.
+        from poolhouse.report import tls  # Imported here: a process that needs no TLS does not load it.
 
         if self._context is None:
             self._context = tls.client_context(certificate)
@@ -167,7 +167,7 @@ class TcpSender:
         return inf if conversation.is_ready else now + GLANCE_S
 
     def _lose(self, error: Exception, now: float) -> None:
-        """Give up the connection, or the attempt: the node's next address is tried next, then the next node."""
+        """Give up the connection or the attempt; the node's next address is tried next, then the next node."""
         self.close()
         route = self.route
         self.error = error
@@ -197,7 +197,7 @@ def _read(sock: TcpSocket, conversation: Conversation, now: float) -> None:
 
 
 def _empty(sock: TcpSocket) -> None:
-    """Read what is there: closed with something unread, a socket is reset, and what it sent last may be lost."""
+    """Read all waiting data: closing a socket with unread data resets it, and what it last sent may be lost."""
     try:
         while sock.receive(_READ_BYTES):
             pass
@@ -206,7 +206,7 @@ def _empty(sock: TcpSocket) -> None:
 
 
 def send_some(sock: TcpSocket, outgoing: bytearray) -> None:
-    """Send from the front as many bytes as leave without waiting, and remove them; OSError as `TcpSocket.send`."""
+    """Send what leaves from the front without waiting, and remove it; OSError as in `TcpSocket.send`."""
     while outgoing:
         try:
             del outgoing[: sock.send(bytes(outgoing))]

@@ -1,4 +1,4 @@
-"""Which sites and names go into a stream's next report if there is no room for all. Pure state.
+"""Chooses the sites and names for a stream's next report if there is no room for all. Pure state.
 
 Sites with open holds come first, then the two sent longest ago, then those that have changed, each group by
 connection-seconds, then all others, sent longest ago first. So everything is repeated in turn, and urgent sites
@@ -13,35 +13,35 @@ from collections.abc import Sequence
 from poolhouse.meter.signs import Finding, ProcessSigns, SiteReading
 from poolhouse.wire.signs import KeyedSigns, KeyedSite, Selection, all_names, all_sites
 
-#: In how many reports a name is told beside what uses it.
+#: In how many reports a name is sent beside what uses it.
 TELLINGS = 3
-#: How many further names and unchanged sites a report tells in turn, before all that may have no room.
+#: How many more names and unchanged sites a report sends in turn, ahead of all that may find no room.
 NAMES_IN_TURN = 2
 SITES_IN_TURN = 2
-#: One of them comes before sites without open holds in one report of so many.
+#: In one report of this many, one of them comes before sites without open holds.
 NAMES_TURN = 4
-#: How many pools a report tells of, told longest ago first: 64 of them would leave the sites no room.
+#: The most pools whose signs a report sends, those sent longest ago first: 64 would leave no room for the sites.
 MOST_POOLS = 8
-#: A process with at most so many sites that are open or have changed adds no datagram to its report.
+#: A process with at most this many sites that are open or have changed adds no datagram to its report.
 FEW_SITES = 12
 
 
 class Teller:
-    """What the reports of one stream have told so far."""
+    """The record of what the reports of one stream have sent so far."""
 
     def __init__(self) -> None:
         self._number = 0
-        #: In which report each pool was told last, by its key.
+        #: The report in which each pool was last sent, by the pool's key.
         self._pools: dict[int, int] = {}
-        #: What was told last of each site, by its pool's key and its name, and in which report.
+        #: What was last sent about each site, by its pool's key and its name, and in which report.
         self._sites: dict[tuple[int, str], tuple[SiteReading, int]] = {}
-        #: How often each name was told, told longest ago first.
+        #: How often each name was sent, the one sent longest ago first.
         self._names: dict[str, int] = {}
 
     def select(
         self, process: ProcessSigns | None, findings: Sequence[Finding], pools: Sequence[KeyedSigns]
     ) -> Selection:
-        """What to tell in the next report; give it to `note` when the report is made."""
+        """The content of the next report; pass it to `note` once the report is made."""
         self._number += 1
         names, sites = all_names(process, findings, pools), all_sites(pools)
         self._forget_others({key for key, _ in pools}, {(key, site.site) for key, site in sites}, names)
@@ -66,7 +66,7 @@ class Teller:
         )
 
     def note(self, selection: Selection) -> None:
-        """The report was made: note what it told."""
+        """Record what the report has sent."""
         for key in selection.told_pools:
             self._pools[key] = self._number
         for key, site in selection.told_sites:
@@ -75,17 +75,17 @@ class Teller:
             self._names[name] = self._names.pop(name, 0) + 1
 
     def _forget_others(self, pools: set[int], sites: set[tuple[int, str]], names: dict[str, None]) -> None:
-        """Keep what is there still."""
+        """Keep only what still exists."""
         self._pools = {key: number for key, number in self._pools.items() if key in pools}
         self._sites = {site: told for site, told in self._sites.items() if site in sites}
         self._names = {name: count for name, count in self._names.items() if name in names}
 
     def _since(self, number: int) -> int:
-        """How many reports there were since this one, both included; 0 for none."""
+        """How many reports there have been since this one, inclusive; 0 for none."""
         return self._number - number + 1 if number else 0
 
     def _told_in(self, told: KeyedSite) -> int:
-        """In which report the site was told last."""
+        """The report in which the site was last sent."""
         key, site = told
         return self._sites[key, site.site][1] if (key, site.site) in self._sites else 0
 

@@ -1,7 +1,7 @@
 """TLS over bytes, without a socket: received bytes go in, bytes to send come out.
 
-Certificates are checked, the host's name among them, against the system's authorities and the certificate that the
-configuration names, so that a service may use one of its own making.
+Certificates are checked, including the host's name, against the system's authorities and the certificate named in
+the configuration, so that a service may use a self-made one.
 """
 
 import ssl
@@ -21,10 +21,10 @@ _READ_BYTES = 65536
 
 
 def client_context(certificate: Certificate) -> ssl.SSLContext:
-    """What a client, a console or a node that connects to another trusts.
+    """The TLS context of a client, a console, or a node that connects to another.
 
     Raises:
-        SettingError: If the certificate is there and cannot be read, or if the system's cannot be read just now.
+        SettingError: If the certificate exists but cannot be read, or if the system's cannot be read at present.
     """
     try:
         context = system_context()
@@ -42,7 +42,7 @@ def client_context(certificate: Certificate) -> ssl.SSLContext:
 
 
 def server_context(certificate: Certificate) -> ssl.SSLContext:
-    """With what a node speaks TLS.
+    """The TLS context of a node.
 
     Raises:
         SettingError: If certificate or key cannot be read.
@@ -61,23 +61,23 @@ class _PasswordNeeded(Exception):
 
 
 def _no_password() -> str:
-    # OpenSSL would ask the terminal, and a service would hang there.
+    # Otherwise OpenSSL would ask at the terminal, and a service would hang.
     raise _PasswordNeeded("the key is protected by a password")
 
 
 class TlsPipe:
-    """One connection's encryption.
+    """The encryption of one connection.
 
     Attributes:
-        is_open: Whether both sides have agreed on how to speak.
+        is_open: Whether the handshake is done.
     """
 
     def __init__(self, context: ssl.SSLContext, hostname: str) -> None:
-        """Begin; `outgoing` has the first words.
+        """Start; `outgoing` returns the first bytes.
 
         Args:
-            context: `client_context`.
-            hostname: The name or address that the certificate has to be for.
+            context: From `client_context`.
+            hostname: The name or address that the certificate must be for.
         """
         self.is_open = False
         self._arrived = ssl.MemoryBIO()
@@ -86,14 +86,14 @@ class TlsPipe:
         self._move_on()
 
     def outgoing(self) -> bytes:
-        """What has to be sent now, once."""
+        """The bytes to send now; each is returned once."""
         return self._leaving.read()
 
     def receive(self, data: bytes) -> bytes:
-        """Take what arrived; what the other side has said in clear.
+        """Take received bytes; returns the decrypted content.
 
         Raises:
-            OSError: If the other side's certificate is not trusted, or it does not speak TLS (`ssl.SSLError`).
+            OSError: If the other side's certificate is not trusted, or if it does not speak TLS (`ssl.SSLError`).
         """
         self._arrived.write(data)
         self._move_on()
@@ -109,7 +109,7 @@ class TlsPipe:
         return bytes(said)
 
     def send(self, data: bytes) -> None:
-        """Encrypt; `outgoing` has it then. Only once it is open."""
+        """Encrypt data, which `outgoing` then returns. Only once the pipe is open."""
         self._tls.write(data)
 
     def _move_on(self) -> None:
@@ -122,15 +122,15 @@ class TlsPipe:
 
 
 class TlsSocket:
-    """A `poolhouse.report.network.TcpSocket` whose words are encrypted."""
+    """A `poolhouse.report.network.TcpSocket` with encryption."""
 
     def __init__(self, plain: "TcpSocket", context: ssl.SSLContext, hostname: str) -> None:
-        """Begin on a socket that is connecting.
+        """Start on a socket that is connecting.
 
         Args:
             plain: The socket.
-            context: `client_context`.
-            hostname: The name or address that the certificate has to be for.
+            context: From `client_context`.
+            hostname: The name or address that the certificate must be for.
         """
         self._plain = plain
         self._pipe = TlsPipe(context, hostname)
@@ -144,14 +144,14 @@ class TlsSocket:
         return self._plain.fileno()
 
     def is_connected(self) -> bool:
-        """Whether both sides have agreed on how to speak."""
+        """Whether the handshake is done."""
         if not self._plain.is_connected():
             return False
         self._exchange()
         return self._pipe.is_open
 
     def send(self, data: bytes) -> int:
-        """Take what can be encrypted now, if all that was taken before has left."""
+        """Take as much as can be encrypted now, if everything taken before has left."""
         self._flush()
         if self._leaving:
             raise BlockingIOError
@@ -161,7 +161,7 @@ class TlsSocket:
         return len(taken)
 
     def receive(self, size: int) -> bytes:
-        """What the other side has said."""
+        """Decrypted data from the other side."""
         if not self._said:
             self._exchange()
         if not self._said:
@@ -171,7 +171,7 @@ class TlsSocket:
         return said
 
     def _exchange(self) -> None:
-        """Read what arrived, and send what that asks for."""
+        """Read what has arrived, and send what that requires."""
         with suppress(BlockingIOError):
             data = self._plain.receive(_READ_BYTES)
             if not data:

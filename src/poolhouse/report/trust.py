@@ -1,7 +1,7 @@
-"""Trust in the system's authorities, which fails aloud where OpenSSL cannot read their certificates.
+"""Trust in the system's authorities that fails visibly if OpenSSL cannot read their certificates.
 
-OpenSSL takes a file that it cannot open for one that is not there. Without descriptors a context would trust
-nobody for as long as it lives, and a handshake would call a good certificate unknown.
+OpenSSL treats a file that it cannot open as missing. Without free descriptors a context would trust nobody for as
+long as it lives, and a handshake would report a good certificate as unknown.
 """
 
 import os
@@ -9,19 +9,19 @@ import ssl
 
 from poolhouse.shortage import is_shortage
 
-#: OpenSSL's codes for a certificate whose authority it did not find, which is why it looked into a directory.
+#: OpenSSL's codes for a certificate whose authority it did not find, which makes it search a directory.
 #: Source: ``X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT`` and its like in ``x509_vfy.h``.
 _NO_AUTHORITY = (2, 18, 19, 20, 21)
 
 
 def system_context() -> ssl.SSLContext:
-    """What a side that connects uses, and trusts: the system's authorities.
+    """A context for connecting, which trusts the system's authorities.
 
     Its handshakes raise `ssl.SSLCertVerificationError` if a certificate is not trusted, and a plain OSError if the
-    authorities could not be read for want of descriptors.
+    authorities could not be read for lack of descriptors.
 
     Raises:
-        OSError: If the authorities cannot be read for want of descriptors.
+        OSError: If the authorities cannot be read for lack of descriptors.
         MemoryError: If there is no memory for them.
     """
     context = ssl.create_default_context()
@@ -32,13 +32,13 @@ def system_context() -> ssl.SSLContext:
         except OSError as error:
             if is_shortage(error):
                 raise
-            # A file that nobody may read, or that has no certificate: the directory may have some.
+            # The file is unreadable to this user, or has no certificate; the directory may have some.
     context.sslobject_class, context.sslsocket_class = _Object, _Socket
     return context
 
 
 def _cause(error: ssl.SSLCertVerificationError) -> OSError:
-    """Why a certificate was not accepted; OpenSSL reads directories of authorities during the handshake."""
+    """Why a certificate was rejected; OpenSSL reads directories of authorities during the handshake."""
     if error.verify_code in _NO_AUTHORITY:
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))

@@ -6,12 +6,12 @@ from poolhouse.errors import SettingError
 
 
 def no_such_setting(key: str, prefix: str, names: Sequence[str]) -> SettingError:
-    """The error for a setting that does not exist: it names the one that was probably meant, or all.
+    """The error for a setting that does not exist: it names the setting that was probably meant, or all settings.
 
     Args:
-        key: As it was typed.
-        prefix: What the settings of this place begin with.
-        names: The settings that there are, without the prefix.
+        key: The setting as the user typed it.
+        prefix: The prefix of settings in this place.
+        names: The existing settings, without the prefix.
     """
     meant = nearest(key.removeprefix(prefix), names)
     if meant is not None:
@@ -20,7 +20,7 @@ def no_such_setting(key: str, prefix: str, names: Sequence[str]) -> SettingError
 
 
 def nearest(word: str, words: Sequence[str]) -> str | None:
-    """The one of the words that is most like a word; ``None`` if none is like it."""
-    from difflib import get_close_matches  # Only here: most processes never need it.
+    """The word in `words` that is most similar to `word`; ``None`` if none is similar."""
+    from difflib import get_close_matches  # Imported here: most processes never need it.
 
     return next(iter(get_close_matches(word, words, 1)), None)

@@ -16,18 +16,18 @@ from poolhouse.report.readings import Readings
 from poolhouse.report.source import AnyStream, Source
 from poolhouse.safely import ERROR
 
-#: From how many pools on those that have ended are looked for.
+#: From this many pools on, ended ones are removed.
 MANY = 1000
 
 
 class Unsent:
-    """In the place of a `poolhouse.report.stream.Stream`: neither a thread nor a socket.
+    """A substitute for a `poolhouse.report.stream.Stream`, with neither a thread nor a socket.
 
     Any thread may add and expect; nothing here waits.
     """
 
     def __init__(self) -> None:
-        """Begin without a pool."""
+        """Start without a pool."""
         self._added: dict[Source, None] = {}
         self._expected: weakref.WeakSet[Source] = weakref.WeakSet()
         self._many = MANY
@@ -39,16 +39,16 @@ class Unsent:
         self._numbers = count(1)
 
     def share(self, reader: Callable[[Readings], None]) -> None:
-        """Call `reader` with what others read; in their thread."""
+        """Call `reader` with the readings of others, in their threads."""
         self._readers[reader] = None
 
     def read(self, reader: Callable[[Readings], None], failed: Callable[[Exception], None]) -> Readings:
-        """The figures of all pools; the last reading of one that has ended sums 0 pools.
+        """The figures of all pools; the last reading of an ended one counts 0 pools.
 
-        Nothing while another thread reads, which shares what it has read.
+        Empty while another thread reads, which shares its readings.
 
         Args:
-            reader: Who reads, as for `share`.
+            reader: The reader, as for `share`.
             failed: Called with the error of a pool that cannot be read.
         """
         turn = self._turn
@@ -87,23 +87,23 @@ class Unsent:
         """Have the pool read from now on. Called at its first connect or checkout in this process."""
         self._added[source] = None
         if len(self._added) > self._many:
-            # Where nobody reads, what has ended would gather.
+            # Without a reader, ended pools would accumulate.
             for one in self.sources:
                 if one.is_gone():
                     self.remove(one)
             self._many = max(MANY, 2 * len(self._added))
 
     def expect(self, source: Source) -> None:
-        """Have this pool start afresh in a forked child, also if it was not added before the fork."""
+        """Have this pool start afresh in a forked child, even if it was not added before the fork."""
         self._expected.add(source)
 
     def remove(self, source: Source) -> None:
-        """Read the pool no more: it has ended, or somebody has it reported."""
+        """Stop reading the pool: it has ended, or is reported elsewhere."""
         self._added.pop(source, None)
         self._expected.discard(source)
 
     def after_fork(self) -> None:
-        """Begin afresh in a forked child, in which no pool has been used."""
+        """Start afresh in a forked child, in which no pool has been used."""
         sources = {*self.sources, *self._expected}
         self._added = {}
         self._begin()
@@ -111,7 +111,7 @@ class Unsent:
 
 
 def begin_afresh(sources: Iterable[Source]) -> None:
-    """Have pools begin at zero in a forked child; what fails is logged, and costs one pool."""
+    """Have pools start at zero in a forked child; an error is logged, and affects one pool only."""
     for source in sources:
         try:
             source.after_fork()
@@ -120,32 +120,32 @@ def begin_afresh(sources: Iterable[Source]) -> None:
 
 
 def moved(source: Source, stream: AnyStream, wanted: AnyStream) -> AnyStream:
-    """The stream of a source from now on: it leaves one that is sent nowhere for one that is sent."""
+    """The stream of a source from now on: a source that is not sent anywhere moves to a stream that is sent."""
     if isinstance(stream, Unsent) and not isinstance(wanted, Unsent):
         stream.remove(source)
         return wanted
     return stream
 
 
-#: The one of this process.
+#: This process's instance.
 UNSENT = Unsent()
-#: Has an item if it stands in the place of the default destination, and if it begins afresh in forked children.
+#: Has an item if it replaces the default destination, and if it starts afresh in forked children.
 _is_default: list[bool] = []
 _is_at_fork: list[bool] = []
 
 
 def begin_afresh_in_children() -> None:
-    """Have `UNSENT` begin afresh in every forked child from now on. Idempotent."""
+    """Have `UNSENT` start afresh in every forked child from now on. Idempotent."""
     if not _is_at_fork:
         _is_at_fork.append(True)
         os.register_at_fork(after_in_child=UNSENT.after_fork)
 
 
 def unsent_by_default() -> bool:
-    """Whether pools that poolhouse found by itself go to `UNSENT`, if nobody has named a destination."""
+    """Whether pools that poolhouse found by itself go to `UNSENT` if no destination is set."""
     return bool(_is_default)
 
 
 def send_nothing_by_default() -> None:
-    """Have that so from now on."""
+    """Make that so from now on."""
     _is_default.append(True)
