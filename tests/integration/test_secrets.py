@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+import poolhouse
 from support.connmon import connmon
 from support.connmond import COMMAND, Connmond
 from support.waiting import wait_until
@@ -313,3 +314,17 @@ def test_no_secret_is_shown_sent_or_written_by_a_fleet_with_failures(tmp_path: P
     assert "line 1" in shown["--check broken"]
     assert "TLS" in shown["--check open key"]
     assert "the key is protected by a password" in shown["--check protected key"]
+
+
+def test_a_pool_tells_no_part_of_a_conninfo_that_the_driver_cannot_read(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("DEBUG", "poolhouse.pool")
+    with poolhouse.ConnectionPool(f"me:{DATABASE}@host", min_size=1, max_size=1) as pool:
+        told = [repr(pool)]
+        wait_until(lambda: "error connecting" in caplog.text, what="the first connect")
+        for call in (lambda: pool.getconn(0.02), lambda: pool.wait(0.02)):
+            with pytest.raises(
+                poolhouse.PoolTimeout, match="last connect error: ProgrammingError: missing"
+            ) as caught:
+                call()
+            told.append(f"{caught.value}")
+    assert not [one for one in (*told, caplog.text) if MARK in one]

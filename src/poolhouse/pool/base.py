@@ -27,7 +27,7 @@ from poolhouse.pool.parameters import checked
 from poolhouse.pool.slot import Lease, State
 from poolhouse.pool.stats import Reader
 from poolhouse.pool.whereabouts import where_now
-from poolhouse.pool.words import describe, log_dead, logger
+from poolhouse.pool.words import connect_error, log_dead, logger
 from poolhouse.safely import DEBUG, WARNING
 from poolhouse.sites.words import CallSite
 from poolhouse.verdicts.current import main_of
@@ -341,7 +341,7 @@ class BasePool:
         if holders:
             text.append(oldest_in_words(holders))
         if cause is not None:
-            text.append(f"last connect error: {describe(cause)}")
+            text.append(f"last connect error: {connect_error(cause, self.conninfo, self.kwargs)}")
         if core.is_stranded:
             text.append(_STRANDED)
         error = self._errors.timeout(
@@ -370,7 +370,7 @@ class BasePool:
         if holders:
             text.append(oldest_in_words(holders))
         if cause is not None:
-            text.append(f"last connect error: {describe(cause)}")
+            text.append(f"last connect error: {connect_error(cause, self.conninfo, self.kwargs)}")
         if core.is_stranded:
             text.append(_STRANDED)
         return self._errors.timeout(
@@ -458,7 +458,8 @@ class BasePool:
         return "the pool" if code is None else in_words((code, lease[3]), self._core.helpers)
 
     def _log_failed_connect(self, error: BaseException, *, is_loud: bool) -> None:
-        logger.log(WARNING if is_loud else DEBUG, "error connecting in %r: %s", self.name, describe(error))
+        words = connect_error(error, self.conninfo, self.kwargs)
+        logger.log(WARNING if is_loud else DEBUG, "error connecting in %r: %s", self.name, words)
 
     # -- Fork ---------------------------------------------------------------------------------------------------
 

@@ -1,25 +1,39 @@
 """The messages that pools log about their connections."""
 
+import re
 from typing import Any
 
 from poolhouse.pool.jobs import Reason
+from poolhouse.pool.passwords import secrets_in
 from poolhouse.pool.status import ACTIVE
 from poolhouse.safely import Log
 
 logger = Log("poolhouse.pool")
 
 
+#: Where libpq's messages, or SQLAlchemy's, begin to quote a statement or a row.
+_STATEMENT = re.compile(r"\n(LINE \d+:|DETAIL:|\[SQL:).*", re.DOTALL)
+
+
 def describe(error: BaseException) -> str:
-    """An exception in one line that is never empty.
+    """An exception in one line that is never empty, without the statement that it may quote.
 
     >>> describe(TimeoutError()), describe(OSError("no route"))
     ('TimeoutError', 'OSError: no route')
     """
     try:
-        text = " ".join(str(error).split())
+        text = " ".join(_STATEMENT.sub("", str(error)).split())
     except Exception:  # Its class is the application's or a driver's, and its `__str__` fails.
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def connect_error(error: BaseException, conninfo: object, kwargs: object) -> str:
+    """Why a connect failed, in one line; ``…`` stands for what a driver repeats of the password."""
+    text = describe(error)
+    for secret in secrets_in(conninfo, kwargs):
+        text = text.replace(secret, "…")
+    return text
 
 
 def log_dead(conn: Any, error: BaseException, *, has_check: bool) -> None:
