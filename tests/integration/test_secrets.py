@@ -1,6 +1,7 @@
 """Marked secrets planted everywhere in a real fleet with failures: no output, no byte sent, no process shows one.
 
-The programs work, time out, fail to log in, fail to connect and log at every level. A relay captures all reports.
+The programs work, time out, fail to log in, fail to connect and log at every level. Relays capture every byte of
+reports and of consoles.
 """
 
 import base64
@@ -78,8 +79,15 @@ with engine.connect():
 class Relay(AbstractContextManager["Relay"]):
     """Passes datagrams, and the bytes of TCP connections, on to a port, and keeps them."""
 
-    def __init__(self, udp: int, tcp: int) -> None:
+    def __init__(self, udp: int, tcp: int, address: str) -> None:
+        """Begin.
+
+        Args:
+            udp, tcp: The ports of connmond.
+            address: Where its connections come from: after five wrong logins an address has to wait.
+        """
         self.captured: list[bytes] = []
+        self._address = address
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind(("127.0.0.1", 0))
         self._tcp = socket.create_server(("127.0.0.1", 0))
@@ -128,8 +136,7 @@ class Relay(AbstractContextManager["Relay"]):
         try:
             while True:
                 near, _ = self._tcp.accept()
-                # Of another address than consoles: after five wrong logins an address has to wait.
-                far = socket.create_connection(("127.0.0.1", port), 30, ("127.0.0.9", 0))
+                far = socket.create_connection(("127.0.0.1", port), 30, (self._address, 0))
                 self._ways += (near, far)
                 for one, other in ((near, far), (far, near)):
                     self._start(self._pass_bytes, one, other)
@@ -234,7 +241,11 @@ def test_no_secret_is_shown_sent_or_written_by_a_fleet_with_failures(tmp_path: P
     )
     options = ["-c", configuration, "--authfile", auth, "--securitylevel", "sign", "--http", "127.0.0.1:0"]
     options += ["--bind", "127.0.0.1:0"]
-    with Connmond(*options) as daemon, Relay(daemon.reports, daemon.service) as relay:
+    with (
+        Connmond(*options) as daemon,
+        Relay(daemon.reports, daemon.service, "127.0.0.9") as relay,
+        Relay(daemon.consoles, daemon.service, "127.0.0.8") as watching,
+    ):
         client = secret_file(
             tmp_path / "client.cfg",
             Path(configuration).read_text().replace("hostname=127.0.0.1:5800", f"hostname=127.0.0.1:{relay.tcp}"),
@@ -266,21 +277,30 @@ def test_no_secret_is_shown_sent_or_written_by_a_fleet_with_failures(tmp_path: P
                 return {SEEN, f"{SEEN}-tcp"} <= names
 
             wait_until(everybody_is_there, what="the programs")
-            for path in ("/api/snapshot", f"/api/snapshot?program={SEEN}", "/metrics", "/", "/nowhere"):
+            for path in ("/api/snapshot", f"/api/snapshot?program={SEEN}", "/api/", "/metrics", "/", "/nowhere"):
                 shown[f"http {path}"] = fetched(daemon.http, path, LOGIN)
                 shown[f"http {path} refused"] = fetched(daemon.http, path, OTHER_USER)
-            address = f"127.0.0.1:{daemon.service}"
-            for name, secret in (("right", LOGIN), ("wrong", OTHER_USER)):
-                file = secret_file(tmp_path / f"password-{name}", f"{secret}\n")
-                for form in ("--json", "--once"):
-                    done = connmon("-H", address, "-u", "monitor", "--password-file", file, form)
-                    shown[f"connmon {form} {name}"] = done.stdout + done.stderr
+            files = {
+                secret: secret_file(tmp_path / f"password-{number}", f"{secret}\n")
+                for number, secret in enumerate((LOGIN, OTHER_USER, SIGNING))
+            }
+            over_tcp = ("-H", f"127.0.0.1:{watching.tcp}", "-u", "monitor")
+            over_udp = ("connect", "--host", "127.0.0.1", "--port", str(watching.udp), "-u", "alice")
+            for name, way, secret, form in (
+                ("right", over_tcp, LOGIN, "--json"),
+                ("right", over_tcp, LOGIN, "--once"),
+                ("wrong", over_tcp, OTHER_USER, "--json"),
+                ("over UDP", over_udp, SIGNING, "--json"),
+            ):
+                done = connmon(*way, "--password-file", files[secret], form)
+                shown[f"connmon {form} {name}"] = done.stdout + done.stderr
             shown["connmond: command line"] = Path(f"/proc/{daemon.process.pid}/cmdline").read_text()
             shown["connmond: environment"] = environ(daemon.process.pid)
         status, output, errors = daemon.end()
         assert status == 0, errors
         shown["connmond: output"], shown["connmond: errors"] = output, errors
         shown["reports"] = b"\n".join(relay.captured).decode("latin-1")
+        shown["consoles"] = b"\n".join(watching.captured).decode("latin-1")
     shown["csv"] = (tmp_path / "fleet.csv").read_text()
     keys = {"open": str(CERTIFICATES / "node.key"), "protected": protected_key(tmp_path / "node.key")}
     for name, more in (
@@ -304,7 +324,15 @@ def test_no_secret_is_shown_sent_or_written_by_a_fleet_with_failures(tmp_path: P
     }
     assert not found
     # Each artefact is one: what may be seen there is seen.
-    for place in ("reports", "csv", "http /api/snapshot", "http /metrics", "connmon --json right"):
+    seen = (
+        "reports",
+        "csv",
+        "http /api/snapshot",
+        "http /metrics",
+        "connmon --json right",
+        "connmon --json over UDP",
+    )
+    for place in seen:
         assert SEEN in shown[place], place
     assert "limit of size 1" in shown["signed: errors"]
     assert "collectd_interval" in shown["signed: errors"]
