@@ -40,7 +40,8 @@ def site_readings(
 ) -> tuple[SiteReading, ...]:
     """What is told of the sites of a pool: those that had connections, the one with most connection-seconds first.
 
-    Sites of the same words are one. For the one reader of these sites only.
+    Sites of the same words are one. For the one reader of these sites only: once for each report, since their idle
+    lines age by it.
 
     Args:
         sites: All of them.
@@ -56,6 +57,7 @@ def site_readings(
 
 def _reading(site: Site, opened: Open) -> SiteReading:
     use, line = site.use, site.looks.idle_line
+    site.looks.age()
     return SiteReading(
         site.words,
         opened.number,

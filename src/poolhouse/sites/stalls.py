@@ -91,7 +91,7 @@ class Stalls:
     Attributes:
         stalled_s: Seconds, in all.
         longest_s: The longest time.
-        lines: The lines of the application at which they stood, and how often a look found them there.
+        lines: The lines of the application at which they stood, and how often of late a look found them there.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Stalls:
         self._line_of = line_of
         self._stamps: dict[ref[Any], _Stamp] = {}
         self.stalled_s = self.longest_s = 0.0
-        self.lines: dict[tuple[Any, int], int] = {}
+        self.lines: dict[tuple[Any, int], float] = {}
 
     def look(self, late_s: float) -> None:
         """Look which loops have come to their stamps, and post new ones.
@@ -155,7 +155,9 @@ class Stalls:
             key = line[0], line[1]
             if key not in self.lines and len(self.lines) >= _MOST_LINES:
                 del self.lines[min(self.lines, key=self.lines.__getitem__)]
-            self.lines[key] = self.lines.get(key, 0) + 1
+            for other in self.lines:
+                self.lines[other] *= _KEPT
+            self.lines[key] = self.lines.get(key, 0.0) + 1
         return line is not None
 
     @property
@@ -165,7 +167,7 @@ class Stalls:
 
     @property
     def line(self) -> tuple[Any, int] | None:
-        """The line at which loops stood most often; ``None`` if none was seen."""
+        """The line at which loops stood most often of late; ``None`` if none was seen."""
         lines = copy_of(self.lines)
         return max(lines, key=lines.__getitem__, default=None)
 
@@ -175,6 +177,8 @@ os.register_at_fork(after_in_child=forget_all)
 
 #: How many lines are counted at a time.
 _MOST_LINES = 16
+#: The part of its weight that a look keeps when a later one finds a loop standing: after four, the line is theirs.
+_KEPT = 0.8
 
 
 def _is_running(loop: Any) -> bool:

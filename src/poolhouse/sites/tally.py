@@ -16,6 +16,11 @@ _ELSEWHERE = (State.IDLE, State.ASKS)
 #: Lines of a site that are counted at a time.
 MOST_LINES = 16
 
+#: The part of its weight that a look keeps from one report to the next, for the line where a site is idle. The
+#: holders of a program that has run for days may be at another line now: with as many looks in each interval, that
+#: is the main one after three reports, the window of a verdict.
+_KEPT = 0.75
+
 #: A code object, and the offset of an instruction in it.
 Line: TypeAlias = tuple[CodeType, int]
 
@@ -23,14 +28,16 @@ Line: TypeAlias = tuple[CodeType, int]
 class SiteLooks:
     """What the looks found of the connections of one line."""
 
-    __slots__ = ("_counts", "_lines", "held_s")
+    __slots__ = ("_counts", "_has_news", "_lines", "held_s")
 
     def __init__(self) -> None:
         self._counts = [0, 0, 0, 0]
-        #: Where the holders were that were idle or asked for a further connection, and how often.
+        #: Where the holders were that were idle or asked for a further connection, and how often of late.
         #: By address (``id(code) + instruction``), which is the line's own as long as its code is kept: to hash a
         #: code object takes as long as all the rest of a look at a connection.
-        self._lines: dict[int, tuple[Line, int]] = {}
+        self._lines: dict[int, tuple[Line, float]] = {}
+        #: Whether a line was counted since the last report.
+        self._has_news = False
         #: Connection-seconds, as far as the looks can tell: for pools that do not measure them by line.
         self.held_s = 0.0
 
@@ -44,13 +51,14 @@ class SiteLooks:
             return
         self._counts[seen.state] += 1
         if seen.state in _ELSEWHERE and seen.line is not None:
+            self._has_news = True
             code, instruction, _ = seen.line
             address = id(code) + instruction
             known = self._lines.get(address)
             if known is not None:
                 self._lines[address] = known[0], known[1] + 1
                 return
-            times = 0
+            times = 0.0
             if len(self._lines) >= MOST_LINES:
                 # Forget the rarest, and count the newcomer as often: the frequent ones stay.
                 rarest = min(self._lines, key=lambda each: self._lines[each][1])
@@ -64,9 +72,19 @@ class SiteLooks:
 
     @property
     def idle_line(self) -> Line | None:
-        """Where most of those were that were idle or asked for more; ``None`` if there were none."""
+        """Where most of those were of late that were idle or asked for more; ``None`` if there were none."""
         lines = copy_of(self._lines).values()
         return max(lines, key=itemgetter(1), default=(None, 0))[0]
+
+    def age(self) -> None:
+        """Let the lines of the looks so far weigh less than those to come; call it after each report.
+
+        Without a look since the last call, nothing changes: the last known line stays.
+        """
+        if self._has_news:
+            self._has_news = False
+            lines = copy_of(self._lines)
+            self._lines = {address: (line, times * _KEPT) for address, (line, times) in lines.items()}
 
 
 class PoolLooks:

@@ -202,7 +202,7 @@ _FURTHER: tuple[Column[HolderEntry], ...] = (
     ),
     Column(
         "IDLE AT",
-        "The line at which its holders were found most often while they did no SQL.",
+        "The line at which its holders were most often of late while they did no SQL.",
         lambda entry: entry.site.idle_line or UNKNOWN,
         lambda entry: entry.site.idle_line,
         width=20,

@@ -53,6 +53,27 @@ def test_sites_of_the_same_words_are_one_and_those_without_room_are_the_rest() -
     assert told[0].use.count == 2
 
 
+def test_the_idle_line_is_where_the_holders_were_lately() -> None:
+    """A program that has run for days, and now holds its connections at another line, is told by that one."""
+    one = site(3)
+    before, now = (Seen(State.IDLE, (compile("pass", f"/srv/app/{name}.py", "exec"), 0, {})) for name in "ab")
+
+    def told_after(seen: Seen, looks: int) -> str:
+        for _ in range(looks):
+            one.looks.count(seen)
+        (told,) = site_readings([one], [], 0.0)
+        return told.idle_line
+
+    assert {told_after(before, 20) for _ in range(1_000)} == {"app/a.py:1 in <module>"}
+    # Three reports are the window of a verdict.
+    assert [told_after(now, 20) for _ in range(3)][-1] == "app/b.py:1 in <module>"
+    assert {told_after(now, 20) for _ in range(7)} == {"app/b.py:1 in <module>"}
+    assert told_after(before, 20) == "app/b.py:1 in <module>", "a single interval changes nothing"
+    assert {told_after(before, 0) for _ in range(1_000)} == {"app/b.py:1 in <module>"}, (
+        "until there is another one"
+    )
+
+
 def test_a_line_in_words_has_no_value_of_the_program() -> None:
     code = compile("password = 'geheim'", "C:\\srv\\app\\views.py", "exec")
     assert site_of(code, 2) == "app/views.py:1 in <module>"

@@ -16,6 +16,7 @@ from poolhouse.sites.stalls import PATIENCE_S, Stalls, notice, remember, thread_
 from support.collecting import collected_meanwhile
 
 LINE: Place = ((lambda: None).__code__, 2, {"__name__": "shop"})
+ANOTHER_LINE: Place = ((lambda: 1).__code__, 2, {"__name__": "shop"})
 
 
 class Loop:
@@ -65,6 +66,23 @@ def world() -> Iterator[World]:
     stalls.forget_all()
     yield World()
     stalls.forget_all()
+
+
+def test_the_line_is_where_loops_stood_lately(world: World) -> None:
+    """What blocked the loop for hours, and was mended or is over, is not what blocks it now."""
+
+    def stand(looks: int) -> None:
+        world.look(turns=False)
+        for _ in range(looks):
+            world.look(turns=False)
+        world.loop.turn()
+
+    for _ in range(1_000):
+        stand(10)
+    world.line = ANOTHER_LINE
+    # Half a second of a window of six: few stalls are an alarm.
+    stand(5)
+    assert world.stalls.line == ANOTHER_LINE[:2]
 
 
 def test_a_loop_that_comes_to_its_stamps_does_not_stand_still(world: World) -> None:
