@@ -193,3 +193,21 @@ def test_when_the_sick_process_is_restarted_its_verdict_ends_with_it_and_begins_
         fleet.expire(now)
     assert fleet.verdicts() == ()
     assert kinds["verdict"] == kinds["ended"] <= sum(sick > 0 for _, sick, _, _ in lives)
+
+
+@pytest.mark.parametrize("delay", [1, 5, 15])
+def test_reports_of_the_old_process_that_arrive_after_its_goodbye_do_not_bring_its_verdict_back(aggregator, delay):
+    """The new process is well; the network still has what the old one said of itself."""
+    heard: list[Event] = []
+    aggregator.fleet.note_verdict = heard.append
+    old, new = process("1:aaaaaa", LEAK), process("2:bbbbbb")
+    aggregator.every_interval(old, times=3)
+    aggregator.fleet.expire(aggregator.now)
+    late = [*old.report(aggregator.now + 1.0), *old.report(aggregator.now + 1.5)]
+    aggregator.report(old, goodbye=True)
+    for number in range(delay + 10):
+        aggregator.every_interval(new)
+        aggregator.receive(*(late if number == delay else ()))
+        aggregator.fleet.expire(aggregator.now)
+    assert [event.kind for event in heard] == ["verdict", "ended"]
+    assert aggregator.snapshot().verdicts == ()
