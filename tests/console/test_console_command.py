@@ -137,7 +137,7 @@ def test_where_no_connmond_answers_at_all_the_reason_says_what_to_do(connmon):
 @pytest.mark.parametrize(
     ("items", "reason"),
     [
-        ((LIVE, SNAPSHOT), "it does not tell the processes of checkout"),
+        ((LIVE, SNAPSHOT), "it does not report the processes of checkout"),
         ((LIVE, replace(SNAPSHOT, program="checkout")), "no process of checkout reports to it"),
     ],
 )

@@ -52,7 +52,7 @@ def test_without_trouble_the_first_line_says_so():
 def test_where_nobody_tells_who_holds_nothing_is_claimed():
     text = shown(LIVE, SNAPSHOT)
     assert "nothing is wrong" not in text
-    assert "No process tells which lines" in shown(LIVE, SNAPSHOT, "l")
+    assert "No process reports which lines" in shown(LIVE, SNAPSHOT, "l")
     assert "for a verdict" in shown(LIVE, SNAPSHOT, "w")
 
 
@@ -61,7 +61,7 @@ def test_a_red_row_says_in_a_word_why():
     (row,) = [line for line in text.splitlines() if " checkout " in line and "leak" in line and "✗" not in line]
     assert row.split()[:3] == ["!", "checkout", "leak"]
     assert "○ migrate                late" in text
-    assert "WHY" not in shown(LIVE, SNAPSHOT), "nobody tells enough of itself for a verdict"
+    assert "WHY" not in shown(LIVE, SNAPSHOT), "no process reports enough for a verdict"
 
 
 def test_a_red_row_has_a_word_before_there_is_a_verdict():

@@ -100,12 +100,12 @@ def test_connecting_again_leaves_the_table():
 
 
 def test_a_silent_server_without_a_program_is_said_to_be_silent():
-    assert "! no word from web1:25828 for 9 s." in shown(LIVE, EMPTY, 9)
+    assert "! nothing heard from web1:25828 for 9 s." in shown(LIVE, EMPTY, 9)
 
 
 def test_a_source_of_sums_says_that_it_has_no_processes():
     text = shown(replace(LIVE, server=None), SNAPSHOT, "enter")
-    assert "web1:25828 tells sums only: the processes of checkout are not known here." in text
+    assert "web1:25828 reports only sums: the processes of checkout are not known here." in text
 
 
 @pytest.mark.parametrize("size", [(59, 24), (80, 9)])

@@ -99,7 +99,7 @@ def who_reports(newest: Snapshot | None, program: str | None = None) -> str:
         return f"it has refused every datagram that was sent to it ({received:,})"
     if program is not None and (newest.programs or newest.hosts):
         if newest.program != program:
-            return f"it does not tell the processes of {program}"
+            return f"it does not report the processes of {program}"
         return f"no process of {program} reports to it"
     return "no program reports to it any more"
 
@@ -119,7 +119,7 @@ def nothing_yet(link: Link, snapshot: Snapshot | None, now: float) -> tuple[Line
         connecting = Span(f"{spinner} ", "accent"), Span(f"connecting to {link.address} …"), Span(tries, "dim")
         return *_noted(link), connecting
     if link.heard_at is not None and link.is_silent(now):
-        return ((Span(f"! no word from {link.address} for {now - link.heard_at:.0f} s.", "bad"),),)
+        return ((Span(f"! nothing heard from {link.address} for {now - link.heard_at:.0f} s.", "bad"),),)
     if link.phase == "listening":
         return (
             *_noted(link),
@@ -155,7 +155,7 @@ def not_told(link: Link, program: str | None, host: str | None) -> Line:
     """The text of a program's or a host's page before its rows have arrived, or if none can arrive."""
     subject = f"the processes of {program}" if program is not None else f"the programs on {host}"
     if link.server is None:
-        return (Span(f" {link.address} tells sums only: {subject} are not known here.", "dim"),)
+        return (Span(f" {link.address} reports only sums: {subject} are not known here.", "dim"),)
     return (Span(f" asking {link.address} for {subject} …", "dim"),)
 
 

@@ -111,7 +111,7 @@ def _verdict(snapshot: Snapshot, width: int, zone: tzinfo | None, how: str, *, i
 def _verdicts(snapshot: Snapshot, width: int, zone: tzinfo | None) -> tuple[Line, ...]:
     """The page of verdicts, the main one first."""
     if not tells_verdicts(snapshot):
-        return ((), (Span("  No process tells enough of itself for a verdict.", "dim"),))
+        return ((), (Span("  No process reports enough for a verdict.", "dim"),))
     if not snapshot.verdicts:
         return ((), (Span(" "), *verdict_line((), snapshot.fleet, width - 1)))
     lines: list[Line] = []
@@ -144,20 +144,20 @@ def _body(
     if place.page == "pool":
         entry = session.pool()
         if entry is None:
-            return None, ((), (Span("  This pool is gone. esc leads back.", "dim"),))
+            return None, ((), (Span("  This pool is gone. esc goes back.", "dim"),))
         return None, pool_page(entry, width, _body_height(height))
     if place.page == "program" and all(row.name != place.program for row in snapshot.programs):
-        return None, ((), (Span("  No process of this program reports any more. esc leads back.", "dim"),))
+        return None, ((), (Span("  No process of this program reports any more. esc goes back.", "dim"),))
     if place.page == "host" and all(row.name != place.host for row in snapshot.hosts):
-        return None, ((), (Span("  No process on this host reports any more. esc leads back.", "dim"),))
+        return None, ((), (Span("  No process on this host reports any more. esc goes back.", "dim"),))
     if place.page == "line":
         return None, holder_page(session.holders(), width, _body_height(height))
     if place.page == "lines" and not session.row_count():
-        return None, ((), (Span("  No process tells which lines hold its connections.", "dim"),))
+        return None, ((), (Span("  No process reports which lines hold its connections.", "dim"),))
     if place.page in ("program", "host") and not session.has_details():
         return None, ((), not_told(session.link, place.program, place.host))
     if place.page == "events" and not snapshot.events:
-        return None, ((), (Span("  Nothing has happened yet, or the source does not tell events.", "dim"),))
+        return None, ((), (Span("  Nothing has happened yet, or the source does not report events.", "dim"),))
     return session.sheet(width), ()
 
 

@@ -203,7 +203,7 @@ _ROW_COLUMNS: tuple[Column[Row], ...] = (
     ),
     Column(
         "AGE",
-        "Time since the last report; green while they come, red with ! after two intervals without one.",
+        "Time since the last report; green while reports arrive, red with ! after two intervals without one.",
         lambda row: age(row.age),
         lambda row: row.age,
         width=5,

@@ -195,7 +195,7 @@ _NUMBERS: tuple[Column[HolderEntry], ...] = (
 _FURTHER: tuple[Column[HolderEntry], ...] = (
     Column(
         "PROCS",
-        "Living processes that tell of it.",
+        "Live processes that report it.",
         lambda entry: exact(entry.processes),
         lambda entry: entry.processes,
         width=5,
@@ -237,7 +237,7 @@ def holder_page(entries: list[HolderEntry], width: int, height: int) -> tuple[Li
         height: Lines of the window, for the bars.
     """
     if not entries:
-        return ((), (Span("  No process tells of this line any more. esc leads back.", "dim"),))
+        return ((), (Span("  No process reports this line any more. esc goes back.", "dim"),))
     (site,) = summed_sites(entry.site for entry in entries)
     looks = site.looks
     seen = sum(looks)

@@ -79,7 +79,7 @@ def hosts(fleet: Fleet, rows: Sequence[Row], left_out: int = 0) -> Content:
 
 def lines(fleet: Fleet, holders: Sequence[Holder]) -> Content:
     """The lines that hold connections, of all programs."""
-    more = {} if holders else {"notice": "No program tells which of its lines hold connections."}
+    more = {} if holders else {"notice": "No program reports which of its lines hold connections."}
     return Content(fleet.figures, [(_lines_sheet("fleet"), [*map(summed_entry, holders)])], more)
 
 
@@ -150,7 +150,7 @@ def pool(place: Place, entry: PoolEntry | None) -> Content:
     more: dict[str, Any] = {"about": clean(entry.name)}
     if entry.pool is None:
         more["facts"] = _clean(subject)
-        more["notice"] = "This process tells its sums only: nothing more is known of its pools."
+        more["notice"] = "This process reports only its sums: nothing more is known about its pools."
         return Content(figures, [], more)
     reading = entry.pool.reading
     more["facts"] = _clean(subject) + _limits(reading) + _peaks(entry.pool)
@@ -163,7 +163,7 @@ def pool(place: Place, entry: PoolEntry | None) -> Content:
 def line(place: Place, entries: Sequence[HolderEntry]) -> Content:
     """One line of a program: what it holds, how long it held its connections, and in which processes."""
     if not entries:
-        return Content([], [], {"notice": "No process tells of this line any more."})
+        return Content([], [], {"notice": "No process reports this line any more."})
     (site,) = summed_sites(entry.site for entry in entries)
     seen = sum(site.looks)
     figures = [

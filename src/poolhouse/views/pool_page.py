@@ -62,7 +62,7 @@ def pool_header(entry: PoolEntry, width: int, status: Line) -> tuple[Line, Line,
 def pool_page(entry: PoolEntry, width: int, height: int) -> tuple[Line, ...]:
     """Peaks, counters since the start and per second, and three distributions, side by side in a wide window."""
     if entry.pool is None:
-        return ((), (Span("  This process tells its sums only: of its pools nothing more is known.", "dim"),))
+        return ((), (Span("  This process reports only its sums: nothing more is known about its pools.", "dim"),))
     reading = entry.pool.reading
     facts = (_peaks(entry.pool), *_counters(entry.pool, width))
     # The height left for bars, after the distributions' headlines, axes, and the blank lines between.

@@ -181,7 +181,7 @@ POOL_TABLE: Table[PoolEntry] = Table(
         ),
         Column(
             "AGE",
-            "Time since the last report; green while they come, red with ! after two intervals without one.",
+            "Time since the last report; green while reports arrive, red with ! after two intervals without one.",
             lambda entry: age(entry.process.sums.age),
             lambda entry: entry.process.sums.age,
             width=5,
@@ -204,7 +204,7 @@ POOL_TABLE: Table[PoolEntry] = Table(
             "Callers that got another error, and connects that failed, so far.",
             lambda entry: entry.errors,
         ),
-        _number("LOST", "Datagrams of the process that never came.", lambda entry: entry.process.lost),
+        _number("LOST", "Datagrams of the process that were lost.", lambda entry: entry.process.lost),
         _name("KIND", "The pool's class.", lambda entry: entry.kind, 8, 26),
     ),
     sign=lambda entry: sign(
