@@ -3,7 +3,7 @@
 The line that holds a connection is the innermost line of the application. Some packages are always skipped,
 because they lie between the application and every pool (`PASSED`, and those that a setting adds). The standard
 library, packages in site-packages and those that a program is packed with are skipped as long as there is other
-code further out: an application may be installed there itself.
+code further out: an application may be installed there itself. One that was installed from its source is known.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 
 from poolhouse.defaults import SKIP_VARIABLE
 from poolhouse.errors import SettingError
-from poolhouse.sites.packed import is_installed, is_launcher
+from poolhouse.sites.installed import is_from_source, is_installed, is_launcher
 
 #: Packages and modules between applications and their pools.
 PASSED = (
@@ -141,4 +141,4 @@ def _kind_of_file(file: str, module: str) -> Kind:
         or is_launcher(path, module)
         or is_installed(path, module)
     )
-    return Kind.LIBRARY if is_library else Kind.APPLICATION
+    return Kind.LIBRARY if is_library and not is_from_source(path, module) else Kind.APPLICATION

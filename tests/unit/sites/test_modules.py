@@ -94,6 +94,33 @@ def test_what_pip_has_installed_beside_a_program_is_a_library(packed: str) -> No
     ) == [Kind.APPLICATION, Kind.LIBRARY, Kind.LIBRARY, Kind.APPLICATION]
 
 
+@pytest.mark.parametrize("site", ["venv/lib/python3.11/site-packages", "shop"])
+def test_what_pip_has_installed_from_its_source_is_the_application_s(site: str, tmp_path: Path) -> None:
+    """Else a library between it and the pool would hold its connections, as no application stands further out."""
+    root = tmp_path / site
+    origins = {
+        "shop-1.0": '{"dir_info": {}, "url": "file:///build"}',
+        "acme-1.0": '{"archive_info": {}}',
+        "flask-3": "",
+    }
+    for name, origin in origins.items():
+        folder = root / f"{name}.dist-info"
+        folder.mkdir(parents=True)
+        package = name.partition("-")[0]
+        (folder / "RECORD").write_text(f"../../bin/x,,\n{package}/web.py,sha256=x,9\n{package}_jobs.py,,\n")
+        if origin:
+            (folder / "direct_url.json").write_text(origin)
+    assert kinds_of(
+        ("shop.web", f"{root}/shop/web.py"),
+        ("shop_jobs", f"{root}/shop_jobs.py"),
+        ("acme.web", f"{root}/acme/web.py"),
+        ("flask.web", f"{root}/flask/web.py"),
+    ) == [Kind.APPLICATION, Kind.APPLICATION, Kind.LIBRARY, Kind.LIBRARY]
+    if "site-packages" in site:
+        assert kinds_of(("__main__", f"{root}/shop/web.py")) == [Kind.APPLICATION], "python -m shop.web"
+        assert kinds_of(("__main__", f"{root}/flask/__main__.py")) == [Kind.LIBRARY], "flask run"
+
+
 def test_what_starts_a_packed_program_is_not_the_program(tmp_path: Path) -> None:
     """Else it would hold all connections of a program that is packed as a library is, as shiv does it."""
     archive, pex = tmp_path / "shop.pyz", tmp_path / "unzipped"
