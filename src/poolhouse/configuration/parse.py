@@ -52,6 +52,8 @@ _LOGGING = re.compile(r"loggers|handlers|formatters|(logger|handler|formatter)_.
 LEAST_ROTATE_BYTES = 4096
 #: The largest numbers that a file may name.
 MOST_ROTATE_BYTES, MOST_KEPT = 1 << 50, 1000
+#: An IPv6 address whose last group looks like a port.
+_PERHAPS_A_PORT = re.compile(r"(?P<host>.+):(?P<port>\d{4})", re.ASCII)
 _YES = ("true", "yes", "1", "on")
 _NO = ("false", "no", "0", "off")
 
@@ -99,7 +101,7 @@ def _service(ini: Ini, section: Section, warnings: list[str]) -> Service:
     return Service(
         name,
         _nodes(ini, section, warnings),
-        _login(ini, section),
+        _login(ini, section, warnings),
         _certificate(ini, section),
         _csv(ini, section, warnings),
         _log_format(ini, section),
@@ -192,6 +194,11 @@ def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
     if "=" in name or "hostname" not in settings:
         raise SettingError(where, f"expected a name, then hostname=host:port, not {shown(line.text)}")
     host, port = _address(settings["hostname"], UNNAMED_SERVICE_PORT, where)
+    if (match := _PERHAPS_A_PORT.fullmatch(settings["hostname"])) and is_ipv6(match["host"]):
+        warnings.append(
+            f"{where}: {host} is read as an address alone, with port {port}; "
+            f"if {match['port']} is the port, write [{match['host']}]:{match['port']}"
+        )
     # Every address of the family by which the others reach it; a name may lead to either.
     everywhere = "::" if is_ipv6(host) else EVERYWHERE if as_ip(host) is None else "0.0.0.0"
     bind_host, bind_port = _address(settings.get("bind", everywhere), port, where)
@@ -208,10 +215,13 @@ def _address(text: str, port: int, where: str) -> tuple[str, int]:
 # -- What a service may have --------------------------------------------------------------------------------------
 
 
-def _login(ini: Ini, section: Section) -> Login | None:
-    if not _is_yes(ini, section, "use_auth"):
-        return None
+def _login(ini: Ini, section: Section, warnings: list[str]) -> Login | None:
     user, password = ini.value(section, "auth_key"), ini.value(section, "auth_secret")
+    if not _is_yes(ini, section, "use_auth"):
+        if password is not None and ini.value(section, "use_auth") is None:
+            line = ini.options(section)["auth_secret"].line
+            warnings.append(f"{ini.where(line)}: auth_secret has no effect without use_auth: yes")
+        return None
     if user is None or password is None:
         line = ini.options(section)["use_auth"].line
         missing = "auth_key" if user is None else "auth_secret"

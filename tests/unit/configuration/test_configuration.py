@@ -217,6 +217,23 @@ class TestNew:
         assert (first.bind_host, first.bind_port) == ("::", 5800)
         assert second.bind_host == "0.0.0.0"
 
+    def test_an_address_that_perhaps_ends_with_a_port_is_warned_of(self):
+        def warned(host: str) -> tuple[str, ...]:
+            return parsed(SAMPLE.replace("192.168.1.205:5800", host)).warnings
+
+        (warning,) = warned("fd00::1:5800")
+        assert warning.endswith(
+            "fd00::1:5800 is read as an address alone, with port 5084; if 5800 is the port, write [fd00::1]:5800"
+        )
+        for plain in ("fd00::5800", "fd00::1:80ff", "[fd00::1:5800]:5800", "1:2:3:4:5:6:7:5800", "web1:5800"):
+            assert warned(plain) == ()
+
+    def test_a_password_that_nobody_has_to_prove_is_warned_of(self):
+        (warning,) = parsed(SAMPLE + "auth_key: monitor\nauth_secret: s3cret\n").warnings
+        assert warning.endswith(": auth_secret has no effect without use_auth: yes")
+        assert "s3cret" not in warning
+        assert parsed(SAMPLE + "use_auth: no\nauth_secret: s3cret\n").warnings == ()
+
     def test_a_node_that_is_reached_by_a_name_listens_wherever_that_leads(self):
         first, second = nodes("a hostname=web1:5800\nb hostname=web2:5800 bind=0.0.0.0")
         assert (first.bind_host, first.bind_port) == ("*", 5800)
