@@ -23,6 +23,7 @@ from poolhouse.report.route import Address, Route, State
 from poolhouse.report.sender import AnySender, Sender
 from poolhouse.report.source import Source
 from poolhouse.report.stream import Identity, Stream
+from poolhouse.report.told import Told
 from poolhouse.safely import DEBUG, ERROR, INFO, WARNING
 
 
@@ -68,8 +69,7 @@ class Dispatcher:
         #: Protects rosters, routes and sockets. Held while reports are made and sent, never during a lookup.
         self._turn = Lock()
         self._senders: dict[Target, tuple[AnySender, ...]] = {}
-        #: The last logged state of each destination.
-        self._told: dict[AnySender, State] = {}
+        self._told: dict[AnySender, Told] = {}
         self._is_closed = False
         #: The samples of who holds the connections of this process's pools.
         self._looks = Looks(self._clock)
@@ -296,14 +296,13 @@ class Dispatcher:
             route.not_found(error, self._clock.monotonic())
 
     def _tell(self) -> None:
-        """Log each change of a destination's state once."""
+        """Log what is new of each destination."""
         for sender in self._all_senders():
-            state, told = sender.state, self._told.get(sender, State.UNTRIED)
-            if state is told or state is State.UNTRIED:
+            told = self._told.setdefault(sender, Told())
+            before, where, error = told.state, sender.where, sender.error
+            if not told.is_news(sender.state, error):
                 continue
-            self._told[sender] = state
-            where, error = sender.where, sender.error
-            match state:
+            match sender.state:
                 case State.UNRESOLVED:
                     log(
                         WARNING,
@@ -314,7 +313,7 @@ class Dispatcher:
                 case State.UNREACHED:
                     log(WARNING, "poolhouse cannot report to %s: %s; it will keep retrying", where, error)
                 case State.REACHED:
-                    log(DEBUG if told is State.UNTRIED else INFO, "poolhouse reports to %s", where)
+                    log(DEBUG if before is State.UNTRIED else INFO, "poolhouse reports to %s", where)
 
     def _close_sockets(self) -> None:
         for sender in self._all_senders():
