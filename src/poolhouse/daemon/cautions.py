@@ -54,20 +54,20 @@ def only_here(settings: Settings) -> str | None:
     )
 
 
-def at_next_start(old: Settings, new: Settings, *, has_tls: bool) -> list[str]:
-    """The notices about changes that take effect only at the next start.
+def at_next_start(running: Settings, new: Settings, *, has_tls: bool) -> list[str]:
+    """The sentences about what differs from how the node runs, and holds from the next start on only.
 
     Args:
-        old: The settings so far.
-        new: The settings that were read now.
+        running: The settings with which it was started.
+        new: Those that were read now.
         has_tls: Whether the node listens with TLS.
     """
     found: list[str] = []
-    if (new.bind, new.node, new.service.certificate is not None) != (old.bind, old.node, has_tls):
+    if (new.bind, new.node, new.service.certificate is not None) != (running.bind, running.node, has_tls):
         found.append("where the node listens, and whether with TLS, changes at the next start only")
-    if new.http != old.http:
+    if new.http != running.http:
         found.append("where HTTP is served changes at the next start only")
-    if new.service.nodes != old.service.nodes:
+    if new.service.nodes != running.service.nodes:
         found.append("the nodes of the service change at the next start only")
     return found
 

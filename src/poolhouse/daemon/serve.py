@@ -158,7 +158,7 @@ class _Changeable:
         log: Log,
         reports: ReportListener,
     ) -> None:
-        self._settings = settings
+        self._started = self._settings = settings
         self._reports = reports
         self._face = face
         self._log = log
@@ -220,7 +220,7 @@ class _Changeable:
         self._log.change(new, old)
         self._log(INFO, f"{new.configuration.source} was read again")
         self.warn(old)
-        for sentence in at_next_start(old, new, has_tls=self.context is not None):
+        for sentence in at_next_start(self._started, new, has_tls=self.context is not None):
             self._log(WARNING, sentence)
 
     def _contexts(self, certificate: Certificate | None) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
