@@ -44,8 +44,8 @@ stress: environment ## pools under threads, tasks, cancellation and closing for 
 TIMES := 20
 soak: environment services ## the long forms of tests, TIMES=20 times those of make test, then make stress and make fuzz, a minute for each time
 	@POOLHOUSE_SIMULATION_STEPS=$$((1000000 * $(TIMES))) POOLHOUSE_CLUSTER_SCHEDULES=$$((100000 * $(TIMES))) \
-		POOLHOUSE_DISTINCT_VALUES=$$((50000 * $(TIMES))) \
-		$(BIN)/python -m pytest -q --numprocesses=2 --timeout 0 tests/simulation
+		POOLHOUSE_DISTINCT_VALUES=$$((50000 * $(TIMES))) POOLHOUSE_EXAMPLES=$$((100 * $(TIMES))) \
+		$(BIN)/python -m pytest -q --numprocesses=2 --timeout 0 tests/simulation tests/unit tests/contract
 	@for _ in $$(seq $(TIMES)); do \
 		$(BIN)/python -m pytest -q tests/integration/test_looks_beside_everything.py || exit 1; done
 	@POOLHOUSE_HEALTHY_SECONDS=$$((120 * $(TIMES))) $(BIN)/python -m pytest -q --timeout 0 tests/causes -k healthy

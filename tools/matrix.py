@@ -29,9 +29,13 @@ SQLALCHEMY = ("1.4.54", "2.0.58")
 #: The oldest that docs/reference/drivers.md states.
 PSYCOPG = "3.1.4"
 INTERPRETERS = ("3.12", "3.13")
-#: Random steps of the pool's simulation and schedules of the cluster's, on this interpreter. They are pure logic:
-#: the other interpreters, and `make check`, take the tests' own, smaller numbers.
-SIMULATIONS = {"POOLHOUSE_SIMULATION_STEPS": "1000000", "POOLHOUSE_CLUSTER_SCHEDULES": "100000"}
+#: Random steps of the pool's simulation, schedules of the cluster's and examples of each property, on this
+#: interpreter. They are pure logic: other interpreters, and `make check`, take the tests' own, smaller numbers.
+SIMULATIONS = {
+    "POOLHOUSE_SIMULATION_STEPS": "1000000",
+    "POOLHOUSE_CLUSTER_SCHEDULES": "100000",
+    "POOLHOUSE_EXAMPLES": "100",
+}
 
 PURE_SUITES = [
     "tests/unit",
