@@ -1,4 +1,4 @@
-"""Data from a server that this console asks: every address of its name is asked, the first to answer is kept."""
+"""Data from a server that this console asks: every address of its name, until one answers and is kept."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ from poolhouse.feed.sockets import LARGEST_DATAGRAM, READ_AT_ONCE, connected, lo
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.report.protection import Protection
 
-#: After this many times a server's patience without a word, its name is looked up again.
+#: After silence of this many times a server's patience, its name is looked up again.
 LOST_PATIENCE = 3
 DENIALS = {
     DenialReason.ADDRESS: "this machine's address must be allowed there (--allow, or allow in collectd.conf)",
@@ -38,11 +38,11 @@ class _Conversation(NamedTuple):
     seal: FeedSeal | None = None
 
     def send(self, datagram: bytes) -> None:
-        """Send, sealed if that is wanted; OSError as of a socket."""
+        """Send, sealed if required; OSError as from a socket."""
         self.sock.send(datagram if self.seal is None else self.seal.seal(datagram))
 
     def receive(self, datagram: bytes, now: float) -> Snapshot | None:
-        """Take a datagram; the snapshot that it completes."""
+        """Handle a datagram; return the snapshot that it completes, or ``None``."""
         if self.seal is None:
             return self.subscription.receive(datagram, now)
         content = self.seal.open(datagram)
@@ -59,7 +59,7 @@ class _Conversation(NamedTuple):
 
 
 class Caller:
-    """Asks a server for its snapshots, for as long as it takes. Times are monotonic seconds."""
+    """Asks a server for its snapshots, for as long as necessary. Times are monotonic seconds."""
 
     def __init__(self, host: str, port: int, protection: Protection | None = None) -> None:
         """Prepare.
@@ -67,7 +67,7 @@ class Caller:
         Args:
             host: The server's name or address.
             port: Its UDP port.
-            protection: How to sign or encrypt, and what answers have to be; ``None`` for neither.
+            protection: How to sign or encrypt, and the seal that answers must have; ``None`` for neither.
         """
         self._host = host
         self._port = port
@@ -92,17 +92,17 @@ class Caller:
 
     @property
     def next_due(self) -> float:
-        """When `step` has something to do."""
+        """When `step` is due next."""
         return min([self._next_open, *(one.subscription.next_due for one in self._conversations)])
 
     def ask(self, program: str | None, now: float) -> None:
-        """Want the processes of this program too."""
+        """Request the processes of this program too."""
         self._program = program
         for one in self._conversations:
             one.subscription.ask(program, now)
 
     def retry(self, now: float) -> None:
-        """Look the name up and ask now, unless the server answers anyway."""
+        """Look up the name and ask now, unless the server answers anyway."""
         if not any(one.is_heard() for one in self._conversations):
             self._next_open = now
 
@@ -115,7 +115,7 @@ class Caller:
                 try:
                     one.send(datagram)
                 except BlockingIOError:
-                    pass  # Said again in five seconds.
+                    pass  # Sent again in five seconds.
                 except OSError as error:
                     one.subscription.refuse(_words(error))
         self._plan(now)
@@ -136,12 +136,12 @@ class Caller:
         return newest
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """The snapshot from value lists, where the server sends those."""
+        """The snapshot from value lists, if the server sends those."""
         told = (one.subscription.summed(now, wall_time) for one in self._conversations)
         return next((snapshot for snapshot in told if snapshot is not None), None)
 
     def link(self) -> Link:
-        """The way to the server, as it is."""
+        """The present link to the server."""
         phase, error = self._judge()
         server = self._server
         return Link(
@@ -164,7 +164,7 @@ class Caller:
             _hang_up(one)
 
     def _open(self, now: float) -> None:
-        """A conversation with every address that the name has now."""
+        """Start a conversation with every present address of the name."""
         self._tries += max((one.subscription.tries for one in self._conversations), default=0)
         self.close()
         self._opened_at, self._next_open = now, now + PERIOD
@@ -186,7 +186,7 @@ class Caller:
                 self._conversations.append(_Conversation(sock, subscription, seal))
 
     def _plan(self, now: float) -> None:
-        """When the name is to be looked up next."""
+        """Plan when to look up the name next."""
         if not self._conversations:
             return  # `_open` has planned it.
         heard = max(self._opened_at, *(one.subscription.heard or 0.0 for one in self._conversations))
@@ -199,7 +199,7 @@ class Caller:
             self._next_open = inf
 
     def _keep(self, one: _Conversation) -> None:
-        """One address answers: the others are asked no more."""
+        """Keep the address that answers, and stop asking the others."""
         for other in self._conversations:
             if other is not one:
                 _hang_up(other)
@@ -214,7 +214,7 @@ class Caller:
         return next((denial for denial in denials if denial is not None), None)
 
     def _judge(self) -> tuple[Phase, str | None]:
-        """Phase and error of the link."""
+        """The phase and the error of the link."""
         if not self._conversations:
             return self._phase_unconnected, self._error
         if any(one.is_heard() for one in self._conversations):
@@ -235,5 +235,5 @@ def _hang_up(one: _Conversation) -> None:
 
 
 def _words(error: OSError) -> str:
-    """The system's words for an error, without its number."""
+    """The system's text for an error, without its number."""
     return error.strerror or str(error)

@@ -16,14 +16,14 @@ from poolhouse.report.protection import Protection
 
 #: Seconds between two snapshots made from value lists.
 TICK = 1.0
-#: Seconds that `FeedClient.close` waits for the thread, which may be looking a name up.
+#: Seconds that `FeedClient.close` waits for the thread, which may be in a name lookup.
 CLOSE_TIMEOUT = 1.0
 
 
 class FeedClient:
-    """Snapshots from a source, through two callbacks that a thread of its own calls.
+    """Snapshots from a source, through two callbacks that are called by a thread of its own.
 
-    Call `start` once, then `ask` and `retry` as you like, then `close`. They may be called from any thread.
+    Call `start` once, then `ask` and `retry` as needed, then `close`. Any thread may call them.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class FeedClient:
         """Prepare; nothing is sent or bound before `start`.
 
         Args:
-            source: The source; this client's alone from now on.
-            on_snapshot: Is given each snapshot, about one a second.
-            on_link: Is given the link whenever it has changed.
-            clock: `SystemClock` if ``None``.
+            source: The source, used by this client only from now on.
+            on_snapshot: Called with each snapshot, about once a second.
+            on_link: Called with the link whenever it has changed.
+            clock: ``None`` for `SystemClock`.
         """
         self._source = source
         self._on_snapshot = on_snapshot
@@ -55,20 +55,20 @@ class FeedClient:
 
     @property
     def link(self) -> Link:
-        """The newest state of the link."""
+        """The latest state of the link."""
         return self._link
 
     def start(self) -> None:
-        """Begin.
+        """Start the thread.
 
         Raises:
-            SettingError: If the source cannot: a port that is to be listened at is taken.
+            SettingError: If the source cannot start: the port to listen on is taken.
         """
         self._source.prepare(self._clock.monotonic())
         self._thread.start()
 
     def ask(self, program: str | None) -> None:
-        """Want the processes of this program in the snapshots too; ``None``: of none."""
+        """Request the processes of this program in the snapshots too; ``None`` for none."""
         self._command(lambda source, now: source.ask(program, now))
 
     def retry(self) -> None:
@@ -76,7 +76,7 @@ class FeedClient:
         self._command(lambda source, now: source.retry(now))
 
     def close(self) -> None:
-        """Say goodbye to the server and end the thread; returns within a second or so."""
+        """Say goodbye to the server and end the thread; returns within about a second."""
         self._command(None)
         if self._thread.ident is None:
             self._end()
@@ -110,7 +110,7 @@ class FeedClient:
         self._wake_writer.close()
 
     def _obey(self) -> bool:
-        """Carry out the requests of other threads; False if one of them is to end."""
+        """Carry out the requests of other threads. False if one of them is to stop."""
         while True:
             try:
                 command = self._commands.get_nowait()
@@ -131,7 +131,7 @@ class FeedClient:
         for descriptor in ready:
             if descriptor not in sockets:
                 self._wake_reader.recv(4096)
-            elif sockets[descriptor] in self._source.sockets:  # Another that answered may have replaced it.
+            elif sockets[descriptor] in self._source.sockets:  # Another source that answered may have replaced it.
                 self._tell(self._source.receive(sockets[descriptor], now))
 
     def _tell(self, snapshot: Snapshot | None) -> None:
@@ -153,6 +153,6 @@ def udp_feed(
     clock: Clock | None = None,
     protection: Protection | None = None,
 ) -> FeedClient:
-    """A client of a daemon's UDP port, or of what a collectd pushes here; arguments as for `UdpSource`."""
+    """A client of a daemon's UDP port, or of a collectd that pushes here; arguments as for `UdpSource`."""
     source = UdpSource(host, port, mode, protection)
     return FeedClient(source, on_snapshot=on_snapshot, on_link=on_link, clock=clock)

@@ -1,4 +1,4 @@
-"""A source, and another one for as long as the first has never answered: TCP, and then UDP as well."""
+"""A source, with a second one as long as the first has never answered: TCP, and then UDP as well."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,21 +11,21 @@ from poolhouse.fleet.snapshot import Snapshot
 
 
 class Fallback:
-    """A `poolhouse.feed.source.Source`: begins the second once the first has failed, and keeps whichever answers.
+    """A `poolhouse.feed.source.Source`: starts the second once the first has failed, and keeps what answers.
 
-    The first goes on trying meanwhile. Once one has answered it is the only one, also when it is lost later.
+    Meanwhile the first keeps trying. Once one has answered it is the only one, even if it is lost later.
     """
 
     def __init__(self, first: ServiceCaller, make_second: Callable[[], Source], what: str) -> None:
         """Prepare.
 
         Args:
-            first: The source that is preferred.
-            make_second: Makes the other one.
-            what: What the other one is, for the sentence that says so.
+            first: The preferred source.
+            make_second: Makes the other source.
+            what: The other source in words, for the note about it.
         """
         self._first: ServiceCaller | None = first
-        #: ``None`` once the second is begun, or is not needed any more.
+        #: ``None`` once the second has started, or is no longer needed.
         self._make_second: Callable[[], Source] | None = make_second
         self._what = what
         self._second: Source | None = None
@@ -39,27 +39,27 @@ class Fallback:
 
     @property
     def next_due(self) -> float:
-        """When `step` has something to do."""
+        """When `step` is due next."""
         return min((one.next_due for one in self._sources), default=inf)
 
     def prepare(self, now: float) -> None:
-        """Prepare the first one; the other, when it is begun."""
+        """Prepare the first source; the other is prepared when it starts."""
         for one in self._sources:
             one.prepare(now)
 
     def ask(self, program: str | None, now: float) -> None:
-        """Want the processes of this program too."""
+        """Request the processes of this program too."""
         self._program = program
         for one in self._sources:
             one.ask(program, now)
 
     def retry(self, now: float) -> None:
-        """Try now, if nobody answers."""
+        """Try now if nothing answers."""
         for one in self._sources:
             one.retry(now)
 
     def step(self, now: float) -> Snapshot | None:
-        """Do what is due, and begin the second when the first has failed."""
+        """Do what is due, and start the second source when the first has failed."""
         found = [one.step(now) for one in self._sources]
         if self._make_second is not None and self._first is not None and self._first.is_absent:
             self._note = _why(self._first.link(), self._what)
@@ -79,19 +79,19 @@ class Fallback:
         return newest
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """The snapshot from value lists, where the server sends those."""
+        """The snapshot from value lists, if the server sends those."""
         told = (one.summed(now, wall_time) for one in self._sources)
         return next((snapshot for snapshot in told if snapshot is not None), None)
 
     def link(self) -> Link:
-        """The way to the one that answers; to the second one, as long as none does."""
+        """The link of the source that answers; of the second one if none does."""
         source = self._second or self._first
-        assert source is not None, "one of them is always there"
+        assert source is not None, "there is always one"
         link = source.link()
         return replace(link, note=self._note) if source is self._second else link
 
     def close(self) -> None:
-        """End both."""
+        """Close both."""
         for one in self._sources:
             one.close()
 
@@ -100,7 +100,7 @@ class Fallback:
         return [one for one in (self._first, self._second) if one is not None]
 
     def _choose(self) -> None:
-        """Keep the one that has answered."""
+        """Keep the source that has answered."""
         if self._first is not None and self._first.link().phase == "connected":
             self._make_second = None
             if self._second is not None:
@@ -112,7 +112,7 @@ class Fallback:
 
 
 def _why(link: Link, what: str) -> str:
-    """Why it is not TCP."""
+    """Why the source is not TCP."""
     if link.error is None or is_refused(link.error):
         return f"nothing answers on TCP {link.address}, so this is {what}"
     return f"TCP {link.address}: {link.error}; so this is {what}"

@@ -14,25 +14,25 @@ from poolhouse.fleet.process import Process
 from poolhouse.fleet.snapshot import Holder, ProcessRow, Snapshot, Times
 from poolhouse.fleet.state import FleetState, program_row
 
-#: Processes that are looked at while the lock is held: a millisecond at most, however many pools they have.
+#: Processes that are examined while the lock is held: at most a millisecond's work, however many pools they have.
 BATCH = 8
-#: Seconds until the lines of the fleet are made anew, for each process: they cost some 30 µs a process.
+#: For each process, seconds until the fleet's lines are made again: making them costs some 30 µs per process.
 LINES_SECONDS = 1 / 2_000
-#: The least seconds until exporters are told new ones: programs report every two seconds.
+#: The least seconds between new lines for exporters: programs report every two seconds.
 TOLD_LINES_SECONDS = 2.0
-#: Lines that are told at once, where they are known.
+#: Lines that are returned at once if they are known.
 LINES_BATCH = 100
 
 
 class FleetSource:
-    """Takes immutable states while it holds the lock, and makes rows of them while it does not."""
+    """Takes immutable states while it holds the lock, and makes rows from them without it."""
 
     def __init__(self, fleet: Fleet, clock: Clock, lock: AbstractContextManager[object]) -> None:
         """Read `fleet`, which `lock` guards."""
         self._fleet = fleet
         self._clock = clock
         self._lock = lock
-        #: The fleet's lines, and when they are made anew.
+        #: The fleet's lines, and when they are made again.
         self._lines: tuple[Holder, ...] = ()
         self._lines_due = -inf
         #: The same for exporters.
@@ -40,7 +40,7 @@ class FleetSource:
         self._told_lines_due = -inf
 
     def sums(self) -> Iterator[Snapshot | None]:
-        """A snapshot without processes, in small steps: ``None`` after each, and then the snapshot."""
+        """A snapshot without processes, in small steps: ``None`` after each, and finally the snapshot."""
         with self._lock:
             now = self._clock.monotonic()
             state = self._fleet.state(now, self._clock.wall_time(), with_holders=now >= self._lines_due)
@@ -52,14 +52,14 @@ class FleetSource:
             yield snapshot
 
     def state(self) -> FleetState:
-        """The sums at this instant, without holders: immutable, and made readable later."""
+        """The present sums without holders: immutable, and converted later."""
         with self._lock:
             return self._fleet.state(self._clock.monotonic(), self._clock.wall_time(), with_holders=False)
 
     def holders(self) -> Iterator[Holder | None]:
-        """The largest lines of each program, in small steps: ``None`` after each, and then the lines one by one.
+        """The largest lines of each program, in small steps: ``None`` after each, finally the lines one by one.
 
-        As in `sums`, those that were made a short time ago are told again.
+        As in `sums`, lines that were made a short time ago are returned again.
         """
         with self._lock:
             now = self._clock.monotonic()
@@ -79,8 +79,8 @@ class FleetSource:
     def lines(self) -> Iterator[list[Line] | None]:
         """The largest lines of each program for exporters, in small steps: some lines, or ``None``, after each.
 
-        Those that were made a short time ago are told again: within `TOLD_LINES_SECONDS`, and for each process
-        `LINES_SECONDS`.
+        Lines that were made a short time ago are returned again: within `TOLD_LINES_SECONDS`, or `LINES_SECONDS`
+        per process if that is longer.
         """
         with self._lock:
             now = self._clock.monotonic()
@@ -106,7 +106,7 @@ class FleetSource:
             yield from states
 
     def processes(self, program: str) -> "ProcessesOfProgram | ProgramsOfHost":
-        """The program's processes, as many as there are now; or, if a host is asked for, the programs there."""
+        """The program's present processes; or, if a host is requested, the programs there."""
         if (host := asked_host(program)) is not None:
             with self._lock:
                 rows = self._fleet.programs_on(host)
@@ -116,7 +116,7 @@ class FleetSource:
         return ProcessesOfProgram(program, members, self._fleet, self._clock, self._lock)
 
     def values(self) -> Iterator[list[bytes]] | None:
-        """None: a shell with such consoles sends them values in another way."""
+        """``None``: a shell with such consoles sends them values by other means."""
         return None
 
 
@@ -125,7 +125,7 @@ def _program_of(row: Aggregate) -> str:
 
 
 class ProcessesOfProgram:
-    """The processes that a program had at one moment; those that have gone since are left out."""
+    """The processes of a program at one moment; those that have gone since are left out."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class ProcessesOfProgram:
                 yield from state.row_steps(with_times)
 
     def holders(self) -> Iterator[list[Holder] | None]:
-        """The program's lines in small steps: ``None`` after each, and then the lines."""
+        """The program's lines in small steps: ``None`` after each, and finally the lines."""
         with self._lock:
             state = self._fleet.holders_state(self._program)
         if state is not None:
@@ -164,7 +164,7 @@ class ProcessesOfProgram:
 
 
 class ProgramsOfHost:
-    """The programs that a host had at one moment, each as a row in the place of a process's."""
+    """The programs of a host at one moment, each as a row in place of a process's."""
 
     def __init__(
         self, members: list[Aggregate], fleet: Fleet, clock: Clock, lock: AbstractContextManager[object]
@@ -179,7 +179,7 @@ class ProgramsOfHost:
         return len(self._members)
 
     def holders(self) -> Iterator[list[Holder] | None]:
-        """None: each program's lines are told when it is asked for."""
+        """No lines: each program's are sent when that program is requested."""
         return iter(())
 
     def rows(self, with_times: bool, most: int) -> Iterator[ProcessRow | None]:

@@ -1,4 +1,4 @@
-"""Data that a server pushes to this console: collectd's value lists, as the directive ``monitor`` sends them."""
+"""Data pushed to this console by a server: collectd's value lists, as sent by the directive ``monitor``."""
 
 import socket
 from math import inf
@@ -18,7 +18,7 @@ class Listener:
     """Receives on sockets that are already bound. Times are monotonic seconds."""
 
     next_due = inf
-    #: Whether a server of this machine has asked for the port.
+    #: Whether a server on this machine has asked for the port.
     is_wanted_back = False
 
     def __init__(self, sockets: list[socket.socket], host: str, port: int, now: float) -> None:
@@ -43,20 +43,20 @@ class Listener:
             for _ in range(READ_AT_ONCE):
                 self._take(sock.recv(LARGEST_DATAGRAM), now)
         except OSError:
-            pass  # All is read.
+            pass  # Everything has been read.
         return None
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """The snapshot from the value lists, once there were any."""
+        """The snapshot from the value lists, once there have been any."""
         return None if self._heard_at is None else self._values.snapshot(now, wall_time)
 
     def link(self) -> Link:
-        """The state of the way here."""
+        """The present link."""
         patience = 2.5 * self._interval + 1.0
         return Link("listening", self._address, heard_at=self._heard_at, patience=patience)
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         for sock in self.sockets:
             sock.close()
 

@@ -6,9 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 @lru_cache(maxsize=8)
 def product(name: str) -> str:
-    """Name and version, for example ``connmond 0.1.0``; the name alone where poolhouse is not installed.
+    """Name and version, for example ``connmond 0.1.0``; the name alone if poolhouse is not installed.
 
-    Looked up once: to read a package's metadata takes half a millisecond.
+    Looked up once, since reading a package's metadata takes half a millisecond.
     """
     try:
         return f"{name} {version('poolhouse')}"

@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 from poolhouse.feed.protocol.subscribers import Address
 
-#: The longest datagram that is read whole; ours and collectd's have at most 1,452 bytes.
+#: The longest datagram that is read completely; ours and collectd's have at most 1,452 bytes.
 DATAGRAM_BYTES = 4096
-#: Datagrams that are read in one go, at most.
+#: The most datagrams that are read at a time.
 BATCH = 64
 
-#: As ``sendmsg`` takes it.
+#: The form that ``sendmsg`` takes.
 Ancillary = tuple[tuple[int, int, bytes], ...]
 
-# From Linux's headers: the module socket of Python 3.11 does not name them.
+# From Linux's headers: Python 3.11's socket module does not have them.
 _IP_PKTINFO = 8
 _IPV6_RECVPKTINFO = 49
 _IPV6_PKTINFO = 50
@@ -42,7 +42,7 @@ class Via(NamedTuple):
     source: Ancillary
 
     def send(self, datagram: bytes, address: Address) -> None:
-        """Send without waiting; lost if the kernel has no room for it or no way there."""
+        """Send without waiting; the datagram is lost if the kernel has no room for it or no route."""
         with contextlib.suppress(OSError):
             self.socket.sendmsg([datagram], self.source, 0, address)
 
@@ -68,13 +68,13 @@ def waiting_datagrams(sock: socket.socket) -> Iterator[Datagram]:
     for _ in range(BATCH):
         try:
             content, ancillary, _, sender = sock.recvmsg(DATAGRAM_BYTES, ANCILLARY_BYTES)
-        except OSError:  # Nothing waits, or the kernel passes on that an answer reached nobody.
+        except OSError:  # Nothing is waiting, or the kernel reports that an answer reached nobody.
             return
         yield Datagram(content, sender, via_of(sock, ancillary))
 
 
 def via_of(sock: socket.socket, ancillary: Sequence[tuple[int, int, bytes]]) -> Via:
-    """The way back of a datagram that `socket.socket.recvmsg` gave with this note."""
+    """The way back for a datagram that `socket.socket.recvmsg` returned with this note."""
     return Via(sock, _source(ancillary))
 
 

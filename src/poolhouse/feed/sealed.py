@@ -10,18 +10,18 @@ from poolhouse.wire.aes import load_keystream
 from poolhouse.wire.feed_part import is_sealed, parted, unparted
 from poolhouse.wire.seal import Policy, open_datagram
 
-#: Datagrams whose refusal is believed.
+#: The latest datagrams whose refusal is believed.
 _MOST_SENT = 16
 
 
 class FeedSeal:
-    """Seals what a console says, and opens what it is answered; nothing else is believed."""
+    """Seals a console's datagrams, and opens the answers; nothing else is believed."""
 
     def __init__(self, protection: Protection) -> None:
         """Prepare.
 
         Raises:
-            SettingError: If it is to encrypt and nothing is installed that can.
+            SettingError: If it must encrypt and nothing is installed that can.
         """
         self._seal = protection.sealer()
         keys = Keys({protection.username.encode(): (protection.password.encode(),)})
@@ -29,13 +29,13 @@ class FeedSeal:
         self._sent: deque[bytes] = deque(maxlen=_MOST_SENT)
 
     def seal(self, content: bytes) -> bytes:
-        """What to send."""
+        """The datagram, sealed."""
         datagram = self._seal(parted(content))
         self._sent.append(denial_nonce(datagram))
         return datagram
 
     def open(self, datagram: bytes) -> bytes | None:
-        """What a server says; ``None`` if it is not sealed as it should be."""
+        """A server's datagram, opened; ``None`` if it is not properly sealed."""
         if not is_sealed(datagram):
             return None
         try:
@@ -45,7 +45,7 @@ class FeedSeal:
             return None
 
     def refusal(self, datagram: bytes) -> DenialReason | None:
-        """Why a server cannot open what was sent, if this says so; nobody else knows what was sent."""
+        """Why a server cannot open what was sent; ``None`` if this is no refusal from that server."""
         try:
             message = decode_datagram(datagram)
         except PacketError:

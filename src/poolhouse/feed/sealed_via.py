@@ -1,4 +1,4 @@
-"""The server's side of consoles that sign or encrypt: their datagrams opened, and its answers sealed."""
+"""The server's side of consoles that sign or encrypt: opens their datagrams, and seals its answers."""
 
 from collections.abc import Hashable
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -18,7 +18,7 @@ from poolhouse.feed.return_path import Datagram, Via
 from poolhouse.wire.feed_part import is_sealed
 from poolhouse.wire.seal import Reason
 
-#: Refusals that are answered in a second, and at once: whoever guesses passwords learns nothing faster.
+#: Refusals that are answered per second, and at once: guessing passwords does not get faster this way.
 DENIALS_PER_SECOND, DENIALS_AT_ONCE = 20.0, 40.0
 _DENIALS = {
     Reason.UNSIGNED: DenialReason.UNSIGNED,
@@ -35,14 +35,14 @@ How = TypeVar("How", bound=Hashable)
 
 
 class Guard(Protocol[How]):
-    """What opens and seals; `poolhouse.admission.console_gate.ConsoleGate` is one."""
+    """Opens and seals; `poolhouse.admission.console_gate.ConsoleGate` is one."""
 
     def open(self, datagram: bytes, sender: str) -> tuple[bytes, How | None] | Reason:
-        """What a console says and how it was sealed, ``None`` for not at all; or why it is refused."""
+        """A console's datagram, and how it was sealed (``None`` if not at all); or why it is refused."""
         ...
 
     def seal(self, content: bytes, how: How, /) -> bytes | None:
-        """An answer; ``None`` if the user has no such password any more."""
+        """An answer, sealed; ``None`` if the user no longer has this password."""
         ...
 
 
@@ -50,7 +50,7 @@ class SealedVia(NamedTuple):
     """The way back to a console that seals."""
 
     via: Via
-    #: What `guard` has said of the seal.
+    #: The seal's description by `guard`.
     how: Hashable
     guard: "Guard[Any]"
 
@@ -62,7 +62,7 @@ class SealedVia(NamedTuple):
 
 
 class Opener:
-    """Opens what comes to a port for consoles, and answers what is refused."""
+    """Opens datagrams to a port for consoles, and answers refused ones."""
 
     def __init__(self) -> None:
         self._allowance = Allowance(DENIALS_PER_SECOND, DENIALS_AT_ONCE)
@@ -70,11 +70,11 @@ class Opener:
     def opened(
         self, datagram: Datagram, guard: "Guard[Any] | None", now: float
     ) -> tuple[bytes, Via | SealedVia] | None:
-        """What the console says, and the way back to it; ``None`` if that is refused.
+        """The console's datagram, and the way back to it; ``None`` if it is refused.
 
         Args:
-            datagram: As it arrived.
-            guard: ``None`` where there are no passwords, and nothing is demanded.
+            datagram: The datagram as it arrived.
+            guard: ``None`` if there are no passwords, and no seal is required.
             now: Monotonic seconds.
         """
         content, sender, via = datagram
@@ -94,9 +94,10 @@ class Opener:
 
 
 def _denial(datagram: bytes, reason: Reason) -> bytes | None:
-    """The answer to what was refused; ``None`` for none.
+    """The answer to a refused datagram; ``None`` for none.
 
-    What cannot be opened has no nonce that could be read: its digest stands for that, which only its sender knows.
+    A datagram that cannot be opened has no readable nonce; its digest, which only its sender knows, is used
+    instead.
     """
     told = _DENIALS.get(reason)
     if told is None:

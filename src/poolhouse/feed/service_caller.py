@@ -1,4 +1,4 @@
-"""Data from a service: from one of its nodes over TCP, and from another one if that is lost.
+"""Data from a service: from one of its nodes over TCP, and from another if that is lost.
 
 Nothing here waits, except the lookup of a name.
 """
@@ -31,19 +31,19 @@ from poolhouse.wire.session import NONCE_BYTES, Hello, Welcome
 #: The longest rest once every node has been tried, in seconds; after a wrong login it is `LOGIN_REST_S`, so that
 #: the address is not barred for its programs.
 LAST_REST_S, LOGIN_REST_S = 5.0, 30.0
-#: The most bytes that are read at once, and how often before something else is done.
+#: The most bytes per read, and the most reads before something else is done.
 READ_BYTES, READS_AT_ONCE = 65536, 64
-#: Characters of a node's words that are shown.
+#: The most characters shown of a node's message.
 LONGEST_WORDS = 200
 
 _CLOSED = "it has closed the connection"
 _CLOSED_AT_ONCE = _CLOSED + " at once; if it speaks TLS, --config has to name its configuration"
-#: OpenSSL's errors end with the line of its source.
+#: OpenSSL's errors end with a line of its source.
 _SOURCE_LINE = re.compile(r" \(_ssl\.c:\d+\)$")
 
 
 class Network(TcpNetwork, Protocol):
-    """What is needed of the operating system."""
+    """The interface to the operating system."""
 
     def look_up(self, host: str, port: int) -> list[Address]:
         """The host's addresses; may block for long. OSError or UnicodeError if there are none."""
@@ -57,9 +57,9 @@ class ServiceCaller:
         """Prepare; nothing is sent.
 
         Args:
-            service: Its nodes, login, certificate and name; the name may be empty, and then any service will do.
+            service: Its nodes, login, certificate and name; an empty name accepts any service.
             network: The operating system.
-            random: Numbers in [0, 1).
+            random: Returns numbers in [0, 1).
 
         Raises:
             SettingError: If the service's certificate cannot be used.
@@ -68,19 +68,19 @@ class ServiceCaller:
         self._network = network
         self._context = None if service.certificate is None else client_context(service.certificate)
         self._nodes = Nodes(len(service.nodes), random, LAST_REST_S)
-        #: Addresses of the current node that have not been tried; ``None`` before it is looked up.
+        #: The current node's addresses that have not been tried; ``None`` before its lookup.
         self._addresses: list[Address] | None = None
         self._socket: TcpSocket | None = None
         self._conversation: Conversation | None = None
         self._began = self._glance_due = 0.0
         self._program: str | None = None
         self._tries = 0
-        #: Why each node failed since one let us in last, by number.
+        #: Why each node has failed since one last let us in, by number.
         self._failures: dict[int, str] = {}
-        #: The phase while no node has let us in, and whether one ever said a word.
+        #: The phase while no node has let us in, and whether any node has ever sent anything.
         self._phase: Phase = "connecting"
         self._was_spoken_to = False
-        #: When a login may be tried again, and why that has to wait.
+        #: When a login may be tried again, and why that must wait.
         self._login_due = -inf
         self._login: Literal["", "missing", "wrong"] = ""
         #: The last facts about the node, kept when it is lost.
@@ -96,7 +96,7 @@ class ServiceCaller:
 
     @property
     def is_absent(self) -> bool:
-        """Whether every node was tried, and none has ever spoken to us."""
+        """Whether every node was tried, and none has ever sent us anything."""
         return self.has_failed and not self._was_spoken_to
 
     @property
@@ -106,7 +106,7 @@ class ServiceCaller:
 
     @property
     def next_due(self) -> float:
-        """When `step` has something to do."""
+        """When `step` is due next."""
         if self._socket is None:
             return self._next_try
         if self._conversation is None or self._conversation.outgoing:
@@ -114,10 +114,10 @@ class ServiceCaller:
         return self._conversation.next_due
 
     def prepare(self, now: float) -> None:
-        """Nothing: it connects with the first `step`."""
+        """Do nothing: the first `step` connects."""
 
     def ask(self, program: str | None, now: float) -> None:
-        """Want the processes of this program too."""
+        """Request the processes of this program too."""
         self._program = program
         if self._conversation is not None:
             self._conversation.ask(program, now)
@@ -129,7 +129,7 @@ class ServiceCaller:
             self._lose(TimeoutError("it was silent"), now)
 
     def step(self, now: float) -> Snapshot | None:
-        """Move the connection on as far as it goes at present."""
+        """Advance the connection as far as possible."""
         try:
             return self._step(now)
         except (OSError, PacketError, SettingError) as error:
@@ -137,14 +137,14 @@ class ServiceCaller:
             return None
 
     def receive(self, sock: Waitable, now: float) -> Snapshot | None:
-        """Read what arrived."""
+        """Read received data."""
         return self.step(now) if sock is self._socket else None
 
     def summed(self, now: float, wall_time: float) -> None:
-        """Nothing: nodes send snapshots."""
+        """``None``: nodes send snapshots."""
 
     def link(self) -> Link:
-        """The way to the node, as it is."""
+        """The present link to the node."""
         is_connected = self._conversation is not None and self._conversation.welcome is not None
         nodes, current = self._service.nodes, self._node
         welcome = self._welcome
@@ -166,7 +166,7 @@ class ServiceCaller:
         )
 
     def close(self) -> None:
-        """End the connection: the node sees that."""
+        """Close the connection, which the node notices."""
         if self._socket is not None:
             self._socket.close()
         self._socket = self._conversation = None
@@ -240,14 +240,14 @@ class ServiceCaller:
         self._phase, self._login, self._tries = "connecting", "", 0
 
     def _note(self, conversation: Conversation) -> None:
-        """Keep what the node has said of itself."""
+        """Store the node's introduction."""
         if conversation.heard is not None:
             self._heard_at = conversation.heard
             self._server = conversation.server
             self._patience = conversation.patience
 
     def _lose(self, error: Exception, now: float) -> None:
-        """Give up the connection, or the attempt: the node's next address is tried next, then the next node."""
+        """Give up the connection or the attempt; the node's next address is tried next, then the next node."""
         was_ready = self._conversation is not None and self._conversation.is_ready
         self._was_spoken_to |= was_ready or isinstance(error, (Refusal, LoginMissing))
         self.close()
@@ -257,7 +257,7 @@ class ServiceCaller:
         self._addresses = None
         self._note_login(error)
         self._nodes.failed(now)
-        if self._nodes.due > now:  # Every one has been tried.
+        if self._nodes.due > now:  # Every node has been tried.
             self._phase = "unresolved" if isinstance(error, _Unresolved) else "refused"
             if self._login:
                 self._login_due = now + LOGIN_REST_S
@@ -269,7 +269,7 @@ class ServiceCaller:
             self._login = "wrong"
 
     def _error(self) -> str | None:
-        """Why no node lets us in: each reason with its nodes, or alone if it is the reason of all."""
+        """Why no node lets us in: each reason with its nodes; a reason shared by all is given alone."""
         nodes_of: dict[str, list[str]] = {}
         for number, words in self._failures.items():
             nodes_of.setdefault(words, []).append(self._service.nodes[number].name)
@@ -283,7 +283,7 @@ class _Unresolved(OSError):
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, in half a sentence, without the numbers that mean nothing to a person."""
+    """The error as half a sentence, without the numbers that mean nothing to people."""
     if isinstance(error, Refusal):
         return clean(error.text, LONGEST_WORDS)
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)

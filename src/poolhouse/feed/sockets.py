@@ -8,35 +8,36 @@ from typing import NamedTuple
 
 from poolhouse.addresses import EVERYWHERE
 
-#: Bytes that a socket should hold while its reader is busy.
+#: Bytes that a socket should buffer while its reader is busy.
 RECEIVE_BUFFER_BYTES = 8 << 20
-#: Gives root that much; others get at most the system's ``net.core.rmem_max``. From Linux's headers.
+#: Gives root that much; other users get at most the system's ``net.core.rmem_max``. From Linux's headers.
 SO_RCVBUFFORCE = 33
-#: Memory that Linux counts for a datagram of full size (1,346 bytes) on loopback and most network cards; measured
-#: by filling a buffer. The kernel doubles the size that is asked for.
+#: Memory that Linux counts for a full-size datagram (1,346 bytes) on loopback and most network cards, measured by
+#: filling a buffer. The kernel doubles the requested size.
 FULL_DATAGRAM_COST = 2304
-#: Datagrams of full size for which a socket asks room.
+#: Full-size datagrams for which a socket requests room.
 WANTED_ROOM = 2 * RECEIVE_BUFFER_BYTES // FULL_DATAGRAM_COST
-#: A socket's memory and drops, since Linux 4.12: a list of u32, of which this is the drops. From Linux's headers.
+#: A socket's memory and drops, since Linux 4.12: a list of u32, with the drops at this index. From Linux's
+#: headers.
 SO_MEMINFO, _DROPS = 55, 8
-#: Datagrams longer than this are none of the feed's.
+#: The feed has no datagrams longer than this.
 LARGEST_DATAGRAM = 2048
-#: Datagrams that are read before anything else is looked at: a flood must not stop the reader.
+#: Datagrams that are read before anything else is done, so that a flood cannot stop the reader.
 READ_AT_ONCE = 256
-#: Both of them, even where the resolver knows one only.
+#: Both, even if the resolver knows only one.
 LOOPBACK = ("127.0.0.1", "::1")
 _SEVERAL = {"localhost": LOOPBACK, EVERYWHERE: ("0.0.0.0", "::")}
 
 
 class Endpoint(NamedTuple):
-    """One address that a name stands for, as `socket.socket.bind` and ``connect`` take it."""
+    """One address of a name, in the form that `socket.socket.bind` and ``connect`` take."""
 
     family: socket.AddressFamily
     address: tuple[str, int] | tuple[str, int, int, int]
 
 
 def lookup(host: str, port: int) -> list[Endpoint]:
-    """Every UDP address of a host, each once; blocks while the name is looked up.
+    """Every UDP address of a host, each once; blocks during the lookup.
 
     Raises:
         OSError: If the name is not known (`socket.gaierror`).
@@ -49,7 +50,7 @@ def lookup(host: str, port: int) -> list[Endpoint]:
 
 
 def udp_socket(family: socket.AddressFamily) -> socket.socket:
-    """A socket that never blocks and holds as much as the kernel allows; IPv6 means IPv6 only."""
+    """A socket that never blocks and buffers as much as the kernel allows; IPv6 means IPv6 only."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setblocking(False)
     widen(sock)
@@ -59,7 +60,7 @@ def udp_socket(family: socket.AddressFamily) -> socket.socket:
 
 
 def widen(sock: socket.socket) -> None:
-    """Have a socket hold as much as the kernel allows."""
+    """Have a socket buffer as much as the kernel allows."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
     except OSError:  # Not root, or a system without that option.
@@ -67,12 +68,12 @@ def widen(sock: socket.socket) -> None:
 
 
 def room(sock: socket.socket) -> int:
-    """Datagrams of full size that the kernel keeps for a socket while its reader is busy."""
+    """Full-size datagrams that the kernel buffers for a socket while its reader is busy."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // FULL_DATAGRAM_COST
 
 
 def dropped(sock: socket.socket) -> int | None:
-    """Datagrams that the kernel has dropped for want of room, modulo 2³²; ``None`` where it does not say."""
+    """Datagrams that the kernel has dropped for lack of room, modulo 2³²; ``None`` if it does not say."""
     try:
         figures = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4 * (_DROPS + 1))
         return int(struct.unpack_from("I", figures, 4 * _DROPS)[0])
@@ -81,10 +82,10 @@ def dropped(sock: socket.socket) -> int | None:
 
 
 def connected(endpoint: Endpoint) -> socket.socket:
-    """A socket that sends to one address and receives from it only.
+    """A socket that sends to one address, and receives only from it.
 
     Raises:
-        OSError: If there is no way there.
+        OSError: If there is no route.
     """
     with ExitStack() as stack:
         sock = stack.enter_context(udp_socket(endpoint.family))
@@ -97,7 +98,7 @@ def bound(endpoint: Endpoint) -> socket.socket:
     """A socket that receives at one address.
 
     Raises:
-        OSError: If the address is taken, or is none of this machine's.
+        OSError: If the address is taken, or not one of this machine's.
     """
     with ExitStack() as stack:
         sock = stack.enter_context(udp_socket(endpoint.family))
@@ -107,7 +108,7 @@ def bound(endpoint: Endpoint) -> socket.socket:
 
 
 def bind_all(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of a host, but for addresses of a family that this machine has not.
+    """A socket for each address of a host, except address families that this machine lacks.
 
     Raises:
         OSError: If one is taken, or none can be bound.
@@ -129,7 +130,7 @@ def bind_all(host: str, port: int) -> list[socket.socket]:
 
 
 def claim_loopback(host: str, port: int) -> list[socket.socket] | None:
-    """The loopback addresses' port, if `host` is this machine and the port is free there; else ``None``."""
+    """The loopback sockets of a port if `host` is this machine and the port is free there; else ``None``."""
     try:
         for sock in bind_all(host, port):
             sock.close()

@@ -1,4 +1,4 @@
-"""What a console's feed is made of: something that asks, or listens, and hands out snapshots."""
+"""The interface of a console's feed: a source that asks, or listens, and returns snapshots."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -25,41 +25,41 @@ class Source(Protocol):
 
     @property
     def next_due(self) -> float:
-        """When `step` has something to do."""
+        """When `step` is due next."""
         ...
 
     def prepare(self, now: float) -> None:
-        """Called once, before everything else but `ask`.
+        """Prepare to run; called once, before everything else except `ask`.
 
         Raises:
-            SettingError: If it cannot begin.
+            SettingError: If it cannot start.
         """
         ...
 
     def ask(self, program: str | None, now: float) -> None:
-        """Want the processes of this program too."""
+        """Request the processes of this program too."""
         ...
 
     def retry(self, now: float) -> None:
-        """Try now, if the server does not answer."""
+        """Try now if the server does not answer."""
         ...
 
     def step(self, now: float) -> Snapshot | None:
-        """Do what is due; a snapshot if that completed one."""
+        """Do what is due; return a snapshot if that completed one."""
         ...
 
     def receive(self, sock: Waitable, now: float) -> Snapshot | None:
-        """Read what arrived at one of the sockets; the newest snapshot that it completes."""
+        """Read data waiting at one of the sockets; return the newest snapshot that it completes."""
         ...
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """The snapshot from value lists, where the server sends those."""
+        """The snapshot from value lists, if the server sends those."""
         ...
 
     def link(self) -> Link:
-        """The way to the server, as it is."""
+        """The present link to the server."""
         ...
 
     def close(self) -> None:
-        """End; the server is told where that is possible."""
+        """Close; tells the server if possible."""
         ...

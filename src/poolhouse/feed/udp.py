@@ -1,4 +1,4 @@
-"""Data over UDP: from a server that is asked, or from one that pushes, whichever there is."""
+"""Data over UDP: from a server that is asked, or from one that pushes, whichever exists."""
 
 import socket
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from poolhouse.feed.source import Waitable
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.report.protection import Protection
 
-#: ``auto``: listen where the host is this machine and the port is free, until a server needs it; else connect.
+#: ``auto``: listen if the host is this machine and the port is free, until a server needs it; otherwise connect.
 Mode = Literal["auto", "listen", "connect"]
 
 
@@ -25,12 +25,12 @@ class UdpSource:
         """Prepare; nothing is sent or bound.
 
         Args:
-            host: The daemon's name or address; in mode ``listen`` what to listen on, where ``localhost`` is both
-                loopback addresses.
+            host: The daemon's name or address; in mode ``listen`` the address to listen on, where ``localhost``
+                means both loopback addresses.
             port: UDP port.
             mode: See `Mode`.
-            protection: How a caller signs or encrypts; what is pushed to a listener never is. With it, ``auto``
-                means ``connect``.
+            protection: How a caller signs or encrypts; data pushed to a listener never is. With it, ``auto`` means
+                ``connect``.
         """
         if protection is not None and mode == "auto":
             mode = "connect"
@@ -50,11 +50,11 @@ class UdpSource:
 
     @property
     def next_due(self) -> float:
-        """When `step` has something to do."""
+        """When `step` is due next."""
         return self._source.next_due
 
     def prepare(self, now: float) -> None:
-        """Bind the port, where it is to be listened at whatever happens.
+        """Bind the port in mode ``listen``.
 
         Raises:
             SettingError: If that is not possible.
@@ -68,16 +68,16 @@ class UdpSource:
             self._source = Listener(sockets, self._host, self._port, now)
 
     def ask(self, program: str | None, now: float) -> None:
-        """Want the processes of this program too."""
+        """Request the processes of this program too."""
         self._program = program
         self._source.ask(program, now)
 
     def retry(self, now: float) -> None:
-        """Try now, if the server does not answer."""
+        """Try now if the server does not answer."""
         self._source.retry(now)
 
     def step(self, now: float) -> None:
-        """Do what is due: claim the port, ask, or leave the port to the server that needs it."""
+        """Do what is due: claim the port, ask, or leave the port to a server that needs it."""
         if self._may_claim:
             self._may_claim = False
             if (sockets := claim_loopback(self._host, self._port)) is not None:
@@ -89,18 +89,18 @@ class UdpSource:
         self._source.step(now)
 
     def receive(self, sock: Waitable, now: float) -> Snapshot | None:
-        """Read waiting datagrams; the newest snapshot that they complete."""
-        assert isinstance(sock, socket.socket), "it is one of our sockets"
+        """Read waiting datagrams; return the newest snapshot that they complete, or ``None``."""
+        assert isinstance(sock, socket.socket), "only our own sockets"
         return self._source.receive(sock, now)
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """The snapshot from value lists, where the server sends those."""
+        """The snapshot from value lists, if the server sends those."""
         return self._source.summed(now, wall_time)
 
     def link(self) -> Link:
-        """The way to the server, as it is."""
+        """The present link to the server."""
         return self._source.link()
 
     def close(self) -> None:
-        """Say goodbye, or give the port back."""
+        """Say goodbye, or release the port."""
         self._source.close()

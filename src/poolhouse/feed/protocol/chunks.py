@@ -1,4 +1,4 @@
-"""A frame of any size through datagrams of at most 1,346 bytes, and out again.
+"""Splits a frame of any size into datagrams of at most 1,346 bytes, and reassembles it.
 
 A frame that lost chunks is kept for a while, until they are sent again or another frame is complete.
 """
@@ -10,27 +10,27 @@ from typing import NamedTuple
 from poolhouse.errors import PacketError
 from poolhouse.feed.protocol.datagrams import CHUNK_BYTES, Chunk, encode_datagram
 
-#: The most chunks of one frame: 1.3 MB, which a console's socket can take when they are sent in small bursts.
+#: The most chunks of one frame: 1.3 MB, which a console's socket can take if they are sent in small bursts.
 MAX_CHUNKS = 1024
-#: The most bytes of one frame when unpacked: no peer can make a console fill its memory.
+#: The most bytes of one unpacked frame, so that no peer can fill a console's memory.
 MAX_BYTES = 32 << 20
-#: Frames that may be incomplete at once, for datagrams that overtake each other.
+#: The most incomplete frames, for datagrams that overtake each other.
 PENDING_FRAMES = 2
 
-#: A zlib stream's head, an empty last block of deflate, and how many bytes they and the checksum have.
+#: A zlib stream's head, an empty last block of deflate, and how many bytes they and the checksum take.
 _STREAM_HEAD, _LAST_BLOCK = b"\x78\x01", b"\x03\x00"
 _STREAM_BYTES = len(_STREAM_HEAD) + len(_LAST_BLOCK) + 4
 _ADLER_BASE = 65521
 
 
 class Piece(NamedTuple):
-    """Some compressed content that stands alone: pieces put one after the other unpack to their contents.
+    """Compressed content that stands alone: concatenated pieces unpack to their concatenated contents.
 
     A deflate stream may be cut wherever it was flushed with ``Z_FULL_FLUSH`` (RFC 1951, RFC 1950).
     """
 
     packed: bytes
-    #: How many bytes the content has, and its Adler-32.
+    #: The content's length in bytes, and its Adler-32.
     length: int
     check: int
 
@@ -43,7 +43,7 @@ def compress(content: bytes) -> Piece:
 
 
 def is_too_large(pieces: Sequence[Piece]) -> bool:
-    """Whether a frame of these pieces would have more than `MAX_CHUNKS`, or `MAX_BYTES` of content."""
+    """Whether a frame of these pieces would exceed `MAX_CHUNKS`, or `MAX_BYTES` of content."""
     packed = sum(len(piece.packed) for piece in pieces) + _STREAM_BYTES
     return packed > MAX_CHUNKS * CHUNK_BYTES or sum(piece.length for piece in pieces) > MAX_BYTES
 
@@ -58,7 +58,7 @@ def chunks_of(pieces: Sequence[Piece]) -> list[bytes]:
 
 
 def _joined_check(check: int, piece: Piece) -> int:
-    """The Adler-32 of a text with checksum `check`, followed by the piece's content."""
+    """The Adler-32 of a text with checksum `check` followed by the piece's content."""
     low, high = check & 0xFFFF, check >> 16
     more_low, more_high = piece.check & 0xFFFF, piece.check >> 16
     high = (high + more_high + (low - 1) * piece.length) % _ADLER_BASE
@@ -71,17 +71,17 @@ def datagrams(
     """The datagrams that carry a packed frame to one console.
 
     Args:
-        chunks: From `chunks_of`; the same for every console that sees the same.
-        nonce: The console's.
-        frame: The frame's number, another one than that of the frame before; wraps at 2**32.
-        parts: Which of the chunks; all if ``None``.
+        chunks: From `chunks_of`; the same for all consoles with the same view.
+        nonce: The console's nonce.
+        frame: The frame's number, different from the previous frame's; wraps at 2**32.
+        parts: The chunks to send; ``None`` for all.
     """
     for part in range(len(chunks)) if parts is None else parts:
         yield encode_datagram(Chunk(nonce, frame & 0xFFFFFFFF, part, len(chunks), chunks[part]))
 
 
 class Reassembly:
-    """Frames from chunks in any order; bounded."""
+    """Reassembles frames from chunks in any order; bounded."""
 
     def __init__(self) -> None:
         self._pending: dict[int, dict[int, bytes]] = {}
@@ -92,16 +92,16 @@ class Reassembly:
         return len(self._pending)
 
     def missing(self) -> tuple[int, list[int]] | None:
-        """Number and missing parts of the newest frame that is incomplete; ``None`` if none is."""
+        """The number and the missing parts of the newest incomplete frame; ``None`` if there is none."""
         if not self._pending:
             return None
         frame, chunks = next(reversed(self._pending.items()))
         return frame, [part for part in range(self._parts[frame]) if part not in chunks]
 
     def add(self, chunk: Chunk) -> bytes | None:
-        """The content of the frame that this chunk completes, if it does.
+        """The content of the frame that this chunk completes, or ``None``.
 
-        A frame that is complete makes those that began before it worthless: they are dropped.
+        A complete frame makes those that began before it useless: they are dropped.
 
         Raises:
             PacketError: If the frame has too many chunks, or does not unpack.
@@ -129,7 +129,7 @@ def unpack(packed: bytes) -> bytes:
     """Decompress.
 
     Raises:
-        PacketError: If it is damaged, has more than `MAX_BYTES`, or something follows it.
+        PacketError: If it is damaged, exceeds `MAX_BYTES`, or something follows it.
     """
     unpacker = zlib.decompressobj()
     try:

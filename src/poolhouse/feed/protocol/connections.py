@@ -1,11 +1,11 @@
-"""The server's side: which consoles that come over TCP are let in, and which have to leave.
+"""The server's side: which consoles over TCP are let in, and which must leave.
 
-A connection proves its address, so no cookie is needed. Where the service has a login, every console that has
-proved it is let in. Without a login the operator's networks decide. If none are named, every console that reaches
-the port is let in, as connmon did.
+A connection proves its address, so no cookie is needed. If the service has a login, every console that has proved
+it is let in. Without a login the operator's networks decide. If none are named, every console that reaches the
+port is let in, as in connmon.
 
-The shell owes: `refusal` before a console is let in, then `join`; `hear` for its datagrams; `hold` when its
-connection accepts nothing more, and `release` when it does again; `leave` at its end; once a second `overdue`.
+The shell must call `refusal` before a console is let in, then `join`; `hear` for its datagrams; `hold` when its
+connection accepts no more, and `release` when it does again; `leave` at its end; and `overdue` once a second.
 Times are monotonic seconds.
 """
 
@@ -15,26 +15,26 @@ from dataclasses import dataclass
 from poolhouse.addresses import as_ip
 from poolhouse.feed.protocol.subscribers import LIFETIME, LOOPBACK, Network
 
-#: Consoles that are served over TCP at once.
+#: The most consoles served over TCP at a time.
 MOST_CONNECTIONS = 64
 
 
 @dataclass(slots=True)
 class _Connection:
     heard: float
-    #: Since when it has taken nothing; ``None`` while it does.
+    #: Since when it has accepted nothing; ``None`` while it does.
     held: float | None = None
 
 
 class Connections:
-    """Every console that came over TCP, bounded; not safe for threads."""
+    """Every console over TCP, bounded; not thread-safe."""
 
     def __init__(self, networks: Iterable[Network] = (), limit: int = MOST_CONNECTIONS) -> None:
-        """Begin with no console.
+        """Start without consoles.
 
         Args:
-            networks: Where consoles may be, besides this machine; none for everywhere.
-            limit: How many there may be at once.
+            networks: The networks of consoles, besides this machine; empty for any.
+            limit: The most consoles at a time.
         """
         self._networks = tuple(networks)
         self._limit = limit
@@ -45,11 +45,11 @@ class Connections:
         return len(self._connections)
 
     def refusal(self, host: str, has_login: bool) -> str | None:
-        """Why a console is not let in, in a sentence; ``None`` if it is.
+        """Why a console is refused, in a sentence; ``None`` if it is let in.
 
         Args:
             host: Its address, without a port.
-            has_login: Whether it has proved that it knows the service's login.
+            has_login: Whether it has proved the service's login.
         """
         if not has_login and self._networks and not self._is_allowed(host):
             return "its address is in none of the networks that --allow names"
@@ -58,27 +58,27 @@ class Connections:
         return None
 
     def join(self, key: Hashable, now: float) -> None:
-        """It is let in."""
+        """Let the console in."""
         self._connections[key] = _Connection(now)
 
     def hear(self, key: Hashable, now: float) -> None:
-        """It has said something."""
+        """Record that it has sent something."""
         self._connections[key].heard = now
 
     def hold(self, key: Hashable, now: float) -> None:
-        """Its connection takes nothing more."""
+        """Record that its connection accepts no more."""
         self._connections[key].held = now
 
     def release(self, key: Hashable) -> None:
-        """Its connection takes more again."""
+        """Record that its connection accepts data again."""
         self._connections[key].held = None
 
     def leave(self, key: Hashable) -> None:
-        """It has gone; one that is not known has gone before."""
+        """Record that it has gone; an unknown one has gone before."""
         self._connections.pop(key, None)
 
     def overdue(self, now: float) -> list[tuple[Hashable, str]]:
-        """The consoles that have to leave, each with the reason in a sentence."""
+        """The consoles that must leave, each with the reason in a sentence."""
         found: list[tuple[Hashable, str]] = []
         for key, one in self._connections.items():
             if one.held is not None and now - one.held >= LIFETIME:

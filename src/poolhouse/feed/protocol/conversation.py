@@ -1,7 +1,7 @@
-"""A console's side of one TCP connection to a node: what to send, what arrived, when to give the node up.
+"""A console's side of one TCP connection to a node: what to send, what arrived, and when to give up the node.
 
-What travels are the datagrams of the feed, one in each `Kind.FEED` frame. No cookie is needed, and nothing is lost
-on the way; otherwise it is as over UDP: the console says `Ask` every `PERIOD`, and is sent frames in chunks.
+The datagrams of the feed are sent, one in each `Kind.FEED` frame. No cookie is needed, and nothing is lost on the
+way; otherwise this works as over UDP: the console sends `Ask` every `PERIOD`, and receives frames in chunks.
 
 A node is given up if it does not welcome the console within `GREETING_PATIENCE_S`, or if it falls silent: a
 stopped process keeps its connections. Times are monotonic seconds.
@@ -20,30 +20,30 @@ from poolhouse.wire.framing import ANOTHER_VERSION, Frame, Kind, Unframer, frame
 from poolhouse.wire.introduction import GREETING_PATIENCE_S, Introduction, Phase
 from poolhouse.wire.session import Hello, Welcome
 
-#: Seconds within which the first words of the feed have to arrive.
+#: Seconds within which the first data of the feed must arrive.
 FIRST_FRAME_S = 10.0
-#: A node is given up after this many times the silence that is normal with it.
+#: A node is given up after this many times its normal silence.
 LOST_PATIENCE = 2
 
 
 class Conversation:
-    """One connection's state.
+    """The state of one connection.
 
     Attributes:
-        outgoing: What has to be sent next, in this order; the shell takes from its front what it has sent.
-        server: Who serves us; ``None`` until the first snapshot.
-        heard: When the feed was heard last; ``None`` if never.
+        outgoing: What to send next; the shell removes from its front what it has sent.
+        server: The server's introduction; ``None`` until the first snapshot.
+        heard: When the feed was last heard; ``None`` if never.
     """
 
     def __init__(self, hello: Hello, login: Login | None, nonce: bytes, program: str | None, began: float) -> None:
-        """The connection is there.
+        """Start with a new connection.
 
         Args:
-            hello: What this process is, with a fresh nonce; user and proof are filled in.
-            login: The service's; ``None`` without one.
+            hello: The introduction of this process, with a fresh nonce; user and proof are filled in.
+            login: The service's login; ``None`` without one.
             nonce: 8 random bytes, for the feed.
-            program: The program whose processes are wanted too.
-            began: When it was begun to connect.
+            program: A program whose processes are also requested.
+            began: When connecting began.
         """
         self.outgoing = bytearray()
         self.server: Server | None = None
@@ -63,7 +63,7 @@ class Conversation:
 
     @property
     def welcome(self) -> Welcome | None:
-        """What the node said of itself; ``None`` before it let us in."""
+        """The node's introduction; ``None`` before it lets us in."""
         return self._introduction.welcome
 
     @property
@@ -73,18 +73,18 @@ class Conversation:
 
     @property
     def next_due(self) -> float:
-        """When `step` has something to do."""
+        """When `step` is due next."""
         return min(self._ask_due, self._deadline)
 
     def ask(self, program: str | None, now: float) -> None:
-        """Want the processes of another program, or of none."""
+        """Request the processes of another program, or of none."""
         if program != self._program:
             self._program = program
             if self.is_ready:
                 self._ask_due = now
 
     def step(self, now: float) -> str | None:
-        """Queue what is due in `outgoing`; or why the node is to be given up, in half a sentence."""
+        """Queue what is due in `outgoing`. Returns why to give up the node, as half a sentence, or ``None``."""
         if now >= self._deadline:
             if not self.is_ready:
                 return f"it did not answer within {GREETING_PATIENCE_S:g} s"
@@ -95,10 +95,10 @@ class Conversation:
         return None
 
     def receive(self, data: bytes, now: float) -> Snapshot | None:
-        """Take what arrived; the newest snapshot that it completes.
+        """Take received bytes; return the newest snapshot that they complete, or ``None``.
 
         Raises:
-            Refusal, LoginMissing: If the node does not let us in, or ends.
+            Refusal, LoginMissing: If the node does not let us in, or is ending.
             PacketError: If it does not speak our protocol.
         """
         newest: Snapshot | None = None

@@ -5,20 +5,20 @@ Every datagram of ours is ``magic(4) version(1) kind(1) nonce(8)`` and then, big
 ========  =========  =====================================================================================
 kind      direction  what follows
 ========  =========  =====================================================================================
-1 Ask     to server  cookie(16), zeros if none was given yet; length(1) and UTF-8 name of the program whose
-                     processes are wanted too, length 0 for none
-2 Cookie  to console cookie(16): say it in the next Ask
+1 Ask     to server  cookie(16), zeros if none was received yet; length(1) and UTF-8 name of the program whose
+                     processes are also requested, length 0 for none
+2 Cookie  to console cookie(16): repeat it in the next Ask
 3 Chunk   to console frame(4) part(2) parts(2), then at most `CHUNK_BYTES` bytes of the frame
 4 Denied  to console reason(1), see `DenialReason`
 5 Bye     to server  cookie(16)
 6 Missing to server  cookie(16), frame(4), then at most `MOST_RANGES` times first(2) last(2): the parts of the
-                     frame that have not come
-7 Yield   to console nothing, and a nonce of zeros: the port on which you listen is needed by a server
+                     frame that have not arrived
+7 Yield   to console nothing, and a nonce of zeros: a server needs the port that you are listening on
 ========  =========  =====================================================================================
 
-The nonce is the console's; the server repeats it, so that a third party that cannot read along cannot answer in
-the server's place. Whoever does not know this form ignores it: the earlier plugin answers ``HELO`` only, four
-bytes exactly.
+The nonce is the console's; the server repeats it, so that a third party that cannot read the traffic cannot answer
+in the server's place. Software that does not know this protocol ignores it: sqlalchemy-collectd's plugin answers
+only ``HELO``, exactly four bytes.
 """
 
 import struct
@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from poolhouse.errors import PacketError
 
-#: The only datagram that a console of the earlier system sends.
+#: The only datagram that a console of sqlalchemy-collectd sends.
 HELO = b"HELO"
 MAGIC = b"PHCF"
 VERSION = 1
@@ -41,41 +41,41 @@ _HEAD = struct.Struct(f"!4sBB{NONCE_BYTES}s")
 _CHUNK = struct.Struct("!IHH")
 _MISSING = struct.Struct("!I")
 _RANGE = struct.Struct("!HH")
-#: As collectd's own sender: fits every path that carries its datagrams.
+#: The size used by collectd's own sender: it fits every path that carries its datagrams.
 DATAGRAM_BYTES = 1346
-#: The most bytes of a frame in one chunk, so that a seal has room; and what is accepted of other versions.
+#: The most bytes of a frame in one chunk, leaving room for a seal; and the most accepted from other versions.
 CHUNK_BYTES = DATAGRAM_BYTES - _HEAD.size - _CHUNK.size - 104
 LONGEST_CHUNK = DATAGRAM_BYTES - _HEAD.size - _CHUNK.size
 #: The longest name of a program, in UTF-8 bytes.
 PROGRAM_BYTES = 255
-#: The most gaps that one `Missing` names.
+#: The most gaps that one `Missing` can name.
 MOST_RANGES = 256
 
 
 class DenialReason(IntEnum):
-    """Why a server does not serve a console."""
+    """Why a server refuses a console."""
 
     #: The console's address is in none of the allowed networks.
     ADDRESS = 1
-    #: The server serves as many consoles as it may.
+    #: The server already serves as many consoles as it may.
     FULL = 2
-    #: It serves what is signed or encrypted only, or what is encrypted only.
+    #: It serves only signed or encrypted requests, or only encrypted ones.
     UNSIGNED = 3
     UNENCRYPTED = 4
-    #: It does not know the user, or another password.
+    #: It does not know the user, or has another password.
     CREDENTIALS = 5
     #: It has no passwords, or cannot decrypt.
     NO_KEYS = 6
-    #: It demands that what is encrypted is signed too.
+    #: It requires a signature inside what is encrypted.
     FORGEABLE = 7
 
 
 class Ask(NamedTuple):
-    """The console wants snapshots for the next 30 seconds."""
+    """The console requests snapshots for the next 30 seconds."""
 
     nonce: bytes
     cookie: bytes = NO_COOKIE
-    #: The program whose processes are wanted too.
+    #: A program whose processes are also requested.
     program: str | None = None
 
 
@@ -91,7 +91,7 @@ class Chunk(NamedTuple):
 
     nonce: bytes
     frame: int
-    #: Which part of the frame, from 0, and of how many.
+    #: The number of this part of the frame, from 0, and how many parts there are.
     part: int
     parts: int
     payload: bytes
@@ -111,12 +111,12 @@ class Bye(NamedTuple):
     cookie: bytes
 
 
-#: From a server that starts to a console that took its port: leave it, and ask there instead.
+#: From a starting server to a console that has taken its port: leave it, and ask there instead.
 YIELD = _HEAD.pack(MAGIC, VERSION, 7, bytes(NONCE_BYTES))
 
 
 class Missing(NamedTuple):
-    """The console has got a frame without these parts."""
+    """The console has received a frame without these parts."""
 
     nonce: bytes
     cookie: bytes
@@ -156,7 +156,7 @@ def denial_nonce(datagram: bytes) -> bytes:
 
 
 def encode_datagram(message: Message) -> bytes:
-    """The bytes of one datagram; a program's name beyond `PROGRAM_BYTES` is cut."""
+    """The bytes of one datagram; a program name longer than `PROGRAM_BYTES` is cut."""
     match message:
         case Ask(_, cookie, program):
             name = (program or "").encode("utf-8", "replace")[:PROGRAM_BYTES]
@@ -177,7 +177,7 @@ def decode_datagram(datagram: bytes) -> Message:
     """Decode one datagram.
 
     Raises:
-        PacketError: If it is none of ours, of another version, or malformed.
+        PacketError: If it is not ours, of another version, or malformed.
     """
     if len(datagram) < _HEAD.size:
         raise PacketError(f"{len(datagram)} bytes, less than a header")

@@ -19,12 +19,13 @@ from poolhouse.meter.signs import Finding, ProcessSigns
 from poolhouse.verdicts.verdict import Verdict
 
 NO_TIMES = Times()
-#: Text is compressed in pieces of this many characters: a millisecond's work.
+#: Text is compressed in pieces of this many characters, a millisecond's work.
 _PIECE_BYTES = 48 * 1024
-#: At this detail a row has no durations; from these degrees of lightness on there are fewer processes, and rows.
+#: With this detail a row has no durations; from these degrees of lightness on, there are fewer processes, and
+#: rows.
 _LEAST_DETAIL, _FEWER_PROCESSES, _FEWER_ROWS = 2, 3, 19
-#: Lists, objects, quotes and commas in a frame, at most: more than twice what 20,000 processes need. Without a
-#: bound 30 kB from a hostile server would become a gigabyte of empty lists.
+#: The most lists, objects, quotes and commas in a frame: more than twice what 20,000 processes need. Without a
+#: limit, 30 kB from a hostile server would become a gigabyte of empty lists.
 _MOST = {b"[": 1 << 20, b"{": 1 << 20, b'"': 1 << 21, b",": 1 << 23}
 
 
@@ -70,33 +71,33 @@ class Base:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._pieces: dict[int, list[Piece]] = {}
-        #: The encoder of each detail; several frames may wait for it.
+        #: The encoder of each level of detail; several frames may wait for it.
         self._encoding: dict[int, Iterator[None]] = {}
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What is wrong."""
+        """The standing verdicts."""
         return self._snapshot.verdicts
 
     def holders(self, program: str | None) -> list[Holder]:
-        """The lines of all programs but this one."""
+        """The lines of all other programs."""
         return [holder for holder in self._snapshot.holders if holder.program != program]
 
     @property
     def is_encoded(self) -> bool:
-        """Whether some detail is."""
+        """Whether any level of detail is encoded."""
         return bool(self._pieces)
 
     def pieces(self, detail: int) -> list[Piece]:
-        """The result of `steps` for this detail."""
+        """The result of `steps` for this level of detail."""
         return self._pieces[detail]
 
     def steps(self, detail: int) -> Iterator[None]:
-        """Encode in small steps, if that has not been done.
+        """Encode in small steps, unless that has been done.
 
         Args:
             detail: 0 for all, 1 without the durations since the start, 2 without any durations, and from there on
-                half as many programs and hosts at a time.
+                half as many programs and hosts each time.
         """
         encoding = self._encoding.setdefault(detail, self._encode(detail))
         while detail not in self._pieces:
@@ -125,16 +126,16 @@ def frame_steps(
 ) -> Generator[None, None, tuple[list[bytes], int]]:
     """Encode a frame in small steps.
 
-    A frame that would be too large loses what can be missed first: the histograms of processes and of lines, all
-    histograms since the start, all histograms, then the processes from the end, half of them at a time, and then
-    rows.
+    A frame that would be too large loses what is least important first: the histograms of processes and of lines,
+    all histograms since the start, all histograms, then the processes from the end, half of them at a time, and
+    then rows.
 
     Args:
-        server: The introduction; asked last.
+        server: Returns the introduction; called last.
         base: Everything but the processes.
-        program: Whose processes are told; ``None`` if none are.
-        processes: They.
-        lightness: How much to leave out to begin with: what the last frame of this program took.
+        program: The program whose processes are included; ``None`` for none.
+        processes: Those processes.
+        lightness: How much to leave out at first: the value for the last frame of this program.
 
     Returns:
         The chunks, and how much had to be left out.
@@ -172,7 +173,7 @@ def frame_steps(
 
 
 def encode_frame(frame: Frame) -> list[bytes]:
-    """The chunks of a frame, at once; `frame_steps` says which parts a large one loses."""
+    """The chunks of a frame, in one step; `frame_steps` describes what a large one loses."""
     own = [holder for holder in frame.snapshot.holders if holder.program == frame.snapshot.program]
     steps = frame_steps(
         lambda: frame.server,
@@ -190,10 +191,10 @@ def encode_frame(frame: Frame) -> list[bytes]:
 
 
 def decode_frame(content: bytes) -> Frame:
-    """The frame that the bytes of a reassembled frame hold.
+    """Decode the bytes of a reassembled frame.
 
     Raises:
-        PacketError: If they hold none.
+        PacketError: If they are not a frame.
     """
     if any(content.count(sign) > most for sign, most in _MOST.items()):
         raise PacketError("a frame of too many values")
@@ -213,10 +214,10 @@ _SIGNS, _FINDINGS = encoder(ProcessSigns | None), encoder(tuple[Finding, ...])
 
 
 class _GivenProcesses(NamedTuple):
-    """Processes whose rows are made already."""
+    """Processes whose rows exist already."""
 
     processes: tuple[ProcessRow, ...]
-    #: Those of their program.
+    #: The holders of their program.
     own: list[Holder]
 
     def __len__(self) -> int:
@@ -271,7 +272,7 @@ def _row_text(row: Row, detail: int) -> str:
 
 
 def _process_texts(row: ProcessRow) -> Iterator[str]:
-    """The list of the row's fields, pool by pool: a process may have a hundred."""
+    """The list of the row's fields, pool by pool: a process may have a hundred pools."""
     head = [row.host, row.program, row.token, _ROW(row.sums), _OPTIONAL_FLOAT(row.uptime), row.lost]
     yield f"{_json(head)[:-1]},["
     for number, pool in enumerate(row.pools):

@@ -1,12 +1,12 @@
 """Typed values to JSON's types and back, according to their type annotations.
 
-A named tuple or a dataclass becomes the list of its fields in order; a field that a newer sender appends is not
-read, one that an older sender does not know keeps its default. A `Histogram` becomes
+A named tuple or a dataclass becomes the list of its fields in order; a field that a newer sender appends is
+ignored, one that an older sender does not know keeps its default. A `Histogram` becomes
 ``[scale, zero, sum_ns, max_ns, first, counts…]`` without the empty buckets at either end. A number that is not
-finite is not known: ``None``.
+finite counts as unknown: ``None``.
 
-What is read back is checked against the annotation, so that whatever a peer sends, a reader gets either values
-of the promised types or a `PacketError`.
+What is read back is checked against the annotation, so that whatever a peer sends, a reader gets either values of
+the promised types or a `PacketError`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from poolhouse.errors import PacketError
 from poolhouse.meter.histogram import Histogram, bucket_count
 
-#: Whole numbers beyond this are not counts. (A large fleet's nanoseconds pass 2**63 within a day.)
+#: Whole numbers beyond this are not counts. (A large fleet's nanoseconds exceed 2**63 within a day.)
 LARGEST = 1 << 100
 _SCALES = range(-1, 4)
 
@@ -78,7 +78,7 @@ def _element(kind: Any) -> Any:
 
 
 def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
-    """Name, annotation, and whether it is needed for lack of a default, of each field."""
+    """Each field's name, its annotation, and whether it is required for lack of a default."""
     hints = field_types(kind)
     if is_dataclass(kind):
         return [(one.name, hints[one.name], one.default is MISSING) for one in fields(kind)]
@@ -86,7 +86,7 @@ def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
 
 
 def field_types(kind: Any) -> dict[str, Any]:
-    """The annotation of each field; of a subclass of ``Base[X]`` with X for the type variable of ``Base``."""
+    """The annotation of each field; in a subclass of ``Base[X]``, X replaces the type variable of ``Base``."""
     hints = get_type_hints(kind)
     arguments = [argument for base in getattr(kind, "__orig_bases__", ()) for argument in get_args(base)]
     if not arguments:

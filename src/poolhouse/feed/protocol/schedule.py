@@ -1,15 +1,15 @@
-"""The next console to serve, by the cost of serving so far: no clock, no socket, no snapshot.
+"""Chooses the next console to serve, by the cost of serving so far: no clock, no socket, no snapshot.
 
-Consoles ask for *topics* (the processes of one program, or none); a snapshot of a topic serves all that ask for
-it. Making it is a *job* of many small steps, between which the shell reads reports. Three rules:
+Consoles ask for *topics* (the processes of one program, or none); a snapshot of a topic serves all consoles that
+ask for it. Making it is a *job* of many small steps, between which the shell reads reports. Three rules:
 
-- All consoles together take at most `SHARE` of the time. Unused time is kept for later, but only `CREDIT` seconds
+- All consoles together take at most `SHARE` of the time. Unused time is saved for later, but only `CREDIT` seconds
   of it.
-- The console that has cost least goes next. Its account stays with its address, so one that asks for another
-  program all the time is served no more than any other. The consoles that wait for a job share its cost.
-- A console is sent one snapshot an interval at most; one that asks for another program need not wait so long.
+- The console that has cost least goes next. Its account stays with its address, so one that keeps asking for
+  another program is served no more than any other. The consoles that wait for a job share its cost.
+- A console is sent at most one snapshot per interval; one that asks for another program need not wait so long.
 
-The shell owes: `spent` after each step, with the seconds it took.
+The shell must call `spent` after each step, with the seconds it took.
 """
 
 from collections.abc import Container, Hashable, Iterable
@@ -28,9 +28,9 @@ QUANTUM = 0.05
 @dataclass(slots=True)
 class _Console:
     topic: Hashable
-    #: Seconds of work that it has cost.
+    #: Seconds of work that the console has cost.
     cost: float
-    #: When it may next be sent something.
+    #: When it may next be sent a snapshot.
     due: float
 
 
@@ -41,10 +41,10 @@ class _Job:
 
 
 class Schedule:
-    """Decides which topic is worked on next. Times are monotonic seconds."""
+    """Decides which topic to work on next. Times are monotonic seconds."""
 
     def __init__(self, interval: float, now: float, share: float = SHARE) -> None:
-        """Begin without consoles; each is sent a topic every `interval` seconds at most."""
+        """Start without consoles; each is sent a topic every `interval` seconds at most."""
         self._interval = interval
         self._share = share
         self._credit = CREDIT
@@ -52,11 +52,11 @@ class Schedule:
         self._consoles: dict[Hashable, _Console] = {}
         self._jobs: dict[Hashable, _Job] = {}
         self._current: Hashable = None
-        #: Seconds of work on the current topic since another one was worked on.
+        #: Seconds of work on the current topic since the work changed topics.
         self._streak = 0.0
 
     def set_consoles(self, consoles: Iterable[tuple[Hashable, Hashable]], now: float) -> None:
-        """Set the consoles, each with its key and topic; a console that is not named has left."""
+        """Set the consoles, each with its key and topic; all others have left."""
         named = dict(consoles)
         for key in self._consoles.keys() - named.keys():
             self._leave(key)
@@ -77,7 +77,7 @@ class Schedule:
         Args:
             now: The time.
             busy: Keys of consoles to which something is still being sent: they are given nothing more.
-            held: A topic that is not to be worked on now.
+            held: A topic not to be worked on now.
         """
         self._refill(now)
         if self._credit <= 0:
@@ -100,7 +100,7 @@ class Schedule:
         return self._jobs[topic].begun
 
     def is_wanted(self, topic: Hashable) -> bool:
-        """Whether a console still waits for it."""
+        """Whether a console is still waiting for it."""
         return topic in self._jobs
 
     def sent(self, seconds: float) -> None:
@@ -124,7 +124,7 @@ class Schedule:
         return job.waiting
 
     def next_due(self, now: float, busy: Container[Hashable] = (), held: Hashable = None) -> float:
-        """When `next` may have something to do, as long as these are busy, and this is held."""
+        """When `next` may have something to do, while these are busy and this is held."""
         self._refill(now)
         rested = now if self._credit > 0 else now - self._credit / self._share + 0.001
         if any(held is None or topic != held for topic in self._jobs):
@@ -133,7 +133,7 @@ class Schedule:
         return max(rested, min(due, default=inf))
 
     def _begin_jobs(self, now: float, busy: Container[Hashable]) -> None:
-        """A job for each topic for which a console is due; others that will be soon wait with it."""
+        """Begin a job for each topic with a console that is due; consoles that will be due soon wait with it."""
         for key, console in self._consoles.items():
             if console.due <= now and key not in busy:
                 self._jobs.setdefault(console.topic, _Job(now)).waiting.add(key)

@@ -1,13 +1,13 @@
 """The server's side of all consoles: their datagrams, the order of work, and the replies.
 
-No clock, no socket, no thread. The shell owes, in this order, often, and with its reports read between:
+No clock, no socket, no thread. The shell must do the following, in this order, often, and read reports in between:
 
 1. `receive` for every datagram of a console; what it returns goes back at once.
 2. `outgoing`, and sends what it returns; `sent` with the seconds that took.
-3. `next`; it runs the `Work` that is returned (that alone may be done beside other threads), then `done` with the
-   seconds it took.
+3. `next`; it runs the returned `Work` (which alone may run beside other threads), then `done` with the seconds it
+   took.
 
-`next_due` says how long it may rest. Times are monotonic seconds.
+`next_due` is the time until which it may rest. Times are monotonic seconds.
 """
 
 from collections import deque
@@ -25,22 +25,22 @@ from poolhouse.feed.protocol.schedule import SHARE, Schedule
 from poolhouse.feed.protocol.subscribers import Address, Subscriber, Subscribers
 from poolhouse.fleet.snapshot import Holder, ProcessRow, Snapshot
 
-#: Datagrams that are sent before the console is given time to read them, and that time in seconds: a socket's
-#: buffer of the usual size holds about 180 of them.
+#: Datagrams that are sent before the console gets time to read them, and that time in seconds: a socket's usual
+#: buffer holds about 180 of them.
 BURST, PAUSE = 32, 0.002
-#: Value lists that a console of the earlier system is sent in a second: a large fleet is sent less often.
+#: Value lists sent to a console of sqlalchemy-collectd per second: a large fleet is sent less often.
 VALUES_PER_SECOND = 2_000
-#: Datagrams for all consoles together that are sent at once.
+#: The most datagrams for all consoles together that are sent at once.
 MOST_AT_ONCE = 128
-#: The sums of a fleet serve all frames that are begun within this many seconds of their making, or for as long as
-#: making them again would take more than the consoles' share.
+#: A fleet's sums serve all frames that begin within this many seconds of their making, or for as long as making
+#: them again would exceed the consoles' share.
 SUMS_SECONDS = 0.05
 #: The longest time between two checks for consoles that have left, in seconds.
 LONGEST_REST = 1.0
-#: A frame with this many times fewer chunks than allowed is tried with more detail.
+#: A frame this many times smaller than allowed is followed by one with more detail.
 CHUNKS_TO_SPARE = 4
-#: How often a console may say which chunks of a frame it misses, and how many chunks it is sent again, in frames:
-#: requests cannot be used as an amplifier.
+#: How often a console may request the missing chunks of a frame, and how many chunks it is sent again, in frames,
+#: so that requests cannot serve as an amplifier.
 MOST_REQUESTS, MOST_SENT_AGAIN = 8, 2
 
 #: The key of a console: how it is reached, and its address.
@@ -51,7 +51,7 @@ class Source(Protocol):
     """The source of a server's snapshots; implemented by the shell."""
 
     def sums(self) -> Iterator[Snapshot | None]:
-        """A snapshot without processes, in small steps: ``None`` after each, and then the snapshot."""
+        """A snapshot without processes, in small steps: ``None`` after each, and finally the snapshot."""
         ...
 
     def processes(self, program: str) -> Processes:
@@ -59,12 +59,12 @@ class Source(Protocol):
         ...
 
     def values(self) -> "Iterator[list[bytes]] | None":
-        """The value lists for consoles of the earlier system, in steps; ``None`` if the service sends none."""
+        """The value lists for consoles of sqlalchemy-collectd, in steps; ``None`` if the service sends none."""
         ...
 
 
 class Outgoing(NamedTuple):
-    """A datagram to be sent."""
+    """A datagram to send."""
 
     via: Hashable
     address: Address
@@ -72,7 +72,7 @@ class Outgoing(NamedTuple):
 
 
 class _Nobody:
-    """No processes."""
+    """An empty set of processes."""
 
     def __len__(self) -> int:
         return 0
@@ -89,7 +89,7 @@ NOBODY = _Nobody()
 
 @dataclass(slots=True)
 class _Sent:
-    """The newest frame that a console was sent, for parts that it misses."""
+    """The latest frame sent to a console, for parts that it misses."""
 
     nonce: bytes
     number: int
@@ -99,7 +99,7 @@ class _Sent:
 
 
 class _Values:
-    """The topic of consoles of the earlier system."""
+    """The topic of consoles of sqlalchemy-collectd."""
 
 
 VALUES = _Values()
@@ -109,7 +109,7 @@ class _Sums:
     """The sums of a fleet at one moment, which several frames may wait for."""
 
     def __init__(self, steps: Iterator[Snapshot | None], now: float) -> None:
-        #: When it was worked on last; -inf if that failed.
+        #: When they were last worked on; -inf if that failed.
         self.at = now
         self.cost = 0.0
         self.base: Base | None = None
@@ -117,14 +117,14 @@ class _Sums:
 
     @property
     def is_ready(self) -> bool:
-        """Whether all of it is made and encoded."""
+        """Whether all of it has been made and encoded."""
         return self.base is not None and self.base.is_encoded
 
     def step(self) -> None:
         try:
             snapshot = next(self._steps)
         except BaseException:
-            self.at = -inf  # Nobody else is to wait for it.
+            self.at = -inf  # No other frame may wait for it.
             raise
         if snapshot is not None:
             self.base = Base(snapshot)
@@ -136,13 +136,13 @@ class Work:
     def __init__(self, topic: Hashable, steps: "Iterator[list[bytes] | None]", sums: _Sums | None) -> None:
         self.topic = topic
         self._steps = steps
-        #: The sums that are being made, so that their cost is known.
+        #: The sums being made, so that their cost is recorded.
         self.sums = sums if sums is not None and not sums.is_ready else None
         self.made: list[bytes] | None = None
         self.is_over = False
 
     def run(self) -> None:
-        """Do the step: a millisecond or two."""
+        """Do the step, which takes a millisecond or two."""
         try:
             self.made = next(self._steps)
         except StopIteration:
@@ -156,7 +156,7 @@ class _Outbox:
     #: Seconds to wait for each datagram of a burst.
     pause: float
     sendings: deque[Iterator[bytes]] = field(default_factory=deque)
-    #: When the next burst may be sent.
+    #: When the next burst is due.
     due: float = 0.0
 
     def burst(self, most: int) -> list[bytes]:
@@ -170,10 +170,10 @@ class _Outbox:
 
 
 class ConsoleService:
-    """All consoles of one server; not safe for threads, but for `Work.run`.
+    """All consoles of one server; not thread-safe except `Work.run`.
 
     Attributes:
-        held: The keys of consoles to which nothing can be sent at present; the shell's to change.
+        held: The keys of consoles to which nothing can be sent at present; the shell changes it.
     """
 
     def __init__(
@@ -185,13 +185,13 @@ class ConsoleService:
         now: float,
         interval: float = SNAPSHOT_INTERVAL,
     ) -> None:
-        """Begin without consoles.
+        """Start without consoles.
 
         Args:
             source: The source of snapshots.
-            name: How the server introduces itself.
-            reports: Where it receives reports now, as ``host:port``.
-            subscribers: The consoles that are served.
+            name: The server's introduction.
+            reports: Returns where it receives reports now, as ``host:port``.
+            subscribers: The served consoles.
             now: The time.
             interval: Seconds between two snapshots for a console.
         """
@@ -205,23 +205,23 @@ class ConsoleService:
         self._now = now
         self._numbers = count()
         self._sums: _Sums | None = None
-        #: The steps of each topic that is worked on.
+        #: The steps of each topic in progress.
         self._steps: dict[Hashable, Iterator[list[bytes] | None]] = {}
-        #: When the newest frame of each topic was begun, the time since the one before, and how much it left out.
+        #: When each topic's latest frame was begun, the time since the previous one, and how much it left out.
         self._begun: dict[Hashable, float] = {}
         self._periods: dict[Hashable, float] = {}
         self._lightness: dict[Hashable, int] = {}
         self._outboxes: dict[Key, _Outbox] = {}
         self._sent: dict[Key, _Sent] = {}
-        #: Topics that wait because their last datagrams are still being sent.
+        #: A topic that waits because its last datagrams are still being sent.
         self._held: Hashable = None
 
     def receive(
         self, datagram: bytes, address: Address, now: float, via: Hashable = None, *, is_proven: bool = False
     ) -> bytes | None:
-        """Take one datagram of a console; return the immediate reply, if there is one.
+        """Handle one datagram from a console; return the immediate reply, or ``None``.
 
-        `is_proven` says that a connection proves its address.
+        `is_proven`: its connection proves its address.
         """
         answer = self.subscribers.handle(datagram, address, now, via, is_proven=is_proven)
         while self.subscribers.missing:
@@ -239,15 +239,15 @@ class ConsoleService:
             outbox.due = now + outbox.pause * len(burst)
             del self._outboxes[key]
             if burst:
-                self._outboxes[key] = outbox  # Behind the others, for the next time.
+                self._outboxes[key] = outbox  # At the end, for the next turn.
         return found
 
     def sent(self, seconds: float) -> None:
-        """Note the seconds that it took to send the datagrams of `outgoing`."""
+        """Record how many seconds it took to send the datagrams of `outgoing`."""
         self._schedule.sent(seconds)
 
     def next(self, now: float) -> Work | None:
-        """The next piece of work, if there is one and time for it."""
+        """The next piece of work; ``None`` if there is none, or no time for it."""
         self._now = now
         consoles = {(one.via, one.address): one for one in self.subscribers.consoles(now)}
         has_values = any(one.nonce is None for one in consoles.values())
@@ -269,7 +269,7 @@ class ConsoleService:
         return Work(topic, steps, self._sums)
 
     def done(self, work: Work, seconds: float, now: float) -> None:
-        """Note that a step from `next` was run."""
+        """Record that a step from `next` has run."""
         self._now = now
         self._schedule.spent(seconds, work.topic)
         if work.sums is not None:
@@ -285,11 +285,11 @@ class ConsoleService:
                 self._finish(work.topic)
         elif work.made is not None:
             self._send_frame(work.made, self._finish(work.topic))
-        elif work.is_over:  # A step before raised.
+        elif work.is_over:  # An earlier step raised.
             self._finish(work.topic)
 
     def next_due(self, now: float) -> float:
-        """When there may be something to do; a console's datagram may arrive before."""
+        """When there may be something to do; a console's datagram may arrive earlier."""
         dues = (outbox.due for key, outbox in self._outboxes.items() if key not in self.held)
         sending = min(dues, default=now + LONGEST_REST)
         return min(sending, self._schedule.next_due(now, self._outboxes, self._held), now + LONGEST_REST)
@@ -306,7 +306,7 @@ class ConsoleService:
         self._begun[topic] = now
 
     def _forget(self, topics: set[Hashable]) -> None:
-        """Drop the records of all other topics."""
+        """Drop the records of all topics except these."""
         for known in (self._steps, self._begun, self._periods, self._lightness):
             for topic in known.keys() - topics:
                 del known[topic]
@@ -318,7 +318,7 @@ class ConsoleService:
         return self._frame(topic)
 
     def _frame(self, program: str | None) -> Iterator[list[bytes] | None]:
-        """The frame of a program in small steps, its chunks at last."""
+        """A program's frame in small steps, finally its chunks."""
         sums = self._fresh_sums()
         while sums.base is None:
             sums.step()
@@ -336,7 +336,7 @@ class ConsoleService:
             else:
                 yield None
         chunks, lightness = made
-        # After a frame with room to spare, the next one may hold more.
+        # After a frame with room to spare, the next one may contain more.
         has_room = lightness and len(chunks) * CHUNKS_TO_SPARE < MAX_CHUNKS
         self._lightness[program] = lightness - 1 if has_room else lightness
         yield chunks
@@ -349,7 +349,7 @@ class ConsoleService:
         return sums
 
     def _server(self, topic: Hashable) -> Server:
-        """The introduction: a console of a large program learns how often it is sent a snapshot."""
+        """The server's introduction, with how often a console of this topic is sent a snapshot."""
         period = max(self._periods.get(topic, 0.0), self._now - self._begun.get(topic, self._now))
         interval = self._interval if period < 1.5 * self._interval else float(ceil(period))
         return Server(self._name, interval, self._reports(), sends_again=True)
@@ -367,7 +367,7 @@ class ConsoleService:
                 self._outbox(key, PAUSE / BURST).sendings.append(datagrams(chunks, one.nonce, number))
 
     def _send_again(self, key: Key, missing: Missing) -> None:
-        """The parts of its newest frame that a console misses."""
+        """Send the parts of its latest frame that a console misses."""
         sent = self._sent.get(key)
         if sent is None or (sent.nonce, sent.number) != (missing.nonce, missing.frame):
             return

@@ -1,18 +1,18 @@
 """The server's side: the consoles that are served.
 
-A console of the earlier system sends ``HELO``, and gets value lists for 30 seconds. That word proves nothing: a
-datagram with a forged source address makes the server send to a victim. It is therefore answered only for loopback
-and the networks that the operator names.
+A console of sqlalchemy-collectd sends ``HELO``, and gets value lists for 30 seconds. ``HELO`` proves nothing: with
+a forged source address, it makes the server send to a victim. It is therefore answered only for loopback and the
+networks that the operator names.
 
-Our own `Ask` is answered with a cookie first, shorter than the `Ask` itself, and served only when it comes back
-with that cookie: a forger never sees it. The cookie is a keyed digest of the address and the minute, as in DTLS
-and QUIC, so that asking makes the server remember nothing.
+Our own `Ask` is first answered with a cookie, shorter than the `Ask` itself, and served only when it comes back
+with that cookie, which a forger never sees. The cookie is a keyed digest of the address and the minute, as in DTLS
+and QUIC, so that the server need not remember requests.
 
-A console that came over TCP is proven by its connection, and `poolhouse.feed.protocol.connections` has let it in:
-it needs neither network nor cookie here, and takes no other console's place.
+A console over TCP is proven by its connection, and `poolhouse.feed.protocol.connections` has let it in: it needs
+neither network nor cookie here, and takes no other console's place.
 
-The shell owes: `handle` for every datagram, in one thread; what it returns goes back to the same address, from the
-address the datagram was sent to (`via` helps to remember which).
+The shell must call `handle` for every datagram, in one thread, and send what it returns back to the same address,
+from the address that the datagram was sent to (`via` helps to remember which).
 """
 
 import hashlib
@@ -37,21 +37,21 @@ from poolhouse.feed.protocol.datagrams import (
 )
 
 Network = IPv4Network | IPv6Network
-#: As `socket.recvfrom` gives it: host, port, and for IPv6 flow and scope.
+#: The form returned by `socket.recvfrom`: host, port, and for IPv6 flow and scope.
 Address = tuple[str, int] | tuple[str, int, int, int]
 
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 #: Seconds for which a console is served after it last asked.
 LIFETIME = 30.0
-#: Seconds for which a cookie is good, at least; at most twice as long.
+#: The least number of seconds for which a cookie is valid; at most twice as long.
 COOKIE_PERIOD = 60.0
 
 
 def parse_network(text: str, setting: str = "allow") -> Network:
-    """The network that a setting names: ``10.0.0.0/8``, ``fd00::/8``, or one address.
+    """The network that a setting names: ``10.0.0.0/8``, ``fd00::/8``, or a single address.
 
     Raises:
-        SettingError: If it names none. ``setting`` is its name for the user.
+        SettingError: If it is not a network. ``setting`` is the setting's name for the user.
     """
     try:
         return ip_network(text.strip(), strict=False)
@@ -70,29 +70,29 @@ class Subscriber:
     via: Hashable
     #: Monotonic seconds.
     expires: float
-    #: ``None`` for a console of the earlier system, which is sent value lists.
+    #: ``None`` for a console of sqlalchemy-collectd, which is sent value lists.
     nonce: bytes | None = None
-    #: The program whose processes are wanted too.
+    #: A program whose processes are also requested.
     program: str | None = None
     #: Whether a connection proves its address.
     is_proven: bool = False
 
 
 class Subscribers:
-    """Every console that is being served, bounded; not safe for threads.
+    """Every console that is being served, bounded; not thread-safe.
 
     Attributes:
-        refused: Datagrams that were not served: malformed, from elsewhere, or beyond the bound.
-        missing: What the datagram that was handled last says is missing; whoever serves takes it out.
+        refused: Datagrams that were not served: malformed, from elsewhere, or beyond the limit.
+        missing: What the last handled datagram reports as missing; the server removes it.
     """
 
     def __init__(self, secret: bytes, networks: Iterable[Network] = (), limit: int = 64) -> None:
-        """Begin with no console.
+        """Start without consoles.
 
         Args:
             secret: At least 16 random bytes, for cookies; new at each start.
-            networks: Where consoles may be, besides `LOOPBACK`.
-            limit: How many consoles of each kind are served over UDP at once: forged ``HELO`` of an allowed
+            networks: The networks of consoles, besides `LOOPBACK`.
+            limit: How many consoles of each kind are served over UDP at a time: forged ``HELO`` from an allowed
                 network cannot take the place of those that have proved their address.
         """
         self.refused = 0
@@ -106,7 +106,7 @@ class Subscribers:
     def handle(
         self, datagram: bytes, address: Address, now: float, via: Hashable = None, *, is_proven: bool = False
     ) -> bytes | None:
-        """Take one datagram of a console.
+        """Handle one datagram from a console.
 
         Args:
             datagram: The datagram.
@@ -116,7 +116,7 @@ class Subscribers:
             is_proven: Whether a connection proves the address.
 
         Returns:
-            What to send back at once, never longer than the datagram; ``None`` for nothing.
+            The immediate reply, never longer than the datagram; ``None`` for none.
         """
         if datagram == HELO and not is_proven:
             self._helo(address, now, via)
@@ -144,7 +144,7 @@ class Subscribers:
         return None
 
     def leave(self, address: Address, via: Hashable) -> None:
-        """Serve this console no longer."""
+        """Stop serving this console."""
         self._forget((via, address))
 
     def consoles(self, now: float) -> list[Subscriber]:
@@ -155,7 +155,7 @@ class Subscribers:
         return list(self._subscribers.values())
 
     def newcomers(self, now: float) -> list[Subscriber]:
-        """Those of `consoles` that began, or changed their program, since the last call."""
+        """The members of `consoles` that are new, or changed their program, since the last call."""
         living = self.consoles(now)
         newcomers = [one for one in living if (one.via, one.address) in self._newcomers]
         self._newcomers.clear()
@@ -164,7 +164,7 @@ class Subscribers:
     def _helo(self, address: Address, now: float, via: Hashable) -> None:
         known = self._subscribers.get((via, address))
         if known is not None and known.nonce is not None and known.expires > now:
-            return  # It says both words until it hears our answer; ours is better.
+            return  # It sends both requests until it hears our answer, which is the better one.
         subscriber = Subscriber(address, via, now + LIFETIME)
         if self._is_allowed(address) and self._has_room(subscriber, now):
             self._serve(subscriber)

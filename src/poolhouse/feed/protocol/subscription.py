@@ -1,11 +1,11 @@
-"""A console's side of one conversation: its requests, their times, and the answers.
+"""A console's side of one conversation: its requests, their timing, and the answers.
 
-It says ``HELO`` and our own `Ask` until one of ours is answered, and from then on ours only: a server that knows
-our form sends whole snapshots, an earlier one sends value lists. If ours is not answered any more (another server
-took its place), it says both again.
+It says ``HELO`` and our own `Ask` until one of ours is answered, and from then on only ours: a server that knows
+our protocol sends whole snapshots, sqlalchemy-collectd sends value lists. If ours is no longer answered (another
+server took its place), it says both again.
 
-The shell owes: what `due` returns is sent, at `next_due` at the latest; every datagram goes to `receive`, and
-every refusal to `refuse`. Times are monotonic seconds.
+The shell must send what `due` returns, at `next_due` at the latest, and pass every datagram to `receive` and every
+refusal to `refuse`. Times are monotonic seconds.
 """
 
 from contextlib import suppress
@@ -36,13 +36,13 @@ from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.wire.message import decode_message
 from poolhouse.wire.values import ValueList
 
-#: Seconds between two of our words.
+#: Seconds between two of our requests.
 PERIOD = 5.0
-#: Seconds without a further chunk after which the missing ones of a frame are lost. They double with each request
-#: for them, at most this many times.
+#: Seconds without another chunk after which the missing chunks of a frame count as lost. They double with each
+#: request for them, at most this many times.
 QUIET = 0.15
 MOST_REQUESTS = 4
-#: Seconds after which an answer to our own word counts no more.
+#: Seconds after which an answer to our own request no longer counts.
 ANSWER_LIFETIME = 3 * PERIOD
 
 
@@ -55,22 +55,22 @@ class Subscription:
     """One conversation with one address of a server.
 
     Attributes:
-        tries: How often it has asked since something was heard last.
-        heard: When the server was heard last; ``None`` if never.
-        refusal: Why nothing gets there, in a few words; ``None`` if nothing says so.
-        denied: Why the server does not serve us, if it says so.
-        server: Who serves us; ``None`` for an earlier server, and until the first snapshot.
+        tries: How many requests were made since anything was last heard.
+        heard: When the server was last heard; ``None`` if never.
+        refusal: Why nothing gets there, in a few words; ``None`` if unknown.
+        denied: Why the server refuses us, if it says so.
+        server: The server's introduction; ``None`` for sqlalchemy-collectd, and until the first snapshot.
     """
 
     def __init__(self, nonce: bytes, now: float, program: str | None = None, *, is_sealed: bool = False) -> None:
-        """Begin.
+        """Start a conversation.
 
         Args:
             nonce: 8 random bytes.
             now: The time.
-            program: The one whose processes are wanted too.
-            is_sealed: Whether the shell seals what is said, and passes on only what is sealed: then the earlier
-                language is not spoken, and a frame is taken only if it is newer than the last.
+            program: A program whose processes are also requested.
+            is_sealed: Whether the shell seals what is sent, and passes on only sealed datagrams: then ``HELO`` is
+                not sent, and a frame is accepted only if it is newer than the last.
         """
         self.tries = 0
         self.heard: float | None = None
@@ -78,14 +78,14 @@ class Subscription:
         self.denied: DenialReason | None = None
         self.server: Server | None = None
         self._ask_due = now
-        #: When to ask for missing parts of a frame, and how often that was done.
+        #: When to request the missing parts of a frame, and how often that was done.
         self._missing_due = inf
         self._missing_frame: int | None = None
         self._requests = 0
         self._nonce = nonce
         self._program = program
         self._is_sealed = is_sealed
-        #: The number of the last frame; ``None`` before the first one under this nonce.
+        #: The number of the last frame; ``None`` before the first one with this nonce.
         self._last_frame: int | None = None
         self._cookie = NO_COOKIE
         self._answered: float | None = None
@@ -100,11 +100,11 @@ class Subscription:
 
     @property
     def next_due(self) -> float:
-        """When `due` has something to say."""
+        """When `due` has something to send."""
         return min(self._ask_due, self._missing_due)
 
     def ask(self, program: str | None, now: float) -> None:
-        """Want the processes of another program, or of none."""
+        """Request the processes of another program, or of none."""
         if program != self._program:
             self._program, self._ask_due = program, now
 
@@ -123,11 +123,11 @@ class Subscription:
         return None if self._cookie == NO_COOKIE else encode_datagram(Bye(self._nonce, self._cookie))
 
     def refuse(self, why: str) -> None:
-        """Note that the address cannot be reached, or that nothing listens there."""
+        """Record that the address is unreachable, or that nothing listens there."""
         self.refusal = why
 
     def receive(self, datagram: bytes, now: float) -> Snapshot | None:
-        """Take one datagram of the server; the snapshot that it completes, if it does.
+        """Handle one datagram from the server; return the snapshot that it completes, or ``None``.
 
         Malformed datagrams, and those of another conversation, are ignored.
         """
@@ -139,12 +139,12 @@ class Subscription:
         return None
 
     def deny(self, reason: DenialReason, now: float) -> None:
-        """The server says that it cannot open what is said."""
+        """Record that the server cannot open our datagrams."""
         self._hear(now)
         self.denied = reason
 
     def summed(self, now: float, wall_time: float) -> Snapshot | None:
-        """The snapshot from an earlier server's value lists; ``None`` if there are none, or snapshots instead."""
+        """The snapshot from an older server's value lists; ``None`` if there are none, or snapshots instead."""
         if self.heard is None or self.server is not None or self._is_answered(now):
             return None
         return self._values.snapshot(now, wall_time)
@@ -177,9 +177,9 @@ class Subscription:
         return None
 
     def _take_cookie(self, cookie: bytes) -> None:
-        """Say this from now on; a server that was started anew numbers its frames from the beginning."""
+        """Send this cookie from now on; a restarted server numbers its frames from the beginning."""
         if self._is_sealed and self._cookie != NO_COOKIE:
-            # Frames of before, sent again, have the nonce of before.
+            # Replayed older frames have the older nonce.
             self._nonce = sha256(self._nonce).digest()[:NONCE_BYTES]
             self._last_frame, self._frames = None, Reassembly()
         self._cookie = cookie
@@ -188,10 +188,10 @@ class Subscription:
         return self._last_frame is None or 0 < (frame - self._last_frame) & 0xFFFFFFFF < 1 << 31
 
     def _expect(self, frame: int, now: float) -> None:
-        """A frame is incomplete: if nothing more arrives for a while, a part of it is lost."""
+        """Note an incomplete frame: if nothing more arrives for a while, a part of it is lost."""
         if frame != self._missing_frame:
             self._missing_frame, self._requests = frame, 0
-        # A server that does not say it understands `Missing` is asked once for each frame until it says more.
+        # A server that has not said it understands `Missing` is asked once per frame until it says more.
         most = MOST_REQUESTS if self.server is not None and self.server.sends_again else self.server is None
         self._missing_due = now + QUIET * 2**self._requests if self._requests < most else inf
 

@@ -1,13 +1,13 @@
 """A fleet, as far as collectd's value lists describe it.
 
-What an earlier server, or ours towards a console of the earlier kind, sends of a program on a host, or of a host,
-are thirteen or more values of plugin ``sqlalchemy``: ``count-checkedout``, ``derive-checkouts`` and so on, each in
-a datagram of its own. This module sums them to the same `Snapshot` that our own form carries whole; what is not
-sent stays ``None``.
+sqlalchemy-collectd's server, or ours towards its consoles, sends thirteen or more values about a program on a
+host, or about a host, with the plugin ``sqlalchemy``: ``count-checkedout``, ``derive-checkouts`` and so on, each
+in a datagram of its own. This module adds them up to the same `Snapshot` that our own protocol carries whole; what
+is not sent stays ``None``.
 
-Three rules. The values of one moment come one after the other: they count together once the sender has paused, so
-that no half of them is taken for a maximum. Rates are differences by the receiver's clock; a total that falls (a
-restarted server) starts again and gives no rate. A sender that is silent for five intervals is gone.
+Three rules. The values of one moment arrive one after the other: they count together once the sender has paused,
+so that half of them is never taken for a maximum. Rates are differences by the receiver's clock; a total that
+falls (a restarted server) starts again and gives no rate. A sender that is silent for five intervals is gone.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,8 +25,8 @@ PLUGIN = "sqlalchemy"
 #: The plugin instance that sums a host's programs.
 HOST = "host"
 
-#: Type instances of type ``count``, and the field of `Row` that each is. ``connections`` is not here because a row
-#: sums it from its parts.
+#: Type instances of type ``count``, with the field of `Row` for each. ``connections`` is not here because a row
+#: adds it up from its parts.
 GAUGES = {
     "numprocs": "processes",
     "numpools": "pools",
@@ -38,9 +38,9 @@ GAUGES = {
     "maxidle": "max_idle",
     "minidle": "min_idle",
 }
-#: Seconds without a further value of a row after which its newest values count.
+#: Seconds without another value of a row after which its latest values count.
 SETTLED = 0.25
-#: The bounds of a sender's interval in seconds; an interval outside is taken for the nearer one.
+#: The limits of a sender's interval, in seconds; an interval outside is replaced by the nearer limit.
 INTERVALS = (1.0, 3600.0)
 DEFAULT_INTERVAL = 10.0
 #: Rows of one program on one host, or of one host.
@@ -49,7 +49,7 @@ MAX_SERIES = 10_000
 
 @dataclass(slots=True)
 class _Counter:
-    """A total as it was last sent, its sum and its rate."""
+    """A total as last sent, with its sum and its rate."""
 
     value: int
     at: float
@@ -59,7 +59,7 @@ class _Counter:
     def update(self, value: int, now: float, interval: float) -> None:
         if value < self.value:
             self.value, self.at, self.rate = value, now, None
-        elif now - self.at >= interval / 4:  # Nearer values, the second after a delay, would tell a wrong rate.
+        elif now - self.at >= interval / 4:  # Closer values, the second after a delay, would give a wrong rate.
             self.rate = (value - self.value) / (now - self.at)
             self.total += value - self.value
             self.value, self.at = value, now
@@ -73,11 +73,11 @@ class _Series:
     interval: float
     gauges: dict[str, int] = field(default_factory=dict)
     counters: dict[str, _Counter] = field(default_factory=dict)
-    #: Values since the sender's last pause; ``None`` for one that is no longer known.
+    #: Values since the sender's last pause; ``None`` for a value that is no longer known.
     incoming: dict[str, int | None] = field(default_factory=dict)
 
     def settle(self) -> None:
-        """Let the newest values count."""
+        """Make the latest values count."""
         for name, value in self.incoming.items():
             if value is None:
                 self.gauges.pop(name, None)
@@ -87,10 +87,10 @@ class _Series:
 
 
 class PartialFleet:
-    """The fleet that value lists describe; bounded, not safe for threads."""
+    """The fleet described by value lists; bounded, not thread-safe."""
 
     def __init__(self, now: float) -> None:
-        """Begin with nothing known; `now` is monotonic seconds, as everywhere here."""
+        """Start with nothing known; `now` is in monotonic seconds, as everywhere here."""
         self._began = now
         self._series: dict[tuple[str, str], _Series] = {}
         self._peaks: dict[tuple[str, str], Peaks] = {}
@@ -99,7 +99,7 @@ class PartialFleet:
         self._over_limit = 0
 
     def receive(self, values: ValueList, now: float) -> bool:
-        """Take one value list; False if it is none of ours, or beyond the bound."""
+        """Take one value list. False if it is not ours, or beyond the limit."""
         self._received += 1
         host, plugin, instance, kind, name = values.identifier
         known = {"count": GAUGES, "derive": DERIVES}.get(kind)
@@ -128,7 +128,7 @@ class PartialFleet:
         return True
 
     def snapshot(self, now: float, wall_time: float) -> Snapshot:
-        """Everything that is known and not gone."""
+        """Everything that is known and has not gone."""
         for key, series in list(self._series.items()):
             if now - series.heard >= GONE_INTERVALS * series.interval:
                 del self._series[key]
@@ -200,25 +200,25 @@ def _each_counter(group: list[_Series], read: Callable[[_Counter], Any]) -> dict
 
 
 def _higher(peaks: Peaks, row: Row) -> Peaks:
-    """The maxima, this row's values included."""
+    """The maxima, including this row's values."""
     seen = Peaks(row.processes, row.connections, row.used, row.waiting, None, row.interval_checkouts)
     pairs = ([n for n in pair if n is not None] for pair in zip(peaks, seen, strict=True))
     return Peaks(*(max(pair, default=None) for pair in pairs))
 
 
 def _sum(values: Iterable[Any]) -> Any:
-    """The sum of those that are known; ``None`` if none is."""
+    """The sum of the known values; ``None`` if none is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
 def _whole(value: float) -> int | None:
-    """A count that makes sense, or ``None``: NaN is how collectd says that it does not know."""
+    """A plausible count, or ``None``: collectd sends NaN for an unknown value."""
     return round(value) if isfinite(value) and 0 <= value < 1 << 63 else None
 
 
 def _program(instance: str) -> str:
-    """The program of a plugin instance: one called ``host`` is sent as ``host_``, ``host_`` as ``host__``.
+    """The program of a plugin instance: ``host`` is sent as ``host_``, ``host_`` as ``host__``.
 
     >>> _program("host_"), _program("hosting_")
     ('host', 'hosting_')
@@ -227,5 +227,5 @@ def _program(instance: str) -> str:
 
 
 def _clean(name: str) -> str:
-    """A name that a terminal can be given."""
+    """A name that is safe to show in a terminal."""
     return utf8_name(name).decode()
