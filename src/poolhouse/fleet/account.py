@@ -1,8 +1,8 @@
-"""The account of one pool: its newest reading, and where counting begins. It adds the difference to the sums.
+"""The account of one pool: its latest reading, and the base where counting begins. Adds differences to the sums.
 
-The accounts of several nodes are joined (`Account.join`): the newest reading of both, the larger total, the
-smaller base. This is commutative, associative and idempotent, so neither the order nor the number of joins
-matters. What is counted never falls: the total only rises, and the base only falls.
+The accounts of several nodes are joined (`Account.join`): the newer reading, the larger total, the smaller base.
+This is commutative, associative and idempotent, so neither the order nor the number of joins matters. Counts never
+fall: the total only rises, and the base only falls.
 """
 
 from typing import NamedTuple
@@ -29,9 +29,9 @@ from poolhouse.wire.ledger import NO_COUNTS, PoolEntry, Sums
 from poolhouse.wire.message import RawPool
 from poolhouse.wire.stored import NO_HISTOGRAMS, joined, parted_histograms
 
-#: A pool's rates are over two intervals: fewer points than a program has, because there are many more pools.
+#: A pool's rates are taken over two intervals: fewer points than a program has, because there are many more pools.
 RATE_POINTS = 3
-#: Bytes of an account without those of its histograms; measured with tracemalloc.
+#: The size of an account in bytes, without that of its histograms; measured with tracemalloc.
 ACCOUNT_BYTES = 450
 
 #: Counts, as a vector, and durations.
@@ -55,16 +55,16 @@ class Counted:
         self._samples: Samples[int] = ()
 
     def note(self, now: float, interval: float, counts: int) -> None:
-        """Keep where the counters stand for `rates`."""
+        """Store the present counters for `rates`."""
         self._samples = extended(self._samples, now, counts, INTERVAL_SHARE * interval, RATE_POINTS)
 
     def rate_points(self) -> "RatePoints":
-        """The counters at the last few instants."""
+        """The counters at the latest few instants."""
         return RatePoints(self._samples, self.sent)
 
 
 class RatePoints(NamedTuple):
-    """Where counters stood at a few instants."""
+    """Counters at a few instants."""
 
     samples: Samples[int]
     sent: int
@@ -82,8 +82,8 @@ class Joined(NamedTuple):
 
     Attributes:
         amount: What it adds to the sums.
-        has_learned: Whether the account has changed, so that other nodes need to be told.
-        knows_more: Whether the account holds something that the other did not have, nor gets with a report.
+        has_learned: Whether the account has changed, so that other nodes must be told.
+        knows_more: Whether the account holds something that the other lacks and will not get with a report.
     """
 
     amount: Amount = NO_AMOUNT
@@ -91,7 +91,7 @@ class Joined(NamedTuple):
     knows_more: bool = False
 
     def plus(self, other: "Joined") -> "Joined":
-        """Both."""
+        """Both results together."""
         return Joined(
             add(self.amount, other.amount),
             self.has_learned or other.has_learned,
@@ -100,22 +100,22 @@ class Joined(NamedTuple):
 
 
 class Account(Counted):
-    """What one pool has counted.
+    """The counts of one pool.
 
     Attributes:
-        number: The report whose reading this is.
+        number: The report of this reading.
         is_ahead: Whether only another node has received that report.
         is_over: Whether the pool is gone, so that its counters are final.
         durations: The reading's histograms, joined.
         base: The counters where counting begins, as a vector.
         base_durations: The histograms where counting begins.
-        fallen: What counters and histograms lost when they fell: it stays counted. ``None`` for nothing.
+        fallen: What counters and histograms lost when they fell, which stays counted; ``None`` for nothing.
     """
 
     __slots__ = ("base", "base_durations", "durations", "fallen", "is_ahead", "is_over", "number")
 
     def __init__(self, number: int, counts: int, sent: int, durations: bytes) -> None:
-        """Begin where nothing is counted.
+        """Start with nothing counted.
 
         Args:
             number: The report of this reading.
@@ -170,7 +170,7 @@ class Account(Counted):
         wait, use, create = grown
         self.durations = durations
         if has_fallen:
-            # The total is as large as before, and what rose.
+            # The total is what it was before, plus the rise.
             total = summed(read_joined(before), (wait, use, create))
             self._note_fall(0, risen(total, read_joined(durations)))
         return wait, use, create
@@ -184,14 +184,14 @@ class Account(Counted):
         return less(self.amount(), before)
 
     def amount(self) -> Amount:
-        """What it has counted."""
+        """Everything that it has counted."""
         counts, times = self._total()
         if self.base_durations != NO_HISTOGRAMS:
             times = risen(times, read_joined(self.base_durations))
         return counts - self.base, times
 
     def entry(self, key: int) -> PoolEntry:
-        """The account as it is told to other nodes."""
+        """The account in the form for other nodes."""
         has_base = self.base or self.base_durations != NO_HISTOGRAMS
         return PoolEntry(
             key,
@@ -239,7 +239,7 @@ class Account(Counted):
         has_learned |= base != self.base or base_durations != self.base_durations
         has_learned |= less(total, (counts, times)) != NO_AMOUNT
         if is_newer:
-            # A counter that the other never saw keeps its value.
+            # A counter that the other node never saw keeps its value.
             self.counts = other.counts | self.counts & fields_mask(self.sent & ~other.sent)
             self.durations = other.durations
             self._samples = ()
@@ -284,10 +284,10 @@ class Account(Counted):
 
 
 def account_of(told: PoolEntry) -> tuple[Account, Amount]:
-    """The account that another node tells of, and what it has counted.
+    """Another node's account, and what it has counted.
 
     Raises:
-        PacketError: If it cannot be understood or summed.
+        PacketError: If it is malformed or too large to be added.
     """
     counts, sent = counts_vector(told.counts)
     base, _ = counts_vector(told.base)
@@ -315,7 +315,7 @@ def add(one: Amount, other: Amount) -> Amount:
 
 
 def less(newer: Amount, older: Amount) -> Amount:
-    """By how much an amount rose."""
+    """The rise of an amount."""
     return COUNTS.rise(newer[0], older[0]), risen(newer[1], older[1])
 
 
@@ -325,16 +325,16 @@ def largest(one: Amount, other: Amount) -> Amount:
 
 
 def sums_of(amount: Amount) -> Sums:
-    """The amount as it is told to other nodes."""
+    """The amount in the form for other nodes."""
     wait, use, create = (distribution.histogram() for distribution in amount[1])
     return Sums(COUNTS.unpack(amount[0]), (wait, use, create))
 
 
 def amount_of(sums: Sums) -> Amount:
-    """The amount that another node tells of.
+    """The amount sent by another node.
 
     Raises:
-        PacketError: If it cannot be summed.
+        PacketError: If it is too large to be added.
     """
     counts = [*sums.counts]
     for histogram in sums.times:
@@ -359,12 +359,12 @@ def read_joined(histograms: bytes) -> Distributions:
 
 
 def _smaller_joined(one: bytes, other: bytes) -> bytes:
-    """The histograms with the smaller counts of both; none where one of them counts in full."""
+    """The histograms with the smaller counts of both; none if one of them counts in full."""
     if NO_HISTOGRAMS in (one, other):
         return NO_HISTOGRAMS
     first, second = read_joined(one), read_joined(other)
     least = smaller(first, second)
-    # One of two readings of the same pool is the older one, and keeps its bytes.
+    # Of two readings of the same pool, one is older, and keeps its bytes.
     if least in (first, second):
         return one if least == first else other
     wait, use, create = (encode_histogram(distribution.histogram()) for distribution in least)

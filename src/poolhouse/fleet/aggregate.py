@@ -14,17 +14,18 @@ from poolhouse.fleet.samples import RECENT, Samples, extended, value_since
 from poolhouse.fleet.snapshot import Rates, Row, Times
 from poolhouse.fleet.vectors import PEAKS, UNMARKED_SHIFT, USED_SHIFT, Knows
 
-#: Rates are over this many intervals.
+#: Rates are taken over this many intervals.
 RATE_INTERVALS = 5
 #: The last minute begins at one of the samples: between 45 and 60 seconds ago.
 TIMES_STEP = 15.0
 TIMES_POINTS = 5
-#: Bytes of an aggregate without durations, its place in the tables included; measured with tracemalloc.
+#: The size of an aggregate in bytes without durations, including its place in the tables; measured with
+#: tracemalloc.
 AGGREGATE_BYTES = 2_400
 
 
 class RowState(NamedTuple):
-    """One row at one instant, as immutable values: taken in microseconds, made readable by `row`."""
+    """One row at one instant, as immutable values: taken in microseconds, converted by `row`."""
 
     name: str
     gauges: int
@@ -47,7 +48,7 @@ class RowState(NamedTuple):
     began: float = 0.0
 
     def gauges_row(self) -> Row:
-        """The row's gauges alone."""
+        """Only the row's gauges."""
         return rows.row(self.name, self.gauges, self.knows, self.age, self.interval)
 
     def counted(self) -> rows.Counted:
@@ -57,7 +58,7 @@ class RowState(NamedTuple):
         return rows.counted(row, self.pool or None, summed(self.times, self.joined[1]), self.knows)
 
     def row(self, *, with_since_start: bool = True) -> Row:
-        """The row for the faces; without the durations since the start at two thirds of the cost."""
+        """The row for faces; without the durations since the start, at two thirds of the cost."""
         knows_now = self.knows if self.gauges >> UNMARKED_SHIFT else self.knows & ~Knows.UNMARKED
         minute_ago = self.times
         if (kept := value_since(self.times_samples, self.now - RECENT, None)) is not None:
@@ -95,22 +96,22 @@ class Aggregate:
     """The sums of a row: the gauges of its living processes, and the counters of all its processes.
 
     Attributes:
-        key: Its host and its program, empty where it sums all of them.
+        key: Its host and its program, each empty if it sums all of them.
         gauges: The vector of the living processes' gauges.
         totals: The vector of all counts since the first report of the row; never falls.
         times: The durations counted since then.
-        joined: What other nodes have counted: a part of the row's totals, and of no rate.
+        joined: What other nodes have counted: a part of the row's totals, but of no rate.
         forgotten: What its forgotten processes had counted: a part of the above.
-        interval: The longest interval that a process told lately, in seconds.
+        interval: The longest interval that a process has lately claimed, in seconds.
         deadline: When the row is given up, while it has no processes.
         began: When it began to count.
-        pool: The name that all of its pools had; ``None`` if they had several, empty if none was told.
-        proven: How many of its living processes were heard of twice (`Process.is_proven`).
-        candidate_since: The time since which it has none of them.
+        pool: The name shared by all of its pools; ``None`` if they had several, empty if none is known.
+        proven: How many of its living processes were heard twice (`Process.is_proven`).
+        candidate_since: Since when it has had none of them.
         was_proven: Whether it ever had one.
-        size: Its bytes, about.
-        source: Whose report had it shown (`poolhouse.fleet.shares`).
-        holders: The names and the past of a program's sites; ``None`` where no process tells any.
+        size: Its approximate size in bytes.
+        source: The sender whose report had it shown (`poolhouse.fleet.shares`).
+        holders: The names and the past of a program's sites; ``None`` if no process reports any.
     """
 
     __slots__ = (
@@ -143,13 +144,13 @@ class Aggregate:
     )
 
     def __init__(self, key: tuple[str, str], now: float, interval: float, budget: Budget) -> None:
-        """Begin with nothing.
+        """Start with nothing.
 
         Args:
             key: Host and program.
             now: The aggregator's time.
             interval: Seconds between reports.
-            budget: Where its bytes are counted; `forget` takes them out.
+            budget: Counts its bytes; `forget` removes them.
         """
         self.source = ""
         self.key = key
@@ -194,8 +195,8 @@ class Aggregate:
         """Add the changes of a process that reported.
 
         Args:
-            gauges: The vector by which its gauges changed, negative where they fell.
-            totals: The vector by which its counters rose.
+            gauges: The vector of changes in its gauges, negative where they fell.
+            totals: The vector of rises of its counters.
             grown: Its new durations.
             now: The aggregator's time.
             interval: Seconds between its reports.
@@ -219,7 +220,7 @@ class Aggregate:
         self._window = PEAKS.larger(self._window, self.gauges & PEAKS.mask)
 
     def leave(self, gauges: int) -> None:
-        """Take out the gauges of a process that leaves."""
+        """Subtract the gauges of a process that leaves."""
         self.gauges -= gauges
 
     @property
@@ -228,7 +229,7 @@ class Aggregate:
         return self._sent
 
     def join_amount(self, amount: Amount) -> None:
-        """Add what another node has counted: it raises the totals, and no rate."""
+        """Add what another node has counted: it raises the totals, but no rate."""
         if amount[1] is NO_DISTRIBUTIONS:
             self.joined = self.joined[0] + amount[0], self.joined[1]
         else:
@@ -238,12 +239,12 @@ class Aggregate:
                 self.weigh()
 
     def note_forgotten(self, amount: Amount) -> None:
-        """A process is forgotten: what it has counted stays in the totals."""
+        """Note that a process is forgotten: what it has counted stays in the totals."""
         self.forgotten = add(self.forgotten, amount)
         self.weigh()
 
     def obtain_holders(self) -> Holders:
-        """The names and the past of its sites; call `weigh` after a change of their number."""
+        """The names and the past of its sites, created if necessary; call `weigh` if their number changes."""
         if self.holders is None:
             self.holders = Holders()
         return self.holders
@@ -257,19 +258,19 @@ class Aggregate:
         """Note the name of a pool; ``None`` for several."""
         if self.pool is not None and name != self.pool:
             before, self.pool = len(self.pool), name if self.pool == "" else None
-            # Not weighed anew: what the whole row weighs would depend on the order of datagrams.
+            # Not weighed again: the weight of the whole row would depend on the order of datagrams.
             grown = len(self.pool or "") - before
             self.size += grown
             self._budget.used += grown
 
     def forget_samples(self) -> None:
-        """Drop the samples of the last minutes, for a row that is only remembered."""
+        """Drop the samples of the last minutes; for a row that is only remembered."""
         self._rate_samples = ()
         self._times_samples = ()
         self.weigh()
 
     def restore(self, gauges: int) -> None:
-        """Set the gauges of its living processes, and weigh it anew."""
+        """Set the gauges of its living processes, and weigh it again."""
         self.gauges = gauges
         self.weigh()
 
@@ -279,8 +280,8 @@ class Aggregate:
         self.size = 0
 
     def state(self, now: float) -> RowState:
-        """The row at this instant."""
-        # No report for an interval: the peaks are those of the current gauges.
+        """The row's present state."""
+        # No report for an interval: the peaks are those of the present gauges.
         if now - self._turn_at > self.interval:
             self._turn(now, self.interval)
         host, program = self.key

@@ -1,7 +1,8 @@
 """The bytes of the fleet, as far as senders determine its size.
 
-An estimate, kept incrementally, because asking the interpreter would cost more than the datagrams do. Constants
-are what CPython 3.11 to 3.13 take; ``tests/unit/fleet/test_fleet_budget.py`` compares the sum with tracemalloc.
+An estimate, kept incrementally, because asking the interpreter would cost more than the datagrams do. The
+constants are the sizes on CPython 3.11 to 3.13; ``tests/unit/fleet/test_fleet_budget.py`` compares the sum with
+tracemalloc.
 """
 
 #: The allocator's rounding and the object's head.
@@ -9,11 +10,11 @@ _INT_HEAD = 32
 
 
 class Budget:
-    """The bytes that are taken, and how many may be.
+    """The bytes in use, and their limit.
 
     Attributes:
-        limit: How many may be taken.
-        used: How many are.
+        limit: How many bytes may be used.
+        used: How many bytes are used.
     """
 
     __slots__ = ("limit", "used")
@@ -24,7 +25,7 @@ class Budget:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more may be taken."""
+        """Whether nothing more may be added."""
         return self.used >= self.limit
 
 

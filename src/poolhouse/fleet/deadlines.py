@@ -3,7 +3,7 @@
 from heapq import heapify, heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
-#: Below this many entries the heap is never cleaned.
+#: With fewer entries than this the heap is never cleaned.
 _SMALL = 1024
 
 
@@ -17,7 +17,7 @@ Item = TypeVar("Item", bound=HasDeadline)
 
 
 class Deadlines(Generic[Item]):
-    """Items by deadline; setting one costs O(log n) on average, and so does each that passes."""
+    """Items by deadline; setting a deadline costs O(log n) on average, and so does each that passes."""
 
     def __init__(self) -> None:
         #: The counter keeps items out of comparisons, and equal deadlines in order.
@@ -27,7 +27,7 @@ class Deadlines(Generic[Item]):
         self._clean_at = _SMALL
 
     def set(self, item: Item, at: float) -> None:
-        """Give the item this deadline, in place of the one it may have."""
+        """Give the item this deadline, replacing any earlier one."""
         item.deadline = at
         self._count += 1
         heappush(self._heap, (at, self._count, item))
@@ -37,7 +37,7 @@ class Deadlines(Generic[Item]):
             self._clean_at = max(_SMALL, 2 * len(self._heap))
 
     def pop_passed(self, now: float) -> Item | None:
-        """The next item whose deadline has passed, or ``None``; it has no deadline then."""
+        """The next item whose deadline has passed, without a deadline from now on; ``None`` if there is none."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             at, _, item = heappop(heap)

@@ -7,7 +7,7 @@ from poolhouse.meter.signs import Finding
 from poolhouse.verdicts.causes import OTHER_REASON
 from poolhouse.verdicts.verdict import Verdict, main_first, named, parse_line
 
-#: How many verdicts there are at most at a time, and how many hosts one names.
+#: The most verdicts at a time, and the most hosts that one names.
 MOST_VERDICTS, MOST_HOSTS = 50, 20
 
 #: Different answers to one question: why is this pool used up?
@@ -15,24 +15,24 @@ _WHY_USED_UP = ("row_lock", "slow_statement", "held_idle", "pool_too_small")
 
 
 class ProcessFindings(NamedTuple):
-    """What one living process says about itself."""
+    """What one living process reports about itself."""
 
     host: str
     program: str
     token: str
     findings: tuple[Finding, ...] = ()
-    #: The name and the target of each pool of the findings, by the pool's key.
+    #: The name and the target of each pool in the findings, by the pool's key.
     pools: Mapping[int, tuple[str, str]] = {}
 
 
 class ServerUse(NamedTuple):
-    """What one program has of one database server."""
+    """One program's use of one database server."""
 
-    #: ``host:port/name`` as its pools tell it.
+    #: ``host:port/name`` as reported by its pools.
     target: str
     program: str
     open: int
-    #: How many it may open in all; ``None`` if one of its pools has no limit.
+    #: How many connections it may open in all; ``None`` if one of its pools has no limit.
     may_open: int | None
 
 
@@ -55,11 +55,11 @@ def diagnose(
     """The verdicts, the main one first; at most `MOST_VERDICTS`.
 
     Args:
-        told: Every living process that found anything; the others may be left out.
+        told: Every living process with findings; others may be left out.
         processes: How many living processes each program has.
         wall_time: The time of day, in seconds since the epoch.
-        servers: What each program has of each server; needed for `server_full` only.
-        standing: The verdicts that stand: why a pool is used up does not change for a few processes more.
+        servers: Each program's use of each server; needed only for `server_full`.
+        standing: The standing verdicts: the reason why a pool is used up does not change for a few more processes.
     """
     groups: dict[tuple[str, str, str, str, str], _Group] = {}
     for process in told:
@@ -107,7 +107,7 @@ def _joined(
 
 
 def _shares(target: str, servers: Sequence[ServerUse]) -> tuple[tuple[str, int, int | None], ...]:
-    """Who uses the server of a target, whichever database of it, the largest first."""
+    """The programs that use the server of a target, whichever of its databases, the largest first."""
     server = server_of(target)
     open_by: dict[str, int] = {}
     limits: dict[str, int | None] = {}
@@ -124,7 +124,7 @@ def _largest_first(item: tuple[str, int]) -> tuple[int, str]:
 
 
 def server_of(target: str) -> str:
-    """The server of a target, without the database's name; empty where the target is not known.
+    """The server of a target, without the database's name; empty if the target is not known.
 
     >>> server_of("db.example:5432/shop"), server_of("")
     ('db.example:5432', '')
@@ -133,13 +133,13 @@ def server_of(target: str) -> str:
 
 
 def _without_contradictions(verdicts: list[Verdict], standing: Container[tuple[str, ...]]) -> list[Verdict]:
-    """Of different answers to one question about one program's pool, keep that of most processes.
+    """Of different answers to one question about one program's pool, keep that of the most processes.
 
-    One that stands stays until more than `OTHER_REASON` times as many have another one.
+    A standing one stays until more than `OTHER_REASON` times as many processes have another one.
 
-    While a database does not answer, nothing else is said of why its pools are used up. While it refuses the
-    connects of a pool, nothing else is said of that pool. Others, which neither the limit of a role nor that of
-    the whole server refuses, have their connections, and a reason of their own.
+    While a database does not answer, no other reason is given for its used-up pools. While it refuses the connects
+    of a pool, no other reason is given for that pool. Pools that neither a role's limit nor the whole server's
+    affects have their connections, and reasons of their own.
     """
     down = {verdict.target for verdict in verdicts if verdict.cause == "database_down" and verdict.target}
     refused = {verdict.pool_key for verdict in verdicts if verdict.cause == "server_full"}

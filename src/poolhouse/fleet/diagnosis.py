@@ -1,4 +1,4 @@
-"""The verdicts that stand, and their beginning, change and end as events."""
+"""The standing verdicts; their beginnings, changes and ends become events."""
 
 from collections import deque
 from dataclasses import replace
@@ -8,13 +8,13 @@ from poolhouse.fleet.snapshot import Event
 from poolhouse.verdicts.verdict import Verdict, main_first
 from poolhouse.verdicts.words import place_of, sentence
 
-#: Seconds that a verdict stands after the last process has withdrawn it: one that restarts needs as long to say it
-#: again. (In a process its own findings stand for `STANDS_S` after their last evidence.)
+#: Seconds that a verdict stands after the last process has withdrawn it: a restarting process needs that long to
+#: repeat it. (Within a process, findings stand for `STANDS_S` after their last evidence.)
 LINGER_S = 4.0
-#: The time of day at which a verdict began is told anew only where it is another one by so many seconds: the clock
-#: was set, or a witness has found it earlier. Else it would change a little each second.
+#: The time of day at which a verdict began is updated only if it differs by this many seconds: the clock was set,
+#: or a process has found it earlier. Otherwise it would change a little every second.
 STEP_S = 1.0
-#: How many events are kept at most, and for how many seconds.
+#: The most events that are kept, and for how many seconds.
 MOST_EVENTS, KEPT_S = 500, 86_400.0
 
 BEGAN, CHANGED, ENDED = "verdict", "changed", "ended"
@@ -27,7 +27,7 @@ class _Standing(NamedTuple):
     seen_at: float
 
     def told(self, now: float, wall_time: float) -> Verdict:
-        """The verdict, since when it stands by the time of day as it is now."""
+        """The verdict, with its beginning by the present time of day."""
         since = wall_time - (now - self.began_at)
         return replace(self.verdict, since=since) if abs(since - self.verdict.since) > STEP_S else self.verdict
 
@@ -40,11 +40,11 @@ class Diagnosis:
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
 
     def take(self, verdicts: tuple[Verdict, ...], now: float, wall_time: float) -> tuple[Event, ...]:
-        """Take what `diagnose` says now; return what began, changed and ended.
+        """Take the present result of `diagnose`; return what began, changed and ended.
 
         Args:
-            verdicts: The verdicts, those of `diagnose`.
-            now: The aggregator's time, in seconds; it does not fall.
+            verdicts: The verdicts from `diagnose`.
+            now: The aggregator's time, in seconds; it never falls.
             wall_time: The time of day, for events.
         """
         began: list[Verdict] = []
@@ -54,14 +54,14 @@ class Diagnosis:
             if before is None:
                 began.append(verdict)
             else:
-                # One trouble begins once, whatever the processes that came later say of its age.
+                # One trouble begins once, whatever processes that join later report about its age.
                 began_at = min(began_at, before.began_at)
                 verdict = replace(verdict, since=before.verdict.since)
             self._standing[verdict.subject] = _Standing(verdict, began_at, now)
         present = {verdict.subject for verdict in verdicts}
         ended: list[Verdict] = []
         for subject, standing in list(self._standing.items()):
-            # What another verdict takes the place of does not stand beside it.
+            # A verdict that another one replaces does not stand beside it.
             is_replaced = any(standing.verdict.pool_key == other.pool_key for other in began)
             if subject not in present and (is_replaced or now - standing.seen_at >= LINGER_S):
                 del self._standing[subject]
@@ -73,18 +73,18 @@ class Diagnosis:
         return events
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """Those that stand, the main one first."""
+        """The standing verdicts, the main one first."""
         return tuple(sorted((standing.verdict for standing in self._standing.values()), key=main_first))
 
     def events(self, wall_time: float) -> tuple[Event, ...]:
-        """What happened within the last day, the oldest first."""
+        """The events of the last day, the oldest first."""
         while self._events and wall_time - self._events[0].wall_time > KEPT_S:
             self._events.popleft()
         return tuple(self._events)
 
 
 def _events(began: list[Verdict], ended: list[Verdict], wall_time: float) -> tuple[Event, ...]:
-    """One event for each; one alone where a verdict takes the place of another."""
+    """One event for each; a single one if a verdict replaces another."""
     events: list[Event] = []
     for verdict in began:
         before = next((one for one in ended if one.pool_key == verdict.pool_key), None)

@@ -24,7 +24,7 @@ _BEYOND_7_BITS = _LAYOUT.pack([FIELD_MASK - 127] * (1 + BUCKETS))
 _CODES = tuple((code, (1 << 8 * array(code).itemsize) - 1) for code in "BHIQ")
 
 
-#: How to read one number for each power of two (at scale -1 of four), by scale.
+#: How to read one number for each power of two (for every second one at scale -1), by scale.
 _POWERS = {
     scale: Struct(
         "<" + f"Q{FIELD_BYTES * ((1 << max(0, scale)) - 1)}x" * ((TOP_EXPONENT - ZERO_EXPONENT) >> (scale < 0))
@@ -54,7 +54,7 @@ class Distribution(NamedTuple):
         return made(Distribution, (scale, counts + more, sum_ns + other_sum_ns, longest))
 
     def since(self, earlier: "Distribution") -> "Distribution | None":
-        """The durations since an earlier reading; ``None`` if a count fell, because the source began again."""
+        """The durations since an earlier reading; ``None`` if a count fell, because the source restarted."""
         scale, counts, sum_ns, max_ns = self
         before = earlier.counts
         if scale != earlier.scale:
@@ -66,7 +66,7 @@ class Distribution(NamedTuple):
         return made(Distribution, (scale, rise, sum_ns - earlier.sum_ns, max_ns))
 
     def rise(self, earlier: "Distribution") -> "Distribution":
-        """By how much each count rose; one that fell adds nothing."""
+        """The rise of each count; one that fell adds nothing."""
         scale, counts, before = _aligned(self, earlier)
         sum_ns = max(0, self.sum_ns - earlier.sum_ns)
         return Distribution(scale, _LAYOUT.rise(counts, before), sum_ns, self.max_ns)
@@ -90,7 +90,7 @@ class Distribution(NamedTuple):
         return histogram
 
     def kept(self) -> "Kept":
-        """The same in a fraction of the memory, for a row that remembers a few of them."""
+        """The same in a fraction of the memory, for a row that keeps a few of them."""
         numbers = _LAYOUT.unpack(self.counts)
         largest = max(numbers)
         code = next(code for code, most in _CODES if largest <= most)
@@ -100,7 +100,7 @@ class Distribution(NamedTuple):
     def up_to_powers(self) -> tuple[int, ...]:
         """How many durations were at most 2**-20 s, 2**-19 s and so on to 2**10 s: exact, the last one all.
 
-        At scale -1, whose buckets are wider, every second one: 2**-20 s, 2**-18 s and so on.
+        At scale -1, whose buckets are wider, only every second one: 2**-20 s, 2**-18 s and so on.
         """
         counts = self.counts
         for step in range(self.scale):
@@ -129,8 +129,8 @@ class Distribution(NamedTuple):
         return zero, first + int(ZERO_EXPONENT * 2.0**self.scale), counts
 
     def histogram(self) -> Histogram:
-        """The same as a histogram of its own."""
-        histogram = Histogram.__new__(Histogram)  # Without the counts that it would begin with.
+        """The same as a separate histogram."""
+        histogram = Histogram.__new__(Histogram)  # Skip the counts that its constructor would allocate.
         numbers = _LAYOUT.unpack(self.counts)
         histogram.scale = self.scale
         histogram.zero = numbers[0]
@@ -141,21 +141,21 @@ class Distribution(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A `Distribution` at rest: its counts as narrow as they can be, without the empty ones at both ends."""
+    """A stored `Distribution`: its counts as narrow as possible, without the empty ones at both ends."""
 
     scale: int
-    #: How many fields before the counts are empty.
+    #: How many empty fields precede the counts.
     first: int
     counts: "array[int]"
     sum_ns: int
     max_ns: int
 
     def size(self) -> int:
-        """Its bytes, about."""
+        """Its approximate size in bytes."""
         return 200 + len(self.counts) * self.counts.itemsize
 
     def distribution(self) -> Distribution:
-        """The same, ready to be summed."""
+        """The same, ready for arithmetic."""
         counts = int.from_bytes(pack(f"<{len(self.counts)}Q", *self.counts), "little")
         return Distribution(self.scale, counts << FIELD_BITS * self.first, self.sum_ns, self.max_ns)
 
@@ -170,23 +170,23 @@ def distribution_of(histogram: Histogram) -> Distribution:
 #: No durations yet.
 NOTHING = Distribution(SCALE, 0, 0, 0)
 
-#: Of wait, use and create times.
+#: The distributions of wait, use and create times.
 Distributions = tuple[Distribution, Distribution, Distribution]
 NO_DISTRIBUTIONS: Distributions = (NOTHING, NOTHING, NOTHING)
 
 
 def read(data: bytes) -> Distribution:
-    """The distribution of a histogram's bytes; that of empty bytes is empty.
+    """The distribution of a histogram's bytes; empty for empty bytes.
 
     Raises:
-        PacketError: If the bytes are not a histogram, or a count is too large to be summed.
+        PacketError: If the bytes are not a histogram, or a count is too large to be added.
     """
     if not data:
         return NOTHING
     scale, zero, sum_ns, max_ns, runs = histogram_runs(data)
     counts, is_large = zero, zero > LARGEST
     if runs:
-        # Only the buckets in use: an int is made of bytes at a nanosecond each.
+        # Only the buckets in use: making an int takes a nanosecond per byte.
         (_, begin, _), (width, last, numbers) = runs[0], runs[-1]
         packed = bytearray(FIELD_BYTES * (last + len(numbers) // width - begin))
         for width, first, numbers in runs:
@@ -195,7 +195,7 @@ def read(data: bytes) -> Distribution:
             if width == 1:
                 packed[at:end:FIELD_BYTES] = numbers
                 continue
-            # From big-endian numbers to little-endian fields, a byte of all of them at a time.
+            # From big-endian numbers to little-endian fields, one byte of all numbers at a time.
             for byte in range(width):
                 packed[at + byte : end : FIELD_BYTES] = numbers[width - 1 - byte :: width]
             is_large |= width == FIELD_BYTES
@@ -206,7 +206,7 @@ def read(data: bytes) -> Distribution:
 
 
 def used_range(numbers: Sequence[int]) -> tuple[int, int]:
-    """Where the numbers that are not 0 begin and end.
+    """The range of the numbers that are not 0: first index, and end.
 
     >>> used_range((0, 3, 0, 1, 0)), used_range((0, 0))
     ((1, 4), (0, 0))
@@ -216,7 +216,7 @@ def used_range(numbers: Sequence[int]) -> tuple[int, int]:
 
 
 def summed(one: Distributions, other: Distributions) -> Distributions:
-    """The sum of both, each kind on its own."""
+    """The sum of both, each kind separately."""
     if other is NO_DISTRIBUTIONS:
         return one
     if one is NO_DISTRIBUTIONS:
@@ -226,7 +226,7 @@ def summed(one: Distributions, other: Distributions) -> Distributions:
 
 
 def risen(newer: Distributions, older: Distributions) -> Distributions:
-    """By how much each count rose; `NOTHING` of a kind that did not rise."""
+    """The rise of each count; `NOTHING` for a kind that did not rise."""
     wait, use, create = (_risen(now, then) for now, then in zip(newer, older, strict=True))
     return NO_DISTRIBUTIONS if wait is use is create is NOTHING else (wait, use, create)
 

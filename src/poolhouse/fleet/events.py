@@ -1,4 +1,4 @@
-"""The newest events, alike ones gathered so that a storm of them is one line."""
+"""The latest events; similar ones are merged, so that a storm of them is one line."""
 
 from collections import deque
 
@@ -9,7 +9,7 @@ GATHERED_SECONDS = 5.0
 
 
 class _Entry:
-    """One event and how many like it followed."""
+    """One event, and how many similar ones followed."""
 
     __slots__ = ("first", "more")
 
@@ -23,11 +23,11 @@ class EventLog:
 
     def __init__(self, length: int) -> None:
         self._entries: deque[_Entry] = deque(maxlen=length)
-        #: The line that an event of this kind, host and program joins; at most one for each line.
+        #: The line that another event of this kind, host and program joins; at most one for each line.
         self._newest: dict[tuple[str, str, str], _Entry] = {}
 
     def add(self, wall_time: float, kind: str, host: str, program: str, text: str) -> None:
-        """Log an event, as a line of its own or as one more of the newest line like it."""
+        """Log an event, as a line of its own or as one more in the latest similar line."""
         if not self._entries.maxlen:
             return
         like = (kind, host, program)

@@ -20,11 +20,11 @@ from poolhouse.verdicts.causes import SERVER_FULL, SLOW_HOST
 from poolhouse.verdicts.verdict import Verdict, main_first
 from poolhouse.wire.signs_decode import Names, decode_signs, decode_sites, name_of
 
-#: Seconds between two examinations; more where many processes have found something: they cost some 30 µs each.
+#: Seconds between two examinations, or this many for each process with findings, if more: each costs some 30 µs.
 EXAMINE_SECONDS, SECONDS_A_PROCESS = 1.0, 1 / 2_000
-#: Processes of a program on one host that are compared with those on other hosts, and of all programs together.
+#: The most processes of a program on one host that are compared with those on other hosts; and in all programs.
 COMPARED_THERE, COMPARED = 4, 1_000
-#: Processes that are decoded in one examination.
+#: The most processes that are decoded in one examination.
 MOST_DECODED = 2_000
 
 #: The living processes of a program on a host.
@@ -37,27 +37,27 @@ class Examiner:
     def __init__(self) -> None:
         self._diagnosis = Diagnosis()
         self._slow_hosts = SlowHosts()
-        #: Living processes that found something in themselves.
+        #: Living processes with findings about themselves.
         self._found: dict[Process, None] = {}
         self._due = -inf
 
     def note(self, process: Process, has_findings: bool) -> None:
-        """A process told whether it found anything."""
+        """Note whether a process reports findings."""
         if has_findings:
             self._found[process] = None
         else:
             self._found.pop(process, None)
 
     def leave(self, process: Process) -> None:
-        """A process is gone: what it found counts no more."""
+        """Note that a process is gone: its findings no longer count."""
         self._found.pop(process, None)
 
     def keep_living(self) -> None:
-        """What processes found that are gone counts no more."""
+        """Drop the findings of processes that are gone."""
         self._found = {process: None for process in self._found if process.state is LIVING}
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to examine."""
+        """Whether the next examination is due."""
         return now >= self._due
 
     def examine(
@@ -82,7 +82,7 @@ class Examiner:
         return self._diagnosis.take(verdicts, now, wall_time)
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """Those that stand, the main one first."""
+        """The standing verdicts, the main one first."""
         return self._diagnosis.verdicts()
 
     def events(self, wall_time: float) -> tuple[Event, ...]:
@@ -126,7 +126,7 @@ def _add_holds(sums: dict[tuple[str, str, str], HeldThere], process: Process, pr
 
 
 def _findings(process: Process) -> ProcessFindings:
-    """What the process found, with the names and targets of the pools concerned; nothing where it is malformed."""
+    """The process's findings, with the names and targets of the pools concerned; empty if malformed."""
     host, program = process.rows[0].key
     names = _names(process)
     try:

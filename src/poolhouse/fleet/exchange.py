@@ -1,7 +1,7 @@
 """What one node of a service sends to the others about its fleet, and accepts from them.
 
 Reports are relayed; this does what relaying cannot: bring a node up to date that was absent. Entries of the ledger
-are joined process by process (`poolhouse.fleet.ledger`). A join raises totals, and neither gauges nor rates; a
+are joined process by process (`poolhouse.fleet.ledger`). A join raises totals, but neither gauges nor rates; a
 process that only other nodes have heard of is remembered as a silent one, which its next report makes living.
 """
 
@@ -22,9 +22,9 @@ from poolhouse.fleet.process import Process
 from poolhouse.fleet.undo import kept, kept_whole
 from poolhouse.wire.ledger import Entry, RowSums
 
-#: An earlier beginning of the service than this many seconds is another beginning: ages take their time to arrive.
+#: Beginnings of the service further apart than this, in seconds, are different ones: ages take time to arrive.
 SINCE_ERROR = 1.0
-#: A process that was silent for a minute less than one that was forgotten may have been forgotten, too.
+#: A process silent for up to this many seconds less than a forgotten one may have been forgotten, too.
 HEARD_ERROR = 60.0
 
 
@@ -32,9 +32,9 @@ class Learned(NamedTuple):
     """The result of taking an entry.
 
     Attributes:
-        process: Whose it is.
-        has_learned: Whether it brought news, which the other nodes need.
-        knows_more: Whether its sender needs to be told what this node has.
+        process: The process of the entry.
+        has_learned: Whether the entry had news for the other nodes.
+        knows_more: Whether its sender must be told what this node has.
     """
 
     process: Process
@@ -43,7 +43,7 @@ class Learned(NamedTuple):
 
 
 class Exchange:
-    """The ledger of a fleet."""
+    """The ledger of a fleet, for the exchange between nodes."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -53,12 +53,12 @@ class Exchange:
         return max(0.0, now - self._fleet._since)
 
     def forgotten_for(self, now: float) -> float | None:
-        """Seconds since the newest report of a process that was forgotten; ``None`` if none was."""
+        """Seconds since the latest report of a forgotten process; ``None`` if none was forgotten."""
         heard = self._fleet._forgotten_heard
         return None if heard == -inf else max(0.0, now - heard)
 
     def processes(self) -> list[Process]:
-        """All that are living or remembered, the longest gone first."""
+        """All processes, living or remembered, the longest gone first."""
         fleet = self._fleet
         gone = [*fleet._gone_once, *fleet._gone]
         return gone + [process for process in fleet._processes.values() if process.state is LIVING]
@@ -68,7 +68,7 @@ class Exchange:
         return ledger.entry_of(process, now)
 
     def forgotten(self) -> list[RowSums]:
-        """What each row's forgotten processes had counted, without the rows of which nothing was forgotten."""
+        """What each row's forgotten processes had counted, without rows that have none."""
         fleet = self._fleet
         rows = [fleet._sums, *(row for table in fleet._tables for row in table.rows())]
         return [
@@ -78,7 +78,7 @@ class Exchange:
         ]
 
     def learn_since(self, counting_for: float, now: float) -> list[Process] | None:
-        """Another node says for how long the service counts.
+        """Take another node's statement of how long the service has been counting.
 
         Returns:
             The processes whose earlier work counts now; ``None`` if the service is not older than this node knew.
@@ -105,7 +105,7 @@ class Exchange:
 
     @contextmanager
     def _change(self, now: float) -> Generator[None]:
-        """Change the fleet within this; where memory ends, that is undone, and MemoryError passes."""
+        """Change the fleet in this context; if memory runs out, the change is undone and MemoryError raised."""
         fleet = self._fleet
         try:
             if not fleet.is_whole(now):
@@ -120,11 +120,11 @@ class Exchange:
             raise
 
     def join(self, entry: Entry, now: float) -> Learned | None:
-        """Take what another node tells of a process; ``None`` if it is not counted here.
+        """Take another node's entry of a process; ``None`` if it is not counted here.
 
         Raises:
-            PacketError: If it cannot be summed; nothing is taken then.
-            MemoryError: If there is no memory for it; nothing is taken then, either.
+            PacketError: If it is too large to be added; nothing is taken then.
+            MemoryError: If there is no memory for it; nothing is taken then.
         """
         with self._change(now):
             return self._join(entry, now)
@@ -161,7 +161,7 @@ class Exchange:
         """Take what a row's forgotten processes had counted on another node.
 
         Raises:
-            PacketError: If it cannot be summed.
+            PacketError: If it is too large to be added.
             MemoryError: If there is no memory for it; nothing is taken then.
         """
         with self._change(now):
@@ -176,13 +176,13 @@ class Exchange:
         row.learn(told.knows, told.sent)
 
     def learn_forgotten(self, forgotten_for: float | None, now: float) -> None:
-        """Another node's forgotten processes are in `join_forgotten`: what is as old is not counted again."""
+        """Note the age of another node's forgotten processes: equally old ones are not counted again here."""
         if forgotten_for is not None:
             fleet = self._fleet
             fleet._forgotten_heard = max(fleet._forgotten_heard, now - forgotten_for)
 
     def _remember(self, entry: Entry, now: float) -> Process | None:
-        """A process that only another node has heard of."""
+        """Remember a process that only another node has heard of."""
         fleet = self._fleet
         key = entry.host, entry.program, entry.token
         heard_at = now - entry.silent_for

@@ -1,16 +1,16 @@
-"""All processes that report, and their sums by program, by host and as a fleet.
+"""All processes that report, and their sums by program, by host and for the whole fleet.
 
 Rules (``docs/reference/fleet.md`` has them with their reasons):
 
 - Counters and durations of a row are sums of differences between reports, so they never fall.
-- A process is *stale* two intervals after its newest report and gone after five, or at its goodbye; only then do
+- A process is *stale* two intervals after its latest report and gone after five, or at its goodbye; only then do
   its gauges leave the sums. Freshness depends on the aggregator's clock alone.
 - Events before the first report of a process count only if the process is younger than the fleet's memory.
-- Everything is bounded by `FleetLimits`.
+- Everything is limited by `FleetLimits`.
 
-The shell owes one caller at a time and a clock that does not fall. The cost of a datagram does not depend on how
-many processes there are; that of a snapshot depends on programs and hosts, and on the processes of the program
-that is asked for.
+The shell must ensure one caller at a time and a clock that never falls. The cost of a datagram does not depend on
+the number of processes; that of a snapshot depends on programs and hosts, and on the processes of the requested
+program.
 """
 
 from collections.abc import Iterable
@@ -42,11 +42,11 @@ def _by_key(item: tuple[tuple[str, str], Aggregate]) -> tuple[str, str]:
     return item[0]
 
 
-#: Why a datagram is refused for which there is no memory.
+#: Why a datagram is refused when there is no memory for it.
 NO_MEMORY = "there is no memory left"
-#: What is said where a fleet was made whole again.
+#: The message after a fleet has been repaired.
 MENDED = "memory ran out in the middle of a report; that report is lost, and the sums were restored"
-#: Seconds between two times that a fleet is made whole again, at least: it takes a part of a second.
+#: The least seconds between two repairs of the fleet, each of which takes part of a second.
 MENDING_PERIOD = 1.0
 
 
@@ -54,15 +54,15 @@ class Fleet(Intake):
     """All processes and their sums.
 
     Attributes:
-        dropped, unwritten: Figures of the shell around it, which sets them; see `Health`.
-        relay: Called with what other nodes need to receive, too.
-        note_change: Called with a process whose ledger other nodes need to be told.
-        note_verdict: Called with what began, changed or ended of a verdict.
+        dropped, unwritten: Figures of the surrounding shell, which sets them; see `Health`.
+        relay: Called with what other nodes must receive, too.
+        note_change: Called with a process whose ledger other nodes must be told.
+        note_verdict: Called when a verdict has begun, changed or ended.
         nodes: The nodes of the service at a time, for `health`.
-        is_torn: Whether memory ended in the middle of a change, and no datagram is taken until that is mended.
-        mended: How often that was mended.
+        is_torn: Whether memory ran out in the middle of a change; no datagram is accepted until that is repaired.
+        mended: How often that was repaired.
         timelines: The last hour of the fleet and of each program; a shell samples it.
-        seals: What it demands of sealed reports; ``None`` where nobody opens seals.
+        seals: Its demands on sealed reports; ``None`` if seals are not opened.
     """
 
     is_torn = False
@@ -85,8 +85,8 @@ class Fleet(Intake):
             now: The aggregator's time, in seconds.
             wall_time: The time of day, for events.
             way: How it arrived.
-            sealed: What is known of its seal, if it was sealed and `seals` is there.
-            source: Who sent it, as far as senders can be told apart: none pushes out another's share.
+            sealed: What is known about its seal, if it was sealed and there are `seals`.
+            source: Its sender, as far as senders can be distinguished: none displaces another's share.
 
         Returns:
             Why it was refused, in words for a log, or ``None``.
@@ -122,7 +122,7 @@ class Fleet(Intake):
         return None
 
     def _tear(self, now: float, *, is_torn: bool) -> None:
-        """Memory has ended: undo what was cut short, now or later; never raises."""
+        """Memory ran out: undo the interrupted change, now or later; never raises."""
         self.is_torn |= is_torn
         with suppress(MemoryError):
             self._refused += 1
@@ -133,7 +133,7 @@ class Fleet(Intake):
                 self._mend(now)
 
     def _mend(self, now: float) -> bool:
-        """Make the fleet whole again, if it is time to; whether it is whole."""
+        """Repair the fleet if it is time for that. Returns whether it is whole."""
         if now < self._may_mend_at:
             return False
         self._may_mend_at = now + MENDING_PERIOD
@@ -150,17 +150,17 @@ class Fleet(Intake):
         self._refused += 1
 
     def set_linger(self, seconds: float) -> None:
-        """Keep rows without processes visible for this many seconds, if five of their intervals are less.
+        """Keep rows without processes visible for this many seconds, if that is more than five of their intervals.
 
-        A reader with a long interval then sees gauges of 0 before the row is gone.
+        A reader with a long interval then sees gauges of 0 before the row disappears.
         """
         for table in (self._programs, self._hosts, self._host_programs):
             table.linger = seconds
 
     def expire(self, now: float) -> None:
-        """Remove processes that were silent for too long; call it at least once a second.
+        """Remove processes that have been silent too long; call this at least once a second.
 
-        Where there is no memory for that, it is done the next time.
+        If there is no memory for that, the next call does it.
         """
         try:
             if self.is_whole(now):
@@ -169,11 +169,11 @@ class Fleet(Intake):
             self.tear()
 
     def is_whole(self, now: float) -> bool:
-        """Whether it can be changed: it is not torn, or was mended just now; raises MemoryError."""
+        """Whether it can be changed: it is not torn, or has just been repaired; raises MemoryError."""
         return not self.is_torn or self._mend(now)
 
     def tear(self) -> None:
-        """Memory has ended in the middle of a change, which is undone before the next one; never raises."""
+        """Note that memory ran out during a change, which is undone before the next one; never raises."""
         self.is_torn = True
         with suppress(MemoryError):
             self._count_over("memory")
@@ -239,7 +239,7 @@ class Fleet(Intake):
         return [row for _, row in sorted(found, key=lambda pair: pair[0])]
 
     def state(self, now: float, wall_time: float, *, with_holders: bool = True) -> FleetState:
-        """The sums of the fleet at this instant; some 2 µs a program and a host; 0.3 a process for holders."""
+        """The present sums of the fleet; some 2 µs per program and host, and 0.3 µs per process for holders."""
         self._wall_time = wall_time
         self.expire(now)
         return FleetState(
@@ -254,7 +254,7 @@ class Fleet(Intake):
         )
 
     def overview(self, now: float) -> Overview:
-        """The fleet's sums, and its rows to be read one by one; some 0.2 µs a program and a host."""
+        """The fleet's sums, and its rows to be read one by one; takes some 0.2 µs per program and host."""
         self.expire(now)
         programs = [row for _, row in sorted(self._programs.shown.items(), key=_by_key)]
         hosts = [row for _, row in sorted(self._hosts.shown.items(), key=_by_key)]
@@ -268,7 +268,7 @@ class Fleet(Intake):
         return tuple(sorted(events, key=lambda event: event.wall_time))
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What is wrong, the main cause first, as of the newest examination."""
+        """The verdicts of the latest examination, the main cause first."""
         return self._examiner.verdicts()
 
     def holders_states(self, rows: Iterable[Aggregate] | None = None) -> list[HoldersState]:
@@ -278,7 +278,7 @@ class Fleet(Intake):
         return [state for row in rows if (state := self._holders_state(row)) is not None]
 
     def holders_state(self, program: str) -> HoldersState | None:
-        """The program's holders at this instant; ``None`` if none of its processes has told any."""
+        """The program's present holders; ``None`` if none of its processes has reported any."""
         row = self._programs.shown.get(("", program))
         return None if row is None else self._holders_state(row)
 
@@ -302,7 +302,7 @@ class Fleet(Intake):
         return found
 
     def process_states(self, processes: Iterable[Process], now: float) -> list[ProcessState]:
-        """These processes at this instant, if they are living; some 3 µs each, and as much a pool."""
+        """The present state of these processes, if living; takes some 3 µs each, and as much per pool."""
         return [process.state_at(now) for process in processes if process.state is LIVING]
 
     def hosts(self, now: float) -> tuple[Row, ...]:

@@ -1,11 +1,11 @@
-"""Whether a sealed report is fresh, or was captured before and is replayed.
+"""Whether a sealed report is fresh, or was captured earlier and is being replayed.
 
-A known process numbers its reports, so its old reports are recognized by their number. A report of an unknown
+A known process numbers its reports, so its old reports are recognised by their number. A report of an unknown
 process is accepted at once if its time is close to the aggregator's, and so recent that this aggregator has
-received, and remembers, every report of that time. In every other case the process has to answer a question: its
+received, and remembers, every report of that time. In every other case the process must answer a question: its
 clock may be wrong by a day, or this aggregator may have just started.
 
-The memory of forgotten processes is bounded: beyond the bound, the oldest times are no longer new enough. Pure:
+The memory of forgotten processes is limited: beyond the limit, the oldest times are no longer new enough. Pure:
 the secret and both times are arguments.
 """
 
@@ -19,9 +19,9 @@ from poolhouse.wire.challenge import NONCE_BYTES
 
 #: Seconds by which a report's time may differ from the aggregator's, delays included, without a question.
 WINDOW = 60.0
-#: Forgotten processes that are remembered; some 200 bytes each.
+#: The most forgotten processes that are remembered, at some 200 bytes each.
 MOST_FORGOTTEN = 50_000
-#: Seconds for which a question may be answered, at least, and in intervals of the process.
+#: The least time in which a question may be answered, in seconds, and in intervals of the process.
 ANSWER_SECONDS, ANSWER_INTERVALS = 120.0, 3.0
 
 _ISSUED = Struct(">I")
@@ -31,7 +31,7 @@ Key = tuple[str, str, str]
 
 
 class _Newest(NamedTuple):
-    """The newest report of a process that was forgotten."""
+    """The latest report of a process that was forgotten."""
 
     number: int
     told_at: float
@@ -42,27 +42,27 @@ class Freshness:
     """The memory of one aggregator."""
 
     def __init__(self, secret: bytes, now: float, wall_time: float, most: int = MOST_FORGOTTEN) -> None:
-        """Begin.
+        """Start without forgotten processes.
 
         Args:
             secret: At least 16 random bytes, new at each start.
             now: The aggregator's time.
             wall_time: The time of day.
-            most: How many forgotten processes are remembered.
+            most: The most forgotten processes that are remembered.
         """
         self._secret = secret
         self._started = now
         self._most = most
-        #: Times up to this one may be those of reports that are not remembered.
+        #: Reports up to this time may be missing from the memory.
         self._floor = wall_time + WINDOW
-        #: Answers to questions before this time may be those of reports that are not remembered.
+        #: Answers to questions before this time may belong to reports that are missing from the memory.
         self._asked_from = -inf
         self._newest: dict[Key, _Newest] = {}
         #: The times of those reports, the oldest first.
         self._oldest: list[tuple[float, Key]] = []
 
     def is_timely(self, told_at: float, wall_time: float) -> bool:
-        """Whether a report of this time can be taken of an unknown process without a question.
+        """Whether a report with this time can be accepted from an unknown process without a question.
 
         Args:
             told_at: The report's time, in seconds since the epoch.
@@ -71,18 +71,18 @@ class Freshness:
         return told_at > self._floor and abs(told_at - wall_time) <= WINDOW
 
     def is_replayed(self, key: Key, number: int, told_at: float) -> bool:
-        """Whether a process that was forgotten had sent this report, or a newer one.
+        """Whether a forgotten process has already sent this report, or a newer one.
 
         Args:
             key: The process.
-            number: The report's number; -1 where it has none, and its time tells.
+            number: The report's number; -1 if it has none, and its time decides.
             told_at: The report's time.
         """
         newest = self._newest.get(key)
         return newest is not None and (number <= newest.number if number >= 0 else told_at <= newest.told_at)
 
     def note_forgotten(self, key: Key, number: int, told_at: float, now: float) -> None:
-        """Remember the newest report of a process that is forgotten; -1 for a number that it has not."""
+        """Remember the latest report of a process that is forgotten; `number` is -1 if it has none."""
         before = self._newest.get(key)
         if before is not None:
             number, told_at = max(number, before.number), max(told_at, before.told_at)
@@ -92,12 +92,12 @@ class Freshness:
             self._drop(*heappop(self._oldest))
 
     def question(self, user: bytes, token: str, now: float) -> bytes:
-        """The nonce that a process has to repeat; this remembers nothing."""
+        """The nonce that a process must repeat; nothing is stored for it."""
         issued = _ISSUED.pack(int(now - self._started))
         return issued + self._mac(issued, user, token)
 
     def is_answer(self, nonce: bytes, user: bytes, token: str, interval: float, now: float) -> bool:
-        """Whether a nonce is that of a question to this process that was asked not long ago."""
+        """Whether a nonce is from a recent question to this process."""
         issued = nonce[: _ISSUED.size]
         age = now - self._started - _ISSUED.unpack(issued)[0]
         is_recent = age <= max(ANSWER_SECONDS, ANSWER_INTERVALS * interval) and now - age > self._asked_from

@@ -1,4 +1,4 @@
-"""Which lines of a program hold its connections: the sums over its processes.
+"""The lines of a program that hold its connections: sums over its processes.
 
 The sites of living processes are decoded on request. The sites of processes that have left are added to their
 program's past. If a process returns, its sites are subtracted again, because its new reports include them. If it
@@ -20,11 +20,11 @@ from poolhouse.meter.signs import OTHER_SITES, Looks, SiteReading
 from poolhouse.wire.signs import name_id
 from poolhouse.wire.signs_decode import RawSite, decode_sites, decode_use, name_of
 
-#: Names and past sites of one program that are kept.
+#: The most names and past sites of one program that are kept.
 MOST_NAMES, MOST_SITES = 512, 256
-#: Of each program, the fleet is told so many lines.
+#: How many lines of each program are included in the fleet's.
 TOP_LINES = 5
-#: Bytes of a program's holders, of a name and of a past site; measured with tracemalloc.
+#: The sizes in bytes of a program's holders, of a name and of a past site; measured with tracemalloc.
 HOLDERS_BYTES, NAME_BYTES, SITE_BYTES = 600, 240, 450
 
 _OTHER = name_id(OTHER_SITES)
@@ -60,11 +60,11 @@ class SiteSum:
         self.processes = 0
         #: The process that was added last.
         self.process: object = None
-        #: Use times, as they travel.
+        #: Use times, encoded as in reports.
         self.uses: list[bytes] = []
 
     def add(self, site: RawSite, process: object) -> None:
-        """Add what one pool of a process tells of it; all pools of a process come one after the other."""
+        """Add one pool's reading of the site; all pools of a process must come one after the other."""
         _, is_open, oldest, returned, held, waited, busy, idle, line, collected, asks, ended, use = site
         if is_open:
             self.open += is_open
@@ -89,7 +89,7 @@ class SiteSum:
             self.uses.append(use)
 
     def reading(self, names: Mapping[int, str], with_use: bool) -> SiteReading:
-        """The reading; without use times at a fraction of the cost."""
+        """The reading; without use times, at a fraction of the cost."""
         use: Histogram | None = None
         for data in self.uses if with_use else ():
             with suppress(PacketError):
@@ -113,19 +113,19 @@ class SiteSum:
 
 
 class Line(NamedTuple):
-    """What exporters read of one line of a program, at a fraction of the cost of a `Holder`."""
+    """The figures of one line of a program for exporters, at a fraction of the cost of a `Holder`."""
 
     program: str
     site: str
-    #: Connections that it holds now, and for how long it has held the oldest of them.
+    #: Connections that it holds now, and how long it has held the oldest of them, in seconds.
     open: int = 0
     oldest_s: float = 0.0
-    #: Connection-seconds, those of processes that have left included.
+    #: Connection-seconds, including those of processes that have left.
     held_s: float = 0.0
 
 
 class PastSite(NamedTuple):
-    """What processes that have left told of one site."""
+    """One site's figures from processes that have left."""
 
     #: Collected, returned, held ns, waited ns, looks that found a holder busy, idle, asking or ended.
     numbers: tuple[int, ...] = (0,) * 8
@@ -133,9 +133,9 @@ class PastSite(NamedTuple):
 
 
 class Back:
-    """A process that was forgotten and is back: the sites that it has told of since, by their ids.
+    """A process that was forgotten and has returned, with the ids of the sites that it has reported since.
 
-    In so many parts it tells of all: of the largest in each, of the others in turn.
+    It reports all sites within a number of parts: the largest in each, the others in turn.
     """
 
     __slots__ = ("parts", "sites")
@@ -149,7 +149,7 @@ class Holders:
     """The names and the past of one program.
 
     Attributes:
-        names: The names that its processes told, by their ids, told longest ago first.
+        names: The names that its processes sent, by id, the one sent longest ago first.
         past: The sites of processes that have left. Both are replaced as a whole, never changed.
     """
 
@@ -161,11 +161,11 @@ class Holders:
 
     @property
     def size(self) -> int:
-        """Their bytes, about."""
+        """Their approximate size in bytes."""
         return HOLDERS_BYTES + NAME_BYTES * len(self.names) + SITE_BYTES * len(self.past)
 
     def learn(self, told: Iterable[tuple[int, str]]) -> int:
-        """Keep the names; return how many others had to be forgotten for them."""
+        """Store the names; return how many others had to be forgotten for them."""
         names, forgotten = self.names.copy(), 0
         for key, name in told:
             known = names.pop(key, None)
@@ -177,7 +177,7 @@ class Holders:
         return forgotten
 
     def retire(self, signs: Signs) -> int:
-        """Add the sites of a process that leaves; return how many had to be added to the sum of others."""
+        """Add the sites of a process that leaves; return how many were merged into the sum of others."""
         beyond, past = 0, self.past.copy()
         for site in _sites(signs):
             place = site.id
@@ -189,11 +189,11 @@ class Holders:
         return beyond
 
     def bring_back(self, signs: Signs) -> None:
-        """Take out the sites of a process that returns."""
+        """Subtract the sites of a process that returns."""
         self._take_out(_sites(signs))
 
     def take_back(self, signs: Signs, back: Back) -> None:
-        """Take out what a process, which was forgotten, tells now; of each site once."""
+        """Subtract what a forgotten process reports now, once for each site."""
         told = [site for site in _sites(signs) if site.id not in back.sites]
         self._take_out(told)
         back.sites = back.sites | {site.id for site in told}
@@ -208,7 +208,7 @@ class Holders:
         self.past = past
 
     def state(self, program: str, processes: list[Signs]) -> "HoldersState":
-        """The holders at this instant.
+        """The present holders.
 
         Args:
             program: The program's name.
@@ -226,9 +226,9 @@ class HoldersState(NamedTuple):
     past: dict[int, PastSite]
 
     def steps(self, most: int, with_use: bool = True) -> Iterator[list[Holder] | None]:
-        """The `most` largest sites, in small steps: ``None`` after each process, and then the list.
+        """The `most` largest sites, in small steps: ``None`` after each process, and finally the list.
 
-        Those with open holds come first, then those with the most connection-seconds. Without use times at a
+        Those with open holds come first, then those with the most connection-seconds. Without use times, at a
         fraction of the cost.
         """
         sums: dict[int, SiteSum] = {}
@@ -246,7 +246,7 @@ class HoldersState(NamedTuple):
         yield [self._holder(one, with_use) for one in ordered[:most]]
 
     def lines(self, most: int) -> Iterator[list[Line] | None]:
-        """The `most` largest sites in the same order and steps, without what exporters do not read."""
+        """The `most` largest sites in the same order and steps, without what exporters do not need."""
         sums: dict[int, list[int]] = {}
         for signs in self.processes:
             for site in _sites(signs):
@@ -302,7 +302,7 @@ def _open_and_held(item: tuple[int, list[int]]) -> list[int]:
 
 
 def _sites(signs: Signs) -> list[RawSite]:
-    """The sites of all pools of one process; none where its payloads are malformed."""
+    """The sites of all pools of one process; empty if its payloads are malformed."""
     try:
         return decode_sites(signs.payloads)
     except PacketError:

@@ -27,12 +27,12 @@ from poolhouse.fleet.process import NOT_COMPLETE, Process
 from poolhouse.meter.reading import MARKS, REST
 from poolhouse.wire.ledger import Entry
 
-#: By its key, what another node tells of a pool, and what that has counted.
+#: By key, another node's accounts of pools, with the amounts that they have counted.
 Told: TypeAlias = dict[int, tuple[Account, Amount]]
 
 
 def entry_of(process: Process, now: float) -> Entry:
-    """The process as it is told to other nodes."""
+    """The process in the form for other nodes."""
     pools = [pool.entry(key) for key, pool in process.pools.items()]
     past = process.past
     if past is not None:
@@ -58,7 +58,7 @@ def entry_of(process: Process, now: float) -> Entry:
 
 
 def amount_counted(process: Process) -> Amount:
-    """What a process has counted, as far as its pools tell."""
+    """What a process has counted, according to its pools."""
     amount = process.past.older if process.past is not None else NO_AMOUNT
     for account in _accounts(process).values():
         amount = add(amount, account.amount())
@@ -81,16 +81,16 @@ def join(process: Process, entry: Entry, now: float, most_ended: int) -> Joined:
 
     Args:
         process: The process.
-        entry: What the other node tells.
+        entry: The other node's entry.
         now: The aggregator's time.
-        most_ended: How many ended pools are kept apart.
+        most_ended: How many ended pools are kept separately.
 
     Raises:
-        PacketError: If it cannot be summed; nothing is taken then.
+        PacketError: If it is too large to be added; nothing is taken then.
     """
     told = {pool.key: account_of(pool) for pool in entry.pools}
     older = amount_of(entry.older) if entry.older is not None else NO_AMOUNT
-    earlier = _join_earlier(process, entry, now)  # The last that can raise.
+    earlier = _join_earlier(process, entry, now)  # The last step that can raise.
     if process.legacy is not None and entry.number is not None:
         process.end_legacy()
     floor = process.past.floor if process.past is not None else 0
@@ -121,7 +121,7 @@ def _accounts(process: Process) -> dict[int, Account]:
 
 
 def _adopt(process: Process, key: int, account: Account, amount: Amount) -> Joined:
-    """A pool that this node has not heard of."""
+    """Take a pool that this node has not heard of."""
     if process.keeps_base:
         account.base, account.base_durations = account.counts, account.durations
         account.fallen = None
@@ -134,7 +134,7 @@ def _adopt(process: Process, key: int, account: Account, amount: Amount) -> Join
 
 
 def _not_summed(process: Process, number: int, told: Told) -> set[int]:
-    """The pools that only one side knows and the other has not summed: they were told lately (`Past.fold`)."""
+    """The pools that one side lacks but has not summed, since they were reported lately (`Past.fold`)."""
     mine = _accounts(process)
     found = {key for key, account in mine.items() if key not in told and account.number >= number - MARKS}
     other = process.number - MARKS
@@ -142,7 +142,7 @@ def _not_summed(process: Process, number: int, told: Told) -> set[int]:
 
 
 def _join_older(process: Process, floor: int, told: Told, older: Amount, apart: set[int]) -> Joined:
-    """Join the sums of old pools, after both sides have moved there what the other side has there."""
+    """Join the sums of old pools, after each side has moved into its sum what the other side has there."""
     my_floor = process.past.floor if process.past is not None else 0
     if not my_floor and not floor:
         return Joined()
@@ -176,7 +176,7 @@ def _join_earlier(process: Process, entry: Entry, now: float) -> Joined:
 
 
 def _join_head(process: Process, entry: Entry, number: int, now: float) -> Joined:
-    """Everything but the counts."""
+    """Join everything except the counts."""
     has_learned = number > process.number or entry.lost > process.lost
     process.heard_at = max(process.heard_at, now - entry.silent_for)
     if number > process.number:

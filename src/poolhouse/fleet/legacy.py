@@ -1,4 +1,4 @@
-"""The sums of one process, as the earlier client sends them, or ours at ``detail=plain``."""
+"""The sums of one process, as sent by sqlalchemy-collectd's client or by ours at ``detail=plain``."""
 
 from math import inf
 
@@ -14,8 +14,8 @@ from poolhouse.wire.message import LegacyDatagram, PoolSums
 #: These datagrams carry no number, only the sender's clock in whole seconds. One that is older than the last by up
 #: to this many seconds is late; after this time it is accepted, so that a clock set back cannot silence a sender.
 LATE_SECONDS = 10.0
-#: The same for those that another node has passed on: a node that was stopped reads them when it goes on.
-#: For so long, too, a counter that falls in a datagram dated before another one is a late one, and no reset.
+#: The same for datagrams passed on by another node: a node that was stopped reads them when it continues. For this
+#: long, too, a counter that falls in a datagram dated before another one means a late datagram, not a reset.
 RELAYED_LATE_SECONDS = 120.0
 
 
@@ -27,13 +27,13 @@ class _Order:
     def __init__(self) -> None:
         self._sent = -inf
         self._taken_at = -inf
-        #: The latest of the sender's times, and when it came. It stays where an earlier time was taken after it.
+        #: The latest of the sender's times, and when it arrived. It stays if an earlier time is accepted after it.
         self._newest = -inf
         self._newest_at = -inf
 
     @property
     def wall_time(self) -> float:
-        """The sender's time in the last datagram that was taken; 0 for none."""
+        """The sender's time in the last accepted datagram; 0 for none."""
         return max(self._sent, 0.0)
 
     @property
@@ -42,12 +42,12 @@ class _Order:
         return max(self._newest, 0.0)
 
     def skip_to(self, wall_time: float, now: float) -> None:
-        """Another node has taken a datagram of this time."""
+        """Note that another node has accepted a datagram of this time."""
         self._sent = self._newest = wall_time
         self._taken_at = self._newest_at = now
 
     def is_newest(self, wall_time: float, now: float) -> bool:
-        """Whether a datagram is dated after all others, as far as nodes have to remember them; note it if so."""
+        """Whether a datagram is dated after all others, as far as nodes must remember them; noted if so."""
         if wall_time < self._newest and now - self._newest_at < RELAYED_LATE_SECONDS:
             return False
         self._newest = wall_time
@@ -55,7 +55,7 @@ class _Order:
         return True
 
     def is_next(self, wall_time: float, now: float, *, is_relayed: bool) -> bool:
-        """Whether a datagram of the sender's `wall_time` is to be taken."""
+        """Whether to accept a datagram with the sender's `wall_time`."""
         late = RELAYED_LATE_SECONDS if is_relayed else LATE_SECONDS
         if 0 < self._sent - wall_time <= late and now - self._taken_at < late:
             return False
@@ -69,7 +69,7 @@ class LegacySums(Counted):
 
     Attributes:
         gauges: The vector of the process's gauges; 0 while it adds nothing.
-        risen: The vector of all that was counted: it never falls.
+        risen: The vector of everything counted, which never falls.
     """
 
     __slots__ = ("_counts_order", "_gauges_order", "_is_counted", "gauges", "risen")
@@ -83,7 +83,7 @@ class LegacySums(Counted):
         self._gauges_order = _Order()
 
     def told_at(self, message: LegacyDatagram) -> float:
-        """The sender's time in the last sums of the same kind that were taken; 0 for none."""
+        """The sender's time in the last accepted sums of the same kind; 0 for none."""
         order = self._gauges_order if isinstance(message.sums, PoolSums) else self._counts_order
         return order.wall_time
 
@@ -97,7 +97,7 @@ class LegacySums(Counted):
             is_relayed: Whether another node has passed it on.
 
         Raises:
-            PacketError: If a gauge is too large to be summed.
+            PacketError: If a gauge is too large to be added.
         """
         gauges = Gauges(sums.idle, sums.used, sums.detached, sums.waiting or 0)
         limits = Limits(sums.max_open, sums.max_idle, sums.min_idle)
@@ -116,12 +116,12 @@ class LegacySums(Counted):
         Args:
             message: The datagram that carries them.
             counters: The counters.
-            is_base: Whether the first ones are where counting begins, instead of counting themselves.
+            is_base: Whether counting begins at the first counters, which then add nothing themselves.
             now: The aggregator's time.
             is_relayed: Whether another node has passed it on.
 
         Raises:
-            PacketError: If a counter is too large to be summed.
+            PacketError: If a counter is too large to be added.
         """
         counts, sent = counts_vector(counters)
         if not COUNTS.is_small(counts):
@@ -140,7 +140,7 @@ class LegacySums(Counted):
         return rise
 
     def entry(self) -> Earlier:
-        """The sums as they are told to other nodes."""
+        """The sums in the form for other nodes."""
         counts = [
             count if self.sent >> place & 1 else None for place, count in enumerate(COUNTS.unpack(self.counts))
         ]
@@ -148,10 +148,10 @@ class LegacySums(Counted):
         return Earlier(wall_time, COUNTS.unpack(self.risen), Counters._make(counts))
 
     def join(self, told: Earlier, now: float) -> Joined:
-        """Take what another node has counted: the larger sum holds, and counting goes on from the newer datagram.
+        """Take what another node has counted: the larger sum wins, and counting continues from the newer datagram.
 
         Raises:
-            PacketError: If a counter is too large to be summed.
+            PacketError: If a counter is too large to be added.
         """
         counts, sent = counts_vector(told.counts)
         risen = COUNTS.pack(told.risen)
@@ -160,7 +160,7 @@ class LegacySums(Counted):
         total = COUNTS.larger(self.risen, risen)
         rise, self.risen = total - self.risen, total
         newest = self._counts_order.newest if self._is_counted else -1.0
-        # The reading counts as news even where it adds nothing: both sides go on counting from it.
+        # The reading counts as news even if it adds nothing: both sides continue counting from it.
         is_newer = sent != 0 and told.wall_time > newest
         is_older = self._is_counted and (not sent or told.wall_time < newest) and self.counts != counts
         if is_newer:
@@ -176,7 +176,7 @@ class LegacySums(Counted):
 
         Args:
             counts: The vector.
-            sent: A bit for each counter that it has.
+            sent: A bit for each counter in it.
             is_newest: Whether its datagram is dated after all others.
         """
         if sent != self.sent:
@@ -189,8 +189,9 @@ class LegacySums(Counted):
             rise = COUNTS.rise_with_resets(counts, self.counts)
             self.counts = counts
             return rise
-        # It came late, or a clock was set back. A counter that falls stays where it was: what it rises to with the
-        # next datagram has been counted. So it does not matter which node takes which datagram, in which order.
+        # It came late, or a clock was set back. A counter that falls keeps its value: what it rises to with the
+        # next datagram has been counted already. So it does not matter which node takes which datagram, or in
+        # which order.
         rise = COUNTS.rise(counts, self.counts)
         self.counts += rise
         return rise

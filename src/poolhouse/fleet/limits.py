@@ -1,13 +1,13 @@
-"""The bounds of a fleet: no sender can make the aggregator grow beyond them."""
+"""The limits of a fleet, so that no sender can make the aggregator grow without bound."""
 
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class FleetLimits:
-    """The bounds of a `Fleet`: anything beyond them is refused and counted under the bound's name."""
+    """The limits of a `Fleet`: anything beyond them is refused and counted under the limit's name."""
 
-    #: Bytes of everything below together, living and remembered: the other bounds alone would multiply.
+    #: Bytes of everything below together, living and remembered: without this, the other limits would multiply.
     bytes: int = 1 << 30
     hosts: int = 1_000
     programs: int = 1_000
@@ -17,17 +17,17 @@ class FleetLimits:
     pools: int = 140
     #: Silent processes whose counters are remembered, and as many programs and hosts; the oldest is forgotten.
     remembered: int = 20_000
-    #: Characters of a host's, program's or token's name.
+    #: The most characters of a host's, program's or token's name.
     name_length: int = 128
-    #: The newest events that are kept.
+    #: The most events that are kept.
     events: int = 200
     #: Seconds for which processes and rows that are gone are remembered.
     memory: float = 86_400.0
-    #: Seconds for which a process that said goodbye is remembered: as long as its datagrams may be under way.
+    #: Seconds for which a process that said goodbye is remembered: as long as its datagrams may be on their way.
     ended_memory: float = 60.0
-    #: Ended pools of one process that are kept apart for other nodes; 0 without any.
+    #: Ended pools of one process that are kept separately for other nodes; 0 without other nodes.
     ended_pools: int = 0
 
     def for_cluster(self) -> "FleetLimits":
-        """The same for a node among others, which has to tell them of what has ended, too."""
+        """The same for a node among others, which must also tell them about what has ended."""
         return replace(self, ended_memory=self.memory, ended_pools=64)

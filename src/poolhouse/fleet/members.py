@@ -1,7 +1,7 @@
-"""All processes, the rows that they add to, and which of them makes room for which.
+"""All processes, the rows that they add to, and the rules by which one makes room for another.
 
-`Members` holds all processes with their rows, and keeps every bound of `FleetLimits`: when one is reached, the
-least useful goes, and no sender pushes out another's share.
+`Members` holds all processes with their rows, and enforces every limit of `FleetLimits`: when one is reached, the
+least useful entry goes, and no sender displaces another's share.
 """
 
 from collections.abc import Callable
@@ -30,14 +30,14 @@ from poolhouse.fleet.timelines import Timelines
 from poolhouse.fleet.undo import SEQUENCE, Checkpoint, Kept, kept, kept_item
 from poolhouse.fleet.vectors import ONE_PROCESS
 
-#: By how much the birth of a process that returns may seem later than before, in seconds: its clock runs
-#: differently from ours, and its datagrams take their time.
+#: How much later the birth of a returning process may seem than before, in seconds: its clock runs differently
+#: from ours, and its datagrams take time.
 BIRTH_ERROR = 60.0
-#: Seconds that a process is given for its second report before another may take its place.
+#: Seconds that a process has for its second report before another may take its place.
 GRACE = 10.0
-#: By how many bytes a source has to take less than another one before that has to make room for it.
+#: How many bytes less a source must take than another before that one must make room for it.
 SHARE_BYTES = 8_192
-#: Rows of a source that are looked at for one that only it adds to.
+#: How many rows of a source are examined in the search for one that only it adds to.
 MOST_TRIED = 16
 
 
@@ -46,17 +46,17 @@ Relay = Callable[[Process, int, bytes], None]
 
 
 class OverLimit(Exception):
-    """A bound was reached; handled within `Fleet.receive`."""
+    """A limit was reached; handled within `Fleet.receive`."""
 
 
 class Members:
     """The processes of a fleet and their rows; `Fleet` takes their reports."""
 
     def __init__(self, limits: FleetLimits, now: float) -> None:
-        """Begin empty.
+        """Start empty.
 
         Args:
-            limits: The bounds.
+            limits: The limits.
             now: The aggregator's time, in seconds; every later one is at least as large.
         """
         self._limits = limits
@@ -64,33 +64,33 @@ class Members:
         self.relay: Relay | None = None
         self.note_change: Callable[[Process], None] | None = None
         self.nodes: Callable[[float], tuple[NodeState, ...]] = lambda now: ()
-        #: Since when the service counts: what a process born before that did until now is not counted.
+        #: When the service began to count: the earlier work of a process born before that does not count.
         self._since = now
-        #: A process born before this may have been counted, and forgotten.
+        #: A process born before this may have been counted and forgotten.
         self._forgotten_born = -inf
         #: When the newest report of any process that was forgotten arrived.
         self._forgotten_heard = -inf
-        #: The newest time of day from the shell, for events.
+        #: The latest time of day from the shell, for events.
         self._wall_time = 0.0
         self._budget = Budget(limits.bytes)
-        #: The last hour of each program, as a shell samples it.
+        #: The last hour of each program, sampled by a shell.
         self.timelines = Timelines(self._budget, limits.programs + 1)
         self._processes: dict[tuple[str, str, str], Process] = {}
-        #: Those of them that are not living, the longest gone first: those that reported once, and others.
+        #: Those that are not living, the longest gone first: those that reported once, and others.
         self._gone_once: BySource[Process] = BySource()
         self._gone: BySource[Process] = BySource()
-        #: Living processes that reported once, the first one first, and since when.
+        #: Living processes that have reported once, the first one first, with the time.
         self._unproven: BySource[Process] = BySource()
-        #: All that are living, and the bytes of all, by who sent their first report.
+        #: All living ones, and the bytes of all, by the sender of their first report.
         self._present: BySource[Process] = BySource()
         self._bytes_of: dict[str, int] = {}
         self._deadlines: Deadlines[Process] = Deadlines()
         self._sums = Aggregate(("", ""), now, 1.0, self._budget)
         self._programs = RowTable(limits.programs, limits, self._budget)
         self._hosts = RowTable(limits.hosts, limits, self._budget)
-        # Each has a process, or is remembered: other bounds bound their number.
+        # Each row has a process or is remembered, so other limits restrict their number.
         self._host_programs = RowTable(limits.processes, limits, self._budget)
-        #: Where there are living processes, by host, and the hosts that have some of a program, by program.
+        #: The places with living processes, by host; and the hosts with some of a program, by program.
         self._living: dict[str, Place] = {}
         self._hosts_of: dict[str, dict[str, None]] = {}
         self._events = EventLog(limits.events)
@@ -101,14 +101,14 @@ class Members:
         self._malformed = self._beyond = 0
         self.dropped = self.unwritten = 0
         self._over: dict[str, int] = {}
-        #: What the change that is under way may alter: by a datagram; of processes that come back, leave or are
+        #: What the change in progress may alter: by a datagram; of processes that come back, leave or are
         #: forgotten; and the process that it has admitted.
         self._checkpoint: tuple[int, int, Checkpoint] | None = None
         self._kept: list[Kept] = []
         self._admitted: tuple[str, str, str] | None = None
 
     def _settle(self, process: Process) -> None:
-        """No datagram is under way any more: the missing ones are lost."""
+        """Count missing datagrams as lost, since none is on its way any more."""
         if process.sequence is not None:
             lost = process.sequence.lost
             process.sequence.settle()
@@ -122,7 +122,7 @@ class Members:
             self.note_change(process)
 
     def _weigh(self, process: Process, before: int) -> None:
-        """Keep account of a process that had so many bytes before."""
+        """Update the account of a process that had `before` bytes."""
         more = process.size - before
         if more:
             self._budget.used += more
@@ -151,7 +151,7 @@ class Members:
         return process
 
     def _clean(self, key: tuple[str, str, str]) -> tuple[str, str, str]:
-        """The names that people see, or raise `OverLimit`."""
+        """The names as shown to people, or raise `OverLimit`."""
         host, program, token = map(clean_name, key)
         if not (host and program and token):
             raise PacketError("an empty host, program or token")
@@ -160,7 +160,7 @@ class Members:
         return host, program, token
 
     def _return(self, process: Process, now: float) -> None:
-        """Take back a silent process that reports again; raises `OverLimit` if its rows have no room any more."""
+        """Take back a silent process that reports again; raises `OverLimit` if there is no room for its rows."""
         self._need_place(process.source, now)
         rows = self._rows(*process.rows[0].key, process.interval, process.source, now)
         self._kept.append(kept(process, "rows", "state"))
@@ -265,7 +265,7 @@ class Members:
         self._tell(process, "silent" if state is SILENT else "goodbye", process.token)
 
     def _forget(self, process: Process) -> None:
-        """Forget the counts of a silent process: no process of its age may be counted again."""
+        """Forget the counts of a silent process; from then on no process of its age may be counted again."""
         self._kept.append(kept(self, "_lost"))
         if process.sequence is not None:
             self._kept.append(kept(process.sequence, *SEQUENCE))
@@ -300,14 +300,14 @@ class Members:
         return self._host_programs, self._programs, self._hosts
 
     def _forget_longest_gone(self, source: str | None) -> bool:
-        """Forget what is gone for longest of the source, first what reported once; False if nothing is."""
+        """Forget what has been gone longest of the source, first what reported once. False if there is nothing."""
         found = self._gone_once.oldest(source) or self._gone.oldest(source)
         if found is not None:
             self._forget(found[0])
         return found is not None
 
     def _prove(self, process: Process) -> None:
-        """A second report arrived in time: the process keeps its place."""
+        """Note that a second report arrived in time, so that the process keeps its place."""
         self._unproven.discard(process)
         self._prove_rows(process)
 
@@ -316,7 +316,7 @@ class Members:
             table.prove(row)
 
     def _replace(self, source: str, now: float) -> bool:
-        """Give up the source's process that has longest failed to report a second time; False if there is none."""
+        """Give up the source's process that has been without a second report longest. False if there is none."""
         found = self._unproven.oldest(source)
         if found is None or found[1] + GRACE > now:
             return False
@@ -324,7 +324,7 @@ class Members:
         return True
 
     def _make_way(self, source: str, now: float) -> bool:
-        """Give up a process of the source that has the most, if this one has less; False if it has not."""
+        """Give up a process of the largest source, if this one has less. False if it does not."""
         largest = self._present.largest()
         if largest is None or not above(self._present.count(source), self._present.count(largest)):
             return False
@@ -333,7 +333,7 @@ class Members:
         return True
 
     def _give_up_newest(self, source: str, now: float) -> bool:
-        """Give up the source's newest process, first of those that reported once; False if it has none."""
+        """Give up the source's newest process, first of those that reported once. False if it has none."""
         process = self._unproven.newest(source) or self._present.newest(source)
         if process is not None:
             self._give_up(process, now)
@@ -344,7 +344,7 @@ class Members:
         self._forget(process)
 
     def _make_row_way(self, table: RowTable, source: str, now: float) -> bool:
-        """Give up a row of the source that has the most, if this one has less; False if none can go."""
+        """Give up a row of the largest source, if this one has less. False if none can go."""
         largest = table.of_source.largest()
         if largest is None or not above(table.of_source.count(source), table.of_source.count(largest)):
             return False
@@ -357,7 +357,7 @@ class Members:
         return False
 
     def _replace_row(self, table: RowTable, source: str, now: float) -> bool:
-        """Give up a row of the source none of whose processes reported twice; False if there is none."""
+        """Give up a row of the source without any process that reported twice. False if there is none."""
         row = table.replaceable(now, GRACE, source)
         if row is not None:
             self._give_up_row(table, row, self._members_of(row), now)
@@ -381,12 +381,12 @@ class Members:
         return found
 
     def _free_bytes(self, source: str, now: float) -> bool:
-        """Forget the least useful entries until there are bytes left; False if none can be forgotten.
+        """Forget the least useful entries until there are bytes left. False if none can be forgotten.
 
         First processes that are gone and reported once; then living ones that reported once although there was
         time for a second report; then all that are gone; last the remembered rows. The oldest go first. They are
-        those of the source that takes the most, if this one takes less, and then its newest living ones, too;
-        otherwise this one's own, and what is gone of sources of which nothing lives.
+        those of the largest source, if this one takes less, and then also its newest living ones; otherwise this
+        one's own, and those of sources without living processes.
         """
         while self._budget.is_full:
             largest = max(self._bytes_of, key=self._bytes_of.__getitem__, default=source)

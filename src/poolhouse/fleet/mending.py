@@ -16,7 +16,7 @@ from poolhouse.fleet.undo import restore, restore_kept
 
 
 def undo(members: Members) -> None:
-    """Put back what the change that was cut short has altered, as far as nothing else tells it."""
+    """Restore what the interrupted change has altered, unless it can be derived."""
     if members._admitted is not None:
         members._processes.pop(members._admitted, None)
     restore_kept(reversed(members._kept))
@@ -26,7 +26,7 @@ def undo(members: Members) -> None:
 
 
 def make_anew(members: Members, now: float) -> None:
-    """Make everything anew that follows from the processes and rows."""
+    """Compute everything again that follows from the processes and rows."""
     processes = list(members._processes.values())
     for process in processes:
         if process.state is not LIVING:
@@ -56,7 +56,7 @@ def _restore_rows(members: Members, found: Standing, now: float) -> None:
 
 
 def _restore_order(members: Members, processes: list[Process], now: float) -> None:
-    """Who is living and who is gone, since when, and when to look at each."""
+    """Restore which processes are living or gone, since when, and when to check each."""
     present, unproven, gone, gone_once = (BySource[Process]() for _ in range(4))
     deadlines: Deadlines[Process] = Deadlines()
     for process in sorted(processes, key=_heard_at):

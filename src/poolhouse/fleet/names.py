@@ -9,7 +9,7 @@ _UNSAFE = {**_CONTROL, ord("/"): "_"}
 
 
 def clean_name(name: str) -> str:
-    r"""A host's, program's or token's name with ``_`` for ``/``, a leading dot and whatever cannot be seen.
+    r"""A host's, program's or token's name with ``_`` for ``/``, a leading dot and invisible characters.
 
     >>> clean_name("a/b\n"), clean_name(".."), clean_name("shop\u202egpj")
     ('a_b_', '_.', 'shop_gpj')
@@ -19,7 +19,7 @@ def clean_name(name: str) -> str:
         cleaned = clean(cleaned, len(cleaned)).replace(PLACEHOLDER, "_")
     if cleaned.startswith("."):
         return "_" + cleaned[1:]
-    # Thousands of processes keep theirs: the same object where nothing was changed.
+    # Thousands of processes keep their names: return the same object if nothing was changed.
     return name if cleaned == name else cleaned
 
 
@@ -33,7 +33,7 @@ def clean_text(text: str) -> str:
 
 
 def asking_for_host(host: str) -> str:
-    r"""The name to ask for instead of a program's, for the programs of a host.
+    r"""The name to request instead of a program's, for the programs of a host.
 
     No program has such a name: names have no control characters.
 
@@ -44,7 +44,7 @@ def asking_for_host(host: str) -> str:
 
 
 def asked_host(asked: str | None) -> str | None:
-    r"""The host that is asked for; ``None`` where it is a program, or nothing.
+    r"""The requested host; ``None`` if a program is requested, or nothing.
 
     >>> asked_host("\x00web1"), asked_host("checkout"), asked_host(None)
     ('web1', None, None)

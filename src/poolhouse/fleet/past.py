@@ -1,12 +1,12 @@
-"""The pools of a process that have ended: the newest ones apart, which nodes can join, and the sum of the rest.
+"""The ended pools of a process: the latest ones separately, which nodes can join, and the sum of the rest.
 
-Every pool whose key is below the floor is in the sum, unless the process has it apart.
+Every pool whose key is below the floor is in the sum, unless the process keeps it separately.
 """
 
 from poolhouse.fleet.account import ACCOUNT_BYTES, NO_AMOUNT, Account, Amount, add
 from poolhouse.meter.reading import MARKS
 
-#: How many pools are remembered that were summed and may live.
+#: How many pools that were summed but may be alive are remembered.
 MOST_PRESUMED = 16
 
 
@@ -14,10 +14,11 @@ class Past:
     """What the ended pools of one process have counted.
 
     Attributes:
-        accounts: The newest ended pools, by key.
-        floor: Below this key, each pool that is not apart is in `older`.
+        accounts: The latest ended pools, by key.
+        floor: Each pool with a key below this that is not in `accounts` is in `older`.
         older: The sum of older ones.
-        presumed: Pools in that sum whose end nobody has told, by key: one that is told again goes on from there.
+        presumed: Pools in that sum whose end was not reported, by key: if one reports again, it continues from
+            there.
     """
 
     __slots__ = ("accounts", "floor", "older", "presumed")
@@ -30,7 +31,7 @@ class Past:
 
     @property
     def size(self) -> int:
-        """Its bytes, about."""
+        """Its approximate size in bytes."""
         return 4_000 + sum(
             ACCOUNT_BYTES + len(account.durations) + len(account.base_durations)
             for several in (self.accounts, self.presumed)
@@ -38,7 +39,7 @@ class Past:
         )
 
     def presume(self, key: int, account: Account) -> None:
-        """Note what the sum has of a pool whose end was not told."""
+        """Note the sum's share of a pool whose end was not reported."""
         known = Account(account.number, account.counts, account.sent, account.durations)
         self.presumed.pop(key, None)
         self.presumed[key] = known
@@ -46,14 +47,14 @@ class Past:
             del self.presumed[next(iter(self.presumed))]
 
     def fold(self, most: int, number: int) -> None:
-        """Sum the oldest pools until at most this many are apart, but for those that were told lately.
+        """Sum the oldest pools until at most `most` are separate, except those that were reported lately.
 
-        A pool tells its end in some `MARKS` reports, of which a node may miss some. After twice as many nobody
-        has it as one of the last `MARKS` reports told it.
+        A pool reports its end in `MARKS` reports, of which a node may miss some. After twice as many, no node has
+        it as one of the last `MARKS` reports described it.
 
         Args:
-            most: How many stay apart.
-            number: The newest report.
+            most: How many stay separate.
+            number: The latest report.
         """
         while len(self.accounts) > most:
             key = min(self.accounts)

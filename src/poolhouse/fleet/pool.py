@@ -1,4 +1,4 @@
-"""The newest reading of one pool of one process, and the difference that the next one makes."""
+"""The latest reading of one pool of one process, and the difference that the next one makes."""
 
 from typing import NamedTuple
 
@@ -19,14 +19,14 @@ from poolhouse.wire.stored import NO_HISTOGRAMS, head_of, joined_histograms, sto
 #: pools.
 TIMES_STEP = 30.0
 TIMES_POINTS = 2
-#: Bytes of a pool without those of its datagrams; measured with tracemalloc.
+#: The size of a pool in bytes, without that of its datagrams; measured with tracemalloc.
 POOL_BYTES = 1_000
 
 
 class PoolState(NamedTuple):
     """One pool at one instant, as immutable values."""
 
-    #: Whether the pool is there; one that is not adds its durations to its process's only.
+    #: Whether the pool exists; if not, its durations count only for its process.
     is_shown: bool
     head: bytes
     durations: bytes
@@ -40,7 +40,7 @@ class PoolState(NamedTuple):
         return read_joined(self.durations), read_joined(self.durations_before)
 
     def row(self, recent: tuple[Distributions, Distributions] | None, knows: int) -> PoolRow | None:
-        """The row that faces read; ``None`` if the datagram was not laid out as ours are.
+        """The row for faces; ``None`` if the datagram was not laid out like ours.
 
         Args:
             recent: The result of `recent`; ``None`` for a row without durations, at a fraction of the cost.
@@ -59,29 +59,29 @@ class Pool(Account):
     """One pool that is reported on its own, or the sum of those that are not.
 
     Attributes:
-        gauges: What the pool adds to its process's gauges; 0 while it adds nothing.
+        gauges: The pool's share of its process's gauges; 0 while it adds nothing.
     """
 
     __slots__ = ("_durations_samples", "_head", "_span", "gauges")
 
     def __init__(self, number: int, counts: int, sent: int, durations: bytes) -> None:
-        """See `Account`; `take` is next."""
+        """See `Account`; call `take` next."""
         super().__init__(number, counts, sent, durations)
         self.gauges = 0
         self._durations_samples: Samples[bytes] = ()
         #: The datagram without its histograms, which are at its end.
         self._head = b""
-        #: For how many reports the reading stands: more than 1 when some were lost.
+        #: How many reports the reading stands for: more than 1 if some were lost.
         self._span = 1
 
     @classmethod
     def new(cls, message: ReportDatagram, raw: RawPool, is_base: bool) -> "Pool":
-        """A pool before its first reading, to be taken by `take` next.
+        """A pool before its first reading; call `take` next.
 
         Args:
             message: The datagram that carries it.
             raw: The reading.
-            is_base: Whether the reading is where counting begins, instead of counting itself.
+            is_base: Whether counting begins at this reading, which then adds nothing itself.
 
         Raises:
             PacketError: If a histogram is malformed.
@@ -95,7 +95,7 @@ class Pool(Account):
 
     @classmethod
     def of(cls, account: Account) -> "Pool":
-        """A pool of which only the account is known."""
+        """A pool known only by its account."""
         pool = cls(account.number, account.counts, account.sent, account.durations)
         pool.is_over, pool.base, pool.base_durations = account.is_over, account.base, account.base_durations
         pool.fallen = account.fallen
@@ -115,7 +115,7 @@ class Pool(Account):
         """Take a newer reading; return the vector of counts, and the durations, that it adds.
 
         Raises:
-            PacketError: If it cannot be understood or summed; nothing is taken then.
+            PacketError: If it is malformed or too large to be added; nothing is taken then.
         """
         counts, sent = counts_vector(raw.counters)
         if not COUNTS.is_small(counts):
@@ -149,28 +149,28 @@ class Pool(Account):
 
     @property
     def reading(self) -> PoolReading | None:
-        """The newest reading without its histograms; ``None`` if the datagram was not laid out as ours are."""
+        """The latest reading without its histograms; ``None`` if the datagram was not laid out like ours."""
         return stored_reading(self._head, self.durations, with_histograms=False)
 
     @property
     def name(self) -> str:
-        """Its name for people; empty where that is not known."""
+        """The pool's name for people; empty if not known."""
         reading = self.reading
         return "" if reading is None else clean_text(reading.name)
 
     @property
     def size(self) -> int:
-        """Its bytes, about."""
+        """The pool's approximate size in bytes."""
         size = POOL_BYTES + len(self._head) + len(self.base_durations)
         return size + len(self.durations) * (1 + len(self._durations_samples))
 
     def would_grow(self, raw: RawPool, datagram: bytes) -> bool:
-        """Whether this reading may need more bytes than the pool has."""
+        """Whether this reading may need more bytes than the pool has now."""
         histograms = len(raw.wait) + len(raw.use) + len(raw.create)
         return POOL_BYTES + len(datagram) + histograms * TIMES_POINTS > self.size
 
     def state(self, now: float) -> PoolState:
-        """The pool at this instant."""
+        """The pool's present state."""
         return PoolState(
             self.gauges != 0,
             self._head,

@@ -6,9 +6,9 @@ shown for that long. Therefore an interval is believed only as far as the proces
 
 from enum import Enum, auto
 
-#: An interval outside these bounds, in seconds, is taken for the nearer one.
+#: An interval outside these limits, in seconds, is replaced by the nearer one.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.05, 3600.0
-#: A longer interval than this is believed only of a process that has once been silent for nearly as long.
+#: An interval longer than this is believed only if the process has once been silent for nearly as long.
 UNPROVEN_INTERVAL = 60.0
 #: A report may arrive early or late by this factor of its interval.
 SLACK = 1.5
@@ -18,7 +18,7 @@ class State(Enum):
     """Whether a process still reports."""
 
     LIVING = auto()
-    #: Not heard of for five intervals; it may return.
+    #: Not heard for five intervals; it may return.
     SILENT = auto()
     #: It said goodbye; datagrams that still arrive were sent before that.
     ENDED = auto()
@@ -28,10 +28,10 @@ LIVING, SILENT, ENDED = State.LIVING, State.SILENT, State.ENDED
 
 
 def bounded(interval: float) -> float:
-    """The interval, or the bound that it is beyond."""
+    """The interval, or the limit that it exceeds."""
     return min(max(SHORTEST_INTERVAL, interval), LONGEST_INTERVAL)
 
 
 def believed(interval: float, longest_gap: float) -> float:
-    """The interval that a process says, as far as the longest time between two of its reports bears it out."""
+    """A process's claimed interval, as far as the longest time between two of its reports confirms it."""
     return min(bounded(interval), max(UNPROVEN_INTERVAL, SLACK * longest_gap))

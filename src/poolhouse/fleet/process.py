@@ -1,4 +1,4 @@
-"""One process under one program name: its newest report, and the difference that the next one makes.
+"""One process under one program name: its latest report, and the difference that the next one makes.
 
 A reading is cumulative, so a datagram that is lost, late or repeated does no harm: a pool takes only what is newer
 than what it has, by the report's number, and passes on the difference.
@@ -27,10 +27,10 @@ from poolhouse.wire.message import LegacyDatagram, PoolSums, RawPool, ReportData
 
 #: A report of more datagrams than this is not ours: a process reports at most 64 pools, and a few that ended.
 MOST_DATAGRAMS = 512
-#: Bytes of a process without its pools, its place in the tables included; measured with tracemalloc.
+#: The size of a process in bytes without its pools, including its place in the tables; measured with tracemalloc.
 PROCESS_BYTES = 1_400
 
-#: The key where a process does not report its pools one by one.
+#: The key if a process does not report its pools one by one.
 NO_POOL = -1
 
 #: For `Process.base_until`.
@@ -38,7 +38,7 @@ NOT_COMPLETE = inf
 
 #: Called with the process, the kind of an event and its text.
 Tell: TypeAlias = Callable[["Process", str, str], None]
-#: The sums that a process adds to: its program on its host, its program, its host, and the fleet.
+#: The rows that a process adds to: its program on its host, its program, its host, and the fleet.
 Rows: TypeAlias = tuple[Aggregate, Aggregate, Aggregate, Aggregate]
 
 
@@ -46,36 +46,36 @@ class Process:
     """State of one process, and the rows that it adds to.
 
     Attributes:
-        key: Host, program and token as they stand in its datagrams.
+        key: Host, program and token as in its datagrams.
         token: The token for people.
-        rows: The sums of its program on its host, its program, its host, and the fleet.
-        source: Who sent its first report, as far as senders can be told apart (`poolhouse.fleet.shares`).
+        rows: The rows of its program on its host, its program, its host, and the fleet.
+        source: The sender of its first report, as far as senders can be distinguished (`poolhouse.fleet.shares`).
         state: Whether it still reports.
-        heard_at: When the first datagram of its newest report came.
+        heard_at: When the first datagram of its latest report arrived.
         interval: Seconds between its reports.
-        born: When it began, by the aggregator's clock; -inf where it does not tell.
-        deadline: When to look whether it has fallen silent, or can be forgotten.
-        is_proven: Whether a second report came, about when it should have.
-        size: Its bytes and those of its pools, about.
+        born: When it began, by the aggregator's clock; -inf if it does not say.
+        deadline: When to check whether it has fallen silent, or can be forgotten.
+        is_proven: Whether a second report came, at about the right time.
+        size: The approximate bytes of it and its pools.
         keeps_base: Whether what came before its base was counted and forgotten, so that no node may add it again.
         base_until: A pool that first appears in a report after this one is new, and counts in full; `NOT_COMPLETE`
-            as long as no report has come complete.
-        number: Its newest report; -1 for none.
+            until a report has arrived completely.
+        number: Its latest report; -1 for none.
         is_ahead: Whether only another node has received that report.
-        uptime: What it told of its age in that report.
-        totals: The vector of all it has added to the rows.
+        uptime: Its age according to that report.
+        totals: The vector of everything that it has added to the rows.
         knows: The values that it sends, a bit for each.
         sent: The counters that it sends, a bit for each.
-        pools: What it reports, by the pools' keys.
-        past: Its ended pools, for other nodes; ``None`` without any.
-        legacy: Its sums, as long as it reports like an earlier client.
+        pools: The pools that it reports, by key.
+        past: Its ended pools, for other nodes; ``None`` if there are none.
+        legacy: Its sums, as long as it reports like an older client.
         returned_with: The report with which it last returned from a silence; -1 for none.
         lost_elsewhere: How many of its datagrams another node has counted as lost.
-        signs: The newest that it told of its sites and of itself.
-        back: Its sites, if it was forgotten and has been back for a short time only.
-        user: Who sealed its newest report; empty if nobody did.
-        password: Which of the user's passwords that was, 0 for the one in use.
-        told_at: The latest time that a sealed report of it told.
+        signs: Its latest signs, of its sites and of itself.
+        back: Its sites, if it was forgotten and has returned only a short time ago.
+        user: The user who sealed its latest report; empty if it was not sealed.
+        password: Which of the user's passwords was used, 0 for the current one.
+        told_at: The latest time given in a sealed report of it.
     """
 
     __slots__ = (
@@ -123,12 +123,12 @@ class Process:
         now: float,
         interval: float,
     ) -> None:
-        """Begin without a reading.
+        """Start without a reading.
 
         Args:
             key: Host, program and token.
             token: The token for people.
-            rows: The sums it adds to.
+            rows: The rows that it adds to.
             is_base: Whether its first report only sets where counting begins, and adds nothing.
             now: The aggregator's time.
             interval: Seconds between its reports.
@@ -149,7 +149,7 @@ class Process:
         self.sequence: Sequence | None = None
         self.keeps_base = False
         self.base_until: float = NOT_COMPLETE if is_base else -1
-        #: A bit for each datagram of report `_number` that arrived; kept only while that matters.
+        #: A bit for each datagram of report `_number` that has arrived; kept only while needed.
         self._places = 0
         self.number = -1
         self.is_ahead = False
@@ -171,7 +171,7 @@ class Process:
 
     @property
     def gauges(self) -> int:
-        """The vector of all its pools' gauges; 0 while it is not living."""
+        """The vector of all its pools' gauges; 0 if the process is not living."""
         gauges = sum(pool.gauges for pool in self.pools.values())
         return gauges + self.legacy.gauges if self.legacy else gauges
 
@@ -182,11 +182,11 @@ class Process:
 
     @property
     def is_born(self) -> bool:
-        """Whether it tells its age."""
+        """Whether it reports its age."""
         return self.born != -inf
 
     def is_newer(self, message: ReportDatagram) -> bool:
-        """Whether the datagram belongs to a newer report than all before it."""
+        """Whether the datagram belongs to a newer report than all before."""
         return message.number > self.number or (self.is_ahead and message.number == self.number)
 
     def report(
@@ -204,15 +204,15 @@ class Process:
             message: The datagram, decoded.
             datagram: Its bytes, kept for consoles that ask for the pool.
             limits: The most pools that are kept, and the most ended ones.
-            may_grow: Whether there are bytes left for more.
+            may_grow: Whether there are bytes left to grow.
             now: The aggregator's time.
             tell: Called with events.
 
         Returns:
-            The name of the bound that kept its pool out, or ``None``.
+            The name of the limit that kept its pool out, or ``None``.
 
         Raises:
-            PacketError: If its pool cannot be summed.
+            PacketError: If its pool is too large to be added.
         """
         if self.legacy is not None:
             self._drop_earlier(now)
@@ -228,7 +228,7 @@ class Process:
                         self._take(pool, message, raw, datagram, now, tell)
                     else:
                         refused = "bytes"
-            # A datagram older than that may be of a pool that is gone and forgotten.
+            # A datagram older than that may be about a pool that is gone and forgotten.
             elif message.number >= self.number - MARKS:
                 if not may_grow:
                     refused = "bytes"
@@ -248,10 +248,10 @@ class Process:
         return refused
 
     def take_signs(self, payload: bytes, number: int, may_grow: bool) -> str | None:
-        """Keep the signs of report `number`, if they are the newest.
+        """Store the signs of report `number`, if they are the latest.
 
         Returns:
-            The name of the bound that kept them out, or ``None``.
+            The name of the limit that kept them out, or ``None``.
         """
         signs = self.signs.with_newer(payload, number)
         growth = signs.size - self.signs.size
@@ -262,7 +262,7 @@ class Process:
         return None
 
     def earlier(self, message: LegacyDatagram, now: float, tell: Tell, *, is_relayed: bool) -> None:
-        """Take one earlier list; ignored from a process that reports its pools one by one.
+        """Take one list of an older client; ignored from a process that reports its pools one by one.
 
         Args:
             message: The list.
@@ -271,7 +271,7 @@ class Process:
             is_relayed: Whether another node has passed it on.
 
         Raises:
-            PacketError: If it cannot be summed.
+            PacketError: If it is too large to be added.
         """
         if self.number >= 0:
             return
@@ -294,7 +294,7 @@ class Process:
                 tell(self, kind, text)
 
     def leave(self, state: State) -> None:
-        """The process leaves: its gauges are 0, its counters stay."""
+        """Let the process leave: its gauges become 0, its counters stay."""
         self.state = state
         for pool in self.pools.values():
             pool.gauges = 0
@@ -306,12 +306,12 @@ class Process:
             self.legacy.forget_samples()
 
     def learn_anew(self) -> None:
-        """Pass on to new rows which values and counters it sends."""
+        """Tell new rows which values and counters it sends."""
         for row in self.rows:
             row.learn(self.knows, self.sent)
 
     def state_at(self, now: float) -> ProcessState:
-        """The process at this instant."""
+        """The process's present state."""
         pools = [pool.state(now) for pool in self.pools.values()]
         points = [pool.points for pool in pools]
         if self.legacy is not None:
@@ -327,34 +327,34 @@ class Process:
         )  # fmt: skip
 
     def obtain_past(self) -> Past:
-        """Its ended pools."""
+        """Its ended pools, created if necessary."""
         if self.past is None:
             self.past = Past()
         return self.past
 
     def obtain_legacy(self) -> LegacySums:
-        """Its sums as an earlier client."""
+        """Its sums as an older client, created if necessary."""
         if self.legacy is None:
             self.legacy = LegacySums()
         return self.legacy
 
     def end_legacy(self) -> None:
-        """It reports its pools one by one now: what its lists have counted stays counted."""
-        assert self.legacy is not None, "only of a process that reported like an earlier client"
+        """Note that it now reports its pools one by one: what its lists have counted stays counted."""
+        assert self.legacy is not None, "only for a process that reported like an older client"
         past = self.obtain_past()
         past.older = add(past.older, (self.legacy.risen, NO_DISTRIBUTIONS))
         past.floor = max(past.floor, 1)
         self.legacy = None
 
     def skip_to(self, number: int, uptime: float | None) -> None:
-        """Another node has heard its newest report."""
+        """Note that another node has received its latest report."""
         self.number = number
         self.is_ahead = True
         self.uptime = uptime
         self._places = 0
 
     def weigh(self) -> None:
-        """Estimate its bytes anew."""
+        """Estimate its size again."""
         self.size = PROCESS_BYTES + 4 * len(self.token) + sum(pool.size for pool in self.pools.values())
         self.size += self.signs.size
         if self.past is not None:
@@ -374,7 +374,7 @@ class Process:
             self.past.fold(most_ended, self.number)
             self.size += self.past.size - size
         if message.pool is None:
-            # Nothing else in this datagram updates the rows' time of the newest report.
+            # Nothing else in this datagram updates the time of the rows' latest report.
             self._add(0, 0, NO_DISTRIBUTIONS, now)
 
     def _hear(self, interval: float, now: float) -> None:
@@ -387,7 +387,7 @@ class Process:
             self.is_proven = True
 
     def _withdraw(self, key: int, most_ended: int, now: float) -> None:
-        """A pool is no longer reported: it adds nothing, and is forgotten if it is gone."""
+        """Handle a pool that is no longer reported: it adds nothing, and is forgotten if it is gone."""
         pool = self.pools[key]
         if pool.is_over:
             self._end(key, most_ended)
@@ -396,7 +396,7 @@ class Process:
             pool.gauges = 0
 
     def _end(self, key: int, most_ended: int) -> None:
-        """A pool is gone; its account is kept for other nodes, where there are any."""
+        """Handle a pool that is gone; its account is kept for other nodes, if there are any."""
         pool = self.pools[key]
         if most_ended:
             past = self.obtain_past()
@@ -407,15 +407,15 @@ class Process:
         self.size -= pool.size
 
     def _has_ended(self, raw: RawPool) -> bool:
-        """Whether a pool is known to have ended: what comes of it now is late.
+        """Whether a pool is known to have ended, so that anything about it is late.
 
-        A pool below the floor that lives by one of the last reports was not heard of when the floor rose.
+        A pool below the floor that was alive in one of the last reports had not been heard of when the floor rose.
         """
         past, key = self.past, raw.key
         return past is not None and key != REST and (key in past.accounts or (key < past.floor and not raw.pools))
 
     def _summed(self, key: int) -> Pool | None:
-        """The pool as it was added to the sum of ended ones, though it has not ended; ``None`` if it was not."""
+        """A pool that was added to the sum of ended ones although it has not ended; ``None`` if it was not."""
         known = None if self.past is None else self.past.presumed.get(key)
         return None if known is None else Pool.of(known)
 
@@ -430,7 +430,7 @@ class Process:
         return True
 
     def _note_place(self, message: ReportDatagram) -> None:
-        """After every datagram of one report, all pools that the process already had are known."""
+        """Note a datagram; once all of a report have come, all pools that the process already had are known."""
         if message.number == self.number and message.datagrams <= MOST_DATAGRAMS:
             self._places |= 1 << message.place
             if self._places == (1 << message.datagrams) - 1:
@@ -456,7 +456,7 @@ class Process:
         if self.state is not LIVING:
             pool.gauges = after = 0
         if message.number == self.returned_with:
-            # It tells the work of its whole silence, which belongs to no rate.
+            # It reports the work of its whole silence, which belongs to no rate.
             self.totals += counts
             for row in self.rows:
                 row.join_amount((counts, grown))
@@ -475,7 +475,7 @@ class Process:
             row.add(gauges, counts, grown, now, interval)
 
     def learn(self, knows: int, sent: int) -> None:
-        """Note the values and the counters that it sends, a bit for each, and pass them on to its rows."""
+        """Note the values and the counters that it sends, a bit for each, and tell its rows."""
         if knows & ~self.knows or sent & ~self.sent:
             self.knows |= knows
             self.sent |= sent
@@ -487,7 +487,7 @@ class Process:
         return self._trouble
 
     def _drop_earlier(self, now: float) -> None:
-        """It reports its pools one by one now: the counts of its lists stay, and its pools begin to count."""
+        """Note that it now reports its pools one by one: its lists stay counted, its pools start counting."""
         assert self.legacy is not None
         self._add(-self.legacy.gauges, 0, NO_DISTRIBUTIONS, now)
         self.end_legacy()

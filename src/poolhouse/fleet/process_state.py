@@ -1,4 +1,4 @@
-"""One process at one instant, and the row that faces show of it."""
+"""One process at one instant, and its row for faces."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,7 +20,7 @@ NO_NAMES: Mapping[int, str] = {}
 
 
 class ProcessState(NamedTuple):
-    """One process at one instant, as immutable values: taken in microseconds, and made readable by `row` later."""
+    """One process at one instant, as immutable values: taken in microseconds, and converted by `row` later."""
 
     host: str
     program: str
@@ -34,21 +34,21 @@ class ProcessState(NamedTuple):
     uptime: float | None
     lost: int
     pools: list[PoolState]
-    #: Of everything with rates: the pools, and the sums of an earlier client.
+    #: Of everything with rates: the pools, and the sums of an older client.
     points: list[RatePoints]
     signs: Signs
-    #: The names that its program's processes told.
+    #: The names sent by its program's processes.
     names: Mapping[int, str]
     user: bytes = b""
     password: int = 0
 
     def row(self, *, with_times: bool = True) -> ProcessRow:
-        """The row for the faces, with the rows of its pools; without durations at a fraction of the cost."""
+        """The row for faces, with the rows of its pools; without durations, at a fraction of the cost."""
         (row,) = filter(None, self.row_steps(with_times))
         return row
 
     def row_steps(self, with_times: bool) -> Iterator[ProcessRow | None]:
-        """The same in small steps: ``None`` after each, and then the row."""
+        """The same in small steps: ``None`` after each, and finally the row."""
         newer, older = NO_DISTRIBUTIONS, NO_DISTRIBUTIONS
         found: list[PoolRow] = []
         for pool in self.pools:
@@ -85,7 +85,7 @@ class ProcessState(NamedTuple):
     def _with_signs(
         self, pools: tuple[PoolRow, ...], with_times: bool
     ) -> tuple[tuple[PoolRow, ...], ProcessSigns | None, tuple[Finding, ...]]:
-        """The pools with their signs, and those of the process; unchanged where its payloads are malformed."""
+        """The pools with their signs, and those of the process; unchanged if its payloads are malformed."""
         try:
             raw, names = decode_signs(self.signs.payloads), self.names
             found: list[PoolRow] = []

@@ -1,4 +1,4 @@
-"""From vectors to the rows that faces read."""
+"""Converts vectors to the rows that faces read."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,25 +8,25 @@ from poolhouse.fleet.distribution import Distribution, Distributions
 from poolhouse.fleet.snapshot import Peaks, Rates, Row, Times, Totals
 from poolhouse.fleet.vectors import ALL_SENT, COUNTS, GAUGES, Knows
 
-#: A report that arrives a little early still closes the interval before it.
+#: The share of an interval after which a report may close it, since reports can be a little early.
 INTERVAL_SHARE = 0.9
 
 
 class Counted(NamedTuple):
-    """What exporters read of a row: its gauges and all that it has counted, at a tenth of the cost of a `Row`."""
+    """A row for exporters: its gauges and everything it has counted, at a tenth of the cost of a `Row`."""
 
     #: Without rates, peaks and durations.
     row: Row
     #: The name that all of its pools share; ``None`` if they have several, or if none is known.
     pool: str | None
-    #: Since the aggregator first heard of the row; ``None`` where no source sends them.
+    #: Since the aggregator first heard of the row; ``None`` if no source sends them.
     wait: Distribution | None
     use: Distribution | None
     create: Distribution | None
 
 
 def row(name: str, vector: int, knows: int, age: float, interval: float, **more: Any) -> Row:
-    """The row of these gauges; a value that no source ever sent is ``None``.
+    """The row with these gauges; a value that no source has ever sent is ``None``.
 
     Args:
         name: The row's name.
@@ -65,7 +65,7 @@ def row(name: str, vector: int, knows: int, age: float, interval: float, **more:
 
 
 def peaks(largest: Sequence[int], knows: int) -> Peaks:
-    """The largest sums (`vectors.PEAKS`), ``None`` where no source sends the value."""
+    """The largest sums (`vectors.PEAKS`); ``None`` where no source sends the value."""
     processes, connections, used, waiting, bound, checkouts = largest
     has_sums = bool(knows & Knows.SUMS)
     return Peaks(
@@ -86,7 +86,7 @@ def totals(vector: int, sent: int) -> Totals:
 
 
 def rates(newer: int, older: int, seconds: float, sent: int) -> Rates:
-    """Counts a second between two readings; all ``None`` where no time passed between them."""
+    """Counts per second between two readings; all ``None`` if no time passed between them."""
     if seconds <= 0:
         return Rates()
     grown = COUNTS.unpack(COUNTS.rise(newer, older))

@@ -15,7 +15,7 @@ RECENT = 60.0
 
 
 def extended(samples: Samples[Value], now: float, value: Value, step: float, length: int) -> Samples[Value]:
-    """The samples with this one more, or as they were if the newest is less than `step` seconds old.
+    """The samples with this one added, or unchanged if the newest is less than `step` seconds old.
 
     >>> extended(((1.0, "a"), (2.0, "b")), 3.0, "c", step=1.0, length=2)
     ((2.0, 'b'), (3.0, 'c'))
@@ -26,5 +26,5 @@ def extended(samples: Samples[Value], now: float, value: Value, step: float, len
 
 
 def value_since(samples: Samples[Value], instant: float, otherwise: Default) -> Value | Default:
-    """The value at the oldest point that is not before `instant`, or `otherwise` where there is none."""
+    """The value at the oldest point that is not before `instant`; `otherwise` if there is none."""
     return next((value for at, value in samples if at >= instant), otherwise)

@@ -1,4 +1,4 @@
-"""What a fleet demands of sealed reports beyond their seal: host, time and order; and which users sent them."""
+"""A fleet's demands on sealed reports beyond the seal: host, time and order; and the users who sent them."""
 
 from typing import NamedTuple
 
@@ -18,14 +18,14 @@ MOST_SHOWN, MOST_USERS = 20, 10_000
 
 
 class Question(NamedTuple):
-    """A nonce that the sender of a report is to be asked to repeat, signed with the password that sealed it."""
+    """A nonce that a report's sender must repeat, signed with the password that sealed the report."""
 
     nonce: bytes
     sealed: Payload
 
 
 class _User:
-    """What one user has sent."""
+    """The figures of one user."""
 
     __slots__ = ("heard_at", "old_at", "old_from", "received", "received_old")
 
@@ -37,39 +37,39 @@ class _User:
 
 
 class Seals:
-    """Beside a fleet, for one caller at a time.
+    """Works beside a fleet, for one caller at a time.
 
     Attributes:
-        question: What the sender of the report that was refused last is to be asked; whoever asks takes it out.
-        reason: Why that report was refused; whoever tells takes it out.
+        question: The question for the sender of the last refused report; whoever asks it removes it.
+        reason: Why that report was refused; whoever reports it removes it.
         refused: How many datagrams were refused for their seals, by reason.
     """
 
     def __init__(self, freshness: Freshness, refused: dict[Reason, int]) -> None:
-        """Begin.
+        """Start without users.
 
         Args:
-            freshness: Which reports are new.
-            refused: Where to count; it may be shared with who refuses datagrams before they come here.
+            freshness: Decides which reports are new.
+            refused: The counts; may be shared with code that refuses datagrams before they come here.
         """
         self.question: Question | None = None
         self.reason: Reason | None = None
         self.refused = refused
         self._freshness = freshness
         self._users: dict[bytes, _User] = {}
-        #: When the newest report was taken.
+        #: When the latest report was accepted.
         self._heard_at = 0.0
 
     def check_unknown(
         self, sealed: Payload, message: ReportDatagram | LegacyDatagram, now: float, wall_time: float
     ) -> None:
-        """Whether a report of a process that is not known is its user's to make, and new.
+        """Check that a report of an unknown process may come from its user, and is new.
 
         Raises:
-            SealError: If not, or if nobody can know that it is new; then there is a `question`.
+            SealError: If not, or if its age cannot be known; then there is a `question`.
         """
         self._check_host(sealed, message.host)
-        self._check_host(sealed, clean_name(message.host))  # As it would be shown.
+        self._check_host(sealed, clean_name(message.host))  # The name as it would be shown.
         key = message.host, message.program, message.token
         number, first = (message.number, not message.place) if isinstance(message, ReportDatagram) else (-1, True)
         if self._freshness.is_replayed(key, number, message.wall_time):
@@ -79,7 +79,7 @@ class Seals:
         self._demand_answer(sealed, message, now, may_ask=first)
 
     def check_known(self, sealed: Payload, message: ReportDatagram, process: Process) -> None:
-        """Whether a datagram of a known process is its user's to send and may be new, as far as numbers show.
+        """Check that a datagram of a known process may come from its user and be new, as far as numbers show.
 
         Raises:
             SealError: If not.
@@ -93,7 +93,7 @@ class Seals:
             raise self.refusal(Reason.REPLAYED)
 
     def check_earlier(self, sealed: Payload, message: LegacyDatagram, process: Process, now: float) -> None:
-        """The same for sums, which have no number: their time has to be later than that of the last ones.
+        """The same for sums, which have no number: they must be later than the last ones.
 
         Raises:
             SealError: If not; then there is a `question`, since the sender's clock may have been set back.
@@ -113,7 +113,7 @@ class Seals:
         return SealError(f"refused: {reason.value}", None, reason)
 
     def note(self, sealed: Payload, process: Process, told_at: float, now: float) -> None:
-        """A report was taken."""
+        """Record an accepted report."""
         self._heard_at = now
         process.user, process.password = sealed.user, sealed.place
         if told_at > process.told_at:
@@ -130,12 +130,12 @@ class Seals:
             user.old_at, user.old_from = now, (*process.rows[0].key, process.token)
 
     def forget(self, process: Process) -> None:
-        """A process is forgotten; its newest report is remembered."""
+        """Remember the latest report of a process that is forgotten."""
         if process.user:
             self._freshness.note_forgotten(process.key, process.number, process.told_at, self._heard_at)
 
     def users(self, now: float) -> tuple[UserState, ...]:
-        """What the users have sent, as far as they are shown."""
+        """The figures of the users that are shown."""
         order = sorted(
             self._users.items(), key=lambda item: (item[1].old_at is None, -(item[1].old_at or item[1].heard_at))
         )
@@ -153,7 +153,7 @@ class Seals:
         interval = bounded(message.interval)
         if nonce is not None and freshness.is_answer(nonce, sealed.user, message.token, interval, now):
             return
-        if may_ask:  # Once for each report.
+        if may_ask:  # Once per report.
             self.question = Question(freshness.question(sealed.user, message.token, now), sealed)
         raise self.refusal(Reason.STALE)
 

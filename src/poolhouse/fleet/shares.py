@@ -1,9 +1,9 @@
 """How much of the fleet each sender's processes may take, and which of them go when it is full.
 
 A *source* is what distinguishes senders: a user who signs, this machine, a network, another node. As long as there
-is room, any source may have all of it. Once there is none, a newcomer takes the place of a process of the largest
-source, provided that its own source has less; newcomers of the largest source find room among its own only. So no
-source can push another one below its equal part, whatever it sends.
+is room, any source may have all of it. Once there is none, a new process takes the place of a process of the
+largest source, provided that its own source has less; new processes of the largest source find room only among its
+own. So no source can push another one below its equal share, whatever it sends.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class OfSource(Protocol):
-    """What belongs to a source."""
+    """Something that belongs to a source."""
 
     source: str
 
@@ -20,7 +20,7 @@ Item = TypeVar("Item", bound=OfSource)
 
 
 class BySource(Generic[Item]):
-    """Items in the order in which they came, all of them and those of each source."""
+    """Items in the order in which they were added, in all and by source."""
 
     __slots__ = ("_items", "_of")
 
@@ -29,24 +29,24 @@ class BySource(Generic[Item]):
         self._of: dict[str, dict[Item, float]] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
+        """How many items there are."""
         return len(self._items)
 
     def __contains__(self, item: object) -> bool:
-        """Whether it is one of them."""
+        """Whether this is one of the items."""
         return item in self._items
 
     def __iter__(self) -> Iterator[Item]:
-        """All, the first that came first."""
+        """Iterate over all items, the first added first."""
         return iter(self._items)
 
     def add(self, item: Item, at: float = 0.0) -> None:
-        """It comes, at this time."""
+        """Add an item at this time."""
         self._items[item] = at
         self._of.setdefault(item.source, {})[item] = at
 
     def discard(self, item: Item) -> None:
-        """It goes, if it was there."""
+        """Remove an item, if it is there."""
         if self._items.pop(item, None) is None:
             return
         items = self._of[item.source]
@@ -55,27 +55,27 @@ class BySource(Generic[Item]):
             del self._of[item.source]
 
     def count(self, source: str) -> int:
-        """How many the source has."""
+        """How many items the source has."""
         return len(self._of.get(source, ()))
 
     def largest(self) -> str | None:
-        """The source that has the most; ``None`` without any."""
+        """The source with the most items; ``None`` if there are none."""
         return max(self._of, key=lambda source: len(self._of[source]), default=None)
 
     def oldest(self, source: str | None) -> tuple[Item, float] | None:
-        """The source's first that is still there, and when it came; of all for ``None``."""
+        """The source's oldest item and its time; the oldest of all for ``None``."""
         items = self._items if source is None else self._of.get(source, {})
         return next(iter(items.items()), None)
 
     def newest(self, source: str) -> Item | None:
-        """The source's last that is still there."""
+        """The source's newest item; ``None`` if it has none."""
         return next(reversed(self._of.get(source, {})), None)
 
     def newest_first(self, source: str) -> Iterator[Item]:
-        """The source's, the last first."""
+        """The source's items, the newest first."""
         return reversed(self._of.get(source, {}))
 
 
 def above(mine: float, largest: float) -> bool:
-    """Whether one of the source that has the most has to go for one more of mine."""
+    """Whether an item of the largest source must go to make room for one more of mine."""
     return mine + 1 < largest

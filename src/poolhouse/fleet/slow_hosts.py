@@ -18,7 +18,7 @@ _APART_S = 1.0
 
 
 class HeldThere(NamedTuple):
-    """What all processes of a program on one host tell of one line, in all."""
+    """What all processes of a program on one host report about one line, in total."""
 
     returned: int
     #: Connection-seconds, open holds included.
@@ -27,7 +27,7 @@ class HeldThere(NamedTuple):
 
 class _Standing(NamedTuple):
     verdict: Verdict
-    #: The aggregator's time at which it was true first, and last.
+    #: The aggregator's time when it was first true, and last.
     began_at: float
     seen_at: float
 
@@ -50,11 +50,11 @@ class SlowHosts:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, dict[tuple[str, str, str], HeldThere]]] = deque()
-        #: The verdicts that stand, by program and host.
+        #: The standing verdicts, by program and host.
         self._standing: dict[tuple[str, str], _Standing] = {}
 
     def take(self, holds: Holds, processes: Mapping[tuple[str, str], int], now: float, wall_time: float) -> None:
-        """Take the sums as they are now.
+        """Take the present sums.
 
         Args:
             holds: The sums; those of programs on fewer than three hosts may be left out.
@@ -80,12 +80,12 @@ class SlowHosts:
             if now - known.seen_at >= STANDS_S:
                 del self._standing[key]
             else:
-                # By the time of day as it is now, which may have been set.
+                # By the present time of day, which may have been set.
                 verdict = replace(known.verdict, since=wall_time - (now - known.began_at))
                 self._standing[key] = known._replace(verdict=verdict)
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """Those that stand."""
+        """The standing verdicts."""
         return tuple(standing.verdict for standing in self._standing.values())
 
 
@@ -95,7 +95,7 @@ def _odd_hosts(before: Holds, now: Holds) -> dict[tuple[str, str], list[_Odd]]:
     for (program, host, site), newer in now.items():
         older = before.get((program, host, site), HeldThere(0, 0.0))
         returned, held = newer.returned - older.returned, newer.held_s - older.held_s
-        # A sum that fell is that of a process that has left.
+        # A sum that fell belongs to a process that has left.
         if returned >= SLOW_HOST["returned"] and held >= 0 and newer.returned >= returned:
             holds.setdefault((program, site), {})[host] = held / returned
     comparable: dict[tuple[str, str], int] = {}

@@ -1,6 +1,6 @@
-"""The fleet at one instant: frozen values, the only thing that faces read.
+"""The fleet at one instant: frozen values, the only data that faces read.
 
-``None`` always means "not known", because the source does not send it; it is shown as ``–`` and never as 0.
+``None`` always means "not known", because the source does not send it; it is shown as ``–``, never as 0.
 """
 
 from dataclasses import dataclass
@@ -59,13 +59,13 @@ class Row:
     used: int | None = None
     detached: int | None = None
     waiting: int | None = None
-    #: Sum of the pools' limits; ``None`` if one of them has none.
+    #: The sum of the pools' limits; ``None`` if one of them has none.
     max_open: int | None = None
     max_idle: int | None = None
     min_idle: int | None = None
-    #: Pools that have every connection they may have in use.
+    #: Pools with all their connections in use.
     full_pools: int | None = None
-    #: True where `used` and `waiting` contain an upper bound.
+    #: Whether `used` and `waiting` contain an upper bound.
     is_bound: bool = False
     totals: Totals = Totals()
     rates: Rates = Rates()
@@ -77,25 +77,25 @@ class Row:
     #: Over the last minute, and since the aggregator first heard of the row.
     recent: Times = Times()
     since_start: Times = Times()
-    #: Seconds since the newest report of the row, by the aggregator's clock.
+    #: Seconds since the latest report of the row, by the aggregator's clock.
     age: float | None = None
-    #: Seconds between reports, as the sender says.
+    #: Seconds between reports, as claimed by the sender.
     interval: float | None = None
     #: No report for two intervals or more.
     is_stale: bool = False
-    #: Full pools with callers that wait for a connection.
+    #: Full pools with waiting callers.
     saturated_pools: int | None = None
 
     @property
     def connections(self) -> int | None:
-        """Connections open to the database, where known."""
+        """Connections open to the database; ``None`` if not known."""
         parts = [n for n in (self.idle, self.used, self.detached) if n is not None]
         return sum(parts) if parts else None
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """One process of the program that was asked for."""
+    """One process of the requested program."""
 
     host: str
     program: str
@@ -106,11 +106,11 @@ class ProcessRow:
     #: Datagrams of this process that never arrived.
     lost: int
     pools: tuple["PoolRow", ...]
-    #: What it shows beyond its pools; ``None`` where it does not tell.
+    #: Its signs beyond its pools; ``None`` if it sends none.
     signs: ProcessSigns | None = None
-    #: What it found wrong with itself.
+    #: Its findings about itself.
     findings: tuple[Finding, ...] = ()
-    #: The user of the AuthFile who sealed its newest report; empty where nobody did.
+    #: The AuthFile's user who sealed its latest report; empty if it was not sealed.
     user: str = ""
     #: Whether that was with an old password.
     uses_old_password: bool = False
@@ -118,21 +118,21 @@ class ProcessRow:
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """One pool of one process, as in its newest report."""
+    """One pool of one process, as in its latest report."""
 
     reading: PoolReading
     rates: Rates
     recent: Times
-    #: The largest values since the second newest report that arrived: of one interval, or of several if reports
+    #: The largest values since the second latest report that arrived: of one interval, or of several if reports
     #: were lost.
     interval_mark: Mark = NO_MARK
 
 
 class Holder(NamedTuple):
-    """One line of a program that takes connections: the sum over its processes, those included that have left."""
+    """One line of a program that takes connections: the sum over its processes, including those that have left."""
 
     program: str
-    #: Living processes that tell of it.
+    #: Live processes that report it.
     processes: int
     site: SiteReading
 
@@ -146,7 +146,7 @@ class HostProgram(NamedTuple):
 
 
 class NodeState(NamedTuple):
-    """One node of the aggregator's service, as the node that made the snapshot sees it."""
+    """One node of the aggregator's service, as seen by the node that made the snapshot."""
 
     name: str
     #: Whether this is the node that made the snapshot.
@@ -156,7 +156,7 @@ class NodeState(NamedTuple):
 
 
 class UserState(NamedTuple):
-    """What one user of the AuthFile has sent."""
+    """The figures of one user of the AuthFile."""
 
     name: str
     #: Datagrams that were accepted, and those of them that an old password sealed.
@@ -165,7 +165,7 @@ class UserState(NamedTuple):
     #: Seconds since the newest of them; ``None`` where no old password was used.
     heard_ago: float
     old_ago: float | None
-    #: Which process used one last.
+    #: The process that last used one.
     old_host: str = ""
     old_program: str = ""
     old_token: str = ""
@@ -177,30 +177,30 @@ class Health(NamedTuple):
     #: Datagrams received, and those of them that were refused (malformed, or over a limit).
     received: int = 0
     refused: int = 0
-    #: Datagrams that the senders' numbers show missing, and how many there should have been.
+    #: Datagrams missing according to the senders' numbers, and how many there should have been.
     lost: int = 0
     expected: int = 0
     #: Seconds since the aggregator started.
     uptime: float = 0.0
-    #: How often something was refused because a bound was reached, by the bound's name.
+    #: How often something was refused because a limit was reached, by the limit's name.
     over_limit: tuple[tuple[str, int], ...] = ()
-    #: The bytes that the fleet takes, about, and how many it may; 0 where the server does not say.
+    #: The approximate bytes of the fleet, and their limit; 0 if the server does not say.
     bytes: int = 0
     bytes_limit: int = 0
     #: The nodes of the service, this one included, in the order of the configuration; empty without a cluster.
     nodes: tuple[NodeState, ...] = ()
-    #: Datagrams that the kernel dropped because the socket's buffer was full; they are among the lost ones too.
+    #: Datagrams that the kernel dropped because the socket's buffer was full; the lost ones include them.
     dropped: int = 0
     #: Writes of the CSV file that failed.
     unwritten: int = 0
-    #: How many of `refused` were refused for what reason, or were left out in part, by the reason's name.
+    #: How many of `refused` were refused, or left out in part, for each reason, by the reason's name.
     refusals: tuple[tuple[str, int], ...] = ()
     #: Users that sent sealed reports, those with an old password first; the others as far as there is room.
     users: tuple[UserState, ...] = ()
 
 
 class Event(NamedTuple):
-    """Something worth a line: a process appeared, fell silent, a pool reached its maximum."""
+    """A noteworthy event: a process appeared or fell silent, a pool reached its maximum."""
 
     wall_time: float
     #: One of ``appeared``, ``goodbye``, ``silent``, ``returned``, ``full``, ``waiting``, ``timeouts``,
@@ -221,12 +221,12 @@ class Snapshot:
     hosts: tuple[Row, ...]
     health: Health
     events: tuple[Event, ...] = ()
-    #: The program that was asked for, and its processes with their pools; empty when none was. Or what
-    #: `poolhouse.fleet.names.asking_for_host` says, and in the place of each process the sums of a program there.
+    #: The requested program, and its processes with their pools; empty if none was requested. Or the result of
+    #: `poolhouse.fleet.names.asking_for_host`, with the sums of a program there in place of each process.
     program: str | None = None
     processes: tuple[ProcessRow, ...] = ()
-    #: The lines that hold connections: all of the program that was asked for, and some of each other one. Within a
-    #: program, lines with open holds come first, then those with the most connection-seconds.
+    #: The lines that hold connections: all of the requested program, and some of each other one. Within a program,
+    #: lines with open holds come first, then those with the most connection-seconds.
     holders: tuple[Holder, ...] = ()
-    #: What is wrong, the main cause first.
+    #: The standing verdicts, the main cause first.
     verdicts: tuple[Verdict, ...] = ()

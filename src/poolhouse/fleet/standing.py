@@ -1,6 +1,6 @@
-"""Everything derived from the processes of a fleet: their rows, and what these show of living processes.
+"""Everything derived from the processes of a fleet: their rows, and the places of living processes.
 
-`Members` keeps the same incrementally, at a cost that does not depend on the number of processes. Here it is one
+`Members` maintains the same incrementally, at a cost that does not depend on the number of processes. This is one
 pure function over all of them, which rebuilds the fleet after memory ran out in the middle of a change.
 """
 
@@ -16,7 +16,7 @@ class Place:
     """The living processes of a host, and their programs.
 
     Attributes:
-        tokens: Under how many programs each process reports, by token.
+        tokens: How many programs each process reports under, by token.
         programs: The processes of each program, and the rows that they add to.
     """
 
@@ -28,14 +28,14 @@ class Place:
 
 
 class Standing:
-    """The result.
+    """The derived state.
 
     Attributes:
-        places: Where there are living processes, by host.
-        hosts_of: The hosts that have some of a program, by program.
-        gauges: Of each row with living processes, the vector of their gauges.
-        proven: How many of them were heard of twice.
-        bytes_of: The bytes of all processes, by who sent their first report.
+        places: The places with living processes, by host.
+        hosts_of: The hosts with some of a program, by program.
+        gauges: For each row with living processes, the vector of their gauges.
+        proven: How many of them were heard twice.
+        bytes_of: The bytes of all processes, by the sender of their first report.
     """
 
     __slots__ = ("bytes_of", "gauges", "hosts_of", "places", "proven")
@@ -49,7 +49,7 @@ class Standing:
 
 
 def standing_of(processes: Iterable[Process]) -> Standing:
-    """What follows from these processes, by their own state alone."""
+    """Derive the state from these processes alone."""
     found = Standing()
     for process in processes:
         found.bytes_of[process.source] = found.bytes_of.get(process.source, 0) + process.size

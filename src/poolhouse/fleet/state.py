@@ -1,4 +1,4 @@
-"""What a fleet shows at one instant, as immutable values: taken at once, made readable later."""
+"""A fleet at one instant, as immutable values: taken at once, converted later."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from poolhouse.verdicts.verdict import Verdict
 
 
 class FleetState(NamedTuple):
-    """The sums of the whole fleet at one instant, as immutable values: taken at once, made readable later."""
+    """The sums of the whole fleet at one instant, as immutable values: taken at once, converted later."""
 
     wall_time: float
     fleet: RowState
@@ -19,13 +19,13 @@ class FleetState(NamedTuple):
     health: Health
     events: tuple[Event, ...]
     verdicts: tuple[Verdict, ...]
-    #: Of each program that tells any; ``None`` where nobody asked for them.
+    #: The holders of each program that reports any; ``None`` if they were not requested.
     holders: list[HoldersState] | None
 
     def snapshot_steps(self, lines: tuple[Holder, ...] = ()) -> Iterator[Snapshot | None]:
-        """The snapshot, without any processes, in small steps: ``None`` after each row, and then the snapshot.
+        """The snapshot, without processes, in small steps: ``None`` after each row, and finally the snapshot.
 
-        `lines` are its holders where nobody asked for newer ones.
+        `lines` are its holders if no newer ones were requested.
         """
         made: list[Row] = []
         for row in (self.fleet, *self.programs, *self.hosts):
@@ -51,7 +51,7 @@ class FleetState(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """What a face that reads row by row needs first: the fleet's sums at one instant, and where its rows are."""
+    """For a face that reads row by row: the fleet's sums at one instant, and where its rows are."""
 
     fleet: RowState
     #: The input of `Fleet.row_states`, by name.
@@ -59,10 +59,10 @@ class Overview(NamedTuple):
     hosts: list[Aggregate]
     health: Health
     verdicts: tuple[Verdict, ...]
-    #: Whether a process tells which lines hold its connections.
+    #: Whether a process reports which lines hold its connections.
     has_lines: bool
 
 
 def program_row(host: str, program: str, state: RowState) -> ProcessRow:
-    """The sums of a program on a host in place of a process's, for a console that asks for a host."""
+    """The sums of a program on a host in place of a process's, for a console that requests a host."""
     return ProcessRow(host, program, "", state.row(), None, 0, ())

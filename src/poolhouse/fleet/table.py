@@ -1,4 +1,4 @@
-"""The rows of one kind: those that are shown, and those that are remembered for their totals."""
+"""The rows of one kind: those that are shown, and those whose totals are remembered."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.shares import BySource
 
-#: Host and program, empty where a row sums all of them.
+#: Host and program, each empty if a row sums all of them.
 Key = tuple[str, str]
 
 
@@ -18,10 +18,10 @@ class RowTable:
     """Rows by key; at most `most` of them are shown.
 
     Attributes:
-        shown: Rows that have processes, or had some a little while ago.
-        linger: Seconds for which a row without processes is shown, if five intervals are less.
-        of_source: The shown rows by whose report had them shown.
-        forgotten: How many rows were forgotten because others had to be remembered.
+        shown: Rows with processes, or with some a short time ago.
+        linger: Seconds for which a row without processes is shown, if that is more than five intervals.
+        of_source: The shown rows, by the sender whose report had them shown.
+        forgotten: How many rows were forgotten to make room for others.
     """
 
     def __init__(self, most: int, limits: FleetLimits, budget: Budget) -> None:
@@ -32,26 +32,26 @@ class RowTable:
         self.of_source: BySource[Aggregate] = BySource()
         self.linger = 0.0
         self.forgotten = 0
-        #: Shown rows without a process that was heard of twice, by how long that has been so.
+        #: Shown rows without a process that was heard twice, by how long that has been so.
         self._candidates: BySource[Aggregate] = BySource()
-        #: With the time until which each is remembered, the oldest first: rows heard of once, and others.
+        #: With the time until which each is remembered, the oldest first: rows heard once, and others.
         self._heard_once: OrderedDict[Key, tuple[float, Aggregate]] = OrderedDict()
         self._remembered: OrderedDict[Key, tuple[float, Aggregate]] = OrderedDict()
         self._vacant: Deadlines[Aggregate] = Deadlines()
 
     def has_room(self, key: Key) -> bool:
-        """Whether the row is shown or may be."""
+        """Whether the row is shown or can be."""
         return key in self.shown or len(self.shown) < self._most
 
     def obtain(self, key: Key, now: float, interval: float, source: str = "") -> Aggregate:
-        """The row: shown, remembered or new; one that was not shown belongs to this source from now on."""
+        """The row: shown, remembered or new; a row that was not shown belongs to this source from now on."""
         row = self.shown.get(key)
         if row is None:
             entry = self._heard_once.get(key) or self._remembered.get(key)
             row = entry[1] if entry is not None else Aggregate(key, now, interval, self._budget)
             row.was_proven |= entry is not None
             row.source = source
-            # Shown first and then no longer remembered: where memory ends between the two, the row is not lost.
+            # Shown first and only then no longer remembered: if memory runs out in between, the row is not lost.
             self.shown[key] = row
             self._recollect(key)
             self.of_source.add(row)
@@ -79,34 +79,34 @@ class RowTable:
                 yield row
 
     def replaceable(self, now: float, grace: float, source: str) -> Aggregate | None:
-        """The source's row that may go: the one that has longest had no process that was heard of twice.
+        """The source's row that may go: the one without a process that was heard twice for longest.
 
         Args:
             now: The aggregator's time.
             grace: Seconds for which each row may wait for a second report.
-            source: Whose row.
+            source: The source.
         """
         found = self._candidates.oldest(source)
         return found[0] if found is not None and found[0].candidate_since + grace <= now else None
 
     def prove(self, row: Aggregate) -> None:
-        """One of the row's processes was heard of for the second time."""
+        """Note that one of the row's processes was heard for the second time."""
         row.proven += 1
         row.was_proven = True
         self._candidates.discard(row)
 
     def unprove(self, row: Aggregate, now: float) -> None:
-        """One of those processes left the row."""
+        """Note that one of those processes left the row."""
         row.proven -= 1
         if not row.proven:
             self._nominate(row, now)
 
     def vacate(self, row: Aggregate, now: float) -> None:
-        """The row's last process left: it is shown for five intervals with gauges 0."""
+        """Note that the row's last process left: it is shown for five intervals with gauges of 0."""
         self._vacant.set(row, now + max(GONE_INTERVALS * row.interval, self.linger))
 
     def hide(self, row: Aggregate, now: float) -> None:
-        """Show a row without processes no more, but remember it."""
+        """Stop showing a row without processes, but remember it."""
         row.deadline = None
         row.forget_samples()
         remembered = self._remembered if row.was_proven else self._heard_once
@@ -116,10 +116,10 @@ class RowTable:
         self._candidates.discard(row)
 
     def restore(self, proven: Mapping[Aggregate, int], now: float) -> None:
-        """Make everything anew that follows from the rows.
+        """Compute everything again that follows from the rows.
 
         Args:
-            proven: The rows that have living processes, and how many of these were heard of twice.
+            proven: The rows with living processes, and how many of these were heard twice.
             now: The aggregator's time.
         """
         self.shown.update((row.key, row) for row in proven)
@@ -149,7 +149,7 @@ class RowTable:
             self.forgotten += 1
 
     def forget_oldest(self) -> bool:
-        """Forget the row that is remembered for longest, of those heard of once first; False if none is."""
+        """Forget the row remembered for longest, first those heard once. False if there is none."""
         remembered = self._heard_once or self._remembered
         if not remembered:
             return False
@@ -157,7 +157,7 @@ class RowTable:
         return True
 
     def _recollect(self, key: Key) -> None:
-        """A row that is shown is not among those that are remembered."""
+        """Remove a shown row from those that are remembered."""
         self._heard_once.pop(key, None)
         self._remembered.pop(key, None)
 

@@ -1,7 +1,8 @@
 """The last hour of the fleet and of each program: a coarse ring of samples, a fixed number of bytes each.
 
-A sample is taken every `STEP` seconds. Gauges are kept as their largest value since the sample before, so that a
-burst between two samples is seen; checkouts as a rate, timeouts as a number, waits as a quantile of those seconds.
+A sample is taken every `STEP` seconds. Gauges are kept as their largest value since the previous sample, so that a
+burst between two samples is visible; checkouts as a rate, timeouts as a number, waits as a quantile of those
+seconds.
 """
 
 from array import array
@@ -17,9 +18,9 @@ from poolhouse.fleet.vectors import COUNTS, PEAKS, Knows
 
 #: Seconds between two samples, and how many are kept: an hour.
 STEP, POINTS = 10.0, 360
-#: The key of the fleet's own row: no program has such a name.
+#: The key of the fleet's own row: no program can have this name.
 FLEET = ("", "\0")
-#: Bytes of one timeline, with the counts of its last sample; measured with tracemalloc.
+#: The size of one timeline in bytes, with the counts of its last sample; measured with tracemalloc.
 TIMELINE_BYTES = 12_500
 _CHECKOUTS, _TIMEOUTS = (Totals._fields.index(name) for name in ("checkouts", "timeouts"))
 
@@ -27,7 +28,7 @@ Key = tuple[str, str]
 
 
 class Past(NamedTuple):
-    """The samples of one row, oldest first; ``None`` where nothing is known of that time."""
+    """The samples of one row, oldest first; ``None`` where nothing is known about a time."""
 
     #: When each sample was taken, in seconds since the epoch.
     times: list[float]
@@ -40,7 +41,7 @@ class Past(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """One sample of one row, as in `Past`; ``None`` for what is not known."""
+    """One sample of one row, as in `Past`; ``None`` where not known."""
 
     used: float | None
     max_open: float | None
@@ -50,7 +51,7 @@ class Moment(NamedTuple):
     wait_p99_seconds: float | None
 
 
-#: How many values a sample has, beside its time.
+#: How many values a sample has besides its time.
 _VALUES = len(Moment._fields)
 
 
@@ -61,17 +62,17 @@ class _Timeline:
 
     def __init__(self) -> None:
         self.columns = tuple(array("f", (nan,)) * POINTS for _ in range(_VALUES))
-        #: The number of its newest sample, and the aggregator's time of it.
+        #: The number of its latest sample, and the aggregator's time of it.
         self.seen = 0
         self.at = 0.0
         #: The largest sums since then.
         self.largest = 0
-        #: What it had counted then.
+        #: The row's counts at that time.
         self.totals = 0
         self.wait: Distribution = NOTHING
 
     def put(self, number: int, values: Iterable[float | None]) -> None:
-        """Note a sample; those that were missed are unknown."""
+        """Store a sample; missed ones are unknown."""
         for missed in range(max(self.seen + 1, number - POINTS + 1), number):
             for column in self.columns:
                 column[missed % POINTS] = nan
@@ -89,19 +90,19 @@ class _Timeline:
 class Timelines:
     """The timelines of the fleet and of its programs. No I/O, no clock.
 
-    The shell owes, for every row: `watch` every two intervals of reports or more often, and every `STEP` seconds
+    For every row, the shell must call `watch` at least once every two report intervals, and every `STEP` seconds
     `begin` and then `record`.
 
     Attributes:
-        number: How many samples were begun.
+        number: How many samples have begun.
     """
 
     def __init__(self, budget: Budget, most: int) -> None:
-        """Begin empty.
+        """Start empty.
 
         Args:
-            budget: Where their bytes are counted; no timeline begins while it is full.
-            most: How many rows are kept at most.
+            budget: Counts their bytes; no timeline begins while it is full.
+            most: The most rows that are kept.
         """
         self.number = 0
         self._budget = budget
@@ -111,7 +112,7 @@ class Timelines:
 
     @property
     def size(self) -> int:
-        """Their bytes, about."""
+        """Their approximate size in bytes."""
         return TIMELINE_BYTES * len(self._timelines)
 
     def __len__(self) -> int:
@@ -119,13 +120,13 @@ class Timelines:
         return len(self._timelines)
 
     def watch(self, key: Key, state: RowState) -> None:
-        """Note the largest sums of a row."""
+        """Note the present largest sums of a row."""
         timeline = self._timelines.get(key)
         if timeline is not None:
             timeline.largest = PEAKS.larger(timeline.largest, PEAKS.larger(state.before, state.window))
 
     def begin(self, wall_time: float) -> None:
-        """Begin a sample; rows that have none in an hour are forgotten."""
+        """Begin a sample; rows without one in the last hour are forgotten."""
         self.number += 1
         self._times[self.number % POINTS] = wall_time
         for key, timeline in list(self._timelines.items()):
@@ -133,7 +134,7 @@ class Timelines:
                 self._forget(key)
 
     def record(self, key: Key, state: RowState) -> None:
-        """Note a row in the sample that was begun."""
+        """Store a row in the sample that has begun."""
         timeline = self._timelines.get(key) or self._obtain(key)
         if timeline is None:
             return
@@ -162,7 +163,7 @@ class Timelines:
         timeline.at, timeline.totals, timeline.wait, timeline.largest = state.now, state.totals, state.times[0], 0
 
     def past(self, key: Key, points: int = POINTS) -> Past | None:
-        """The newest samples of a row; ``None`` if it has none."""
+        """The latest samples of a row; ``None`` if it has none."""
         timeline = self._timelines.get(key)
         if timeline is None:
             return None
@@ -171,7 +172,7 @@ class Timelines:
         return Past([self._times[number % POINTS] for number in numbers], *columns)
 
     def used(self, key: Key, points: int) -> list[float | None]:
-        """Connections in use at the newest samples; nothing if there is none."""
+        """Connections in use at the latest samples; empty if there are none."""
         timeline = self._timelines.get(key)
         numbers = range(max(1, self.number - points + 1), self.number + 1)
         return [] if timeline is None else timeline.column(0, numbers)
@@ -184,7 +185,7 @@ class Timelines:
         return (nearest, self._times[nearest % POINTS]) if nearest and distance <= STEP else None
 
     def moment(self, key: Key, number: int) -> Moment | None:
-        """A row at a sample; ``None`` if nothing is known of it, or no longer."""
+        """A row at a sample; ``None`` if that is not, or no longer, known."""
         timeline = self._timelines.get(key)
         if timeline is None or not self.number - POINTS < number <= timeline.seen:
             return None
@@ -196,7 +197,7 @@ class Timelines:
         return list(self._timelines)
 
     def _obtain(self, key: Key) -> _Timeline | None:
-        """A timeline for a new row, in the place of one that has gone if need be."""
+        """A timeline for a new row, if need be in place of one that has gone."""
         if len(self._timelines) >= self._most:
             oldest = min(self._timelines, key=lambda one: self._timelines[one].seen)
             if self._timelines[oldest].seen >= self.number - 1:

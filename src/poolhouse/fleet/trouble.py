@@ -1,10 +1,10 @@
-"""Troubles of a process's pools, each of which is told when it begins, and when it is over."""
+"""Troubles of a process's pools; each is an event when it begins, and when it is over."""
 
 from poolhouse.fleet.packed import FIELD_MASK
 from poolhouse.fleet.vectors import COUNT_SHIFT, FULL_SHIFT, TROUBLE_SHIFT, WAITING_SHIFT
 from poolhouse.wire.message import RawPool
 
-#: The gauges that are not 0 while a pool has all its connections in use, or somebody waits for one.
+#: The gauges that are not 0 while a pool has all its connections in use, or a caller waits for one.
 TROUBLE_GAUGES = 1 << FULL_SHIFT | FIELD_MASK << WAITING_SHIFT
 #: Reports without a waiter, after the first, before recovery is announced: occasional waits are one trouble.
 CALM_REPORTS = 2
@@ -13,7 +13,7 @@ NONE_FAILING: frozenset[int] = frozenset()
 
 
 class Trouble:
-    """Follows the pools of one process, from the first report that shows a trouble of them."""
+    """Follows the pools of one process, from the first report that shows trouble."""
 
     __slots__ = ("_calm", "_failing")
 
@@ -26,15 +26,15 @@ class Trouble:
     def follow(
         self, raw: RawPool, number: int, before: int, after: int, counts: int, *, is_living: bool
     ) -> list[tuple[str, str]]:
-        """What a report of a pool makes worth telling.
+        """The events that a pool's report causes.
 
         Args:
             raw: The pool.
-            number: The report's.
-            before: The pool's gauges with the report before.
-            after: Its gauges with this one.
-            counts: What it has counted meanwhile.
-            is_living: Whether the process is there: with one that has left, nobody has stopped waiting.
+            number: The number of the report.
+            before: The pool's gauges in the previous report.
+            after: Its gauges in this one.
+            counts: What it has counted in between.
+            is_living: Whether the process is alive: if it has left, no caller has stopped waiting.
 
         Returns:
             Kinds of events, and their texts.
@@ -59,7 +59,7 @@ class Trouble:
         return told
 
     def counted(self, key: int, counts: int) -> list[tuple[str, str]]:
-        """What a pool's timeouts and failed connects make worth telling."""
+        """The events that a pool's timeouts and failed connects cause."""
         told: list[tuple[str, str]] = []
         if timeouts := counts >> COUNT_SHIFT["timeouts"] & FIELD_MASK:
             told.append(("timeouts", f"{timeouts} timed out"))

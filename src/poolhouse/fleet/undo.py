@@ -1,8 +1,8 @@
 """The values that a change to a fleet may alter and that cannot be derived, kept to undo it if memory runs out.
 
-A datagram changes what one process, one of its pools and its four rows have counted. Those values are kept first;
-everything else is derived from the processes (`poolhouse.fleet.standing`). Undoing assigns the kept values, so it
-may be repeated if memory runs out in the middle of it, too.
+A datagram changes what one process, one of its pools and its four rows have counted. Those values are saved first;
+everything else is derived from the processes (`poolhouse.fleet.standing`). Undoing assigns the saved values, so it
+may be repeated if memory runs out in the middle of that, too.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from typing import Any
 from poolhouse.fleet.pool import Pool
 from poolhouse.fleet.process import Process
 
-#: An object, the names of some attributes, and their values; or a dictionary, keys, and what stands there.
+#: An object, the names of some attributes, and their values; or a dictionary, keys, and their values.
 Kept = tuple[object, tuple[Any, ...], tuple[Any, ...]]
 
 #: In place of the value of a slot that is empty.
@@ -33,16 +33,16 @@ _PAST = ("floor", "older")
 _of_process, _of_sequence, _of_pool = attrgetter(*_PROCESS), attrgetter(*SEQUENCE), attrgetter(*_POOL)
 _of_row, _of_legacy, _of_order = attrgetter(*_ROW), attrgetter(*_LEGACY), attrgetter(*_ORDER)
 
-#: A process, the key of a pool and that pool, and the values of these, of the sequence and of the rows.
+#: A process, the key of a pool and that pool, and the saved values of these, of the sequence and of the rows.
 Checkpoint = tuple[Process, int | None, Pool | None, tuple[Any, ...]]
 
 
 def checkpoint(process: Process, key: int | None) -> Checkpoint:
-    """What a datagram of the process that tells this pool may change; some 1 µs.
+    """What a datagram of the process about this pool may change; takes about 1 µs.
 
     Args:
         process: The process.
-        key: The pool's key; ``None`` where the datagram tells no pool.
+        key: The pool's key; ``None`` if the datagram is about no pool.
     """
     pool = None if key is None else process.pools.get(key)
     sequence, rows = process.sequence, process.rows
@@ -59,7 +59,7 @@ def checkpoint(process: Process, key: int | None) -> Checkpoint:
 
 
 def restore(checkpoint: Checkpoint) -> None:
-    """Put everything back as it was."""
+    """Restore everything."""
     process, key, pool, (of_process, of_sequence, of_pool, of_rows, rows, seldom) = checkpoint
     _assign(process, _PROCESS, of_process)
     if of_sequence is not None:
@@ -75,12 +75,12 @@ def restore(checkpoint: Checkpoint) -> None:
 
 
 def kept(one: object, *names: str) -> Kept:
-    """These attributes of an object."""
+    """The present values of these attributes."""
     return one, names, tuple(getattr(one, name) for name in names)
 
 
 def kept_whole(process: Process) -> list[Kept]:
-    """Everything that a process and its rows have counted: another node tells of all its pools at once."""
+    """Everything that a process and its rows have counted: another node may report all its pools at once."""
     found = [_all_of(process)]
     found += map(_all_of, process.pools.values())
     if process.sequence is not None:
@@ -112,18 +112,18 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 def kept_item(one: dict[Any, Any], key: object) -> Kept:
-    """This item of a dictionary."""
+    """The present value of this item of a dictionary."""
     return one, (key,), (one[key],)
 
 
 def restore_kept(entries: Iterable[Kept]) -> None:
-    """Put attributes back as they were."""
+    """Restore attributes."""
     for one, names, values in entries:
         _assign(one, names, values)
 
 
 def _seldom(process: Process) -> list[Kept]:
-    """The sums of an earlier client, and the pools that have ended."""
+    """The sums of an older client, and the pools that have ended."""
     found: list[Kept] = []
     if (legacy := process.legacy) is not None:
         counts, gauges = legacy._counts_order, legacy._gauges_order

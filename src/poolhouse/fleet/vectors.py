@@ -24,9 +24,9 @@ WAITING_SHIFT = 3 * FIELD_BITS
 CHECKOUTS_SHIFT = 5 * FIELD_BITS
 FULL_SHIFT = 12 * FIELD_BITS
 UNMARKED_SHIFT = 18 * FIELD_BITS
-#: Where a counter stands in a vector of counts.
+#: The position of each counter in a vector of counts.
 COUNT_SHIFT = {name: place * FIELD_BITS for place, name in enumerate(Totals._fields)}
-#: From here up: timeouts, acquire errors, connect errors.
+#: From here upwards: timeouts, acquire errors, connect errors.
 TROUBLE_SHIFT = COUNT_SHIFT["timeouts"]
 #: Every counter is sent.
 ALL_SENT = (1 << len(Totals._fields)) - 1
@@ -35,14 +35,14 @@ ALL_SENT = (1 << len(Totals._fields)) - 1
 class Knows:
     """Bits: the values that at least one source of a row has sent; all others are unknown, not 0.
 
-    Plain ints, because an ``IntFlag`` costs half a microsecond an operation.
+    Plain ints, because an ``IntFlag`` costs half a microsecond per operation.
     """
 
     SUMS = 1
     WAITING = 2
-    #: Each pool on its own, so that its limit can be compared with its use.
+    #: Each pool separately, so that its limit can be compared with its use.
     POOLS = 4
-    #: A source without marks: while it is there, the sum of the others' marks bounds nothing.
+    #: A source without marks: while it exists, the sum of the others' marks is no upper bound.
     UNMARKED = 8
     CHECKOUTS = 16
     WAIT_TIMES = 32
@@ -56,12 +56,12 @@ def gauges_vector(
     """The vector of one source.
 
     Args:
-        pools: Living pools; with 0 of them the limits are those of nothing.
-        gauges: What is open, in use and waited for.
-        limits: What may be open.
-        mark: The most connections in use since the source's report before; ``None`` if it does not tell.
+        pools: Living pools; if 0, the limits count for nothing.
+        gauges: Connections open and in use, and waiting callers.
+        limits: The limits of open connections.
+        mark: The most connections in use since the source's previous report; ``None`` if it does not say.
         checkouts: Checkouts since then, for one interval.
-        is_full: Whether this is one pool with every connection it may have in use.
+        is_full: Whether this is a single pool with all its connections in use.
         is_bound: Whether `gauges` are upper bounds.
     """
     idle, used, detached, waiting = gauges
