@@ -1,4 +1,4 @@
-"""What Django loads for ``INSTALLED_APPS = ["poolhouse.django"]``."""
+"""The application that Django loads for ``INSTALLED_APPS = ["poolhouse.django"]``."""
 
 from django import conf
 from django.apps import AppConfig
@@ -12,14 +12,14 @@ from poolhouse.report import reporter
 
 
 class PoolhouseConfig(AppConfig):  # type: ignore[misc]  # Django has no types.
-    """The application: `ready` is called once in each process that loads Django, before any fork of a server's."""
+    """The application: `ready` is called once in each process that loads Django, before a server forks."""
 
     name = "poolhouse.django"
     label = "poolhouse"
     verbose_name = "poolhouse"
 
     def ready(self) -> None:
-        """Say where reports go, and watch the pools of all databases.
+        """Set where reports go, and watch the pools of all databases.
 
         Raises:
             ImproperlyConfigured: If ``POOLHOUSE``, or ``POOLHOUSE_REPORT`` in the environment, is wrong.

@@ -7,23 +7,23 @@ from typing import Any
 from poolhouse.errors import SettingError
 from poolhouse.report.destination import Destination
 
-#: What it may have.
+#: The keys that it may have.
 NAMES = ("program", "report")
 
 
 def destination_of(setting: Any, default: Destination) -> Destination | None:
-    """Where a project reports.
+    """The destination of a project's reports.
 
     Args:
         setting: The value of ``POOLHOUSE``: ``report``, a URL as in ``POOLHOUSE_REPORT``, and ``program``, a name
-            that counts more than one in the URL. Both may be left out.
-        default: Where it reports without ``report``.
+            that overrides one in the URL. Both may be left out.
+        default: The destination without ``report``.
 
     Returns:
-        The destination; ``None`` if the setting says nothing, and everything stays as it is.
+        The destination; ``None`` if the setting is empty, and nothing changes.
 
     Raises:
-        SettingError: If the setting is wrong; it names it.
+        SettingError: If the setting is wrong; the message names it.
 
     >>> destination_of({"program": "shop"}, Destination(host="web1")).host
     'web1'

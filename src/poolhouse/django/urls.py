@@ -1,4 +1,4 @@
-"""The paths of our views: ``path("", include("poolhouse.django.urls"))``."""
+"""The paths of our views, for ``path("", include("poolhouse.django.urls"))``."""
 
 from django.urls import path
 

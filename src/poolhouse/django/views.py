@@ -1,4 +1,4 @@
-"""Views for probes and for Prometheus. None of them takes a connection of a database."""
+"""Views for probes and for Prometheus. None of them takes a database connection."""
 
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from poolhouse.instrumentation.readiness import ready
 from poolhouse.prometheus import collector
 from poolhouse.verdicts.readiness import NOT_OPEN
 
-#: What is said of a pool that Django opens with the first query.
+#: The text for a pool that Django opens with the first query.
 _UNUSED = "not used yet"
 
 
@@ -22,9 +22,9 @@ _UNUSED = "not used yet"
 @require_safe  # type: ignore[untyped-decorator]
 @never_cache  # type: ignore[untyped-decorator]
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether all databases that have a pool can be used now: status 200, else 503.
+    """Whether all databases with a pool can be used now: status 200, otherwise 503.
 
-    The body tells for each database ``ready``, or why it is not. A pool that has not been used is ready: Django
+    The body says for each database ``ready``, or why not. A pool that has not been used counts as ready: Django
     opens it with the first query.
     """
     told = {alias: found for alias in connections if (found := _told(alias)) is not None}
@@ -37,9 +37,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @require_safe  # type: ignore[untyped-decorator]
 @never_cache  # type: ignore[untyped-decorator]
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The pools of the process that answers, for Prometheus, in the format that it asks for.
+    """The pools of the answering process, for Prometheus, in the format that it requests.
 
-    It needs prometheus-client: without it the status is 501, and the body says what to install.
+    This needs prometheus-client: without it the status is 501, and the body says what to install.
     """
     try:
         registry = _registry()
@@ -53,7 +53,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 @cache
 def _registry() -> Any:
-    """A registry of our collector alone: what else the process tells has views of its own."""
+    """A registry with our collector alone: the process's other metrics have views of their own."""
     found = collector()
     from prometheus_client import CollectorRegistry
 
@@ -63,11 +63,11 @@ def _registry() -> Any:
 
 
 def _told(alias: str) -> tuple[bool, str] | None:
-    """Whether a database is ready, and what is said of it; ``None`` if it has no pool."""
+    """Whether a database is ready, and the text for it; ``None`` if it has no pool."""
     try:
         pool = pool_of(alias)
         readiness = None if pool is None else ready(pool)
-    except Exception as error:  # It is configured wrongly: each query says so, too.
+    except Exception as error:  # Its configuration is wrong; every query fails with the same error.
         return False, type(error).__name__
     if readiness is None:
         return None

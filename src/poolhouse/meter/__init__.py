@@ -1,1 +1,1 @@
-"""What one pool has done, as plain values: no clock, no thread, no I/O."""
+"""The measurements of one pool, as plain values: no clock, no thread, no I/O."""

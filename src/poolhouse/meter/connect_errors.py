@@ -1,4 +1,4 @@
-"""Why connects fail: a class for whatever a driver raises, and one tally for each class.
+"""Why connects fail: a class for any exception of a driver, and a count for each class.
 
 What counts: the error number of the operating system, MySQL's number, SQLSTATE, the exception's type, then words
 of its text. psycopg and psycopg2 have no SQLSTATE for a failed connect, only a text, in the language of the
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from poolhouse.meter.meter import Tally
 from poolhouse.meter.signs import ConnectErrors
 
-#: How many exceptions that caused one another are looked at.
+#: The most exceptions in a chain of causes that are examined.
 _DEPTH = 5
 
 _STATES: Final = {
@@ -53,7 +53,7 @@ _NUMBERS: Final = {
     4060: "no_database",
     18456: "auth",
 }
-#: Numbers behind which the client hides why it cannot connect; the text says more.
+#: Numbers behind which the client hides the reason for a failed connect; the text says more.
 _VAGUE: Final = frozenset({2002, 2003, 2013, 2055})
 #: Where a connect of MySQL's drivers hides an error of the operating system.
 _ERRNOS: Final = {
@@ -66,7 +66,7 @@ _ERRNOS: Final = {
     EPIPE: "lost",
     ETIMEDOUT: "timeout",
 }
-#: Types by name: to import `socket` for them would be too much.
+#: Types by name: importing `socket` for them would cost too much.
 _TYPES: Final = {
     "ConnectionTimeout": "timeout",
     "TimeoutError": "timeout",
@@ -74,7 +74,7 @@ _TYPES: Final = {
     "herror": "dns",
     "timeout": "timeout",
 }
-#: In this order: a text may have words of several classes.
+#: In this order, since a text may contain words of several classes.
 _WORDS: Final = (
     ("full", ("too many", "slots are reserved", "connection limit", "no more connections", "max_client_conn")),
     ("full", ("ora-00018", "ora-00020", "ora-12516", "ora-12519", "ora-12520")),
@@ -108,7 +108,7 @@ def class_of(error: BaseException) -> str:
 
 
 class Failing(NamedTuple):
-    """Connects that have failed since the last one that succeeded."""
+    """Connects that have failed since the last success."""
 
     #: When the first and the last of them failed, in seconds.
     began: float
@@ -120,7 +120,7 @@ class Failing(NamedTuple):
 
 
 class ConnectFailures:
-    """Failed connects of one pool by class. Any thread may `add`; one at a time may `read`."""
+    """Failed connects of one pool by class. Any thread may `add`; only one at a time may `read`."""
 
     __slots__ = ("_failing", "_tallies")
 
@@ -129,10 +129,10 @@ class ConnectFailures:
         self._failing: Failing | None = None
 
     def add(self, error: BaseException, now: float, connects: int) -> None:
-        """Count one. Raises nothing, and keeps nothing of the error.
+        """Count a failure. Raises nothing, and keeps no reference to the error.
 
         Args:
-            error: What the driver raised.
+            error: The driver's exception.
             now: Seconds, on a clock that never goes back.
             connects: How many connects have succeeded so far.
         """
@@ -142,7 +142,7 @@ class ConnectFailures:
         self._failing = Failing(now if before is None else before.began, now, kind, connects)
 
     def failing(self, connects: int) -> Failing | None:
-        """The failures since the last connect that succeeded; ``None`` if there are none.
+        """The failures since the last successful connect; ``None`` if there are none.
 
         Args:
             connects: How many have succeeded so far.
@@ -151,18 +151,18 @@ class ConnectFailures:
         return failing if failing is not None and failing.connects == connects else None
 
     def read(self) -> ConnectErrors:
-        """How many of each class there were."""
+        """The number of failures of each class."""
         return ConnectErrors(*(tally.read() for tally in self._tallies.values()))
 
     def reset(self) -> None:
-        """Begin anew, in a forked child."""
+        """Start afresh, in a forked child."""
         self._failing = None
         for tally in self._tallies.values():
             tally.reset()
 
 
 def _causes(error: BaseException) -> Iterator[Any]:
-    """The error, and what caused it."""
+    """The error and its causes."""
     each: BaseException | None = error
     for _ in range(_DEPTH):
         if each is None:

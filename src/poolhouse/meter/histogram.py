@@ -39,7 +39,7 @@ CLASSIC_EXPONENTS = range(-13, 7)
 
 
 def bucket_count(scale: int) -> int:
-    """How many buckets a histogram of this scale has.
+    """The number of buckets of a histogram with this scale.
 
     >>> bucket_count(3), bucket_count(2)
     (240, 120)
@@ -53,7 +53,7 @@ class Histogram:
     Attributes:
         scale: 3, or less after merging with a coarser histogram (at least -1: 15 buckets).
         zero: How many durations were at most 2**-20 s.
-        counts: How many fell in each bucket, `bucket_count` of them; the first begins at 2**-20 s.
+        counts: How many fell into each bucket, `bucket_count` of them; the first begins at 2**-20 s.
         sum_ns: The sum of all durations, in nanoseconds.
         max_ns: The longest duration, in nanoseconds; 0 if there was none, or if it is not known.
     """
@@ -118,7 +118,7 @@ class Histogram:
         self.max_ns = max(self.max_ns, other.max_ns)
 
     def subtract(self, earlier: "Histogram") -> None:
-        """Take away what an earlier reading of the same cumulative histogram had; ``max_ns`` stays."""
+        """Subtract an earlier reading of the same cumulative histogram; ``max_ns`` stays."""
         counts = self._meet(earlier)
         self.counts = list(map(sub, self.counts, counts))
         self.zero -= earlier.zero
@@ -137,19 +137,19 @@ class Histogram:
         self.scale = scale
 
     def estimate_sum(self) -> None:
-        """Set the sum to that of the buckets' geometric middles, where only the counts are known."""
+        """Set the sum from the buckets' geometric middles, for a histogram of which only the counts are known."""
         width = 2.0**-self.scale
         middles = (2.0 ** (ZERO_EXPONENT + (bucket + 0.5) * width) for bucket in range(len(self.counts)))
         self.sum_ns = round(sum(count * middle for count, middle in zip(self.counts, middles, strict=True)) * 1e9)
 
     def up_to_powers(self) -> dict[int, int]:
-        """How many durations were at most 2**n seconds, by n: exact; at scale -1 for even n only."""
+        """How many durations were at most 2**n seconds, by n: exact; at scale -1 only for even n."""
         cumulated = list(accumulate(self.counts, initial=self.zero))
         per_step, step = (1, 2) if self.scale < 0 else (1 << self.scale, 1)
         return {ZERO_EXPONENT + step * place: count for place, count in enumerate(cumulated[::per_step])}
 
     def quantile(self, q: float) -> float | None:
-        """The duration in seconds that a share `q` of all durations do not exceed; ``None`` if there are none.
+        """The duration in seconds that a share `q` of all durations does not exceed; ``None`` if there are none.
 
         Within 4.4 % at scale 3: the geometric middle of the bucket, and at most the longest duration if known.
         """
@@ -182,7 +182,7 @@ class Histogram:
         return 2.0 ** (ZERO_EXPONENT + bucket * 2.0**-self.scale) if bucket or self.zero else None
 
     def _meet(self, other: "Histogram") -> Sequence[int]:
-        """Bring this histogram to the coarser scale of the two; return the other's counts at that scale."""
+        """Convert this histogram to the coarser scale of the two; return the other's counts at that scale."""
         if other.scale < self.scale:
             self.downscale(other.scale)
         return _downscaled(other.counts, other.scale - self.scale)
@@ -195,7 +195,7 @@ class Histogram:
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
-        """A picture of the state, for example ``<Histogram scale 3: 12 durations, max 0.25 s>``."""
+        """The state, for example ``<Histogram scale 3: 12 durations, max 0.25 s>``."""
         return f"<Histogram scale {self.scale}: {self.count} durations, max {self.max_ns / 1e9:g} s>"
 
 

@@ -1,4 +1,4 @@
-"""What one pool has done, measured from many threads without a lock.
+"""The measurements of one pool, taken from many threads without a lock.
 
 Who may do what:
 
@@ -33,7 +33,7 @@ from typing import NamedTuple, Protocol
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark, PoolReading
 
-#: Whoever sees so many durations waiting in a list folds them.
+#: A thread that sees this many durations in a list folds them.
 BATCH = 2_048
 #: A caller that is served within this many seconds does not count as waiting.
 NO_WAIT = 0.0001
@@ -47,7 +47,7 @@ class Tally:
     """A count that any thread may raise by calling `add`.
 
     ``n += 1`` is three steps, between which another thread may run; taking the next number of an
-    ``itertools.count`` is one. Reading takes a number too, and subtracts the numbers that readings took.
+    ``itertools.count`` is one. Reading takes a number too, and subtracts the numbers taken by readings.
 
     >>> tally = Tally()
     >>> tally.add(), tally.add(), tally.read(), tally.add(), tally.read()
@@ -57,12 +57,12 @@ class Tally:
     __slots__ = ("_not_counted", "add")
 
     def __init__(self) -> None:
-        #: Call it to count one more; what it returns means nothing.
+        #: Counts one more; its return value means nothing.
         self.add = count().__next__
         self._not_counted = 0
 
     def read(self) -> int:
-        """How often `add` was called; for the one reader only."""
+        """How often `add` was called; for the single reader only."""
         value = self.add() - self._not_counted
         self._not_counted += 1
         return value
@@ -94,7 +94,7 @@ class HighWater:
     __slots__ = ("_at_start", "_reached", "level", "peak")
 
     def __init__(self) -> None:
-        #: Values up to this one need not be told.
+        #: Values up to this one need not be reported.
         self.level = 0
         #: The largest value of all closed intervals.
         self.peak = 0
@@ -102,15 +102,15 @@ class HighWater:
         self._at_start = 0
 
     def reach(self, value: int) -> None:
-        """Say that the value has been as high as this."""
+        """Report that the value has been this high."""
         self.level = value
         self._reached.append(value)
         if len(self._reached) > _MANY:
-            # Where nobody reads, intervals do not end, and values would gather for ever: the largest says all.
+            # Without a reader, intervals do not end, and values would accumulate: the largest is enough.
             self._reached.append(_largest(self._reached))
 
     def tell(self, value: int) -> None:
-        """Look, and say so if the value is higher."""
+        """Report the value if it is higher than the mark's level."""
         if value > self.level:
             self.reach(value)
 
@@ -119,23 +119,23 @@ class HighWater:
         return max(self.peak, self._at_start, *self._reached, 0)
 
     def close(self, now: int) -> int:
-        """End the interval with the value that is true now, and return its mark; for the one reader only."""
+        """End the interval with the present value, and return the interval's mark; for the single reader only."""
         mark = max(self._at_start, now, _largest(self._reached))
         self.level = self._at_start = now
         self.peak = max(self.peak, mark)
         return mark
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset everything."""
         self._reached.clear()
         self.level = self.peak = self._at_start = 0
 
 
 class Uses(Protocol):
-    """Use times that are kept elsewhere, for example by the line of the application that had the connection."""
+    """Use times that are stored elsewhere, for example by the line of the application that had the connection."""
 
     def fold(self) -> None:
-        """Move the durations into histograms; nobody else does so meanwhile."""
+        """Move the durations into histograms; no other thread does so meanwhile."""
         ...
 
     def use(self) -> Histogram:
@@ -144,9 +144,9 @@ class Uses(Protocol):
 
 
 class Folded(NamedTuple):
-    """What has been folded so far. A fold replaces it as a whole, so whoever reads it sees one moment.
+    """Everything folded so far. A fold replaces it as a whole, so each reader sees one consistent state.
 
-    The histograms are not changed any more, and not to be changed by who reads them.
+    The histograms no longer change, and readers must not change them.
     """
 
     wait: Histogram
@@ -157,7 +157,7 @@ class Folded(NamedTuple):
     connects: int = 0
 
     def with_uses(self, elsewhere: Uses | None) -> "Folded":
-        """The same, and the use times that are kept elsewhere."""
+        """The same, including the use times that are stored elsewhere."""
         if elsewhere is None:
             return self
         use = elsewhere.use()
@@ -165,7 +165,7 @@ class Folded(NamedTuple):
         return self._replace(use=use)
 
     def with_waits_of_nothing(self, number: int) -> "Folded":
-        """The same, and so many checkouts more that did not wait."""
+        """The same with `number` more checkouts that did not wait."""
         if not number:
             return self
         wait = self.wait.copy()
@@ -173,7 +173,7 @@ class Folded(NamedTuple):
         return self._replace(wait=wait, checkouts=self.checkouts + number)
 
 
-#: What a meter begins with; one for all of them.
+#: The initial state of every meter.
 NOTHING = Folded(Histogram(), Histogram(), Histogram())
 
 
@@ -181,18 +181,19 @@ class Meter:
     """The counters, histograms and high-water marks of one pool. See the module for who may call what.
 
     Attributes:
-        waits: How long each caller waited that got a connection, in seconds; their number is the checkouts.
-        timeouts: How long each caller waited that got none in time; their number is the timeouts.
+        waits: How long each caller that got a connection waited, in seconds; their number is the checkouts.
+        timeouts: How long each caller that got none in time waited; their number is the timeouts.
         uses: How long each connection was out, from checkout to checkin.
         creates: How long each successful connect took; their number is the connects.
         used: High-water mark of connections in use.
-        waiting: High-water mark of callers waiting.
+        waiting: High-water mark of waiting callers.
         connections: High-water mark of open connections.
-        adopted: Connections that the pool held before it was measured, so that their ends can be counted.
-        at_once: How many callers got a connection without waiting whose waits are not in `waits`: a pool that
-            counts those by itself gives a function here.
+        adopted: Connections that the pool already had when it began to be measured, so that their ends can be
+            counted.
+        at_once: How many callers got a connection without waiting that are not in `waits`: a pool that counts
+            those itself sets a function here.
         other_uses: Use times that are not in `uses`; ``None`` if all are.
-        timed_out_at: When the last caller's wait ended without a connection, in the pool's seconds; ``None`` if no
+        timed_out_at: When a caller's wait last ended without a connection, in the pool's seconds; ``None`` if no
             wait did.
     """
 
@@ -246,17 +247,17 @@ class Meter:
         self._disconnects = 0
 
     def timed_out(self, waited: float, now: float) -> None:
-        """A caller has waited so many seconds in vain. Several may say so at once: the last to store counts."""
+        """Record a caller that waited in vain, in seconds. Of several at once, the last to store counts."""
         self.timeouts.append(waited)
         self.timed_out_at = now
 
     @property
     def connects(self) -> int:
-        """How many connections were made so far; while somebody folds, it may be too low for a moment."""
+        """How many connections have been made so far; may be too low for a moment, during a fold."""
         return self._folded.connects + len(self.creates)
 
     def fold(self) -> None:
-        """Move the durations into the histograms, unless somebody else is at it.
+        """Move the durations into the histograms, unless another thread is doing so.
 
         Call it when ``len(meter.waits) >= BATCH`` after an append; each use and each connect belongs to a wait, so
         the other lists stay short with it. Where they do not belong together, look at those too.
@@ -282,7 +283,7 @@ class Meter:
             self._lock.append(held)
 
     def totals(self) -> Folded:
-        """Everything that was measured so far, without closing an interval; any thread may call it."""
+        """Everything measured so far, without closing an interval; any thread may call this."""
         self.fold()
         self._at_once = max(self._at_once, self.at_once())
         return self._folded.with_waits_of_nothing(self._at_once).with_uses(self.other_uses)
@@ -297,21 +298,21 @@ class Meter:
         kind: str,
         pools: int = 1,
     ) -> PoolReading:
-        """Close the interval that report `number` tells, and return everything.
+        """Close the interval that ends with report `number`, and return everything.
 
         Args:
             number: The report's number.
-            look: What the gauges are now. It is called after the counters were read: a connection that comes
-                meanwhile then makes the disconnects too low for one reading, never too high.
-            limits: What the pool may hold.
+            look: Returns the present gauges. It is called after the counters are read: a connection that arrives
+                in between then makes the disconnects too low for one reading, never too high.
+            limits: The limits of the pool.
             name: As in `PoolReading`.
             kind: As in `PoolReading`.
             pools: As in `PoolReading`.
 
         Returns:
-            The reading, with key 0: whoever reports gives the key.
+            The reading, with key 0: the reporting code sets the key.
 
-        Should another thread be folding at this moment, its batch is in the next reading.
+        If another thread is folding at this moment, its batch is in the next reading.
         """
         folded = self.totals()
         adopted = self.adopted.read()
@@ -351,7 +352,7 @@ class Meter:
         )
 
     def reset(self) -> None:
-        """Forget everything, as a forked child must: what was counted belongs to the parent."""
+        """Reset everything, as a forked child must: the counts belong to the parent."""
         for durations in (self.waits, self.timeouts, self.uses, self.creates):
             durations.clear()
         for mark in (self.used, self.waiting, self.connections):
@@ -375,7 +376,7 @@ class Meter:
 
 
 def _largest(values: list[int]) -> int:
-    """Take what is in the list now; the largest of it, or 0. Several may do so at once."""
+    """Empty the list; return its largest value, or 0. Several threads may do this at once."""
     largest = 0
     with suppress(IndexError):
         for _ in range(len(values)):
@@ -384,7 +385,7 @@ def _largest(values: list[int]) -> int:
 
 
 def _drained(values: list[float]) -> list[float]:
-    """Take what is in the list now; what is appended meanwhile stays. For the one who folds only."""
+    """Empty the list of its present durations; later ones stay. For the folding thread only."""
     taken = list(values)
     del values[: len(taken)]
     return taken

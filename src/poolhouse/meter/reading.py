@@ -1,7 +1,7 @@
 """One pool at one instant, as plain values that the wire, the fleet and the faces share.
 
-A reading is absolute and cumulative: counters and histograms count since the pool's first event in its
-process, so a reading that is lost costs freshness and no data.
+A reading is absolute and cumulative: counters and histograms count since the pool's first event in its process, so
+a lost reading costs freshness but no data.
 """
 
 from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
@@ -13,23 +13,23 @@ T = TypeVar("T")
 
 
 class Limits(NamedTuple):
-    """What a pool may hold. ``None`` where there is no limit, or where none can be known."""
+    """The limits of a pool. ``None`` if there is no limit, or none can be known."""
 
     #: The most connections that may be open at once.
     max_open: int | None = None
     #: The most connections that are kept open while idle.
     max_idle: int | None = None
-    #: How many connections are kept open even when nobody needs them.
+    #: How many connections are kept open even if nothing needs them.
     min_idle: int | None = None
 
 
 class Gauges(NamedTuple):
-    """What is true now, in numbers of connections (`waiting`: of callers)."""
+    """The present numbers of connections (`waiting`: of callers)."""
 
     idle: int = 0
     used: int = 0
     detached: int = 0
-    #: Callers that asked for a connection and have neither got one nor given up.
+    #: Callers that have asked for a connection and have neither got one nor given up.
     waiting: int = 0
 
     @property
@@ -39,17 +39,17 @@ class Gauges(NamedTuple):
 
 
 class PerCounter(NamedTuple, Generic[T]):
-    """One value for each counter: the one list of them, from which everything else that names counters is made.
+    """One value for each counter: the only list of counters, from which everything else that names them is made.
 
-    Their order is that of the report's bytes (`poolhouse.wire.layout`), so a new counter is appended. Its collectd
-    name is its name here without underscores. ``None`` where the source does not know the counter.
+    Their order is that of the report's bytes (`poolhouse.wire.layout`), so new counters are appended. A counter's
+    collectd name is its name here without underscores. ``None`` if the source does not know the counter.
     """
 
     #: Connections handed out. The fleet's vectors take the first counter for this one.
     checkouts: T | None = None
     #: Connections opened to the database.
     connects: T | None = None
-    #: Connections closed, by whichever side.
+    #: Connections closed, by either side.
     disconnects: T | None = None
     #: Connections that were declared unusable.
     invalidated: T | None = None
@@ -57,7 +57,7 @@ class PerCounter(NamedTuple, Generic[T]):
     rollbacks: T | None = None
     #: Transactions ended, by a commit or a rollback.
     transactions: T | None = None
-    #: Callers that waited for a connection as long as they were allowed to.
+    #: Callers that waited for a connection as long as they were allowed to, in vain.
     timeouts: T | None = None
     #: Callers that got an error other than a timeout instead of a connection.
     acquire_errors: T | None = None
@@ -93,18 +93,18 @@ class Mark(NamedTuple):
     connections: int = 0
 
 
-#: How many closed intervals a reading tells the marks of: a mark survives four lost reports in a row.
+#: How many closed intervals' marks a reading contains: a mark survives four lost reports in a row.
 MARKS = 5
 
-#: The key of the reading that sums every pool that is not told on its own: see `PoolReading.key`.
+#: The key of the reading that sums every pool not reported on its own: see `PoolReading.key`.
 REST = 0
 
 
 class PoolReading(NamedTuple):
     """One pool of one process: identity, limits, gauges, counters, marks and three histograms."""
 
-    #: Which pool of its process, never given twice. `REST` is not one pool: it sums those pools that came and
-    #: went between two reports, and those beyond the number that are told one by one.
+    #: The identity of the pool within its process, never reused. `REST` is not one pool: it sums the pools that
+    #: came and went between two reports, and those beyond the number that is reported one by one.
     key: int
     #: As OpenTelemetry's ``db.client.connection.pool.name``: ``server.address:server.port/db.namespace``.
     name: str
@@ -119,13 +119,13 @@ class PoolReading(NamedTuple):
     marks: tuple[Mark, ...] = ()
     #: The mark since the pool's first event; its ``interval`` is that of the newest report.
     peak: Mark = Mark()
-    #: How long callers waited for a connection, timeouts included. ``None`` where the source cannot tell.
+    #: How long callers waited for a connection, including timeouts. ``None`` if the source cannot tell.
     wait: Histogram | None = None
     #: How long connections were out, from checkout to checkin.
     use: Histogram | None = None
-    #: How long it took to connect, successful attempts only.
+    #: How long connects took; only successful ones.
     create: Histogram | None = None
-    #: True where `Gauges.used` and `Gauges.waiting` are upper bounds, because the source knows no better.
+    #: Whether `Gauges.used` and `Gauges.waiting` are upper bounds, because the source knows no better.
     is_bound: bool = False
-    #: Who holds connections, and what goes wrong around the pool; ``None`` where the source does not tell.
+    #: Who holds connections, and what goes wrong around the pool; ``None`` if the source does not say.
     signs: PoolSigns | None = None

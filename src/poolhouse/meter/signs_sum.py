@@ -1,4 +1,4 @@
-"""The signs of several pools as those of one: what the pools that are not told one by one show together."""
+"""The signs of several pools as those of one, for pools that are not reported one by one."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from poolhouse.meter.signs import (
 
 
 def summed_signs(several: Iterable[PoolSigns | None]) -> PoolSigns | None:
-    """Sums, with equal sites joined; ``None`` where no pool has any. Target and maker are those that all share."""
+    """Sums, with equal sites joined; ``None`` if no pool has any. Target and maker are kept if all share them."""
     known = [signs for signs in several if signs is not None]
     if len(known) < 2:
         return known[0] if known else None

@@ -1,12 +1,13 @@
-"""The pools of an application for its own OpenTelemetry.
+"""Exports an application's pools through its own OpenTelemetry.
 
     import poolhouse.otel
 
     poolhouse.otel.instrument()
 
-gives the nine metrics ``db.client.connection.*`` of the semantic conventions 1.44.0 for every pool of the process:
-SQLAlchemy's, psycopg_pool's, asyncpg's, aiomysql's, psycopg2's and ours, those that exist and those that are made
-later. No daemon is needed. It needs the package ``opentelemetry-api``, which the extra ``otel`` installs.
+exports the nine metrics ``db.client.connection.*`` of the semantic conventions 1.44.0 for every pool of the
+process: the pools of SQLAlchemy, psycopg_pool, asyncpg, aiomysql, psycopg2 and poolhouse, existing ones and those
+    made later. No
+daemon is needed. It needs the package ``opentelemetry-api``, which the extra ``otel`` installs.
 """
 
 import os
@@ -22,27 +23,27 @@ if TYPE_CHECKING:
 
 __all__ = ["instrument", "uninstrument"]
 
-#: The instruments that were made, with their providers; ``None`` is the global one.
+#: The instruments that have been made, with their providers; ``None`` is the global one.
 _made: "list[tuple[MeterProvider | None, Instruments]]" = []
 _is_at_fork: list[bool] = []
 
 
 def instrument(meter_provider: "MeterProvider | None" = None) -> None:
-    """Tell OpenTelemetry about every pool of this process, at each collection.
+    """Export every pool of this process to OpenTelemetry, at each collection.
 
-    Pools that are reported to an aggregator are told as their newest report has them. All others are read at the
+    Pools that are reported to an aggregator appear as in their latest report. All others are read at the
     collection. Pools that this call finds are reported nowhere else unless ``poolhouse.report_to()`` or
     ``POOLHOUSE_REPORT`` names a destination.
 
-    A second call changes nothing; with another provider the metrics go there from now on. In a forked child
-    everything begins at zero.
+    A second call changes nothing; with another provider, the metrics go there from now on. A forked child starts
+    at zero.
 
     Args:
-        meter_provider: Where the instruments are made; ``None`` for OpenTelemetry's global provider, which may be
-            set later.
+        meter_provider: The provider of the instruments; ``None`` for OpenTelemetry's global one, which may be set
+            later.
 
     Raises:
-        ModuleNotFoundError: If ``opentelemetry-api`` is not installed; it says what to type.
+        ModuleNotFoundError: If ``opentelemetry-api`` is not installed; the message says what to type.
     """
     try:
         from opentelemetry.metrics import get_meter, get_meter_provider
@@ -55,7 +56,7 @@ def instrument(meter_provider: "MeterProvider | None" = None) -> None:
     present = get_meter_provider()
     provider = None if meter_provider is present else meter_provider
     _measure()
-    # The global provider may have been given as itself before.
+    # The global provider may have been passed explicitly before.
     found = [instruments for known, instruments in _made if known is provider or known is (provider or present)]
     if not found:
         found = [Instruments(get_meter("poolhouse", _version(), provider, SCHEMA_URL))]
@@ -65,7 +66,7 @@ def instrument(meter_provider: "MeterProvider | None" = None) -> None:
 
 
 def uninstrument() -> None:
-    """Tell nothing more. What was recorded stays with OpenTelemetry, and pools stay measured."""
+    """Stop exporting. What was recorded stays with OpenTelemetry, and pools stay measured."""
     for _, instruments in _made:
         instruments.is_on = False
 

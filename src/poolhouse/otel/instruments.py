@@ -1,8 +1,8 @@
 """The nine metrics as instruments of OpenTelemetry's API, and their values at a collection.
 
-Gauges and counters are observable: they are asked for at each collection. The API has no observable histogram, so
-the first callback of each collection records the durations that are new, and they count in that collection
-(decision 0026). Nothing is done between collections, and nothing at a checkout.
+Gauges and counters are observable: they are read at each collection. The API has no observable histogram, so the
+first callback of each collection records the new durations, which count in that collection (decision 0026).
+Nothing happens between collections, and nothing at a checkout.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 logger = Log("poolhouse.otel")
 
-#: The bounds of histograms that the SDK is advised of: those that Prometheus is told, 122 µs to 64 s.
+#: The histogram bounds that the SDK is advised to use: the same as for Prometheus, 122 µs to 64 s.
 BOUNDS = tuple(2.0**exponent for exponent in CLASSIC_EXPONENTS)
-#: What recording may take in one collection: at least and at most so many seconds, and this part of the time
-#: since the last one. The SDK gives up a collection after ten seconds.
+#: The time that recording may take in one collection: at least and at most this many seconds, and in between this
+#: share of the time since the last one. The SDK gives up a collection after ten seconds.
 LEAST_S, MOST_S, SHARE = 0.1, 2.0, 0.1
-#: So many durations are recorded before other threads have a turn, of this many seconds.
+#: This many durations are recorded before other threads get a turn of this many seconds.
 _AT_ONCE, _TURN_S = 200, 0.0002
-#: A collection that has ended long ago, in seconds, is not continued, whoever asks.
+#: A collection that ended longer ago than this, in seconds, is never continued.
 _STALE_S = 1.0
 
 
 class Instruments:
-    """The instruments of one meter, and the sums that they tell.
+    """The instruments of one meter, and the sums that they export.
 
     Attributes:
-        is_on: Whether they tell anything.
+        is_on: Whether they export anything.
     """
 
     def __init__(self, meter: "Meter") -> None:
@@ -50,7 +50,7 @@ class Instruments:
         UNSENT.share(self.tell)
         self._observation: Callable[[float, Mapping[str, str]], Observation] = Observation
         self._has_failed = False
-        #: The number of the newest collection; it goes on in a forked child, whose callbacks remember numbers.
+        #: The number of the latest collection; it continues in a forked child, whose callbacks remember numbers.
         self._collection = 0
         self.forget()
         self._histograms = {kind: _histogram(meter, metric) for kind, metric in TIMES.items()}
@@ -60,17 +60,17 @@ class Instruments:
         self._observe(meter.create_observable_counter, TIMEOUTS, self._timeouts)
 
     def forget(self) -> None:
-        """Begin with nothing, as a forked child must."""
+        """Start with nothing, as a forked child must."""
         self._turn = Lock()
         self._ledger = Ledger()
-        #: The living pools as of the newest collection, and when that began and ended.
+        #: The living pools as of the latest collection, and when that began and ended.
         self._now: dict[str, Now] = {}
         self._began = self._ended = monotonic()
         #: Durations that are being recorded, by the pools' name and the kind: a value, and how often.
         self._queues: dict[tuple[str, str], list[tuple[float, int]]] = {}
 
     def tell(self, readings: Readings) -> None:
-        """Take what the reporter has read, or another reader; in its thread."""
+        """Take the readings of the reporter, or of another reader; called in its thread."""
         if self.is_on and self._collection:
             self._ledger.tell(readings)
 
@@ -98,9 +98,9 @@ class Instruments:
         create(metric.name, [callback], metric.unit, metric.description)
 
     def _collect(self, last: int) -> int:
-        """Begin a collection if the caller was in the newest one already; the number of the newest one.
+        """Begin a collection if the caller has already been in the latest one; returns the latest one's number.
 
-        While one is under way, in another thread or under a signal handler, the figures before it are told.
+        While one is under way in another thread, or under a signal handler, the previous figures are exported.
         """
         now = monotonic()
         if last < self._collection and now - self._ended < _STALE_S:
@@ -114,7 +114,7 @@ class Instruments:
             self._now = self._ledger.now()
             try:
                 self._record(now + min(max(SHARE * elapsed, LEAST_S), MOST_S))
-            except Exception as error:  # Of the SDK, a view or a reader: the other metrics are told.
+            except Exception as error:  # From the SDK, a view or a reader; the other metrics are still exported.
                 self._queues.clear()
                 self._complain(error)
             self._collection += 1
@@ -124,9 +124,9 @@ class Instruments:
         return self._collection
 
     def _record(self, deadline: float) -> None:
-        """Record the durations that are new, until it is time; the rest is recorded at the next collection."""
+        """Record new durations until the deadline; the rest is recorded at the next collection."""
         for key in list(self._ledger.grown):
-            if key not in self._queues:  # What waits longer grows in its histogram, not in a queue.
+            if key not in self._queues:  # Durations that wait longer grow in their histogram, not in a queue.
                 self._queues[key] = representatives(self._ledger.grown.pop(key))
         recorded = 0
         for key, queue in list(self._queues.items()):
@@ -148,12 +148,12 @@ class Instruments:
             del self._queues[key]
 
     def _complain(self, error: Exception) -> None:
-        """Log the first failure; the others are probably the same."""
+        """Log the first failure; later ones are probably the same."""
         if not self._has_failed:
             self._has_failed = True
             logger.log(ERROR, "poolhouse cannot export all metrics to OpenTelemetry", error=error)
 
-    # -- What is told ---------------------------------------------------------------------------------------------
+    # -- Exported values ------------------------------------------------------------------------------------------
 
     def _connections(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         for name, now in self._now.items():
@@ -180,5 +180,5 @@ def _histogram(meter: "Meter", metric: Metric) -> "Histogram":
         return meter.create_histogram(
             metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=BOUNDS
         )
-    except TypeError:  # An API without advice, before 1.30: the SDK's own bounds, or those of a view.
+    except TypeError:  # An API without advice, before 1.30: the bounds are the SDK's, or a view's.
         return meter.create_histogram(metric.name, metric.unit, metric.description)

@@ -1,8 +1,8 @@
-"""What the pools of a process have done, by their names, from readings that are absolute. No I/O, no clock.
+"""The counts of a process's pools by name, from absolute readings. No I/O, no clock.
 
 A reading says what a pool has counted since its first event. Its increase over the previous reading is added to
-the sums of the pool's name, which therefore never fall, even if pools end and are replaced. Durations that are new
-wait in a histogram until they are recorded elsewhere.
+the sums of the pool's name, which therefore never fall, even if pools end and are replaced. New durations wait in
+a histogram until they are recorded elsewhere.
 """
 
 from collections.abc import Callable
@@ -25,27 +25,27 @@ from poolhouse.meter.reading import Gauges, Limits, PoolReading
 from poolhouse.report.readings import Readings
 from poolhouse.report.source import Source
 
-#: Names that have sums of their own; pools beyond them are summed under `OTHER`.
+#: The most names with sums of their own; pools beyond them are summed under `OTHER`.
 MOST_NAMES = 1000
 OTHER = "other"
-#: Pools that have ended and of which another reading may still come, at most.
+#: The most ended pools of which another reading may still come.
 MOST_ENDED = 100
 
-#: Pools of which more than was settled may have been told.
+#: The most pools with readings that have not been settled yet.
 MOST_TOLD = 10_000
 
-#: The histograms of a reading, and what tells them.
+#: The histograms of a reading, and the metric for each.
 TIMES = {"create": CREATE_TIME, "wait": WAIT_TIME, "use": USE_TIME}
 
 
 class Now(NamedTuple):
-    """What is true of the living pools of one name."""
+    """The present state of the living pools of one name."""
 
     gauges: Gauges
     limits: Limits
 
 
-#: What tells a number of the living pools of a name; one that is ``None`` is not told.
+#: How to read each number from the living pools of a name; ``None`` is not exported.
 NUMBERS: dict[Metric, Callable[[Now], int | None]] = {
     IDLE_MAX: lambda now: now.limits.max_idle,
     IDLE_MIN: lambda now: now.limits.min_idle,
@@ -59,29 +59,29 @@ class Ledger:
 
     Attributes:
         timeouts: Callers that gave up, by the pools' name.
-        grown: Durations that nobody has taken yet, by the pools' name and the kind.
-        kinds: Of which names which durations are measured.
+        grown: Durations that have not been taken yet, by the pools' name and the kind.
+        kinds: The durations that are measured, by name.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start with nothing."""
         self.timeouts: dict[str, int] = {}
         self.grown: dict[tuple[str, str], Histogram] = {}
         self.kinds: dict[tuple[str, str], None] = {}
         self._last: dict[Source, PoolReading] = {}
-        #: The same of pools that have ended: of a reading that comes late, only what it says more is new.
+        #: The same for ended pools: of a reading that comes late, only what exceeds this is new.
         self._ended: dict[Source, PoolReading] = {}
         self._names: dict[str, None] = {}
-        #: What was read elsewhere, last. Any thread adds, and `settle` takes.
+        #: The latest readings by others. Any thread adds to it, and `settle` takes them.
         self._told: dict[Source, PoolReading] = {}
 
     def tell(self, readings: Readings) -> None:
-        """Have the next `settle` take these, which somebody else has read; any thread may call it."""
+        """Have the next `settle` take these readings by another reader; any thread may call this."""
         if len(self._told) < MOST_TOLD:
             self._told.update(readings)
 
     def settle(self, readings: Readings) -> None:
-        """Take these readings and all that was told, and leave out pools that have ended."""
+        """Take these readings and all readings by others, and drop pools that have ended."""
         for source, reading in readings:
             self.take(source, reading)
         with suppress(KeyError):
@@ -90,7 +90,7 @@ class Ledger:
         self.end_gone()
 
     def take(self, source: Source, reading: PoolReading) -> None:
-        """Take a reading of a pool; one that sums 0 pools is its last. One that comes late changes nothing."""
+        """Take a reading of a pool; one that counts 0 pools is its last. A late one changes nothing."""
         name = self._name(reading)
         before = self._last.get(source) or self._ended.get(source)
         if before is not None and _is_older(reading, before):
@@ -110,7 +110,7 @@ class Ledger:
             self._end(source, reading)
 
     def end_gone(self) -> None:
-        """Leave out pools that have ended, and whose last reading nobody has brought yet."""
+        """Drop pools that have ended and whose last reading has not come yet."""
         for source in list(self._last):
             with suppress(Exception):
                 if source.is_gone():
@@ -123,7 +123,7 @@ class Ledger:
             del self._ended[next(iter(self._ended))]
 
     def now(self) -> dict[str, Now]:
-        """Of the living pools, by name. A limit is ``None`` where one of them has none."""
+        """The state of the living pools, by name. A limit is ``None`` if one of them has none."""
         found: dict[str, Now] = {}
         for reading in self._last.values():
             name = self._name(reading)
@@ -173,10 +173,10 @@ def _sum(one: int | None, other: int | None) -> int | None:
 
 
 def representatives(grown: Histogram) -> list[tuple[float, int]]:
-    """Durations in seconds, and how often each, that stand for those of a histogram, the shortest first.
+    """Durations in seconds, with their counts, that represent those of a histogram, the shortest first.
 
-    Each lies in the bucket of those that it stands for: it is the bucket's geometric middle times a factor, the
-    same one for all buckets, that gives the true sum. Those of the zero bucket are 0.
+    Each lies in the bucket of those that it represents: it is the bucket's geometric middle times a factor, the
+    same for all buckets, that gives the true sum. Those of the zero bucket are 0.
 
     >>> histogram = Histogram()
     >>> histogram.record_seconds([0.25, 0.25, 1.0])

@@ -5,8 +5,8 @@
 
     REGISTRY.register(poolhouse.prometheus.collector())
 
-For applications that Prometheus scrapes already. No daemon is needed. Where an application runs in several
-processes, connmond sums them.
+For applications that Prometheus already scrapes. No daemon is needed. If an application runs in several processes,
+connmond adds them up.
 """
 
 from typing import TYPE_CHECKING
@@ -20,20 +20,19 @@ __all__ = ["collector"]
 def collector() -> "PoolCollector":
     """A collector of every pool of this process, for ``registry.register()``.
 
-    It tells OpenTelemetry's nine metrics of connection pools, for each name of pools: SQLAlchemy's,
-    psycopg_pool's, asyncpg's, aiomysql's, psycopg2's and ours, those that exist and those that are made later.
-    What pools that have ended did stays in counters and histograms. A forked child begins with nothing, and tells
-    its own pools.
+    It exports OpenTelemetry's nine metrics of connection pools for each pool name: for the pools of SQLAlchemy,
+    psycopg_pool, asyncpg, aiomysql, psycopg2 and poolhouse, existing ones and those made later. What ended pools
+    did stays in counters and histograms. A forked child starts at zero, and exports its own pools.
 
-    Pools that are reported to an aggregator are told as their newest report has them. All others are read when a
-    registry collects. Pools that this call finds are reported nowhere unless ``poolhouse.report_to()`` or
-    ``POOLHOUSE_REPORT`` names a destination. Collecting waits for nobody, and raises nothing.
+    Pools that are reported to an aggregator appear as in their latest report. All others are read when a registry
+    collects. Pools that this call finds are reported nowhere unless ``poolhouse.report_to()`` or
+    ``POOLHOUSE_REPORT`` names a destination. Collecting never waits, and raises nothing.
 
-    With ``PROMETHEUS_MULTIPROC_DIR``, in which several processes share what they count, a collector tells the
-    pools of the process that answers; a warning says so.
+    With ``PROMETHEUS_MULTIPROC_DIR``, by which several processes share their counts, a collector exports only the
+    pools of the answering process; a warning says so.
 
     Raises:
-        ModuleNotFoundError: If prometheus-client is not installed; it says what to type.
+        ModuleNotFoundError: If prometheus-client is not installed; the message says what to type.
     """
     from poolhouse.installing import install_command
 

@@ -1,4 +1,4 @@
-"""The collector; imported where prometheus-client is."""
+"""The collector; imported if prometheus-client is installed."""
 
 import os
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from poolhouse.otel.ledger import NUMBERS, TIMES
 from poolhouse.prometheus.sums import SUMS, Figures
 from poolhouse.safely import ERROR, Log
 
-#: The variable that makes several processes share what they count.
+#: The variable by which several processes share their counts.
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 _POOL, _STATE = prometheus_name(convention.POOL_NAME), prometheus_name(convention.STATE)
@@ -36,17 +36,17 @@ def prepare() -> None:
 
 
 class PoolCollector(Collector):
-    """Tells the pools of this process whenever a registry asks."""
+    """Exports the pools of this process whenever a registry asks."""
 
     def __init__(self) -> None:
         self._has_failed = False
 
     def describe(self) -> Iterable[MetricFamily]:
-        """The metrics without a sample: a registry refuses a second collector of the same names."""
+        """The metrics without samples, so that a registry refuses a second collector of the same names."""
         return _families(Figures({}, {}, {}))
 
     def collect(self) -> Iterable[MetricFamily]:
-        """The metrics now. What fails is logged once, and costs its samples."""
+        """The present metrics. An error is logged once, and costs only its samples."""
         try:
             return _families(SUMS.figures(self._complain))
         except Exception as error:
@@ -54,7 +54,7 @@ class PoolCollector(Collector):
             return self.describe()
 
     def _complain(self, error: Exception) -> None:
-        """Log the first failure; the others are probably the same."""
+        """Log the first failure; later ones are probably the same."""
         if not self._has_failed:
             self._has_failed = True
             _logger.log(ERROR, "poolhouse cannot export all metrics to Prometheus", error=error)
@@ -86,12 +86,12 @@ def _families(figures: Figures) -> list[MetricFamily]:
 
 
 def _head(metric: Metric) -> tuple[str, str]:
-    """Name and description."""
+    """Name and description of a metric."""
     return prometheus_name(metric.name, metric.unit), metric.description
 
 
 def _buckets(times: Histogram) -> list[tuple[str, float]]:
-    """The buckets with their bounds: each number is the true one."""
+    """The buckets with their bounds, and exact counts."""
     up_to = times.up_to_powers()
     buckets = [(str(2.0**power), float(up_to[power])) for power in CLASSIC_EXPONENTS if power in up_to]
     return [*buckets, ("+Inf", float(times.count))]

@@ -1,4 +1,4 @@
-"""What the pools of this process have done, by name, for every collector of it."""
+"""The counts of this process's pools, by name, for all its collectors."""
 
 import os
 from collections.abc import Callable
@@ -15,9 +15,9 @@ class Figures:
     """The figures of one moment.
 
     Attributes:
-        now: What is true of the pools that are there, by name.
+        now: The present state of the existing pools, by name.
         timeouts: Callers that gave up, by name.
-        times: Durations by name and kind (``create``, ``wait``, ``use``), where they are measured.
+        times: Durations by name and kind (``create``, ``wait``, ``use``), as far as they are measured.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Figures:
 
 
 class Sums:
-    """The sums of this process. They never fall, whatever pools end; a forked child begins with nothing."""
+    """The sums of this process. They never fall, whatever pools end; a forked child starts at zero."""
 
     def __init__(self) -> None:
         self._has_begun = False
@@ -41,7 +41,7 @@ class Sums:
         self._newest = Figures({}, {}, {})
 
     def begin(self) -> None:
-        """Be told what others read, from now on. Idempotent."""
+        """Start taking what other readers have read. Idempotent."""
         if not self._has_begun:
             self._has_begun = True
             begin_afresh_in_children()
@@ -50,13 +50,13 @@ class Sums:
             readings.observe(self.tell)
 
     def tell(self, read: Readings) -> None:
-        """Take what the reporter has read, or another reader; in its thread."""
+        """Take the readings of the reporter, or of another reader; called in its thread."""
         self._ledger.tell(read)
 
     def figures(self, failed: Callable[[Exception], None]) -> Figures:
-        """The figures now.
+        """The present figures.
 
-        While they are made in another thread, or under a signal handler, those before.
+        While another thread is making them, or under a signal handler, the previous ones.
 
         Args:
             failed: Called with the error of a pool that cannot be read.
@@ -74,5 +74,5 @@ class Sums:
         return self._newest
 
 
-#: Those of this process.
+#: The sums of this process.
 SUMS = Sums()

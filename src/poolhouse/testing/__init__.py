@@ -1,4 +1,4 @@
-"""Pools under test: virtual time for threads and asyncio, and a driver whose every call does what it is told."""
+"""Pools under test: virtual time for threads and asyncio, and a driver whose calls do what the test says."""
 
 from poolhouse.testing.clock import VirtualClock
 from poolhouse.testing.driver import AsyncFakeDriver, Does, FakeConnection, FakeDriver, FakeError

@@ -1,8 +1,8 @@
-"""Time that passes only when somebody lets it."""
+"""Time that passes only when told to."""
 
 
 class VirtualClock:
-    """A `poolhouse.clock.Clock` that stands still until it is told to go on.
+    """A `poolhouse.clock.Clock` that stands still until it is advanced.
 
     >>> clock = VirtualClock()
     >>> began = clock.monotonic()
@@ -24,9 +24,9 @@ class VirtualClock:
         return self._wall_offset + self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time by this many seconds."""
         self.advance_to(self._now + seconds)
 
     def advance_to(self, instant: float) -> None:
-        """Let time pass until `instant`, in the seconds of `monotonic`; it never goes back."""
+        """Advance the time to `instant`, in the seconds of `monotonic`; it never goes back."""
         self._now = max(self._now, instant)

@@ -1,4 +1,4 @@
-"""A driver without a database, each of whose calls does what the test says."""
+"""A driver without a database, in which each call does what the test says."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from poolhouse.pool.core import ACTIVE, BROKEN, IDLE, IN_TRANSACTION
 
 
 class Does(Enum):
-    """What a call does."""
+    """The behaviour of a call."""
 
     OK = "ok"
     #: It raises `FakeError`.
@@ -24,7 +24,7 @@ class Does(Enum):
 
 
 class FakeError(Exception):
-    """What a `FakeDriver`'s calls raise."""
+    """The error raised by a `FakeDriver`'s calls."""
 
 
 class FakeConnection:
@@ -32,10 +32,10 @@ class FakeConnection:
 
     Attributes:
         number: 1 for the driver's first connection.
-        status: What the driver says of it.
-        calls: What was done with it, in order.
-        is_dead: The server has gone: whatever asks it fails.
-        is_busy: A call on it has not ended.
+        status: The status that the driver reports for it.
+        calls: The calls on it, in order.
+        is_dead: Whether the server is gone, so that every request fails.
+        is_busy: Whether a call on it has not ended.
     """
 
     def __init__(self, number: int) -> None:
@@ -61,13 +61,13 @@ class FakeConnection:
 
 
 class _Fake:
-    """What both kinds of fake drivers share: gates and the connections made.
+    """The part shared by both kinds of fake drivers: gates, and the connections made.
 
     Attributes:
-        connections: Every connection that was ever made.
+        connections: Every connection ever made.
         slow_s: How long a slow call takes, in seconds.
-        is_down: The server refuses connections.
-        overlaps: Calls that began on a connection while another had not ended: no driver allows that.
+        is_down: Whether the server refuses connections.
+        overlaps: Calls that began on a connection before another had ended, which no driver allows.
     """
 
     marks_connections = False
@@ -83,16 +83,16 @@ class _Fake:
         self._always: dict[str, Does] = {}
 
     def gate(self, call: str, *does: Does) -> None:
-        """Say what the next calls of ``connect``, ``commit``, ``rollback``, ``probe`` or ``close`` do."""
+        """Set what the next calls of ``connect``, ``commit``, ``rollback``, ``probe`` or ``close`` do."""
         self._gates.setdefault(call, deque()).extend(does)
 
     def always(self, call: str, does: Does) -> None:
-        """Say what every call does for which `gate` says nothing."""
+        """Set what every call does that has no `gate`."""
         self._always[call] = does
 
     @property
     def open_connections(self) -> list[FakeConnection]:
-        """Those that are not closed."""
+        """The connections that are not closed."""
         return [conn for conn in self.connections if not conn.is_closed]
 
     def status(self, conn: FakeConnection) -> int:
@@ -100,7 +100,7 @@ class _Fake:
         return conn.status
 
     def fileno(self, conn: FakeConnection) -> int | None:
-        """There is no socket."""
+        """``None``: there is no socket."""
         return None
 
     def abort(self, conn: FakeConnection) -> None:
@@ -237,6 +237,6 @@ class AsyncFakeDriver(_Fake):
             conn.abort = aborted.set
             conn.status = ACTIVE
             while not aborted.is_set():
-                # As psycopg's calls do on a stopped server: cancelling them does not end them.
+                # Like psycopg's calls on a stopped server, which cancelling does not end.
                 with contextlib.suppress(asyncio.CancelledError):
                     await aborted.wait()

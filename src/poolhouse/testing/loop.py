@@ -1,7 +1,7 @@
-"""An event loop of asyncio in which time jumps from one deadline to the next.
+"""An asyncio event loop in which time jumps from one deadline to the next.
 
-While anything can run, time stands still; when everything waits for time, it is that time. Hours pass in
-milliseconds, always in the same order. Sockets are looked at, but no time is left for them to answer.
+While anything can run, time stands still; when everything waits for time, it jumps. Hours pass in milliseconds,
+always in the same order. Sockets are polled, but get no time to answer.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class Deadlock(RuntimeError):
-    """Everything waits, and nothing is due: no time can change that."""
+    """Everything waits, and nothing is due: passing time cannot help."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Lets the time pass that it was asked to wait, at once."""
+    """Advances the clock at once by the time that it was asked to wait."""
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose time is that of a `VirtualClock`."""
+    """An event loop with the time of a `VirtualClock`."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._virtual_clock = clock

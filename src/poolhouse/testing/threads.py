@@ -1,11 +1,11 @@
-"""Real threads in virtual time: one runs at a time, and which one is decided by a seed.
+"""Real threads in virtual time: one runs at a time, chosen by a seed.
 
 A thread gives up its turn only where it parks or sleeps, so everything between two such points happens as one
-step; which of those that could go on does is drawn from the seed. When no thread can continue, time jumps to the
-next deadline. The same seed gives the same schedule, whatever the machine does.
+step; the seed decides which of the runnable threads takes the next one. When no thread can continue, time jumps to
+the next deadline. The same seed gives the same schedule, whatever the machine does.
 
-What must hold for that: threads wait for each other through `VirtualThreads` only. A plain lock that is
-never held where a thread gives up its turn is never contended, and needs no replacement.
+For this, threads must wait for each other through `VirtualThreads` only. A plain lock that is never held where a
+thread gives up its turn is never contended, and needs no replacement.
 """
 
 import os
@@ -25,7 +25,7 @@ class _Stopped(BaseException):
 
 
 def _taken() -> threading.Lock:
-    """A lock that whoever takes it next waits for, until somebody releases it."""
+    """A lock that is already taken: the next taker waits until it is released."""
     lock = threading.Lock()
     lock.acquire()
     return lock
@@ -37,10 +37,10 @@ _PROCESSOR = 39 - 3
 
 @contextmanager
 def _on_one_processor() -> Generator[None]:
-    """Keep the calling thread, and those that it starts, on the processor where it is, if the system can.
+    """Keep the calling thread, and those that it starts, on the present processor, if the system can.
 
-    One of them runs at a time. To wake another one elsewhere, only to have it wait for the GIL, costs half as
-    much again as all that they do.
+    One of them runs at a time. Waking another one elsewhere, only to have it wait for the GIL, costs half as much
+    again as all their work.
     """
     if not hasattr(os, "sched_setaffinity"):  # It is Linux's.
         yield
@@ -57,7 +57,7 @@ def _on_one_processor() -> Generator[None]:
 
 
 class _Actor:
-    """One thread of the world."""
+    """One thread of the virtual world."""
 
     def __init__(self, name: str, *, is_daemon: bool) -> None:
         self.name = name
@@ -98,8 +98,8 @@ class VirtualThreads:
     """A `poolhouse.pool.threads.Threads` in virtual time.
 
     Attributes:
-        clock: The world's time.
-        errors: What ended threads that should have ended by returning.
+        clock: The virtual time.
+        errors: The exceptions of threads that should have ended by returning.
     """
 
     def __init__(self, clock: VirtualClock, seed: int = 0) -> None:
@@ -115,7 +115,7 @@ class VirtualThreads:
         return VirtualParker(self)
 
     def start(self, target: Callable[[], None], name: str, *, is_daemon: bool = True) -> None:
-        """See `Threads.start`; a thread that is no daemon keeps the world going until it ends."""
+        """See `Threads.start`; a thread that is not a daemon keeps the world running until it ends."""
         actor = _Actor(name, is_daemon=is_daemon)
         self._actors.append(actor)
 
@@ -141,11 +141,11 @@ class VirtualThreads:
         self._give_up_turn(seconds)
 
     def run(self, main: Callable[[], Any]) -> Any:
-        """Run `main` as the world's first thread; return its result when all that are no daemons have ended.
+        """Run `main` as the first thread; return its result when all threads except daemons have ended.
 
         Raises:
-            Deadlock: If nobody can ever go on.
-            BaseException: What ended `main`, or else another thread.
+            Deadlock: If no thread can ever continue.
+            BaseException: The exception that ended `main`, or else another thread.
         """
         with _on_one_processor():
             return self._run(main)
@@ -184,7 +184,7 @@ class VirtualThreads:
             raise _Stopped
 
     def _pass_turn(self) -> None:
-        """Give the turn to one of those who can go on, after letting time pass if nobody can."""
+        """Give the turn to a runnable thread, after advancing time if there is none."""
         if self._is_over or all(actor.is_daemon for actor in self._actors):
             self._ended.release()
             return

@@ -1,1 +1,1 @@
-"""The database engine ``poolhouse.django.postgresql``: Django's PostgreSQL over a pool of poolhouse."""
+"""The database engine ``poolhouse.django.postgresql``: Django's PostgreSQL with a pool of poolhouse."""

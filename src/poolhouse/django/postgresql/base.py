@@ -1,9 +1,9 @@
-"""Django's PostgreSQL over a pool of poolhouse.
+"""Django's PostgreSQL engine with a pool of poolhouse.
 
 ``OPTIONS["pool"]`` has the arguments of `poolhouse.ConnectionPool`; without it the pool has the defaults, with
-``False`` there is none. All else is Django's. As Django's own pool, this one needs psycopg 3 and a
-``CONN_MAX_AGE`` of 0; it does not need psycopg_pool. A pool that is open when a server forks its workers starts
-empty in each of them.
+``False`` there is none. Everything else is Django's. Like Django's own pool, this one needs psycopg 3 and a
+``CONN_MAX_AGE`` of 0, but it does not need psycopg_pool. A pool that is open when a server forks its workers
+starts empty in each of them.
 """
 
 from typing import Any, ClassVar
@@ -24,10 +24,10 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # Django has
 
     @property
     def pool(self) -> Any:
-        """The database's pool, made when it is first asked for, opened by the first query; ``None`` without one.
+        """The database's pool, made when first asked for, and opened by the first query; ``None`` without one.
 
         Raises:
-            ImproperlyConfigured: If the settings do not go with a pool.
+            ImproperlyConfigured: If the settings do not allow a pool.
         """
         options = self.settings_dict["OPTIONS"].get("pool", True)
         if self.alias == NO_DB_ALIAS or not options:
