@@ -1,4 +1,4 @@
-"""The command ``poolhouse attach``: an environment of Python, or a process that runs."""
+"""The command ``poolhouse attach``: for a Python environment, or a running process."""
 
 import argparse
 import os
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def attach(arguments: argparse.Namespace) -> int:
-    """Do what was asked; the exit status."""
+    """Do what the arguments demand; returns the exit status."""
     try:
         report = None
         if arguments.report is not None or arguments.program is not None:

@@ -16,7 +16,7 @@ import sys
 from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
 from _thread import get_ident
 
-# What only a type checker reads; `typing` itself would cost more than all the rest.
+# For type checkers only; importing `typing` would cost more than all the rest.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-#: The environment variable that turns all of this off, if it is neither empty nor 0.
+#: The environment variable that turns all of this off if it is neither empty nor 0.
 DISABLE_VARIABLE = "POOLHOUSE_DISABLE"
 #: The oldest Python that is attached to.
 OLDEST_PYTHON = (3, 11)
@@ -36,9 +36,9 @@ class Finder:
     """A finder for `sys.meta_path`.
 
     Attributes:
-        is_poolhouses: Tells it from other finders, also those of another copy of this file.
-        way: How poolhouse came into this process, in words.
-        patched: The classes that are patched, by their full names.
+        is_poolhouses: Distinguishes it from other finders, even from another copy of this file.
+        way: How poolhouse got into this process, in words.
+        patched: The full names of the patched classes.
     """
 
     is_poolhouses = True
@@ -49,13 +49,13 @@ class Finder:
         self.patched: list[str] = []
         self._targets = targets
         self._names = frozenset((*targets, _PACKAGE))
-        #: What is being found at present, by thread: another finder may ask all finders, and so this one again.
+        #: The present searches, by thread: another finder may ask all finders, and so this one again.
         self._finding: set[tuple[int, str]] = set()
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        """What the other finders find, with a loader that tells when the module has run."""
+        """The spec from the other finders, with a loader that reports when the module has run."""
         if name not in self._names:
             return None
         me = (get_ident(), name)
@@ -86,7 +86,7 @@ class Finder:
         return None
 
     def _follow(self, loader: "Any", name: str) -> None:
-        """Have the loader tell when it has run this module; one loader may load several, from a zip file."""
+        """Make the loader report when it has run this module; one loader may load several, from a zip file."""
         followed = getattr(loader.exec_module, "_poolhouse", None)
         if followed is not None:
             followed.add(name)
@@ -112,7 +112,7 @@ class Finder:
             forget(name)
 
     def look_at_loaded(self) -> None:
-        """Patch what was imported before this finder was there."""
+        """Patch modules that were imported before this finder existed."""
         for name in self._targets:
             module = sys.modules.get(name)
             if module is not None:
@@ -128,15 +128,15 @@ def installed() -> "Finder | None":
 
 
 def is_disabled() -> bool:
-    """Whether the environment forbids to attach."""
+    """Whether the environment forbids attaching."""
     return os.environ.get(DISABLE_VARIABLE, "") not in ("", "0")
 
 
 def start(way: str) -> "Finder | None":
-    """Attach to this process, unless that is done or forbidden already.
+    """Attach to this process, unless that is already done, or forbidden.
 
     Args:
-        way: How poolhouse came here, in words; `Finder.way` keeps it.
+        way: How poolhouse got here, in words, for `Finder.way`.
 
     Returns:
         The finder of this process; ``None`` if poolhouse is disabled here, or this Python is too old.
@@ -179,7 +179,7 @@ def _own_package() -> "ModuleSpec | None":
 
 
 def _patch(cls: "Any", handler: str) -> bool:
-    """Have `handler` called with each instance that is made from now on; false if that is so already."""
+    """Have `handler` called with each instance made from now on. False if that is so already."""
     init = cls.__init__
     if hasattr(init, "_poolhouse"):
         return False

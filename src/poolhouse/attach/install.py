@@ -1,8 +1,8 @@
 """The command ``poolhouse attach --install``: one line in an environment of Python attaches every start of it.
 
 For what ``poolhouse run`` does not reach: Pythons that are started with ``-I`` or ``-E``, which ignore
-``PYTHONPATH``, servers that embed Python, and services whose start nobody can change. The line attaches only where
-somebody has said where reports go: ``--report`` at the installation, or ``POOLHOUSE_REPORT`` in the environment.
+``PYTHONPATH``, servers that embed Python, and services whose start cannot be changed. The line attaches only if a
+destination is set: by ``--report`` at the installation, or by ``POOLHOUSE_REPORT`` in the environment.
 
 Up to Python 3.14 it is a line of a ``.pth`` file, which the module `site` runs; from 3.15 on (PEP 829) it is an
 entry point in a ``.start`` file, and the module beside it. Where poolhouse was removed, neither does anything.
@@ -21,7 +21,7 @@ NAME = "poolhouse-attach"
 MODULE = "_poolhouse_attach"
 #: The first Python that runs entry points of ``.start`` files.
 START_FILES = (3, 15)
-#: Seconds that an interpreter has to say where its environment is.
+#: Seconds for an interpreter to say where its environment is.
 PATIENCE_S = 30.0
 
 #: Where the file is that `site` of the new process reads, without importing its package.
@@ -47,13 +47,13 @@ class Refused(Exception):
 
 
 def find(name: str | None) -> Environment:
-    """The environment that a user names: an interpreter, or the folder of a virtual environment.
+    """The environment named by a user: an interpreter, or the folder of a virtual environment.
 
     Args:
-        name: A path, or a command to be looked for; ``None`` for the Python that runs this.
+        name: A path, or a command to look up; ``None`` for the Python that runs this.
 
     Raises:
-        Refused: If it is no Python.
+        Refused: If it is not a Python.
     """
     python = sys.executable if name is None else name
     if os.path.isdir(python):
@@ -68,14 +68,14 @@ def find(name: str | None) -> Environment:
 
 
 def files(environment: Environment, report: str | None) -> dict[Path, str]:
-    """The files to be written, with their contents.
+    """The files to write, with their contents.
 
     Args:
-        environment: Where they belong.
-        report: Where pools report if the environment variable names no URL; ``None`` to attach only if it does.
+        environment: The environment that they belong to.
+        report: The destination if the environment variable names none; ``None`` to attach only if it names one.
 
     Raises:
-        Refused: If that Python is too old.
+        Refused: If its Python is too old.
     """
     if environment.version < OLDEST_PYTHON:
         oldest, this = (".".join(map(str, version)) for version in (OLDEST_PYTHON, environment.version))
@@ -91,7 +91,7 @@ def files(environment: Environment, report: str | None) -> dict[Path, str]:
 
 
 def _code(report: str | None) -> str:
-    """What every start of Python runs."""
+    """The code that every start of Python runs."""
     lines = ["try:", "    import os"]
     if report is not None:
         lines.append(f"    os.environ.setdefault('POOLHOUSE_REPORT', {report!r})")
@@ -109,16 +109,16 @@ def _code(report: str | None) -> str:
 
 
 def install(environment: Environment, report: str | None) -> list[Path]:
-    """Write the files; what was written.
+    """Write the files; returns what was written.
 
     Raises:
-        Refused: If that Python is too old.
+        Refused: If its Python is too old.
         OSError: If a file cannot be written.
     """
     wanted = files(environment, report)
     environment.folder.mkdir(parents=True, exist_ok=True)  # Debian makes its own with the first package.
     for path, text in wanted.items():
-        # In one step: a Python that starts now reads the old file or the new one.
+        # Atomic: a Python that starts now reads either the old file or the new one.
         new = path.with_name(f"{path.name}.new")
         new.write_text(text, encoding="utf-8")
         new.replace(path)
@@ -126,7 +126,7 @@ def install(environment: Environment, report: str | None) -> list[Path]:
 
 
 def remove(environment: Environment) -> list[Path]:
-    """Remove what `install` has written, for any version of Python; what was removed.
+    """Remove what `install` has written, for any version of Python; returns what was removed.
 
     Raises:
         OSError: If a file cannot be removed.
@@ -138,5 +138,5 @@ def remove(environment: Environment) -> list[Path]:
 
 
 def installed_files(folder: Path) -> list[Path]:
-    """The files of ours that are in a folder of packages."""
+    """Our files in a folder of packages."""
     return [path for name in (f"{NAME}.pth", f"{NAME}.start", f"{MODULE}.py") if (path := folder / name).is_file()]

@@ -1,4 +1,4 @@
-"""Attaching to a program that runs already: its pools that exist, and those that it makes from now on."""
+"""Attaches to a program that is already running: its existing pools, and those that it makes from now on."""
 
 import gc
 import sys
@@ -11,10 +11,10 @@ from poolhouse.attach.targets import TARGETS
 
 
 def attach(way: str) -> bool:
-    """Attach to this process, its present pools included; whether that was allowed.
+    """Attach to this process, including its existing pools. Returns whether that was allowed.
 
     Args:
-        way: How poolhouse came here, in words.
+        way: How poolhouse got here, in words.
     """
     if start(way) is None:
         return False
@@ -25,10 +25,10 @@ def attach(way: str) -> bool:
 
 
 def attach_for(reader: str) -> None:
-    """Attach to this process for somebody in it who reads all pools, ours included.
+    """Attach to this process for other code in it that reads all pools, ours included.
 
-    They are reported nowhere, unless a destination is named or this process was attached to before. If the
-    environment names a wrong one, that is logged, and our own pools are not read.
+    They are reported nowhere unless a destination is set or this process was attached to before. If the
+    environment sets a wrong one, that is logged, and our own pools are not read.
 
     Args:
         reader: The package that reads; its logger has the same name.
@@ -39,7 +39,7 @@ def attach_for(reader: str) -> None:
     from poolhouse.report import reporter, unsent
     from poolhouse.safely import ERROR, Log
 
-    if installed() is None:  # Whoever has attached before wants reports.
+    if installed() is None:  # If something attached before, it wants reports.
         unsent.send_nothing_by_default()
     attach(reader)
     try:
@@ -50,7 +50,7 @@ def attach_for(reader: str) -> None:
 
 
 def instances(objects: Iterable[object], classes: Mapping[type, str]) -> list[tuple[object, str]]:
-    """The objects of some classes, each with what its class is mapped to. Proxies of such objects are not found.
+    """The objects of some classes, each with the value of its class in `classes`. Proxies are not found.
 
     >>> instances([True, "text", 7], {int: "a number"})
     [(True, 'a number'), (7, 'a number')]
@@ -58,7 +58,7 @@ def instances(objects: Iterable[object], classes: Mapping[type, str]) -> list[tu
     known: dict[type, str | None] = {}
     found: list[tuple[object, str]] = []
     for one in objects:
-        cls = type(one)  # Not its `__class__`, which may be code of the application.
+        cls = type(one)  # Not `__class__`, which may run code of the application.
         if cls not in known:
             known[cls] = next((text for base, text in classes.items() if base in cls.__mro__), None)
         text = known[cls]
@@ -68,7 +68,7 @@ def instances(objects: Iterable[object], classes: Mapping[type, str]) -> list[tu
 
 
 def _imported() -> dict[type, str]:
-    """The classes of pools that the application has imported, each with its handler."""
+    """The pool classes that the application has imported, each with its handler."""
     found: dict[type, str] = {}
     for name, (class_name, handler) in TARGETS.items():
         cls: Any = getattr(sys.modules.get(name), class_name, None)

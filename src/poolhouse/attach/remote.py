@@ -1,8 +1,8 @@
-"""Attaching to a process that runs already, by ``sys.remote_exec`` of Python 3.14 (PEP 768).
+"""Attaches to a running process, by ``sys.remote_exec`` of Python 3.14 (PEP 768).
 
-Python runs a file of ours in the main thread of the other process, at the next moment that is safe there; if that
-thread is blocked outside of Python, later, or never. Python does not say when: so the file reports to a socket of
-ours, and this waits for it for `PATIENCE_S`. Then the other process does what ``import poolhouse.auto`` does.
+Python runs a file of ours in the main thread of the other process, at the next safe moment; if that thread is
+blocked outside of Python, later, or never. Python does not say when, so the file reports to a socket of ours, and
+this waits for it for `PATIENCE_S`. Then the other process does what ``import poolhouse.auto`` does.
 """
 
 import json
@@ -77,12 +77,12 @@ def attach(
     remote_exec: Callable[[int, str], Any] | None = None,
     patience: float = PATIENCE_S,
 ) -> str:
-    """Attach to a process; what it has answered, as a sentence.
+    """Attach to a process; returns its answer as a sentence.
 
     Args:
         pid: The process.
-        report: The URL that it reports to; ``None`` for what its environment says.
-        remote_exec: Has the process run a file; ``None`` for ``sys.remote_exec``.
+        report: The URL that it reports to; ``None`` for its environment's setting.
+        remote_exec: Makes the process run a file; ``None`` for ``sys.remote_exec``.
         patience: Seconds to wait for the answer.
 
     Raises:
@@ -113,7 +113,7 @@ def attach(
 
 
 def write_script(pid: int, report: str | None, port: int) -> str:
-    """A file for the process to run, which nobody but its user may read: the URL may have a password; its path."""
+    """Write a file for the process to run, private as the URL may have a password; returns its path."""
     descriptor, path = tempfile.mkstemp(prefix="poolhouse-attach-", suffix=".py")
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(dedent(_SCRIPT).format(script=path, report=report, finder=FINDER, port=port, longest=_LONGEST))
@@ -123,7 +123,7 @@ def write_script(pid: int, report: str | None, port: int) -> str:
 
 
 def sentence(pid: int, answer: bytes) -> str:
-    """What a process has answered, in words.
+    """The answer of a process, in words.
 
     Raises:
         Refused: If it is not attached.

@@ -74,7 +74,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Become the command; the exit status if that is not possible."""
+    """Become the command; returns the exit status if that is not possible."""
     command: list[str] = arguments.command
     if command[:1] == ["--"]:
         command = command[1:]
@@ -92,15 +92,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def report_url(report: str | None, program: str | None, variables: Mapping[str, str]) -> str:
-    """The URL that the command's pools report to.
+    """The URL to which the command's pools report.
 
     Args:
-        report: What was given as ``--report``: a URL, or host and port alone.
-        program: The program's name that was given.
-        variables: The environment, whose ``POOLHOUSE_REPORT`` is used where `report` is ``None``.
+        report: The value of ``--report``: a URL, or only host and port.
+        program: The value of ``--program``.
+        variables: The environment, whose ``POOLHOUSE_REPORT`` is used if `report` is ``None``.
 
     Raises:
-        SettingError: If the URL is wrong or has a program's name already, or the name is empty.
+        SettingError: If the URL is wrong or already names a program, or if the name is empty.
 
     >>> report_url("monitor.example", "web shop", {})
     'collectd://monitor.example/?program_name=web%20shop'
@@ -139,7 +139,7 @@ def environment(variables: Mapping[str, str], report: str) -> dict[str, str]:
 
 
 def advice_on(command: Sequence[str]) -> str | None:
-    """What to do about a command that poolhouse does not get into; ``None`` if it is none of those that are known.
+    """Advice for a command that poolhouse does not get into; ``None`` if it is not a known one.
 
     >>> advice_on(["/usr/bin/opentelemetry-instrument", "python", "shop.py"])
     'opentelemetry-instrument hides poolhouse: write it in front, opentelemetry-instrument poolhouse run …'
@@ -158,7 +158,7 @@ def advice_on(command: Sequence[str]) -> str | None:
 
 
 def interpreter(command: Sequence[str]) -> list[str]:
-    """What the first line of a script names, in words; empty if the command is no script."""
+    """The interpreter in the first line of a script, in words; empty if the command is not a script."""
     path = _path(command[0], os.environ)
     try:
         if path is None:
@@ -171,7 +171,7 @@ def interpreter(command: Sequence[str]) -> list[str]:
 
 
 def blind_option(command: Sequence[str]) -> str | None:
-    """The option of Python's in a command that keeps poolhouse out; ``None`` if there is none.
+    """The option of Python in a command that keeps poolhouse out; ``None`` if there is none.
 
     >>> blind_option(["python", "-uIS", "shop.py"]), blind_option(["python", "-W", "error", "-m", "shop", "-S"])
     ('-S', None)
@@ -181,7 +181,7 @@ def blind_option(command: Sequence[str]) -> str | None:
 
 
 def _options(command: Sequence[str]) -> Iterator[str]:
-    """The options that Python itself was given, one letter each; not those of the script."""
+    """The options given to Python itself, one letter each; not those of the script."""
     for argument in command[1:]:
         if argument == "--" or not argument.startswith("-") or argument.startswith(("-c", "-m")):
             return
@@ -196,8 +196,8 @@ def become(
     variables: Mapping[str, str],
     execute: Callable[[str, list[str], Mapping[str, str]], Any] = os.execvpe,
 ) -> int:
-    """Become a command; the status and a sentence if it cannot be run."""
-    # Python ignores these; a command expects to begin without that.
+    """Become a command; if it cannot be run, print a sentence and return the status."""
+    # Python ignores these signals; a command expects to start with their defaults.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     name = clean(command[0], 200)
@@ -227,14 +227,14 @@ def become(
 
 
 def _path(command: str, variables: Mapping[str, str]) -> str | None:
-    """The executable file that a command means; ``None`` if there is none."""
+    """The executable file of a command; ``None`` if there is none."""
     from shutil import which  # Only here: most commands can be run as they are.
 
     return which(command, path=variables.get("PATH"))
 
 
 def _script(command: str, variables: Mapping[str, str]) -> str | None:
-    """The file, if it is text and so a script for a shell; ``None`` otherwise."""
+    """The file if it is text, and so a script for a shell; otherwise ``None``."""
     path = _path(command, variables)
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""Which classes are attached to: one row for each kind of pool.
+"""The classes that poolhouse attaches to: one row for each kind of pool.
 
 Read before the application runs, and without importing poolhouse (`poolhouse.attach.finder`): plain values only.
 """

@@ -1,4 +1,4 @@
-"""Learns which lines take connections for their callers: by what looks found of those that came back.
+"""Learns which lines take connections for their callers, from the looks at connections that came back.
 
 A function that returns its connection, or that makes the first statement of a session which its caller keeps, has
 ended while the connection is in use. A leaking function has ended, too; but its connections do not come back, or
@@ -15,20 +15,21 @@ from poolhouse.sites.site import Site
 from poolhouse.sites.table import SiteTable
 from poolhouse.sites.tally import SiteLooks
 
-#: So many connections must have been seen without the function that took them, and so many times more than with.
+#: This many connections must have been seen without the function that took them, and this many times more than
+#: with it.
 ENOUGH = 3
 
 
 class LeaseLooks(SiteLooks):
-    """Counts the looks at one connection for its line, and remembers what they found."""
+    """Counts the looks at one connection for its line, and remembers their results."""
 
     __slots__ = ("_asked_at", "_of_site", "has_ended", "has_run", "lease", "site")
 
     def __init__(self, site: Site, lease: object) -> None:
         self.site = site
-        #: Where the last look found its function asking for a further one at the same line, if it did.
+        #: Where the last look found its function asking for another one at the same line; ``None`` if it did not.
         self._asked_at: Place | None = None
-        #: Kept, so that no other lease gets its identity.
+        #: Kept alive, so that no other lease gets its identity.
         self.lease = lease
         self._of_site = site.looks
         self.has_ended = self.has_run = False
@@ -36,7 +37,7 @@ class LeaseLooks(SiteLooks):
     def count(self, seen: Seen) -> None:
         """Count one look at the connection."""
         if seen.asks_again:
-            # It may have come back, and be asked for again, since the holds were listed.
+            # Since the holds were listed, it may have come back and been asked for again.
             self._asked_at = seen.line
             return
         self._of_site.count(seen)
@@ -46,11 +47,11 @@ class LeaseLooks(SiteLooks):
             self.has_run = True
 
     def is_still_out(self, forgets: bool) -> None:
-        """The next look has come: what the last one found of a function that asks again is true.
+        """Note that the next look finds it still out, which confirms the last look at a function that asks again.
 
         Args:
-            forgets: Whether a call of this line has certainly ended without giving its connection back. Then this
-                one is from an earlier call, too; else the call keeps what it has and wants more.
+            forgets: Whether a call of this line has certainly ended without returning its connection. Then this
+                one is from an earlier call, too; otherwise the call keeps what it has and wants more.
         """
         if self._asked_at is not None:
             self._of_site.count(Seen(State.ENDED if forgets else State.ASKS, self._asked_at))
@@ -72,16 +73,16 @@ class Learner:
     def __init__(self, table: SiteTable) -> None:
         self._table = table
         self._followed: dict[int, LeaseLooks] = {}
-        #: Of each line, how many connections came back that were seen without its function, and with it only.
+        #: For each line, how many connections came back that were seen without its function, and only with it.
         self._came_back: dict[Site, tuple[int, int]] = {}
 
     def clear(self) -> None:
-        """Begin anew, in a forked child."""
+        """Start afresh, in a forked child."""
         self._followed.clear()
         self._came_back.clear()
 
     def follow(self, leases: Iterable[Any], collected: Iterable[Any]) -> list[Hold]:
-        """What is out now, for a look. The lines of what has come back since may turn out to be helpers'.
+        """The present holds, for a look. Lines of connections that came back since may turn out to be helpers'.
 
         Args:
             leases: As in `poolhouse.instrumentation.checkout`.

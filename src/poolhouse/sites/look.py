@@ -19,18 +19,18 @@ from poolhouse.sites.tally import SiteLooks
 class Hold(NamedTuple):
     """One connection that is out."""
 
-    #: Where its looks are counted.
+    #: The counts of its looks.
     looks: SiteLooks
-    #: The line that took it: a code of ``None`` is not known.
+    #: The line that took it; a code of ``None`` means that it is not known.
     code: CodeType | None
     instruction: int
     #: Since when, in monotonic seconds.
     since: float
-    #: Who took it: the identifier of a thread, a weak reference to a task or a greenlet, ``None`` if not known.
+    #: The holder: the identifier of a thread, a weak reference to a task or a greenlet, ``None`` if not known.
     holder: "int | ref[Any] | None" = None
-    #: The event loop whose tasks may have it; ``None`` if it was taken outside of any.
+    #: The event loop whose tasks may hold it; ``None`` if it was taken outside of any loop.
     loop: "ref[Any] | None" = None
-    #: Its driver is written in C and called by the application itself: no frame says whether it works.
+    #: Whether its driver is written in C and called by the application itself, so that no frame shows its work.
     is_opaque: bool = False
 
 
@@ -56,10 +56,10 @@ def judge(
     at that line, or an earlier call of the function has forgotten one.
 
     Args:
-        stack: The holder's, innermost first.
-        holds: What the holder has.
-        facts_of: What is known of its frames.
-        is_whole: Whether the stack is all there is; else nothing is said to have ended.
+        stack: The holder's stack, innermost first.
+        holds: The connections that the holder has.
+        facts_of: Returns what is known about the frames of a stack.
+        is_whole: Whether the stack is complete; if not, no call is said to have ended.
     """
     facts = facts_of(stack)
     codes, roles, applications = facts
@@ -84,7 +84,7 @@ def judge(
         elif not is_whole:
             seen[number] = _state(stack, len(stack), hold, roles, applications)
         else:
-            # A generator that waits to be asked is on no stack.
+            # A suspended generator is on no stack.
             is_elsewhere = hold.code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR)
             seen[number] = UNKNOWN if is_elsewhere else _ended(stack, codes, hold, asking, applications)
     return [seen[number] for number in range(len(holds))]
@@ -96,8 +96,8 @@ def frames_of(stack: Stack, codes: list[int], code: CodeType, instruction: int, 
     Args:
         stack: Innermost first.
         codes: The identities of its code objects.
-        code: The function's.
-        instruction: What took the connection.
+        code: The function's code object.
+        instruction: The instruction that took the connection.
         asking: The innermost frame that asks for a connection; the length of the stack if none does.
     """
     found: list[int] = []
@@ -110,12 +110,12 @@ def frames_of(stack: Stack, codes: list[int], code: CodeType, instruction: int, 
 
 
 def line_of(stack: Stack, applications: bytes, outermost: int) -> Place | None:
-    """The innermost line of the application among this many of the innermost frames.
+    """The innermost line of the application among the `outermost` innermost frames.
 
     Args:
         stack: Innermost first.
         applications: Whether each frame is the application's, 1 or 0.
-        outermost: How many frames are looked at.
+        outermost: How many frames are examined.
     """
     index = applications.find(1, 0, outermost)
     return stack[index] if index >= 0 else None

@@ -27,21 +27,21 @@ from poolhouse.sites.seen import Seen
 from poolhouse.sites.stalls import remember, thread_of
 from poolhouse.sites.tally import PoolLooks
 
-#: Holders that are looked at in one look; where there are more, they take turns.
+#: The most holders examined in one look; if there are more, they take turns.
 MOST_HOLDERS = 64
-#: Tasks that are searched for a function; where a loop has more, nothing is known.
+#: The most tasks that are searched for a function; if a loop has more, nothing is known.
 MOST_TASKS = 1_000
 
 
 class Holding(NamedTuple):
-    """What is out of a pool, and who waits for it."""
+    """The connections that are out of a pool, and its waiting callers."""
 
     holds: Sequence[Hold] = ()
     waiting: int = 0
 
 
 class Looker:
-    """Looks at holders. For one thread."""
+    """Examines holders. For one thread."""
 
     def __init__(self) -> None:
         kind = modules_of().kind
@@ -49,11 +49,11 @@ class Looker:
         self._turn = 0
 
     def look(self, pools: Iterable[tuple[PoolLooks, Holding]], elapsed_s: float) -> bool:
-        """Look once, and count what is found; true if a connection is out, or somebody waits.
+        """Take one look, and count the results. Returns whether a connection is out or a caller waits.
 
         Args:
-            pools: What to look at, and where to count it.
-            elapsed_s: For how many seconds this look stands.
+            pools: The pools to examine, with their counts.
+            elapsed_s: The time that this look represents, in seconds.
         """
         holds: list[Hold] = []
         is_anything_out = False
@@ -93,7 +93,7 @@ class Looker:
             elif hasattr(holder(), "gr_frame"):
                 greenlets.append((holder, theirs))
             else:
-                with suppress(Exception):  # Tasks may be of any make.
+                with suppress(Exception):  # Tasks may be of any class.
                     self._look_at_task(holder, theirs)
         if threads:
             for thread, stack in zip(threads, stacks_of_threads(list(threads)), strict=True):
@@ -123,7 +123,7 @@ class Looker:
 
     def _look_at_thread(self, stack: Stack, theirs: list[Hold]) -> None:
         if not stack and _has_greenlets():
-            return  # What calls itself a thread is a greenlet that nobody has a reference to.
+            return  # It claims to be a thread, but is a greenlet to which there is no reference.
         for hold in theirs:
             # It was taken in the loop's own thread.
             if hold.loop is not None and (loop := hold.loop()) is not None and isinstance(hold.holder, int):
@@ -171,7 +171,7 @@ class Looker:
         self._spread(theirs, stacks, is_whole=True)
 
     def _spread(self, theirs: list[Hold], stacks: Iterable[Stack], *, is_whole: bool) -> None:
-        """Give connections of one function to those who run it, the youngest first, and judge them there."""
+        """Give connections of one function to the stacks that run it, the youngest first, and judge them there."""
         left = sorted(theirs, key=lambda each: -each.since)
         for stack in stacks:
             if not left:
@@ -196,7 +196,7 @@ class Looker:
 
 
 def _has_greenlets() -> bool:
-    """Whether gevent or eventlet has replaced threads by greenlets: nobody has a list of these."""
+    """Whether gevent or eventlet has replaced threads by greenlets, of which there is no list."""
     gevent: Any = sys.modules.get("gevent.monkey")
     eventlet: Any = sys.modules.get("eventlet.patcher")
     is_by_gevent = gevent is not None and gevent.is_module_patched("threading")
@@ -213,7 +213,7 @@ def _tasks_of(loop: Any) -> list[Any] | None:
 
 
 def _stack_of_task(task: Any) -> tuple[Stack, bool]:
-    """The stack of a task, and whether it is all of it."""
+    """The stack of a task, and whether it is complete."""
     asyncio: Any = sys.modules["asyncio"]
     coroutine, loop = task.get_coro(), task.get_loop()
     remember(loop, getattr(loop, "_thread_id", None) or 0)
@@ -223,6 +223,6 @@ def _stack_of_task(task: Any) -> tuple[Stack, bool]:
     if thread is None:
         return (), False
     (stack,) = stacks_of_threads([thread])
-    # A greenlet of SQLAlchemy that runs hides the frames of the one that started it.
+    # A running greenlet of SQLAlchemy hides the frames of the one that started it.
     code = getattr(coroutine, "cr_code", None)
     return stack, any(place[0] is code for place in stack)

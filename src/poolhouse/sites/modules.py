@@ -32,16 +32,16 @@ PASSED = (
     "sqlalchemy_collectd",
     "sqlmodel",
 )
-#: A part of ours that uses pools as applications do.
+#: The part of poolhouse that uses pools like an application.
 _APPLICATION = "poolhouse.demo"
-#: How many names of modules are remembered; modules that a program makes at run time may have any number of names.
+#: The most module names that are remembered; modules made at run time may have any number of names.
 _MOST_NAMES = 4_096
 
 
 class Kind(Enum):
     """Whose code a frame runs."""
 
-    #: A package that is always passed over.
+    #: A package that is always skipped.
     PASSED = 1
     #: The standard library, or something installed beside it.
     LIBRARY = 2
@@ -49,12 +49,12 @@ class Kind(Enum):
 
 
 class Modules:
-    """Tells whose code a frame runs."""
+    """Decides whose code a frame runs."""
 
     __slots__ = ("_kinds", "_passed")
 
     def __init__(self, skip: Iterable[str] = ()) -> None:
-        """Know some packages or modules more than `PASSED` that are passed over, by their dotted names."""
+        """Skip some packages or modules in addition to `PASSED`, by their dotted names."""
         self._passed = tuple(f"{name}." for name in (*PASSED, *skip))
         self._kinds: dict[str, Kind] = {}
 
@@ -90,13 +90,13 @@ def is_contextlib(frame: FrameType) -> bool:
 
 @lru_cache
 def modules_of(skip: tuple[str, ...] = ()) -> Modules:
-    """What all pools share that pass over the same packages: those of ``POOLHOUSE_SKIP`` and these."""
+    """The instance shared by all pools that skip the same packages: those of ``POOLHOUSE_SKIP`` and these."""
     named = os.environ.get(SKIP_VARIABLE, "")
     return Modules((*_names(named.split(",")), *skip))
 
 
 def skipped(setting: Any, name: str) -> tuple[str, ...]:
-    """The packages or modules that a setting names: a text with commas, or several texts.
+    """The packages or modules named by a setting: a text with commas, or several texts.
 
     Raises:
         SettingError: If it is something else.
@@ -115,7 +115,7 @@ def _names(texts: list[str]) -> tuple[str, ...]:
 
 
 def _file_of(code: CodeType, names: Mapping[str, Any]) -> str:
-    """The file of a module: its source, where this code was generated at run time, as attrs and dataclasses do."""
+    """The file of a module: its source, even for code generated at run time, as by attrs and dataclasses."""
     file = code.co_filename
     if not file.startswith("<") or file.startswith("<frozen "):
         return file

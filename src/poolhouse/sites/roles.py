@@ -1,4 +1,4 @@
-"""What a frame does for a connection: it asks a pool for one, it works in a driver, or neither."""
+"""What a frame does for a connection: it asks a pool for one, works in a driver, or neither."""
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
@@ -10,7 +10,7 @@ from poolhouse.sites.frames import Place, Stack
 
 
 class Role(IntEnum):
-    """What a frame says of whoever holds a connection further out."""
+    """The meaning of a frame for a connection held further out."""
 
     NEITHER = 0
     #: It asks a pool for a connection.
@@ -19,7 +19,7 @@ class Role(IntEnum):
     DRIVER = 2
 
 
-#: The packages of drivers that run in Python, and of which frames can be seen.
+#: The packages of drivers that run in Python, so that their frames are visible.
 DRIVERS = frozenset(
     {
         "MySQLdb",
@@ -82,20 +82,20 @@ ASKS = {
     "sqlalchemy.pool.": frozenset({"_do_get", "connect"}),
 }
 
-#: How many code objects are remembered; a program may make any number of them at run time.
+#: The most code objects that are remembered; a program may make any number of them at run time.
 _MOST_CODES = 4_096
 
 _CODE_OF = itemgetter(0)
 
 
 class Facts(NamedTuple):
-    """What is known of each frame of a stack, innermost first."""
+    """The known facts about each frame of a stack, innermost first."""
 
     #: The identities of the code objects.
     codes: list[int]
-    #: A `Role` each.
+    #: The `Role` of each.
     roles: bytes
-    #: Whether it is the application's, 1 or 0.
+    #: Whether each is the application's, 1 or 0.
     applications: bytes
 
     @property
@@ -105,30 +105,30 @@ class Facts(NamedTuple):
         return len(self.roles) if found < 0 else found
 
 
-#: One byte holds what is known of a frame: its role, and whether it is the application's.
+#: One byte holds the facts of a frame: its role, and whether it is the application's.
 _ROLE, _APPLICATION = 0b011, 0b100
 _TO_ROLE = bytes(byte & _ROLE for byte in range(256))
 _TO_APPLICATION = bytes(bool(byte & _APPLICATION) for byte in range(256))
 
 
 class Frames:
-    """Tells what frames are. Remembers it by code object. All that is done for each frame is done in C."""
+    """Classifies frames, and remembers the result by code object. All work for each frame is done in C."""
 
     __slots__ = ("_codes", "_is_application", "_known")
 
     def __init__(self, is_application: Callable[[CodeType, Mapping[str, Any]], bool]) -> None:
-        """Know nothing yet.
+        """Start with nothing known.
 
         Args:
             is_application: Whether code in a module with these globals is the application's.
         """
         self._is_application = is_application
-        #: By the code's identity; the code itself is kept, lest another one gets that identity.
+        #: By the code's identity; the code itself is kept, so that no other one gets that identity.
         self._known: dict[int, int] = {}
         self._codes: list[CodeType] = []
 
     def of(self, stack: Stack) -> Facts:
-        """What is known of the frames of this stack."""
+        """The facts about the frames of this stack."""
         codes = list(map(id, map(_CODE_OF, stack)))
         try:
             known = bytes(map(self._known.__getitem__, codes))
@@ -149,7 +149,7 @@ class Frames:
 
 
 def role_of(code: CodeType, names: Mapping[str, Any]) -> Role:
-    """What a frame with this code does, in the module with these globals."""
+    """The role of a frame with this code, in the module with these globals."""
     module = str(names.get("__name__"))
     if module.partition(".")[0] in DRIVERS or _is_among(CALLS, module, code.co_name):
         return Role.DRIVER
@@ -160,7 +160,7 @@ def _is_among(functions: Mapping[str, frozenset[str]], module: str, name: str) -
     return any(f"{module}.".startswith(begin) and name in names for begin, names in functions.items())
 
 
-#: Functions of asyncio from which all that a loop does is called, whatever the loop is written in.
+#: asyncio's functions from which everything in a loop is called, whatever the loop is written in.
 _LOOP = frozenset({"_run_once", "run_forever", "run_until_complete"})
 
 

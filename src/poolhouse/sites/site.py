@@ -1,4 +1,4 @@
-"""One line of the application that takes connections from one pool, and what became of them."""
+"""One line of the application that takes connections from one pool, and the history of those connections."""
 
 from typing import Any
 from weakref import ref
@@ -11,21 +11,21 @@ from poolhouse.sites.words import CallSite, site_of
 
 
 class Site:
-    """One line that takes connections from one pool. It keeps the line's code alive, and no frame.
+    """One line that takes connections from one pool. It keeps the line's code alive, but no frame.
 
-    Who may do what is as in `poolhouse.meter.meter`: any thread, task or finalizer may append to `uses` and
-    `waits` and call `collected.add`; only whoever folds the meter calls `fold`; the reporter may do the rest.
+    The rules are those of `poolhouse.meter.meter`: any thread, task or finalizer may append to `uses` and `waits`
+    and call `collected.add`; only the thread that folds the meter calls `fold`; the reporter may do the rest.
 
     Attributes:
         place: The line; ``None`` for connections whose line is not known.
-        helper: The helper's line through which it takes them, if there is one.
+        helper: The line of the helper through which it takes them; ``None`` if there is none.
         ended: Call it with the seconds that a connection was out, when it comes back.
-        waits: How long its callers waited that did so noticeably, in seconds.
+        waits: The noticeable waits of its callers, in seconds.
         collected: Connections that the garbage collector returned.
-        use: How long its connections were out, as far as `fold` has seen them. It is replaced, not changed.
+        use: How long its connections were out, as far as folded. It is replaced, not changed.
         loop: A weak reference to the event loop that ran in the thread that took its first connection: a task may
-            hold it even where the pool is none of asyncio's. ``None`` if there was none.
-        looks: What the looks found of its connections.
+            hold it even if the pool is not an asyncio pool. ``None`` if there was none.
+        looks: The results of the looks at its connections.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class Site:
         return self._words
 
     def fold(self) -> None:
-        """Move the use times into `use`, by a new histogram."""
+        """Move the use times into `use`, as a new histogram."""
         if self.uses:
             taken = list(self.uses)
             del self.uses[: len(taken)]
@@ -74,16 +74,16 @@ class Site:
             self.use = use
 
     def held_s(self, now: float) -> float:
-        """Its connection-seconds, which never fall; for the one reader only.
+        """Its connection-seconds, which never fall; for the single reader only.
 
         Args:
-            now: What they seem to be now: a connection that comes back meanwhile may be missing.
+            now: The present estimate: a connection that comes back meanwhile may be missing from it.
         """
         self._held_s = max(self._held_s, now)
         return self._held_s
 
     def waited_s(self) -> float:
-        """The sum of its callers' waits so far, in seconds; for the one reader only."""
+        """The sum of its callers' waits so far, in seconds; for the single reader only."""
         taken = list(self.waits)
         del self.waits[: len(taken)]
         self._waited_s += sum(taken)

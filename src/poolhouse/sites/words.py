@@ -12,7 +12,8 @@ CallSite: TypeAlias = tuple[CodeType, int]
 def site_of(code: CodeType, instruction: int) -> str:
     """The call site in words: the last two parts of the file's path, line and function.
 
-    Clients that time out together name the same few lines, so the last ones are kept: a line takes 20 µs to find.
+    Clients that time out together name the same few lines, so the latest ones are cached: finding a line takes 20
+    µs.
 
     >>> site_of(compile("pass", "/srv/app/views.py", "exec"), 0)
     'app/views.py:1 in <module>'
