@@ -13,30 +13,30 @@ from poolhouse.wire.seal import START_BYTES, Policy, Reason, encrypt, sign
 
 
 class ConsoleSeal(NamedTuple):
-    """How a console seals, and wants to be answered."""
+    """How a console seals its datagrams, and its answers must be sealed."""
 
     user: bytes
-    #: Which of the user's passwords.
+    #: Which of the user's passwords it uses.
     place: int
     is_encrypted: bool
 
 
 class ConsoleGate:
-    """For one caller at a time.
+    """Opens and seals, for one caller at a time.
 
     Attributes:
-        gate: What counts the refusals, and tells of them.
+        gate: Counts and logs the refusals.
     """
 
     def __init__(self, policy: Policy) -> None:
         self.gate = Gate(policy)
 
     def open(self, datagram: bytes, sender: str) -> tuple[bytes, ConsoleSeal | None] | Reason:
-        """What a console says and how it was sealed, ``None`` for not at all; or why it is refused. Never raises.
+        """A console's datagram, and how it was sealed (``None``: not at all); or why it is refused. Never raises.
 
         Args:
-            datagram: As it arrived.
-            sender: Where it came from, for the log.
+            datagram: The datagram as it arrived.
+            sender: The sender's address, for the log.
         """
         level = self.gate.policy.level
         if not is_sealed(datagram):
@@ -56,7 +56,7 @@ class ConsoleGate:
         return content, ConsoleSeal(payloads[0].user, payloads[0].place, is_encrypted(datagram))
 
     def seal(self, content: bytes, how: ConsoleSeal) -> bytes | None:
-        """An answer; ``None`` if the user has no such password any more."""
+        """An answer, sealed; ``None`` if the user no longer has this password."""
         policy = self.gate.policy
         passwords = policy.keys.passwords(how.user) if policy.keys is not None else ()
         if how.place >= len(passwords):

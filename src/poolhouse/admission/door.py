@@ -16,9 +16,9 @@ from poolhouse.wire.aes import load_keystream, require_keystream
 from poolhouse.wire.challenge import question_part
 from poolhouse.wire.seal import LEVELS, Level, Payload, Policy, Reason, merely_signed, sign
 
-#: Bytes of the secret that `Door.join` takes.
+#: Length of the secret for `Door.join`, in bytes.
 SECRET_BYTES = 32
-#: Seconds after the start in which nobody is told that processes are asked whether their reports are new: all are.
+#: Seconds after the start in which questions to processes about their reports are not logged: all are asked.
 SETTLING = 2 * WINDOW
 
 
@@ -26,20 +26,20 @@ _UDP = Way.UDP
 
 
 class Demand(NamedTuple):
-    """What a listener demands of reports over UDP, as it is set."""
+    """A listener's demands on reports over UDP, from its settings."""
 
     #: The path of the AuthFile; ``None`` without one.
     authfile: str | None = None
     level: Level = "none"
-    #: Whether what is encrypted must be signed too (`poolhouse.wire.seal.Policy`).
+    #: Whether encrypted datagrams must be signed too (`poolhouse.wire.seal.Policy`).
     strict: bool = True
-    #: What the user calls the two.
+    #: The user's names for the two settings.
     authfile_setting: str = "AuthFile"
     level_setting: str = "SecurityLevel"
 
     @property
     def words(self) -> str:
-        """In a few words."""
+        """The demands in a few words."""
         if self.authfile is None:
             return "signatures are not checked, and nothing is decrypted"
         if self.level == "none":
@@ -65,7 +65,7 @@ def parse_level(text: str, setting: str) -> Level:
 
 
 class Door:
-    """What stands between a UDP port and the fleet; for one caller at a time.
+    """Guards the way from a UDP port to the fleet; for one caller at a time.
 
     Attributes:
         consoles: The same for a port of consoles, with the same users.
@@ -75,11 +75,11 @@ class Door:
         """Read the AuthFile.
 
         Args:
-            demand: What to demand; it names an AuthFile.
+            demand: The demands, which must name an AuthFile.
 
         Raises:
-            SettingError: If there is none, if it cannot be read, or if nothing is installed that can decrypt what
-                has to be encrypted.
+            SettingError: If there is no AuthFile, if it cannot be read, or if nothing is installed that can
+                decrypt although encryption is demanded.
         """
         if demand.authfile is None:
             raise SettingError(demand.level_setting, f"{demand.level} needs {demand.authfile_setting} too")
@@ -92,7 +92,7 @@ class Door:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about the AuthFile as it is now."""
+        """Sentences about problems of the present AuthFile."""
         return self._file.warnings
 
     @property
@@ -101,7 +101,7 @@ class Door:
         return self._gate.refused
 
     def join(self, fleet: Fleet, secret: bytes, now: float, wall_time: float) -> None:
-        """Guard a fleet from now on, in the place of another door if there was one.
+        """Guard a fleet from now on, replacing another door if there was one.
 
         Args:
             fleet: The fleet.
@@ -116,7 +116,7 @@ class Door:
             self._gate.refused = fleet.seals.refused
 
     def admit(self, datagram: bytes, sender: str) -> list[Payload]:
-        """What of a datagram is accepted; see `Gate.admit`."""
+        """The accepted parts of a datagram; see `Gate.admit`."""
         return self._gate.admit(datagram, sender)
 
     def receive(
@@ -129,19 +129,19 @@ class Door:
         note: Callable[[bytes, str | None], object] | None = None,
         source: str = "",
     ) -> bytes | None:
-        """Give the fleet what of a datagram is accepted.
+        """Pass the accepted parts of a datagram to the fleet.
 
         Args:
-            fleet: The one that this guards.
-            datagram: As it arrived over UDP.
-            sender: Where it came from, for the log.
+            fleet: The guarded fleet.
+            datagram: The datagram as it arrived over UDP.
+            sender: The sender's address, for the log.
             now: The fleet's time.
             wall_time: The time of day.
-            note: Called with each datagram inside, and why the fleet refused it.
-            source: Whose share of the fleet it counts to, where no user has sealed it.
+            note: Called with each datagram inside, and why the fleet refused it, or ``None``.
+            source: The source whose share of the fleet it counts towards, if no user has sealed it.
 
         Returns:
-            What to send back, shorter than the datagram; ``None`` for nothing.
+            The answer to send, shorter than the datagram; ``None`` for none.
         """
         signed = merely_signed(datagram, self._gate.policy) if note is None else None
         if signed is not None:  # The usual case, for speed.
@@ -163,7 +163,7 @@ class Door:
         return self._answer(fleet, sender, len(datagram), now) if is_refused else None
 
     def _answer(self, fleet: Fleet, sender: str, most: int, now: float) -> bytes | None:
-        """What to send back for what the fleet has refused, shorter than `most`; ``None`` for nothing."""
+        """The answer to what the fleet has refused, shorter than `most`; ``None`` for none."""
         seals = fleet.seals
         if seals is None or seals.reason is None:
             return None
@@ -173,14 +173,14 @@ class Door:
         return None if question is None else self._signed(question, most)
 
     def _signed(self, question: Question, most: int) -> bytes | None:
-        """A question in a datagram that is shorter than `most`; ``None`` if it would not be."""
+        """A question as a datagram shorter than `most`; ``None`` if it would not be."""
         user, place = question.sealed.user, question.sealed.place
         password = self._file.keys.passwords(user)[place]
         datagram = sign(question_part(question.nonce), user, password)
         return datagram if len(datagram) < most else None
 
     def look(self, now: float) -> list[str]:
-        """Look whether the AuthFile has changed; sentences for the log. To be called about once a second.
+        """Check whether the AuthFile has changed; returns sentences for the log. Call this about once a second.
 
         Args:
             now: Monotonic seconds.
@@ -194,9 +194,9 @@ class Door:
 
 
 def open_door(demand: Demand) -> Door | None:
-    """The door of a listener; ``None`` where nothing is demanded and nothing can be checked.
+    """The door of a listener; ``None`` if nothing is demanded and nothing can be checked.
 
     Raises:
-        SettingError: If what is demanded cannot be had; see `Door`.
+        SettingError: If the demands cannot be met; see `Door`.
     """
     return None if demand.authfile is None and demand.level == "none" else Door(demand)

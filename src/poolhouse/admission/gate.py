@@ -3,7 +3,7 @@
 from poolhouse.errors import PacketError, SealError
 from poolhouse.wire.seal import Payload, Policy, Reason, open_datagram
 
-#: Seconds between two sentences about the same reason, or about the same user.
+#: Seconds between two sentences about the same reason, or the same user.
 QUIET = 60.0
 
 
@@ -12,7 +12,7 @@ class Gate:
 
     Attributes:
         policy: What is accepted; may be replaced at any time.
-        refused: How many datagrams were refused, or left out in part, by reason; whoever refuses them later may
+        refused: How many datagrams were refused, or left out in part, by reason; code that refuses them later may
             count here, too.
         last: The reason of the last of them.
     """
@@ -21,17 +21,17 @@ class Gate:
         self.policy = policy
         self.refused: dict[Reason, int] = {}
         self.last: Reason | None = None
-        #: The newest sender of each; what the next sentences are about.
+        #: The latest sender for each reason that the next sentences will be about.
         self._news: dict[Reason, str] = {}
         self._old_users: dict[bytes, str] = {}
         self._said_at: dict[Reason | bytes, float] = {}
 
     def admit(self, datagram: bytes, sender: str) -> list[Payload]:
-        """What is accepted, each without its seal; empty if nothing is. Never raises.
+        """The accepted parts, each without its seal; empty if there are none. Never raises.
 
         Args:
-            datagram: As it arrived.
-            sender: Where it came from, for the log.
+            datagram: The datagram as it arrived.
+            sender: The sender's address, for the log.
         """
         try:
             opened = open_datagram(datagram, self.policy)
@@ -49,11 +49,11 @@ class Gate:
         return opened.payloads
 
     def note(self, reason: Reason, sender: str) -> None:
-        """Tell of a refusal that is counted already."""
+        """Have a refusal logged that has been counted already."""
         self._news[reason] = sender
 
     def sentences(self, now: float) -> list[str]:
-        """What is new, for the log: at most one sentence a minute about each reason, and about each user.
+        """News for the log: at most one sentence a minute about each reason, and about each user.
 
         Args:
             now: Monotonic seconds.
@@ -72,7 +72,7 @@ class Gate:
         return said
 
     def refuse(self, reason: Reason, sender: str) -> None:
-        """Count a refusal, and tell of it."""
+        """Count a refusal, and have it logged."""
         self.last = reason
         self.refused[reason] = self.refused.get(reason, 0) + 1
         self.note(reason, sender)

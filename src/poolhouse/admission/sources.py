@@ -1,8 +1,8 @@
-"""Whose share of the fleet a report counts to: see `poolhouse.fleet.shares`.
+"""The source whose share of the fleet a report counts towards: see `poolhouse.fleet.shares`.
 
-Users who sign are distinguished by their names. For other senders, addresses count only if the operator says so:
-this machine, and each network that ``--allow`` names. All others are one source, because over UDP a flooder can
-write any address.
+Users who sign are distinguished by their names. Other senders are distinguished by address only as far as the
+operator says so: this machine, and each network of ``--allow``. All others are one source, because over UDP a
+flooder can write any address.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from poolhouse.addresses import as_ip
 
-#: Addresses whose source is remembered.
+#: The most addresses whose source is cached.
 _MOST_KNOWN = 4096
 THIS_MACHINE, ELSEWHERE = "this machine", "elsewhere"
 
@@ -20,7 +20,7 @@ class Sources:
     """The sources of addresses."""
 
     def __init__(self, networks: Iterable[IPv4Network | IPv6Network] = ()) -> None:
-        """Tell these networks apart; of several that hold an address the smallest counts."""
+        """Distinguish these networks; if several contain an address, the smallest counts."""
         named = [(network, str(network)) for network in networks]
         named += [(ip_network(network), THIS_MACHINE) for network in ("127.0.0.0/8", "::1/128")]
         self._networks = sorted(named, key=lambda pair: -pair[0].prefixlen)

@@ -1,4 +1,4 @@
-"""One node's side of a cluster: what it sends to the other nodes of its service, and what it makes of theirs.
+"""One node's side of a cluster: what it sends to the other nodes of its service, and how it handles theirs.
 
 No socket, no clock: a shell says when a link is up or lost, passes frames in (`Cluster.receive`) and asks for
 bytes to send (`Cluster.ready`, `Cluster.step`). The rules, with their reasons, are in ``docs/reference/fleet.md``:
@@ -41,11 +41,11 @@ from poolhouse.wire.ledger import (
     encode_told,
 )
 
-#: Seconds between two signs of life, and without any after which a link is given up.
+#: Seconds between two signs of life, and seconds without any after which a link is given up.
 PULSE_S, SILENCE_S = 1.0, 3.0
-#: Seconds between two ticks from which on this node itself stood still.
+#: Seconds between two ticks from which on this node itself counts as having stood still.
 STANDSTILL_S = 2.0
-#: Bytes of reports in one step to a node that lags behind, and about so many at most in one to those that do not.
+#: Bytes of reports in one step to a node that lags behind, and about the most in one step to any other.
 STEP_BYTES, BATCH_BYTES = 64 * 1024, 512 * 1024
 
 
@@ -54,9 +54,9 @@ class _Peer:
 
     def __init__(self, name: str, now: float) -> None:
         self.name = name
-        #: Processes of which it has to be told; those that it asked for come first.
+        #: Processes about which it must be told; those that it asked for come first.
         self.changed: dict[Process, None] = {}
-        #: What it lags behind with; empty while it reads as fast as reports arrive.
+        #: The reports it lags behind with; empty while it reads as fast as reports arrive.
         self.queue = ReportQueue(self._note_dropped)
         #: What has arrived for all nodes, and its bytes, until the next step.
         self.batch: list[Arrived] = []
@@ -65,16 +65,16 @@ class _Peer:
         self.lose(now)
 
     def lose(self, now: float) -> None:
-        """The link is lost, or there was none yet."""
+        """Reset the state: the link is lost, or there was none yet."""
         if self.missing_since is None:
             self.missing_since = now
         self.heard_at = now
         self.pulse_due = now
         #: Its last sign of life; ``None`` before the first one of this link.
         self.pulse: Pulse | None = None
-        #: Whether it was asked for its ledger.
+        #: Whether it has been asked for its ledger.
         self.was_asked = False
-        #: Its question has not been answered to the end: what is still to be told.
+        #: Whether its question has not been answered completely, and what remains to be sent.
         self.is_asking = False
         self.asked: deque[Process] = deque()
         self.forgotten: deque[RowSums] = deque()
@@ -85,7 +85,7 @@ class _Peer:
         self.batch, self.batch_bytes = [], b""
 
     def bring(self, arrived: list[Arrived], framed: bytes) -> None:
-        """Have it sent what has arrived: at the next step, or after all that it lags behind with."""
+        """Queue what has arrived for it: for the next step, or behind everything that it lags behind with."""
         if not (self.queue or self.batch):
             self.batch, self.batch_bytes = arrived, framed
             return
@@ -108,11 +108,11 @@ class Cluster:
     Attributes:
         name: This node's name.
         is_behind: Whether this node lacks what was forgotten before it began.
-        refused: Frames that could not be used.
+        refused: How many frames could not be used.
     """
 
     def __init__(self, fleet: Fleet, name: str, names: Iterable[str], now: float) -> None:
-        """Begin without a link.
+        """Start without links.
 
         Args:
             fleet: This node's fleet; it is connected to the cluster.
@@ -130,11 +130,11 @@ class Cluster:
         self._linked: list[_Peer] = []
         #: The node that brings this one up to date, before any other is asked.
         self._source: _Peer | None = None
-        #: What has arrived since the last step, for all nodes, and how many bytes: most often all get the same.
-        #: Each report stays though a newer one may follow: an entry of the ledger in its place would cost more.
+        #: What has arrived since the last step, for all nodes, and its bytes: usually all get the same. Each
+        #: report is kept even if a newer one follows: an entry of the ledger in its place would cost more.
         self._arrived: list[Arrived] = []
         self._arrived_bytes = 0
-        #: Processes of which all nodes have to be told at the next tick.
+        #: Processes about which all nodes must be told at the next tick.
         self._changed: dict[Process, None] = {}
         self._ticked_at = now
         fleet.relay = self.relay
@@ -142,7 +142,7 @@ class Cluster:
         fleet.nodes = self.nodes
 
     def nodes(self, now: float) -> tuple[NodeState, ...]:
-        """All nodes, this one included."""
+        """All nodes, including this one."""
         return tuple(self._state(name, now) for name in self._names)
 
     def is_linked(self, name: str) -> bool:
@@ -150,7 +150,7 @@ class Cluster:
         return self._peers[name].is_linked
 
     def link(self, name: str, now: float) -> None:
-        """The link to a node is up."""
+        """Note that the link to a node is up."""
         peer = self._peers[name]
         if self._source is peer:
             self._source = None
@@ -159,7 +159,7 @@ class Cluster:
         self._linked = [one for one in self._peers.values() if one.is_linked]
 
     def lose(self, name: str, now: float) -> None:
-        """The link to a node is lost."""
+        """Note that the link to a node is lost."""
         peer = self._peers[name]
         peer.lose(now)
         self._linked = [one for one in self._peers.values() if one.is_linked]
@@ -168,7 +168,7 @@ class Cluster:
             self._ask()
 
     def relay(self, process: Process, number: int, datagram: bytes) -> None:
-        """A client has sent this node a datagram: pass it on."""
+        """Pass on a datagram that a client has sent to this node."""
         if self._linked:
             framed = frame(Kind.REPORT, datagram)
             self._arrived.append((process, number, framed))
@@ -177,9 +177,10 @@ class Cluster:
                 self._spread()
 
     def tick(self, now: float) -> list[str]:
-        """Do what time demands; call it once a second or more often. The nodes whose links have to be given up.
+        """Do what is due; call this at least once a second. Returns the nodes whose links must be given up.
 
-        A standstill of this node is nobody else's silence: what they have sent meanwhile has not been read yet.
+        A standstill of this node is not a silence of the others: what they have sent meanwhile has not been read
+        yet.
         """
         if now - self._ticked_at >= STANDSTILL_S:
             for peer in self._linked:
@@ -204,7 +205,7 @@ class Cluster:
         )
 
     def step(self, name: str, now: float) -> bytes:
-        """What to send to this node next: some milliseconds' work at most, empty if there is nothing."""
+        """The next bytes to send to this node, at most some milliseconds' work; empty if there are none."""
         peer = self._peers[name]
         if not peer.is_linked:
             return b""
@@ -232,11 +233,11 @@ class Cluster:
         return b"".join(pieces)
 
     def receive(self, name: str, one: Frame, now: float, wall_time: float) -> None:
-        """Take a frame from another node.
+        """Handle a frame from another node.
 
         Raises:
-            PacketError: If it does not keep to the protocol, or if there is no memory for what it tells of its
-                ledger: the link has to be given up. The next one brings the whole ledger.
+            PacketError: If it violates the protocol, or if there is no memory for its ledger: the link must then
+                be given up. The next one brings the whole ledger.
         """
         peer = self._peers[name]
         peer.heard_at = now
@@ -269,7 +270,7 @@ class Cluster:
         return NodeState(name, is_here=False, missing_for=None if since is None else max(0.0, now - since))
 
     def _spread(self) -> None:
-        """Bring every linked node what has arrived; it is joined to bytes once."""
+        """Queue what has arrived for every linked node; it is joined into bytes once."""
         arrived, self._arrived, self._arrived_bytes = self._arrived, [], 0
         framed = b"".join([datagram for _, _, datagram in arrived])
         for peer in self._linked:
@@ -293,11 +294,11 @@ class Cluster:
         self._ask()
 
     def _is_source(self, peer: _Peer) -> bool:
-        """Whether a node can bring this one up to date: it is not behind itself."""
+        """Whether a node can bring this one up to date: it must not be behind itself."""
         return peer.is_linked and peer.pulse is not None and not peer.pulse.is_behind
 
     def _ask(self) -> None:
-        """Ask the nodes that have not been asked, one before the others if this node is behind."""
+        """Ask the nodes that have not been asked; a single one first if this node is behind."""
         if self._source is not None:
             return
         if self.is_behind and (source := next(filter(self._is_source, self._linked), None)) is not None:
@@ -332,7 +333,7 @@ class Cluster:
         return frame(Kind.TOLD, encode_told(peer.forgotten_for))
 
     def _entries(self, processes: deque[Process], now: float) -> bytes:
-        """The entries of some of these processes, which are removed."""
+        """The entries of some of these processes, which are removed from the deque."""
         encoded: list[bytes] = []
         size = 0
         while processes and len(encoded) < CHUNK_ENTRIES and size < CHUNK_BYTES:
@@ -343,7 +344,7 @@ class Cluster:
     def _take_ledger(self, peer: _Peer, payload: bytes, now: float) -> None:
         entries = decode_ledger(payload)
         if not peer.was_asked:
-            return  # It is asked later, and then tells everything.
+            return  # It is asked later, and then sends everything.
         for entry in entries:
             try:
                 learned = self._exchange.join(entry, now)

@@ -1,11 +1,11 @@
-"""Who connects to whom, which node is let in, and what the log says of links that come and go."""
+"""Which node connects to which, which is let in, and what the log says about links that come and go."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 
-#: Seconds to rest after the first failure, and at most; half of it is by chance.
+#: The first and the longest rest after failures, in seconds; half of a rest is random.
 FIRST_REST_S, LONGEST_REST_S = 0.2, 1.0
-#: Lines of the log about one node within a while.
+#: The most log lines about one node within a period.
 MOST_LINES = 8
 
 
@@ -19,7 +19,7 @@ def dials(me: str, other: str) -> bool:
 
 
 def refusal(service: str, me: str, names: Sequence[str], guest: str) -> str | None:
-    """Why a node that connects is not let in, in a sentence; ``None`` if it is.
+    """Why a node that connects is refused, in a sentence; ``None`` if it is let in.
 
     >>> refusal("default", "node2", ("node1", "node2"), "node1")
     """
@@ -33,7 +33,7 @@ def refusal(service: str, me: str, names: Sequence[str], guest: str) -> str | No
 
 
 def stranger(service: str, name: str, its_service: str, its_name: str) -> str | None:
-    """Why a node that was reached is not the one that was meant; ``None`` if it is.
+    """Why the node that answers is not the intended one; ``None`` if it is.
 
     >>> stranger("default", "node2", "default", "node3")
     "it is node 'node3' of service 'default', not node 'node2' of service 'default'"
@@ -44,14 +44,14 @@ def stranger(service: str, name: str, its_service: str, its_name: str) -> str | 
 
 
 class Rest:
-    """How long to rest before a node is tried again."""
+    """The rests between attempts to reach a node."""
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._next = FIRST_REST_S
 
     def reached(self) -> None:
-        """The node was reached: begin anew."""
+        """Note that the node was reached: start again with the shortest rest."""
         self._next = FIRST_REST_S
 
     def seconds(self) -> float:
@@ -61,30 +61,30 @@ class Rest:
 
 
 class Complaints:
-    """Which sentences about the other nodes the log gets: those that are news, and not too many of them."""
+    """Decides which sentences about other nodes are logged: news only, and not too many."""
 
     def __init__(self, period: float) -> None:
-        """Begin with nothing said.
+        """Start with nothing logged.
 
         Args:
-            period: Seconds between two reasons for which a node is missing; and in which a node that comes and
-                goes all the time, as two nodes of one name do, has at most `MOST_LINES` lines.
+            period: Seconds between two reasons for which a node is missing; and the time in which a node that
+                keeps coming and going, as two nodes with one name do, has at most `MOST_LINES` lines.
         """
         self._period = period
-        #: What was said last of each missing node, and when.
+        #: What was last logged about each missing node, and when.
         self._said: dict[str, tuple[str, float]] = {}
         #: When the last few lines about each node were logged.
         self._lines: dict[str, deque[float]] = {}
-        #: When it was said last of each node that it comes and goes.
+        #: When each node was last reported as coming and going.
         self._restless: dict[str, float] = {}
 
     def is_linked(self, name: str, now: float) -> bool:
-        """A node is linked. Returns whether the log says so."""
+        """Note that a node is linked. Returns whether to log it."""
         self._said.pop(name, None)
         return self._has_room(name, now)
 
     def is_missing(self, name: str, reason: str, now: float) -> bool:
-        """A node cannot be reached, or is lost. Returns whether the log says so."""
+        """Note that a node is unreachable, or lost. Returns whether to log it."""
         before, said_at = self._said.get(name, ("", now - self._period))
         if reason == before or now - said_at < self._period:
             return False
@@ -92,7 +92,7 @@ class Complaints:
         return self._has_room(name, now)
 
     def is_restless(self, name: str, now: float) -> bool:
-        """Whether a node comes and goes so often that no more is said of it for now; true once in a period."""
+        """Whether a node comes and goes too often for more log lines now; true once per period."""
         is_news = now - self._restless.get(name, now - self._period) >= self._period
         if is_news and self._is_full(name, now):
             self._restless[name] = now

@@ -1,6 +1,6 @@
-"""Which node of a service does a task that only one may do: the first of the configuration that is up.
+"""Chooses the node of a service for a task that only one may do: the first of the configuration that is up.
 
-There is no election. Each node decides from its own view, so two nodes that do not see each other both do it.
+There is no election. Each node decides by its own view, so two nodes that do not see each other both do it.
 """
 
 from collections.abc import Sequence

@@ -1,14 +1,14 @@
-"""The reports that wait for another node: of each process only the newest one."""
+"""The reports that wait for another node: only the newest one of each process."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
 from poolhouse.fleet.process import Process
 
-#: Bytes that may wait for one node; a process has at most a report of so many datagrams among them.
+#: The most bytes that may wait for one node, and the most datagrams of a process's report among them.
 MOST_BYTES, MOST_DATAGRAMS = 16 << 20, 256
 
-#: A framed datagram of a report: whose it is, the report's number, and its bytes.
+#: A framed datagram of a report: its process, the report's number, and its bytes.
 Arrived: TypeAlias = tuple[Process, int, bytes]
 
 
@@ -16,15 +16,15 @@ class ReportQueue:
     """Framed datagrams by process, in the order in which the processes reported.
 
     Attributes:
-        bytes: How many wait.
+        bytes: How many bytes are waiting.
     """
 
     def __init__(self, note_dropped: Callable[[Process], None], most_bytes: int = MOST_BYTES) -> None:
-        """Begin empty.
+        """Start empty.
 
         Args:
-            note_dropped: Called with a process some of whose datagrams will not be sent.
-            most_bytes: The bound.
+            note_dropped: Called with a process if some of its datagrams will not be sent.
+            most_bytes: The limit.
         """
         self.bytes = 0
         self._note_dropped = note_dropped
@@ -36,7 +36,7 @@ class ReportQueue:
         return bool(self._waiting)
 
     def put(self, process: Process, number: int, framed: bytes) -> None:
-        """Queue a datagram of a report; a newer report takes the place of an older one."""
+        """Queue a datagram of a report; a newer report replaces an older one."""
         held = self._waiting.get(process)
         if held is None:
             self._waiting[process] = number, [framed]
@@ -65,7 +65,7 @@ class ReportQueue:
         return taken
 
     def clear(self) -> None:
-        """Drop everything; nobody is told."""
+        """Drop everything without calling `note_dropped`."""
         self._waiting.clear()
         self.bytes = 0
 
