@@ -1,4 +1,4 @@
-"""Rows of the fleet as collectd's values: the earlier system's thirteen names, and further ones in the same style.
+"""Rows of the fleet as collectd's values: sqlalchemy-collectd's thirteen names, and more in the same style.
 
 Every type used stands in the ``types.db`` that collectd brings along and carries one value:
 
@@ -22,7 +22,7 @@ from poolhouse.wire.encode import encode_alone
 from poolhouse.wire.layout import DERIVES
 from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
-#: The plugin under which every value stands.
+#: The plugin of every value.
 PLUGIN_NAME = "sqlalchemy"
 #: The plugin instance of a host's sum.
 HOST_INSTANCE = "host"
@@ -50,24 +50,24 @@ LEGACY_DERIVES = dict(list(DERIVES.items())[:7])
 TIMES = ("wait", "use", "create")
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
-#: Characters of a type instance that hold a line's name: collectd keeps 127 bytes.
+#: The most characters of a type instance that holds a line's name: collectd keeps 127 bytes.
 MOST_CHARACTERS = 120
-#: The largest DERIVE; collectd's Python interface raises where a number does not fit.
+#: The largest DERIVE; collectd's Python interface raises an error for a number that does not fit.
 MAX_DERIVE = (1 << 63) - 1
 
 
 def value_lists(
     host: str, plugin_instance: str, row: Row, wall_time: float, which: Literal["all", "earlier"] = "all"
 ) -> Iterator[ValueList]:
-    """The values of one row, those left out that the row does not know; the interval is for collectd to fill in.
+    """The values of one row, without those that are not known; collectd fills in the interval.
 
     Args:
-        host: The host that the row is of.
+        host: The host of the row.
         plugin_instance: `poolhouse.fleet.names.plugin_instance` of a program, or `HOST_INSTANCE`.
-        row: Its sums.
+        row: The sums.
         wall_time: Seconds since the epoch.
-        which: ``"earlier"`` for the thirteen of the earlier system only: its connmon plugin fails at the
-            types ``duration`` and ``total_time_in_ms`` when they are forwarded to it.
+        which: ``"earlier"`` for sqlalchemy-collectd's thirteen only: its connmon plugin fails at the types
+            ``duration`` and ``total_time_in_ms`` when they are forwarded to it.
     """
     for kind, type_name, type_instance, value in _known_values(row, which):
         identifier = Identifier(host, PLUGIN_NAME, plugin_instance, type_name, type_instance)
@@ -75,10 +75,10 @@ def value_lists(
 
 
 def holder_lists(holder: Holder, wall_time: float) -> Iterator[ValueList]:
-    """The values of one line of a program, of the host on which collectd runs: the line is a sum over hosts.
+    """The values of one line of a program, under the host on which collectd runs: the line is a sum over hosts.
 
-    ``count-open-LINE`` and ``total_time_in_ms-held-LINE``, and ``duration-oldest-LINE`` while something is open. A
-    long name loses its beginning.
+    ``count-open-LINE`` and ``total_time_in_ms-held-LINE``, and ``duration-oldest-LINE`` while a connection is out.
+    A long name loses its beginning.
     """
     site = holder.site
     name = site.site.replace("/", "_")
@@ -111,10 +111,10 @@ def _known_values(row: Row, which: str) -> Iterator[tuple[int, str, str, int | f
 
 
 def console_datagram(values: ValueList) -> bytes | None:
-    """The value list as the earlier console takes it; ``None`` if it would not take it.
+    """The value list in the form that sqlalchemy-collectd's console accepts; ``None`` if it would not.
 
-    It takes the types ``count`` and ``derive`` with one value each, one list a datagram. Whatever else it is sent
-    it prints over its own screen, and a gauge that is not a number ends it.
+    It accepts the types ``count`` and ``derive`` with one value each, one list per datagram. It prints anything
+    else over its own screen, and a gauge that is not a number ends it.
     """
     if values.identifier.type not in ("count", "derive") or len(values.values) != 1:
         return None
@@ -122,5 +122,5 @@ def console_datagram(values: ValueList) -> bytes | None:
         return None
     try:
         return encode_alone(values)
-    except ValueError:  # A types.db of the user's own may give these types values of another kind.
+    except ValueError:  # A types.db of the user's own may give these types other kinds of values.
         return None

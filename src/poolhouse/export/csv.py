@@ -1,7 +1,7 @@
 """The programs of each host as rows of connmon's CSV file: the same columns, order, time format and token.
 
-A program's row outlives its processes, with zeros. connmon kept it until the end; here it stays for `MEMORY`, so
-that the file does not grow with every name there ever was. Quoting is RFC 4180's; connmon quoted nothing.
+A program's row outlives its processes, with zeros. connmon kept it for ever; here it stays for `MEMORY`, so that
+the file does not grow with every name there has ever been. Quoting follows RFC 4180; connmon quoted nothing.
 """
 
 import csv
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from poolhouse.fleet.snapshot import HostProgram, Row
 
-#: Seconds for which a program without processes keeps its row, and how many such rows there are at most.
+#: Seconds for which a program without processes keeps its row, and the most such rows.
 MEMORY = 24 * 3600.0
 MOST_FORGOTTEN = 10_000
 
@@ -43,10 +43,10 @@ COLUMNS: dict[str, Callable[[_CsvRow], object]] = {
 
 
 class CsvTable:
-    """Rows for the file, a group for each instant."""
+    """Rows for the file, one group per instant."""
 
     def __init__(self, columns: Sequence[str], token: str) -> None:
-        """A table that has seen nothing.
+        """Start with no programs seen.
 
         Args:
             columns: Some of `COLUMNS`, in the order in which they are written.
@@ -54,7 +54,7 @@ class CsvTable:
         """
         self._columns = tuple(columns)
         self._token = token
-        #: Programs without processes: their last row, and when it was last seen with the fleet.
+        #: Programs without processes: their last row, and when it was last seen in the fleet.
         self._gone: dict[tuple[str, str], tuple[Row, float]] = {}
 
     @property
@@ -66,8 +66,8 @@ class CsvTable:
         """The lines for this instant, sorted by host and program.
 
         Args:
-            programs: The fleet's.
-            timestamp: The instant as it is written; connmon wrote local time, ``2026-11-29 06:40:45``.
+            programs: The programs of the fleet.
+            timestamp: The instant in the file's format; connmon wrote local time, ``2026-11-29 06:40:45``.
             now: Monotonic seconds.
         """
         present = {(host, program): row for host, program, row in programs}
@@ -90,7 +90,7 @@ def _text(rows: Iterable[Sequence[object]]) -> str:
     lines: list[str] = []
     for row in rows:
         line = io.StringIO()
-        # Before Python 3.13 the module quotes a carriage return only if it is part of the line's end.
+        # Before Python 3.13 the module quotes a carriage return only if it is part of the line terminator.
         csv.writer(line, lineterminator="\r\n").writerow(row)
         lines.append(line.getvalue().removesuffix("\r\n"))
     return "".join(f"{line}\n" for line in lines)

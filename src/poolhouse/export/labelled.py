@@ -15,15 +15,15 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Labelled:
-    """What is told of lines and of verdicts, by labels that differ.
+    """Figures of lines and of verdicts, by distinct labels.
 
     Attributes:
-        lines: Lines by their labels as the format writes them. Lines with the same text are one.
-        verdicts: Verdicts in the same way. Of those with the same labels the first is kept.
+        lines: Lines by their labels in the format's spelling. Lines with the same text are joined.
+        verdicts: Verdicts in the same way. Of those with the same labels, the first is kept.
     """
 
     def __init__(self, write: Callable[[Labels], bytes]) -> None:
-        """Begin with nothing; `write` writes labels in the format."""
+        """Start with nothing; `write` writes labels in the format."""
         self._write = write
         self.lines: dict[bytes, Line] = {}
         self.verdicts: dict[bytes, Verdict] = {}
@@ -37,7 +37,7 @@ class Labelled:
                 self.lines[labels] = _together(known, line)
 
     def add_verdicts(self, verdicts: Iterable[Verdict]) -> None:
-        """Add verdicts that stand, the main one first."""
+        """Add standing verdicts, the main one first."""
         for verdict in verdicts:
             self.verdicts.setdefault(self._write(verdict_labels(verdict)), verdict)
 
@@ -49,12 +49,12 @@ def line_labels(program: str, site: str) -> Labels:
 
 @lru_cache(8192)
 def _written_line(write: Callable[[Labels], bytes], program: str, site: str) -> bytes:
-    """A line's labels; kept, because most lines are told again and again."""
+    """A line's labels; cached, because most lines are exported again and again."""
     return write(line_labels(program, site))
 
 
 def verdict_labels(verdict: Verdict) -> Labels:
-    """The program and the cause; the pool, or else its database, and the line, where the verdict names them."""
+    """The program and the cause; the pool or else its database, and the line, if the verdict names them."""
     labels = (
         (SERVICE_LABEL, verdict.program),
         (CAUSE_LABEL, clean(verdict.cause)),
@@ -80,7 +80,7 @@ def _together(one: Line, other: Line) -> Line:
 
 @lru_cache(256)
 def labels_of(text: str) -> Labels:
-    r"""Labels that the table of families has as they are written.
+    r"""The labels in the spelling of the families' table, parsed.
 
     >>> labels_of('limit="a\\"b",db_client_connection_state="idle"'), labels_of("")
     ((('limit', 'a"b'), ('db_client_connection_state', 'idle')), ())

@@ -1,10 +1,10 @@
 """The fleet for Prometheus, as text in one of its two formats.
 
-Sources: Prometheus' exposition formats (text 0.0.4), OpenMetrics 1.0. All samples of a metric stand together, so
-the numbers of all rows are kept, and written metric by metric.
+Sources: Prometheus' exposition formats (text 0.0.4), OpenMetrics 1.0. All samples of a metric must be together, so
+the numbers of all rows are collected, and written metric by metric.
 
-The bounds of histograms are powers of two, which are bounds of the buckets that were counted in (see
-`poolhouse.meter.histogram`): each number is the true one, and none is interpolated.
+The bounds of histograms are powers of two, which are also bounds of the buckets that durations are counted in (see
+`poolhouse.meter.histogram`): every number is exact, and none is interpolated.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,13 +36,13 @@ T = TypeVar("T")
 
 #: The bounds of histograms are 2**-13 s (122 µs) to 2**6 s (64 s).
 LEAST_EXPONENT, MOST_EXPONENT = CLASSIC_EXPONENTS[0], CLASSIC_EXPONENTS[-1]
-#: Samples of a histogram: its bounds, infinity, sum and count.
+#: The samples of a histogram: its bounds, infinity, sum and count.
 SAMPLES_OF_TIMES = MOST_EXPONENT - LEAST_EXPONENT + 4
-#: Rows of which one number is written at once, and rows of which one histogram is.
+#: For how many rows one number is written at once, and for how many one histogram.
 _ROWS_AT_ONCE, _TIMES_AT_ONCE = 250, 25
-#: Lines and verdicts whose text is made at once.
+#: How many lines and verdicts are converted to text at once.
 _LABELLED_AT_ONCE = 250
-#: Stands for the row's labels in a prepared text; no name has it, and no number.
+#: Stands for the row's labels in a prepared text; no name or number contains it.
 _LABELS = b"\0"
 
 
@@ -50,11 +50,11 @@ class Exposition(Labelled):
     """One answer: rows, lines and verdicts are added, and then it is read once as text.
 
     Attributes:
-        samples: How many samples its rows are.
+        samples: How many samples its rows have.
     """
 
     def __init__(self, form: Format) -> None:
-        """Begin without a row."""
+        """Start without rows."""
         super().__init__(_label_text)
         self.samples = 0
         self._form = form
