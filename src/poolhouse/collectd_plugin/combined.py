@@ -64,7 +64,7 @@ def _counts(ours: Counts, theirs: Counts) -> Counts:
 
 
 def _peaks(ours: Peaks, theirs: Peaks, row: Row) -> Peaks:
-    """The largest that is certain: either side's own largest, or the current sum."""
+    """The largest certain value: either side's own maximum, or the present sum."""
     now = Peaks(row.processes, row.connections, row.used, row.waiting, None, row.interval_checkouts)
     certain = (_known(max, _known(max, *pair), least) for *pair, least in zip(ours, theirs, now, strict=True))
     # An upper bound of one side alone bounds nothing.
@@ -73,7 +73,7 @@ def _peaks(ours: Peaks, theirs: Peaks, row: Row) -> Peaks:
 
 
 def _known(join: Callable[[Any, Any], Any], ours: Any, theirs: Any) -> Any:
-    """Both joined, where both are known; else the one that is."""
+    """Both joined if both are known; otherwise the known one."""
     if ours is None or theirs is None:
         return theirs if ours is None else ours
     return join(ours, theirs)

@@ -54,11 +54,11 @@ class ServerSettings:
     #: Where to receive reports.
     listen: tuple[Address, ...] = ()
     loglevel: str = "info"
-    #: Which values to dispatch: all, or the earlier system's thirteen only.
+    #: Which values to dispatch: all, or only sqlalchemy-collectd's thirteen.
     values: Literal["all", "earlier"] = "all"
-    #: What reports have to be.
+    #: The seals that reports must have.
     demand: Demand = Demand()
-    #: Whether a line about that is wrong: then nothing is received, instead of what should be refused.
+    #: Whether a line about that is wrong: nothing is then received, since it might have to be refused.
     is_closed: bool = False
 
 
@@ -73,9 +73,9 @@ class ConnmonSettings:
     #: Networks beyond loopback whose consoles are answered.
     allow: tuple[Network, ...] = ()
     loglevel: str = "info"
-    #: What the datagrams of consoles have to be.
+    #: The seals that datagrams of consoles must have.
     demand: Demand = Demand()
-    #: Whether a line about that is wrong: then no console is answered, instead of one that should be refused.
+    #: Whether a line about that is wrong: no console is then answered, since it might have to be refused.
     is_closed: bool = False
 
 
@@ -110,7 +110,7 @@ def read_server(block: Config, before: ServerSettings = ServerSettings()) -> tup
 
 
 def _is_of_protection(mistake: str) -> bool:
-    """Whether a mistake is about what reports have to be, or about a word that may be meant for that."""
+    """Whether a mistake concerns the demands on reports, or a word that may be meant for them."""
     return any(
         mistake.lower().startswith(f"{name}:") or f'did you mean "{name}"' in mistake for name in _PROTECTING
     )

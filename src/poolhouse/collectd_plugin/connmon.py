@@ -31,7 +31,7 @@ from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
 #: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
 NAME = "sqlalchemy_collectd.connmon.plugin"
-#: How it introduces itself to consoles.
+#: Its introduction to consoles.
 PRODUCT = "collectd connmon plugin"
 #: Where it pushes to if its block says neither ``monitor`` nor ``listen``.
 DEFAULT_MONITOR = (Address("localhost", CONSOLES_PORT),)
@@ -64,7 +64,7 @@ class ConnmonPlugin:
         self._forwarded = PartialFleet(clock.monotonic())
 
     def register(self) -> None:
-        """Let collectd call."""
+        """Register the callbacks with collectd."""
         self._collectd.register_config(self.configure, name=NAME)
         self._collectd.register_init(self.start, name=NAME)
         self._collectd.register_read(self.read, name=NAME)
@@ -120,7 +120,7 @@ class ConnmonPlugin:
         self._listen()
 
     def stop(self) -> None:
-        """Push and answer no more."""
+        """Stop pushing and answering."""
         self._may_begin = False
         if self._consoles is not None:
             self._consoles.close()
@@ -136,7 +136,7 @@ class ConnmonPlugin:
             self._monitors.look_up()
 
     def write(self, values: DispatchedValues) -> None:
-        """Take a value that collectd writes, whatever plugin it is from."""
+        """Handle a value that collectd writes, from any plugin."""
         if values.plugin != PLUGIN_NAME or self._consoles is None or self._monitors is None:
             return
         told = _value_list(values)
@@ -164,7 +164,7 @@ class ConnmonPlugin:
             yield None if snapshot is None else combined(snapshot, forwarded)
 
     def processes(self, program: str) -> Processes:
-        """Those that report to this collectd."""
+        """The programs that report to this collectd."""
         server = self._server()
         return NOBODY if server is None else server.source.processes(program)
 

@@ -86,7 +86,7 @@ class ConsoleThread:
         self._listeners.close()
 
     def push(self, datagram: bytes) -> None:
-        """Send a value list to every console of the earlier kind."""
+        """Send a value list to every console of sqlalchemy-collectd."""
         for console in self._living():
             if console.nonce is None:
                 _send(console, datagram)
@@ -132,7 +132,7 @@ class ConsoleThread:
             self._wake.clear()
 
     def _work(self) -> float:
-        """Some milliseconds of work; how long to rest."""
+        """Work for some milliseconds. Returns how long to rest, in seconds."""
         begin, cost = self._clock.monotonic(), cpu_seconds()
         with self._lock:
             outgoing = self._service.outgoing(begin)

@@ -120,7 +120,7 @@ class Listeners:
         self._log.info(f"listening on UDP {format_address(*endpoint.address[:2])}")
 
     def _note(self, address: Address, failure: str | None) -> None:
-        """Remember how it went; one line for a failure that is new."""
+        """Store the result; log a failure that is new."""
         if failure is None:
             self._opened.add(address)
         elif self._failures.get(address) != failure:
@@ -141,7 +141,7 @@ class Listeners:
                 assert isinstance(sock, socket.socket)
                 try:
                     self._receive(sock)
-                except Exception as error:  # The thread is all the ears there are.
+                except Exception as error:  # No other thread would read the sockets.
                     bug = f"bug: a datagram was lost to {error!r}"
                     self._log.seldom(
                         "receive", f"datagrams were lost: {words_of(error)}" if is_shortage(error) else bug

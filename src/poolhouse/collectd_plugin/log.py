@@ -1,4 +1,4 @@
-"""Lines in collectd's log, no more than its reader can use."""
+"""Writes lines to collectd's log, no more than a reader can use."""
 
 from collections.abc import Callable
 
@@ -37,15 +37,15 @@ class Log:
 
     @property
     def is_debug(self) -> bool:
-        """Whether `debug` writes anything: ask before making an expensive line."""
+        """Whether `debug` writes anything; check before making an expensive line."""
         return self.level == "debug"
 
     def error(self, text: str) -> None:
-        """Something does not work."""
+        """Log an error: a part of the plugin does not work."""
         self._write("error", self._collectd.error, text)
 
     def warning(self, text: str) -> None:
-        """Something is not as it should be."""
+        """Log a warning: the plugin works, but needs attention."""
         self._write("warning", self._collectd.warning, text)
 
     def info(self, text: str) -> None:

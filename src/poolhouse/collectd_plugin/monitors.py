@@ -57,7 +57,7 @@ class Monitors:
                 self._sockets[endpoint.family].sendto(datagram, endpoint.address)
 
     def close(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._endpoints.clear()
         for sock in (*self._sockets.values(), *self._retired.values()):
             sock.close()
