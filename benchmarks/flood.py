@@ -14,33 +14,44 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from cluster import cpu_s
-
+from poolhouse.fleet.snapshot import Row
 from support.connmond import Connmond, Watcher, program
+from support.programs import cpu_seconds
 from support.reporting import ModelProcess
 
 PROCESSES, MEMORY = 100, "64M"
-#: Sends until the time is over; prints how many.
+#: Sends until the time is over, a hundred at a time, each from a process of its own; prints how many.
 FLOOD = """
-import random, socket, sys, time
+import socket, sys, time
 sys.path[:0] = sys.argv[4:]
 from support.reporting import ModelProcess
 port, rate, seconds = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.bind(("127.0.0.66", 0)); sock.connect(("127.0.0.1", port))
-made = [one for n in range(4_000) for one in ModelProcess(f"{n}:{n:06x}", f"x{n}", f"evil{n}").report(1.0)]
+zero = b"0000000"
+template = ModelProcess("0000000:000000", "x0000000", "evil0000000").report(1.0)[0]
 print("ready", flush=True)
 began, sent = time.monotonic(), 0
-while time.monotonic() < began + seconds:
-    while sent < (time.monotonic() - began) * rate:
+while (now := time.monotonic()) < began + seconds:
+    if sent >= (now - began) * rate:
+        time.sleep(0.0005)
+        continue
+    for _ in range(100):
         try:
-            sock.send(made[sent % len(made)])
+            sock.send(template.replace(zero, b"%07x" % sent))
         except OSError:
             pass
         sent += 1
-    time.sleep(0.0005)
 print(sent, time.monotonic() - began, flush=True)
 """
+
+
+def seen(watcher: Watcher) -> Row:
+    """The honest program."""
+    watcher.wait_for(lambda snapshot: program(snapshot, "shop"))
+    row = program(watcher.snapshots[-1], "shop")
+    assert row is not None
+    return row
 
 
 def main() -> None:
@@ -57,30 +68,37 @@ def main() -> None:
         began, turn = time.monotonic(), 0
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect(("127.0.0.1", daemon.reports))
+
+            def report(checkouts: int) -> None:
+                for process in processes:
+                    process.pool.work(checkouts)
+                    for one in process.report(time.monotonic() - began):
+                        sock.send(one)
+
             while flood.poll() is None:
                 turn += 1
-                for process in processes:
-                    process.pool.work(1)
-                    for one in process.report(2.0 * turn):
-                        sock.send(one)
+                report(1)
                 time.sleep(max(0.0, began + 2.0 * turn - time.monotonic()))
-        sent, took = flood.stdout.read().split()
-        snapshot = watcher.wait_for(lambda one: program(one, "shop"))
+            sent, took = flood.stdout.read().split()
+            during = seen(watcher)
+            time.sleep(2)  # Until connmond has read what waits; so long is the interval of the reports.
+            report(0)
         time.sleep(2)
-        snapshot = watcher.snapshots[-1]
-        row = program(snapshot, "shop")
+        row, health = seen(watcher), watcher.snapshots[-1].health
         resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
-        cpu_seconds = cpu_s(daemon)
-        health = snapshot.health
+        cpu = cpu_seconds(pid)
         print("| | |\n|---|--:|")
         print(f"| invented datagrams sent a second | {int(sent) / float(took):,.0f} |")
         print(f"| connmond took in a second | {health.received / float(took):,.0f} |")
         print(f"| dropped by the kernel | {health.dropped:,} |")
-        print(f"| honest processes shown, of {PROCESSES} | {row.processes if row else 0} |")
-        print(f"| their checkouts counted, of {turn * PROCESSES:,} | {row.totals.checkouts if row else 0:,} |")
+        print(f"| honest processes shown, of {PROCESSES} | {during.processes} |")
+        print(
+            f"| their checkouts shown at the flood's end, of {turn * PROCESSES:,} | {during.totals.checkouts:,} |"
+        )
+        print(f"| their checkouts shown after one more report | {row.totals.checkouts:,} |")
         print(f"| refused, of those taken | {health.refused:,} of {health.received:,} |")
         print(f"| memory, with --memory {MEMORY} | {resident >> 20} MiB |")
-        print(f"| CPU seconds | {cpu_seconds:.1f} in {took:.4} s |")
+        print(f"| CPU seconds | {cpu:.1f} in {took:.4} s |")
 
 
 if __name__ == "__main__":

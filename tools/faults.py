@@ -698,7 +698,7 @@ RESOLVER = """
 import _socket, time
 began, system = time.monotonic(), _socket.getaddrinfo
 def getaddrinfo(host, port, *more):
-    if host != "aggregator.test":
+    if host != b"aggregator.test":
         return system(host, port, *more)
     since = time.monotonic() - began
     if since < 2:

@@ -41,3 +41,15 @@ def test_a_flood_from_one_address_ends_its_own_connections_only():
         while crowd.is_too_large:
             crowd.discard(crowd.oldest_of_largest())
     assert list(crowd) == ["10.0.0.1", "10.0.0.2", "flood 48", "flood 49"]
+
+
+def test_a_flood_from_many_addresses_leaves_a_newcomer_its_turn():
+    """With one connection for each address, the oldest is ended: a newcomer stays until as many others come."""
+    crowd: Crowd[str] = Crowd(4)
+    for number in range(50):
+        crowd.add(f"flood {number}", f"192.0.2.{number}")
+        if number == 46:
+            crowd.add("honest", "10.0.0.1")
+        while crowd.is_too_large:
+            crowd.discard(crowd.oldest_of_largest())
+    assert list(crowd) == ["honest", "flood 47", "flood 48", "flood 49"]
