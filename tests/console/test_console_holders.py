@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from poolhouse.fleet.snapshot import Snapshot
 from support.console import LIVE, shown
 from support.documents import assert_document
 from support.sample_fleet import SNAPSHOT, with_holders
@@ -67,10 +68,25 @@ def test_a_red_row_says_in_a_word_why():
 def test_a_red_row_has_a_word_before_there_is_a_verdict():
     text = shown(LIVE, replace(with_holders(), program=None, processes=(), verdicts=()))
     assert "! checkout            waiting" in text
-    (row,) = [
-        line for line in shown(LIVE, with_holders(), "l").splitlines() if "shop/export.py:88 in rows  " in line
-    ]
+    (row,) = rows_of_line(replace(with_holders(), verdicts=()), "shop/export.py:88 in rows  ")
     assert row.split()[:6] == ["!", "checkout", "shop/export.py:88", "in", "rows", "ended"]
+
+
+def test_a_line_that_a_verdict_names_says_which_cause_it_is_blamed_for():
+    told = with_holders()
+    (row,) = rows_of_line(told, "shop/export.py:88 in rows  ")
+    assert row.split()[:6] == ["!", "checkout", "shop/export.py:88", "in", "rows", "leak"]
+    others = [line for line in shown(LIVE, told, "l").splitlines() if "leak" in line and "✗" not in line]
+    assert others == [row]
+    elsewhere = [replace(verdict, program="billing") for verdict in told.verdicts]
+    assert not [
+        row for row in rows_of_line(replace(told, verdicts=tuple(elsewhere)), "export.py:88") if "leak" in row
+    ]
+
+
+def rows_of_line(snapshot: Snapshot, line: str) -> list[str]:
+    """The rows of this line in the table of all lines."""
+    return [row for row in shown(LIVE, snapshot, "l").splitlines() if line in row and "✗" not in row]
 
 
 def test_l_leads_from_a_pools_lines_to_those_of_its_process_its_program_and_all():

@@ -17,6 +17,7 @@ from poolhouse.views.holder_table import (
     fleet_holders,
     holder_table,
     holders_of_site,
+    line_causes,
     pool_holders,
     summed_entries,
 )
@@ -81,10 +82,12 @@ class Session:
         self._at_verdict: Place | None = None
         #: Why each program and each host is red, in a word.
         self._causes: dict[str, dict[str, str]] = {"program": {}, "host": {}}
+        #: What each line is blamed for, by its program and its name.
+        self._line_causes: dict[tuple[str, str], str] = {}
         self._tables: dict[Page, Table[Any]] = {
             "programs": fleet_table("program", self.history, self._causes["program"]),
             "hosts": fleet_table("host", self.history, self._causes["host"]),
-            "lines": holder_table("fleet"),
+            "lines": holder_table("fleet", self._line_causes),
             "events": event_table(zone),
             "host": fleet_table("program", causes=self._causes["program"]),
             "program": POOL_TABLE,
@@ -149,6 +152,8 @@ class Session:
         for kind, causes in self._causes.items():
             causes.clear()
             causes.update(causes_of(snapshot.verdicts, kind, rows.get(kind, ())))
+        self._line_causes.clear()
+        self._line_causes.update(line_causes(snapshot.verdicts))
         self._version += 1
 
     def toggle_pause(self) -> None:

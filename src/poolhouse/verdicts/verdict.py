@@ -29,6 +29,11 @@ class Culprit(NamedTuple):
             return self.function
         return f"{self.file}:{self.line}" + (f" in {self.function}" if self.function else "")
 
+    @property
+    def site(self) -> str:
+        """The name of the site that it was read from: the line, and the helper."""
+        return self.place + (VIA + self.via if self.via else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

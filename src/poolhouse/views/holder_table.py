@@ -1,12 +1,13 @@
 """The lines that hold connections, of the fleet, a program, a process or a pool, as one table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from poolhouse.clean import clean
 from poolhouse.fleet.snapshot import Holder, ProcessRow, Snapshot
 from poolhouse.meter.signs import Looks, SiteReading
 from poolhouse.meter.signs_sum import summed_sites
+from poolhouse.verdicts.verdict import Verdict
 from poolhouse.views.bars import bars, summary
 from poolhouse.views.column import Column, Sheet, Sorting, Table
 from poolhouse.views.fleet_table import why_column
@@ -134,7 +135,7 @@ _SITE = Column[HolderEntry](
     "The line of the program that takes the connections, and the helper through which it does.",
     lambda entry: entry.site.site,
     lambda entry: entry.site.site,
-    width=30,
+    width=24,
     widest=80,
     keeps_end=True,
 )
@@ -149,12 +150,11 @@ _WHERE = Column[HolderEntry](
     width=14,
     widest=32,
 )
+_WHY = (
+    "Why the row is red: the cause of a verdict that names this line, which poolhouse explain explains; or ended: "
+    "the call that took its connections has ended."
+)
 _NUMBERS: tuple[Column[HolderEntry], ...] = (
-    why_column(
-        lambda entry: "ended" if _is_bad(entry) else "",
-        "Why the row is red: the call that took its connections has ended.",
-        width=5,
-    ),
     Column(
         "OPEN",
         "Connections that it holds now; red with ! where the call that took them has ended.",
@@ -170,14 +170,14 @@ _NUMBERS: tuple[Column[HolderEntry], ...] = (
         lambda site: site.oldest_s if site.open else None,
         duration,
     ),
-    _number("CONN-S", "Connection-seconds so far: the sum of all its holds.", lambda site: site.held_s, short, 7),
     Column(
         "BUSY",
-        "About how much of that the connections were inside the database.",
+        "About how much of the time that it holds connections they are inside the database.",
         _busy,
         lambda entry: busy_share(entry.site.looks),
         width=5,
     ),
+    _number("CONN-S", "Connection-seconds so far: the sum of all its holds.", lambda site: site.held_s, short, 7),
     _number("USE50", "Half of its uses so far were no longer than this.", _quantile(0.5), duration),
     _number("USE99", "99 % of its uses so far were no longer than this.", _quantile(0.99), duration),
     _number("BACK", "Connections that came back, so far.", lambda site: site.returned, short, 6),
@@ -212,15 +212,37 @@ _FURTHER: tuple[Column[HolderEntry], ...] = (
 )
 
 
-def holder_table(kind: str) -> Table[HolderEntry]:
-    """The table of lines: of the ``fleet``, a ``program`` or a ``pool``, or of one ``site`` in all processes."""
+def line_causes(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], str]:
+    """The main cause that each line is blamed for, by its program and its name."""
+    causes: dict[tuple[str, str], str] = {}
+    for verdict in verdicts:
+        if verdict.culprit is not None:
+            causes.setdefault((verdict.program, verdict.culprit.site), verdict.cause)
+    return causes
+
+
+def holder_table(kind: str, causes: Mapping[tuple[str, str], str] | None = None) -> Table[HolderEntry]:
+    """The table of lines.
+
+    Args:
+        kind: What the lines are those of: the ``fleet``, a ``program`` or a ``pool``; or ``site``, for one line in
+            all processes.
+        causes: What lines that are sums over processes are blamed for, as `line_causes` returns it; may change
+            from one snapshot to the next.
+    """
+    known: Mapping[tuple[str, str], str] = {} if causes is None else causes
+
+    def why(entry: HolderEntry) -> str:
+        blamed = "" if entry.token else known.get((entry.program, entry.site.site), "")
+        return blamed or ("ended" if _is_bad(entry) else "")
+
     first: tuple[Column[HolderEntry], ...] = {
         "fleet": (_PROGRAM, _SITE),
         "site": (_WHERE, _SITE),
     }.get(kind, (_SITE,))
     return Table(
-        (*first, *_NUMBERS, *_FURTHER),
-        sign=lambda entry: sign(is_late=False, is_bad=_is_bad(entry)),
+        (*first, why_column(why, _WHY, width=5 if causes is None else 15), *_NUMBERS, *_FURTHER),
+        sign=lambda entry: sign(is_late=False, is_bad=bool(why(entry))),
         key=lambda entry: entry.key,
         sorting=Sorting("OPEN"),
         essential=len(first) + 5,

@@ -14,7 +14,7 @@ from poolhouse.views.bars import distribution
 from poolhouse.views.column import Table
 from poolhouse.views.event_table import event_table
 from poolhouse.views.fleet_table import causes_of, fleet_table
-from poolhouse.views.holder_table import HolderEntry, holder_table, process_holders, summed_entry
+from poolhouse.views.holder_table import HolderEntry, holder_table, line_causes, process_holders, summed_entry
 from poolhouse.views.page import (
     MOST_VERDICTS,
     Figure,
@@ -80,7 +80,9 @@ def hosts(fleet: Fleet, rows: Sequence[Row], left_out: int = 0) -> Content:
 def lines(fleet: Fleet, holders: Sequence[Holder]) -> Content:
     """The lines that hold connections, of all programs."""
     more = {} if holders else {"notice": "No program reports which of its lines hold connections."}
-    return Content(fleet.figures, [(_lines_sheet("fleet"), [*map(summed_entry, holders)])], more)
+    return Content(
+        fleet.figures, [(_lines_sheet("fleet", verdicts=fleet.verdicts), [*map(summed_entry, holders)])], more
+    )
 
 
 def events(fleet: Fleet, told: Sequence[Event], zone: tzinfo | None = UTC) -> Content:
@@ -117,7 +119,7 @@ def program(
     """
     tables: list[tuple[Shown, Sequence[Any]]] = [(pool_sheet(place.program), entries)]
     if holders:
-        tables.append((_lines_sheet("program"), [*map(summed_entry, holders)]))
+        tables.append((_lines_sheet("program", verdicts=fleet.verdicts), [*map(summed_entry, holders)]))
     mine = [verdict for verdict in fleet.verdicts if verdict.program == place.program][:MOST_VERDICTS]
     more: dict[str, Any] = {"verdicts": [verdict_data(verdict, fleet.wall_time) for verdict in mine]}
     if row is None:
@@ -201,8 +203,8 @@ def pool_sheet(program: str) -> Shown:
     return Shown("pools", "Processes and pools", POOL_TABLE, POOL_TABLE.essential, 2, link)
 
 
-def _lines_sheet(kind: str, program: str = "") -> Shown:
-    table = holder_table(kind)
+def _lines_sheet(kind: str, program: str = "", verdicts: Sequence[Verdict] | None = None) -> Shown:
+    table = holder_table(kind, None if verdicts is None else line_causes(verdicts))
 
     def link(entry: HolderEntry) -> str:
         return "" if kind == "site" else Place("line", entry.program or program, site=entry.site.site).path

@@ -8,7 +8,7 @@ from poolhouse.views.column import Sheet
 from poolhouse.views.fleet_table import causes_of, fleet_table
 from poolhouse.views.header import fleet_header, missing_nodes, program_header
 from poolhouse.views.history import Past
-from poolhouse.views.holder_table import fleet_holders, holder_table
+from poolhouse.views.holder_table import fleet_holders, holder_table, line_causes
 from poolhouse.views.line import Line, Span, cells, stripped, text_of
 from poolhouse.views.pool_table import POOL_TABLE, pool_entries
 from poolhouse.views.units import time_of_day
@@ -52,7 +52,7 @@ def _holders(snapshot: Snapshot, program: str | None, width: int) -> list[Line]:
     entries = fleet_holders(snapshot, program)
     if not entries:
         return []
-    table = holder_table("fleet" if program is None else "program")
+    table = holder_table("fleet" if program is None else "program", line_causes(snapshot.verdicts))
     sheet = Sheet(table, table.arranged(entries), width)
     return [(), sheet.heading(), *map(sheet.line, range(len(sheet.rows)))]
 
