@@ -1,4 +1,4 @@
-"""AES-256 in OFB mode, as collectd encrypts, by the package `cryptography`: imported when it is asked for."""
+"""AES-256 in OFB mode, as in collectd. The package `cryptography` does the work; it is imported on first use."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -6,11 +6,11 @@ from typing import TypeAlias
 from poolhouse.errors import SettingError
 from poolhouse.installing import install_command
 
-#: From a key of 32 bytes, a start vector of 16 bytes and a length to that many bytes: data are combined with them
-#: by exclusive or.
+#: Takes a key of 32 bytes, a start vector of 16 bytes and a length, and returns that many bytes, to be XORed
+#: with the data.
 Keystream: TypeAlias = Callable[[bytes, bytes, int], bytes]
 
-#: The extra that brings what is needed.
+#: The extra that installs the package.
 EXTRA = "encrypt"
 _BLOCK = 16
 
@@ -25,8 +25,8 @@ def load_keystream() -> Keystream | None:
         return None
 
     def keystream(key: bytes, start: bytes, length: int) -> bytes:
-        # CBC of zeros encrypts the block before again and again, and that is OFB's keystream. Newer releases of
-        # the package have OFB itself in another place.
+        # CBC over zeros encrypts each previous block again, which is exactly OFB's keystream. OFB itself has moved
+        # to another module in newer releases of the package.
         encryptor = Cipher(AES(key), CBC(start)).encryptor()
         return encryptor.update(bytes(-(-length // _BLOCK) * _BLOCK))[:length]
 

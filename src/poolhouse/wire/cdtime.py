@@ -17,7 +17,7 @@ def to_cdtime(seconds: float) -> int:
 
 
 def from_cdtime(time: int) -> float:
-    """Units of 2**-30 s in seconds; a time of this century keeps a quarter of a microsecond.
+    """Units of 2**-30 s in seconds; for times of this century, a float is exact to a quarter of a microsecond.
 
     >>> from_cdtime(0x0000000280000000)
     10.0

@@ -1,8 +1,8 @@
-"""A question of the aggregator to a process whose sealed report may be an old one, and the answer.
+"""The aggregator's question to a process whose sealed report may be a replay, and the process's answer.
 
-The question is a datagram of one part, signed with the password that sealed the report. The process repeats its
-nonce in a part behind those of its next reports, inside what is signed: an attacker who captured a report cannot
-have signed that. A question is shorter than the report that caused it.
+The question is a datagram of one part, signed with the password that sealed the report. The process appends a part
+with the question's nonce to its next reports, inside the signature: an attacker who only captured a report cannot
+sign that. A question is shorter than the report that caused it, so it amplifies nothing.
 """
 
 from poolhouse.errors import PacketError
@@ -17,7 +17,7 @@ _QUESTION_HEAD = HEADER.pack(QUESTION, ANSWER_BYTES)
 
 
 def question_part(nonce: bytes) -> bytes:
-    """The question's part, to be signed."""
+    """The question as an unsigned part."""
     return _QUESTION_HEAD + nonce
 
 
@@ -25,7 +25,7 @@ def nonce_of(question: bytes) -> bytes:
     """The nonce in a question's part.
 
     Raises:
-        PacketError: If it is none.
+        PacketError: If the part is not a question.
     """
     if len(question) != ANSWER_BYTES or question[: HEADER.size] != _QUESTION_HEAD:
         raise PacketError("not a question")
@@ -33,10 +33,10 @@ def nonce_of(question: bytes) -> bytes:
 
 
 def with_answer(parts: bytes, nonce: bytes) -> bytes:
-    """The parts of a report, and the answer behind them."""
+    """The parts of a report, followed by the answer."""
     return parts + _ANSWER_HEAD + nonce
 
 
 def answer_in(parts: bytes) -> bytes | None:
-    """The nonce that the last part repeats; ``None`` if it is no answer."""
+    """The nonce in the last part; ``None`` if that part is not an answer."""
     return parts[-NONCE_BYTES:] if parts[-ANSWER_BYTES:-NONCE_BYTES] == _ANSWER_HEAD else None

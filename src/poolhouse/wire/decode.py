@@ -1,7 +1,7 @@
 """Datagrams of collectd's binary protocol to value lists and notifications.
 
-A datagram is read once from its first byte to its last; no length is used before it was compared with the bytes
-that are there, and every part is at least four bytes long, so that no input can hold the reader.
+A datagram is read once from its first byte to its last. Every length is checked against the bytes that are left
+before it is used, and every part is at least four bytes long, so no input can make the reader loop.
 
 Source: collectd 5.12 ``src/network.c`` ``parse_packet`` and what it calls.
 """
@@ -38,9 +38,9 @@ _NUMBERS = frozenset((TIME, TIME_HR, INTERVAL, INTERVAL_HR, SEVERITY))
 def decode_packet(packet: bytes) -> list[ValueList | Notification]:
     r"""The value lists and notifications of one datagram, in its order; an empty list if it holds none.
 
-    As in collectd, what a part says holds for all that follows until a part of its kind says otherwise; a value
-    list without host, plugin, type or time is left out, and so is a notification without time or severity.
-    Parts of unknown kinds are skipped. Names that are not UTF-8 have ``\xNN`` where they are not.
+    As in collectd, a part applies to everything after it until another part of its kind. Value lists without host,
+    plugin, type or time are left out, and so are notifications without time or severity. Parts of unknown kinds
+    are skipped. In names, bytes that are not valid UTF-8 become ``\xNN``.
 
     Raises:
         PacketError: If a part is malformed; its ``offset`` is where that part begins.

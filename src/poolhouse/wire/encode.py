@@ -32,7 +32,7 @@ from poolhouse.wire.values import Notification, ValueList
 _NAMES = (HOST, PLUGIN, PLUGIN_INSTANCE, TYPE, TYPE_INSTANCE)
 #: The state of a receiver at the start of every packet.
 _START = {kind: string_part(kind, b"") for kind in _NAMES}
-#: As collectd sends it, whatever the platform's own bytes of NaN are.
+#: NaN as collectd sends it, whatever its bytes are on this platform.
 _NAN = bytes.fromhex("000000000000f87f")
 
 
@@ -70,7 +70,7 @@ def encode_packets(told: Iterable[ValueList | Notification], *, high_resolution:
 def encode_alone(told: ValueList) -> bytes:
     """A packet of one value list with all eight parts, in ASCII and whole seconds, for the oldest peers.
 
-    Where the interval is not known it says one second.
+    An unknown interval is sent as one second.
 
     Raises:
         ValueError: If a value does not fit its kind.
@@ -85,7 +85,7 @@ def encode_alone(told: ValueList) -> bytes:
 
 
 def _parts(item: ValueList | Notification, high_resolution: bool) -> tuple[dict[int, bytes], bytes]:
-    """Parts that hold until they are changed, in the order of sending, then those that a receiver acts on."""
+    """The parts that apply until changed, in the order of sending, and then the parts that a receiver acts on."""
     host, *names = (string_part(kind, utf8_name(name)) for kind, name in zip(_NAMES, item.identifier, strict=True))
     time = number_part(TIME_HR, to_cdtime(item.time)) if high_resolution else number_part(TIME, int(item.time))
     if isinstance(item, Notification):
@@ -107,7 +107,7 @@ def _changes(parts: dict[int, bytes], state: dict[int, bytes]) -> bytes:
 
 
 def _whole(interval: float) -> int:
-    """Whole seconds, at least one: a receiver that knows only those would take 0 for none."""
+    """Whole seconds, at least one: a receiver that reads whole seconds takes 0 for no interval."""
     return max(1, ceil(interval))
 
 

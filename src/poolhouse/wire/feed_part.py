@@ -1,4 +1,4 @@
-"""A datagram between console and server as one part, which is how it stands inside a seal; pure."""
+"""A datagram of the consoles' feed, wrapped in one part so that it can be sealed; pure."""
 
 from poolhouse.errors import PacketError
 from poolhouse.wire.parts import ENCRYPTION, FEED, HEADER, SIGNATURE
@@ -8,7 +8,7 @@ _SEALS = (SIGNATURE.to_bytes(2), _ENCRYPTION_BYTES)
 
 
 def parted(content: bytes) -> bytes:
-    r"""The part with this datagram.
+    r"""The part that wraps this datagram.
 
     >>> parted(b"HELO")
     b'z\x05\x00\x08HELO'
@@ -20,7 +20,7 @@ def unparted(parts: bytes) -> bytes:
     """The datagram in a part.
 
     Raises:
-        PacketError: If it is not one such part.
+        PacketError: If `parts` is not exactly one such part.
     """
     if parts[: HEADER.size] != HEADER.pack(FEED, len(parts) & 0xFFFF):
         raise PacketError("not one datagram of the feed")
@@ -28,10 +28,10 @@ def unparted(parts: bytes) -> bytes:
 
 
 def is_sealed(datagram: bytes) -> bool:
-    """Whether a datagram of the feed is sealed; no other one of it begins like that."""
+    """Whether a datagram of the feed is sealed: no unsealed one begins with these bytes."""
     return datagram[:2] in _SEALS
 
 
 def is_encrypted(datagram: bytes) -> bool:
-    """Whether a sealed one is encrypted."""
+    """Whether a sealed datagram of the feed is encrypted."""
     return datagram[:2] == _ENCRYPTION_BYTES

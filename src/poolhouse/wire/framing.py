@@ -1,8 +1,8 @@
 """Frames on a TCP connection between clients, consoles and the nodes of a service.
 
 Each side first sends `MAGIC`, then frames: one byte of kind, three bytes of length, big endian, and the payload.
-The magic begins with a byte that is no text and ends with a line's end, so that neither a program that speaks
-another protocol nor a link that changes line ends is taken for a peer. ``docs/reference/tcp.md`` has every byte.
+The magic begins with a byte that is not text and ends with a line end, so neither a program with another protocol
+nor a link that rewrites line ends is mistaken for a peer. ``docs/reference/tcp.md`` has every byte.
 """
 
 from collections.abc import Container, Iterator
@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from poolhouse.errors import PacketError
 
-#: The first bytes of each side; the digit is the protocol's version.
+#: The first bytes that each side sends; the digit is the protocol's version.
 MAGIC = b"\x93PLHS1\r\n"
 _ANY_VERSION = MAGIC[:5]
-#: What `stranger` says of a side that is ours, and younger or older.
+#: How `stranger` describes a peer with a newer or older version of this protocol.
 ANOTHER_VERSION = "another version of the protocol"
-#: What it says of a program that was not upgraded.
+#: How `stranger` describes a program that was never upgraded.
 EARLIER_CLIENT = "a client of connmon 0.x, which needs Python 2"
 HEADER = Struct(">I")
 _LENGTH_MASK = 0xFFFFFF
@@ -40,19 +40,19 @@ class Kind(IntEnum):
     TAKEN = 6
     #: One datagram of the feed, from a console or to it, as it would travel by UDP.
     FEED = 7
-    #: Node to node, each second: it lives, and since when the service counts.
+    #: Node to node, every second: a sign of life, and how long the service has been counting.
     PULSE = 8
-    #: Node to node: tell me all that you have counted.
+    #: Node to node: a request for everything that the peer has counted.
     ASK = 9
     #: Node to node: entries of the ledger.
     LEDGER = 10
-    #: Node to node: sums of what has been forgotten, row by row.
+    #: Node to node: the sums of forgotten processes, row by row.
     ROWS = 11
-    #: Node to node: everything that was asked for has been told.
+    #: Node to node: the answer to `ASK` is complete.
     TOLD = 12
 
 
-#: The most bytes of a payload by kind: checked before anything of it is kept.
+#: The most bytes of a payload by kind, checked before any of the payload is buffered.
 LARGEST_PAYLOAD = {
     Kind.CHALLENGE: 64,
     Kind.HELLO: 4096,
@@ -68,14 +68,14 @@ LARGEST_PAYLOAD = {
     Kind.TOLD: 64,
 }
 
-#: The same as a kind's number finds it, with `None` and 0 for numbers that are no kind.
+#: Kinds and their limits by number; `None` and 0 for numbers that are not a kind.
 _KINDS: tuple[Kind | None, ...] = tuple(
     next((kind for kind in Kind if kind == number), None) for number in range(256)
 )
 _LARGEST = tuple(0 if kind is None else LARGEST_PAYLOAD[kind] for kind in _KINDS)
-#: The most bytes of a payload whose kind is not expected, which its reader refuses in words of its own.
+#: The most bytes of a payload of an unexpected kind: enough to read the frame and refuse it with a clear message.
 LARGEST_UNEXPECTED = 4096
-#: What nodes send each other, once they know each other.
+#: The kinds that nodes send each other after their introductions.
 OF_NODES = frozenset((Kind.REPORT, Kind.PULSE, Kind.ASK, Kind.LEDGER, Kind.ROWS, Kind.TOLD))
 
 
@@ -98,12 +98,12 @@ def frame(kind: Kind, payload: bytes = b"") -> bytes:
 
 
 class Unframer:
-    """Frames out of the bytes of one direction of a connection.
+    """Splits the bytes of one direction of a connection into frames.
 
     Attributes:
         is_greeted: Whether the other side's magic has arrived.
-        kinds: Whose frames may be as large as their kind allows. Whoever is not let in yet sends nothing large:
-            otherwise a hundred strangers could have this process keep a gigabyte.
+        kinds: The kinds whose frames may be as large as their kind allows. A peer that is not let in yet may send
+            nothing large: otherwise a hundred strangers could make this process buffer a gigabyte.
     """
 
     def __init__(self, kinds: Container[Kind] = frozenset(Kind)) -> None:
@@ -113,22 +113,22 @@ class Unframer:
 
     @property
     def buffered(self) -> int:
-        """Bytes that are kept until the rest of their frame arrives."""
+        """How many bytes are buffered until the rest of their frame arrives."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are complete with these bytes; call `feed` again only when all are taken.
+        """The frames that these bytes complete. Take all of them before the next call of `feed`.
 
         Raises:
-            PacketError: If the other side does not speak this protocol, or breaks its limits. The connection is
-                of no use any more.
+            PacketError: If the other side does not speak this protocol, or exceeds its limits. The connection is
+                unusable from then on.
         """
         if self._buffer or not self.is_greeted:
             self._buffer += data
             data = b""
             if not self._is_greeted_now():
                 return
-        # Most often whole frames arrive together, and are cut out of what arrived.
+        # Usually whole frames arrive together: cut them out of `data` without buffering.
         several: bytes | bytearray = data or self._buffer
         at = 0
         try:

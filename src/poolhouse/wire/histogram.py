@@ -5,7 +5,7 @@
     scale i8 | zero u64 | sum_ns u64 | max_ns u64 | run …
     run: width u8 (1, 2, 4 or 8) | first bucket u8 | length u8 | counts, big-endian, `width` bytes each
 
-Buckets that no run names are empty. Counts of equal width stand together because one call of `struct` reads
+Buckets outside all runs are empty. Counts of equal width are grouped because one call of `struct` reads
 them all: 1.3–4 µs a histogram, where variable-length numbers take 5–58 µs at the same size.
 """
 
@@ -23,7 +23,7 @@ COARSEST_SCALE = -1
 _TOP = (1 << 64) - 1
 _HEAD = Struct(">bQQQ")
 _RUN = Struct(">BBB")
-#: The header of a run that ends within it.
+#: Stands for a run whose header is cut short: its width of 0 is invalid.
 _CUT_SHORT = (0, 0, 0)
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 #: The width of a count by its length in bits; 0 for an empty bucket.
@@ -36,7 +36,7 @@ def _counts(width: int, length: int) -> Struct:
 
 
 def encode_histogram(histogram: Histogram) -> bytes:
-    """The histogram's bytes; a sum that does not fit 64 bits is sent as the largest that does."""
+    """The histogram's bytes; a sum that does not fit 64 bits is clamped."""
     counts = histogram.counts
     pieces = [
         _HEAD.pack(
@@ -102,7 +102,7 @@ def decode_histogram(data: bytes) -> Histogram:
 
 
 def _split(counts: list[int]) -> list[tuple[int, int, int]]:
-    """Width, first bucket and length of each run; neighbours are one run where that takes no more bytes."""
+    """Width, first bucket and length of each run; neighbours are merged where that takes no more bytes."""
     runs: list[tuple[int, int, int]] = []
     at = 0
     for width, group in groupby(map(_WIDTHS.__getitem__, map(int.bit_length, counts))):

@@ -1,4 +1,4 @@
-"""A client's side of the beginning of a TCP connection: it introduces itself, and is let in or refused.
+"""The client's side of a TCP connection's handshake: it introduces itself, and is let in or refused.
 
 No socket, no clock, no randomness: frames go in, bytes go out.
 """
@@ -22,22 +22,22 @@ from poolhouse.wire.session import (
     server_proof,
 )
 
-#: Seconds from the beginning of a connection within which each side has to say who it is.
+#: Seconds that each side has to introduce itself, from the beginning of a connection.
 GREETING_PATIENCE_S = 5.0
 
 
 class Phase(Enum):
-    """How far the introduction is."""
+    """How far the introduction has got."""
 
     #: The server's challenge has not arrived.
     OPENING = "waiting for the node's first words"
-    #: The server has not answered the hello.
+    #: The server has not answered the hello yet.
     INTRODUCED = "waiting for the node's welcome"
     READY = "let in"
 
 
 class Refusal(PacketError):
-    """The node does not let us in.
+    """The node refuses this client.
 
     Attributes:
         text: The node's words.
@@ -51,24 +51,24 @@ class Refusal(PacketError):
 
 
 class LoginMissing(PacketError):
-    """The node demands a login, and none is known."""
+    """The node demands a login, and the configuration has none."""
 
 
 class Introduction:
-    """One connection's beginning.
+    """The introduction on one connection.
 
     Attributes:
-        phase: How far it is.
-        welcome: What the node said of itself; ``None`` before `Phase.READY`.
+        phase: How far it has got.
+        welcome: The node's description of itself; ``None`` before `Phase.READY`.
     """
 
     def __init__(self, hello: Hello, login: Login | None, outgoing: bytearray) -> None:
-        """The connection is there.
+        """Start on an open connection.
 
         Args:
-            hello: What this process is, with a fresh nonce; user and proof are filled in.
-            login: The service's; ``None`` without one.
-            outgoing: Takes the bytes to send.
+            hello: What this process is, with a fresh nonce; user and proof are filled in here.
+            login: The service's login; ``None`` if it has none.
+            outgoing: The bytes to send are appended to this.
         """
         self.phase = Phase.OPENING
         self.welcome: Welcome | None = None
@@ -79,12 +79,12 @@ class Introduction:
         self._challenge: Challenge | None = None
 
     def take(self, one: Frame) -> None:
-        """Take a frame of the node, before `Phase.READY` or of a kind that nobody else expects.
+        """Take a frame of the node: every frame before `Phase.READY`, then those of unexpected kinds.
 
         Raises:
             Refusal: If the node refuses us, at any time.
-            LoginMissing: If it demands a login and none is known.
-            PacketError: If it cannot prove itself, or says something out of turn.
+            LoginMissing: If it demands a login and the configuration has none.
+            PacketError: If it cannot prove that it knows the password, or sends a frame out of turn.
         """
         match one.kind, self.phase:
             case Kind.CHALLENGE, Phase.OPENING:

@@ -1,7 +1,7 @@
 """The place of each number of a pool on the wire: the only definition.
 
-`POOL` packs and unpacks all numbers of the private part in one call; the names below it are their places in what
-it returns. At the end: the order of the counters in the earlier system's list, and their names in collectd.
+`POOL` packs and unpacks all of a pool's numbers in one call; the names below it are their indices in the result.
+At the end: the order of the counters in the earlier system's list, and their names in collectd.
 """
 
 from itertools import accumulate
@@ -12,13 +12,13 @@ from poolhouse.meter.reading import MARKS, Counters, Gauges, Limits, Mark
 
 _MARK = len(Mark._fields)
 
-#: The numbers in their order: name, the code of `struct`, how many of them.
+#: The numbers in their order: name, `struct` code, how many.
 _NUMBERS = (
     ("key", "I", 1),
     ("pools", "I", 1),
     ("limits", "I", len(Limits._fields)),
     ("gauges", "I", len(Gauges._fields)),
-    # A further counter makes another version of the private part: a reader compares the part's length.
+    # Adding a counter requires a new version of the private part, because readers check the part's length.
     ("counters", "Q", len(Counters._fields)),
     ("peak", "I", _MARK),
     ("mark_count", "B", 1),
@@ -45,7 +45,7 @@ EACH_MARK = tuple(
 #: Bytes of the class, the name, and the wait, use and create histogram, which follow in this order.
 SIZES = slice(_PLACES["text_bytes"].start, _PLACES["histogram_bytes"].stop)
 
-#: The counters of the earlier system in the order of its ``sqlalchemy_totals``; the further ones follow in ours.
+#: The earlier system's counters in the order of its ``sqlalchemy_totals``; ours appends the other counters.
 LEGACY_COUNTERS = ("checkouts", "invalidated", "connects", "disconnects")
 _TOTALS = (*LEGACY_COUNTERS, *(name for name in Counters._fields if name not in LEGACY_COUNTERS))
 #: From `Counters` to the values of ``sqlalchemy_totals``, and back.

@@ -1,8 +1,8 @@
 """The ledger in which the nodes of a service share their counts, byte by byte.
 
 An `Entry` is the ledger of one process: for each pool the newest reading, and where counting begins. `RowSums` are
-the counts of a row's processes that are no longer remembered. Nodes send ages and never times of day, so that no
-clock is shared. ``docs/reference/tcp.md`` has the layout.
+the counts of a row's forgotten processes. Nodes send ages, never times of day, so their clocks need not agree.
+``docs/reference/tcp.md`` has the layout.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from poolhouse.wire.histogram import decode_histogram, encode_histogram
 from poolhouse.wire.report import UNKNOWN_COUNT
 from poolhouse.wire.stored import NO_HISTOGRAMS
 
-#: The layout of everything here; a node refuses a peer that tells another one.
+#: The version of every layout in this module; a node refuses a peer that sends another.
 VERSION = 1
 #: A chunk is closed after this many entries, or bytes.
 CHUNK_ENTRIES, CHUNK_BYTES = 50, 64 * 1024
@@ -41,12 +41,12 @@ _NAMES = Struct(">HHHH")
 _PULSE = Struct(">BdB")
 _SUM_BYTES = 16
 
-#: Nothing was counted.
+#: Sums before anything was counted.
 NO_COUNTS = Counters._make([0] * len(Counters._fields))
 
 
 class Sums(NamedTuple):
-    """Counts and durations that only add: of several pools or processes."""
+    """Counts and durations, summed over several pools or processes."""
 
     counts: tuple[int, ...]
     #: Of wait, use and create times.
@@ -60,11 +60,11 @@ class PoolEntry(NamedTuple):
         key: Its key in the process's reports.
         number: The report of the newest reading.
         is_over: Whether that reading is the last.
-        counts: The newest reading's counters; ``None`` where never sent.
+        counts: The newest reading's counters; ``None`` for counters that were never sent.
         durations: Its histograms (`poolhouse.wire.stored.joined_histograms`).
         base: The counters where counting begins.
         base_durations: The histograms where counting begins.
-        fallen: What counters and histograms lost when they fell, which has been counted all the same.
+        fallen: What counters and histograms lost whenever they fell: it was counted before, and still counts.
     """
 
     key: int
@@ -81,9 +81,9 @@ class Earlier(NamedTuple):
     """The sums of an earlier client.
 
     Attributes:
-        wall_time: The time in its newest datagram with counters, by its own clock.
+        wall_time: The time in its newest datagram with counters, by the client's own clock.
         risen: What was counted.
-        counts: The counters of that datagram; ``None`` where not sent.
+        counts: The counters of that datagram; ``None`` for counters that it does not send.
     """
 
     wall_time: float
@@ -101,18 +101,18 @@ class Entry(NamedTuple):
         is_ended: Whether it said goodbye.
         is_proven: Whether it reported twice in time.
         silent_for: Seconds since its newest report arrived.
-        age: Seconds since it began; ``None`` where it does not tell.
+        age: Seconds since it began; ``None`` if it does not say.
         interval: Seconds between its reports.
-        uptime: What it told of its age in the newest report.
-        number: Its newest report; ``None`` for an earlier client.
-        complete_since: A pool that first appears after this report is new; ``None`` as long as no report was
-            complete.
+        uptime: The age that it gave in its newest report, in seconds.
+        number: The number of its newest report; ``None`` for an earlier client.
+        complete_since: A pool that first appears after the report of this number is new; ``None`` until a report
+            was complete.
         lost: How many of its datagrams were lost.
-        knows: Which values it sends, a bit for each.
-        sent: Which counters it sends, a bit for each.
+        knows: The values that it sends, a bit for each.
+        sent: The counters that it sends, a bit for each.
         pools: Its pools.
         floor: All pools with a smaller key that are not in `pools` are summed in `older`.
-        older: The sum of pools that ended long ago; ``None`` without any.
+        older: The sum of pools that ended long ago; ``None`` if there are none.
         earlier: Its sums as an earlier client; ``None`` if it reports its pools one by one.
     """
 
@@ -137,7 +137,7 @@ class Entry(NamedTuple):
 
 
 class RowSums(NamedTuple):
-    """What a row's forgotten processes had counted; host and program are empty where the row sums all of them."""
+    """The counts of a row's forgotten processes; host or program is empty if the row sums over all of them."""
 
     host: str
     program: str
@@ -152,7 +152,7 @@ class Pulse(NamedTuple):
 
     Attributes:
         counting_for: Seconds since the service began to count, as far as the node knows.
-        is_behind: Whether the node has not been told yet what was forgotten before it began.
+        is_behind: Whether the node still lacks the sums of processes that were forgotten before it started.
     """
 
     counting_for: float
@@ -257,7 +257,7 @@ def decode_rows(payload: bytes) -> list[RowSums]:
 
 
 class _Cursor:
-    """Reads a body from its beginning; PacketError where it is too short."""
+    """Reads a body from its beginning; PacketError if the body is too short."""
 
     __slots__ = ("_at", "_body")
 
@@ -414,6 +414,6 @@ def _sums(sums: Sums) -> tuple[bytes, ...]:
     pieces = [_COUNTS.pack(*sums.counts)]
     for histogram in sums.times:
         encoded = encode_histogram(histogram)
-        # A fleet's sum of nanoseconds passes 64 bits within days.
+        # A large fleet's sum of nanoseconds exceeds 64 bits within days.
         pieces += (_SIZE.pack(len(encoded)), encoded, histogram.sum_ns.to_bytes(_SUM_BYTES, "big"))
     return tuple(pieces)

@@ -1,7 +1,7 @@
 """A datagram that an aggregator received: a report of ours, an earlier client's sums, or plain collectd values.
 
-Made for speed on our own datagrams: one look at each part's header, two calls of `struct`, and the histograms
-stay bytes until `RawPool.reading` or `decode_histogram` is asked for them.
+Our own datagrams are decoded fast: each part's header is read once, `struct` is called twice, and histograms
+stay bytes until `RawPool.reading` or `decode_histogram` decodes them.
 """
 
 from math import inf
@@ -53,7 +53,7 @@ from poolhouse.wire.report import (
 from poolhouse.wire.tuples import made
 from poolhouse.wire.values import Notification, ValueList
 
-#: Up to here, a double holds every whole number.
+#: Doubles hold every whole number up to this one.
 _LARGEST_GAUGE = 2**53
 _PRIVATE_BYTES = PRIVATE.to_bytes(2)
 _VERSION_BYTE = bytes([VERSION])
@@ -62,7 +62,7 @@ _LEGACY_TYPES = (POOL_TYPE.decode(), TOTALS_TYPE.decode())
 
 
 class RawPool(NamedTuple):
-    """A `PoolReading`, field by field, whose histograms are still bytes (empty where it has none)."""
+    """The fields of a `PoolReading`, with each histogram still as bytes (empty if there is none)."""
 
     key: int
     name: str
@@ -79,7 +79,7 @@ class RawPool(NamedTuple):
     create: bytes
 
     def reading(self) -> PoolReading:
-        """The whole reading, histograms decoded.
+        """The reading with its histograms decoded.
 
         Raises:
             PacketError: If a histogram is malformed.
@@ -108,7 +108,7 @@ class ReportDatagram(NamedTuple):
     host: str
     program: str
     token: str
-    #: The number of the report, and of this datagram among all of the process.
+    #: The number of the report, and the number of this datagram among all of the process's datagrams.
     number: int
     sequence: int
     #: Which of the report's datagrams this is, from 0, and how many there are.
@@ -132,7 +132,7 @@ class PoolSums(NamedTuple):
     idle: int
     detached: int
     connections: int
-    #: ``None`` from here on where not sent, or not known.
+    #: From here on, ``None`` if not sent or not known.
     waiting: int | None = None
     max_open: int | None = None
     max_idle: int | None = None
@@ -149,12 +149,12 @@ class LegacyDatagram(NamedTuple):
     wall_time: float
     #: Seconds between two of them.
     interval: float
-    #: `Counters` are ``None`` where not sent.
+    #: Each of the `Counters` is ``None`` if not sent.
     sums: PoolSums | Counters
 
 
 def decode_message(datagram: bytes) -> ReportDatagram | LegacyDatagram | list[ValueList | Notification]:
-    """Decode a datagram; the result is a list if it is neither a report's nor an earlier client's.
+    """Decode a datagram; the result is a list if the datagram is neither a report's nor an earlier client's.
 
     Raises:
         PacketError: If it is malformed, or if it is an earlier list with values that cannot be summed.
@@ -173,7 +173,7 @@ def decode_message(datagram: bytes) -> ReportDatagram | LegacyDatagram | list[Va
 
 
 def legacy_datagram(told: ValueList) -> LegacyDatagram | None:
-    """The sums of one earlier list, ``None`` if it is another; values without a name are not read.
+    """The sums of one earlier list; ``None`` if it is not an earlier list. Values without a name are not read.
 
     Raises:
         PacketError: If it is an earlier list with values that cannot be summed.
@@ -300,7 +300,7 @@ def _histogram(data: bytes) -> Histogram | None:
 
 
 def _gauges(told: ValueList) -> list[Any]:
-    """Whole numbers; ``None`` for a NaN beyond the earlier client's own five."""
+    """The gauges as whole numbers; ``None`` for a NaN after the five that the earlier client always sends."""
     gauges: list[int | None] = []
     for value in _known(told, GAUGE, SEED_GAUGES, len(PoolSums._fields)):
         if value != value and len(gauges) >= SEED_GAUGES:
@@ -313,7 +313,7 @@ def _gauges(told: ValueList) -> list[Any]:
 
 
 def _derives(told: ValueList) -> list[int | None]:
-    """Counts; ``None`` for those that are not sent, or -1 beyond the earlier client's own four."""
+    """The counts; ``None`` if not sent, or if -1 after the four that the earlier client always sends."""
     derives: list[int | None] = []
     for value in _known(told, DERIVE, SEED_DERIVES, len(Counters._fields)):
         if value >= 0:
@@ -326,7 +326,7 @@ def _derives(told: ValueList) -> list[int | None]:
 
 
 def _known(told: ValueList, kind: int, least: int, most: int) -> tuple[float, ...]:
-    """The values that have a meaning, their number and kinds checked."""
+    """The values that have a meaning here, after a check of their number and kinds."""
     known = told.values[:most]
     if len(known) < least:
         raise PacketError(f"{len(known)} values in {told.identifier.type}, not {least}")

@@ -20,25 +20,25 @@ TIME_HR = 0x0008
 INTERVAL_HR = 0x0009
 MESSAGE = 0x0100
 SEVERITY = 0x0101
-#: What seals other parts, `poolhouse.wire.seal`: HMAC-SHA-256, and AES-256.
+#: Parts that seal other parts, `poolhouse.wire.seal`: HMAC-SHA-256, and AES-256.
 SIGNATURE = 0x0200
 ENCRYPTION = 0x0210
 #: Ours: one process's report, `poolhouse.wire.report`. collectd skips unknown parts by their length.
 PRIVATE = 0x7A01
-#: Ours: what a process shows beyond its counters, `poolhouse.wire.signs`.
+#: Ours: a process's signs, `poolhouse.wire.signs`.
 SIGNS = 0x7A02
-#: Ours: an aggregator's question to a process whose report may be an old one, and its answer,
+#: Ours: an aggregator's question to a process whose report may be a replay, and the answer,
 #: `poolhouse.wire.challenge`.
 QUESTION, ANSWER = 0x7A03, 0x7A04
 #: Ours: a datagram of the consoles' feed inside a seal, `poolhouse.wire.feed_part`.
 FEED = 0x7A05
 
-#: Kinds of values, as the bytes that announce them.
+#: Kinds of values: the byte that stands for each.
 COUNTER, GAUGE, DERIVE, ABSOLUTE = range(4)
-#: The order of bytes and the code of each kind, for `struct`: only gauges are little-endian.
+#: The `struct` byte order and code of each kind: only gauges are little-endian.
 VALUE_CODES = {COUNTER: (">", "Q"), GAUGE: ("<", "d"), DERIVE: (">", "q"), ABSOLUTE: (">", "Q")}
 
-#: The longest datagram that collectd reads whole, unless its configuration says otherwise.
+#: The longest datagram that collectd reads completely, by default.
 PACKET_BYTES = 1452
 #: The most bytes of parts in a datagram: collectd's own sender keeps 106 of its 1,452 free for a signature.
 PAYLOAD_BYTES = 1346
@@ -55,7 +55,7 @@ VALUES_HEADER = Struct(">HHH")
 
 
 def string_part(kind: int, text: bytes) -> bytes:
-    r"""A part that holds a string, which ends in one NUL inside the length.
+    r"""A part that holds a string; the closing NUL counts towards the part's length.
 
     >>> string_part(HOST, b"web1")
     b'\x00\x00\x00\tweb1\x00'

@@ -1,12 +1,13 @@
 """A process's report, and the datagrams it becomes.
 
-A report is a set of datagrams, each complete for what it names and numbered, so that any of them may be lost.
-Each holds first one *earlier list*, which is all that the earlier server (PyPI's sqlalchemy-collectd) reads: the
-process's sums as ``sqlalchemy_pool`` in the first datagram and ``sqlalchemy_totals`` in every other; then one
-*private part* with the report's head and at most one pool. ``docs/reference/wire.md`` has every byte.
+A report is a set of numbered datagrams, each complete for the pool that it describes, so any of them may be lost.
+A datagram begins with one *earlier list*, which is all that the earlier server (PyPI's sqlalchemy-collectd) reads:
+the process's sums as ``sqlalchemy_pool`` in the first datagram and ``sqlalchemy_totals`` in every other. It ends
+with one *private part*: the report's head, at most one pool, and perhaps signs. ``docs/reference/wire.md`` has
+every byte.
 
-The earlier server reads 1,024 bytes of a datagram and fails on a part whose header is cut there. That cannot
-happen: an earlier list has at most 458 bytes, the private part's header follows at once, and one without a pool
+The earlier server reads 1,024 bytes of a datagram and fails if a part's header is cut there. That cannot happen:
+an earlier list has at most 458 bytes, the private part's header follows at once, and a private part without a pool
 has at most 176 bytes before the header of the signs.
 """
 
@@ -51,7 +52,7 @@ UTF8_BYTES = 64
 KIND_BYTES = 40
 POOL_NAME_BYTES = 127
 
-#: The most datagrams that a report has for its signs alone.
+#: The most datagrams that a report adds for its signs alone.
 MOST_ADDED = 2
 
 #: Bits of the private part's flags.
@@ -77,7 +78,7 @@ class ReportSums(NamedTuple):
     #: Living pools.
     pools: int = 0
     gauges: Gauges = Gauges()
-    #: ``None`` where one of the living pools has no such limit.
+    #: Each limit is ``None`` if one of the living pools has no such limit.
     limits: Limits = Limits()
     counters: Counters = Counters()
 
@@ -91,7 +92,7 @@ class Report(NamedTuple):
     token: str
     #: Which report of its process this is, from 1.
     number: int
-    #: The number of its first datagram; the process's datagrams are numbered through.
+    #: The number of its first datagram; a process numbers its datagrams consecutively across reports.
     sequence: int
     #: Seconds since the process used one of its pools for the first time.
     uptime: float
@@ -103,15 +104,15 @@ class Report(NamedTuple):
     goodbye: bool
     sums: ReportSums
     pools: tuple[PoolReading, ...]
-    #: What the process shows beyond its pools; ``None`` where it does not look.
+    #: The process's own signs, besides those of its pools; ``None`` if it does not observe itself.
     signs: ProcessSigns | None = None
-    #: What it found wrong with itself.
+    #: The problems that the process found in itself.
     findings: tuple[Finding, ...] = ()
-    #: What those pools showed that are no longer among `pools`; ``None`` where none did.
+    #: The signs of pools that are no longer among `pools`; ``None`` if they had none.
     past_signs: PoolSigns | None = None
 
     def pool_signs(self) -> list[KeyedSigns]:
-        """The signs of its pools; those under `REST` include the past."""
+        """The signs of its pools; those under `REST` include `past_signs`."""
         signs = {pool.key: pool.signs for pool in self.pools if pool.signs is not None}
         rest = summed_signs((signs.pop(REST, None), self.past_signs))
         return [*signs.items(), *([(REST, rest)] if rest is not None else [])]
@@ -125,21 +126,21 @@ def encode_report(
 ) -> list[bytes]:
     """The report's datagrams, at least two, of at most `payload_bytes` each.
 
-    Names are cut and numbers clamped to what fits. Histograms that make a datagram too long are sent at a coarser
-    scale, which is exact. Nothing is raised as long as the report's times are finite.
+    Names are cut and numbers clamped to what fits. If histograms make a datagram too long, they are sent at a
+    coarser scale, with exact counts. Nothing is raised as long as the report's times are finite.
 
     Args:
         report: The report. Its datagrams are numbered ``sequence``, ``sequence + 1``, …
         detail: With ``"plain"`` the two earlier lists only, without private parts.
-        selection: What is told of the sites and names, as far as there is room; everything if ``None``.
-        payload_bytes: Up to 120 bytes less than `PAYLOAD_BYTES`, where a seal needs the room.
+        selection: The sites and names to send, as far as there is room; ``None`` for all.
+        payload_bytes: `PAYLOAD_BYTES`, or up to 120 bytes less if a seal needs the room.
     """
     pool_list, totals_list = _legacy_lists(report)
     if detail == "plain":
         return [pool_list, totals_list]
     names = [b"" if name.isascii() else utf8_identity(name, UTF8_BYTES) for name in (report.host, report.program)]
     least = max(2, len(report.pools))
-    #: Datagrams without a pool, behind the first, which begins with another list.
+    #: Datagrams without a pool, except the first, which begins with another list.
     free = least - max(1, len(report.pools))
     room = payload_bytes - len(totals_list) - 2 * HEADER.size - HEAD.size - sum(map(len, names))
     signs = _signs(report, selection, free, room)
@@ -172,7 +173,7 @@ def encode_report(
 
 
 def _signs(report: Report, selection: Selection | None, free: int, room: int) -> list[bytes]:
-    """The payloads of the signs: for the `free` datagrams, and for at most `MOST_ADDED` further ones."""
+    """The payloads of the signs, for the `free` datagrams and at most `MOST_ADDED` further ones."""
     if selection is None:
         pools = report.pool_signs()
         selection = Selection(pools, all_sites(pools), frozenset(all_names(report.signs, report.findings, pools)))
@@ -211,7 +212,7 @@ def _pool(pool: PoolReading, room: int) -> tuple[bytes, bytes]:
     name = utf8_name(pool.name, POOL_NAME_BYTES)
     room -= POOL.size + len(kind)
     histograms = _fitted((pool.wait, pool.use, pool.create), room - len(name))
-    # Only names at their bounds beside counts beyond 2**32 in every bucket need this, and then for a seal's room.
+    # Only needed if names have their greatest length, every bucket counts more than 2**32, and a seal takes room.
     while sum(map(len, histograms)) > room:
         histograms[histograms.index(max(histograms, key=len))] = b""
     name = utf8_name(pool.name, min(POOL_NAME_BYTES, room - sum(map(len, histograms))))
@@ -233,7 +234,7 @@ def _pool(pool: PoolReading, room: int) -> tuple[bytes, bytes]:
 
 
 def _fitted(histograms: tuple[Histogram | None, ...], room: int) -> list[bytes]:
-    """The histograms' bytes, in `room` bytes if any scales do that: the longest goes down a scale each time."""
+    """The histograms' bytes, in `room` bytes if possible: the longest is coarsened by one scale until they fit."""
     encoded = [b"" if histogram is None else encode_histogram(histogram) for histogram in histograms]
     coarse = list(histograms)
     while sum(map(len, encoded)) > room:

@@ -1,8 +1,8 @@
 """collectd's signed and encrypted datagrams, both ways; pure: keys, start vectors and the cipher are arguments.
 
-A signature part covers the user's name and all that follows it. An encryption part has parts inside. It proves
-nothing by itself: an attacker who knows a captured plain text can replace it. So our senders sign what they
-encrypt, and `Policy.strict` requires that.
+A signature part covers the user's name and everything after it. An encryption part contains other parts. On its
+own it authenticates nothing: an attacker who knows the plain text of a captured part can replace it. So our
+senders sign what they encrypt, and `Policy.strict` requires that.
 
 Sources: collectd 5.12 ``src/network.c`` (``parse_part_sign_sha256``, ``parse_part_encr_aes256``,
 ``network_send_buffer_signed``, ``network_send_buffer_encrypted``).
@@ -19,7 +19,7 @@ from poolhouse.wire.aes import Keystream
 from poolhouse.wire.parts import ENCRYPTION, HEADER, SIGNATURE
 
 Level: TypeAlias = Literal["none", "sign", "encrypt"]
-#: What collectd calls ``None``, ``Sign`` and ``Encrypt``, the least first.
+#: The levels that collectd calls ``None``, ``Sign`` and ``Encrypt``, the weakest first.
 LEVELS: tuple[Level, ...] = ("none", "sign", "encrypt")
 
 #: Bytes of a signature, a start vector, and the check sum that is encrypted before the parts.
@@ -28,14 +28,14 @@ MAC_BYTES, START_BYTES, SUM_BYTES = 32, 16, 20
 SIGNATURE_BYTES, ENCRYPTION_BYTES = 36, 42
 #: The longest names of users that collectd's own sender can use, in bytes.
 LONGEST_USER = {"none": 70, "sign": 70, "encrypt": 64}
-#: Seals in one another, at most: a signature inside what is encrypted, or encrypted parts behind a signature.
+#: The deepest nesting of seals: a signature inside an encrypted part, or encrypted parts behind a signature.
 DEEPEST = 2
 
 _MAC_AT = HEADER.size
 _USER_AT = _MAC_AT + MAC_BYTES
 _SEALS = (SIGNATURE, ENCRYPTION)
 _SIGNATURE_BYTES = SIGNATURE.to_bytes(2)
-#: What both kinds of seals begin with, and no other part.
+#: The first byte of both kinds of seals, and of no other part.
 _SEAL_BYTE = b"\x02"
 
 
@@ -68,38 +68,38 @@ class Reason(Enum):
 class Policy(NamedTuple):
     """What a listener accepts."""
 
-    #: The least protection of what is accepted.
+    #: The weakest protection that is accepted.
     level: Level = "none"
-    #: ``None`` without an AuthFile: signatures are not checked then, and nothing can be decrypted.
+    #: ``None`` without an AuthFile: then signatures are not checked, and nothing can be decrypted.
     keys: Keys | None = None
-    #: Whether, from ``sign`` on, what is encrypted must be signed too.
+    #: Whether encrypted parts must be signed too; has no effect at level ``none``.
     strict: bool = True
-    #: ``None`` where nothing can be decrypted.
+    #: ``None`` if the cipher is not available: then nothing can be decrypted.
     keystream: Keystream | None = None
 
 
 class Payload(NamedTuple):
-    """Parts that were accepted, and nothing else: a datagram without any seal."""
+    """The parts that were accepted, as a datagram without any seal."""
 
     parts: bytes
-    #: Whose password sealed them; empty if none did, or if that was not checked.
+    #: The user whose password sealed them; empty if there was no seal, or if it was not checked.
     user: bytes = b""
-    #: Which of the user's passwords that was, 0 for the one in use (`poolhouse.configuration.keys`).
+    #: The index of that password among the user's: 0 for the one in use (`poolhouse.configuration.keys`).
     place: int = 0
     #: The hosts that the user may report for; ``None`` for all.
     hosts: Hosts | None = None
 
     @property
     def is_old(self) -> bool:
-        """Whether the password was one from before."""
+        """Whether it was sealed with one of the user's old passwords."""
         return self.place > 0
 
 
 class Opened(NamedTuple):
-    """What a datagram held."""
+    """The content of a datagram."""
 
     payloads: list[Payload]
-    #: Why other parts of it were left out; ``None`` if none were.
+    #: Why other parts of the datagram were left out; ``None`` if none were.
     ignored: Reason | None
 
 
@@ -116,7 +116,7 @@ def encrypt(parts: bytes, user: bytes, password: bytes, start: bytes, keystream:
         parts: What to encrypt.
         user: The user's name.
         password: The user's password.
-        start: 16 random bytes, never the same again under this password.
+        start: 16 random bytes, never used before with this password.
         keystream: AES.
     """
     clear = _sum(parts) + parts
@@ -126,14 +126,14 @@ def encrypt(parts: bytes, user: bytes, password: bytes, start: bytes, keystream:
 
 
 def open_datagram(datagram: bytes, policy: Policy) -> Opened:
-    """What of a datagram a listener accepts; at least one payload.
+    """The parts of a datagram that a listener accepts; at least one payload.
 
-    What collectd accepts, this accepts, but for three things: a datagram with one seal that is wrong is refused
-    whole; behind a signature a further seal is looked for at the very beginning only; and `Policy.strict`.
+    Accepts what collectd accepts, with three differences: one wrong seal makes the whole datagram refused; after a
+    signature, another seal is only found directly behind it; and `Policy.strict`.
 
     Raises:
-        SealError: If nothing is accepted, or if a seal is wrong; it has the reason.
-        PacketError: If the parts of what is sealed do not fill it.
+        SealError: If nothing is accepted, or if a seal is wrong; its ``reason`` says why.
+        PacketError: If the parts inside a seal are malformed.
     """
     if (signed := merely_signed(datagram, policy)) is not None:
         return Opened([signed], None)
@@ -146,7 +146,7 @@ def open_datagram(datagram: bytes, policy: Policy) -> Opened:
 
 
 def merely_signed(datagram: bytes, policy: Policy) -> Payload | None:
-    """The usual case, for speed: one signature in front, right, and enough; ``None`` for every other case."""
+    """The fast path for a datagram with one valid signature in front, if that is enough; ``None`` otherwise."""
     keys = policy.keys
     if datagram[:2] != _SIGNATURE_BYTES or keys is None or policy.level == "encrypt":
         return None
@@ -163,7 +163,7 @@ def merely_signed(datagram: bytes, policy: Policy) -> Payload | None:
 
 
 class _Seal(NamedTuple):
-    """What is known of parts by the seals around them."""
+    """What the seals around some parts say about them."""
 
     level: Level = "none"
     is_signed: bool = False
@@ -181,7 +181,7 @@ class _Opening:
         self.ignored: Reason | None = None
 
     def read(self, data: bytes, seal: _Seal) -> None:
-        """Take parts: those without a seal of their own together, and each sealed one."""
+        """Read parts: those without a seal of their own as one payload, and each seal by itself."""
         header = HEADER.unpack_from
         at = begin = 0
         end = len(data)
@@ -208,7 +208,7 @@ class _Opening:
             self._keep(loose, seal)
 
     def _keep(self, parts: bytes, seal: _Seal) -> None:
-        """Accept parts, if what seals them is enough."""
+        """Accept parts if their seal is strong enough."""
         level = self._policy.level
         if LEVELS.index(seal.level) < LEVELS.index(level):
             self.ignored = Reason.UNENCRYPTED if level == "encrypt" else Reason.UNSIGNED
@@ -220,7 +220,7 @@ class _Opening:
             self.payloads.append(Payload(parts, seal.user, seal.place, hosts))
 
     def _signed(self, data: bytes, at: int, length: int, seal: _Seal) -> None:
-        """A signature, and all that follows it."""
+        """Check a signature, and read everything after it."""
         user_at = at + _USER_AT
         if length <= _USER_AT:
             raise SealError(f"a signature part of {length} bytes", at, Reason.MALFORMED_SEAL)
@@ -230,7 +230,7 @@ class _Opening:
             return
         user = data[user_at : at + length]
         passwords = self._passwords(user, at)
-        # The user's name and what follows stand together, as the signature covers them.
+        # The signature covers the user's name and the parts after it, which are contiguous.
         covered, told = data[user_at:], data[at + _MAC_AT : user_at]
         for place, password in enumerate(passwords):
             if compare_digest(digest(password, covered, "sha256"), told):
@@ -244,7 +244,7 @@ class _Opening:
         raise SealError(f"refused: {Reason.BAD_SIGNATURE.value}", at, Reason.BAD_SIGNATURE)
 
     def _encrypted(self, data: bytes, at: int, length: int, seal: _Seal) -> bool:
-        """An encrypted part; false if there is nothing to open it with, and then nothing behind it is read."""
+        """Decrypt a part and read it. False if there is no key file or cipher: nothing behind it is read then."""
         user_at = at + HEADER.size + 2
         user_bytes = int.from_bytes(data[at + HEADER.size : user_at])
         start_at = user_at + user_bytes
@@ -261,7 +261,7 @@ class _Opening:
             clear = _xor(body, keystream(_key(password), start, len(body)))
             inside = clear[SUM_BYTES:]
             if compare_digest(clear[:SUM_BYTES], _sum(inside)):
-                # Who has signed around it answers for it: encryption alone could have been altered by that user.
+                # The user of an outer signature counts: they could have altered what is only encrypted.
                 signer = (seal.user, seal.place) if seal.is_signed else (user, place)
                 self.read(inside, _Seal("encrypt", seal.is_signed, *signer, seal.depth + 1))
                 return True

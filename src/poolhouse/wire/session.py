@@ -1,9 +1,9 @@
-"""The beginning of a TCP connection: introductions and proofs.
+"""The messages of a TCP connection's handshake: introductions and proofs.
 
-The server sends a nonce. The client says what it is and, where there is a login, adds a proof that it knows
+The server sends a nonce. The client says what it is and, if the service has a login, adds a proof that it knows
 the password. The server welcomes it with a proof of its own. A proof is an HMAC-SHA-256 (RFC 2104), keyed with
-the password, over both nonces and what the client said: the password never travels, and no proof fits another
-connection.
+the password, over both nonces and the client's fields: the password is never sent, and a proof is valid on its own
+connection only.
 """
 
 import hmac
@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from poolhouse.errors import PacketError
 
 NONCE_BYTES = 16
-#: Characters of a name at most.
+#: The most characters of a name.
 LONGEST_NAME = 255
 
 Role = Literal["report", "console", "node"]
@@ -34,10 +34,10 @@ class Hello(NamedTuple):
         role: What it wants to do.
         product: Its name and version, for logs.
         nonce: Random, for the server's proof.
-        service: The service that it means.
+        service: The name of the service that it wants.
         node: Its name, if it is a node.
-        user: Its login's user; empty without one.
-        proof: Its login's proof; empty without one.
+        user: Its login's user; empty without a login.
+        proof: Its login's proof; empty without a login.
     """
 
     role: Role
@@ -80,7 +80,7 @@ def encode_challenge(challenge: Challenge) -> bytes:
 
 
 def decode_challenge(payload: bytes) -> Challenge:
-    """The challenge; PacketError if there is none in it. Fields of later versions are not read."""
+    """The challenge; PacketError if it is malformed. Fields of later versions are ignored."""
     if len(payload) < 1 + NONCE_BYTES:
         raise PacketError("a challenge that is too short")
     return Challenge(payload[1 : 1 + NONCE_BYTES], bool(payload[0] & 1))
@@ -131,12 +131,12 @@ def server_proof(password: str, challenge: Challenge, hello: Hello) -> bytes:
 
 
 def is_proof(given: bytes, expected: bytes) -> bool:
-    """Whether they are the same; takes as long for each that is wrong."""
+    """Whether both proofs are the same, compared in constant time."""
     return hmac.compare_digest(given, expected)
 
 
 def _proof(password: str, *said: bytes) -> bytes:
-    # Each part's length stands before it: no two conversations say the same bytes.
+    # Each field is preceded by its length, so that different fields never give the same bytes.
     message = b"".join(len(part).to_bytes(4, "big") + part for part in said)
     return hmac.new(password.encode("utf-8", "surrogatepass"), message, sha256).digest()
 
@@ -153,7 +153,7 @@ def _encode(message: Hello | Welcome | Denied) -> bytes:
 
 
 def _decode(payload: bytes, message: type[Hello] | type[Welcome] | type[Denied]) -> dict[str, Any]:
-    """The fields of a message, with defaults for those it leaves out; fields of later versions are not read."""
+    """The fields of a message, with defaults for those it leaves out; fields of later versions are ignored."""
     try:
         values = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,12 +1,12 @@
 """Signs as bytes: the payloads of the parts of kind `poolhouse.wire.parts.SIGNS`.
 
-A payload is a byte of depth, and then sections: ``tag u8 | length u16 | payload``, big-endian, the length without
-these three bytes. A reader skips tags that it does not know, and what a section of fixed length has beyond the
-fields that it knows. ``docs/reference/wire.md`` has every byte.
+A payload is one byte, the depth, and then sections: ``tag u8 | length u16 | payload``, big-endian; the length
+excludes these three bytes. A reader skips tags that it does not know, and extra bytes at the end of a section of
+fixed length. ``docs/reference/wire.md`` has every byte.
 
-Everything is absolute, so a reader keeps the newest state of each site, and any part may be lost. The depth says
-for how many reports: as many as it takes to send everything once. A site is identified by the eight bytes of its
-name's digest; the name itself is sent rarely (`poolhouse.report.telling`).
+All values are absolute, so a reader keeps the newest state of each site, and any part may be lost. The depth says
+for how many reports a reader keeps it: as many as it takes to send everything once. A site is identified by eight
+bytes of its name's digest; the name itself is sent rarely (`poolhouse.report.telling`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,9 +27,9 @@ from poolhouse.meter.signs import (
 )
 from poolhouse.wire.names import utf8_name
 
-#: The depth of a payload that tells everything, so that nothing told before holds any more.
+#: The depth of a payload with everything: it replaces whatever was sent before.
 WHOLE = 1
-#: To any other depth this is added: a report may be lost.
+#: Added to every other depth, because a report may be lost.
 SPARE_DEPTH = 1
 
 #: Tags of sections.
@@ -37,15 +37,16 @@ PROCESS, POOL, SITES, NAME, FINDING, TROUBLE = range(1, 7)
 SECTION = Struct(">BH")
 #: looks, late looks, stalled ms, longest stall ms, pools made, ids of the lines of the stalled loop and the fork.
 PROCESS_NUMBERS = Struct(">5I2Q")
-#: key, ids of target and making line, looks, those with somebody waiting, sums of used and of waiting.
+#: key, ids of the target and of the line that made the pool, looks, looks with callers waiting, sums of the
+#: connections used and of the callers waiting.
 POOL_NUMBERS = Struct(">I2Q2I2Q")
-#: key, `ConnectErrors`, inherited, dead; told of pools that have any.
+#: key, `ConnectErrors`, inherited, dead; sent if any of them is not 0.
 TROUBLE_NUMBERS = Struct(">I9I2I")
-#: The section of sites begins with the key of their pool.
+#: A section of sites begins with the key of their pool.
 SITES_KEY = Struct(">I")
 #: flags, bytes of use times, id, open, oldest ms, returned, held ns, waited ns, busy and idle looks, idle line.
 SITE_NUMBERS = Struct(">BBQHI3Q2IQ")
-#: The flag of a site that has these further numbers: collected, looks asking and ended.
+#: The flag of a site with these further numbers: collected, looks asking and ended.
 HAS_TROUBLE = 1
 SITE_TROUBLE = Struct(">3I")
 #: key, ids of site and line, age ms, how many numbers (doubles, which follow), bytes of the cause after them.
@@ -53,15 +54,15 @@ FINDING_NUMBERS = Struct(">I2QIBB")
 NAME_ID = Struct(">Q")
 NUMBER = Struct(">d")
 
-#: The most bytes of a name and of a cause's name, and the most findings that a process tells.
+#: The most bytes of a name and of a cause's name, and the most findings that a process sends.
 NAME_BYTES = 120
 CAUSE_BYTES = 32
 MOST_FINDINGS = 4
-#: Use times are told at this scale: 30 buckets, each twice as wide as the one before; -1 where they are coarser.
+#: The scale at which use times are sent: 30 buckets, each twice as wide as the one before. Coarser ones have -1.
 USE_SCALE = 0
-#: The largest number in them: seven bytes.
+#: The largest number in use times: it takes seven bytes.
 LARGEST_IN_USE = (1 << 49) - 1
-#: In the first byte of use times: they are at scale -1.
+#: The flag in the first byte of use times that are at scale -1.
 IS_COARSE = 0x80
 
 _U8, _U16, _U32, _U64 = (1 << 8) - 1, (1 << 16) - 1, (1 << 32) - 1, (1 << 64) - 1
@@ -90,19 +91,20 @@ KeyedSite = tuple[int, SiteReading]
 
 
 class Selection:
-    """What a report tells of its pools, sites and names, and in which order; then, what it has told.
+    """Which pools, sites and names a report should send, in which order; afterwards, which of them it has sent.
 
     Attributes:
         pools: The pools' keys and signs; those at the end may not fit.
         sites: The sites with their pools' keys, the most important first; those at the end may not fit.
-        told_before: How many reports ago, this one included, what is not told now was told last: of each of the
-            `pools` and then of the `sites`, 0 for never. Empty where nothing was told before.
-        depth: The same for whatever is not among them.
-        new_names: Names that are told beside whatever uses them.
-        names_in_turn: Names that are told again.
-        is_names_turn: Whether one of these comes before the sites without open holds, which may leave no room.
-        may_add: Whether the sites deserve more datagrams than the report has anyway.
-        told_pools, told_sites, told_names: What had room.
+        told_before: How many reports ago, counting this one, each of the `pools` and then each of the `sites` was
+            last sent, 0 for never: this matters for those that do not fit now. Empty if nothing was sent before.
+        depth: The same for everything else.
+        new_names: Names that are sent together with whatever uses them.
+        names_in_turn: Names that are sent again.
+        is_names_turn: Whether the first of `names_in_turn` precedes the sites without open holds, which may leave
+            no room.
+        may_add: Whether the report may add datagrams for the sites.
+        told_pools, told_sites, told_names: Those that had room.
     """
 
     def __init__(
@@ -130,7 +132,7 @@ class Selection:
         self.told_names: list[str] = []
 
     def depth_of(self, payloads: int) -> int:
-        """For how many reports a reader has to keep what it was told, now that so many payloads tell the rest."""
+        """For how many reports a reader has to keep earlier state, if this report sends so many payloads."""
         pools = len(self.pools)
         untold = (
             *self.told_before[len(self.told_pools) : pools],
@@ -149,7 +151,7 @@ def all_sites(pools: Iterable[KeyedSigns]) -> list[KeyedSite]:
 def all_names(
     process: ProcessSigns | None, findings: Iterable[Finding], pools: Iterable[KeyedSigns]
 ) -> dict[str, None]:
-    """The names to which these refer, except those that every reader knows; each once."""
+    """The names to which these refer, each once, except those that every reader knows."""
     names = dict.fromkeys(chain.from_iterable(_names_of_finding(finding) for finding in findings))
     for _, signs in pools:
         names |= dict.fromkeys((signs.target, signs.made_at))
@@ -162,12 +164,12 @@ def all_names(
 def encode_signs(
     process: ProcessSigns | None, findings: Sequence[Finding], selection: Selection, rooms: Sequence[int]
 ) -> list[bytes]:
-    """The payloads of a report's parts, the first with the process and its findings; none if there is nothing.
+    """The payloads of a report's parts, the first with the process and its findings; none if there are no signs.
 
     Args:
-        process: What the process shows.
-        findings: What it found; at most `MOST_FINDINGS` are told.
-        selection: What is told of pools, sites and names; notes in it what had room.
+        process: The process's own signs.
+        findings: The process's findings; at most `MOST_FINDINGS` are sent.
+        selection: The pools, sites and names to send; those that had room are noted in it.
         rooms: The most bytes of each payload.
     """
     if not rooms or (process is None and not findings and not selection.pools):
@@ -185,20 +187,20 @@ def encode_signs(
 
 
 class _Writer:
-    """Fills one payload after the other."""
+    """Fills one payload after another."""
 
     def __init__(self, rooms: Sequence[int], selection: Selection) -> None:
         self._rooms = rooms
         self._selection = selection
         self._told: dict[str, None] = {}
-        #: Each payload's sections, its sites by their pools' keys, and the bytes that are left.
+        #: Each payload's sections, its sites by their pools' keys, and the bytes left in the last one.
         self._sections: list[list[bytes]] = []
         self._sites: list[dict[int, list[bytes]]] = []
         self._left = 0
         self._turn_page()
 
     def tell(self, sections: list[bytes], names: Iterable[str] = ()) -> bool:
-        """Tell these sections, and those of the names that are new; False if there is no room."""
+        """Add these sections, and those of the names that are new; False if there is no room."""
         due = self._due(names)
         sections = sections + list(map(_name, due))
         if not self._make_room(sum(map(len, sections))):
@@ -208,7 +210,7 @@ class _Writer:
         return True
 
     def tell_sites(self) -> list[bytes]:
-        """Tell the sites and the names in turn; return the payloads."""
+        """Add the sites and the names in turn; return the payloads."""
         selection = self._selection
         awaits_names = selection.is_names_turn
         for key, site in selection.sites:
@@ -249,9 +251,9 @@ class _Writer:
         return [name for name in dict.fromkeys(names) if name in new and name not in self._told]
 
     def _make_room(self, size: int, key: int | None = None) -> bool:
-        """Take this many bytes, of the next payload if this one is full; False if there is none.
+        """Reserve this many bytes, in the next payload if this one is full; False if there is no room.
 
-        `key` is that of the pool to whose sites they belong, whose section may have to be begun.
+        `key` is the key of the pool, if the bytes are those of a site: the pool's section may need its header too.
         """
         header = SECTION.size + SITES_KEY.size if key is not None else 0
         needed = size if key in self._sites[-1] else size + header
@@ -340,16 +342,16 @@ def _finding(finding: Finding) -> bytes:
 
 def _name(name: str) -> bytes:
     text = utf8_name(name, 4 * NAME_BYTES)
-    if len(text) > NAME_BYTES:  # The end has the line and the function.
+    if len(text) > NAME_BYTES:  # Keep the end: it has the line and the function.
         text = _ELLIPSIS + text[len(_ELLIPSIS) - NAME_BYTES :].decode("utf-8", "ignore").encode()
     return _section(NAME, NAME_ID.pack(name_id(name)) + text)
 
 
 def encode_use(use: Histogram) -> bytes:
-    """Use times in at most 255 bytes: first bucket, how many were 0, the longest in µs, and the counts in turn.
+    """Use times in at most 255 bytes: the first bucket, the count of zeros, the longest in µs, and the counts.
 
-    All but the first byte are numbers of seven bits a byte, the lowest first, the highest bit set on all but the
-    last byte. The sum is not told.
+    After the first byte, each number is a varint: seven bits a byte, the lowest first, with the highest bit set on
+    all but the last byte. The sum is not sent.
     """
     if use.scale > USE_SCALE:
         use = use.copy()

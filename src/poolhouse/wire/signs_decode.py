@@ -1,4 +1,4 @@
-"""Signs from the payloads of their parts: ids of names first, and readings once the names are at hand."""
+"""Decodes signs from the payloads of their parts: first with ids of names, then, given the names, as readings."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
@@ -44,14 +44,14 @@ from poolhouse.wire.signs import (
 
 _NO_TROUBLE = (0, 0, 0)
 
-#: The names that a receiver was told, by their ids.
+#: The names that a receiver has got so far, by their ids.
 Names = Mapping[int, str]
 
 
 class RawSite(NamedTuple):
-    """A `SiteReading` as it travels."""
+    """A `SiteReading` as it is sent."""
 
-    #: The id of its name.
+    #: The id of the site's name.
     id: int
     open: int
     oldest_ms: int
@@ -60,19 +60,19 @@ class RawSite(NamedTuple):
     waited_ns: int
     busy: int
     idle: int
-    #: The id of the line at which most of the idle looks found its holders; 0 for none.
+    #: The id of the line where most of the idle looks found the site's holders; 0 for none.
     idle_id: int
     collected: int
     asks: int
     ended: int
-    #: Its use times, for `decode_use`; empty where they are not known.
+    #: The site's use times, for `decode_use`; empty if they are not known.
     use: bytes
 
     def reading(self, names: Names) -> SiteReading:
         """The reading.
 
         Raises:
-            PacketError: If its use times are malformed.
+            PacketError: If the site's use times are malformed.
         """
         return SiteReading(
             name_of(self.id, names),
@@ -89,7 +89,7 @@ class RawSite(NamedTuple):
 
 
 class RawSigns(NamedTuple):
-    """What the parts of one process tell."""
+    """The signs in the parts of one process."""
 
     #: The fields of `wire.signs.PROCESS_NUMBERS`.
     process: tuple[int, ...] | None
@@ -101,7 +101,7 @@ class RawSigns(NamedTuple):
     findings: list[tuple[str, tuple[int, ...], tuple[float, ...]]]
 
     def process_signs(self, names: Names) -> ProcessSigns | None:
-        """What the process shows beyond its pools."""
+        """The process's own signs; ``None`` if there are none."""
         if self.process is None:
             return None
         looks, late, stalled, longest, made, stall_line, fork_line = self.process
@@ -109,7 +109,7 @@ class RawSigns(NamedTuple):
         return ProcessSigns(looks, late, stalled / 1e3, longest / 1e3, *lines, made)
 
     def pool_signs(self, key: int, names: Names) -> PoolSigns | None:
-        """What the pool of this key shows; ``None`` if nothing was told of it.
+        """The signs of the pool of this key; ``None`` if there are none.
 
         Raises:
             PacketError: If a site's use times are malformed.
@@ -134,7 +134,7 @@ class RawSigns(NamedTuple):
         )
 
     def process_findings(self, names: Names) -> tuple[Finding, ...]:
-        """What the process found."""
+        """The process's findings."""
         return tuple(
             Finding(cause, key, name_of(site, names), name_of(line, names), age / 1e3, numbers)
             for cause, (key, site, line, age), numbers in self.findings
@@ -142,7 +142,7 @@ class RawSigns(NamedTuple):
 
 
 def name_of(name: int, names: Names) -> str:
-    """The name of this id; its digits in brackets as long as the name was not told.
+    """The name of this id; the id's digits in brackets until the name has arrived.
 
     >>> name_of(0, {}), name_of(0x2a0573ce4a3571ee, {}), name_of(7, {7: "app/a.py:1 in f"})
     ('', '[2a0573ce4a3571ee]', 'app/a.py:1 in f')
@@ -153,15 +153,15 @@ def name_of(name: int, names: Names) -> str:
 
 
 def depth_of(payload: bytes) -> int:
-    """For how many reports, the payload's own included, a reader keeps what it was told; 0 of an empty payload."""
+    """For how many reports, the payload's own included, a reader keeps the state; 0 for an empty payload."""
     return payload[0] if payload else 0
 
 
 class Told(NamedTuple):
-    """What is looked at in every payload that arrives."""
+    """The part of a payload that is decoded as soon as it arrives."""
 
     names: list[tuple[int, str]]
-    #: Whether the process has found anything; ``None`` in a payload that does not tell of the process.
+    #: Whether the process has findings; ``None`` if the payload has no section of the process.
     has_findings: bool | None
 
 
@@ -175,15 +175,16 @@ def told_names(payload: bytes) -> list[tuple[int, str]]:
 
 
 def scanned(payload: bytes) -> Told:
-    """The names in a payload, and a check that its sections fill it: made to be called for each that arrives.
+    """The names in a payload, after a check that its sections fill it; fast enough for every arriving payload.
 
     Raises:
-        PacketError: If they do not, or if a name is not text or too long; ``offset`` is that in the payload.
+        PacketError: If they do not, or if a name is not text or too long; ``offset`` counts from the payload's
+            first byte.
     """
     names: list[tuple[int, str]] = []
     has_process = has_findings = False
     at, size, header = 1, len(payload), SECTION.unpack_from
-    while at < size:  # As `_sections`, without its calls.
+    while at < size:  # `_sections` inlined, for speed.
         if at + SECTION.size > size:
             raise PacketError("section's header cut short", at)
         tag, length = header(payload, at)
@@ -202,9 +203,9 @@ def scanned(payload: bytes) -> Told:
 
 
 def decode_signs(payloads: Iterable[bytes]) -> RawSigns:
-    """What payloads of one process tell, the newest first: what one tells of a site hides what older ones tell.
+    """The signs in payloads of one process, the newest first: a newer state of a site hides the older ones.
 
-    The findings are those of the newest payload that tells of the process.
+    The findings are those of the newest payload with a section of the process.
 
     Raises:
         PacketError: If a payload is malformed.
@@ -239,7 +240,7 @@ def decode_signs(payloads: Iterable[bytes]) -> RawSigns:
 
 
 def decode_sites(payloads: Sequence[bytes]) -> list[RawSite]:
-    """All sites of all pools that payloads of one process tell, the newest payload first: each pool's once.
+    """All sites of all pools in payloads of one process, the newest payload first; each site of a pool once.
 
     Raises:
         PacketError: If a payload is malformed.
@@ -254,15 +255,15 @@ def decode_sites(payloads: Sequence[bytes]) -> list[RawSite]:
     ]
     if len(payloads) == 1:
         return [site for _, site in found]
-    # The first of each stays.
+    # The first of each wins: it is the newest.
     return list({(key, site.id): site for key, site in reversed(found)}.values())
 
 
 def decode_use(data: bytes) -> Histogram:
-    """The use times of a site; the sum, which is not told, is that of the buckets' middles.
+    """The use times of a site. The sum is not sent, so it is estimated from the buckets' middles.
 
     Raises:
-        PacketError: If they are malformed.
+        PacketError: If the use times are malformed.
     """
     first = data[0] & ~IS_COARSE
     scale = USE_SCALE - 1 if data[0] & IS_COARSE else USE_SCALE

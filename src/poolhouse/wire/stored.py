@@ -1,7 +1,7 @@
 """One pool's newest reading as two bytes objects, for an aggregator that keeps thousands of them.
 
-The histograms are most of a reading, and often do not change from one to the next; so they are kept separately,
-and the bytes before them in the datagram are kept unchanged.
+Histograms are most of a reading and often stay the same from one reading to the next. So they are stored
+separately, and the bytes before them in the datagram are stored as they are.
 """
 
 from struct import Struct
@@ -10,7 +10,7 @@ from poolhouse.errors import PacketError
 from poolhouse.meter.reading import PoolReading
 from poolhouse.wire.message import RawPool, ReportDatagram, decode_message
 
-#: Bytes of the wait and of the use histogram; then the three. One object instead of four.
+#: The header of the joined histograms: bytes of the wait and of the use histogram. One object instead of four.
 _LENGTHS = Struct(">HH")
 NO_HISTOGRAMS = _LENGTHS.pack(0, 0)
 
@@ -34,12 +34,12 @@ def parted_histograms(histograms: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def head_of(datagram: bytes, joined: bytes) -> bytes:
-    """The datagram without its histograms, which are at its end."""
+    """The datagram without the histograms at its end."""
     return datagram[: len(datagram) - len(joined) + _LENGTHS.size]
 
 
 def stored_reading(head: bytes, joined: bytes, *, with_histograms: bool = True) -> PoolReading | None:
-    """The reading; ``None`` if the datagram was not laid out as ours are."""
+    """The reading; ``None`` if the datagram did not have our layout."""
     try:
         message = decode_message(head + joined[_LENGTHS.size :])
         if not isinstance(message, ReportDatagram) or message.pool is None:

@@ -1,4 +1,4 @@
-"""Making many named tuples, where each microsecond counts."""
+"""Makes named tuples where each microsecond counts."""
 
-#: Makes a named tuple of its fields in half the time that its class takes.
+#: Makes a named tuple from its fields, in half the time of a call of its class.
 made = tuple.__new__

@@ -1,4 +1,4 @@
-"""collectd's ``types.db``: which values each type has.
+"""collectd's ``types.db``: the values of each type.
 
 Source: collectd 5.12 ``types.db(5)`` and ``src/daemon/types_list.c``.
 """
@@ -18,13 +18,13 @@ class DataSource(NamedTuple):
     name: str
     #: `COUNTER`, `GAUGE`, `DERIVE` or `ABSOLUTE`.
     kind: int
-    #: A number outside is not a value; infinite where there is no bound.
+    #: Numbers outside these bounds are not valid values; infinite if there is no bound.
     minimum: float
     maximum: float
 
 
 def parse_types_db(text: str) -> dict[str, tuple[DataSource, ...]]:
-    """The types of a ``types.db``; of a type defined twice the last definition, as in collectd.
+    """The types of a ``types.db``; if a type is defined twice, the last definition counts, as in collectd.
 
     >>> parse_types_db("percent  value:GAUGE:0:100.1")
     {'percent': (DataSource(name='value', kind=1, minimum=0.0, maximum=100.1),)}

@@ -8,7 +8,7 @@ __all__ = ["ABSOLUTE", "COUNTER", "DERIVE", "GAUGE", "Identifier", "Notification
 
 
 class Identifier(NamedTuple):
-    """Whose value it is, as collectd writes it: ``host/plugin-plugin_instance/type-type_instance``."""
+    """What a value belongs to, in collectd's terms: ``host/plugin-plugin_instance/type-type_instance``."""
 
     host: str
     plugin: str
@@ -17,7 +17,7 @@ class Identifier(NamedTuple):
     type_instance: str
 
     def __str__(self) -> str:
-        """As in collectd's logs and file names.
+        """The identifier as in collectd's logs and file names.
 
         >>> str(Identifier("web1", "sqlalchemy", "nova", "count", ""))
         'web1/sqlalchemy-nova/count'
@@ -33,16 +33,16 @@ class ValueList(NamedTuple):
     identifier: Identifier
     #: Seconds since the epoch.
     time: float
-    #: Seconds between two of them; ``None`` if the sender did not say.
+    #: Seconds between two value lists; ``None`` if the sender did not say.
     interval: float | None
-    #: How each value is meant: `COUNTER`, `GAUGE`, `DERIVE` or `ABSOLUTE`, a byte each.
+    #: The kind of each value, one byte each: `COUNTER`, `GAUGE`, `DERIVE` or `ABSOLUTE`.
     kinds: bytes
     #: A float, possibly NaN, for a gauge; otherwise a whole number of 64 bits, signed for `DERIVE` only.
     values: tuple[float, ...]
 
 
 class Notification(NamedTuple):
-    """A message for people; empty strings in the identifier where it concerns no single value."""
+    """A message for people; strings of the identifier are empty if it concerns no single value."""
 
     identifier: Identifier
     #: Seconds since the epoch.
