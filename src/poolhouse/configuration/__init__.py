@@ -1,4 +1,4 @@
-"""``connmon.cfg``: the services of connmond, their nodes, and how they are reached.
+"""``connmon.cfg``: the services of connmond, their nodes, and how to reach them.
 
-Daemon, clients and console read the same file.
+The daemon, the clients and the console all read this file.
 """

@@ -1,4 +1,4 @@
-"""Where the configuration is: in the given file, in ``/etc/connmon.cfg``, or in the built-in default."""
+"""Loads the configuration: from the given file, from ``/etc/connmon.cfg``, or the built-in default."""
 
 from pathlib import Path
 
@@ -6,21 +6,21 @@ from poolhouse.configuration.parse import parse_configuration
 from poolhouse.configuration.service import BUILT_IN, Configuration
 from poolhouse.errors import SettingError
 
-#: The file that is read where none is named; it need not exist.
+#: The file that is read if none is named; it need not exist.
 DEFAULT_PATH = "/etc/connmon.cfg"
-#: No configuration is larger, in bytes: whoever names a huge file, or a device, is told.
+#: The most bytes of a configuration: naming a huge file or a device by mistake gives an error.
 LARGEST_FILE = 1 << 20
 
 
 def load_configuration(path: str | None = None, setting: str = "--config") -> Configuration:
-    """The configuration that holds.
+    """The configuration in effect.
 
     Args:
-        path: The file; ``None`` for `DEFAULT_PATH`, or the built-in configuration where that does not exist.
-        setting: What the user calls `path`.
+        path: The file; ``None`` for `DEFAULT_PATH`, or the built-in configuration if that does not exist.
+        setting: The user's name for `path`, for messages.
 
     Raises:
-        SettingError: If the file cannot be read, or says something wrong.
+        SettingError: If the file cannot be read, or has a mistake.
     """
     try:
         with Path(DEFAULT_PATH if path is None else path).open("rb") as file:
@@ -37,7 +37,7 @@ def load_configuration(path: str | None = None, setting: str = "--config") -> Co
 
 
 def _text(content: bytes) -> str:
-    """As UTF-8; as Latin-1 if it is not: the old releases took any bytes."""
+    """The content as UTF-8, or else as Latin-1: old releases of connmon took any bytes."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

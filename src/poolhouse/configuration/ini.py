@@ -1,9 +1,10 @@
-"""An INI file as Python 2's ``ConfigParser`` reads it, with the line of everything.
+"""An INI file as Python 2's ``ConfigParser`` reads it, with line numbers.
 
-connmon's releases read their file with that module, so what it accepted is the format: ``name: value`` or
-``name = value``, lines that begin with a blank go on with the value before them, ``#`` and ``;`` at the start of a
-line begin a comment, a ``;`` after a blank ends a value, ``[DEFAULT]`` speaks for every section, ``%(name)s``
-stands for another value of the section. Python 3's module reads the same differently and does not tell lines.
+connmon's releases read their file with that module, so the format is what it accepted. A setting is
+``name: value`` or ``name = value``. A line that begins with a blank continues the value before it. ``#`` or ``;``
+at the start of a line begins a comment, and so does ``;`` after a blank. ``[DEFAULT]`` applies to every section.
+``%(name)s`` refers to another value of the section. Python 3's module reads some of this differently and has no
+line numbers.
 """
 
 import re
@@ -18,9 +19,10 @@ _SEPARATOR = re.compile("[:=]")
 _REFERENCE = re.compile(r"%%|%\((?P<name>[^)]{1,200})\)s")
 _DEFAULT = "DEFAULT"
 _MAY_HOLD_PASSWORD = re.compile("secret|passw|auth", re.IGNORECASE)
-#: How many references a value may hold inside references: the number that ``ConfigParser`` allows.
+#: How deep references may be nested: the depth that ``ConfigParser`` allows.
 _DEPTH = 10
-#: Characters of a value whose references are replaced: a few lines that name each other grow without end.
+#: The most characters of a value with its references replaced: a few lines that refer to each other could grow
+#: exponentially.
 _LONGEST_VALUE = 1 << 20
 
 
@@ -33,30 +35,30 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as it stands in the file.
+    """One setting as it is written in the file.
 
     Attributes:
-        name: In lower case.
-        lines: The value's lines without blanks around them, the first one beside the name; never none.
+        name: The name, in lower case.
+        lines: The value's lines, stripped; the first one is next to the name, so there is at least one.
     """
 
     name: str
-    lines: list[Line] = field(repr=False)  # A password may stand there.
+    lines: list[Line] = field(repr=False)  # The value may be a password.
 
     @property
     def line(self) -> int:
-        """Where the setting begins."""
+        """The line where the setting begins."""
         return self.lines[0].number
 
     @property
     def raw(self) -> str:
-        """The value as it stands there."""
+        """The value as it is written."""
         return "\n".join(line.text for line in self.lines).strip()
 
 
 @dataclass(slots=True)
 class Section:
-    """The settings under one ``[name]``; of two with one name, the later counts."""
+    """The settings under one ``[name]``; if a name is set twice, the later setting counts."""
 
     name: str
     line: int
@@ -67,7 +69,7 @@ class Ini:
     """A whole file.
 
     Attributes:
-        source: The file's path, or what else a message calls it.
+        source: The file's path, or another name for messages.
         sections: By name, in the file's order; ``[DEFAULT]`` is not among them.
     """
 
@@ -81,12 +83,12 @@ class Ini:
         return self._defaults.options | section.options
 
     def value(self, section: Section, name: str) -> str | None:
-        """A setting's value, references replaced; ``None`` where it is missing, empty or ``none``.
+        """A setting's value with references replaced; ``None`` if it is missing, empty or ``none``.
 
-        A reference to nothing, and a ``%`` that begins none, stand for themselves.
+        A reference to an unknown name, and a ``%`` that begins no reference, are left as they are.
 
         Raises:
-            SettingError: If references make the value longer than any file may be; it names the line.
+            SettingError: If references make the value too long; it names the line.
         """
         option = self.options(section).get(name)
         if option is None:
@@ -95,7 +97,7 @@ class Ini:
         return None if value.lower() in ("", "none") else value
 
     def text(self, section: Section, option: Option) -> str:
-        """A setting of the section as it stands there, references replaced."""
+        """A setting of the section as it is written, with references replaced."""
         replaced = self._replaced(section, option.raw)
         if len(replaced) > _LONGEST_VALUE:
             raise SettingError(
@@ -105,7 +107,7 @@ class Ini:
         return replaced
 
     def where(self, line: int) -> str:
-        """What a message says of a line."""
+        """Names a line in a message."""
         return f"{self.source}, line {line}"
 
     def _replaced(self, section: Section, text: str, depth: int = _DEPTH) -> str:
@@ -133,7 +135,7 @@ def parse_ini(text: str, source: str) -> Ini:
 
     Args:
         text: The text.
-        source: What messages call it.
+        source: The name of the file in messages.
 
     Raises:
         SettingError: If a line is neither a section, a setting, a continuation nor a comment; it names the line.
@@ -159,7 +161,7 @@ def parse_ini(text: str, source: str) -> Ini:
 
 
 def shown(line: str, word: str | None = None) -> str:
-    """A line, or a word of it, in quotes for a message; if the line may hold a password, its first word only."""
+    """A line or one of its words, quoted for a message; only the first word if the line may hold a password."""
     line = line.strip()
     if _MAY_HOLD_PASSWORD.search(line):
         return repr(re.split(r"[\s:=]", line, maxsplit=1)[0] + " …")
@@ -167,7 +169,7 @@ def shown(line: str, word: str | None = None) -> str:
 
 
 def _contents(text: str) -> Iterator[Line]:
-    """The lines that say something."""
+    """The lines with content: neither blank nor comments."""
     for number, line in enumerate(text.splitlines(), 1):
         is_remark = line[:1] in ("r", "R") and line.split(None, 1)[0].lower() == "rem"
         if line.strip() and line[0] not in "#;" and not is_remark:
@@ -175,7 +177,7 @@ def _contents(text: str) -> Iterator[Line]:
 
 
 def _without_comment(value: str) -> str:
-    """A value beside its name: a ``;`` after a blank begins a comment, and ``""`` is nothing."""
+    """The value next to its name: a ``;`` after a blank begins a comment, and ``""`` is an empty value."""
     at = value.find(";")
     if at > 0 and value[at - 1].isspace():
         value = value[:at]

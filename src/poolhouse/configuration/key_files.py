@@ -1,4 +1,4 @@
-"""Files with passwords: an AuthFile, which is read again when it changes, and a file with one password."""
+"""Files with passwords: an AuthFile, which is reread when it changes, and a file with one password."""
 
 import os
 import stat
@@ -8,12 +8,12 @@ from poolhouse.configuration.keys import Keys, parse_keys
 from poolhouse.errors import SettingError
 from poolhouse.shortage import words_of
 
-#: No file with passwords is larger, in bytes.
+#: The most bytes of a file with passwords.
 LARGEST_FILE = 1 << 20
-#: Seconds between two looks whether an AuthFile has changed.
+#: Seconds between two checks whether an AuthFile has changed.
 LOOK_PERIOD = 1.0
 
-#: What of a file's status changes with its content.
+#: The fields of a file's status that change with its content.
 _Stamp = tuple[int, int, int]
 
 
@@ -21,20 +21,20 @@ class KeyFile:
     """An AuthFile.
 
     Attributes:
-        path: Where it is.
-        keys: What it says, or said when it could be read last.
-        warnings: Sentences about it as it is now.
+        path: The file's path.
+        keys: The users and passwords, as of the last time that the file could be read.
+        warnings: Sentences about the file's present content.
     """
 
     def __init__(self, path: str, setting: str) -> None:
-        """Read it.
+        """Read the file.
 
         Args:
-            path: Where it is.
-            setting: What the user calls `path`.
+            path: The file's path.
+            setting: The user's name for `path`, for messages.
 
         Raises:
-            SettingError: If it cannot be read.
+            SettingError: If the file cannot be read.
         """
         self.path = path
         self._setting = setting
@@ -44,9 +44,9 @@ class KeyFile:
         self._take(content, others)
 
     def refresh(self, now: float) -> list[str]:
-        """Read it again if it has changed, looking once a second at most; sentences for the log.
+        """Reread the file if it has changed, checking once a second at most; returns sentences for the log.
 
-        Where it cannot be read, what it said last still holds.
+        If the file cannot be read, the keys that were read last remain in effect.
 
         Args:
             now: Monotonic seconds.
@@ -80,15 +80,15 @@ class KeyFile:
 
 
 def open_words(path: str) -> str:
-    """The sentence about a file with passwords that everybody may read."""
+    """The warning about a file with passwords that every user of the machine may read."""
     return f"{path} can be read by every user of this machine: chmod o= {path}"
 
 
 def read_password(path: str, setting: str) -> tuple[str, bool]:
-    """The password in a file, which is its first line, and whether every user of the machine may read the file.
+    """The password in the first line of a file, and whether every user of the machine may read the file.
 
     Raises:
-        SettingError: If there is none; it names the setting, and nothing of the file's content.
+        SettingError: If there is none; it names the setting, and never quotes the file's content.
     """
     content, _, may_others_read = _read(path, setting)
     line = content.split(b"\n", 1)[0].rstrip(b"\r")
@@ -102,7 +102,7 @@ def read_password(path: str, setting: str) -> tuple[str, bool]:
 
 
 def _read(path: str, setting: str) -> tuple[bytes, _Stamp, bool]:
-    """The content, what changes with it, and whether others may read it."""
+    """The content, its stamp, and whether others may read the file."""
     try:
         return _content(path, setting)
     except SettingError:
@@ -110,14 +110,14 @@ def _read(path: str, setting: str) -> tuple[bytes, _Stamp, bool]:
     except FileNotFoundError:
         raise SettingError(setting, f"there is no file {path!r}") from None
     except (OSError, ValueError) as error:
-        # A shortage passes: whoever can wait for that looks at the cause.
+        # A shortage is temporary: callers that can retry look at the cause.
         raise SettingError(setting, f"{path!r} cannot be read: {error}") from error
 
 
 def _content(path: str, setting: str) -> tuple[bytes, _Stamp, bool]:
-    """The same; also OSError, and ValueError for a path that is none."""
+    """As `_read`, but raises OSError, and ValueError for an invalid path."""
     with Path(path).open("rb") as file:
-        # Before reading: what is written meanwhile is found at the next look.
+        # Take the stamp before reading, so that the next check notices a write in between.
         status = os.fstat(file.fileno())
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:

@@ -1,16 +1,16 @@
-"""Users and their passwords, as collectd's AuthFile has them: ``user: password``, a line for each. Reads no file.
+"""Users and their passwords in the format of collectd's AuthFile: one ``user: password`` per line. Reads no file.
 
-Blanks before the user and after the colon are skipped; empty lines, comments (``#``) and lines without a password
-are, too. The first colon separates, and everything behind it belongs to the password: ``:``, ``#``, and a blank at
-the end. Of two lines of one user the first counts.
+Blanks before the user and after the colon are skipped, and so are empty lines, comments (``#``) and lines without
+a password. The first colon separates; everything behind it is part of the password, including ``:``, ``#`` and
+trailing blanks. If a user has two lines, the first counts.
 
-A user may have further passwords while they are being changed. They stand in comments of this form, which collectd
-does not read, so that a file means the same to both::
+A user may have further passwords while they are being changed. They are in comments of this form, which collectd
+ignores, so both read the same file::
 
     #poolhouse-also alice: the old password
 
-Nor does it read which hosts a user may report for. A user without such a line may report for every host;
-one whose line names no host may report for none::
+Another such comment lists the hosts that a user may report for. A user without this line may report for every
+host; a user whose line names no host may report for none::
 
     #poolhouse-hosts alice: web1 web2.example batch-*
 
@@ -21,18 +21,18 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 
-#: What our own comments begin with, and those with a further password, and with hosts.
+#: The beginning of all our comments, of those with a further password, and of those with hosts.
 OURS = b"#poolhouse-"
 ALSO, HOSTS = OURS + b"also", OURS + b"hosts"
-#: collectd reads lines piece by piece from this many bytes on; such a line is no line of ours.
+#: collectd splits lines of this many bytes or more into pieces; we ignore such lines.
 LONGEST_LINE = 1023
-#: The most passwords of one user: each costs a computation for a datagram that fits none of them.
+#: The most passwords of one user: a datagram that matches none of them costs one computation for each.
 MOST_PASSWORDS = 4
 
 _BLANKS = b" \t\n\v\f\r"
-#: The name or the address of a host, or of several with ``*`` in it; no host that exists has a comma or a quote.
+#: A host's name or address, or a pattern with ``*``; no real host has a comma or a quote in it.
 _HOST = re.compile(r"[\w.*%:-]+")
-#: Hosts whose answers are remembered for each user.
+#: How many hosts are cached for each user.
 _MOST_SAID = 4096
 #: Bytes of a block of SHA-256.
 _BLOCK = 64
@@ -49,16 +49,16 @@ class Hosts:
     __slots__ = ("_patterns", "_said")
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
-        """Keep the names; ``*`` in one stands for any text, also for none."""
+        """Keep the patterns; ``*`` stands for any text, including none."""
         self._patterns = tuple(pattern.split("*") for pattern in patterns)
-        #: What was asked before, since it is asked for every report.
+        #: Earlier answers, because every report asks.
         self._said: dict[str, bool] = {}
 
     def __repr__(self) -> str:
         return f"<Hosts {' '.join(map('*'.join, self._patterns))}>"
 
     def __contains__(self, host: str) -> bool:
-        """Whether this is one of them; capitals are other letters."""
+        """Whether the user may report for this host; upper and lower case differ."""
         said = self._said.get(host)
         if said is None:
             if len(self._said) >= _MOST_SAID:
@@ -68,7 +68,7 @@ class Hosts:
 
 
 def _matches(host: str, pattern: list[str]) -> bool:
-    """Whether a host has these texts in this order, the first at its beginning and the last at its end."""
+    """Whether a host begins with the first text, ends with the last, and has the others in between, in order."""
     if len(pattern) == 1:
         return host == pattern[0]
     first, *between, last = pattern
@@ -84,7 +84,7 @@ def _matches(host: str, pattern: list[str]) -> bool:
 
 
 class Mac:
-    """HMAC-SHA-256 under one password, as RFC 2104 defines it; twice as fast as to begin anew for each text.
+    """HMAC-SHA-256 with one password (RFC 2104); twice as fast as a new `hmac` object for each text.
 
     >>> Mac(b"key")(b"The quick brown fox jumps over the lazy dog").hex()[:16]
     'f7bc83f430538424'
@@ -93,7 +93,7 @@ class Mac:
     __slots__ = ("_inner", "_outer")
 
     def __init__(self, password: bytes) -> None:
-        """Begin."""
+        """Prepare both hashes from the password."""
         block = (password if len(password) <= _BLOCK else sha256(password).digest()).ljust(_BLOCK, b"\0")
         self._inner, self._outer = (sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
 
@@ -106,10 +106,10 @@ class Mac:
 
 
 class Keys:
-    """The passwords of each user; its `repr` keeps them to itself.
+    """The passwords of each user; its `repr` does not show them.
 
     Attributes:
-        warnings: A sentence for each line that may not mean what was meant; none repeats a password.
+        warnings: A sentence for each line that is probably a mistake; none quotes a password.
     """
 
     __slots__ = ("_hosts", "_passwords", "_signers", "warnings")
@@ -120,16 +120,16 @@ class Keys:
         warnings: tuple[str, ...] = (),
         hosts: Mapping[bytes, Hosts] | None = None,
     ) -> None:
-        """Keep them.
+        """Keep the passwords.
 
         Args:
-            passwords: By user, the one in use first, then those from before.
+            passwords: By user: the one in use first, then the old ones.
             warnings: See the class.
-            hosts: By user; those of them that are missing may report for every host.
+            hosts: By user; a user who is missing may report for every host.
         """
         self._passwords = dict(passwords)
         self._hosts = dict(hosts or {})
-        #: What is needed for every report of a user.
+        #: By user, what `signer` returns: every report needs it.
         self._signers: dict[bytes, tuple[Mac, Hosts | None]] = {}
         self.warnings = warnings
 
@@ -145,7 +145,7 @@ class Keys:
         return self._passwords.get(user, ())
 
     def signer(self, user: bytes) -> "tuple[Mac, Hosts | None] | None":
-        """What signs with the user's password in use, and the `hosts`; ``None`` for an unknown user."""
+        """The signer for the user's password in use, and the user's `hosts`; ``None`` for an unknown user."""
         signer = self._signers.get(user)
         if signer is None and (passwords := self._passwords.get(user)) is not None:
             signer = self._signers[user] = Mac(passwords[0]), self._hosts.get(user)
@@ -198,7 +198,7 @@ def parse_keys(content: bytes) -> Keys:
 def _bound(
     lines: list[tuple[int, bytes]], users: Mapping[bytes, tuple[bytes, ...]], warnings: list[str]
 ) -> dict[bytes, Hosts]:
-    """The hosts of each user who has a line with some; the lines of one user add up."""
+    """The hosts of each user who has a line for them; several lines of one user add up."""
     found: dict[bytes, tuple[str, ...]] = {}
     for number, line in lines:
         user, colon, rest = line.partition(b":")
@@ -220,7 +220,7 @@ def _bound(
 
 
 def _note(line: bytes, number: int, first: dict[bytes, bytes], warnings: list[str]) -> None:
-    """Take the user and the password of a line, as collectd would."""
+    """Take the user and the password from a line, as collectd would."""
     user, colon, password = line.partition(b":")
     password = password.lstrip(_BLANKS)
     if not colon:

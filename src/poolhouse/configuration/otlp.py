@@ -1,8 +1,8 @@
-"""Where a daemon pushes metrics to, by its own settings and by OpenTelemetry's environment variables.
+"""Where a daemon pushes metrics to, from its own settings and OpenTelemetry's environment variables.
 
 Source of the variables: OpenTelemetry's specification, "OTLP Exporter Configuration" and "SDK environment
-variables". Times there are in milliseconds. A variable whose value is wrong, or that cannot be followed, gives a
-warning and never an error: it may be meant for other programs of the machine.
+variables". Times there are in milliseconds. A variable with a wrong or unsupported value causes a warning, never
+an error: it may be meant for other programs on the machine.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 from poolhouse.errors import SettingError
 
-#: What the address of a collector is followed by.
+#: The path of metrics below a collector's address.
 METRICS_PATH = "/v1/metrics"
-#: The daemon's name where the environment gives none.
+#: The daemon's name if the environment has none.
 DAEMON_NAME = "connmond"
-#: The least of both times, in seconds, and the most.
+#: The smallest timeout and the largest interval or timeout, in seconds.
 _LEAST_S, _MOST_S = 0.1, 86_400.0
 _VARIABLE = "OTEL_EXPORTER_OTLP_"
 
@@ -28,10 +28,10 @@ class OtlpTarget:
         url: The whole address, path included.
         interval: Seconds between two pushes.
         timeout: Seconds for one attempt.
-        is_gzip: Whether what is sent is compressed.
-        headers: Further headers; they may hold passwords, and are no part of the `repr`.
-        cafile: Certificates of the authorities that are trusted; ``None`` for the system's.
-        certfile, keyfile: What the daemon proves itself with; ``None`` for nothing.
+        is_gzip: Whether requests are compressed.
+        headers: Further headers; they may hold passwords, so the `repr` leaves them out.
+        cafile: Certificates of the trusted authorities; ``None`` for the system's.
+        certfile, keyfile: The daemon's client certificate and its key; ``None`` for no certificate.
         service_name: The name of the daemon's own Resource.
         attributes: Attributes of every Resource.
     """
@@ -49,23 +49,23 @@ class OtlpTarget:
 
 
 def metrics_url(text: str, where: str) -> str:
-    """The address of a collector's metrics, from an address with or without their path.
+    """The address to which a collector takes metrics, from an address with or without that path.
 
     >>> metrics_url("http://collector:4318", "otlp"), metrics_url("https://a.example/otlp/v1/metrics/", "otlp")
     ('http://collector:4318/v1/metrics', 'https://a.example/otlp/v1/metrics')
 
     Raises:
-        SettingError: If it is no address for HTTP, with `where` as the setting.
+        SettingError: If the text is not an HTTP address; it names `where` as the setting.
     """
     url = checked_url(text, where).rstrip("/")
     return url if url.endswith(METRICS_PATH) else url + METRICS_PATH
 
 
 def checked_url(text: str, where: str) -> str:
-    """The address as it is, if it is one for HTTP.
+    """The address unchanged, after a check that it is an HTTP address.
 
     Raises:
-        SettingError: If it is none, or holds a password.
+        SettingError: If it is not one, or contains a user or a password.
     """
     try:
         parts = urlsplit(text.strip())
@@ -80,15 +80,15 @@ def checked_url(text: str, where: str) -> str:
 
 
 def otlp_target(url: str | None, environ: Mapping[str, str]) -> tuple[OtlpTarget | None, tuple[str, ...]]:
-    """Where metrics are pushed to, and sentences about variables that are not followed.
+    """Where metrics are pushed to, and sentences about variables that are ignored.
 
     Args:
-        url: What `metrics_url` gave for the daemon's own setting; empty where that is ``off``, ``None`` where
-            there is none: then the environment says whether anything is pushed.
+        url: The result of `metrics_url` for the daemon's own setting; empty if that is ``off``. ``None`` if there
+            is no setting: then the environment decides whether anything is pushed.
         environ: The environment.
 
     Returns:
-        The target is ``None`` where nothing is pushed.
+        The target, ``None`` if nothing is pushed; and the sentences.
     """
     variables = _Variables(environ)
     if url is None:
@@ -113,7 +113,7 @@ def otlp_target(url: str | None, environ: Mapping[str, str]) -> tuple[OtlpTarget
 
 
 class _Variables:
-    """The environment's variables; one that is empty is not set, as the specification says."""
+    """The environment's variables; an empty one counts as unset, as the specification says."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -130,7 +130,7 @@ class _Variables:
         return _VARIABLE + name, None
 
     def url(self) -> str | None:
-        """Where the environment has metrics pushed."""
+        """The address to push metrics to, from the environment; ``None`` for nowhere."""
         is_off = (self.value("OTEL_SDK_DISABLED") or "").lower() == "true"
         if is_off or (self.value("OTEL_METRICS_EXPORTER") or "otlp") != "otlp":
             return None
@@ -144,7 +144,7 @@ class _Variables:
         return None
 
     def seconds(self, name: str, text: str | None = None, *, least: float, default: float) -> float:
-        """A time in seconds, which the variable has in milliseconds."""
+        """A time in seconds, from a variable in milliseconds."""
         text = self.value(name) if text is None else text
         if text is None:
             return default
@@ -169,11 +169,11 @@ class _Variables:
         return tuple(good)
 
     def resource(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """The daemon's name, and the attributes of every Resource, whose programs have names of their own."""
+        """The daemon's name, and the attributes of every Resource; each program's Resource has its own name."""
         name = "OTEL_RESOURCE_ATTRIBUTES"
         given = dict(self.pairs(name, self.value(name), is_secret=False))
         own = given.pop("service.name", DAEMON_NAME)
-        given.pop("service.instance.id", None)  # It would be that of the sum of many processes.
+        given.pop("service.instance.id", None)  # A row sums many processes, so it is no single instance.
         return self.value("OTEL_SERVICE_NAME") or own, tuple(given.items())
 
     def pairs(self, name: str, text: str | None, *, is_secret: bool) -> list[tuple[str, str]]:
@@ -201,7 +201,7 @@ class _Variables:
 
 
 def _is_header(name: str, value: str) -> bool:
-    r"""Whether it can be sent without ending the line, or changing what is ours.
+    r"""Whether the header is safe to send: it must not end the line or replace a header of ours.
 
     >>> [_is_header(*header) for header in (("x-api-key", "a"), ("a b", "c"), ("a", "b\r\nc"), ("Host", "x"))]
     [True, False, False, False]

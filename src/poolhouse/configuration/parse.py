@@ -1,4 +1,4 @@
-"""From the text of ``connmon.cfg`` to a `Configuration`: every mistake is one sentence with its line."""
+"""Parses the text of ``connmon.cfg`` into a `Configuration`; every mistake is one sentence with its line."""
 
 import re
 from difflib import get_close_matches
@@ -24,7 +24,7 @@ from poolhouse.defaults import HTTP_PORT, UNNAMED_SERVICE_PORT
 from poolhouse.errors import SettingError
 
 _PREFIX = "connmon_service"
-#: Everything that a service's section may say.
+#: Every setting of a service's section.
 _OPTIONS = (
     "name",
     "nodes",
@@ -48,9 +48,9 @@ _OPTIONS = (
 )
 #: The sections of `logging.config.fileConfig`.
 _LOGGING = re.compile(r"loggers|handlers|formatters|(logger|handler|formatter)_.+")
-#: The smallest file that is rotated, in bytes: a smaller one would be renamed every few seconds.
+#: The smallest size for rotation, in bytes: a smaller file would be renamed every few seconds.
 LEAST_ROTATE_BYTES = 4096
-#: The largest numbers that a file may name.
+#: The largest numbers that a file may have.
 MOST_ROTATE_BYTES, MOST_KEPT = 1 << 50, 1000
 #: An IPv6 address whose last group looks like a port.
 _PERHAPS_A_PORT = re.compile(r"(?P<host>.+):(?P<port>\d{4})", re.ASCII)
@@ -66,7 +66,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
         source: The file's path.
 
     Raises:
-        SettingError: If something is wrong; it names file and line, and what was expected there.
+        SettingError: If there is a mistake; it names the file, the line, and what was expected there.
     """
     ini = parse_ini(text, source)
     services: dict[str, Service] = {}
@@ -114,7 +114,7 @@ def _service(ini: Ini, section: Section, warnings: list[str]) -> Service:
 
 
 def _logging(ini: Ini, section: Section) -> LoggingSection:
-    """As Python 2's ``fileConfig`` reads it: the ``%`` of formats and dates are the formatter's."""
+    """A section as Python 2's ``fileConfig`` reads it: ``%`` in formats and dates is left to the formatter."""
     options = ini.options(section)
     is_formatter = section.name.startswith("formatter_")
     return LoggingSection(
@@ -199,7 +199,7 @@ def _node(ini: Ini, line: Line, warnings: list[str]) -> Node:
             f"{where}: {host} is read as an address alone, with port {port}; "
             f"if {match['port']} is the port, write [{match['host']}]:{match['port']}"
         )
-    # Every address of the family by which the others reach it; a name may lead to either.
+    # Listen on every address of the family of `host`; a name may resolve to either family.
     everywhere = "::" if is_ipv6(host) else EVERYWHERE if as_ip(host) is None else "0.0.0.0"
     bind_host, bind_port = _address(settings.get("bind", everywhere), port, where)
     return Node(name, host, port, bind_host, bind_port)

@@ -1,4 +1,4 @@
-"""What ``connmon.cfg`` says: services, their nodes, their login, their certificate and their CSV file."""
+"""The content of ``connmon.cfg``: services, their nodes, their login, their certificate and their CSV file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from poolhouse.errors import SettingError
 #: How a daemon may log.
 LOG_FORMATS = ("text", "json")
 
-#: What stands for no listener at all, in the file and in options.
+#: The word for no listener at all, in the file and in options.
 OFF = "off"
 
-#: What may be demanded of reports over UDP, the least first.
+#: The protection that may be demanded of reports over UDP, the weakest first.
 SECURITY_LEVELS = ("none", "sign", "encrypt")
 
-#: How many renamed CSV files are kept where the file does not say.
+#: How many renamed CSV files are kept by default.
 CSV_KEEP = 5
 
-#: The name of the service where none is named.
+#: The service that is used if none is named.
 DEFAULT_SERVICE = "default"
 
 #: The columns of the CSV file, in connmon's order; see `poolhouse.export.csv`.
@@ -44,8 +44,8 @@ class Node:
 
     Attributes:
         name: Its name in the service.
-        host: Where clients, consoles and the other nodes reach it: a name or an address, IPv6 without brackets.
-        port: The TCP port there.
+        host: The name or address by which clients, consoles and the other nodes reach it; IPv6 without brackets.
+        port: The TCP port at `host`.
         bind_host: The address on which it listens; `poolhouse.addresses.EVERYWHERE` for all.
         bind_port: The TCP port on which it listens.
     """
@@ -58,13 +58,13 @@ class Node:
 
     @property
     def address(self) -> str:
-        """Host and port in one word."""
+        """Host and port as one string."""
         return format_address(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """The user and the password of a service; its `repr` keeps the password to itself."""
+    """The user and the password of a service; its `repr` does not show the password."""
 
     user: str
     password: str = field(repr=False)
@@ -75,8 +75,8 @@ class Certificate:
     """The files with which a node speaks TLS, in PEM.
 
     Attributes:
-        certfile: The certificate, with the chain behind it.
-        keyfile: Its key; ``None`` if it stands in `certfile`.
+        certfile: The certificate, followed by its chain.
+        keyfile: The certificate's key; ``None`` if it is in `certfile`.
     """
 
     certfile: str
@@ -89,9 +89,9 @@ class CsvDump:
 
     Attributes:
         path: The file.
-        token: What stands in the column ``token`` of each row.
+        token: The text in the column ``token`` of each row.
         columns: The columns, in their order.
-        rotate_bytes: The size from which the file is renamed and begun again; ``None`` for never.
+        rotate_bytes: The size at which the file is renamed and a new one begun; ``None`` for never.
         keep: How many renamed files are kept.
     """
 
@@ -107,8 +107,8 @@ class LoggingSection:
     """A section for `logging.config.fileConfig`.
 
     Attributes:
-        line: Where it begins in the file.
-        options: Its settings by name, with references replaced but for those of a formatter.
+        line: The line where it begins in the file.
+        options: Its settings by name, with references replaced, except a formatter's.
         lines: The line of each setting.
     """
 
@@ -122,17 +122,17 @@ class Service:
     """The nodes that share one view, and how to speak to them.
 
     Attributes:
-        name: What ``--service`` and ``connmon_service`` call it.
-        nodes: At least one.
-        login: What clients, consoles and nodes prove; ``None`` if nobody has to.
+        name: The name for ``--service`` and ``connmon_service``.
+        nodes: The nodes, at least one.
+        login: The login that clients, consoles and nodes must prove; ``None`` if there is none.
         certificate: Set if the nodes speak TLS.
         csv: Set if the nodes write a CSV file.
-        http: Where each node serves HTTP, as host and port; empty for nowhere, ``None`` if the file does not say.
+        http: The hosts and ports where each node serves HTTP; empty for none, ``None`` if the file does not say.
         log_format: How the nodes log: one of `LOG_FORMATS`; ``None`` if the file does not say.
         authfile: The AuthFile of reports over UDP; ``None`` if the file does not say.
-        securitylevel: What is demanded of them, as it is written; ``None`` if the file does not say.
-        strict: Whether what is encrypted must be signed too.
-        otlp: Where metrics are pushed to; empty for nowhere, ``None`` if the file does not say.
+        securitylevel: The protection demanded of those reports, as written; ``None`` if the file does not say.
+        strict: Whether encrypted reports must be signed too.
+        otlp: The address to push metrics to; empty for none, ``None`` if the file does not say.
     """
 
     name: str
@@ -148,10 +148,10 @@ class Service:
     otlp: str | None = None
 
     def node(self, name: str | None, setting: str = "--node") -> Node:
-        """The node of this name; without a name the only one.
+        """The node of this name; without a name, the only node.
 
         Raises:
-            SettingError: If there is no such node, or if there are several and none is named.
+            SettingError: If there is no such node, or if there are several and no name is given.
         """
         names = ", ".join(node.name for node in self.nodes)
         if name is None:
@@ -170,11 +170,11 @@ class Configuration:
     """A whole configuration.
 
     Attributes:
-        source: The file's path; a sentence's part where it is the built-in default.
-        services: By name, at least one.
+        source: The file's path; a phrase for messages if it is the built-in default.
+        services: The services by name, at least one.
         logging: The sections for ``logging.config.fileConfig``, by name; empty if there are none. They may hold
-            passwords, of a mail server for example, and are no part of the `repr`.
-        warnings: Sentences about what is accepted and has no effect.
+            passwords, for example a mail server's, so the `repr` leaves them out.
+        warnings: Sentences about settings that are accepted but have no effect.
     """
 
     source: str
@@ -186,7 +186,7 @@ class Configuration:
         """The service of this name.
 
         Raises:
-            SettingError: If there is none.
+            SettingError: If there is no such service.
         """
         try:
             return self.services[name]
@@ -195,7 +195,7 @@ class Configuration:
             raise SettingError(setting, f"there is no service {name!r} in {self.source}; it has {names}") from None
 
 
-#: What holds where there is no file: one node on this machine, which everybody may reach.
+#: The configuration without a file: one node on this machine, open to everybody.
 BUILT_IN = Configuration(
     "the built-in configuration",
     {DEFAULT_SERVICE: Service(DEFAULT_SERVICE, (Node("node1", "localhost", SERVICE_PORT),))},
