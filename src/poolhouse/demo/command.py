@@ -25,25 +25,25 @@ from poolhouse.installing import install_command
 from poolhouse.stdio import say, write
 from poolhouse.views.plain import text
 
-#: Seconds between two tables where there is no terminal.
+#: Seconds between two tables if the output is not a terminal.
 TABLE_INTERVAL = 5.0
 TABLE_WIDTH = 100
-#: Seconds that the programs have for their first report, on a busy machine.
+#: Seconds to wait for the programs' first report, on a busy machine.
 PATIENCE = 60.0
 HOST = "127.0.0.1"
-#: How the last line of what connmond says at its start begins.
+#: The beginning of the last line that connmond prints at its start.
 LAST_LINE = "Watch with"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """What ``python -m poolhouse.demo`` does; the exit status."""
+    """Run ``python -m poolhouse.demo``; returns the exit status."""
     parser = argparse.ArgumentParser(prog="poolhouse demo", description="A small live fleet, and the console.")
     add_arguments(parser)
     return show(parser.parse_args(arguments))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that `show` takes."""
+    """Add the arguments that `show` takes."""
     parser.add_argument(
         "--seconds",
         type=float,
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    """Start the fleet and show it until the person leaves, or for the given time; the exit status."""
+    """Start the fleet and show it until the user quits, or for the given time; returns the exit status."""
     seconds: float | None = arguments.seconds
     has_window = sys.stdin is not None and sys.stdin.isatty() and why_no_window() is None
     needed = ("sqlalchemy", "typer", "textual") if has_window else ("sqlalchemy", "typer")
@@ -60,7 +60,7 @@ def show(arguments: argparse.Namespace) -> int:
         say(f"poolhouse demo needs {missing[0]}: {install_command('demo')}", sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # As Ctrl-C: every `with` below is left.
+        signal.signal(number, signal.default_int_handler)  # Like Ctrl-C, so that every `with` below cleans up.
     processes = sum(len(program.hosts) for program in PROGRAMS.values())
     with suppress(KeyboardInterrupt), _reader_may_leave():
         _say(f"Starting connmond and {len(PROGRAMS)} programs in {processes} processes; they query SQLite files.")
@@ -79,13 +79,13 @@ def show(arguments: argparse.Namespace) -> int:
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ValueError:  # It is blocked: there is an entry without a module.
+    except ValueError:  # The import is blocked: `sys.modules` has an entry without a module.
         return False
 
 
 @contextmanager
 def _reader_may_leave() -> Generator[None]:
-    """Who reads the tables through a pipe may have seen enough, as ``head`` has: that is no error."""
+    """Treat a closed pipe as a normal end: a reader such as ``head`` stops once it has enough lines."""
     with suppress(BrokenPipeError):
         yield
 
@@ -93,10 +93,10 @@ def _reader_may_leave() -> Generator[None]:
 class _Fleet(NamedTuple):
     """A daemon and every program."""
 
-    #: The ports of its reports and its consoles.
+    #: The daemon's ports for reports and for consoles.
     reports: int
     consoles: int
-    #: The address of its page; empty if it has none.
+    #: The address of the daemon's page; empty if it has none.
     page: str
 
 
@@ -106,7 +106,7 @@ def _fleet() -> Generator[_Fleet]:
     with tempfile.TemporaryDirectory(prefix="poolhouse-demo-") as name:
         errors = Path(name) / "errors.log"
         try:
-            # The programs end before the daemon, so that it hears their goodbyes.
+            # The programs end before the daemon, so that it receives their last reports.
             with Family(errors) as daemons, Family(errors) as programs:
                 any_port = f"{HOST}:0"
                 daemon = daemons.start(
@@ -130,7 +130,7 @@ def _fleet() -> Generator[_Fleet]:
 
 
 def _announced(announcement: IO[str]) -> _Fleet:
-    """What the daemon says of its ports."""
+    """The ports and the page, from the lines that the daemon prints at its start."""
     found: dict[str, str] = {}
     for line in announcement:
         if port := re.match(rf"  (reports|consoles) +UDP {HOST}:(\d+)", line):
@@ -147,7 +147,7 @@ def _say(words: str) -> None:
 
 
 def _show_window(fleet: _Fleet, seconds: float | None) -> None:
-    """Open the console once there is something to see in it, for the given time."""
+    """Open the console for the given time, once it has something to show."""
     from poolhouse.console import run
     from poolhouse.console.target import Target
 
@@ -157,7 +157,7 @@ def _show_window(fleet: _Fleet, seconds: float | None) -> None:
 
 
 def _print_tables(fleet: _Fleet, seconds: float | None) -> None:
-    """Print the table every few seconds, for the given time from the first report on."""
+    """Print the table every few seconds, for the given time after the first report."""
     with _snapshots(fleet) as newest:
         end = inf if seconds is None else time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

@@ -12,15 +12,15 @@ from typing import IO
 
 #: From Linux's ``sys/prctl.h``: the signal that the kernel sends when the parent has died.
 PR_SET_PDEATHSIG = 1
-#: Seconds that children are given to end when they are asked to.
+#: Seconds that children have to exit after SIGTERM.
 END_TIMEOUT = 5.0
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the parent process dies; call it at once in the child.
+    """Have the kernel kill this process when its parent dies; call it first thing in the child.
 
     Args:
-        parent: The parent's process id, taken before the child began: it may have died since.
+        parent: The parent's process id, taken before the child began: the parent may have died since.
     """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -30,16 +30,16 @@ def die_with_parent(parent: int) -> None:
 class Family(AbstractContextManager["Family"]):
     """The children of this process; leaving the context ends them all.
 
-    Start them from the main thread: the kernel takes the end of the thread that started a child for its parent's.
+    Start them from the main thread: for the kernel, the parent dies when the thread that started the child ends.
     """
 
     def __init__(self, log: Path) -> None:
-        """No child yet; what children write to their standard error is added to the file `log`."""
+        """Begin without children; their standard error is appended to the file `log`."""
         self._children: list[subprocess.Popen[str]] = []
         self._log = log.open("a")
 
     def start(self, module: str, *arguments: str) -> IO[str]:
-        """Run a module as a child; its standard output."""
+        """Run a module as a child; returns its standard output."""
         command = [sys.executable, "-m", __spec__.name, str(os.getpid()), module, *arguments]
         child = subprocess.Popen(
             command,
@@ -47,7 +47,7 @@ class Family(AbstractContextManager["Family"]):
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            process_group=0,  # A terminal's Ctrl-C is for the parent, which decides what ends when.
+            process_group=0,  # A terminal's Ctrl-C must reach the parent only, which decides when each child ends.
         )
         self._children.append(child)
         assert child.stdout is not None
@@ -68,7 +68,7 @@ class Family(AbstractContextManager["Family"]):
 
 
 def _run_as_child() -> None:
-    """``python -m poolhouse.demo.family PARENT MODULE ARGUMENTS…``: the module as a child of that parent."""
+    """``python -m poolhouse.demo.family PARENT MODULE ARGUMENTS…`` runs the module as a child of that parent."""
     parent, module = int(sys.argv[1]), sys.argv[2]
     die_with_parent(parent)
     sys.argv = sys.argv[2:]

@@ -1,12 +1,12 @@
-"""The programs of the demo's fleet: who runs where, with which pool, and what it does with it."""
+"""The programs of the demo's fleet: where each one runs, with which pool, and how it uses the pool."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-#: ``steady``: each thread works and thinks. ``asking``: it keeps its connection while it asks somebody else.
-#: ``slow``: its statement takes long. ``leaking``: every few seconds a connection is taken and not given back,
-#: until none is left; later the program is "restarted". ``forking``: every few seconds the process forks a child
-#: that works for a while and ends.
+#: ``steady``: each thread queries, then thinks. ``asking``: each thread keeps its connection while it calls
+#: another service. ``slow``: the statement takes long. ``leaking``: every few seconds a connection is taken and
+#: never returned, until none is left; later the program is "restarted". ``forking``: every few seconds the process
+#: forks a child that works for a while and exits.
 Habit = Literal["steady", "asking", "slow", "leaking", "forking"]
 #: ``QueuePool`` is SQLAlchemy's; ``ConnectionPool`` is `poolhouse.pool.ConnectionPool`.
 PoolKind = Literal["QueuePool", "ConnectionPool"]
@@ -14,18 +14,18 @@ PoolKind = Literal["QueuePool", "ConnectionPool"]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program; times are seconds, and means of what is drawn at random."""
+    """One program; times are in seconds, and are means of random times."""
 
-    #: One process for each entry, on the host that it says it runs on.
+    #: One process for each entry, which is the host that the process claims to run on.
     hosts: tuple[str, ...]
     threads: int
-    #: Connections kept, and how many more may be open for a while.
+    #: How many connections the pool keeps, and how many more it may open temporarily.
     pool_size: int
     max_overflow: int
-    #: How long a connection is held, and how long a thread waits before it wants one again.
+    #: How long a thread holds a connection, and how long it then thinks before the next checkout.
     hold: float
     think: float
-    #: How long a thread waits for a connection before it gives up.
+    #: How long a thread waits for a connection before it times out.
     timeout: float = 30.0
     habit: Habit = "steady"
     pool: PoolKind = "QueuePool"
@@ -35,7 +35,7 @@ PROGRAMS = {
     "catalog": Program(
         ("web1", "web1", "web2", "web2"), threads=4, pool_size=5, max_overflow=5, hold=0.01, think=0.1
     ),
-    # What it holds is more than its pool has, so that some of its threads always wait.
+    # Its threads want more connections than the pool has, so some of them always wait.
     "checkout": Program(
         ("web1", "web2"),
         threads=10,
@@ -52,7 +52,7 @@ PROGRAMS = {
     "billing": Program(
         ("batch1",), threads=3, pool_size=5, max_overflow=0, hold=0.05, think=0.3, timeout=2.0, habit="leaking"
     ),
-    # As many threads as checkout, which let go of their connections: three are enough for ten threads.
+    # As many threads as checkout, but they release their connections early: three are enough for ten threads.
     "orders": Program(
         ("web1", "web2"), threads=10, pool_size=3, max_overflow=0, hold=0.02, think=0.3, pool="ConnectionPool"
     ),

@@ -1,6 +1,6 @@
-"""What the demo's window says below each page: what the page shows, and where to press next."""
+"""The hints of the demo's window below each page: what the page shows, and which key to press next."""
 
-#: The programs with a story, each with what its page shows and what the page of its pool shows.
+#: The programs with a story: for each, the hint of its page and the hint of its pool's page.
 PROGRAMS = {
     "checkout": (
         "It keeps connections while it asks the bank; ten threads want 5. ↵ a pool",
@@ -34,13 +34,13 @@ PAGES = {
 
 
 def hint(address: str, page: str, program: str | None) -> str:
-    """The sentence for a page of the window; empty where there is none.
+    """The hint for a page of the window; empty if there is none.
 
     Args:
-        address: Of the same in a browser, which the help names: the window hides what was printed before. Empty
-            if there is none.
+        address: The address of the page for browsers, which the legend repeats because the window hides the lines
+            printed before it. Empty if there is none.
         page: The page's name.
-        program: The program that it shows; ``None`` if it shows several.
+        program: The program that the page shows; ``None`` if it shows several.
 
     >>> hint("", "hosts", None)
     '↵ opens the programs on a host. p: all programs'

@@ -1,4 +1,4 @@
-"""One process of one program of the demo: threads that check connections out, query, hold them and give them back.
+"""One process of one program of the demo: its threads check connections out, query, hold and return them.
 
 ``python -m poolhouse.demo.worker PROGRAM HOST FOLDER PORT``
 """
@@ -28,8 +28,8 @@ from poolhouse.demo.programs import PROGRAMS, Program
 from poolhouse.errors import PoolTimeout as OwnPoolTimeout
 from poolhouse.pool import ConnectionPool
 
-#: Seconds between two leaks, and until a program that has leaked all its connections is "restarted"; between two
-#: forks, and how long each child works.
+#: Seconds between two leaks, and until a program that has leaked all its connections is "restarted"; then seconds
+#: between two forks, and how long each child works.
 LEAK_EVERY, RESTART_AFTER = 4.0, 30.0
 FORK_EVERY, FORK_FOR = 4.0, 6.0
 
@@ -39,13 +39,13 @@ READ = text("SELECT count(*), sum(amount) FROM (SELECT amount FROM orders ORDER 
 REPORT = text("SELECT slow(:seconds)")
 WRITE_SHARE = 0.1
 
-#: A real program would answer with an error: no connection in time, which shows as a timeout, or on a busy machine
-#: no lock of SQLite in time.
+#: Errors that a real program would report to its client: no connection in time, which counts as a timeout, or on
+#: a busy machine no lock of SQLite in time.
 FAILED = (PoolTimeout, OperationalError)
 
 
 def engine_of(name: str, host: str, port: int) -> Engine:
-    """An engine as any application makes one: what reports is in the URL."""
+    """An engine as any application makes one: the URL turns reporting on."""
     program = PROGRAMS[name]
     settings = {
         "plugin": "collectd",
@@ -68,14 +68,14 @@ def engine_of(name: str, host: str, port: int) -> Engine:
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:
-    # SQLite's own statements take long only if they take the processor, which the person who watches needs.
+    # A slow statement of SQLite itself would use the CPU, which the user's console needs. This one sleeps.
     connection.create_function("slow", 1, time.sleep)
-    # The file is thrown away: nobody has to wait for the disk.
+    # The file is deleted at the end, so no write needs to wait for the disk.
     connection.execute("PRAGMA synchronous = OFF")
 
 
 def work(engine: Engine, program: Program, end: threading.Event) -> None:
-    """Until the end: think, and do what the program does for a client."""
+    """Think and serve a client in turn, until the end."""
     handle = _HANDLERS.get(program.habit, browse)
     while not end.wait(random.expovariate(1 / program.think)):
         with suppress(*FAILED):
@@ -83,21 +83,21 @@ def work(engine: Engine, program: Program, end: threading.Event) -> None:
 
 
 def browse(engine: Engine, program: Program, end: threading.Event) -> None:
-    """Query, and keep the connection for a moment."""
+    """Query, and hold the connection for a moment."""
     with engine.connect() as connection:
         query(connection)
         end.wait(random.expovariate(1 / program.hold))
 
 
 def pay(engine: Engine, program: Program, end: threading.Event) -> None:
-    """Query, and ask another service before the connection is given back."""
+    """Query, and call another service before returning the connection."""
     with engine.connect() as connection:
         query(connection)
         ask_the_bank(program, end)
 
 
 def ask_the_bank(program: Program, end: threading.Event) -> None:
-    """Wait for an answer, as one waits for a service in another house."""
+    """Wait for an answer, like that of an external service."""
     end.wait(random.uniform(0.7, 1.3) * program.hold)
 
 
@@ -111,7 +111,7 @@ _HANDLERS = {"asking": pay, "slow": report}
 
 
 def query(connection: Connection) -> None:
-    """One read; now and then a write before it, committed at once so that nobody waits for SQLite's lock."""
+    """One read; now and then a write before it, committed at once so that SQLite's lock is free again."""
     if random.random() < WRITE_SHARE:
         connection.execute(WRITE, {"amount": random.randrange(100)})
         connection.commit()
@@ -119,7 +119,7 @@ def query(connection: Connection) -> None:
 
 
 def work_in_threads(engine: Engine, program: Program, end: threading.Event) -> None:
-    """Every thread of the program, until the end."""
+    """Run every thread of the program until the end."""
     _run_threads([threading.Thread(target=work, args=(engine, program, end)) for _ in range(program.threads)])
 
 
@@ -131,7 +131,7 @@ def _run_threads(threads: list[threading.Thread]) -> None:
 
 
 def leak(engine: Engine, program: Program, end: threading.Event) -> None:
-    """Take a connection every few seconds and forget to give it back, until none is left; then begin again."""
+    """Take a connection every few seconds and never return it, until none is left; then start over."""
     forgotten: list[Connection] = []
     while not end.is_set():
         for _ in range(program.pool_size):
@@ -140,20 +140,20 @@ def leak(engine: Engine, program: Program, end: threading.Event) -> None:
             with suppress(*FAILED):
                 export(engine, forgotten)
         end.wait(RESTART_AFTER)
-        # What a restart does: nobody knows of them any more.
+        # Like a restart: the leaked connections are forgotten.
         forgotten.clear()
         gc.collect()
 
 
 def export(engine: Engine, forgotten: list[Connection]) -> None:
-    """Query, and never give the connection back."""
+    """Query, and never return the connection."""
     connection = engine.connect()
     forgotten.append(connection)
     query(connection)
 
 
 def pool_of(name: str, host: str, port: int) -> ConnectionPool:
-    """A pool of poolhouse's own; where it reports to is said once in a process."""
+    """One of poolhouse's own pools; the process sets only once where it reports to."""
     program = PROGRAMS[name]
     settings = {"program_name": name, "report_host": host, "interval": 1}
     poolhouse.report_to(f"collectd://127.0.0.1:{port}/?{urlencode(settings)}")
@@ -170,7 +170,7 @@ def pool_of(name: str, host: str, port: int) -> ConnectionPool:
 
 
 def work_with_own_pool(pool: ConnectionPool, program: Program, end: threading.Event) -> None:
-    """What `work` does with SQLAlchemy, one read each time."""
+    """As `work`, but with poolhouse's pool and a single read each time."""
     while not end.wait(random.expovariate(1 / program.think)):
         try:
             with pool.connection() as connection:
@@ -181,9 +181,9 @@ def work_with_own_pool(pool: ConnectionPool, program: Program, end: threading.Ev
 
 
 def fork(engine: Engine, program: Program, end: threading.Event) -> None:
-    """Fork a child every few seconds; end with all of them ended.
+    """Fork a child every few seconds until the end; return when all children have exited.
 
-    This process has no threads of its own, as one that forks should not.
+    The process starts no threads of its own, because it forks.
     """
     children: set[int] = set()
     parent = os.getpid()
@@ -191,12 +191,12 @@ def fork(engine: Engine, program: Program, end: threading.Event) -> None:
         with suppress(*FAILED), engine.connect() as connection:
             query(connection)
         with warnings.catch_warnings():
-            # Python 3.13 warns of every thread, that of the reports included, which holds no lock during a fork.
+            # Python 3.13 warns about any other thread. The reports' thread is safe: it holds no lock in a fork.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
             die_with_parent(parent)
-            engine.dispose(close=False)  # As SQLAlchemy says: the parent's connections are the parent's.
+            engine.dispose(close=False)  # As SQLAlchemy requires: the parent still uses its connections.
             alarm = threading.Timer(FORK_FOR, end.set)
             alarm.start()
             work_in_threads(engine, program, end)
@@ -214,9 +214,9 @@ def fork(engine: Engine, program: Program, end: threading.Event) -> None:
 def main(name: str, host: str, folder: Path, port: int) -> None:
     """Run one process of a program until SIGTERM."""
     program = PROGRAMS[name]
-    # A pool is named after its file, and a short name has room in the table.
+    # The pool takes its name from the file, and only a short name fits the table.
     os.chdir(folder)
-    # The screen says what is wrong.
+    # The console shows what is wrong: log lines would only repeat it.
     logging.getLogger("poolhouse.verdicts").addHandler(logging.NullHandler())
     end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: end.set())
