@@ -1,9 +1,9 @@
-// The address is the state: the path says which view, the query how it is arranged. Reload, bookmark and the back
+// The address is the state: the path names the view, the query says how to arrange it. Reload, bookmarks and the back
 // button therefore need no code of their own.
 
 /**
- * What the address says: path, sort ("" for the table's own), filter, at (a time of the day, "" for now), from and to
- * (a part of the last hour, "" for all of it), all.
+ * The state in the address: path, sort ("" for the table's default), filter, at (a time of day, "" for now), from and
+ * to (a part of the last hour, "" for all of it), and all (true for every column).
  */
 export function current() {
   const query = new URLSearchParams(location.search);
@@ -18,7 +18,7 @@ export function current() {
   };
 }
 
-/** The address with these parts of the query changed; "" and null and false remove one. */
+/** The address with these parts of the query changed; "", null or false removes a part. */
 export function changed(changes) {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(changes)) {
@@ -29,7 +29,7 @@ export function changed(changes) {
   return location.pathname + (text ? `?${text}` : "");
 }
 
-/** The path under /api that has the same view as JSON: so many rows of each table, chosen as the server is asked to. */
+/** The path under /api of the same view as JSON: at most `rows` of each table, sorted and filtered by the server. */
 export function apiPath({ path, all, sort = "", filter = "", rows = null }) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries({ columns: all ? "all" : "", rows, sort, filter })) if (value) query.set(name, value);

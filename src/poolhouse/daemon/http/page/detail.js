@@ -1,4 +1,4 @@
-// What a view has beside its figures and tables: facts, counters, distributions, and the verdicts in full.
+// The parts of a view besides its figures and tables: facts, counters, distributions, and the verdicts in full.
 
 import { distributionView } from "./distribution.js";
 import { element } from "./dom.js";
@@ -10,7 +10,7 @@ export class DetailView {
     this.before = "";
   }
 
-  /** Show these parts of a frame; they are few, and made anew when they change. */
+  /** Show these parts of a frame; they are few, so a change rebuilds them. */
   show({ facts = [], counters = [], distributions = [], verdicts = [] }) {
     const made = JSON.stringify([facts, counters, distributions, verdicts]);
     if (made === this.before) return;

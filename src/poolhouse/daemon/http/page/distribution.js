@@ -1,4 +1,4 @@
-// A distribution of durations: bars over a logarithmic axis, its quantiles marked and told in words.
+// A distribution of durations: bars over a logarithmic axis, with its quantiles marked and listed as text.
 
 import { element, svg } from "./dom.js";
 
@@ -30,7 +30,7 @@ function picture(title, words, bars, marks, ticks) {
       : null,
   );
   const axis = svg("line", { class: "axis", x1: 0, x2: 360, y1: HEIGHT + 0.5, y2: HEIGHT + 0.5 });
-  // Where marks are close, the first one has its name; all of them stand in words below.
+  // If marks are close together, only the first is named; the text below lists all of them.
   let named = -1;
   const arrows = marks.map(([name, place]) => {
     const hasName = place - named > 0.08;

@@ -1,4 +1,4 @@
-// Elements of the document. Text from the network becomes text and never markup: there is no other way to set it here.
+// Elements of the document. Text from the network becomes text, never markup: this module offers no way to set markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -7,7 +7,7 @@ export function element(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
 
-/** The same of SVG. */
+/** An SVG element with these attributes and children. */
 export function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
@@ -22,18 +22,18 @@ function filled(node, attributes, children) {
   return node;
 }
 
-/** Set the text of an element if it is another one: what stays is not laid out again. */
+/** Set an element's text if it differs: unchanged text causes no new layout. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Set an attribute, or remove it where the value is null. */
+/** Set an attribute, or remove it if the value is null. */
 export function setAttribute(node, name, value) {
   if (value === null) node.removeAttribute(name);
   else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-/** The time of the day of seconds since the epoch, where this browser is. */
+/** The time of day of seconds since the epoch, in the browser's time zone. */
 export function timeOfDay(seconds) {
   const date = new Date(seconds * 1000);
   return [date.getHours(), date.getMinutes(), date.getSeconds()].map((n) => String(n).padStart(2, "0")).join(":");

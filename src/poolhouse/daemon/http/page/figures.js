@@ -1,4 +1,4 @@
-// The figures of a view: what there is, how full it is, how fast and how long.
+// The figures of a view: how many, how full, how fast and how long.
 
 import { element, setAttribute, setText } from "./dom.js";
 import { meter } from "./spark.js";

@@ -1,6 +1,6 @@
-// The keys of connmon's window.
+// The keys, the same as in connmon's window.
 
-/** Every key: what it is called, what it does in words, and the name of the action. */
+/** Every key: its label, a description, and the name of its action. */
 export const KEYS = [
   { keys: ["p"], shown: "p", action: "programs", meaning: "all programs" },
   { keys: ["h"], shown: "h", action: "hosts", meaning: "all hosts" },
@@ -26,14 +26,14 @@ export const KEYS = [
   { keys: ["?"], shown: "?", action: "legend", meaning: "the legend" },
 ];
 
-/** Call the action of a key that is pressed where no text is typed; `actions` has a function for each. */
+/** Call a key's action when it is pressed outside text fields; `actions` has a function for each action. */
 export function listen(actions) {
   const byKey = new Map(KEYS.flatMap(({ keys, action }) => keys.map((key) => [key, action])));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
     const isTyping = event.target instanceof HTMLInputElement;
     if (isTyping && event.key !== "Escape") return;
-    // A button takes the space bar for itself.
+    // The space bar activates a focused button.
     if (event.key === " " && event.target instanceof HTMLButtonElement) return;
     const action = byKey.get(event.key);
     if (action === undefined || document.querySelector("dialog[open]") !== null) return;

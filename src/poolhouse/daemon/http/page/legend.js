@@ -1,4 +1,4 @@
-// The legend: what signs mean, the keys, and every column of the view in a sentence.
+// The legend: the meaning of the signs, the keys, and one sentence for every column of the view.
 
 import { element } from "./dom.js";
 import { KEYS } from "./keys.js";

@@ -1,16 +1,16 @@
-// Frames of one view, as they are made: by a stream of Server-Sent Events, or, where there is none, by asking.
+// Live frames of one view: from a stream of Server-Sent Events, or by polling if there is no stream.
 //
-// A browser opens six connections to a host at once, over all of its tabs: a tab that nobody sees therefore has none.
+// A browser opens at most six connections to a host, over all of its tabs, so a hidden tab closes its stream.
 
 const ASK_AGAIN_MS = 2000;
-// A stream that has not begun by then is given up for asking: all connections may be taken.
+// A stream that has not begun by then is replaced by polling: all connections may be taken.
 const PATIENCE_MS = 6000;
-// A stream is tried again after so long.
+// While polling, try a stream again after this time.
 const TRY_AGAIN_MS = 30000;
 
 export class Live {
   /**
-   * `onFrame` is called with each frame, `onPast` with the last hour when there is another sample of it, `onState` with
+   * `onFrame` is called with each frame, `onPast` with the last hour whenever it has a new sample, `onState` with
    * "live", "asking", "silent" or "connecting".
    */
   constructor(onFrame, onPast, onState) {
@@ -33,7 +33,7 @@ export class Live {
     this.open();
   }
 
-  /** Open the stream, or close it while nobody sees the tab. */
+  /** Open the stream, or close it while the tab is hidden. */
   open() {
     this.close();
     if (this.path === null || document.hidden) return;
@@ -49,12 +49,12 @@ export class Live {
     source.addEventListener("past", (event) => this.onPast(JSON.parse(event.data)));
     source.addEventListener("error", () => {
       this.onState("silent");
-      // The browser opens it again by itself, but for an answer that is no stream.
+      // The browser reconnects by itself, unless the answer was not a stream.
       if (source.readyState === EventSource.CLOSED) this.ask();
     });
   }
 
-  /** End whatever is under way. */
+  /** Close the stream, stop the timers and abort the request. */
   close() {
     this.source?.close();
     this.source = null;
@@ -64,7 +64,7 @@ export class Live {
     this.asking = null;
   }
 
-  /** Ask again and again, and after a while try a stream again. */
+  /** Poll, and after a while try a stream again. */
   async ask() {
     this.close();
     this.after(TRY_AGAIN_MS, () => this.open());

@@ -1,4 +1,4 @@
-// The page: the address says what is shown, frames say how it stands, and the views draw both.
+// The page: the address names the view, frames bring its data, and the modules of the parts draw it.
 
 import { apiPath, changed, current } from "./address.js";
 import { DetailView } from "./detail.js";
@@ -19,11 +19,11 @@ const STATES = {
   silent: "! no connection",
 };
 
-// A window that is so many times as wide as its letters are high has room for further columns.
+// A window of more than this width, in units of the font size, has room for further columns.
 const WIDE = 130;
 const isWide = () => innerWidth > WIDE * parseFloat(getComputedStyle(document.documentElement).fontSize);
 
-// After so long without another key the server is asked for what a filter contains.
+// Time after the last key in the filter until the server is asked to filter.
 const TYPING_MS = 200;
 
 const find = (id) => document.getElementById(id);
@@ -61,7 +61,7 @@ class Page {
     listen(this.actions());
   }
 
-  /** Show what the address names. */
+  /** Show the view that the address names. */
   arrive() {
     const state = current();
     const isTyping = state.path === this.path && state.filter !== this.asked?.filter;
@@ -83,8 +83,8 @@ class Page {
   }
 
   /**
-   * Ask for the rows that are drawn. Everybody who looks at a view is sent the same frame, and the page sorts and
-   * filters by itself; only where there are further rows does the server choose.
+   * Request the rows that are drawn. Everybody who looks at a view gets the same frame, and the page sorts and filters
+   * it; the server does so only if the view has more rows than the frame.
    */
   ask(after = 0) {
     const { path, all, sort, filter } = current();
@@ -102,7 +102,7 @@ class Page {
     else show();
   }
 
-  /** The parts of a view, empty. */
+  /** Build the parts of a view, still empty. */
   build() {
     this.heading = element("h1", { tabindex: "-1" });
     this.notice = element("p", { class: "notice" });
@@ -138,7 +138,7 @@ class Page {
     }
   }
 
-  /** The last hour is of the view that was asked for: it comes after the view's first frame. */
+  /** Show the last hour. It belongs to the current view only after that view's first frame; before, ignore it. */
   receivePast(past) {
     if (this.isPaused || this.frame === null) return;
     this.timeline.show(past, current());
@@ -170,9 +170,9 @@ class Page {
     for (const [name, view] of this.tables) view.root.hidden = !frame.tables.some((table) => table.name === name);
   }
 
-  /** A person wants further rows of a table. */
+  /** Request more rows of a table for the user. */
   askMore(limit) {
-    // Perhaps nothing is left for the server to choose.
+    // With every row here, the page can sort and filter by itself.
     if (limit === Infinity) this.isPartial = false;
     this.ask();
   }
@@ -196,7 +196,7 @@ class Page {
     document.body.classList.toggle("is-old", state === "silent");
   }
 
-  /** Follow a link of our own without loading the page anew. */
+  /** Follow a link within the page without reloading it. */
   follow(event) {
     const link = event.target instanceof Element ? event.target.closest("a") : null;
     if (link === null || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -213,7 +213,7 @@ class Page {
     this.heading.focus({ preventScroll: true });
   }
 
-  /** Change how the view is arranged: a step of its own in the history would only be in the way of "back". */
+  /** Change how the view is arranged, without a history entry: "back" should leave the view. */
   change(changes) {
     history.replaceState(null, "", changed(changes));
     this.arrive();

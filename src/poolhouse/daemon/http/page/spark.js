@@ -1,11 +1,11 @@
-// Small pictures in a line: a share as a bar, a series as columns.
+// Small inline charts: a share as a bar, a series as columns.
 
 import { svg } from "./dom.js";
 
-// A shorter series stands at the right.
+// A shorter series is aligned to the right.
 const LEAST_COLUMNS = 30;
 
-/** A bar whose filled part is a share from 0 to 1; what it shows stands beside it as a number. */
+/** A bar whose filled part is a share from 0 to 1; the number is next to it as text. */
 export function meter() {
   const filled = svg("rect", { class: "meter-filled", height: 6, width: 0, rx: 1 });
   const root = svg(
@@ -18,7 +18,7 @@ export function meter() {
   root.show = (share) => {
     if (share === before) return;
     before = share;
-    // Something is never shown as nothing, and not everything never as everything.
+    // Only 0 looks empty, and only 1 looks full.
     const width = share > 0 ? (share >= 1 ? 100 : Math.min(97, Math.max(3, share * 100))) : 0;
     filled.setAttribute("width", String(width));
   };
@@ -26,8 +26,8 @@ export function meter() {
 }
 
 /**
- * A series as columns; null is a gap, `top` fills the height (the largest value where it is null). Its newest value
- * stands in the same row as a number, so that a reader of screens misses nothing.
+ * A series as columns; null is a gap, `top` fills the height (the largest value if it is null). The same row has the
+ * newest value as a number, so a screen reader misses nothing.
  */
 export function sparkline() {
   const path = svg("path");

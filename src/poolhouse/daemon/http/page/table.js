@@ -1,7 +1,7 @@
-// A table whose rows are patched: of a frame of a thousand rows only what has changed is touched.
+// A table whose rows are patched: a frame of a thousand rows touches only the cells that have changed.
 //
-// Rows are laid out as grids of their own, so that a browser skips those out of sight (content-visibility); the roles
-// of a table are said once more because of that.
+// Each row is a grid of its own, so that the browser can skip rows out of sight (content-visibility). The layout hides
+// the table's own roles from screen readers, so the rows and cells repeat them.
 
 import { element, setAttribute, setText, timeOfDay } from "./dom.js";
 import { meter, sparkline } from "./spark.js";
@@ -9,13 +9,13 @@ import { meter, sparkline } from "./spark.js";
 const SIGNS = { "●": "reporting", "!": "in trouble", "○": "late" };
 // Pixels below which each row is a card, which has room for all columns.
 const CARD_WIDTH = 640;
-// Rows that are asked for and drawn at first, and once a person has come to their end; a button shows all of them.
+// Rows that are requested and drawn at first, and after the user has scrolled to their end; a button shows all rows.
 export const FIRST_ROWS = 50;
 const MORE_ROWS = 100;
-// Characters that the sparkline of a row takes.
+// The width of a row's sparkline in characters.
 const TREND_WIDTH = 16;
 
-/** What a cell shows: its text, what it is sorted by, its tone, and the share that a bar shows. */
+/** A cell's text, the value to sort by, its tone, and the share that its bar shows. */
 export function cellOf(cell) {
   if (cell === null) return { text: "–", order: null, tone: "plain", share: null };
   if (typeof cell === "number") return { text: String(cell), order: cell, tone: "plain", share: null };
@@ -63,13 +63,13 @@ export function arranged(columns, rows, sorting, containing) {
   return keyed.map((one) => one.row);
 }
 
-/** The number that a cell is sorted by; null where it is not known. */
+/** The number to sort a cell by; null if it is not known. */
 function orderOf(cell) {
   return typeof cell === "number" ? cell : Array.isArray(cell) ? (cell[1] ?? null) : null;
 }
 
 export class TableView {
-  /** `onSort` is called with the text for the address, `onMore` when a person wants further rows. */
+  /** `onSort` is called with the text for the address, `onMore` when the user wants more rows. */
   constructor(onSort, onMore) {
     this.onSort = onSort;
     this.onMore = onMore;
@@ -85,7 +85,7 @@ export class TableView {
     );
     this.title = element("h2");
     this.note = element("p", { class: "note" });
-    // How many rows are shown; Infinity for all of them.
+    // The most rows to show; Infinity for all of them.
     this.limit = FIRST_ROWS;
     this.focusAt = null;
     this.whole = element("button", { type: "button", click: () => this.showWhole() });
@@ -117,7 +117,7 @@ export class TableView {
     this.showRows(rows.slice(0, this.limit));
     this.whole.hidden = Math.max(rows.length, table.total) <= this.limit;
     if (this.focusAt !== null && rows.length > this.focusAt) {
-      // The button that had the focus is gone.
+      // The button that had the focus is gone: focus the first new row.
       if (document.activeElement === document.body) this.body.querySelectorAll("th a[href]")[this.focusAt]?.focus();
       this.focusAt = null;
     }
@@ -141,7 +141,7 @@ export class TableView {
     this.onMore(limit);
   }
 
-  /** Show the last five minutes of each row, by the path behind it. */
+  /** Show the last five minutes of each row, by the path that it links to. */
   showTrends(trends) {
     this.trends = trends;
     if (this.data !== undefined) this.show(this.data, this.state);
@@ -153,7 +153,7 @@ export class TableView {
     shown.trend.show(trend.values, trend.top);
   }
 
-  /** How many columns have room: what is least important gives way, as in the window of connmon. */
+  /** How many columns fit: the least important ones are dropped first, as in connmon's window. */
   columnsThatFit() {
     const width = this.root.clientWidth;
     const { columns } = this.data;
@@ -171,7 +171,7 @@ export class TableView {
     return count;
   }
 
-  /** Whether every column is there already. */
+  /** Whether every column is shown already. */
   showsAll() {
     return this.data.more_columns === 0 && this.count === this.data.columns.length;
   }
@@ -251,7 +251,7 @@ export class TableView {
     const link = element("a");
     const cells = this.data.columns.slice(0, this.count).map((column, place) => {
       const isLink = place === this.data.linked;
-      // A text node that stays: to change its data costs a fraction of another node.
+      // Keep one text node: changing its data is much cheaper than replacing the node.
       const text = document.createTextNode("");
       const holder = isLink ? link : element("span");
       holder.append(text);

@@ -1,8 +1,8 @@
-// Light or dark: as the system says, until a person chooses.
+// Light or dark: the system's choice, until the user chooses.
 
 const KEY = "poolhouse.theme";
 
-/** Apply the choice of before, and let the button change it. */
+/** Apply the stored choice, and let the button change it. */
 export function begin(button) {
   apply(stored());
   button.addEventListener("click", () => {
@@ -10,7 +10,7 @@ export function begin(button) {
     try {
       localStorage.setItem(KEY, next);
     } catch {
-      // A browser may forbid storage: the choice then holds until the page is left.
+      // A browser may forbid storage: the choice then lasts until the page is closed.
     }
     apply(next);
   });

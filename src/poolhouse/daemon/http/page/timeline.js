@@ -1,21 +1,21 @@
-// The last hour: charts with one time cursor for all of them.
+// The last hour: charts that share one time cursor.
 //
-// The cursor is moved by the pointer, by the slider and by the keys; a click or the slider pins it, and the address
-// then says at which time (?at=14:03:20), so that a colleague sees the same. Dragging over a chart, and + and -, choose
-// a part of the hour for all charts (?from=14:00:00&to=14:10:00).
+// The pointer, the slider and the keys move the cursor. A click or the slider pins it: the address then has the time
+// (?at=14:03:20), so a colleague who opens it sees the same. Dragging over a chart, or + and -, selects a part of the
+// hour for all charts (?from=14:00:00&to=14:10:00).
 
 import { element, setAttribute, setText, svg, timeOfDay } from "./dom.js";
 
 const WIDTH = 600;
 const HEIGHT = 70;
-// Seconds between two times under a chart: the first that leaves room for each of them.
+// Seconds between two times on a chart's axis: the first step that leaves room for every label is used.
 const TICKS = [30, 60, 120, 300, 600];
 const MOST_TICKS = 7;
-// Samples of the shortest part of the hour, a minute.
+// Samples in the shortest part of the hour that can be selected, a minute.
 const LEAST_SAMPLES = 6;
 
 export class TimelineView {
-  /** `onPin` is called with the text for the address, "" for now; `onZoom` with those of a part, "" for the hour. */
+  /** `onPin` is called with a time for the address, "" for now; `onZoom` with a part's two times, "" for the hour. */
   constructor(onPin, onZoom) {
     this.onPin = onPin;
     this.onZoom = onZoom;
@@ -51,7 +51,7 @@ export class TimelineView {
       this.grid,
     );
     this.root.hidden = true;
-    // The hour, the part of it that is shown, and where a pointer that is held down began.
+    // The hour, the visible part of it, and the sample where a drag began.
     this.whole = null;
     this.past = null;
     this.held = null;
@@ -59,7 +59,7 @@ export class TimelineView {
     this.pinned = null;
   }
 
-  /** Show the past of a frame; `at`, `from` and `to` are the times of the address, "" for now and for the hour. */
+  /** Show the last hour; `at`, `from` and `to` are the times in the address, "" for now and for the whole hour. */
   show(whole, { at, from, to }) {
     this.whole = whole;
     this.times = `${from} ${to}`;
@@ -86,7 +86,7 @@ export class TimelineView {
     this.place({ at, from, to });
   }
 
-  /** Move the cursor to the time of the address, and show its part of the hour. */
+  /** Move the cursor to the time in the address, and show the part of the hour in it. */
   place({ at, from, to }) {
     if (this.past === null || this.root.hidden) return;
     if (this.times !== `${from} ${to}`) {
@@ -98,7 +98,7 @@ export class TimelineView {
     this.mark();
   }
 
-  /** Move the cursor by samples. */
+  /** Move the cursor by this many samples. */
   step(by) {
     if (this.past === null || this.root.hidden) return false;
     const last = this.past.times.length - 1;
@@ -112,7 +112,7 @@ export class TimelineView {
     this.mark();
   }
 
-  /** Show a part of the hour around the cursor, so many times as long as the one that is shown. */
+  /** Show a part of the hour around the cursor, `factor` times as long as the visible part. */
   zoom(factor) {
     if (this.past === null || this.root.hidden) return false;
     const { times } = this.whole;
@@ -124,7 +124,7 @@ export class TimelineView {
     return true;
   }
 
-  /** Show the samples from one to another. */
+  /** Show the samples from index `first` to `last`. */
   zoomTo(times, first, last) {
     if (first <= 0 && last >= this.whole.times.length - 1) this.onZoom("", "");
     else this.onZoom(timeOfDay(times[first]), timeOfDay(times[last]));
@@ -169,7 +169,7 @@ export class TimelineView {
     return { root, picture, area, lines, marks, chosen, cursor, values, top, ticks };
   }
 
-  /** The pointer is let go: after a way it has chosen a part, else a time. */
+  /** Handle the end of a click or drag: a drag selects a part of the hour, a click pins a time. */
   release(index) {
     if (this.held === null) return;
     const [first, last] = [Math.min(this.held, index), Math.max(this.held, index)];
@@ -216,7 +216,7 @@ export class TimelineView {
     made.ticks.replaceChildren(...labels);
   }
 
-  /** Bring cursor, values and time to where the pointer or the pin is, else to now. */
+  /** Update cursor, values and time to the pointer, or else to the pin, or else to now. */
   mark() {
     const { times } = this.past;
     const last = times.length - 1;
@@ -240,7 +240,7 @@ export class TimelineView {
   }
 }
 
-/** The part of the past from one time of the day to another; the whole where it has no such part. */
+/** The part of the past between two times of day; all of it if there is no such part. */
 export function cut(past, from, to) {
   const first = from && nearest(past.times, from);
   const last = to && nearest(past.times, to);
@@ -255,7 +255,7 @@ export function cut(past, from, to) {
   return { ...past, times, charts, marks };
 }
 
-/** The largest value of some series, and the same in words. */
+/** The largest value of some series, as a number and as text. */
 function topOf(series) {
   let found = { top: 0, top_text: "–" };
   for (const { values, texts } of series)
@@ -265,7 +265,7 @@ function topOf(series) {
   return found;
 }
 
-/** The index of the sample at a time of the day, the newest if there are two. */
+/** The index of the sample nearest to a time of day; null if the text is not a time. */
 export function nearest(times, at) {
   const wanted = at.split(":").map(Number);
   if (wanted.some((part) => !Number.isFinite(part))) return null;
@@ -279,7 +279,7 @@ export function nearest(times, at) {
   return best;
 }
 
-/** Where between the samples a time lies, as a broken index. */
+/** The position of a time among the samples, as a fractional index. */
 function fraction(times, time) {
   let index = times.findIndex((one) => one >= time);
   if (index < 0) index = times.length - 1;

@@ -1,4 +1,4 @@
-// The line on top: what is wrong, or that nothing is; and why.
+// The line at the top: what is wrong and why, or that nothing is wrong.
 
 import { element, setText } from "./dom.js";
 
@@ -11,12 +11,12 @@ export class VerdictView {
     root.hidden = true;
   }
 
-  /** Show the verdict of a frame; null where the processes tell too little for one. */
+  /** Show the verdict of a frame; null if the processes report too little for one. */
   show(verdict) {
     this.root.hidden = verdict === null;
     if (verdict === null) return;
     this.root.dataset.tone = verdict.tone;
-    // Said again only if it is another sentence: a reader of screens hears each once.
+    // Set only if the sentence differs, so that a screen reader reads each sentence once.
     setText(this.text, `${verdict.sign} ${verdict.text}`);
     this.why.hidden = verdict.standing === 0;
     const more = verdict.standing > 1 ? `why, and ${verdict.standing - 1} more` : "why";
@@ -24,7 +24,7 @@ export class VerdictView {
   }
 }
 
-/** The page behind a verdict: the numbers that decided, what to do, and what would disprove it. */
+/** The page of a verdict: the numbers behind it, what to do, and what would disprove it. */
 export function whyCard(verdict) {
   const row = (label, text) => (text ? [element("dt", {}, label), element("dd", {}, text)] : []);
   return element(
