@@ -303,6 +303,8 @@ class Dispatcher:
             if not told.is_news(sender.state, error):
                 continue
             match sender.state:
+                case State.UNTRIED:
+                    pass
                 case State.UNRESOLVED:
                     log(
                         WARNING,

@@ -26,7 +26,7 @@ def system_context() -> ssl.SSLContext:
     """
     context = ssl.create_default_context()
     file = ssl.get_default_verify_paths().cafile
-    if file is not None and not context.cert_store_stats()["x509"]:
+    if file and not context.cert_store_stats()["x509"]:
         try:
             context.load_verify_locations(cafile=file)
         except OSError as error:
