@@ -1,15 +1,15 @@
 """OpenTelemetry's nine metrics of connection pools, and three of processes, as in the semantic conventions 1.44.0.
 
-Source: semantic conventions, ``docs/db/database-metrics.md``. All are in development there, so their names are
-spelled here and nowhere else. This module needs nothing, because applications import it too.
+Source: semantic conventions, ``docs/db/database-metrics.md``. All of them still have the status "development", so
+their names are spelled only here. This module imports only `typing`, because applications import it too.
 """
 
 from typing import Literal, NamedTuple
 
-#: What tells a reader which version of the conventions the names are from.
+#: The schema URL, which tells readers the version of the conventions.
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
-#: Attributes: the pool's name, and what a connection does.
+#: Attributes: the pool's name, and a connection's state.
 POOL_NAME, STATE = "db.client.connection.pool.name", "db.client.connection.state"
 
 
@@ -18,7 +18,7 @@ class Metric(NamedTuple):
 
     name: str
     instrument: Literal["updowncounter", "counter", "histogram"]
-    #: As UCUM writes it: ``s``, or a thing that is counted in braces.
+    #: In UCUM: ``s``, or the counted thing in braces.
     unit: str
     description: str
 
@@ -77,7 +77,7 @@ USE_TIME = Metric(
 
 METRICS = (COUNT, IDLE_MAX, IDLE_MIN, MAX, PENDING_REQUESTS, TIMEOUTS, CREATE_TIME, WAIT_TIME, USE_TIME)
 
-#: Of a process, which Prometheus has had under other names for longer.
+#: Metrics of a process; Prometheus has older names of its own for them.
 PROCESS_CPU_TIME = Metric(
     "process.cpu.time", "counter", "s", "Total CPU seconds broken down by different CPU modes."
 )
@@ -93,7 +93,7 @@ PROCESS_FILE_DESCRIPTORS = Metric(
 
 
 def prometheus_name(name: str, unit: str = "") -> str:
-    """The name that Prometheus makes of a metric or an attribute; a counter's ``_total`` is not part of it.
+    """The Prometheus name of a metric or an attribute, without a counter's ``_total``.
 
     >>> prometheus_name("db.client.connection.idle.max", "{connection}"), prometheus_name("a.wait_time", "s")
     ('db_client_connection_idle_max', 'a_wait_time_seconds')

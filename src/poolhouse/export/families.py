@@ -1,9 +1,9 @@
 """The metrics for Prometheus: their names, types, units, descriptions and sources, in one table.
 
-OpenTelemetry's nine metrics of connection pools come first, under the names that Prometheus makes of them: dots
+OpenTelemetry's nine metrics of connection pools come first, under the names that Prometheus gives them: dots
 become underscores, the unit ``s`` becomes ``_seconds``, a counter ends in ``_total``. Names and descriptions are
-those of the semantic conventions 1.44.0. Then what poolhouse knows beyond them: more counters, the lines that
-hold connections, and what is wrong. The daemon's own health is last.
+those of the semantic conventions 1.44.0. Then come poolhouse's own metrics: more counters, the lines that hold
+connections, and the verdicts. The daemon's own health is last.
 ``docs/reference/prometheus.md`` is made from this table.
 """
 
@@ -34,7 +34,7 @@ from poolhouse.meter.reading import PerCounter
 from poolhouse.verdicts.verdict import Verdict
 
 Kind = Literal["gauge", "counter", "histogram"]
-#: Labels as they are written, and the value; ``None`` where it is not known.
+#: Labels as written in the exposition, and the value; ``None`` if it is not known.
 Value = tuple[str, float | None]
 
 
@@ -43,11 +43,11 @@ class Figures(NamedTuple):
 
     version: str
     health: Health
-    #: Seconds that making the previous answer took; ``None`` if there was none.
+    #: Seconds that the previous answer took to make; ``None`` if there was none.
     scrape_seconds: float | None = None
-    #: Connections and requests over HTTP that were refused.
+    #: Refused HTTP connections and requests.
     http_refused: int = 0
-    #: Of its process; ``None`` where the system does not say.
+    #: These four describe the daemon's process; ``None`` if the system does not say.
     cpu_seconds: float | None = None
     start_time: float | None = None
     resident_bytes: int | None = None
@@ -63,9 +63,9 @@ class RowNumber(NamedTuple):
     kind: Kind
     unit: str
     description: str
-    #: Labels beside the row's, as they are written, and where the value is found.
+    #: Labels besides the row's, as written in the exposition, and how to get the value.
     sources: tuple[tuple[str, Callable[[Row], float | None]], ...]
-    #: Whether it is a figure of pools, and has their name as a label.
+    #: Whether it is a figure of pools, with their name as a label.
     of_pools: bool = True
     #: The convention's metric; ``None`` for one of ours.
     of: Metric | None = None
@@ -84,7 +84,7 @@ class RowTimes(NamedTuple):
 
 
 class LineNumber(NamedTuple):
-    """A number of each line that holds connections."""
+    """A number of each line of code that holds connections."""
 
     name: str
     kind: Kind
@@ -94,7 +94,7 @@ class LineNumber(NamedTuple):
 
 
 class VerdictNumber(NamedTuple):
-    """A number of each verdict that stands."""
+    """A number of each current verdict."""
 
     name: str
     kind: Kind
@@ -116,14 +116,14 @@ class OwnNumber(NamedTuple):
 #: Names of labels: those that Prometheus makes of OpenTelemetry's attributes.
 SERVICE_LABEL, HOST_LABEL = "service_name", "host_name"
 POOL_LABEL, STATE_LABEL = prometheus_name(POOL_NAME), prometheus_name(STATE)
-#: A line of the application, and what is wrong: the verdict's name and severity.
+#: A line of the application; a verdict's name and severity.
 LINE_LABEL, CAUSE_LABEL, SEVERITY_LABEL = "code_line", "cause", "severity"
-#: The pool's name where pools of several names are summed.
+#: The label for the sum of pools with different names.
 ALL_POOLS = "all"
 
 
 def pools_name(counted: Counted) -> str:
-    """The name of a row's pools, as labels and attributes have it."""
+    """The name of a row's pools for labels and attributes."""
     return ALL_POOLS if counted.pool is None else clean(counted.pool)
 
 
@@ -157,7 +157,7 @@ CONVENTION: tuple[RowNumber | RowTimes, ...] = (
     _times(USE_TIME, lambda counted: counted.use),
 )
 
-#: What the counters count that the convention does not know.
+#: The descriptions of counters that are not in the conventions.
 _COUNTERS = {
     "checkouts": "Connections handed out.",
     "connects": "Connections opened to the database.",
@@ -405,12 +405,12 @@ FAMILIES: tuple[Family, ...] = (*ROW_FAMILIES, *LINES, *VERDICTS, *OWN)
 
 
 def sample_name(family: Family) -> str:
-    """The name that a query says; of a histogram the one to which ``_bucket`` is appended."""
+    """The name to use in a query; for a histogram, ``_bucket`` is appended to it."""
     return f"{family.name}_total" if family.kind == "counter" else family.name
 
 
 def escaped(value: str) -> str:
-    r"""A label's value as it is written between quotes.
+    r"""A label's value, escaped for the quotes around it.
 
     >>> print(escaped('a"b\\c'))
     a\"b\\c

@@ -1,10 +1,10 @@
 """The fleet in OpenTelemetry's protocol: one Resource for each program, and one for the daemon.
 
 Sources: opentelemetry-proto 1.x (``metrics.proto``, ``metrics_service.proto``) and the metrics data model. All
-sums are cumulative since the row began to count. Histograms are exponential, in the buckets that the processes
-count in, so every count is the true one.
+sums are cumulative since the row began to count. Histograms are exponential, with the same buckets as in the
+processes, so every count is exact.
 
-A series that ends is marked once, by a point without a value (``FLAG_NO_RECORDED_VALUE``). The mark is repeated
+The end of a series is marked once, by a point without a value (``FLAG_NO_RECORDED_VALUE``). The mark is repeated
 until a push is delivered, because a failed push may have arrived in part.
 """
 
@@ -46,15 +46,15 @@ from poolhouse.verdicts.verdict import Verdict
 T = TypeVar("T")
 Instrument = Literal["gauge", "updowncounter", "counter", "histogram"]
 
-#: The type in which a collector takes metrics over HTTP.
+#: The content type of a push over HTTP.
 CONTENT_TYPE = "application/x-protobuf"
-#: The scope of everything.
+#: The instrumentation scope of all metrics.
 SCOPE = "poolhouse"
 
 # -- Names of fields in metrics.proto --------------------------------------------------------------------------
 
 _NAME, _DESCRIPTION, _UNIT = 1, 2, 3
-#: Where a metric's points are, by the kind of metric.
+#: The field of a metric's points, by the kind of metric.
 _GAUGE, _SUM, _EXPONENTIAL = 5, 7, 10
 _CUMULATIVE = tag(2, VARINT) + varint(2)
 _MONOTONIC = tag(3, VARINT) + varint(1)
@@ -70,18 +70,18 @@ _BUCKETS, _OFFSET, _BUCKET_COUNTS = tag(8, LENGTH), tag(1, VARINT), tag(2, LENGT
 _ZERO_THRESHOLD = tag(14, FIXED64) + protobuf.double(2.0**ZERO_EXPONENT)
 
 _UNITS = {"seconds": "s", "bytes": "By", "": ""}
-#: The daemon's figures that the conventions know under other names.
+#: The daemon's figures that have other names in the conventions.
 _PROCESS = {
     "process_cpu_seconds": PROCESS_CPU_TIME,
     "process_resident_memory_bytes": PROCESS_MEMORY_USAGE,
     "process_open_fds": PROCESS_FILE_DESCRIPTORS,
 }
-#: Not pushed: the times of all points say it.
+#: Not pushed, because the start time of every point has the same information.
 LEFT_OUT = ("process_start_time_seconds",)
 
 
 def open_name(family: Family) -> tuple[str, str]:
-    """Name and unit in OpenTelemetry's words, of which Prometheus makes the family's name again.
+    """The family's name and unit in OpenTelemetry's style; Prometheus turns them back into the family's name.
 
     >>> [open_name(family) for family in ROW_FAMILIES if family.name.endswith(("idle_max", "age_seconds"))]
     [('db.client.connection.idle.max', '{connection}'), ('poolhouse.report_age', 's')]
@@ -94,7 +94,7 @@ def open_name(family: Family) -> tuple[str, str]:
 
 @lru_cache(256)
 def attributes_of(labels: str) -> Labels:
-    r"""Labels as the table of families writes them, as OpenTelemetry's attributes.
+    r"""Labels from the table of families as OpenTelemetry's attributes.
 
     >>> attributes_of('limit="a\\"b",db_client_connection_state="idle"')
     (('limit', 'a"b'), ('db.client.connection.state', 'idle'))
@@ -106,7 +106,7 @@ _ATTRIBUTE_NAMES = {STATE_LABEL: STATE, POOL_LABEL: POOL_NAME}
 
 
 def _attribute(field: int, name: str, value: str) -> bytes:
-    """A KeyValue with text."""
+    """A KeyValue whose value is text."""
     return message(field, protobuf.text(1, name) + message(2, protobuf.text(1, value)))
 
 
@@ -115,7 +115,7 @@ def _resource(attributes: Mapping[str, str]) -> bytes:
 
 
 def _head(family: Family) -> bytes:
-    """What a metric says of itself."""
+    """The fields of a metric that describe it: name, description and unit."""
     name, unit = open_name(family)
     described: Family | Metric = _convention(family) or family
     head = protobuf.text(_NAME, name) + protobuf.text(_DESCRIPTION, described.description)
@@ -126,19 +126,19 @@ class _Shape(NamedTuple):
     """How a family's points are packed."""
 
     head: bytes
-    #: The field of the points' message, and what follows the points in it.
+    #: The field of the message that holds the points, and the bytes after the points.
     kind: int
     tail: bytes
 
 
 def instrument_of(family: Family) -> Instrument:
-    """What kind of metric it is in OpenTelemetry: the convention's gauges are UpDownCounters."""
+    """The kind of metric in OpenTelemetry: the convention's gauges are UpDownCounters."""
     metric = _convention(family)
     return family.kind if metric is None else metric.instrument
 
 
 def _convention(family: Family) -> Metric | None:
-    """The metric of the conventions that a family is; ``None`` for one of ours."""
+    """The convention's metric behind a family; ``None`` for a family of our own."""
     return getattr(family, "of", None) or _PROCESS.get(family.name)
 
 
@@ -159,7 +159,7 @@ def _metric(shape: _Shape, points: bytes) -> bytes:
     return message(2, shape.head + message(shape.kind, points + shape.tail))
 
 
-#: What stands before a point whose message is shorter than 128 bytes, and in general.
+#: The bytes before a point: for a message shorter than 128 bytes, and in general.
 _POINT_TAG = tag(_POINT, LENGTH)
 
 
@@ -174,7 +174,7 @@ def _value(value: float) -> bytes:
 
 
 def _times(times: Distribution) -> bytes:
-    """Everything of a histogram's point but attributes and times."""
+    """A histogram's point without its attributes and times."""
     zero, first, counts = times.used_buckets()
     content = protobuf.packed(counts)
     buckets = b"".join((_OFFSET, protobuf.zigzag(first), _BUCKET_COUNTS, varint(len(content)), content))
@@ -197,7 +197,7 @@ def _times(times: Distribution) -> bytes:
 
 
 class _Series(NamedTuple):
-    """One series of each program, by its place in the table."""
+    """A series that each program has, with its place in the table."""
 
     shape: _Shape
     is_of_pools: bool
@@ -214,12 +214,12 @@ def _all_series() -> tuple[_Series, ...]:
 
 
 _SERIES: Final = _all_series()
-#: The bits of those that have the pools' name.
+#: The bits of the series that have the pools' name.
 _OF_POOLS: Final = sum(1 << place for place, series in enumerate(_SERIES) if series.is_of_pools)
 
 
 class _Labels(NamedTuple):
-    """Attributes of a program's lines and verdicts, as they are packed."""
+    """The packed attributes of a program's lines and verdicts."""
 
     lines: frozenset[bytes] = frozenset()
     verdicts: frozenset[bytes] = frozenset()
@@ -227,15 +227,15 @@ class _Labels(NamedTuple):
 
 _NO_LABELS: Final = _Labels()
 
-#: Series that may be alive at the receiver: of a program by the pools' name, a bit for each of `_SERIES`.
+#: The series of a program that may be alive at the receiver, by the pools' name: a bit for each of `_SERIES`.
 _Alive = dict[str, dict[str, int]]
 
 
 class Otlp:
-    """What is pushed, push by push: `begin`, `add` for each row, `end`, and `delivered` if it was."""
+    """Packs one push after another: `begin`, `add` for each row, `end`, and then `delivered` or `failed`."""
 
     def __init__(self, version: str, daemon: Mapping[str, str], common: Mapping[str, str]) -> None:
-        """Begin with nothing.
+        """Begin without any series at the receiver.
 
         Args:
             version: The version of poolhouse.
@@ -248,7 +248,7 @@ class Otlp:
         self._common = dict(common)
         self._alive: _Alive = {}
         self._told: _Alive = {}
-        #: The same of lines and verdicts.
+        #: The same for lines and verdicts.
         self._alive_labels: dict[str, _Labels] = {}
         self._told_labels: dict[str, _Labels] = {}
         self._time = b""
@@ -268,14 +268,14 @@ class Otlp:
         lines: Iterable[Line] = (),
         verdicts: Iterable[Verdict] = (),
     ) -> bytes:
-        """A program's metrics; some 50 µs, and 5 µs for each line.
+        """A program's metrics. Takes about 50 µs, and 5 µs for each line.
 
         Args:
-            program: Its name.
-            counted: Its row.
+            program: The program's name.
+            counted: The program's row.
             start_ns: When the row began to count, in nanoseconds since the epoch.
-            lines: The lines that hold its connections.
-            verdicts: What is wrong with it, the main one first.
+            lines: The lines that hold the program's connections.
+            verdicts: The program's verdicts, the main one first.
         """
         pool = pools_name(counted)
         times = _START + protobuf.fixed64(min(start_ns, self._time_ns)) + self._time
@@ -293,11 +293,11 @@ class Otlp:
         return self._resource_metrics({"service.name": program}, metrics)
 
     def end(self, own: Figures, start_ns: int) -> Iterable[bytes]:
-        """The marks of programs that are gone, and the daemon's own metrics.
+        """The end marks of programs that are gone, and the daemon's own metrics.
 
         Args:
             own: The daemon's figures.
-            start_ns: When it began to count.
+            start_ns: When the daemon began to count, in nanoseconds since the epoch.
         """
         for program, series in self._alive.items():
             if program not in self._told:
@@ -307,11 +307,11 @@ class Otlp:
         yield self._resource_metrics({}, _own_metrics(own, times), self._daemon)
 
     def delivered(self) -> None:
-        """Everything of this push has arrived."""
+        """Note that this push has arrived."""
         self._alive, self._alive_labels = self._told, self._told_labels
 
     def failed(self) -> None:
-        """Some of this push may have arrived."""
+        """Note that this push failed, and may have arrived in part."""
         for program, series in self._told.items():
             known = self._alive.setdefault(program, {})
             for pool, bits in series.items():
@@ -321,7 +321,7 @@ class Otlp:
             self._alive_labels[program] = _Labels(before.lines | labels.lines, before.verdicts | labels.verdicts)
 
     def _labelled(self, program: str, times: bytes, lines: Iterable[Line], verdicts: Iterable[Verdict]) -> bytes:
-        """The metrics of lines and verdicts, and the marks of those that have ended."""
+        """The metrics of lines and verdicts, and end marks for those that are gone."""
         told = Labelled(_packed_labels)
         told.add_lines(lines)
         told.add_verdicts(verdicts)
@@ -342,7 +342,7 @@ class Otlp:
 
 @lru_cache(8192)
 def _packed_labels(labels: Labels) -> bytes:
-    """What tells a line or a verdict from the program's others, as attributes of a number."""
+    """The packed attributes that identify one line or verdict of a program."""
     return b"".join(
         _attribute(_ATTRIBUTES, _ATTRIBUTE_NAMES.get(name, name), value)
         for name, value in labels
@@ -357,7 +357,7 @@ def _labelled_metrics(
     times: bytes,
     time: bytes,
 ) -> bytes:
-    """The metrics of what has labels, and the marks of what has ended, by attributes as they are packed."""
+    """The metrics of lines or verdicts by their packed attributes, and end marks for those that are gone."""
     if not told and not ended:
         return b""
     begun = [(labels + times, one) for labels, one in told.items()]
@@ -375,7 +375,7 @@ _VERDICTS: Final = tuple((family.source, _shape(family)) for family in VERDICTS)
 
 
 def _row_metrics(counted: Counted, pool: str, times: bytes) -> tuple[bytes, int]:
-    """A row's metrics, and the bits of the series that they have."""
+    """A row's metrics, and the bits of the series in them."""
     row = counted.row
     numbers, durations = _pool_attributes(pool)
     of_pools = numbers + times
@@ -405,13 +405,13 @@ def _row_metrics(counted: Counted, pool: str, times: bytes) -> tuple[bytes, int]
 
 @lru_cache(1024)
 def _pool_attributes(pool: str) -> tuple[bytes, bytes]:
-    """The pools' name as an attribute of numbers, and of durations."""
+    """The pools' name as a packed attribute: of a number's point, and of a histogram's."""
     return _attribute(_ATTRIBUTES, POOL_NAME, pool), _attribute(_EXPONENTIAL_ATTRIBUTES, POOL_NAME, pool)
 
 
 @lru_cache(4096)
 def _before(place: int, size: int) -> bytes:
-    """Everything of a metric that stands before its only point, which has this many bytes."""
+    """All bytes of a metric before its only point, which has `size` bytes."""
     shape = _SHAPES[place]
     point = _POINT_TAG + varint(size)
     points = tag(shape.kind, LENGTH) + varint(len(point) + size + len(shape.tail)) + point
@@ -420,7 +420,7 @@ def _before(place: int, size: int) -> bytes:
 
 
 _SHAPES: Final = tuple(_shape(family) for family in ROW_FAMILIES)
-#: Attributes beside the pools' name, as they are packed, by the table's labels.
+#: Packed attributes besides the pools' name, by the table's labels.
 _STATES: Final = {
     series.more: b"".join(_attribute(_ATTRIBUTES, *one) for one in attributes_of(series.more))
     for series in _SERIES
@@ -428,7 +428,7 @@ _STATES: Final = {
 
 
 def _marks(ended: Mapping[str, int], time: bytes) -> bytes:
-    """Points without a value for series that have ended, by the pools' name."""
+    """End marks (points without a value) for these series, given as bits by the pools' name."""
     points: dict[_Shape, dict[bytes, None]] = {}
     for pool, bits in ended.items():
         for place, series in enumerate(_SERIES):

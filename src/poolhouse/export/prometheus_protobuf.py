@@ -1,9 +1,9 @@
 """The fleet for Prometheus in protobuf, the only format in which it reads native histograms.
 
 Source: ``io/prometheus/client/metrics.proto`` of prometheus/client_model. Each metric is a message
-``MetricFamily`` with its length before it.
+``MetricFamily``, preceded by its length.
 
-A native histogram has all the buckets that were counted in, eight for each power of two, so a quantile is within
+A native histogram has all the buckets of the original, eight for each power of two, so a quantile is within
 4.4 % of the true one. Its bucket ``i`` ends where OpenTelemetry's bucket ``i - 1`` ends.
 """
 
@@ -34,7 +34,7 @@ from poolhouse.fleet.distribution import Distribution
 from poolhouse.fleet.rows import Counted
 from poolhouse.meter.histogram import ZERO_EXPONENT
 
-#: Rows of which one metric is written at once, and rows of which one histogram is.
+#: How many rows of one number, and of one histogram, are written at once.
 _ROWS_AT_ONCE, _TIMES_AT_ONCE = 250, 25
 
 # -- Fields in metrics.proto -------------------------------------------------------------------------------------
@@ -42,9 +42,9 @@ _ROWS_AT_ONCE, _TIMES_AT_ONCE = 250, 25
 _NAME, _HELP, _TYPE, _METRIC = 1, 2, 3, 4
 _TYPES = {"counter": 0, "gauge": 1, "histogram": 4}
 _LABEL, _LABEL_NAME, _LABEL_VALUE = 1, 1, 2
-#: A metric's value up to its eight bytes: the message `Gauge` or `Counter`, and its only field.
+#: The bytes before a metric's eight bytes of value: the message `Gauge` or `Counter`, and its only field.
 _VALUES = {kind: message(field, tag(1, FIXED64) + bytes(8))[:-8] for kind, field in (("gauge", 2), ("counter", 3))}
-#: A metric's value has this many bytes.
+#: The bytes of a metric's value.
 _VALUE_BYTES = len(_VALUES["gauge"]) + 8
 _HISTOGRAM = tag(7, LENGTH)
 _COUNT, _SUM, _SCHEMA = tag(1, VARINT), tag(2, FIXED64), tag(5, VARINT)
@@ -53,17 +53,17 @@ _ZERO_COUNT, _SPAN, _DELTAS = tag(7, VARINT), tag(12, LENGTH), tag(13, LENGTH)
 _OFFSET, _LENGTH = tag(1, VARINT), tag(2, VARINT)
 
 _METRIC_TAG = tag(_METRIC, LENGTH)
-#: Writes a value with what stands before it.
+#: Packs a value with the bytes before it.
 _VALUE: Final = Struct("<3sd").pack
 
 T = TypeVar("T")
 
 
 class ProtobufExposition(Labelled):
-    """One answer: rows, lines and verdicts are added, and then it is read once as bytes."""
+    """One answer: add rows, lines and verdicts, then read it once as bytes."""
 
     def __init__(self) -> None:
-        """Begin without a row."""
+        """Begin without rows."""
         super().__init__(_labels)
         self._rows: list[_Row] = []
 
@@ -71,8 +71,8 @@ class ProtobufExposition(Labelled):
         """Add a row.
 
         Args:
-            host: The host, if the row is of one.
-            service: The program.
+            host: The row's host; ``None`` if the row sums over all hosts.
+            service: The row's program.
             counted: The row.
         """
         labels = _labels(((SERVICE_LABEL, service),))
@@ -106,7 +106,7 @@ class ProtobufExposition(Labelled):
 
 
 class _Row(NamedTuple):
-    """A row: what stands before its numbers, without and with the pools' name, and the labels with that name."""
+    """A row: the bytes before its numbers, without and with the pools' name, and the labels with that name."""
 
     head: bytes
     head_of_pools: bytes
@@ -121,20 +121,20 @@ def _labels(labels: Labels) -> bytes:
 
 
 def _head(family: Family) -> bytes:
-    """What a family says of itself."""
+    """The fields of a family that describe it."""
     kind = tag(_TYPE, VARINT) + varint(_TYPES[family.kind])
     return text(_NAME, sample_name(family)) + text(_HELP, family.description) + kind
 
 
 def _metric_head(labels: bytes) -> bytes:
-    """What stands before the value of a metric of one number."""
+    """The bytes before the value of a metric with a single number."""
     return _METRIC_TAG + varint(len(labels) + _VALUE_BYTES) + labels
 
 
 def _family(family: Family, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """The family's message; nothing if it has no metric.
+    """The family's message in pieces; nothing if the family has no metric.
 
-    Its length stands before it, so it is sent when all of it is made: until then the pieces are empty.
+    The message is preceded by its length, so it is sent only when complete: until then the pieces are empty.
     """
     made: list[bytes] = []
     for part in parts:
@@ -184,9 +184,9 @@ def _histogram_metrics(family: RowTimes, rows: Sequence[_Row]) -> Iterator[bytes
 
 
 def _histogram(times: Distribution) -> bytes:
-    """A native histogram; some 10 µs."""
+    """A native histogram. Takes about 10 µs."""
     zero, first, counts = times.used_buckets()
-    # One span from the first bucket in use to the last: an empty bucket between them costs a byte.
+    # One span from the first bucket in use to the last: an empty bucket in between costs only one byte.
     span = _OFFSET + zigzag(first + 1 if counts else 0) + _LENGTH + varint(len(counts))
     deltas = _deltas(counts)
     return b"".join(
@@ -211,14 +211,14 @@ def _histogram(times: Distribution) -> bytes:
 
 
 def _deltas(counts: Sequence[int]) -> bytes:
-    """By how much each count differs from the one before, the first one from 0."""
+    """The difference of each count from the one before; the first count's from 0."""
     try:
         return b"".join(map(_ZIGZAGS.__getitem__, map(sub, counts, (0, *counts))))
     except KeyError:
         return b"".join(map(zigzag, map(sub, counts, (0, *counts))))
 
 
-#: The differences that occur most.
+#: The most common differences, already packed.
 _ZIGZAGS = {number: zigzag(number) for number in range(-4096, 4096)}
 
 _HEADS: Final = {family.name: _head(family) for family in (*ROW_FAMILIES, *LINES, *VERDICTS, *OWN)}
