@@ -1,6 +1,6 @@
 """The part of collectd's Python interface that the plugins use, as types.
 
-The module ``collectd`` exists inside collectd only; the plugins are given it, and tests give them another.
+The module ``collectd`` exists inside collectd only, so the plugins take it as an argument; tests pass a fake.
 
 Source: ``collectd-python(5)`` of collectd 5.12.
 """
@@ -24,7 +24,7 @@ class DispatchedValues(Protocol):
     #: Seconds.
     interval: float
     values: Sequence[float]
-    #: Data that stays with the values inside this collectd only.
+    #: Data that accompanies the values inside this collectd only.
     meta: Mapping[str, object]
 
     def dispatch(self) -> None:
@@ -69,21 +69,21 @@ class Collectd(Protocol):
     info: Callable[[str], None]
 
     def register_config(self, callback: Callable[[Config], None], *, name: str) -> object:
-        """Called once for each ``<Module>`` block of this name; threads must not be used yet."""
+        """Register a callback for each ``<Module>`` block of this name; it must not use threads yet."""
         ...
 
     def register_init(self, callback: Callable[[], None], *, name: str) -> object:
-        """Called once before anything is read or written: the first moment for a thread."""
+        """Register a callback for once before any read or write: the first moment when threads may start."""
         ...
 
     def register_read(self, callback: Callable[[], None], *, name: str) -> object:
-        """Called once an interval; suspended for longer and longer while it raises."""
+        """Register a callback for each interval; while it raises, collectd suspends it for longer and longer."""
         ...
 
     def register_write(self, callback: Callable[[DispatchedValues], None], *, name: str) -> object:
-        """Called for every value that any plugin dispatched, by several threads at once."""
+        """Register a callback for every value that any plugin dispatches; several threads may call it at once."""
         ...
 
     def register_shutdown(self, callback: Callable[[], None], *, name: str) -> object:
-        """Called once, before the end."""
+        """Register a callback for once before collectd ends."""
         ...

@@ -1,8 +1,8 @@
-"""One picture of the programs that report to this collectd and of those that another one forwards.
+"""Combines the programs that report to this collectd with those that another collectd forwards.
 
-If one side does not know a value, the sum is that of the other: a table whose cells turn to ``–`` as soon as one
-old server forwards its values would be useless. Limits are the exception: where one is not known, the sum has
-none.
+If one side does not know a value, the sum is the other side's value: otherwise a single old server that forwards
+its values would turn most cells of the table into ``–``. Limits are the exception: if either side's limit is
+unknown, the sum has no limit.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ _LIMITS = ("max_open", "max_idle", "min_idle")
 
 
 def combined(reported: Snapshot, forwarded: Snapshot) -> Snapshot:
-    """Both together: rows of the same name are added, the rest is that of `reported`."""
+    """Both snapshots combined: rows of the same name are added, everything else is from `reported`."""
     if not forwarded.programs and not forwarded.hosts:
         return reported
     return replace(
@@ -38,7 +38,7 @@ def _joined(ours: Iterable[Row], theirs: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def _sum(ours: Row, theirs: Row) -> Row:
-    """The sum of both rows; the distributions of times are ours, because only we know them."""
+    """The sum of both rows; the distributions of times are ours, because forwarded values have none."""
     sums: dict[str, Any] = {name: _known(add, getattr(ours, name), getattr(theirs, name)) for name in _SUMMED}
     for name in _LIMITS:
         sums[name] = _all_known((getattr(ours, name), getattr(theirs, name)))
@@ -64,10 +64,10 @@ def _counts(ours: Counts, theirs: Counts) -> Counts:
 
 
 def _peaks(ours: Peaks, theirs: Peaks, row: Row) -> Peaks:
-    """The largest certain value: either side's own maximum, or the present sum."""
+    """The largest value that is certain: either side's own maximum, or the present sum."""
     now = Peaks(row.processes, row.connections, row.used, row.waiting, None, row.interval_checkouts)
     certain = (_known(max, _known(max, *pair), least) for *pair, least in zip(ours, theirs, now, strict=True))
-    # An upper bound of one side alone bounds nothing.
+    # An upper bound is only known if both sides have one.
     bounds = (ours.used_bound, theirs.used_bound)
     return Peaks(*certain)._replace(used_bound=_all_known(bounds))
 

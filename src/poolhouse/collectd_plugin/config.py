@@ -1,7 +1,7 @@
 """A ``<Module>`` block of collectd.conf, read into settings.
 
-Pure: what collectd hands over goes in, settings and the sentences about mistakes come out. A mistake spoils its
-own line only; the rest of the block applies. Directives are recognised in any case, as collectd's own are.
+Pure: takes collectd's configuration objects, returns settings and sentences about mistakes. A mistake affects only
+its own line; the rest of the block applies. Directives are recognised in any case, like collectd's own.
 """
 
 import difflib
@@ -43,7 +43,7 @@ class Address:
     port: int
 
     def __str__(self) -> str:
-        """As people write it, for example ``[::1]:25827``."""
+        """The usual notation, for example ``[::1]:25827``."""
         return format_address(self.host, self.port)
 
 
@@ -58,7 +58,7 @@ class ServerSettings:
     values: Literal["all", "earlier"] = "all"
     #: The seals that reports must have.
     demand: Demand = Demand()
-    #: Whether a line about that is wrong: nothing is then received, since it might have to be refused.
+    #: Whether a line about seals has a mistake: nothing is then received, since it might have to be refused.
     is_closed: bool = False
 
 
@@ -70,16 +70,16 @@ class ConnmonSettings:
     monitor: tuple[Address, ...] = ()
     #: Where to answer consoles that ask.
     listen: tuple[Address, ...] = ()
-    #: Networks beyond loopback whose consoles are answered.
+    #: Networks whose consoles are answered, in addition to loopback.
     allow: tuple[Network, ...] = ()
     loglevel: str = "info"
     #: The seals that datagrams of consoles must have.
     demand: Demand = Demand()
-    #: Whether a line about that is wrong: no console is then answered, since it might have to be refused.
+    #: Whether a line about seals has a mistake: no console is then answered, since it might have to be refused.
     is_closed: bool = False
 
 
-#: collectd's names of levels and the usual ones, and the level that each stands for, most important first.
+#: The level for each name, collectd's names and the usual ones, most important first.
 LOG_LEVELS = {
     "error": "error",
     "err": "error",
@@ -97,11 +97,11 @@ Directive = Callable[[Settings, Config], Settings]
 
 
 def read_server(block: Config, before: ServerSettings = ServerSettings()) -> tuple[ServerSettings, list[str]]:
-    """The server plugin's settings, and a sentence about every mistake, which names its directive.
+    """The server plugin's settings, and a sentence about every mistake that names its directive.
 
     Args:
         block: The ``<Module>`` block.
-        before: What an earlier block of the same plugin said.
+        before: The settings from an earlier block of the same plugin.
     """
     settings, mistakes = _read(block, before, _SERVER)
     if any(_is_of_protection(mistake) for mistake in mistakes):
@@ -110,7 +110,7 @@ def read_server(block: Config, before: ServerSettings = ServerSettings()) -> tup
 
 
 def _is_of_protection(mistake: str) -> bool:
-    """Whether a mistake concerns the demands on reports, or a word that may be meant for them."""
+    """Whether a mistake is in a security directive, or in a word that may be a misspelt one."""
     return any(
         mistake.lower().startswith(f"{name}:") or f'did you mean "{name}"' in mistake for name in _PROTECTING
     )
@@ -199,7 +199,7 @@ def _strict(settings: Settings, line: Config) -> Settings:
             raise SettingError(line.key, "takes true or false, without quotes")
 
 
-#: The directives of both plugins in which a mistake must not let in what should be refused.
+#: The security directives of both plugins: a mistake in one must not let in datagrams that should be refused.
 _PROTECTING = ("authfile", "securitylevel", "strict")
 
 _SERVER: "dict[str, Directive[ServerSettings]]" = {
@@ -222,7 +222,7 @@ _CONNMON: "dict[str, Directive[ConnmonSettings]]" = {
 
 
 def _address(line: Config, default_port: int) -> Address:
-    """The host and port of a line; a missing port is the default one."""
+    """The host and port of a line, with `default_port` if the line has no port."""
     if len(line.values) > 2:
         raise SettingError(line.key, f"takes a host and a port, not {len(line.values)} words")
     host, port = (*line.values, default_port)[:2]

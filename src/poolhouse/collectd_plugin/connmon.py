@@ -1,8 +1,8 @@
-"""The connmon plugin: sends the values of plugin ``sqlalchemy`` that collectd writes to consoles.
+"""The connmon plugin: sends consoles the values of plugin ``sqlalchemy`` that collectd writes.
 
-Consoles of the earlier kind, and the targets of ``monitor``, get every value list at the moment that collectd
-writes it, whichever plugin dispatched it. Our own consoles get snapshots: of the fleet of the server plugin in the
-same collectd, if it is loaded, together with what other collectds forward.
+Consoles of sqlalchemy-collectd, and the targets of ``monitor``, get every value list when collectd writes it,
+whichever plugin dispatched it. Our own consoles get snapshots: the fleet of the server plugin in the same
+collectd, if it is loaded, together with the values that other collectds forward.
 """
 
 import threading
@@ -31,9 +31,9 @@ from poolhouse.wire.values import DERIVE, GAUGE, Identifier, ValueList
 
 #: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
 NAME = "sqlalchemy_collectd.connmon.plugin"
-#: Its introduction to consoles.
+#: The plugin's name for consoles.
 PRODUCT = "collectd connmon plugin"
-#: Where it pushes to if its block says neither ``monitor`` nor ``listen``.
+#: The target of its pushes if its block has neither ``monitor`` nor ``listen``.
 DEFAULT_MONITOR = (Address("localhost", CONSOLES_PORT),)
 
 
@@ -41,10 +41,10 @@ class ConnmonPlugin:
     """Everything behind ``Import "sqlalchemy_collectd.connmon.plugin"``."""
 
     def __init__(self, collectd: Collectd, server: Callable[[], ServerPlugin | None], clock: Clock) -> None:
-        """Prepare; nothing is bound and no thread runs before `start`.
+        """Prepare; `start` binds the sockets and starts the threads.
 
         Args:
-            collectd: The module of that name.
+            collectd: The module ``collectd``.
             server: The server plugin in the same collectd, which may be imported after this one.
             clock: The clock.
         """
@@ -56,10 +56,10 @@ class ConnmonPlugin:
         self._consoles: ConsoleThread | None = None
         self._monitors: Monitors | None = None
         self._is_open = True
-        #: Whether it is to begin, where it pushes to then, and why it could not when it last tried.
+        #: Whether it should begin, where it then pushes to, and why its last attempt failed.
         self._may_begin, self._failure = False, ""
         self._targets: tuple[Address, ...] = ()
-        # Held for whatever is done to the forwarded values: collectd writes in several threads.
+        # Held during every access to the forwarded values: collectd writes in several threads.
         self._lock = threading.Lock()
         self._forwarded = PartialFleet(clock.monotonic())
 
@@ -79,7 +79,7 @@ class ConnmonPlugin:
             self._log.error(mistake)
 
     def start(self) -> None:
-        """Begin to push, and to answer where nothing about what consoles have to be is wrong."""
+        """Begin to push, and to answer consoles unless a security setting is wrong."""
         if self._server() is None:
             warn_of_legacy(self._log)
         listen, monitor = self._settings.listen, self._settings.monitor
@@ -91,7 +91,7 @@ class ConnmonPlugin:
         self._begin()
 
     def _begin(self) -> None:
-        """Push and answer; every `read` retries what cannot be had now."""
+        """Push and answer; every `read` retries whatever fails now."""
         door = None
         try:
             if self._monitors is None:
@@ -128,7 +128,7 @@ class ConnmonPlugin:
             self._monitors.close()
 
     def read(self) -> None:
-        """Retry what could not be had, bound or found; collectd calls this once an interval."""
+        """Retry what failed: threads, addresses and host names. collectd calls this once an interval."""
         if self._consoles is None and self._may_begin:
             self._begin()
         self._listen()
@@ -153,7 +153,7 @@ class ConnmonPlugin:
             self._consoles.open(self._settings.listen)
 
     def sums(self) -> Iterator[Snapshot | None]:
-        """The snapshot for consoles without processes (`poolhouse.feed.protocol.service.Source`)."""
+        """Make the snapshot for consoles, without processes (`poolhouse.feed.protocol.service.Source`)."""
         with self._lock:
             forwarded = self._forwarded.snapshot(self._clock.monotonic(), self._clock.wall_time())
         server = self._server()
@@ -169,7 +169,7 @@ class ConnmonPlugin:
         return NOBODY if server is None else server.source.processes(program)
 
     def values(self) -> None:
-        """None: `write` pushes value lists as collectd writes them."""
+        """Return None: `write` pushes value lists when collectd writes them."""
 
     def _reports(self) -> tuple[str, ...]:
         server = self._server()
@@ -177,7 +177,7 @@ class ConnmonPlugin:
 
 
 def _value_list(values: DispatchedValues) -> ValueList:
-    """The values of collectd in the wire's form. Of plugin ``sqlalchemy`` only ``derive`` counts."""
+    """Values from collectd as a `ValueList`. Of plugin ``sqlalchemy`` only ``derive`` counts."""
     names = (values.host, values.plugin, values.plugin_instance, values.type, values.type_instance)
     identifier = Identifier(*map(_text, names))
     kind = GAUGE if values.type == "count" else DERIVE
@@ -187,5 +187,5 @@ def _value_list(values: DispatchedValues) -> ValueList:
 
 
 def _text(name: str | bytes) -> str:
-    """A name as collectd hands it over: as bytes if it is no UTF-8."""
+    """A name from collectd, which passes names that are not UTF-8 as bytes."""
     return name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")

@@ -1,8 +1,8 @@
-"""The consoles that ask, and their snapshots.
+"""The consoles that subscribe, and their snapshots.
 
-Two threads of its own: one receives the consoles' datagrams, the other sends our own consoles their snapshots. A
-lock around the service lets in one thread at a time, also collectd's threads that push values; a step of work runs
-without it.
+There are two threads: one receives the consoles' datagrams, the other sends our own consoles their snapshots. A
+lock admits one thread at a time to the service, including collectd's threads that push values. The steps of work
+on a snapshot run without the lock.
 """
 
 import os
@@ -22,12 +22,12 @@ from poolhouse.feed.return_path import Via, waiting_datagrams
 from poolhouse.feed.sealed_via import Opener, SealedVia
 from poolhouse.shortage import is_shortage, words_of
 
-#: Seconds of work before other threads are let in, and the seconds that they are given.
+#: Seconds of work before a pause for other threads, and the seconds of that pause.
 SLICE, REST = 0.004, 0.001
 
 
 class ConsoleThread:
-    """Every console that has asked; safe for threads."""
+    """Serves every console that has subscribed; thread-safe."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class ConsoleThread:
         """Start the threads, listening nowhere yet.
 
         Args:
-            networks: Where consoles may be, besides this machine.
+            networks: The networks where consoles may be, besides this machine.
             source: The source of their snapshots.
-            name: How the plugin introduces itself.
-            reports: Where reports are received now, as ``host:port``.
+            name: The plugin's name for consoles.
+            reports: The present addresses for reports, as ``host:port``.
             log: The log.
             clock: The clock.
-            door: What opens and seals datagrams; ``None`` where nothing is demanded.
+            door: Opens and seals datagrams; ``None`` if no protection is demanded.
 
         Raises:
             OSError: If no descriptor is free.
@@ -59,7 +59,7 @@ class ConsoleThread:
         self._guard = None if door is None else door.consoles
         self._log = log
         self._clock = clock
-        # Held for whatever is done to the service; never while something is sent, or a step of work is done.
+        # Held during every access to the service, but never during a send or a step of work.
         self._lock = threading.Lock()
         self._subscribers = Subscribers(os.urandom(32), networks)
         self._service = ConsoleService(source, name, reports, self._subscribers, clock.monotonic())
@@ -75,7 +75,7 @@ class ConsoleThread:
             raise
 
     def open(self, addresses: Sequence[Address]) -> None:
-        """Listen at whatever of `addresses` is not listened at yet."""
+        """Listen on every one of `addresses` that is not bound yet."""
         self._listeners.open(addresses)
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class ConsoleThread:
             rest = 1.0
             try:
                 rest = self._work()
-            except Exception as error:  # Without this thread consoles would show a picture that stands still.
+            except Exception as error:  # If this thread died, consoles would freeze.
                 reason = words_of(error) if is_shortage(error) else repr(error)
                 bug = "" if is_shortage(error) else "bug: "
                 self._log.seldom("snapshot", f"{bug}no snapshot for consoles: {reason}")
@@ -132,7 +132,7 @@ class ConsoleThread:
             self._wake.clear()
 
     def _work(self) -> float:
-        """Work for some milliseconds. Returns how long to rest, in seconds."""
+        """Work for some milliseconds. Returns the seconds to sleep before the next call."""
         begin, cost = self._clock.monotonic(), cpu_seconds()
         with self._lock:
             outgoing = self._service.outgoing(begin)

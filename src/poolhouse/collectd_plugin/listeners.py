@@ -1,7 +1,7 @@
-"""UDP sockets at several addresses, and the one thread that reads them all.
+"""UDP sockets on several addresses, and one thread that reads them all.
 
-Unread datagrams wait in the kernel, in a buffer of fixed size for each socket: a flood costs datagrams, never
-memory.
+Unread datagrams wait in the kernel, in a buffer of fixed size for each socket: a flood loses datagrams, but takes
+no memory.
 """
 
 import errno
@@ -18,7 +18,7 @@ from poolhouse.feed.return_path import note_destinations
 from poolhouse.feed.sockets import Endpoint, lookup, udp_socket
 from poolhouse.shortage import is_shortage, words_of
 
-#: Seconds until sockets are looked at again after that failed.
+#: Seconds before the next attempt after `select` has failed.
 PAUSE = 1.0
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -26,15 +26,15 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 class Listeners:
     """The sockets of one plugin.
 
-    What cannot be bound is told of once, in one line, and tried again with each `open`.
+    An address that cannot be bound is logged once, in one line, and each `open` retries it.
     """
 
     def __init__(self, receive: Callable[[socket.socket], None], log: Log) -> None:
         """Start the thread, with no socket yet.
 
         Args:
-            receive: Given a socket in which something waits, in the listeners' thread; the socket never blocks.
-            log: The log, for addresses that are bound and that cannot be.
+            receive: Called in the listeners' thread with a non-blocking socket that has a datagram waiting.
+            log: The log for addresses that are bound, or cannot be.
 
         Raises:
             OSError: If no descriptor is free.
@@ -42,7 +42,7 @@ class Listeners:
         """
         self._receive = receive
         self._log = log
-        # Held while sockets are opened or closed; never while something is received.
+        # Held while sockets are opened or closed, but never while `receive` runs.
         self._lock = threading.Lock()
         self._bound: dict[Endpoint, socket.socket] = {}
         self._opened: set[Address] = set()
@@ -60,21 +60,21 @@ class Listeners:
 
     @property
     def bound(self) -> tuple[str, ...]:
-        """Where it listens, as ``host:port``."""
+        """The addresses that are bound, as ``host:port``."""
         with self._lock:
             return tuple(format_address(*endpoint.address[:2]) for endpoint in self._bound)
 
     def open(self, addresses: Sequence[Address]) -> None:
-        """Bind whatever of `addresses` is not bound yet; waits for the name server where there are names.
+        """Bind every one of `addresses` that is not bound yet; host names wait for the name server.
 
-        Safe to be called by one thread at a time.
+        Only one thread at a time may call this.
         """
         for address in addresses:
             if address not in self._opened:
                 self._note(address, self._open(address, addresses))
 
     def close(self) -> None:
-        """End the thread and close the sockets: nothing is received when this has returned."""
+        """End the thread and close the sockets: nothing is received after this returns."""
         with self._lock:
             if self._is_closed:
                 return
@@ -87,10 +87,10 @@ class Listeners:
             sock.close()
 
     def _open(self, address: Address, addresses: Sequence[Address]) -> str | None:
-        """Why one of the socket addresses of `address` cannot be bound; ``None`` if all are."""
+        """Bind the socket addresses of `address`; returns why one cannot be bound, ``None`` if all are."""
         try:
             endpoints = lookup(address.host, address.port)
-        except (OSError, UnicodeError) as error:  # Unknown; or with a label that no host name can have.
+        except (OSError, UnicodeError) as error:  # An unknown host, or a name with an impossible label.
             return str(error)
         except MemoryError as error:
             return words_of(error)
@@ -103,7 +103,7 @@ class Listeners:
             except MemoryError as error:
                 return words_of(error)
         if len(errors) < len(endpoints):
-            # "localhost" on a machine without IPv6 is no mistake.
+            # "localhost" is valid on a machine without IPv6, too.
             errors = [error for error in errors if error.errno not in _NO_SUCH_ADDRESS]
         return errors[0].strerror or str(errors[0]) if errors else None
 
@@ -113,14 +113,14 @@ class Listeners:
                 return
             with ExitStack() as stack:
                 sock = stack.enter_context(_bound_socket(endpoint, both))
-                # epoll(7) allows this while the thread waits in it.
+                # epoll(7) allows this while another thread is waiting.
                 self._selector.register(sock, selectors.EVENT_READ)
                 stack.pop_all()
             self._bound[endpoint] = sock
         self._log.info(f"listening on UDP {format_address(*endpoint.address[:2])}")
 
     def _note(self, address: Address, failure: str | None) -> None:
-        """Store the result; log a failure that is new."""
+        """Store the result, and log a failure if it is new."""
         if failure is None:
             self._opened.add(address)
         elif self._failures.get(address) != failure:
@@ -141,7 +141,7 @@ class Listeners:
                 assert isinstance(sock, socket.socket)
                 try:
                     self._receive(sock)
-                except Exception as error:  # No other thread would read the sockets.
+                except Exception as error:  # This thread must survive: no other one reads the sockets.
                     bug = f"bug: a datagram was lost to {error!r}"
                     self._log.seldom(
                         "receive", f"datagrams were lost: {words_of(error)}" if is_shortage(error) else bug
@@ -149,7 +149,7 @@ class Listeners:
 
 
 def _bound_socket(endpoint: Endpoint, both: bool) -> socket.socket:
-    """A socket bound there that never blocks; ``::`` takes IPv4 too if it may have `both`."""
+    """A non-blocking socket that is bound there; on ``::``, it takes IPv4 too if `both` is true."""
     sock = udp_socket(endpoint.family)
     try:
         if both and endpoint.address[0] == "::":

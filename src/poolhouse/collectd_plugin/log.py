@@ -1,4 +1,4 @@
-"""Writes lines to collectd's log, no more than a reader can use."""
+"""Writes lines to collectd's log, limited to what a reader can use."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from poolhouse.clean import clean
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd
 
-#: Seconds that pass between two lines of the same kind.
+#: The least number of seconds between two lines of the same kind.
 QUIET = 60.0
-#: Lines of level debug in a second; a flood of datagrams must not become one of lines.
+#: The most lines of level debug per second: a flood of datagrams must not become a flood of lines.
 DEBUG_LINES = 1000
 
-#: Characters of a line; collectd cuts at 1,024 bytes.
+#: The most characters of a line; collectd cuts at 1,024 bytes.
 LONGEST_LINE = 1000
 #: Most important first.
 _LEVELS = ("error", "warning", "notice", "info", "debug")
@@ -37,7 +37,7 @@ class Log:
 
     @property
     def is_debug(self) -> bool:
-        """Whether `debug` writes anything; check before making an expensive line."""
+        """Whether `debug` writes anything; check this before building an expensive line."""
         return self.level == "debug"
 
     def error(self, text: str) -> None:
@@ -53,7 +53,7 @@ class Log:
         self._write("info", self._collectd.info, text)
 
     def debug(self, text: str) -> None:
-        """Log traffic. Written at collectd's level info: one built without debugging drops the level debug."""
+        """Log traffic, at collectd's level info: a collectd built without debugging drops the level debug."""
         second = int(self._clock.monotonic())
         if second != self._debug_second:
             left_out = self._debug_lines - DEBUG_LINES
@@ -65,10 +65,10 @@ class Log:
             self._write("debug", self._collectd.info, text)
 
     def seldom(self, kind: str, text: str) -> None:
-        """A warning of which at most one of its `kind` is written in `QUIET` seconds.
+        """Log a warning, but at most one of its `kind` in `QUIET` seconds.
 
         Args:
-            kind: The kind of warning: a fixed word, so that there are few.
+            kind: The kind of warning: a fixed word, so that there are few kinds.
             text: The line.
         """
         now = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""A received datagram in one line, for ``loglevel "debug"``."""
+"""Describes a received datagram in one line, for ``loglevel "debug"``."""
 
 from poolhouse.errors import PacketError
 from poolhouse.meter.reading import Counters, Gauges
@@ -7,7 +7,7 @@ from poolhouse.wire.values import Notification, ValueList
 
 
 def describe(datagram: bytes) -> str:
-    r"""A datagram in words, or why it cannot be read; text from the datagram is quoted.
+    r"""A description of a datagram, or why it cannot be read; text from the datagram is quoted.
 
     >>> describe(b"\0\0\0\0")
     'refused: part 0x0000 of length 0 where 4 bytes are left (at byte 0)'

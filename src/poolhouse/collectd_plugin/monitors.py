@@ -1,4 +1,4 @@
-"""The targets of ``monitor``, to which values are pushed whether or not anything listens there."""
+"""The targets of ``monitor``: values are pushed to them whether or not anything listens there."""
 
 import contextlib
 import socket
@@ -15,14 +15,14 @@ LOOKUP_PERIOD = 60.0
 
 
 class Monitors:
-    """The targets of one plugin; `send` is safe for threads, the rest belongs to one at a time."""
+    """The targets of one plugin. `send` is thread-safe; the other methods must not run concurrently."""
 
     def __init__(self, addresses: Sequence[Address], log: Log, clock: Clock) -> None:
         """Look up the names.
 
         Args:
-            addresses: Those of the ``monitor`` lines.
-            log: Where to say which names cannot be found.
+            addresses: The addresses of the ``monitor`` lines.
+            log: The log for names that cannot be found.
             clock: The clock.
 
         Raises:
@@ -34,13 +34,13 @@ class Monitors:
         self._endpoints: dict[Address, Endpoint] = {}
         self._failures: dict[Address, str] = {}
         self._sockets = _new_sockets()
-        #: Those before: another thread may be sending from one.
+        #: The previous sockets, still open because another thread may be sending from one.
         self._retired: dict[int, socket.socket] = {}
         self._looked_up = -LOOKUP_PERIOD
         self.look_up()
 
     def look_up(self) -> None:
-        """Look up unknown targets again, and every `LOOKUP_PERIOD` all of them; waits for the answers."""
+        """Look up unknown targets again, and all targets every `LOOKUP_PERIOD`; waits for the answers."""
         now = self._clock.monotonic()
         is_due = now - self._looked_up >= LOOKUP_PERIOD
         if is_due:
@@ -51,7 +51,7 @@ class Monitors:
                 self._look_up(address)
 
     def send(self, datagram: bytes) -> None:
-        """Send to every target without waiting; lost where nothing listens."""
+        """Send to every target without waiting; the datagram is lost if nothing listens there."""
         for endpoint in list(self._endpoints.values()):
             with contextlib.suppress(OSError):
                 self._sockets[endpoint.family].sendto(datagram, endpoint.address)
@@ -63,11 +63,11 @@ class Monitors:
             sock.close()
 
     def _renew_sockets(self) -> None:
-        """Send from new sockets: behind a service address an old one's flow leads to where it led at first."""
+        """Open new sockets for sending: a load balancer keeps sending an old socket's flow to the same server."""
         try:
             new = _new_sockets()
         except (OSError, MemoryError):
-            return  # No descriptor is free: those that there are still send.
+            return  # No descriptor is free: keep using the present sockets.
         for sock in self._retired.values():
             sock.close()
         self._retired, self._sockets = self._sockets, new
@@ -79,14 +79,14 @@ class Monitors:
             OSError,
             UnicodeError,
             MemoryError,
-        ) as error:  # Unknown; or with a label that no host name can have.
+        ) as error:  # An unknown host, or a name with an impossible label.
             reason = words_of(error) if isinstance(error, MemoryError) else str(error)
             if self._failures.get(address) != reason:
                 self._failures[address] = reason
                 self._log.error(f"monitor: {address} cannot be found: {reason}; it will keep retrying")
         else:
             self._failures.pop(address, None)
-            # The earlier console listens on IPv4 only, ours on both.
+            # Prefer IPv4: the console of sqlalchemy-collectd listens on IPv4 only, ours on both.
             endpoints.sort(key=lambda endpoint: endpoint.family != socket.AF_INET)
             self._endpoints[address] = endpoints[0]
 

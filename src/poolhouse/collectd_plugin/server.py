@@ -1,7 +1,7 @@
-"""The server plugin: reports in, sums of programs and hosts out to collectd.
+"""The server plugin: receives reports, and hands the sums of programs and hosts to collectd.
 
-Two threads meet here: collectd's own, which reads once an interval, and the listeners', which receives. A lock
-around the fleet lets in one of them at a time.
+Two threads meet here: collectd's, which reads once an interval, and the listeners', which receives. A lock admits
+one of them at a time to the fleet.
 """
 
 import os
@@ -39,16 +39,16 @@ from poolhouse.wire.values import OKAY, WARNING, ValueList
 
 #: The module that collectd.conf imports, whose ``<Module>`` block is the plugin's.
 NAME = "sqlalchemy_collectd.server.plugin"
-#: Where it listens if its block does not say.
+#: The address to listen on if its block has none.
 DEFAULT_LISTEN = (Address("localhost", REPORTS_PORT),)
-#: Marks values as this plugin's own for the connmon plugin beside it. Stays inside this collectd.
+#: Marks values as this plugin's own, for the connmon plugin in the same collectd. It never leaves this collectd.
 OWN = "poolhouse:own"
-#: Rows whose state is taken while the fleet is locked: a millisecond at most.
+#: How many rows are copied while the fleet is locked: a millisecond at most.
 ROWS_AT_ONCE = 200
-#: Notifications that wait for collectd to read.
+#: The most notifications that wait for collectd's next read.
 MOST_NOTIFICATIONS = 100
 
-#: The plugin names no networks: this machine, and everybody else.
+#: The plugin has no setting for networks, so it only tells this machine from all others.
 SOURCES = Sources()
 
 
@@ -56,10 +56,10 @@ class ServerPlugin:
     """Everything behind ``Import "sqlalchemy_collectd.server.plugin"``."""
 
     def __init__(self, collectd: Collectd, clock: Clock) -> None:
-        """Prepare; nothing is bound and no thread runs before `start`.
+        """Prepare; `start` binds the sockets and starts the thread.
 
         Args:
-            collectd: The module of that name.
+            collectd: The module ``collectd``.
             clock: The clock.
         """
         self._collectd = collectd
@@ -68,20 +68,20 @@ class ServerPlugin:
         self._settings = ServerSettings()
         self._listeners: Listeners | None = None
         self._door: Door | None = None
-        # Held for whatever is done to the fleet; nothing that may wait is done while it is held.
+        # Held during every access to the fleet, but never during anything that may block.
         self._lock = threading.Lock()
         self._fleet = Fleet(FleetLimits(), clock.monotonic())
-        #: When collectd last read, by the monotonic clock: the interval is not passed to plugins.
+        #: When collectd last read, in monotonic seconds: collectd does not pass the interval to plugins.
         self._read_at = clock.monotonic()
         self._refused = self._mended = 0
-        #: Whether it is to begin, and why it could not when it last tried.
+        #: Whether it should begin, and why its last attempt failed.
         self._may_begin, self._failure = False, ""
-        #: What verdicts began, changed or ended since collectd last read.
+        #: The verdicts that began, changed or ended since collectd last read.
         self._verdicts: deque[Event] = deque(maxlen=MOST_NOTIFICATIONS)
         self._fleet.note_verdict = self._verdicts.append
 
     def register(self) -> None:
-        """Let collectd call."""
+        """Register the callbacks."""
         self._collectd.register_config(self.configure, name=NAME)
         self._collectd.register_init(self.start, name=NAME)
         self._collectd.register_read(self.read, name=NAME)
@@ -95,7 +95,7 @@ class ServerPlugin:
             self._log.error(mistake)
 
     def start(self) -> None:
-        """Begin to receive. Every `read` retries what cannot be had now: descriptors, a thread, addresses."""
+        """Begin to receive. Every `read` retries whatever fails now: descriptors, a thread, addresses."""
         warn_of_legacy(self._log)
         self._may_begin = True
         self._begin()
@@ -125,13 +125,13 @@ class ServerPlugin:
         self._listeners.open(self._addresses)
 
     def _fail(self, sentence: str) -> None:
-        """Log why it does not begin, unless that is what was logged last."""
+        """Log why it does not begin, unless the last log line said the same."""
         if sentence != self._failure:
             self._failure = sentence
             self._log.error(sentence)
 
     def stop(self) -> None:
-        """Receive no more."""
+        """Stop receiving."""
         self._may_begin = False
         if self._listeners is not None:
             self._listeners.close()
@@ -143,7 +143,7 @@ class ServerPlugin:
         try:
             if self._listeners is not None:
                 self._read(self._listeners)
-        except MemoryError as error:  # collectd calls less and less often who raises.
+        except MemoryError as error:  # collectd calls a plugin that raises less and less often.
             self._log.seldom("read", f"not all values are told this time: {words_of(error)}")
 
     def _read(self, listeners: Listeners) -> None:
@@ -175,18 +175,18 @@ class ServerPlugin:
         listeners.open(self._addresses)
 
     def snapshot(self, program: str | None = None) -> Snapshot:
-        """The fleet now, with the processes of `program` if it is named; the fleet is locked meanwhile."""
+        """The fleet now, with the processes of `program` if given; takes the fleet's lock."""
         with self._lock:
             return self._fleet.snapshot(self._clock.monotonic(), self._clock.wall_time(), program)
 
     @property
     def source(self) -> FleetSource:
-        """The fleet for consoles."""
+        """The fleet as a source of snapshots for consoles."""
         return FleetSource(self._fleet, self._clock, self._lock)
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """Where it receives reports, as ``host:port``."""
+        """The addresses on which it receives reports, as ``host:port``."""
         return () if self._listeners is None else self._listeners.bound
 
     @property
@@ -208,7 +208,7 @@ class ServerPlugin:
                 self._note(sender, content, refusal)
 
     def _receive_sealed(self, door: Door, batch: list[Datagram], now: float, wall_time: float) -> None:
-        """Receive what passes the door, which only the listeners' thread uses."""
+        """Open sealed datagrams and receive those that pass; only the listeners' thread uses the door."""
         with self._lock:
             questions = [self._ask(door, one, now, wall_time) for one in batch]
         for one, question in zip(batch, questions, strict=True):
@@ -235,11 +235,11 @@ class ServerPlugin:
             values.values = told.values
             values.meta = {OWN: True}
             values.dispatch()
-        except Exception as error:  # One that collectd refuses must not cost the others.
+        except Exception as error:  # If collectd refuses one value list, the others must still get through.
             self._log.seldom(f"dispatch {told.identifier.type}", f"collectd refused {told.identifier}: {error}")
 
     def _notify(self, event: Event) -> None:
-        """Tell a verdict's beginning, change or end; not where the values are the earlier system's."""
+        """Notify collectd that a verdict began, changed or ended, unless ``values`` is "earlier"."""
         if self._settings.values != "all":
             return
         try:
@@ -250,11 +250,11 @@ class ServerPlugin:
             told.severity = OKAY if event.kind == ENDED else WARNING
             told.time = event.wall_time
             told.dispatch()
-        except Exception as error:  # A collectd that does not take it must not cost the values.
+        except Exception as error:  # If collectd refuses a notification, the values must still get through.
             self._log.seldom("notify", f"collectd refused a notification: {error}")
 
     def _tell_refused(self, health: Health) -> None:
-        """One line a minute at most about datagrams that could not be used."""
+        """Log at most one line a minute about datagrams that were refused."""
         if health.refused > self._refused:
             self._refused = health.refused
             over = "".join(f"; over the limit of {limit}: {count}" for limit, count in health.over_limit)
