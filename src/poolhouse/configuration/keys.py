@@ -5,7 +5,7 @@ a password. The first colon separates; everything behind it is part of the passw
 trailing blanks. If a user has two lines, the first counts.
 
 A user may have further passwords while they are being changed. They are in comments of this form, which collectd
-ignores, so both read the same file::
+ignores, so the same file works for both::
 
     #poolhouse-also alice: the old password
 

@@ -2,9 +2,9 @@
 
 A report is a set of numbered datagrams, each complete for the pool that it describes, so any of them may be lost.
 A datagram begins with one *earlier list*, which is all that the earlier server (PyPI's sqlalchemy-collectd) reads:
-the process's sums as ``sqlalchemy_pool`` in the first datagram and ``sqlalchemy_totals`` in every other. It ends
-with one *private part*: the report's head, at most one pool, and perhaps signs. ``docs/reference/wire.md`` has
-every byte.
+the process's sums as ``sqlalchemy_pool`` in the first datagram and ``sqlalchemy_totals`` in every other. Then
+comes one *private part* with the report's head and at most one pool, and perhaps a part with signs.
+``docs/reference/wire.md`` has every byte.
 
 The earlier server reads 1,024 bytes of a datagram and fails if a part's header is cut there. That cannot happen:
 an earlier list has at most 458 bytes, the private part's header follows at once, and a private part without a pool

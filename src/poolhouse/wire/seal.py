@@ -128,12 +128,12 @@ def encrypt(parts: bytes, user: bytes, password: bytes, start: bytes, keystream:
 def open_datagram(datagram: bytes, policy: Policy) -> Opened:
     """The parts of a datagram that a listener accepts; at least one payload.
 
-    Accepts what collectd accepts, with three differences: one wrong seal makes the whole datagram refused; after a
-    signature, another seal is only found directly behind it; and `Policy.strict`.
+    Accepts what collectd accepts, with three differences: a datagram with one wrong seal is refused as a whole;
+    after a signature, another seal is found only directly behind it; and `Policy.strict`.
 
     Raises:
         SealError: If nothing is accepted, or if a seal is wrong; its ``reason`` says why.
-        PacketError: If the parts inside a seal are malformed.
+        PacketError: If the parts do not fill the datagram, or the seal around them.
     """
     if (signed := merely_signed(datagram, policy)) is not None:
         return Opened([signed], None)
