@@ -108,7 +108,7 @@ def test_a_child_that_uses_what_it_inherited_is_told_so_and_one_that_gives_it_ba
     )
     refused, (warning, *rest) = printed.splitlines()[:3], printed.splitlines()[3:]
     assert refused == ["refused"] * 3
-    assert warning.startswith("WARNING poolhouse.pool a connection that was taken before this process was forked")
+    assert warning.startswith("WARNING poolhouse.pool a connection taken before this process was forked")
     assert rest == ["0 0", "True"]
 
 
