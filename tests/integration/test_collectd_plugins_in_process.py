@@ -283,15 +283,13 @@ def test_info_shows_no_messages():
 def test_a_taken_port_is_one_line_and_tried_again_with_each_read():
     """Trap 34."""
     running = Running()
-    with udp_socket(port=running.port) as taken:
-        running.__enter__()
+    with udp_socket(port=running.port) as taken, running:
         for _ in range(3):
             running.read()
         (line,) = running.collectd.logged("error")
         assert f"listen: cannot receive on UDP 127.0.0.1:{running.port}: Address already in use" in line
         taken.close()
-    running.read()
-    with running:
+        running.read()
         running.receive(*CraftedProcess("nova").report(checkouts=5))
         assert running.read()["web1/sqlalchemy-nova/derive-checkouts"] == 5
 
