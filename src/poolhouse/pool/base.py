@@ -4,7 +4,7 @@ import os
 import random
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import count
@@ -31,6 +31,7 @@ from poolhouse.pool.words import connect_error, log_dead, logger
 from poolhouse.safely import DEBUG, WARNING
 from poolhouse.sites.words import CallSite
 from poolhouse.verdicts.current import main_of
+from poolhouse.verdicts.verdict import Verdict
 from poolhouse.verdicts.words import reason_of
 
 #: Methods that `connection` calls if a subclass, or a pool instance, overrides them.
@@ -336,14 +337,8 @@ class BasePool:
         if core.connecting:
             text[0] += f", {len(core.connecting)} connecting"
         text[0] += f", {len(core.waiters)} waiting"
-        if (verdict := main_of(self)) is not None:
-            text.append(reason_of(verdict))
-        if holders:
-            text.append(oldest_in_words(holders))
-        if cause is not None:
-            text.append(f"last connect error: {connect_error(cause, self.conninfo, self.kwargs)}")
-        if core.is_stranded:
-            text.append(_STRANDED)
+        verdict = main_of(self)
+        text += self._reasons(verdict, holders, cause)
         error = self._errors.timeout(
             "; ".join(text),
             waited=waited,
@@ -365,14 +360,7 @@ class BasePool:
         text = [f"pool initialization incomplete after {timeout} sec"]
         if core.min_size:
             text[0] += f": {core.free} of {core.min_size} idle, {core.used} in use"
-        if (verdict := main_of(self)) is not None:
-            text.append(reason_of(verdict))
-        if holders:
-            text.append(oldest_in_words(holders))
-        if cause is not None:
-            text.append(f"last connect error: {connect_error(cause, self.conninfo, self.kwargs)}")
-        if core.is_stranded:
-            text.append(_STRANDED)
+        text += self._reasons(main_of(self), holders, cause)
         return self._errors.timeout(
             "; ".join(text),
             size=core.size,
@@ -381,6 +369,19 @@ class BasePool:
             holders=holders,
             connect_error=cause,
         )
+
+    def _reasons(
+        self, verdict: Verdict | None, holders: Sequence[Holder], cause: BaseException | None
+    ) -> Iterator[str]:
+        """What is known about why clients get no connection, in words."""
+        if verdict is not None:
+            yield reason_of(verdict)
+        if holders:
+            yield oldest_in_words(holders)
+        if cause is not None:
+            yield f"last connect error: {connect_error(cause, self.conninfo, self.kwargs)}"
+        if self._core.is_stranded:
+            yield _STRANDED
 
     def _is_quiet(self, conn: Any) -> bool:
         """Whether the socket gives no reason to ask the server."""
