@@ -7,6 +7,8 @@ from poolhouse.errors import SettingError
 LARGEST_PORT = 65535
 #: Where one listens: every address of this machine, IPv4 and IPv6, as far as it has them.
 EVERYWHERE = "*"
+#: What stands for every address of one family.
+UNSPECIFIED = ("0.0.0.0", "::")
 #: The most digits of a port, leading zeros included: Python refuses to convert more than 4,300.
 _MOST_DIGITS = 20
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import tzinfo
 
+from poolhouse.addresses import UNSPECIFIED
 from poolhouse.clean import clean
 from poolhouse.defaults import REPORTS_PORT
 from poolhouse.feed.link import Link, is_refused
@@ -208,6 +209,6 @@ def _as_directive(address: str) -> str:
 def _reports_to(link: Link) -> tuple[str, str]:
     """Host and port for a URL; a server that listens on all addresses gets the name the console uses."""
     host, port = _split(link.reports or f":{_REPORTS_PORT}")
-    if not host or host in ("0.0.0.0", "::"):
+    if not host or host in UNSPECIFIED:
         host = _split(link.address)[0]
     return ("localhost" if host in _LOOPBACK else host), port

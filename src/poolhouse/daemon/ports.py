@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from poolhouse.addresses import EVERYWHERE, format_address
+from poolhouse.addresses import EVERYWHERE, UNSPECIFIED, format_address
 from poolhouse.errors import SettingError
 from poolhouse.feed.protocol.datagrams import YIELD
 from poolhouse.feed.sockets import LOOPBACK, bind_all, connected, lookup
@@ -118,7 +118,7 @@ def _bound_tcp(host: str, port: int, stack: ExitStack) -> list[socket.socket]:
 
 def _tcp_addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
     """Every address of a host, each once, except for address families that this machine lacks."""
-    hosts = ("0.0.0.0", "::") if host == EVERYWHERE else (host,)
+    hosts = UNSPECIFIED if host == EVERYWHERE else (host,)
     found = [one for each in hosts for one in socket.getaddrinfo(each, port, type=socket.SOCK_STREAM)]
     addresses = list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
     return [one for one in addresses if len(addresses) == 1 or _has(one[0])]

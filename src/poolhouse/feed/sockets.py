@@ -6,7 +6,7 @@ import struct
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from poolhouse.addresses import EVERYWHERE
+from poolhouse.addresses import EVERYWHERE, UNSPECIFIED
 
 #: Bytes that a socket should buffer while its reader is busy.
 RECEIVE_BUFFER_BYTES = 8 << 20
@@ -26,7 +26,7 @@ LARGEST_DATAGRAM = 2048
 READ_AT_ONCE = 256
 #: Both, even if the resolver knows only one.
 LOOPBACK = ("127.0.0.1", "::1")
-_SEVERAL = {"localhost": LOOPBACK, EVERYWHERE: ("0.0.0.0", "::")}
+_SEVERAL = {"localhost": LOOPBACK, EVERYWHERE: UNSPECIFIED}
 
 
 class Endpoint(NamedTuple):

@@ -30,9 +30,9 @@ class Told:
             state: The destination's state.
             error: The last error; ``None`` if there is none.
         """
-        reason = str(error)
         if state is State.UNTRIED:  # A name was looked up again, and what it leads to is not known yet.
             return False
+        reason = str(error)
         if state is self.state:
             is_another = state is State.UNREACHED and is_lasting(error) and reason not in self._reasons
             if not is_another or len(self._reasons) > MOST_REASONS:
