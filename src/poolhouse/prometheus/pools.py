@@ -29,8 +29,8 @@ def prepare() -> None:
     attach_for("poolhouse.prometheus")
     if os.environ.get(MULTIPROCESS):
         _logger.warning(
-            "%s is set: the collector exports the pools of the answering process only, not all of them; "
-            "let Prometheus scrape connmond, which has the sums",
+            "poolhouse exports the pools of the answering process only: %s is set, and its shared files do not "
+            "include them. Let Prometheus scrape connmond, which has the sums",
             MULTIPROCESS,
         )
 

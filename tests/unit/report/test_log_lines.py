@@ -9,9 +9,11 @@ import pytest
 import poolhouse
 
 FOLDER = Path(poolhouse.__file__).parent
-MODULES = sorted(path for part in ("report", "instrumentation") for path in (FOLDER / part).glob("*.py"))
+#: What logs in an application's process, except the pools: their messages are psycopg_pool's.
+PARTS = ("attach", "django", "instrumentation", "meter", "otel", "prometheus", "report", "sites", "verdicts")
+MODULES = sorted(path for part in PARTS for path in (FOLDER / part).rglob("*.py"))
 #: What an application's loggers are asked for by the modules above.
-METHODS = ("debug", "info", "warning", "error", "exception", "critical")
+METHODS = ("debug", "info", "warning", "error", "exception", "critical", "log", "last_word")
 
 
 def messages(source: str) -> Iterator[str]:
@@ -30,11 +32,11 @@ def messages(source: str) -> Iterator[str]:
 
 
 def test_the_messages_are_found() -> None:
-    assert list(messages('log(ERROR, "a %s", 1); logger.info("b"); other("c")')) == ["a %s", "b"]
+    assert list(messages('log(1, "a %s", 1); logger.info("b"); logger.log(1, "c"); other("d")')) == ["a %s", "b", "c"]
     assert sum(len(list(messages(path.read_text()))) for path in MODULES) > 8
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_every_log_line_begins_with_poolhouse(path: Path) -> None:
     for message in messages(path.read_text()):
         assert message.startswith("poolhouse ") or message == "%s", message
