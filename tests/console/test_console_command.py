@@ -210,6 +210,23 @@ def test_a_mistake_on_the_command_line_is_status_2(connmon, arguments):
     assert connmon(*arguments).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("connect", "web1:25828"), "a host needs its option: connmon connect -H web1:25828"),
+        (("listen", "::1", "web2"), "a host needs its option: connmon listen -H ::1"),
+        (
+            ("web1:5800",),
+            "'web1:5800' is neither listen nor connect; a host needs its option: connmon -H web1:5800",
+        ),
+    ],
+)
+def test_a_host_without_its_option_is_a_sentence_that_names_the_option(connmon, arguments, words):
+    result = connmon(*arguments, "--once")
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+
+
 def test_a_port_that_cannot_be_bound_is_a_sentence(connmon):
     error = SettingError("port", "cannot listen on UDP [::1]:25828: Address already in use")
     result = connmon("listen", "--once", items=(error,))

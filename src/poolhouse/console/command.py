@@ -61,7 +61,8 @@ connmon = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # Click accepts further words, so that the command itself can say what they lack.
+    context_settings={"help_option_names": ["-h", "--help"], "allow_extra_args": True},
 )
 
 
@@ -72,6 +73,15 @@ class Way(StrEnum):
     connect = "connect"
 
 
+def _way(word: str) -> Way:
+    try:
+        return Way(word)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{word!r} is neither listen nor connect; a host needs its option: connmon -H {word}"
+        ) from None
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         _print(f"{product('connmon')}\n")
@@ -80,9 +90,11 @@ def _print_version(wanted: bool) -> None:
 
 @connmon.command()
 def main(
+    context: typer.Context,
     way: Annotated[
         Way | None,
         typer.Argument(
+            parser=_way,
             metavar="listen|connect",
             show_default=False,
             help="Use UDP: listen binds the port, for what collectd's plugin pushes (monitor); connect asks a "
@@ -185,6 +197,8 @@ def main(
 
     In the window, ? explains every column and key.
     """
+    if context.args and way is not None:
+        raise typer.BadParameter(f"a host needs its option: connmon {way.value} -H {context.args[0]}")
     if fail_on and not (once or as_json):
         raise typer.BadParameter("only with --once or --json", param_hint="--fail-on")
     try:
