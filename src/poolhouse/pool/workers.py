@@ -16,7 +16,7 @@ from poolhouse.clock import Clock
 from poolhouse.copies import copy_of
 from poolhouse.pool.core import FULL, Notice, PoolCore
 from poolhouse.pool.core_lock import NOT_LOCKED, CoreLock, nothing
-from poolhouse.pool.jobs import Job, Lane, Return
+from poolhouse.pool.jobs import Close, Job, Lane, Return
 from poolhouse.pool.options import RETURN_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.state import RETURN
@@ -215,9 +215,11 @@ class Workers:
     def _recover_locked(self, now: float) -> None:
         """Repair what an exception has left, in a call of the core or in a worker that it ended."""
         assert self.core_lock.is_mine(), NOT_LOCKED
-        for token, in_hand in copy_of(self._in_hand).items():
+        for token, (job, lease) in copy_of(self._in_hand).items():
             if not any(token in workers for workers in self._workers.values()):
-                self._core.dropped(*in_hand, now)
+                if isinstance(job, Close):
+                    self._core.post(job)  # It is perhaps closed twice, but not left open.
+                self._core.dropped(job, lease, now)
                 del self._in_hand[token]
         self._core.recover(now)
 
@@ -317,10 +319,10 @@ class Workers:
     def _hire(self) -> None:
         """Start missing workers, one per lane; if more are needed, the next plan says so once these have come."""
         for lane in _LANES:
-            token = self.core_lock(self._hire_locked, lane)
-            if token is None:
-                continue
+            token = object()
             try:
+                if not self.core_lock(self._hire_locked, lane, token):
+                    continue
                 self._threads.start(partial(self._work, lane, token), f"{self._name}-{lane.name.lower()}")
             except BaseException as error:
                 self._leave_books(lane, token)
@@ -330,16 +332,15 @@ class Workers:
                     raise
                 self._could_not_start(error)
 
-    def _hire_locked(self, lane: Lane) -> object:
-        """The token for a worker to be started; ``None`` if the lane needs none."""
+    def _hire_locked(self, lane: Lane, token: object) -> bool:
+        """Enter a worker to be started in the books. Returns False if the lane needs none."""
         assert self.core_lock.is_mine(), NOT_LOCKED
         now = self._clock.monotonic()
         if not self._core.has_job(lane, now) or self._resting[lane] or not self._is_short_of_workers(lane, now):
-            return None
-        token = object()
+            return False
         self._arriving[lane].add(token)
         self._workers[lane].add(token)
-        return token
+        return True
 
     def _work(self, lane: Lane, token: object) -> None:
         """Run a worker. However it ends, it removes itself from the books, and the keeper starts another."""

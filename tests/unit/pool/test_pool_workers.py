@@ -1,5 +1,7 @@
 """The threads of a pool when something comes between: a full machine, exceptions, the last instant."""
 
+import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,9 @@ import pytest
 from poolhouse.errors import PoolTimeout
 from poolhouse.pool import ConnectionPool
 from poolhouse.pool.slot import Slot
+from poolhouse.pool.workers import Workers
 from poolhouse.testing import Does, FakeConnection, FakeDriver, VirtualClock, VirtualThreads
+from poolhouse.testing.threads import VirtualParker
 
 Pool = ConnectionPool[FakeConnection]
 
@@ -164,3 +168,77 @@ def test_the_keeper_sleeps_while_what_is_due_waits_for_a_worker() -> None:
         pool.close(timeout=0.0)
 
     run(main)
+
+
+#: What runs in the pool's own threads, and where memory may end: in the function's call, or just after its work.
+_OWN = (
+    *("look", "_abort_overdue", "_tick_locked", "_hire", "_hire_locked", "becomes_keeper_locked"),
+    *("_do_jobs", "_next_job_locked", "_do_returns", "_answered_locked", "_has_left_locked"),
+)
+
+
+def _strike(patch: pytest.MonkeyPatch, owner: type, name: str, at: int, *, is_done: bool) -> list[str]:
+    """Have the call number `at` of a function end in MemoryError if a thread of the pool makes it.
+
+    Returns a list that gets the name of the thread that was struck.
+    """
+    original = getattr(owner, name)
+    calls = 0
+    struck: list[str] = []
+
+    def strikes(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        thread = threading.current_thread().name
+        is_meant = thread.startswith("mine-")
+        calls += is_meant
+        is_struck = is_meant and calls == at
+        result = original(*arguments, **keywords) if is_done or not is_struck else None
+        if is_struck:
+            struck.append(thread)
+            raise MemoryError
+        return result
+
+    patch.setattr(owner, name, strikes)
+    return struck
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", [*_OWN, "park"])
+def test_whatever_ends_a_thread_of_the_pool_another_takes_its_place(name: str, is_done: bool) -> None:
+    """A worker leaves the books and what it had in hand is done by another; a keeper is replaced."""
+
+    def main(threads: Crowded, driver: FakeDriver) -> None:
+        pool = opened(threads, driver, min_size=2, num_workers=1, name="mine", reset=lambda conn: None)
+        for _ in range(2):
+            held = [pool.getconn(timeout=60.0) for _ in range(2)]
+            for conn in held:
+                conn.begin()
+                pool.putconn(conn)
+            threads.sleep(5.0)  # The workers leave.
+            pool.drain()
+        pool.wait(60.0)
+        taken = [pool.getconn(timeout=60.0) for _ in range(2)]
+        for conn in taken:
+            pool.putconn(conn)
+        threads.sleep(30.0)
+        core, workers = pool._core, pool._workers
+        assert [core.used, *core.working, *core.worked_on, *core.connecting, *core.waiters] == [0]
+        assert [each for lane in workers._workers.values() for each in lane] == []
+        assert [each for lane in workers._arriving.values() for each in lane] == []
+        assert [each for lane in workers._resting.values() for each in lane] == []
+        assert not workers._in_hand
+        assert pool.get_stats()["pool_available"] == 2
+        assert {conn.number for conn in driver.open_connections} == {
+            slot.conn.number for slot in core.slots.values()
+        }
+        pool.close()
+        assert not driver.overlaps
+
+    for at in itertools.count(1):
+        with pytest.MonkeyPatch.context() as patch:
+            owner = VirtualParker if name == "park" else Workers
+            struck = _strike(patch, owner, name, at, is_done=is_done)
+            run(main)
+        if not struck:
+            break
+    assert at > 1, "it was struck at least once"
