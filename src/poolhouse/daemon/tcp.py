@@ -13,8 +13,8 @@ from typing import Protocol
 
 from poolhouse.clock import Clock
 from poolhouse.configuration.service import Login
+from poolhouse.crowd import Crowd
 from poolhouse.daemon.acceptor import Acceptor
-from poolhouse.daemon.crowd import Crowd
 from poolhouse.daemon.part import Hub, forever
 from poolhouse.daemon.reception import Failures, Reception, Refused
 from poolhouse.errors import PacketError

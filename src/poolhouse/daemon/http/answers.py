@@ -4,7 +4,6 @@ A large answer is made in slices and sent piece by piece, as fast as its reader 
 kept until the end, the text never is.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
 from typing import TypeVar
@@ -18,7 +17,8 @@ from poolhouse.clock import cpu_seconds
 from poolhouse.daemon.http.figures import figures
 from poolhouse.daemon.http.landing import landing_page
 from poolhouse.daemon.http.live import Live
-from poolhouse.daemon.http.pages import Pages
+from poolhouse.daemon.http.pages import Pages, address_of
+from poolhouse.daemon.http.places import Places
 from poolhouse.daemon.http.slices import Slices, batches
 from poolhouse.daemon.part import Hub
 from poolhouse.export.prometheus import Exposition
@@ -60,8 +60,7 @@ class Answers:
         self._refused = refused
         #: Shared by all answers, for the lines that it caches.
         self._source = FleetSource(hub.fleet, hub.clock, nullcontext())
-        self._scrapes = asyncio.Semaphore(_MOST_SCRAPES)
-        self._snapshots = asyncio.Semaphore(_MOST_SNAPSHOTS)
+        self._scrapes, self._snapshots = Places(_MOST_SCRAPES), Places(_MOST_SNAPSHOTS)
         #: Seconds of work for the latest answer to ``/metrics``.
         self._scrape_seconds: float | None = None
 
@@ -97,14 +96,14 @@ class Answers:
             return PlainTextResponse("by: expected host, or no such parameter\n", status_code=400)
         form = accepted(",".join(request.headers.getlist("accept")))
         exposition = ProtobufExposition() if form is PROTOBUF else Exposition(form)
-        content = self._metrics_pieces(exposition, by_host=by == "host")
+        content = self._metrics_pieces(exposition, address_of(request), by_host=by == "host")
         return StreamingResponse(content, headers={"content-type": form.content_type})
 
     async def _metrics_pieces(
-        self, exposition: Exposition | ProtobufExposition, *, by_host: bool
+        self, exposition: Exposition | ProtobufExposition, address: str, *, by_host: bool
     ) -> AsyncIterator[bytes]:
         hub, fleet = self._hub, self._hub.fleet
-        async with self._scrapes:
+        async with self._scrapes.taken(address):
             hub.read_reports()
             slices, work = Slices(hub), _Work()
             rows = fleet.program_rows(hub.clock.monotonic(), by_host=by_host)
@@ -128,10 +127,11 @@ class Answers:
 
     async def _snapshot(self, request: Request) -> Response:
         program = request.query_params.get("program")
-        return StreamingResponse(self._snapshot_pieces(program), headers={"content-type": "application/json"})
+        content = self._snapshot_pieces(program, address_of(request))
+        return StreamingResponse(content, headers={"content-type": "application/json"})
 
-    async def _snapshot_pieces(self, program: str | None) -> AsyncIterator[bytes]:
-        async with self._snapshots:
+    async def _snapshot_pieces(self, program: str | None, address: str) -> AsyncIterator[bytes]:
+        async with self._snapshots.taken(address):
             self._hub.read_reports()
             slices = Slices(self._hub)
             # Adding up one instant takes some milliseconds, and so may the examination of the fleet.

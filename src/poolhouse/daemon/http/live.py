@@ -3,15 +3,20 @@
 A view is a *topic*. It is made as long as it has readers: an open stream, or a page without one that keeps asking.
 A slow reader of a stream gets the newest frame once it has read the one before; nothing is queued for it.
 
+Topics and streams are bounded. When a bound is reached, an address with fewer of them than another takes the place
+of that one's newest.
+
 Making frames takes at most a tenth of the time: if a frame of a large fleet costs more, it is made less often.
 """
 
 import asyncio
 import zlib
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from poolhouse.crowd import Crowd
 from poolhouse.daemon.http.frames import Maker, Wanted
 from poolhouse.daemon.part import Hub
 
@@ -27,8 +32,13 @@ _HELLO = b"retry: 2000\n\n"
 _GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
 
 
-class Reader(Protocol):
+class Reader(Hashable, Protocol):
     """The connection of one stream."""
+
+    @property
+    def address(self) -> str:
+        """The other side's address, without a port."""
+        ...
 
     @property
     def is_ready(self) -> bool:
@@ -37,6 +47,10 @@ class Reader(Protocol):
 
     def push(self, data: bytes) -> None:
         """Send a part of the answer."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection at once."""
         ...
 
 
@@ -66,13 +80,15 @@ class Topic:
     """A view with readers.
 
     Attributes:
+        address: The address that was the first to ask for it.
         number: How many frames were made.
         past_number: The number of the sample from which its past was made.
         readers: The streams, and what each has been sent.
         wanted_until: Until when it is made without a stream.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
+        self.address = address
         self.number = 0
         self.past_number = -1
         self.readers: dict[Reader, Had] = {}
@@ -113,55 +129,73 @@ class Live:
     """All topics.
 
     Attributes:
-        streams: How many streams are open.
-        refused: How many streams were refused.
+        refused: How many streams and views were refused, or closed to make room.
         interval: The present interval between frames, in seconds.
     """
 
     def __init__(self, hub: Hub) -> None:
-        self.streams = 0
         self.refused = 0
         self.interval = INTERVAL
         self._hub = hub
         self._topics: dict[Wanted, Topic] = {}
+        #: The topics by the address that was the first to ask for each, and the streams by theirs.
+        self._askers: Crowd[Wanted] = Crowd(MOST_TOPICS)
+        self._streams: Crowd[Reader] = Crowd(MOST_STREAMS)
+        #: The view of each stream.
+        self._wanted: dict[Reader, Wanted] = {}
         self._task: asyncio.Task[None] | None = None
         self._made: asyncio.Event = asyncio.Event()
         self._hurry: asyncio.Event = asyncio.Event()
         self._is_closed = False
 
-    async def frame(self, wanted: Wanted) -> Topic | None:
-        """The topic, with a frame; ``None`` if there are too many topics, or if the frame cannot be made."""
-        topic = self._obtain(wanted)
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    async def frame(self, wanted: Wanted, address: str) -> Topic | None:
+        """The topic, with a frame; ``None`` if there are too many topics, or if the frame cannot be made.
+
+        Args:
+            wanted: The view.
+            address: Who asks.
+        """
+        topic = self._obtain(wanted, address)
         if topic is None:
+            self.refused += 1
             return None
         topic.wanted_until = self._hub.clock.monotonic() + max(WANTED_SECONDS, 2 * self.interval)
         if not topic.number:
             await self._made.wait()
         return topic if topic.number else None
 
-    def has_room(self, wanted: Wanted) -> bool:
-        """Whether there is room for one more stream; a refusal is counted."""
-        if self.streams < MOST_STREAMS and self._obtain(wanted) is not None:
+    def has_room(self, wanted: Wanted, address: str) -> bool:
+        """Whether there is room for one more stream to an address; a refusal is counted."""
+        is_free = self.streams < MOST_STREAMS or any(True for _ in self._streams.of_largest_but(address))
+        if is_free and self._obtain(wanted, address) is not None:
             return True
         self.refused += 1
         return False
 
     def open(self, wanted: Wanted, reader: Reader, *, is_packed: bool = False) -> bool:
         """Start a stream, as gzip if it `is_packed`. Returns whether there is room; if so, call `leave` later."""
-        topic = self._obtain(wanted)
-        if topic is None:
+        topic = self._obtain(wanted, reader.address)
+        if topic is None or not self._has_stream_for(reader.address):
             return False
-        self.streams += 1
+        self._streams.add(reader, reader.address)
+        self._wanted[reader] = wanted
         topic.readers[reader] = Had(is_packed)
         reader.push(chunk(_GZIP_HEAD + packed(_HELLO) if is_packed else _HELLO))
         topic.push(reader)
         return True
 
     def leave(self, wanted: Wanted, reader: Reader) -> None:
-        """End a stream."""
+        """End a stream; nothing happens if it has ended before."""
+        self._streams.discard(reader)
+        self._wanted.pop(reader, None)
         topic = self._topics.get(wanted)
-        if topic is not None and topic.readers.pop(reader, None) is not None:
-            self.streams -= 1
+        if topic is not None:
+            topic.readers.pop(reader, None)
 
     def close(self) -> None:
         """Stop making frames."""
@@ -170,17 +204,53 @@ class Live:
         if self._task is not None:
             self._task.cancel()
 
-    def _obtain(self, wanted: Wanted) -> Topic | None:
+    def _obtain(self, wanted: Wanted, address: str) -> Topic | None:
         topic = self._topics.get(wanted)
         if topic is None:
-            if len(self._topics) >= MOST_TOPICS or self._is_closed:
+            if self._is_closed or not self._has_topic_for(address):
                 return None
-            topic = self._topics[wanted] = Topic()
+            topic = self._topics[wanted] = Topic(address)
+            self._askers.add(wanted, address)
         if not topic.number:
             self._hurry.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         return topic
+
+    def _has_stream_for(self, address: str) -> bool:
+        """Whether there is room for another stream, perhaps that of the address that has the most."""
+        if self.streams < MOST_STREAMS:
+            return True
+        reader = next(self._streams.of_largest_but(address), None)
+        if reader is None:
+            return False
+        self._close(reader)
+        return True
+
+    def _has_topic_for(self, address: str) -> bool:
+        """Whether there is room for another topic, perhaps that of the address that has the most.
+
+        A topic that other addresses read too keeps its place.
+        """
+        if len(self._topics) < MOST_TOPICS:
+            return True
+        for wanted in self._askers.of_largest_but(address):
+            topic = self._topics[wanted]
+            if all(reader.address == topic.address for reader in topic.readers):
+                for reader in list(topic.readers):
+                    self._close(reader)
+                self._drop(wanted)
+                return True
+        return False
+
+    def _close(self, reader: Reader) -> None:
+        self.refused += 1
+        self.leave(self._wanted[reader], reader)
+        reader.abort()
+
+    def _drop(self, wanted: Wanted) -> None:
+        del self._topics[wanted]
+        self._askers.discard(wanted)
 
     async def _run(self) -> None:
         """Make frames as long as there are readers."""
@@ -220,7 +290,7 @@ class Live:
         now = self._hub.clock.monotonic()
         for wanted, topic in list(self._topics.items()):
             if not topic.readers and topic.wanted_until <= now:
-                del self._topics[wanted]
+                self._drop(wanted)
 
 
 def chunk(data: bytes) -> bytes:

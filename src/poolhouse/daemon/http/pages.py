@@ -61,7 +61,7 @@ class Pages:
             return await self._moment(wanted.place, at)
         if _STREAM in request.headers.get("accept", ""):
             return self._stream(request, wanted)
-        topic = await self._live.frame(wanted)
+        topic = await self._live.frame(wanted, address_of(request))
         if topic is None:
             return _too_many()
         headers = _NOT_KEPT | {"etag": f'"{self._boot}-{topic.number}"'}
@@ -88,7 +88,7 @@ class Pages:
             return PlainTextResponse("A stream needs HTTP/1.1.\n", status_code=406)
         if request.method == "HEAD":
             return Response(media_type=_STREAM, headers=_NOT_KEPT)
-        if not self._live.has_room(wanted):
+        if not self._live.has_room(wanted, reader.address):
             return _too_many()
         is_packed = "gzip" in request.headers.get("accept-encoding", "")
         return _Stream(self._live, wanted, reader, is_packed=is_packed)
@@ -142,6 +142,11 @@ def _rows(text: str) -> int:
 def _too_many() -> Response:
     sentence = "Too many views are open; try again in some seconds.\n"
     return PlainTextResponse(sentence, status_code=503, headers={"retry-after": "5"})
+
+
+def address_of(request: Request) -> str:
+    """The address that a request came from, without a port; empty if it is unknown."""
+    return "" if request.client is None else request.client.host
 
 
 def _raw_path(request: Request) -> str:

@@ -8,11 +8,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from poolhouse.crowd import Crowd
 from poolhouse.daemon.http.gate import App, Receive, Scope, Send
 
 #: The key of the `HttpConnection` in a request's state.
 PUSH = "poolhouse.push"
-#: The most connections; another one replaces one without a request under way, or is refused.
+#: The most connections; another one takes the place of one of the address that has the most, or is refused.
 MOST_CONNECTIONS = 256
 #: The most bytes of a request's line and headers.
 LARGEST_HEAD = 16 * 1024
@@ -25,14 +26,14 @@ class HttpServer:
     """The state shared by the connections.
 
     Attributes:
-        connections: The open connections, the oldest first.
+        connections: The open connections.
         refused: How many were closed because there were too many or they took too long.
     """
 
     def __init__(self, app: App) -> None:
         """Prepare; `connection` is for an `Acceptor`."""
         self._app = app
-        self.connections: dict[HttpConnection, None] = {}
+        self.connections: Crowd[HttpConnection] = Crowd(MOST_CONNECTIONS)
         self.refused = 0
         self.state = ServerState()
         self.config = Config(
@@ -68,26 +69,32 @@ class HttpServer:
             )
             raise
 
-    def has_room(self) -> bool:
-        """Whether there is room for another connection, if need be in place of one without a request."""
-        if len(self.connections) <= MOST_CONNECTIONS:
-            return True
-        idle = next((one for one in self.connections if not one.is_answering), None)
-        self.refused += 1
-        if idle is None:
-            return False
-        idle.abort()
-        return True
+    def admit(self, connection: "HttpConnection") -> None:
+        """Count a new connection; if there are too many, close one of the address that has the most.
+
+        The oldest without a request under way; if all have one, the newest.
+        """
+        self.connections.add(connection, connection.address)
+        if self.connections.is_too_large:
+            self.refused += 1
+            idle = (one for one in self.connections.of_largest() if not one.is_answering and one is not connection)
+            (next(idle, None) or self.connections.newest_of_largest()).abort()
 
 
 class HttpConnection(H11Protocol):
-    """One connection."""
+    """One connection.
+
+    Attributes:
+        address: The other side's address, without a port; empty before it is connected.
+        is_answering: Whether a request is under way.
+    """
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server.config, server.state, {})
         # It would log anything that strangers send, in the loop; `HttpServer` counts that instead.
         self.logger = _SILENT
         self.access_log = False
+        self.address = ""
         self.is_answering = False
         self._server = server
         self._deadline: asyncio.TimerHandle | None = None
@@ -96,18 +103,16 @@ class HttpConnection(H11Protocol):
         """Accept it if there is room."""
         try:
             super().connection_made(transport)
-            if not self._server.has_room():
-                self.abort()
-                return
-            self._server.connections[self] = None
+            self.address = str((transport.get_extra_info("peername") or ("",))[0])
             self._expect(FIRST_PATIENCE)
+            self._server.admit(self)
         except MemoryError:  # Without a deadline it would stay open as long as its client likes.
             transport.abort()
             raise
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._server.connections.pop(self, None)
+        self._server.connections.discard(self)
         self._expect(None)
         super().connection_lost(exc)
 
@@ -145,7 +150,7 @@ class HttpConnection(H11Protocol):
 
     def abort(self) -> None:
         """Close the connection at once, dropping unsent data."""
-        self._server.connections.pop(self, None)
+        self._server.connections.discard(self)
         self._expect(None)
         self.transport.abort()
 

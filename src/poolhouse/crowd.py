@@ -1,4 +1,4 @@
-"""Chooses the connection to close when there are too many: one of the address that has the most.
+"""Chooses the connection to close when there are too many: one of the address that has the most; pure.
 
 So a flood from one address costs its own connections, and a flood from many addresses costs each of them one
 before any address loses its only one.
@@ -60,15 +60,33 @@ class Crowd(Generic[Member]):
             del self._members[address]
 
     def oldest_of_largest(self) -> Member:
-        """The oldest connection of the address that has the most."""
-        return next(iter(self._members[self._largest_address()]))
+        """The oldest connection of the address that has the most; of several, of the first to have that many."""
+        return next(self.of_largest())
 
     def newest_of_largest(self) -> Member:
-        """The newest connection of the address that has the most."""
-        return next(reversed(self._members[self._largest_address()]))
+        """The newest connection of the address that has the most; of several, of the last to have that many."""
+        return next(reversed(self._members[self._last_largest()]))
 
-    def _largest_address(self) -> str:
-        return next(iter(self._by_count[self._largest]))
+    def of_largest(self) -> Iterator[Member]:
+        """The connections of the address that has the most, the oldest first; of several, those of each."""
+        return (member for address in self._by_count[self._largest] for member in self._members[address])
+
+    def of_largest_but(self, address: str) -> Iterator[Member]:
+        """The connections that may be closed for another one of `address`, the newest first.
+
+        They are those of the address that has the most. There are none if `address` would then have as many.
+        """
+        if self.count(address) + 1 >= self._largest:
+            return iter(())
+        return reversed(self._members[self._last_largest()])
+
+    def count(self, address: str) -> int:
+        """How many connections an address has."""
+        return len(self._members.get(address, ()))
+
+    def _last_largest(self) -> str:
+        """The address that has the most; of several, the last to have that many."""
+        return next(reversed(self._by_count[self._largest]))
 
     def _move(self, address: str, before: int, after: int) -> None:
         if before:
