@@ -1,14 +1,17 @@
 """Threads of ours block all signals; functions of the application that they call do not."""
 
+import ast
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import poolhouse
 from poolhouse.pool.threads import SystemThreads
 from poolhouse.report.native import NativeThread
 from poolhouse.signals import as_application, blocking
@@ -106,12 +109,35 @@ def test_a_handler_that_raises_while_the_signals_are_blocked_leaves_them_as_they
     assert signal.SIGTERM not in _mask()
 
 
+#: What runs in no process of an application.
+_ELSEWHERE = {"collectd_plugin", "console", "daemon", "demo", "feed", "testing"}
+
+
+def test_no_other_module_starts_threads_in_an_application() -> None:
+    folder = Path(poolhouse.__file__).parent
+    starters = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if path.relative_to(folder).parts[0] not in _ELSEWHERE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute | ast.Name)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("Thread", "Timer", "start_new_thread")
+    }
+    assert starters == {"pool/threads.py", "report/native.py"}, "STARTS has these two"
+
+
 _TAKES_SIGTERM_ITSELF = """
-import os, signal, sqlite3, subprocess, sys, time
+import os, signal, socket, sqlite3, subprocess, sys, time
+import poolhouse
 from poolhouse import ConnectionPool
 
+receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+receiver.bind(("127.0.0.1", 0))
+poolhouse.report_to(f"collectd://127.0.0.1:{receiver.getsockname()[1]}/")
 pool = ConnectionPool(":memory:", driver=sqlite3, kwargs={"check_same_thread": False}, min_size=2, open=True)
 pool.wait()
+assert poolhouse.flush(10), "the reporter's thread runs too"
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 os.kill(os.getpid(), signal.SIGTERM)
 print(signal.sigtimedwait([signal.SIGTERM], 30) is not None)
