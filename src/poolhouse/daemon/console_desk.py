@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from poolhouse.clock import Clock
-from poolhouse.daemon.tcp import Guest
+from poolhouse.daemon.tcp import Guest, Why
 from poolhouse.errors import PacketError
 from poolhouse.feed.protocol.connections import Connections
 from poolhouse.feed.protocol.service import ConsoleService
@@ -13,6 +13,8 @@ from poolhouse.wire.session import Denied, Hello, encode_denied
 
 #: The message to consoles when the node ends.
 GOODBYE = "it ends"
+#: Why a console must leave for one of another address.
+CROWDED = "too many consoles, most of them from its address"
 
 
 class ConsoleDesk:
@@ -41,7 +43,9 @@ class ConsoleDesk:
 
     def join(self, guest: Guest, hello: Hello) -> None:
         """Let the console in; it will ask."""
-        self._connections.join(guest, self._clock.monotonic())
+        crowded = self._connections.join(guest, guest.address, self._clock.monotonic())
+        if isinstance(crowded, Guest):
+            crowded.turn_away(CROWDED, Why.CROWDED)
 
     def take(self, guest: Guest, one: Frame) -> None:
         """Handle a datagram of the feed.

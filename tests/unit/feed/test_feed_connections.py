@@ -40,17 +40,32 @@ def test_there_are_at_most_so_many_and_one_that_leaves_makes_room():
     connections = Connections()
     for number in range(MOST_CONNECTIONS):
         assert connections.refusal("10.0.0.1", has_login=True) is None
-        connections.join(number, 0.0)
+        assert connections.join(number, "10.0.0.1", 0.0) is None
     assert connections.refusal("10.0.0.1", has_login=True) == "64 consoles are connected already"
     connections.leave(3)
     connections.leave(3)
     assert connections.refusal("10.0.0.1", has_login=True) is None
 
 
+def test_consoles_of_one_address_take_no_place_of_others():
+    connections = Connections(limit=6)
+    connections.join("kept", "10.0.0.1", 0.0)
+    for number in range(5):
+        connections.join(number, "192.0.2.1", 0.0)
+    assert connections.refusal("192.0.2.1", has_login=True) == "6 consoles are connected already"
+    for key, gone in (("late", 4), ("later", 3)):
+        assert connections.refusal("10.0.0.2", has_login=True) is None
+        assert connections.join(key, "10.0.0.2", 0.0) == gone
+        connections.leave(gone)
+    # Three and two are as even as it gets.
+    assert connections.refusal("10.0.0.2", has_login=True) is not None
+    assert connections.refusal("10.0.0.1", has_login=True) is None
+
+
 def test_a_console_that_says_nothing_has_to_leave():
     connections = Connections()
-    connections.join("one", 0.0)
-    connections.join("two", 0.0)
+    connections.join("one", "::1", 0.0)
+    connections.join("two", "::1", 0.0)
     connections.hear("two", 20.0)
     assert connections.overdue(LIFETIME - 0.1) == []
     assert connections.overdue(LIFETIME) == [("one", "it has asked for nothing for 30 s")]
@@ -58,7 +73,7 @@ def test_a_console_that_says_nothing_has_to_leave():
 
 def test_a_console_that_asks_and_does_not_read_has_to_leave():
     connections = Connections()
-    connections.join("one", 0.0)
+    connections.join("one", "::1", 0.0)
     connections.hold("one", 10.0)
     connections.hear("one", 39.0)
     assert connections.overdue(39.9) == []
@@ -82,7 +97,7 @@ def test_a_console_that_reads_and_asks_stays_and_every_other_one_goes(steps):
         now += seconds
         if name == "join":
             if key not in heard and connections.refusal("::1", has_login=False) is None:
-                connections.join(key, now)
+                connections.join(key, "::1", now)
                 heard[key] = now
         elif name == "leave" or key in heard:
             getattr(connections, name)(*([key, now] if name in ("hear", "hold") else [key]))

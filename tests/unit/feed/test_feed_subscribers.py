@@ -18,7 +18,13 @@ from poolhouse.feed.protocol.datagrams import (
     decode_datagram,
     encode_datagram,
 )
-from poolhouse.feed.protocol.subscribers import LIFETIME, Subscribers, parse_network
+from poolhouse.feed.protocol.subscribers import (
+    HELO_SECONDS,
+    LIFETIME,
+    MOST_HELO_PORTS,
+    Subscribers,
+    parse_network,
+)
 
 HERE = ("127.0.0.1", 40000)
 ELSEWHERE = ("192.0.2.7", 40000)
@@ -39,19 +45,27 @@ def addresses(subscribers: Subscribers, now: float = 0.0) -> list[tuple[str, int
     return [one.address for one in subscribers.consoles(now)]
 
 
-def test_helo_is_served_for_thirty_seconds() -> None:
+def test_each_helo_is_served_for_twelve_seconds_and_together_they_last_for_thirty() -> None:
     subscribers = Subscribers(SECRET)
     assert subscribers.handle(HELO, HERE, 100.0) is None
-    (console,) = subscribers.consoles(100.0 + LIFETIME - 0.1)
+    (console,) = subscribers.consoles(100.0 + HELO_SECONDS - 0.1)
     assert (console.address, console.nonce) == (HERE, None)
-    assert subscribers.consoles(100.0 + LIFETIME) == []
+    assert subscribers.consoles(100.0 + HELO_SECONDS) == []
+    for now in range(200, 230, 5):  # As sqlalchemy-collectd's console says it.
+        subscribers.handle(HELO, HERE, float(now))
+        assert addresses(subscribers, now + 5.0) == [HERE]
+    assert addresses(subscribers, 225.0 + LIFETIME - 0.1) == [HERE]
+    assert addresses(subscribers, 225.0 + LIFETIME) == []
 
 
-def test_saying_helo_again_prolongs_it() -> None:
-    subscribers = Subscribers(SECRET)
-    for now in (0.0, 20.0, 40.0):
-        subscribers.handle(HELO, HERE, now)
-    assert addresses(subscribers, 69.0) == [HERE]
+def test_a_forged_helo_makes_the_server_send_to_few_ports_of_a_victim() -> None:
+    """Trap 39."""
+    subscribers = Subscribers(SECRET, [ip_network("192.0.2.0/24")])
+    for port in range(1, 100):
+        for host in ("192.0.2.7", "::ffff:192.0.2.7", "192.0.2.8"):
+            subscribers.handle(HELO, (host, port), 0.0)
+    hosts = [host.removeprefix("::ffff:") for host, *_ in addresses(subscribers)]
+    assert (hosts.count("192.0.2.7"), hosts.count("192.0.2.8")) == (MOST_HELO_PORTS, MOST_HELO_PORTS)
 
 
 @pytest.mark.parametrize("datagram", [b"HELO\n", b"HEL", b"helo", b"HELOHELO", b""])
@@ -162,6 +176,32 @@ def test_the_number_of_consoles_is_bounded_and_room_comes_back() -> None:
     assert subscribers.refused == 96
     subscribers.handle(HELO, ("127.0.0.1", 50), LIFETIME)
     assert [port for _, port in addresses(subscribers, LIFETIME)] == [50]
+
+
+def test_consoles_of_one_address_take_no_place_of_others() -> None:
+    network = ip_network("192.0.2.0/24")
+    subscribers = Subscribers(SECRET, [network], limit=6)
+    ask(subscribers, address=HERE)
+    for port in range(1, 50):
+        address = ("192.0.2.1", port)
+        cookie = decode_datagram(subscribers.handle(encode_datagram(Ask(NONCE)), address, 0.0) or b"")
+        assert isinstance(cookie, Cookie)
+        answer = subscribers.handle(encode_datagram(Ask(NONCE, cookie.cookie)), address, 0.0)
+        assert (answer is None) is (port <= 5)
+    ask(subscribers, address=("192.0.2.2", 1))
+    ask(subscribers, address=("192.0.2.2", 2))
+    kept = [HERE, ("192.0.2.1", 1), ("192.0.2.1", 2), ("192.0.2.1", 3), ("192.0.2.2", 1), ("192.0.2.2", 2)]
+    assert addresses(subscribers) == kept
+
+
+def test_forged_helo_of_a_network_takes_no_place_of_this_machine_and_other_networks() -> None:
+    subscribers = Subscribers(SECRET, [ip_network("192.0.2.0/24"), ip_network("10.0.0.0/8")], limit=6)
+    for number in range(1, 100):
+        subscribers.handle(HELO, (f"192.0.2.{number}", 1), 0.0)
+    for address in (HERE, ("127.0.0.1", 2), ("10.0.0.1", 1), ("10.0.0.2", 1), ("10.0.0.3", 1)):
+        subscribers.handle(HELO, address, 0.0)
+    kept = [("192.0.2.1", 1), ("192.0.2.2", 1), HERE, ("127.0.0.1", 2), ("10.0.0.1", 1), ("10.0.0.2", 1)]
+    assert addresses(subscribers) == kept
 
 
 def test_forged_helo_cannot_take_the_place_of_our_consoles() -> None:

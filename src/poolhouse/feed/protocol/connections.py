@@ -2,10 +2,11 @@
 
 A connection proves its address, so no cookie is needed. If the service has a login, every console that has proved
 it is let in. Without a login the operator's networks decide. If none are named, every console that reaches the
-port is let in, as in connmon.
+port is let in, as in connmon. If there are too many, an address with fewer than another takes a place of that one.
 
-The shell must call `refusal` before a console is let in, then `join`; `hear` for its datagrams; `hold` when its
-connection accepts no more, and `release` when it does again; `leave` at its end; and `overdue` once a second.
+The shell must call `refusal` before a console is let in, then `join`, and send away the console that it returns;
+`hear` for its datagrams; `hold` when its connection accepts no more, and `release` when it does again; `leave` at
+its end; and `overdue` once a second.
 Times are monotonic seconds.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from poolhouse.addresses import as_ip
+from poolhouse.crowd import Crowd
 from poolhouse.feed.protocol.subscribers import LIFETIME, LOOPBACK, Network
 
 #: The most consoles served over TCP at a time.
@@ -39,6 +41,7 @@ class Connections:
         self._networks = tuple(networks)
         self._limit = limit
         self._connections: dict[Hashable, _Connection] = {}
+        self._crowd: Crowd[Hashable] = Crowd(limit)
 
     def __len__(self) -> int:
         """How many there are."""
@@ -53,13 +56,22 @@ class Connections:
         """
         if not has_login and self._networks and not self._is_allowed(host):
             return "its address is in none of the networks that --allow names"
-        if len(self._connections) >= self._limit:
+        if len(self) >= self._limit and not any(True for _ in self._crowd.of_largest_but(host)):
             return f"{self._limit} consoles are connected already"
         return None
 
-    def join(self, key: Hashable, now: float) -> None:
-        """Let the console in."""
+    def join(self, key: Hashable, host: str, now: float) -> Hashable:
+        """Let the console in. Returns the one that must leave for it; ``None`` if there is room.
+
+        Args:
+            key: The console.
+            host: Its address, without a port.
+            now: The time.
+        """
+        gone = next(self._crowd.of_largest_but(host), None) if len(self) >= self._limit else None
         self._connections[key] = _Connection(now)
+        self._crowd.add(key, host)
+        return gone
 
     def hear(self, key: Hashable, now: float) -> None:
         """Record that it has sent something."""
@@ -76,6 +88,7 @@ class Connections:
     def leave(self, key: Hashable) -> None:
         """Record that it has gone; an unknown one has gone before."""
         self._connections.pop(key, None)
+        self._crowd.discard(key)
 
     def overdue(self, now: float) -> list[tuple[Hashable, str]]:
         """The consoles that must leave, each with the reason in a sentence."""

@@ -1,8 +1,8 @@
 """The server's side: the consoles that are served.
 
-A console of sqlalchemy-collectd sends ``HELO``, and gets value lists for 30 seconds. ``HELO`` proves nothing: with
-a forged source address, it makes the server send to a victim. It is therefore answered only for loopback and the
-networks that the operator names.
+A console of sqlalchemy-collectd sends ``HELO`` every five seconds, and gets value lists meanwhile. ``HELO`` proves
+nothing: with a forged source address, it makes the server send to a victim. It is therefore answered only for
+loopback and the networks that the operator names, for a few seconds each, and for few ports of an address.
 
 Our own `Ask` is first answered with a cookie, shorter than the `Ask` itself, and served only when it comes back
 with that cookie, which a forger never sees. The cookie is a keyed digest of the address and the minute, as in DTLS
@@ -11,15 +11,19 @@ and QUIC, so that the server need not remember requests.
 A console over TCP is proven by its connection, and `poolhouse.feed.protocol.connections` has let it in: it needs
 neither network nor cookie here, and takes no other console's place.
 
+If there are too many consoles, a source with fewer than another takes a place of that one. The source is the
+address, which a cookie proves; of ``HELO``, this machine, or the network that contains the address.
+
 The shell must call `handle` for every datagram, in one thread, and send what it returns back to the same address,
 from the address that the datagram was sent to (`via` helps to remember which).
 """
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from poolhouse.addresses import as_ip
 from poolhouse.errors import PacketError, SettingError
@@ -43,6 +47,10 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 #: Seconds for which a console is served after it last asked.
 LIFETIME = 30.0
+#: Seconds that each ``HELO`` adds, up to `LIFETIME`: the console repeats it every five, and one may be lost.
+HELO_SECONDS = 12.0
+#: How many ports of one address are served for ``HELO``, except on this machine, whose address nobody can forge.
+MOST_HELO_PORTS = 4
 #: The least number of seconds for which a cookie is valid; at most twice as long.
 COOKIE_PERIOD = 60.0
 
@@ -165,7 +173,8 @@ class Subscribers:
         known = self._subscribers.get((via, address))
         if known is not None and known.nonce is not None and known.expires > now:
             return  # It sends both requests until it hears our answer, which is the better one.
-        subscriber = Subscriber(address, via, now + LIFETIME)
+        before = now if known is None or known.nonce is not None else max(now, known.expires)
+        subscriber = Subscriber(address, via, min(before + HELO_SECONDS, now + LIFETIME))
         if self._is_allowed(address) and self._has_room(subscriber, now):
             self._serve(subscriber)
         else:
@@ -196,13 +205,36 @@ class Subscribers:
         self._newcomers.discard(key)
 
     def _has_room(self, subscriber: Subscriber, now: float) -> bool:
+        """Whether there is room for a console, perhaps the place of one of the source that has the most."""
         is_legacy = subscriber.nonce is None
         others = [one for one in self.consoles(now) if (one.nonce is None) is is_legacy and not one.is_proven]
-        return len(others) < self._limit or any(one.address == subscriber.address for one in others)
+        if any(one.address == subscriber.address for one in others):
+            return True
+        host = as_ip(subscriber.address[0])
+        if is_legacy and not _is_in(LOOPBACK, host):
+            ports = sum(as_ip(one.address[0]) == host for one in others)
+            if ports >= MOST_HELO_PORTS:
+                return False
+        if len(others) < self._limit:
+            return True
+        counts = Counter(map(self._source, others))
+        most = max(counts.values())
+        if counts[self._source(subscriber)] + 1 >= most:
+            return False
+        newest = next(one for one in reversed(others) if counts[self._source(one)] == most)
+        self._forget((newest.via, newest.address))
+        return True
+
+    def _source(self, subscriber: Subscriber) -> Hashable:
+        host = as_ip(subscriber.address[0])
+        if subscriber.nonce is not None or host is None:
+            return host
+        if _is_in(LOOPBACK, host):
+            return LOOPBACK
+        return max((one for one in self._networks if host in one), key=lambda network: network.prefixlen)
 
     def _is_allowed(self, address: Address) -> bool:
-        host = as_ip(address[0])
-        return host is not None and any(host in network for network in self._networks)
+        return _is_in(self._networks, as_ip(address[0]))
 
     def _is_valid(self, cookie: bytes, address: Address, now: float) -> bool:
         period = int(now // COOKIE_PERIOD)
@@ -211,3 +243,7 @@ class Subscribers:
     def _cookie(self, address: Address, period: int) -> bytes:
         said = f"{as_ip(address[0])} {address[1]} {period}".encode()
         return hmac.new(self._secret, said, hashlib.sha256).digest()[:COOKIE_BYTES]
+
+
+def _is_in(networks: Iterable[Network], host: IPv4Address | IPv6Address | None) -> bool:
+    return host is not None and any(host in network for network in networks)
