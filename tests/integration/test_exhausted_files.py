@@ -101,6 +101,7 @@ def test_an_authfile_is_read_again_when_the_shortage_is_over(tmp_path, owner, na
     file, now = KeyFile(str(path), "--authfile"), 100.0
     before = descriptors()
     path.write_text("alice: secret\nbob: another\n")
+    assert file.refresh(now - LOOK_PERIOD) == []
     with Exhausted(owner, name, error) as exhausted:
         said = file.refresh(now) + file.refresh(now + LOOK_PERIOD)
     assert exhausted.calls == 2

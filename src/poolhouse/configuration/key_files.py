@@ -41,12 +41,16 @@ class KeyFile:
         self._looked_at = 0.0
         self._trouble = ""
         content, self._stamp, others = _read(path, setting)
+        #: The stamp at the latest look.
+        self._seen = self._stamp
         self._take(content, others)
 
     def refresh(self, now: float) -> list[str]:
         """Reread the file if it has changed, checking once a second at most; returns sentences for the log.
 
-        If the file cannot be read, the keys that were read last remain in effect.
+        It is reread once it was the same at two checks: half of a file that is being written would refuse users,
+        or let in those whose line of hosts is not there yet. If it cannot be read, the keys that were read last
+        remain in effect.
 
         Args:
             now: Monotonic seconds.
@@ -55,9 +59,12 @@ class KeyFile:
             return []
         self._looked_at = now
         try:
-            if _stamp(os.stat(self.path)) == self._stamp and not self._trouble:
+            seen, self._seen = self._seen, _stamp(os.stat(self.path))
+            if self._seen != seen or (seen == self._stamp and not self._trouble):
                 return []
             content, stamp, others = _content(self.path, self._setting)
+            if not stamp == seen == _stamp(os.stat(self.path)):  # It is being written again.
+                return []
             self._take(content, others)
         except (OSError, ValueError, MemoryError) as error:
             trouble = "it cannot be read" if isinstance(error, ValueError) else words_of(error)

@@ -95,6 +95,7 @@ def test_a_door_reads_its_authfile_again(tmp_path: Path):
     assert door.warnings == ()
     assert parts(door.admit(SIGNED, "web1")) == [PLAIN]
     auth_file(tmp_path, b"alice: changed now\n")
+    assert door.look(9.0) == []
     assert door.look(10.0) == [f"{tmp_path / 'auth'} was read again: 1 users"]
     assert door.admit(SIGNED, "web1") == []
     assert door.refused == {Reason.BAD_SIGNATURE: 1}

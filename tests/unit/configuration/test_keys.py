@@ -79,12 +79,51 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path):
     file = KeyFile(str(path), "--authfile")
     assert file.warnings == ()
     path.write_bytes(b"alice: two-two\n")
-    assert file.refresh(1.5) == [f"{path} was read again: 1 users"]
+    assert file.refresh(1.5) == []
+    assert file.refresh(2.4) == []
+    assert file.refresh(2.5) == [f"{path} was read again: 1 users"]
     assert file.keys.passwords(b"alice") == (b"two-two",)
-    path.write_bytes(b"alice: three\n")
-    assert file.refresh(2.0) == []
-    assert file.refresh(2.6) != []
     assert file.refresh(9.0) == []
+
+
+def test_a_file_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path):
+    before = b"alice: one\n#poolhouse-hosts alice: web1\n"
+    after = b"alice: two\n#poolhouse-hosts alice: web1\nbob: three\n"
+    path, now = tmp_path / "auth", 1.0
+    path.write_bytes(before)
+    path.chmod(0o600)
+    file = KeyFile(str(path), "--authfile")
+    for end in range(len(after) + 1):
+        path.write_bytes(after[:end])
+        now += 1.0
+        assert file.refresh(now) == []
+        hosts = file.keys.hosts(b"alice")
+        assert hosts is not None, "half of a file would let alice report for every host"
+        assert ("web2" in hosts, file.keys.passwords(b"alice")) == (False, (b"one",))
+    assert file.refresh(now + 1.0) == [f"{path} was read again: 2 users"]
+    assert file.keys.passwords(b"alice") == (b"two",)
+
+
+def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "auth"
+    path.write_bytes(b"alice: one\n")
+    path.chmod(0o600)
+    file = KeyFile(str(path), "--authfile")
+    path.write_bytes(b"alice: two\nbob: x\n")
+    assert file.refresh(2.0) == []
+    status_of = os.fstat
+
+    def cut_behind(descriptor: int) -> os.stat_result:
+        status = status_of(descriptor)
+        os.truncate(path, 2)
+        return status
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", cut_behind)
+        assert file.refresh(3.0) == []
+    assert file.keys.passwords(b"alice") == (b"one",)
+    path.write_bytes(b"alice: three\n")
+    assert file.refresh(4.0) + file.refresh(5.0) == [f"{path} was read again: 1 users"]
 
 
 def test_a_file_that_vanishes_or_cannot_be_read_still_holds_and_is_told_once(tmp_path: Path):
@@ -98,7 +137,8 @@ def test_a_file_that_vanishes_or_cannot_be_read_still_holds_and_is_told_once(tmp
     assert file.refresh(4.0) == []
     assert file.keys.passwords(b"alice") == (b"one",)
     path.write_bytes(b"alice: two\n")
-    assert file.refresh(6.0)
+    assert file.refresh(6.0) == []
+    assert file.refresh(7.0)
     assert file.keys.passwords(b"alice") == (b"two",)
 
 
