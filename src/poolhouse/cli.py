@@ -9,6 +9,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from poolhouse import core_dumps
+from poolhouse.conceal import conceal
 from poolhouse.installing import install_command
 from poolhouse.instrumentation import installation
 from poolhouse.stdio import guarded, reserve, say, write
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 class _Parser(argparse.ArgumentParser):
     """argparse's parser; unlike argparse, it reports that its help or version could not be written."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and a message, which may repeat a URL: without its password."""
+        super().error(conceal(message))
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         is_output = file is sys.stdout
@@ -43,6 +49,7 @@ def connmond() -> None:
 def connmon() -> None:
     """Run the console."""
     reserve()
+    core_dumps.forbid()
     before = _end_quietly_when_interrupted()
     try:
         from poolhouse.console.command import connmon
@@ -58,6 +65,7 @@ def poolhouse() -> None:
     if sys.argv[1:2] == ["run"]:  # The program that replaces this one must find files and signals unchanged.
         sys.exit(_become())
     reserve()
+    core_dumps.forbid()
     _end_quietly_when_interrupted()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # The reader of its output may have seen enough.
     from poolhouse.attach import command as attach_command

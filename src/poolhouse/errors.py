@@ -18,6 +18,8 @@ from contextlib import suppress
 from copy import deepcopy
 from typing import Any, NamedTuple, Self, TypeVar
 
+from poolhouse.conceal import conceal
+
 E = TypeVar("E", bound="PoolhouseError")
 
 
@@ -75,14 +77,14 @@ class SealError(PacketError):
 
 
 class SettingError(PoolhouseError, ValueError):
-    """A setting has a value it cannot have, or does not exist.
+    """A setting has a value it cannot have, or does not exist; the message has no password of a URL in it.
 
     Attributes:
         setting: Its name as the user typed it, for example ``collectd_port``.
     """
 
     def __init__(self, setting: str, message: str) -> None:
-        super().__init__(f"{setting}: {message}")
+        super().__init__(f"{setting}: {conceal(message)}")
         self.setting = setting
 
 

@@ -24,6 +24,8 @@ from logging import INFO as INFO
 from logging import WARNING as WARNING
 from types import FrameType
 
+from poolhouse.conceal import stand_in
+
 
 def is_order(error: BaseException) -> bool:
     """Whether an exception orders the caller to stop, rather than reporting a failure of the functions it passed.
@@ -51,7 +53,10 @@ def _arguments(frame: FrameType) -> list[object]:
 
 
 class Log:
-    """A logger of the standard library; it never lets an `Exception` of a filter, handler or formatter out."""
+    """A logger of the standard library; it never lets an `Exception` of a filter, handler or formatter out.
+
+    The records of exceptions have neither passwords nor statements in their texts (`poolhouse.conceal`).
+    """
 
     __slots__ = ("_logger",)
 
@@ -101,8 +106,9 @@ class Log:
 
     def _write(self, level: int, message: str, arguments: tuple[object, ...], error: BaseException | None) -> None:
         try:
+            shown = None if error is None else stand_in(error)
             # `stacklevel`: the record names the line that called `warning` and the like.
-            self._logger.log(level, message, *arguments, exc_info=error, stacklevel=3)
+            self._logger.log(level, message, *arguments, exc_info=shown, stacklevel=3)
         except Exception as raised:  # By a filter or handler of the application; there is nowhere to report it.
             if is_order(raised):
                 raise

@@ -111,6 +111,29 @@ def test_no_core_dump_is_made_and_as_many_files_as_may_be_are_allowed():
         assert soft == min(hard, 32_768)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("from poolhouse.cli import connmon; connmon()", "connect", "--port", "PORT", "--json"),
+        ("from poolhouse.cli import poolhouse; poolhouse()", "doctor", "collectd://127.0.0.1:PORT/"),
+    ],
+    ids=["connmon", "poolhouse"],
+)
+def test_the_commands_that_know_a_password_make_no_core_dump(arguments):
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sink:
+        sink.bind(("127.0.0.1", 0))
+        sink.settimeout(60)
+        port = str(sink.getsockname()[1])
+        command = [sys.executable, "-c", *(one.replace("PORT", port) for one in arguments)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                assert sink.recv(65_535)
+                assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
+                assert int(Path(f"/proc/{process.pid}/coredump_filter").read_text(), 16) == 0
+            finally:
+                process.kill()
+
+
 def opened(stack: ExitStack) -> dict[str, socket.socket]:
     """Sockets as a manager opens them."""
     found = {

@@ -26,6 +26,7 @@ WINDOW = "console/test_console_screens.py"
 #: Modules that are neither imported by a test nor reached through their package, and the test that runs each.
 RUN_BY = {
     "poolhouse.attach.bootstrap.sitecustomize": ATTACHED,
+    "poolhouse.core_dumps": "integration/test_connmond_privileges.py",
     "poolhouse.attach.command": "integration/test_attach_install.py",
     "poolhouse.auto": ATTACHED,
     "poolhouse.instrumentation.automatic": ATTACHED,

@@ -1,16 +1,12 @@
-"""The limits and rights of connmond's process: many open files, no core dump, and an unprivileged user.
-
-A core dump would contain passwords, and data that users sent. `RLIMIT_CORE` keeps the kernel from writing a file;
-a program to which the kernel pipes dumps gets none of the memory (``core(5)``).
-"""
+"""The limits and rights of connmond's process: many open files, no core dump, and an unprivileged user."""
 
 import grp
 import os
 import pwd
 import resource
 from contextlib import suppress
-from pathlib import Path
 
+from poolhouse import core_dumps
 from poolhouse.errors import SettingError
 
 #: Wanted number of open files: each client over TCP is one.
@@ -24,10 +20,7 @@ def prepare_process() -> int:
         How many files may be open.
     """
     os.umask(os.umask(0o077) | 0o007)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # On systems other than Linux.
-        Path("/proc/self/coredump_filter").write_text("0")
+    core_dumps.forbid()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
     if soft == resource.RLIM_INFINITY or soft >= most:

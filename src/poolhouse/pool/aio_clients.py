@@ -13,7 +13,7 @@ from poolhouse.pool.hooks import failed, tell
 from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import RETURN_LIMIT
 from poolhouse.pool.slot import Lease
-from poolhouse.pool.words import describe, log_returned, logger
+from poolhouse.pool.words import Shown, describe, log_returned, logger
 
 _getframe = sys._getframe
 
@@ -113,7 +113,7 @@ class RoutedAsyncCheckout(AsyncCheckout[ACT]):
         except Exception as error:
             if exc_type is None:
                 raise
-            logger.warning("error ignored in rollback on %s: %s", conn, describe(error))
+            logger.warning("error ignored in rollback on %s: %s", Shown(conn), describe(error))
         finally:
             await pool.putconn(conn)
 
@@ -320,7 +320,7 @@ class AsyncClients(AsyncWaiting[ACT]):
                     self._put_behind(conn)
                     raise
                 # The exception that ends the block matters more; the return checks the connection.
-                logger.warning("error ignored in rollback on %s: %s", conn, describe(error))
+                logger.warning("error ignored in rollback on %s: %s", Shown(conn), describe(error))
         await self._putconn_slowly(conn)
 
     async def _putconn_slowly(self, conn: Any) -> None:

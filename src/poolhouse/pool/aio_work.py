@@ -16,7 +16,7 @@ from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
-from poolhouse.pool.words import describe, log_closed, log_dead, log_returned, logger
+from poolhouse.pool.words import Shown, describe, log_closed, log_dead, log_returned, logger
 from poolhouse.safely import WARNING
 
 #: The pool's task in which this code runs. Its callback may close the pool, even from another task; `close` then
@@ -164,8 +164,8 @@ class AsyncWork:
                 await result_of(self._configure(conn))
                 if (status := await self._settled(conn)) not in CLEAN:
                     raise PoolError(
-                        f"{conn} left in status {STATUS[status]} by configure function "
-                        f"{self._configure}: discarded"
+                        f"{Shown(conn)} left in status {STATUS[status]} by configure function "
+                        f"{Shown(self._configure)}: discarded"
                     )
             except BaseException:
                 # After a fork the child cancels the copied tasks: the connection belongs to the parent.
@@ -194,7 +194,7 @@ class AsyncWork:
                 raise
             self._log_failed_connect(error, is_loud=is_loud)
             return
-        logger.info("adding new connection to the pool %r: %s", self._name, conn)
+        logger.info("adding new connection to the pool %r: %s", self._name, Shown(conn))
         tell(self._hooks.connected, conn, now - began)
         if close is not None:
             await self.close(close)
@@ -240,11 +240,11 @@ class AsyncWork:
                 return False
             if job.roll_back and status != IDLE:
                 if not job.is_expected:
-                    logger.warning("rolling back returned connection: %s", conn)
+                    logger.warning("rolling back returned connection: %s", Shown(conn))
                 try:
                     await self._driver.rollback(conn)
                 except Exception as error:
-                    logger.warning("rollback failed: %s. Discarding connection %s", describe(error), conn)
+                    logger.warning("rollback failed: %s. Discarding connection %s", describe(error), Shown(conn))
                     return False
             if self._reset is None:
                 status = self._driver.status(conn)
@@ -254,15 +254,15 @@ class AsyncWork:
             if status not in CLEAN:
                 logger.warning(
                     "error resetting connection: %s left in status %s by reset function %s: discarded",
-                    conn,
+                    Shown(conn),
                     STATUS[status],
-                    self._reset,
+                    Shown(self._reset),
                 )
                 return False
         except (Exception, asyncio.CancelledError) as error:
             if _is_order(error):
                 raise
-            logger.warning("error resetting connection: %s: %s", conn, describe(error))
+            logger.warning("error resetting connection: %s: %s", Shown(conn), describe(error))
             return False
         return True
 
@@ -312,7 +312,7 @@ class AsyncWork:
                 job.conn._pool = None
             await self._driver.close(job.conn)
         except Exception as error:
-            logger.warning("error closing connection: %s: %s", job.conn, describe(error))
+            logger.warning("error closing connection: %s: %s", Shown(job.conn), describe(error))
         log_closed(job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)
 
@@ -330,7 +330,7 @@ class AsyncWork:
                 job.conn._pool = None
             close(job.conn)
         except Exception as error:
-            logger.warning("error closing connection: %s: %s", job.conn, describe(error))
+            logger.warning("error closing connection: %s: %s", Shown(job.conn), describe(error))
         log_closed(job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)
         return True

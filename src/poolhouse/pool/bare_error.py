@@ -1,5 +1,8 @@
 """Exceptions that are kept after the call in which they were raised."""
 
+from collections.abc import Sequence
+
+from poolhouse.conceal import conceal
 from poolhouse.errors import PoolError
 
 
@@ -27,3 +30,27 @@ def bare(error: BaseException) -> BaseException:
     except Exception:  # The class cannot be made this way: keep the message at least.
         return PoolError(f"{kind.__name__}: {error.args}")
     return copy
+
+
+def without(error: BaseException, secrets: Sequence[str]) -> BaseException:
+    """A copy that nobody else has, made by `bare` or `frameless`, after passwords are removed from its text.
+
+    Args:
+        error: The copy; it is changed.
+        secrets: Known passwords (`poolhouse.conceal.conceal`).
+
+    Returns:
+        The copy; a `PoolError` with the text if its class takes the text from elsewhere than its arguments.
+
+    >>> without(ValueError('missing "=" after "me:secret@db" in connection info string'), ["me:secret@db"])
+    ValueError('missing "=" after "…" in connection info string')
+    """
+    try:
+        if (text := conceal(str(error), secrets)) == str(error):
+            return error
+        error.args = tuple(conceal(each, secrets) if isinstance(each, str) else each for each in error.args)
+        if str(error) == text:
+            return error
+    except Exception:  # The class is the application's or a driver's, and may do anything here.
+        return PoolError(type(error).__name__)
+    return PoolError(f"{type(error).__name__}: {text}")

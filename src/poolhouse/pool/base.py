@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests, also
 from poolhouse.meter.meter import Meter
+from poolhouse.pool.bare_error import without
 from poolhouse.pool.core import BROKEN, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.protocol import Traits
@@ -24,10 +25,11 @@ from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.lines import Lines
 from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.parameters import checked
+from poolhouse.pool.passwords import secrets_in
 from poolhouse.pool.slot import Lease, State
 from poolhouse.pool.stats import Reader
 from poolhouse.pool.whereabouts import where_now
-from poolhouse.pool.words import connect_error, log_dead, logger
+from poolhouse.pool.words import Shown, describe, log_dead, logger
 from poolhouse.safely import DEBUG, WARNING
 from poolhouse.sites.words import CallSite
 from poolhouse.verdicts.current import main_of
@@ -331,7 +333,7 @@ class BasePool:
         core, now = self._core, self._now()
         waited = max(0.0, now - waiter.since)
         tell(self.hooks.timed_out, waited)
-        size, used, holders, cause = core.size, core.used, core.holders(now), core.connect_error
+        size, used, holders, cause = core.size, core.used, core.holders(now), self._connect_error()
         # The words up to the colon are psycopg_pool's: programs match them.
         text = [f"couldn't get a connection after {waited:.2f} sec: {used} of {core.max_size or size} in use"]
         if core.connecting:
@@ -379,7 +381,7 @@ class BasePool:
         if holders:
             yield oldest_in_words(holders)
         if cause is not None:
-            yield f"last connect error: {connect_error(cause, self.conninfo, self.kwargs)}"
+            yield f"last connect error: {describe(cause, self._secrets())}"
         if self._core.is_stranded:
             yield _STRANDED
 
@@ -412,7 +414,7 @@ class BasePool:
         """The exception for a connection that cannot be returned to this pool."""
         owner = getattr(conn, "_pool", None)
         whence = f"it comes from pool {owner.name!r}" if owner is not None else "it doesn't come from any pool"
-        return ValueError(f"can't return connection to pool {self.name!r}, {whence}: {conn}")
+        return ValueError(f"can't return connection to pool {self.name!r}, {whence}: {Shown(conn)}")
 
     def _is_parents(self, conn: Any) -> bool:
         """Whether the connection was inherited through a fork; if so, logs that for each return."""
@@ -421,7 +423,7 @@ class BasePool:
         logger.warning(
             "pool %r: %s was taken before this process was forked; it belongs to the parent and is left alone",
             self.name,
-            conn,
+            Shown(conn),
         )
         return True
 
@@ -459,8 +461,16 @@ class BasePool:
         return "the pool" if code is None else in_words((code, lease[3]), self._core.helpers)
 
     def _log_failed_connect(self, error: BaseException, *, is_loud: bool) -> None:
-        words = connect_error(error, self.conninfo, self.kwargs)
+        words = describe(error, self._secrets())
         logger.log(WARNING if is_loud else DEBUG, "error connecting in %r: %s", self.name, words)
+
+    def _secrets(self) -> list[str]:
+        return secrets_in(self.conninfo, self.kwargs)
+
+    def _connect_error(self) -> BaseException | None:
+        """The error of the last connect, or of the last check of a new connection, without the passwords."""
+        error = self._core.connect_error
+        return None if error is None else without(error, self._secrets())
 
     # -- Fork ---------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from poolhouse.conceal import conceal
 from poolhouse.copies import copy_of
 from poolhouse.errors import PoolError
 from poolhouse.meter.meter import BATCH, Meter
@@ -266,7 +267,7 @@ class Maintenance(Recovery):
             PoolError: Pass it to `connect_failed`; the connection must be neither configured nor closed.
         """
         if id(conn) in self.slots:
-            raise PoolError(f"connecting returned a connection that the pool already has: {conn}")
+            raise PoolError(conceal(f"connecting returned a connection that the pool already has: {conn}"))
 
     def connect_failed(self, slot: Slot, error: BaseException, now: float) -> bool:
         """Record that a `Connect` has failed. Returns whether that deserves a WARNING rather than a DEBUG line."""

@@ -36,6 +36,7 @@ from poolhouse.clock import monotonic
 from poolhouse.errors import PoolTimeout
 from poolhouse.meter.meter import Meter
 from poolhouse.pool import sqlalchemy_fork
+from poolhouse.pool.bare_error import without
 from poolhouse.pool.core import PoolCore, Waiter
 from poolhouse.pool.core_lock import NOT_LOCKED
 from poolhouse.pool.frameless import frameless
@@ -43,6 +44,7 @@ from poolhouse.pool.holders import Holder, oldest_in_words
 from poolhouse.pool.hooks import PoolHooks, tell
 from poolhouse.pool.jobs import Close, HeldLong, ReturnedAfterAll
 from poolhouse.pool.options import PoolOptions, duration
+from poolhouse.pool.passwords import secrets_of_creator
 from poolhouse.pool.registry import opened
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.sqlalchemy_keeper import keeper
@@ -378,7 +380,8 @@ class FairQueuePool(Pool):
         tell(self._hooks.timed_out, now - waiter.since)
         timeout = 0.0 if self._timeout is None or is_within else self._timeout
         used, holders = core.used, core.holders(now)
-        cause = None if core.connect_error is None else frameless(core.connect_error)
+        secrets = secrets_of_creator(self._creator)
+        cause = None if core.connect_error is None else without(frameless(core.connect_error), secrets)
         # The first part is QueuePool's wording.
         text = [
             f"{type(self).__name__} limit of size {self._pool_size} overflow {self._max_overflow} reached, "
@@ -392,7 +395,7 @@ class FairQueuePool(Pool):
         if holders:
             text.append(oldest_in_words(holders))
         if cause is not None:
-            text.append(f"last connect error: {describe(cause)}")
+            text.append(f"last connect error: {describe(cause, secrets)}")
         error = FairQueueTimeout(
             "; ".join(text),
             waited=now - waiter.since,

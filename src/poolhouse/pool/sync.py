@@ -167,12 +167,12 @@ class ConnectionPool(Clients[CT]):
             while core.times_full == before and not core.was_closed:
                 is_over = core.is_stranded or not parker.park(deadline - self._now())
                 if is_over and core.times_full == before:
-                    self._fail_to_fill(timeout, core.connect_error)
+                    self._fail_to_fill(timeout, self._connect_error())
         finally:
             self._workers.watchers.remove(parker)
             self._core_lock(core.unwatch_full)
         if core.times_full == before:
-            raise self._closed() from core.connect_error
+            raise self._closed() from self._connect_error()
 
     def _fail_to_fill(self, timeout: float, cause: BaseException | None) -> NoReturn:
         """Raise `wait`'s PoolTimeout, and close the pool if it never was full."""

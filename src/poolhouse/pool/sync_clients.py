@@ -11,7 +11,7 @@ from poolhouse.pool.jobs import NOT_LEASED, Close, Reason, Return
 from poolhouse.pool.options import PROBE_LIMIT
 from poolhouse.pool.slot import Lease
 from poolhouse.pool.sync_waiting import CT, Waiting
-from poolhouse.pool.words import describe, log_returned, logger
+from poolhouse.pool.words import Shown, describe, log_returned, logger
 
 _getframe = sys._getframe
 
@@ -385,7 +385,7 @@ class Clients(Waiting[CT]):
             self._driver.rollback(conn)
         except Exception as error:
             # The exception that ends the block matters more; the return checks the connection.
-            logger.warning("error ignored in rollback on %s: %s", conn, describe(error))
+            logger.warning("error ignored in rollback on %s: %s", Shown(conn), describe(error))
 
     def _putconn_slowly(self, conn: Any) -> None:
         if self._parents and self._is_parents(conn):

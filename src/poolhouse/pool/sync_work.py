@@ -14,7 +14,7 @@ from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
-from poolhouse.pool.words import describe, log_closed, log_dead, log_returned, logger
+from poolhouse.pool.words import Shown, describe, log_closed, log_dead, log_returned, logger
 from poolhouse.safely import WARNING
 from poolhouse.signals import as_application
 
@@ -106,8 +106,8 @@ class Work:
                 self._configure(conn)
                 if (status := self._settled(conn)) not in CLEAN:
                     raise PoolError(
-                        f"{conn} left in status {STATUS[status]} by configure function "
-                        f"{self._configure}: discarded"
+                        f"{Shown(conn)} left in status {STATUS[status]} by configure function "
+                        f"{Shown(self._configure)}: discarded"
                     )
             except BaseException:
                 # After a fork the child cancels the copied calls: the connection belongs to the parent.
@@ -134,7 +134,7 @@ class Work:
             is_loud = self.core_lock(self.core.connect_failed, slot, error, self._clock.monotonic())
             self._log_failed_connect(error, is_loud=is_loud)
             return
-        logger.info("adding new connection to the pool %r: %s", self._name, conn)
+        logger.info("adding new connection to the pool %r: %s", self._name, Shown(conn))
         tell(self._hooks.connected, conn, now - began)
         if job is not None:
             self.close(job)
@@ -167,11 +167,11 @@ class Work:
                 return False
             if status != IDLE:
                 if not job.is_expected:
-                    logger.warning("rolling back returned connection: %s", conn)
+                    logger.warning("rolling back returned connection: %s", Shown(conn))
                 try:
                     self._driver.rollback(conn)
                 except Exception as error:
-                    logger.warning("rollback failed: %s. Discarding connection %s", describe(error), conn)
+                    logger.warning("rollback failed: %s. Discarding connection %s", describe(error), Shown(conn))
                     return False
             if self._reset is None:
                 status = self._driver.status(conn)
@@ -184,13 +184,13 @@ class Work:
             if status not in CLEAN:
                 logger.warning(
                     "error resetting connection: %s left in status %s by reset function %s: discarded",
-                    conn,
+                    Shown(conn),
                     STATUS[status],
-                    self._reset,
+                    Shown(self._reset),
                 )
                 return False
         except Exception as error:
-            logger.warning("error resetting connection: %s: %s", conn, describe(error))
+            logger.warning("error resetting connection: %s: %s", Shown(conn), describe(error))
             return False
         return True
 
@@ -243,6 +243,6 @@ class Work:
                 job.conn._pool = None
             self._driver.close(job.conn)
         except Exception as error:
-            logger.warning("error closing connection: %s: %s", job.conn, describe(error))
+            logger.warning("error closing connection: %s: %s", Shown(job.conn), describe(error))
         log_closed(job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)

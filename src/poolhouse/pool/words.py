@@ -1,39 +1,44 @@
 """The messages that pools log about their connections."""
 
-import re
+from collections.abc import Iterable
 from typing import Any
 
+from poolhouse.conceal import conceal, text_of
 from poolhouse.pool.jobs import Reason
-from poolhouse.pool.passwords import secrets_in
 from poolhouse.pool.status import ACTIVE
 from poolhouse.safely import Log
 
 logger = Log("poolhouse.pool")
 
 
-#: Where libpq's messages, or SQLAlchemy's, begin to quote a statement or a row.
-_STATEMENT = re.compile(r"\n(LINE \d+:|DETAIL:|\[SQL:).*", re.DOTALL)
+def describe(error: BaseException, secrets: Iterable[str] = ()) -> str:
+    """An exception in one line that is never empty, without passwords and what it quotes of a statement.
 
-
-def describe(error: BaseException) -> str:
-    """An exception in one line that is never empty, without the statement that it may quote.
+    Args:
+        error: The exception.
+        secrets: Passwords that are known (`poolhouse.pool.passwords`); ``…`` stands for what is left out.
 
     >>> describe(TimeoutError()), describe(OSError("no route"))
     ('TimeoutError', 'OSError: no route')
     """
     try:
-        text = " ".join(_STATEMENT.sub("", str(error)).split())
+        text = " ".join(text_of(error, secrets).split())
     except Exception:  # Its class is the application's or a driver's, and its `__str__` fails.
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def connect_error(error: BaseException, conninfo: object, kwargs: object) -> str:
-    """Why a connect failed, in one line; ``…`` stands for what a driver repeats of the password."""
-    text = describe(error)
-    for secret in secrets_in(conninfo, kwargs):
-        text = text.replace(secret, "…")
-    return text
+class Shown:
+    """A connection or a function in a message: its text, which may repeat a conninfo, without passwords."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        """The text is made when it is asked for: most messages are never written."""
+        self._value = value
+
+    def __str__(self) -> str:
+        return conceal(str(self._value))
 
 
 def log_dead(conn: Any, error: BaseException, *, has_check: bool) -> None:
@@ -46,20 +51,20 @@ def log_dead(conn: Any, error: BaseException, *, has_check: bool) -> None:
             logged at INFO, as psycopg_pool does. Otherwise, and if `check()` finds it, it is logged at WARNING.
     """
     if has_check:
-        logger.info("connection failed check: %s: %s", conn, describe(error))
+        logger.info("connection failed check: %s: %s", Shown(conn), describe(error))
     else:
-        logger.warning("discarding broken connection: %s: %s", conn, describe(error))
+        logger.warning("discarding broken connection: %s: %s", Shown(conn), describe(error))
 
 
 def log_returned(conn: Any, status: int) -> None:
     """Warn of a connection that was returned in the middle of a command; `log_closed` follows."""
     if status == ACTIVE:
-        logger.warning("closing returned connection in the middle of a command: %s", conn)
+        logger.warning("closing returned connection in the middle of a command: %s", Shown(conn))
 
 
 def log_closed(conn: Any, reason: Reason) -> None:
     """Log a connection that has just been closed, if the reason is worth a line."""
     if reason in (Reason.BROKEN, Reason.RESET_FAILED):
-        logger.warning("discarding closed connection: %s", conn)
+        logger.warning("discarding closed connection: %s", Shown(conn))
     elif reason is Reason.EXPIRED:
-        logger.info("discarding expired connection: %s", conn)
+        logger.info("discarding expired connection: %s", Shown(conn))
