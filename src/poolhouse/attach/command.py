@@ -41,7 +41,7 @@ def attach(arguments: argparse.Namespace) -> int:
     try:
         report = None
         if arguments.report is not None or arguments.program is not None:
-            report = report_url(arguments.report, arguments.program, os.environ)
+            report = report_url(arguments.report, arguments.program, os.environ, is_inherited=False)
         if arguments.install or arguments.remove:
             return _change(arguments, report)
         if arguments.target is None or not arguments.target.isdecimal():

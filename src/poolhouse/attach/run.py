@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from poolhouse.attach.finder import is_disabled
 from poolhouse.clean import clean
@@ -91,16 +91,20 @@ def run(arguments: argparse.Namespace) -> int:
     return become(command, environment(os.environ, report))
 
 
-def report_url(report: str | None, program: str | None, variables: Mapping[str, str]) -> str:
+def report_url(
+    report: str | None, program: str | None, variables: Mapping[str, str], *, is_inherited: bool = True
+) -> str:
     """The URL to which the command's pools report.
 
     Args:
         report: The value of ``--report``: a URL, or only host and port.
         program: The value of ``--program``.
         variables: The environment, whose ``POOLHOUSE_REPORT`` is used if `report` is ``None``.
+        is_inherited: Whether the command inherits that variable anyway, password included.
 
     Raises:
-        SettingError: If the URL is wrong or already names a program, or if the name is empty.
+        SettingError: If the URL is wrong or already names a program, if the name is empty, or if the URL has a
+            password that would become visible where it was not: in a list of processes, or in another environment.
 
     >>> report_url("monitor.example", "web shop", {})
     'collectd://monitor.example/?program_name=web%20shop'
@@ -122,7 +126,14 @@ def report_url(report: str | None, program: str | None, variables: Mapping[str, 
         Destination.from_url(url)
     except SettingError as error:
         raise SettingError(name, str(error)) from None
+    if _has_password(url) and not (name == REPORT_VARIABLE and is_inherited):
+        raise SettingError(name, "others could read the password; write it into a file, and name password_file")
     return url
+
+
+def _has_password(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.password is not None or "password" in parse_qs(parts.query)
 
 
 def environment(variables: Mapping[str, str], report: str) -> dict[str, str]:

@@ -18,6 +18,8 @@ DAEMON_NAME = "connmond"
 #: The smallest timeout and the largest interval or timeout, in seconds.
 _LEAST_S, _MOST_S = 0.1, 86_400.0
 _VARIABLE = "OTEL_EXPORTER_OTLP_"
+#: The shortest value of a header that is a secret, in characters; a shorter one is found in every sentence.
+_LEAST_SECRET = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ class OtlpTarget:
     service_name: str = DAEMON_NAME
     attributes: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def secrets(self) -> list[str]:
+        """The headers' values, and the words in them, longest first: a collector may repeat them in its answer."""
+        words = {word for _, value in self.headers for word in (value, *value.split())}
+        return sorted((word for word in words if len(word) >= _LEAST_SECRET), key=len, reverse=True)
+
 
 def metrics_url(text: str, where: str) -> str:
     """The address to which a collector takes metrics, from an address with or without that path.
@@ -71,10 +79,16 @@ def checked_url(text: str, where: str) -> str:
         parts = urlsplit(text.strip())
         is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        parts, is_good = urlsplit(""), False
-    if "@" in parts.netloc:
+        is_good = False
+    if "@" in text:
         raise SettingError(where, f"a user or password does not belong in the address: set {_VARIABLE}HEADERS")
-    if not is_good or parts.query or parts.fragment or not text.isascii() or set(text.strip()) & set(" \t\r\n"):
+    if "?" in text or "#" in text:
+        raise SettingError(
+            where,
+            "expected an address such as http://collector:4318, not one with ? or #: "
+            f"a key belongs into {_VARIABLE}HEADERS",
+        )
+    if not is_good or not text.isascii() or set(text.strip()) & set(" \t\r\n"):
         raise SettingError(where, f"expected an address such as http://collector:4318, not {text!r}")
     return text.strip()
 

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from poolhouse.conceal import conceal
 from poolhouse.configuration.otlp import OtlpTarget
 from poolhouse.errors import SettingError
 from poolhouse.export.otlp import CONTENT_TYPE
@@ -44,6 +45,11 @@ class Result(NamedTuple):
     #: How many points the collector refused while it accepted the rest, and its message about them.
     rejected: int = 0
     words: str = ""
+
+    def without(self, secrets: Sequence[str]) -> "Result":
+        """The same without the secrets in a collector's words: some repeat a header that they refuse."""
+        failure = None if self.failure is None else conceal(self.failure, secrets)
+        return self._replace(failure=failure, words=conceal(self.words, secrets))
 
 
 def tls_context(target: OtlpTarget) -> ssl.SSLContext | None:
@@ -135,7 +141,7 @@ class Push:
                 is_known = is_shortage(error)
                 result = Result(words_of(error) if is_known else f"{type(error).__name__}: {error}")
             self._close()
-            self.result = result
+            self.result = result.without(self.target.secrets)
             with suppress(RuntimeError):  # The loop has ended in the meantime.
                 self._done()
 

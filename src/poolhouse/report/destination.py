@@ -8,6 +8,7 @@ user typed it.
 """
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -194,6 +195,10 @@ class Destination:
         if port is not None and not is_service:
             pairs.append(("port", str(port)))
         for name, value in pairs:
+            if not _NAME.fullmatch(name) or (not value and name not in _READERS):
+                raise SettingError(
+                    "url", "expected settings as name=value; an & in a value must be encoded (%26), and a ? (%3F)"
+                )
             if name in settings:
                 raise SettingError(name, "given twice")
             settings[name] = value
@@ -362,7 +367,8 @@ def _host(value: Any) -> str:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     if not host or not _is_name(host) or any(character.isspace() or character in "/[]@\0" for character in host):
-        raise ValueError(f"expected a host name or an address, not {value!r}")
+        _, at, behind = value.rpartition("@")  # What is before it may be a password.
+        raise ValueError(f"expected a host name or an address, not {f'…@{behind}' if at else value!r}")
     return host
 
 
@@ -399,6 +405,8 @@ def _detail(value: Any) -> Detail:
             raise ValueError(f"expected full or plain, not {value!r}")
 
 
+#: Anything else in a URL is a mistake, perhaps a piece of a password, and no message repeats it.
+_NAME = re.compile("[a-z_]+")
 #: Each setting, and the function that converts and checks its value.
 _READERS: dict[str, Callable[[Any], Any]] = {
     "host": _hosts,

@@ -104,7 +104,9 @@ def read_security(value: Any) -> Security:
 def read_username(value: Any) -> str:
     """The value of ``username``; `ValueError` for a name that no AuthFile can contain."""
     if not _is_line(value) or ":" in value or value[0] == "#":
-        raise ValueError(f"expected the name of a user as in an AuthFile, not {value!r}")
+        # Such a text may be a user with the password.
+        shown = "" if ":" in str(value) else f", not {value!r}"
+        raise ValueError(f"expected the name of a user as in an AuthFile{shown}")
     return str(value)
 
 

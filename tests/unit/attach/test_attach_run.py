@@ -57,7 +57,7 @@ def test_the_commands_own_options_are_not_ours(dashes: list[str]) -> None:
         ("x:1", "shop", {"POOLHOUSE_REPORT": "collectd://y/"}, "shop", "x:1"),
         (None, "shop", {"POOLHOUSE_REPORT": "collectd://y:2/?interval=5"}, "shop", "y:2"),
         (None, "shop", {"POOLHOUSE_REPORT": ""}, "shop", "localhost:25827"),
-        ("collectd://u:p@x/?security=sign", "shop", {}, "shop", "x:25827"),
+        (None, "shop", {"POOLHOUSE_REPORT": "collectd://u:p@x/?security=sign"}, "shop", "x:25827"),
     ],
 )
 def test_a_programs_name_is_added_to_where_reports_go(
@@ -81,6 +81,22 @@ def test_a_wrong_setting_is_named(
 ) -> None:
     with pytest.raises(SettingError, match=message):
         report_url(report, program, variables)
+
+
+@pytest.mark.parametrize(
+    ("report", "variables", "is_inherited", "setting"),
+    [
+        ("collectd://u:Zq7secret@x/?security=sign", {}, True, "--report"),
+        ("x/?security=sign&username=u&password=Zq7secret", {}, True, "--report"),
+        (None, {"POOLHOUSE_REPORT": "collectd://u:Zq7secret@x/?security=sign"}, False, "POOLHOUSE_REPORT"),
+    ],
+)
+def test_no_password_is_passed_on_that_the_command_does_not_inherit(
+    report: str | None, variables: Mapping[str, str], is_inherited: bool, setting: str
+) -> None:
+    with pytest.raises(SettingError, match=f"^{setting}: others could read the password") as caught:
+        report_url(report, "shop", variables, is_inherited=is_inherited)
+    assert "Zq7secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

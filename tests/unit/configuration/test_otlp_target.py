@@ -148,10 +148,27 @@ def test_a_wrong_address_in_a_setting_is_a_sentence(text: str) -> None:
         metrics_url(text, "--otlp")
 
 
-def test_a_password_in_the_address_is_refused_without_being_told() -> None:
-    with pytest.raises(SettingError, match="set OTEL_EXPORTER_OTLP_HEADERS") as caught:
-        metrics_url("http://user:s3cret@collector:4318", "--otlp")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:s3cret@collector:4318",
+        "http://user:s3cret/x@collector:4318",
+        "http://user:s3cret?x@collector:4318",
+        "http://collector:4318?key=s3cret",
+        "http://collector:4318#s3cret",
+    ],
+)
+def test_a_password_in_the_address_is_refused_without_being_told(address: str) -> None:
+    with pytest.raises(SettingError, match="OTEL_EXPORTER_OTLP_HEADERS") as caught:
+        metrics_url(address, "--otlp")
     assert "s3cret" not in str(caught.value)
+
+
+def test_the_secrets_of_a_target_are_the_values_of_its_headers_and_their_words() -> None:
+    headers = (("Authorization", "Bearer s3cret"), ("x-key", "other"), ("x-version", "1"))
+    target = OtlpTarget(URL, headers=headers)
+    assert target.secrets == ["Bearer s3cret", "Bearer", "s3cret", "other"]
+    assert "s3cret" not in repr(target)
 
 
 @pytest.mark.parametrize(

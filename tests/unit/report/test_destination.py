@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from poolhouse.errors import SettingError
 from poolhouse.report.destination import Destination, _is_name, program_name_of
 
+SECRET = "Zq7secret"
+
 
 def test_defaults_are_those_of_the_earlier_client() -> None:
     destination = Destination.from_settings({})
@@ -78,6 +80,30 @@ def test_a_wrong_value_is_told_with_its_setting_as_typed(key: str, value: object
         Destination.from_settings({key: value})
     assert str(caught.value) == sentence
     assert caught.value.setting == key
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"collectd://ann%3A{SECRET}@web1/?security=sign",
+        f"collectd://ann%3A{SECRET}%40web1/?security=sign",
+        f"collectd://ann:{SECRET}/x@web1/?security=sign",
+        f"collectd://ann:12?{SECRET}@web1/",
+        f"collectd://ann:12#{SECRET}@web1/",
+        f"collectd://web1/?username=ann&security=sign&password=12&{SECRET}",
+        f"collectd://web1/?username=ann&security=sign&password=12&{SECRET}=3",
+        f"collectd://web1/?password=12&security={SECRET}&password={SECRET}",
+        f"collectd://web1/?host=ann:{SECRET}@web2",
+        f"http://ann:{SECRET}@web1/",
+        f"connmon://ann:{SECRET}@web1/",
+        f"connmon://web1/?addr=ann:{SECRET}@web1:x",
+        f"ann:{SECRET}@web1",
+    ],
+)
+def test_no_error_repeats_a_password_that_is_not_encoded_or_in_the_wrong_place(url: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Destination.from_environment({"POOLHOUSE_REPORT": url})
+    assert SECRET not in repr(caught.value)
 
 
 @pytest.mark.parametrize(
