@@ -69,7 +69,7 @@ def check(data: bytes) -> None:
         except PacketError as error:
             raise AssertionError("a console cannot read the fleet") from error
         assert frame.snapshot.fleet.processes == snapshot.fleet.processes
-    own, otlp = figures(fleet.health(now), None, 0), Otlp("1", {}, {})
+    own, otlp = figures(fleet.health(now), None, {}), Otlp("1", {}, {})
     otlp.begin(10**18)
     for exposition in (
         Exposition(accepted("")),

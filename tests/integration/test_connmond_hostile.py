@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,11 @@ def connected(stack: ExitStack, address: str, port: int) -> socket.socket:
     return stack.enter_context(socket.create_connection(("127.0.0.1", port), 30, (address, 0)))
 
 
+def is_counted(daemon: Connmond, name: str, reason: str) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{daemon.http}/metrics", timeout=60) as answer:
+        return f'\npoolhouse_{name}_refused_total{{reason="{reason}"}}' in answer.read().decode()
+
+
 def test_a_client_is_let_in_while_another_address_holds_hundreds_of_silent_connections(daemon):
     with ExitStack() as stack:
         for number in range(400):
@@ -159,6 +165,11 @@ def test_a_client_is_let_in_while_another_address_holds_hundreds_of_silent_conne
         client.sendall(b"".join(frame(Kind.REPORT, one) for one in process.report(1.0)))
         with Watcher(daemon.consoles) as watcher:
             watcher.wait_for(lambda one: program(one, "shop"))
+        with udp(MALLORY, daemon.consoles) as bad:
+            bad.send(b"nothing that a console says")
+        # What each listener has refused is counted by reason.
+        for name, reason in (("clients", "crowded"), ("consoles", "malformed")):
+            wait_until(partial(is_counted, daemon, name, reason), what=f"refused {name}")
     status, output, errors = daemon.end()
     assert status == 0
     said = [line for line in sentences(errors) if "a connection from" in line]

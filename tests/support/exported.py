@@ -53,6 +53,9 @@ def labels_in_words(family: Family) -> str:
         "poolhouse_build_info": "`version`",
         "poolhouse_over_limit": "`limit`",
         "poolhouse_refusals": "`reason`",
+        "poolhouse_http_refused": "`reason`",
+        "poolhouse_clients_refused": "`reason`",
+        "poolhouse_consoles_refused": "`reason`",
         "poolhouse_old_password_datagrams": "`user`",
         "poolhouse_node_missing_seconds": "`node`",
     }.get(family.name, "–")

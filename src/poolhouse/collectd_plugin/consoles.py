@@ -108,8 +108,8 @@ class ConsoleThread:
                 via.send(answer, sender)
             if self._log.is_debug:
                 self._log.debug(f"received from {format_address(*sender[:2])}: {content[:16]!r}")
-            if self._subscribers.refused > self._refused:
-                self._refused = self._subscribers.refused
+            if (refused := self._subscribers.refused.total()) > self._refused:
+                self._refused = refused
                 self._log.seldom(
                     "refused",
                     f"{self._refused} datagrams from consoles refused so far, the last one from {sender[0]}: "

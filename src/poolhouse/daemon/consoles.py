@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from math import ceil
@@ -61,12 +62,10 @@ class ConsoleFace:
             note_destinations(sock)
 
     @property
-    def refused(self) -> int:
-        """Datagrams from consoles that were refused."""
-        return self._subscribers.refused + self._refused_seals()
-
-    def _refused_seals(self) -> int:
-        return 0 if self._gate is None else sum(self._gate.gate.refused.values())
+    def refused(self) -> Counter[str]:
+        """How many datagrams from consoles were refused, by reason."""
+        seals = {} if self._gate is None else self._gate.gate.refused
+        return self._subscribers.refused + Counter({reason.word: count for reason, count in seals.items()})
 
     def set_door(self, door: Door | None) -> None:
         """Have datagrams from consoles pass this door from now on; ``None`` if none is required."""
@@ -75,6 +74,7 @@ class ConsoleFace:
     def attach(self, hub: Hub) -> None:
         """Start listening for consoles."""
         self._hub = hub
+        hub.refusals["consoles"] = lambda: self.refused
         self._clock = hub.clock
         source = DaemonSource(hub.fleet, hub.clock)
         self._service = ConsoleService(

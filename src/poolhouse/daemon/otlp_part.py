@@ -151,7 +151,7 @@ class OtlpPart:
                 found_here = lines.get(program, ()), verdicts.get(program, ())
                 pieces.append(otlp.add(program, state.counted(), start_ns, *found_here))
             await slices.pause()
-        own = figures(fleet.health(hub.clock.monotonic()), None, hub.refused_over_http(), hub.failed_pushes)
+        own = figures(fleet.health(hub.clock.monotonic()), None, hub.refusals, hub.failed_pushes)
         start_ns = self._nanoseconds(self._began) if START_TIME is None else round(START_TIME * 1e9)
         for piece in otlp.end(own, start_ns):
             pieces.append(piece)

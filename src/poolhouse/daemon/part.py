@@ -5,7 +5,7 @@ fleet, the clock, and the rule that reports come first.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Protocol
 
@@ -30,7 +30,7 @@ class Hub:
         fleet: Everything that was reported.
         clock: The source of time.
         sources: Assigns each address to the share of the fleet's memory that it counts towards.
-        refused_over_http: How many connections and requests over HTTP were refused; the HTTP face sets this.
+        refusals: Each listener's count of what it has refused, by reason; reports are counted by the fleet.
         failed_pushes: How many pushes of metrics failed.
     """
 
@@ -38,7 +38,7 @@ class Hub:
         self.fleet = fleet
         self.sources = sources or Sources()
         self.clock = clock
-        self.refused_over_http: Callable[[], int] = int
+        self.refusals: dict[str, Callable[[], Mapping[str, int]]] = {}
         self.failed_pushes = 0
         self._reads: list[Callable[[], bool]] = []
         self._read_at = clock.monotonic()

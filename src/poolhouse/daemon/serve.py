@@ -113,7 +113,7 @@ async def serve(settings: Settings, read: Callable[[], Settings], user: str | No
         tell_ready(changeable.name)
         await daemon.run(end)
         seals = listener.door.refused if listener.door else None
-        log.end(summary(daemon.health(), face.refused, changeable.listener.refused_by_reason, seals))
+        log.end(summary(daemon.health(), face.refused.total(), changeable.listener.refused_by_reason, seals))
 
 
 def unreadable(settings: Settings, user: str) -> list[str]:

@@ -7,7 +7,7 @@ connections, and the verdicts. The daemon's own health is last.
 ``docs/reference/prometheus.md`` is made from this table.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from poolhouse.clean import clean
@@ -45,8 +45,8 @@ class Figures(NamedTuple):
     health: Health
     #: Seconds that the previous answer took to make; ``None`` if there was none.
     scrape_seconds: float | None = None
-    #: Refused HTTP connections and requests.
-    http_refused: int = 0
+    #: What each listener besides that of reports has refused, by listener and reason.
+    refusals: Mapping[str, Mapping[str, int]] = {}
     #: These four describe the daemon's process; ``None`` if the system does not say.
     cpu_seconds: float | None = None
     start_time: float | None = None
@@ -251,6 +251,12 @@ VERDICTS: tuple[VerdictNumber, ...] = (
     ),
 )
 
+
+def _by_reason(own: Figures, listener: str) -> Iterable[Value]:
+    refusals = own.refusals.get(listener, {})
+    return ((f'reason="{escaped(reason)}"', count) for reason, count in refusals.items())
+
+
 OWN: tuple[OwnNumber, ...] = (
     OwnNumber(
         "poolhouse_build_info",
@@ -328,8 +334,22 @@ OWN: tuple[OwnNumber, ...] = (
         "poolhouse_http_refused",
         "counter",
         "",
-        "Connections and requests over HTTP that were refused.",
-        lambda own: (("", own.http_refused),),
+        "Connections and requests over HTTP that were refused, or closed to make room, by reason.",
+        lambda own: _by_reason(own, "http"),
+    ),
+    OwnNumber(
+        "poolhouse_clients_refused",
+        "counter",
+        "",
+        "Connections to the TCP port that were refused or closed, by reason.",
+        lambda own: _by_reason(own, "clients"),
+    ),
+    OwnNumber(
+        "poolhouse_consoles_refused",
+        "counter",
+        "",
+        "Datagrams of consoles that were refused, by reason.",
+        lambda own: _by_reason(own, "consoles"),
     ),
     OwnNumber(
         "poolhouse_otlp_pushes_failed",

@@ -65,7 +65,7 @@ def test_no_answer_takes_more_than_a_few_rows_between_two_looks_at_the_reports()
         async def answer() -> None:
             url, _, query = path.partition("?")
             scope = {"type": "http", "method": "GET", "path": url, "query_string": query.encode(), "headers": []}
-            await Answers(hub, lambda: 0).app()(scope, receive, send)
+            await Answers(hub).app()(scope, receive, send)
 
         asyncio.run(answer())
         return len(reads), size

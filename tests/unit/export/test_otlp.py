@@ -29,7 +29,8 @@ from support.exported import ROW, counted, durations
 POOL, STATE = "db.client.connection.pool.name", "db.client.connection.state"
 START, NOW = 1_700_000_000_000_000_001, 1_800_000_000_000_000_003
 HEALTH = Health(received=9, over_limit=(("hosts", 2),), nodes=(NodeState("node2", False, 3.5),))
-FIGURES = Figures('0.1 "beta"', HEALTH, None, 3, 1.5, 1.7e9, 12345, 7, 4)
+REFUSALS = {"http": {"slow": 3}}
+FIGURES = Figures('0.1 "beta"', HEALTH, None, REFUSALS, 1.5, 1.7e9, 12345, 7, 4)
 
 
 def otlp() -> Otlp:

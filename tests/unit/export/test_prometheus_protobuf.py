@@ -21,7 +21,7 @@ OWN_FIGURES = Figures(
     '0.1 "beta"\\n',
     Health(received=9, over_limit=(("hosts", 2),), nodes=(NodeState("node2", False, 3.5),)),
     0.25,
-    3,
+    {"http": {"slow": 3}},
     1.5,
     1.7e9,
     12345,

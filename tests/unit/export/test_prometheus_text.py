@@ -30,7 +30,8 @@ HEALTH = Health(
     users=(UserState("alice", 7, 4, 0.5, 1.0, "web1", "shop", "1:a"), UserState("bob", 2, 0, 0.5, None)),
     nodes=(NodeState("node1", True, None), NodeState("node2", False, 3.5), NodeState("node3", False, None)),
 )
-OWN_FIGURES = Figures('0.1 "beta"', HEALTH, 0.25, 3, 1.5, 1.7e9, 12345, 7, 4)
+REFUSALS = {"http": {"slow": 3}, "consoles": {"full": 5}}
+OWN_FIGURES = Figures('0.1 "beta"', HEALTH, 0.25, REFUSALS, 1.5, 1.7e9, 12345, 7, 4)
 Found = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -142,7 +143,8 @@ def test_the_daemon_tells_how_it_is_itself(form: Format) -> None:
         key("poolhouse_datagrams_dropped_total"): 0,
         key("poolhouse_over_limit_total", limit="hosts"): 2,
         key("poolhouse_csv_writes_failed_total"): 0,
-        key("poolhouse_http_refused_total"): 3,
+        key("poolhouse_http_refused_total", reason="slow"): 3,
+        key("poolhouse_consoles_refused_total", reason="full"): 5,
         key("poolhouse_otlp_pushes_failed_total"): 4,
         key("poolhouse_fleet_memory_bytes"): 5000,
         key("poolhouse_fleet_memory_limit_bytes"): 1 << 20,
@@ -250,4 +252,4 @@ def test_samples_are_counted() -> None:
     lines = [line for line in b"".join(exposition.chunks(OWN_FIGURES)).decode().splitlines() if "service_" in line]
     assert len(lines) == exposition.samples
     assert sum(isinstance(family, RowTimes) for family in CONVENTION) == 3
-    assert len(OWN) == 20
+    assert len(OWN) == 22

@@ -217,11 +217,11 @@ def test_saying_missing_makes_no_amplifier():
         again += len(server.run(0.001))
     assert again <= MOST_SENT_AGAIN * parts
     forged = everything._replace(cookie=bytes(16))
-    refused = server.service.subscribers.refused
+    refused = server.service.subscribers.refused.total()
     server.take(encode_datagram(forged), 1)
-    assert server.service.subscribers.refused == refused + 1
+    assert server.service.subscribers.refused.total() == refused + 1
     server.take(encode_datagram(everything), 2)  # The cookie of another port.
-    assert server.service.subscribers.refused == refused + 2
+    assert server.service.subscribers.refused.total() == refused + 2
 
 
 def test_a_console_of_the_earlier_system_is_sent_values_no_faster_than_it_can_read():

@@ -73,7 +73,7 @@ def test_helo_is_four_bytes_exactly(datagram: bytes) -> None:
     subscribers = Subscribers(SECRET)
     assert subscribers.handle(datagram, HERE, 0.0) is None
     assert subscribers.consoles(0.0) == []
-    assert subscribers.refused == 1
+    assert subscribers.refused == {"malformed": 1}
 
 
 def test_helo_from_elsewhere_is_not_served() -> None:
@@ -81,7 +81,7 @@ def test_helo_from_elsewhere_is_not_served() -> None:
     subscribers = Subscribers(SECRET)
     assert subscribers.handle(HELO, ELSEWHERE, 0.0) is None
     assert subscribers.consoles(0.0) == []
-    assert subscribers.refused == 1
+    assert subscribers.refused == {"address": 1}
 
 
 def test_allowed_networks_are_served_and_loopback_stays_so() -> None:
@@ -173,7 +173,7 @@ def test_the_number_of_consoles_is_bounded_and_room_comes_back() -> None:
     for port in range(1, 100):
         subscribers.handle(HELO, ("127.0.0.1", port), 0.0)
     assert [port for _, port in addresses(subscribers)] == [1, 2, 3]
-    assert subscribers.refused == 96
+    assert subscribers.refused == {"full": 96}
     subscribers.handle(HELO, ("127.0.0.1", 50), LIFETIME)
     assert [port for _, port in addresses(subscribers, LIFETIME)] == [50]
 
@@ -276,10 +276,10 @@ def test_over_a_connection_nobody_says_helo_or_misses_a_part_and_everybody_may_l
         return subscribers.handle(datagram, address, 0.0, "connection", is_proven=True)
 
     assert take(HELO) is None
-    assert (subscribers.refused, subscribers.consoles(0.0)) == (1, [])
+    assert (subscribers.refused.total(), subscribers.consoles(0.0)) == (1, [])
     take(encode_datagram(Ask(b"console1")))
     assert take(encode_datagram(Missing(b"console1", bytes(16), 1, ((0, 3),)))) is None
-    assert (subscribers.refused, subscribers.missing) == (2, [])
+    assert (subscribers.refused["cookie"], subscribers.missing) == (1, [])
     take(encode_datagram(Bye(b"console1", bytes(16))))
     assert subscribers.consoles(0.0) == []
     take(encode_datagram(Ask(b"console1")))

@@ -4,7 +4,7 @@ A large answer is made in slices and sent piece by piece, as fast as its reader 
 kept until the end, the text never is.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from typing import TypeVar
 
@@ -47,17 +47,15 @@ class Answers:
         live: The live views of the page.
     """
 
-    def __init__(self, hub: Hub, refused: Callable[[], int]) -> None:
+    def __init__(self, hub: Hub) -> None:
         """Prepare.
 
         Args:
             hub: The daemon's hub.
-            refused: How many connections and requests were refused.
         """
         self.is_ready = True
         self.live = Live(hub)
         self._hub = hub
-        self._refused = refused
         #: Shared by all answers, for the lines that it caches.
         self._source = FleetSource(hub.fleet, hub.clock, nullcontext())
         self._scrapes, self._snapshots = Places(_MOST_SCRAPES), Places(_MOST_SNAPSHOTS)
@@ -119,7 +117,7 @@ class Answers:
             with work:
                 exposition.add_verdicts(fleet.verdicts())
             own = figures(
-                fleet.health(hub.clock.monotonic()), self._scrape_seconds, self._refused(), hub.failed_pushes
+                fleet.health(hub.clock.monotonic()), self._scrape_seconds, hub.refusals, hub.failed_pushes
             )
             async for piece in _joined(work.steps(exposition.chunks(own)), slices):
                 yield piece

@@ -1,5 +1,6 @@
 """The application, the gate in front of it, and the server around both. Needs Starlette and uvicorn."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from poolhouse.configuration.service import Login
@@ -16,16 +17,16 @@ class HttpFace:
 
     def __init__(self, hub: Hub, names: Collection[str], allow: Sequence[Network], login: Login | None) -> None:
         """Prepare to serve; `connection` is for an `Acceptor`. See `Gate` for the arguments."""
-        hub.refused_over_http = lambda: self.refused
+        hub.refusals["http"] = lambda: self.refused
         self._hub = hub
-        self._answers = Answers(hub, hub.refused_over_http)
+        self._answers = Answers(hub)
         self._gate = Gate(self._answers.app(), names, allow, login, hub.clock)
         self._server = HttpServer(self._gate)
 
     @property
-    def refused(self) -> int:
-        """How many connections and requests were refused."""
-        return self._gate.refused + self._server.refused + self._answers.live.refused
+    def refused(self) -> Counter[str]:
+        """How many connections and requests were refused, by reason."""
+        return self._gate.refused + self._server.refused + Counter(views=self._answers.live.refused)
 
     def set_login(self, login: Login | None) -> None:
         """Require this login of new requests."""

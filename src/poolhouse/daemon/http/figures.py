@@ -3,6 +3,7 @@
 import os
 import resource
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from poolhouse.export.families import Figures
@@ -14,13 +15,18 @@ from poolhouse.fleet.snapshot import Health
 _TICKS, _START_FIELD = os.sysconf("SC_CLK_TCK"), 19
 
 
-def figures(health: Health, scrape_seconds: float | None, refused: int, failed_pushes: int = 0) -> Figures:
+def figures(
+    health: Health,
+    scrape_seconds: float | None,
+    refusals: Mapping[str, Callable[[], Mapping[str, int]]],
+    failed_pushes: int = 0,
+) -> Figures:
     """The present figures.
 
     Args:
         health: The fleet's health.
         scrape_seconds: How long the previous answer took to make.
-        refused: How many connections and requests over HTTP were refused.
+        refusals: Tells what a listener has refused, by listener.
         failed_pushes: How many pushes of metrics failed.
     """
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -28,7 +34,7 @@ def figures(health: Health, scrape_seconds: float | None, refused: int, failed_p
         VERSION,
         health,
         scrape_seconds,
-        refused,
+        {listener: count() for listener, count in refusals.items()},
         usage.ru_utime + usage.ru_stime,
         START_TIME,
         _resident_bytes(),

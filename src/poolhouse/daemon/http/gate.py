@@ -9,6 +9,7 @@
 import base64
 import binascii
 import hmac
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -46,11 +47,12 @@ _CHALLENGE: Header = (b"www-authenticate", b'Basic realm="poolhouse", charset="U
 
 
 class Refusal(Exception):
-    """A request that is refused, with status, sentence and headers."""
+    """A request that is refused, with status, a word for the counters, sentence and headers."""
 
-    def __init__(self, status: int, sentence: str, *headers: Header) -> None:
-        super().__init__(status, sentence, *headers)
+    def __init__(self, status: int, reason: str, sentence: str, *headers: Header) -> None:
+        super().__init__(status, reason, sentence, *headers)
         self.status = status
+        self.reason = reason
         self.sentence = sentence
         self.headers = headers
 
@@ -60,7 +62,7 @@ class Gate:
 
     Attributes:
         login: The login that requests must prove; ``None`` for none.
-        refused: How many requests were refused.
+        refused: How many requests were refused, by reason.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Gate:
             clock: The source of time.
         """
         self.login = login
-        self.refused = 0
+        self.refused: Counter[str] = Counter()
         self._app = app
         self._names = {name.lower().rstrip(".") for name in names}
         self._allow = Connections(allow)
@@ -96,7 +98,7 @@ class Gate:
         try:
             self.check(scope)
         except Refusal as refusal:
-            self.refused += 1
+            self.refused[refusal.reason] += 1
             await _refuse(refusal, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
@@ -109,16 +111,17 @@ class Gate:
         """
         headers: list[Header] = scope["headers"]
         if scope["method"] not in ("GET", "HEAD"):
-            raise Refusal(405, "Only GET and HEAD are answered here.", (b"allow", b"GET, HEAD"))
+            raise Refusal(405, "method", "Only GET and HEAD are answered here.", (b"allow", b"GET, HEAD"))
         if not is_own_name(_one(headers, b"host") or "", self._names):
-            raise Refusal(421, "The header Host names another machine; ask for an address, or for a node's name.")
+            sentence = "The header Host names another machine; ask for an address, or for a node's name."
+            raise Refusal(421, "host", sentence)
         if scope["path"] in OPEN_PATHS:
             return
         client = scope.get("client")
         address = client[0] if client else ""
         has_login = self._is_proven(_one(headers, b"authorization"), address)
         if (reason := self._allow.refusal(address, has_login)) is not None:
-            raise Refusal(403, f"Not for this address: {reason}.")
+            raise Refusal(403, "address", f"Not for this address: {reason}.")
 
     def _is_proven(self, authorization: str | None, address: str) -> bool:
         """Whether the login was proved; ``False`` if none is required."""
@@ -128,14 +131,15 @@ class Gate:
         if self._failures.is_barred(address, now):
             raise Refusal(
                 429,
+                "login",
                 "Too many wrong logins from this address; try again in a minute.",
                 (b"retry-after", str(round(FAILURES_PERIOD_S)).encode()),
             )
         if authorization is None:
-            raise Refusal(401, "User and password are needed.", _CHALLENGE)
+            raise Refusal(401, "login", "User and password are needed.", _CHALLENGE)
         if not is_login(authorization, self.login):
             self._failures.note(address, now)
-            raise Refusal(401, "Wrong user or password.", _CHALLENGE)
+            raise Refusal(401, "login", "Wrong user or password.", _CHALLENGE)
         return True
 
 

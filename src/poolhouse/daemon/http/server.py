@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any
 
 from uvicorn.config import Config
@@ -27,14 +28,14 @@ class HttpServer:
 
     Attributes:
         connections: The open connections.
-        refused: How many were closed because there were too many or they took too long.
+        refused: How many were closed because there were too many, or they took too long, by reason.
     """
 
     def __init__(self, app: App) -> None:
         """Prepare; `connection` is for an `Acceptor`."""
         self._app = app
         self.connections: Crowd[HttpConnection] = Crowd(MOST_CONNECTIONS)
-        self.refused = 0
+        self.refused: Counter[str] = Counter()
         self.state = ServerState()
         self.config = Config(
             self._answer,
@@ -76,7 +77,7 @@ class HttpServer:
         """
         self.connections.add(connection, connection.address)
         if self.connections.is_too_large:
-            self.refused += 1
+            self.refused["crowded"] += 1
             idle = (one for one in self.connections.of_largest() if not one.is_answering and one is not connection)
             (next(idle, None) or self.connections.newest_of_largest()).abort()
 
@@ -162,7 +163,7 @@ class HttpConnection(H11Protocol):
 
     def _is_late(self) -> None:
         if self.is_answering or not self.has_asked:
-            self._server.refused += 1
+            self._server.refused["slow"] += 1
         self.abort()
 
 

@@ -90,7 +90,8 @@ class Subscribers:
     """Every console that is being served, bounded; not thread-safe.
 
     Attributes:
-        refused: Datagrams that were not served: malformed, from elsewhere, or beyond the limit.
+        refused: How many datagrams were not served, by reason: ``malformed``, ``address`` (from elsewhere),
+            ``full`` (beyond the limit), or ``cookie`` (it proves nothing).
         missing: What the last handled datagram reports as missing; the server removes it.
     """
 
@@ -103,7 +104,7 @@ class Subscribers:
             limit: How many consoles of each kind are served over UDP at a time: forged ``HELO`` from an allowed
                 network cannot take the place of those that have proved their address.
         """
-        self.refused = 0
+        self.refused: Counter[str] = Counter()
         self.missing: list[Missing] = []
         self._secret = secret
         self._networks = (*LOOPBACK, *networks)
@@ -132,7 +133,7 @@ class Subscribers:
         try:
             message = decode_datagram(datagram)
         except PacketError:
-            self.refused += 1
+            self.refused["malformed"] += 1
             return None
         match message:
             case Ask():
@@ -147,8 +148,10 @@ class Subscribers:
                     self.missing.append(message)
             case Bye(_, cookie) if is_proven or self._is_valid(cookie, address, now):
                 self.leave(address, via)
-            case _:
-                self.refused += 1
+            case Missing() | Bye():
+                self.refused["cookie"] += 1
+            case _:  # What only a server says.
+                self.refused["malformed"] += 1
         return None
 
     def leave(self, address: Address, via: Hashable) -> None:
@@ -175,20 +178,22 @@ class Subscribers:
             return  # It sends both requests until it hears our answer, which is the better one.
         before = now if known is None or known.nonce is not None else max(now, known.expires)
         subscriber = Subscriber(address, via, min(before + HELO_SECONDS, now + LIFETIME))
-        if self._is_allowed(address) and self._has_room(subscriber, now):
-            self._serve(subscriber)
+        if not self._is_allowed(address):
+            self.refused["address"] += 1
+        elif not self._has_room(subscriber, now):
+            self.refused["full"] += 1
         else:
-            self.refused += 1
+            self._serve(subscriber)
 
     def _ask(self, ask: Ask, address: Address, now: float, via: Hashable) -> Cookie | Denied | None:
         if not self._is_allowed(address):
-            self.refused += 1
+            self.refused["address"] += 1
             return Denied(ask.nonce, DenialReason.ADDRESS)
         if not self._is_valid(ask.cookie, address, now):
             return Cookie(ask.nonce, self._cookie(address, int(now // COOKIE_PERIOD)))
         subscriber = Subscriber(address, via, now + LIFETIME, ask.nonce, ask.program)
         if not self._has_room(subscriber, now):
-            self.refused += 1
+            self.refused["full"] += 1
             return Denied(ask.nonce, DenialReason.FULL)
         self._serve(subscriber)
         return None
