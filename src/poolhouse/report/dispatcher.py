@@ -208,7 +208,11 @@ class Dispatcher:
             route = sender.route
             if not route.was_looked_up and (route.host == "localhost" or _is_address(route.host)):
                 route.begin_lookup(self._clock.monotonic())
-                self._end_lookup(route, *self._ask(route))
+                try:
+                    self._end_lookup(route, *self._ask(route))
+                except BaseException:
+                    route.give_up_lookup()
+                    raise
 
     def _move_on(self, deadline: float) -> None:
         """Have every sender do what it can until the deadline, so that a report leaves."""
@@ -268,7 +272,17 @@ class Dispatcher:
         with self._turn:
             was_unresolved = route.state is State.UNRESOLVED
             route.begin_lookup(self._clock.monotonic())
-        addresses, error = self._ask(route)
+        try:
+            self._take_lookup(sender, was_unresolved, *self._ask(route))
+        except BaseException:  # Out of memory: a lookup that never ends would be the last one.
+            route.give_up_lookup()
+            raise
+        self._tell()
+
+    def _take_lookup(
+        self, sender: AnySender, was_unresolved: bool, addresses: list[Address], error: Exception
+    ) -> None:
+        route = sender.route
         with self._turn:
             if route.lookup_due < inf:
                 return  # `_look_up_at_once` has completed it meanwhile.
@@ -279,7 +293,6 @@ class Dispatcher:
                 for stream in self._active():
                     if sender in stream.senders:
                         stream.due = -inf  # It has been silent too long already.
-        self._tell()
 
     def _ask(self, route: Route) -> tuple[list[Address], Exception]:
         """The addresses of a route's host, and the reason if there are none."""

@@ -80,8 +80,12 @@ class Route:
         return len(self._addresses)
 
     def begin_lookup(self, now: float) -> None:
-        """Note that a lookup begins; `found` or `not_found` must follow."""
+        """Note that a lookup begins; `found`, `not_found` or `give_up_lookup` must follow."""
         self._began = now
+
+    def give_up_lookup(self) -> None:
+        """Note that a lookup ends without a result, so that the name is looked up again."""
+        self._began = None
 
     def found(self, addresses: list[Address], now: float) -> None:
         """Take the addresses from a lookup, at least one; the one in use is kept if it is among them."""
