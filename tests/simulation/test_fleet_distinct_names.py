@@ -23,7 +23,15 @@ from support.reporting import ModelPool, ModelProcess
 VALUES = int(os.environ.get("POOLHOUSE_DISTINCT_VALUES", "1500"))
 #: A fleet that is full after some seconds.
 LIMITS = FleetLimits(
-    bytes=1 << 20, hosts=20, programs=20, processes=40, pools=20, remembered=20, events=20, memory=20.0
+    bytes=1 << 20,
+    hosts=20,
+    programs=20,
+    processes=40,
+    pools=20,
+    remembered=20,
+    events=20,
+    memory=20.0,
+    forgotten_bytes=64,
 )
 #: Seconds between two invented values: a hundred come in the ten seconds for which a process that is silent lives.
 PACE = 0.1

@@ -16,7 +16,7 @@ from poolhouse.wire.aes import load_keystream, require_keystream
 from poolhouse.wire.challenge import question_part
 from poolhouse.wire.seal import LEVELS, Level, Payload, Policy, Reason, merely_signed, sign
 
-#: Length of the secret for `Door.join`, in bytes.
+#: Length of the secrets for `Door.join` and `Fleet`, in bytes.
 SECRET_BYTES = 32
 #: Seconds after the start in which questions to processes about their reports are not logged: all are asked.
 SETTLING = 2 * WINDOW

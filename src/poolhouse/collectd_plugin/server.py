@@ -70,7 +70,7 @@ class ServerPlugin:
         self._door: Door | None = None
         # Held during every access to the fleet, but never during anything that may block.
         self._lock = threading.Lock()
-        self._fleet = Fleet(FleetLimits(), clock.monotonic())
+        self._fleet = Fleet(FleetLimits(), clock.monotonic(), os.urandom(SECRET_BYTES))
         #: When collectd last read, in monotonic seconds: collectd does not pass the interval to plugins.
         self._read_at = clock.monotonic()
         self._refused = self._mended = 0

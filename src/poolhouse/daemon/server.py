@@ -1,8 +1,10 @@
 """connmond's one loop: its parts receive and show, and once a second silent processes are removed."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 
+from poolhouse.admission.door import SECRET_BYTES
 from poolhouse.admission.sources import Sources
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.daemon.part import Hub, Part
@@ -34,7 +36,8 @@ class Daemon:
         """
         self._parts = parts
         self._clock = clock or SystemClock()
-        self._hub = Hub(Fleet(limits or FleetLimits(), self._clock.monotonic()), self._clock, sources)
+        fleet = Fleet(limits or FleetLimits(), self._clock.monotonic(), os.urandom(SECRET_BYTES))
+        self._hub = Hub(fleet, self._clock, sources)
 
     def health(self) -> Health:
         """The fleet's own figures."""

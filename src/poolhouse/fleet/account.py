@@ -166,6 +166,8 @@ class Account(Counted):
                 since = newer.since(older)
                 has_fallen |= since is None
                 more = newer.rise(older) if since is None else since
+                if not (more.counts or more.sum_ns):  # The first reading, and no duration yet.
+                    more = NOTHING
             grown.append(more)
         wait, use, create = grown
         self.durations = durations
@@ -173,7 +175,7 @@ class Account(Counted):
             # The total is what it was before, plus the rise.
             total = summed(read_joined(before), (wait, use, create))
             self._note_fall(0, risen(total, read_joined(durations)))
-        return wait, use, create
+        return NO_DISTRIBUTIONS if wait is use is create is NOTHING else (wait, use, create)
 
     def count_all(self) -> Amount:
         """Count what came before the base, too; return what that adds."""

@@ -91,6 +91,8 @@ class Distribution(NamedTuple):
 
     def kept(self) -> "Kept":
         """The same in a fraction of the memory, for a row that keeps a few of them."""
+        if not self.counts:  # As every row begins: a flood begins thousands.
+            return Kept(self.scale, 0, array(_CODES[0][0]), self.sum_ns, self.max_ns)
         numbers = _LAYOUT.unpack(self.counts)
         largest = max(numbers)
         code = next(code for code, most in _CODES if largest <= most)

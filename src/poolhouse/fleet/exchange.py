@@ -206,7 +206,7 @@ class Exchange:
         process.is_proven = entry.is_proven
         if entry.age is not None:
             process.born = now - entry.age
-            process.keeps_base = process.born < fleet._forgotten_born
+            process.keeps_base = fleet._forgotten.may_hold(key, process.born)
         fleet._admitted = key
         fleet._processes[key] = process
         fleet._weigh(process, 0)

@@ -10,7 +10,7 @@ from poolhouse.errors import SealError
 from poolhouse.fleet.holders import Back
 from poolhouse.fleet.members import Members
 from poolhouse.fleet.presence import ENDED, LIVING, SILENT
-from poolhouse.fleet.process import Process
+from poolhouse.fleet.process import NOT_COMPLETE, Process
 from poolhouse.fleet.sequence import Sequence
 from poolhouse.fleet.undo import checkpoint, kept
 from poolhouse.wire.message import LegacyDatagram, ReportDatagram
@@ -65,12 +65,15 @@ class Intake(Members):
                 seals.check_known(sealed, message, process)
         if process is None:
             born = now - message.uptime
-            is_base = born < self._since or born < self._forgotten_born
-            process = self._admit(key, message.interval, is_base, now, source)
+            is_old_enough = self._forgotten.is_old_enough(born)  # Before another process is forgotten for it.
+            process = self._admit(key, message.interval, born < self._since, now, source)
             process.born = born
-            process.keeps_base = born < self._forgotten_born
-            process.back = Back() if process.keeps_base else None
-            if is_base and self.note_change is not None:
+            # After it was admitted, since this costs more, and most processes of a flood are not.
+            if is_old_enough and self._forgotten.may_hold(key, born):
+                process.base_until = NOT_COMPLETE
+                process.keeps_base = True
+                process.back = Back()
+            if process.base_until == NOT_COMPLETE and self.note_change is not None:
                 self.note_change(process)
         self._checkpoint = self._expected, self._lost, checkpoint(process, pool_key)
         if not self._note_sequence(process, message, way is _UDP):

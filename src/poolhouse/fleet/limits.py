@@ -27,7 +27,10 @@ class FleetLimits:
     ended_memory: float = 60.0
     #: Ended pools of one process that are kept separately for other nodes; 0 without other nodes.
     ended_pools: int = 0
+    #: Bytes, beside the above, that distinguish forgotten processes from new ones (`poolhouse.fleet.forgotten`).
+    forgotten_bytes: int = 1 << 20
 
     def for_cluster(self) -> "FleetLimits":
         """The same for a node among others, which must also tell them about what has ended."""
-        return replace(self, ended_memory=self.memory, ended_pools=64)
+        # Another node may have counted and forgotten a process that this one has never heard of.
+        return replace(self, ended_memory=self.memory, ended_pools=64, forgotten_bytes=0)

@@ -15,6 +15,7 @@ from poolhouse.fleet.budget import Budget
 from poolhouse.fleet.deadlines import Deadlines
 from poolhouse.fleet.events import EventLog
 from poolhouse.fleet.examiner import Examiner
+from poolhouse.fleet.forgotten import Forgotten
 from poolhouse.fleet.ledger import amount_counted
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import clean_name
@@ -30,9 +31,6 @@ from poolhouse.fleet.timelines import Timelines
 from poolhouse.fleet.undo import SEQUENCE, Checkpoint, Kept, kept, kept_item
 from poolhouse.fleet.vectors import ONE_PROCESS
 
-#: How much later the birth of a returning process may seem than before, in seconds: its clock runs differently
-#: from ours, and its datagrams take time.
-BIRTH_ERROR = 60.0
 #: Seconds that a process has for its second report before another may take its place.
 GRACE = 10.0
 #: How many bytes less a source must take than another before that one must make room for it.
@@ -52,12 +50,14 @@ class OverLimit(Exception):
 class Members:
     """The processes of a fleet and their rows; `Fleet` takes their reports."""
 
-    def __init__(self, limits: FleetLimits, now: float) -> None:
+    def __init__(self, limits: FleetLimits, now: float, secret: bytes = b"") -> None:
         """Start empty.
 
         Args:
             limits: The limits.
             now: The aggregator's time, in seconds; every later one is at least as large.
+            secret: Random bytes, at least 16 and at most 64, new at each start: without them, a sender can choose
+                names that have an honest process taken for a forgotten one.
         """
         self._limits = limits
         self._started = now
@@ -66,8 +66,7 @@ class Members:
         self.nodes: Callable[[float], tuple[NodeState, ...]] = lambda now: ()
         #: When the service began to count: the earlier work of a process born before that does not count.
         self._since = now
-        #: A process born before this may have been counted and forgotten.
-        self._forgotten_born = -inf
+        self._forgotten = Forgotten(limits.forgotten_bytes, secret)
         #: When the newest report of any process that was forgotten arrived.
         self._forgotten_heard = -inf
         #: The latest time of day from the shell, for events.
@@ -265,15 +264,14 @@ class Members:
         self._tell(process, "silent" if state is SILENT else "goodbye", process.token)
 
     def _forget(self, process: Process) -> None:
-        """Forget the counts of a silent process; from then on no process of its age may be counted again."""
+        """Forget the counts of a process that is gone; what they were is not counted again if it returns."""
         self._kept.append(kept(self, "_lost"))
         if process.sequence is not None:
             self._kept.append(kept(process.sequence, *SEQUENCE))
         self._settle(process)
         if self.seals is not None:
             self.seals.forget(process)
-        if process.state is SILENT:
-            self._forgotten_born = max(self._forgotten_born, process.born + BIRTH_ERROR)
+        self._forgotten.note(process.key, process.born, process.heard_at, may_return=process.state is SILENT)
         if self._limits.ended_pools:
             self._forgotten_heard = max(self._forgotten_heard, process.heard_at)
             amount = amount_counted(process)

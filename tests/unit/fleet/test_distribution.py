@@ -86,6 +86,11 @@ def test_what_is_kept_is_the_same_in_less_memory(durations, scale, times):
     )
 
 
+def test_nothing_is_kept_as_nothing():
+    longest = NOTHING._replace(max_ns=5)
+    assert (longest.kept().distribution(), len(longest.kept().counts)) == (longest, 0)
+
+
 def test_sums_beyond_what_a_lane_holds_are_kept_without_an_error():
     huge = NOTHING._replace(counts=(1 << 64 * 300) - 1)
     assert huge.kept().distribution().histogram().counts[0] == (1 << 64) - 1

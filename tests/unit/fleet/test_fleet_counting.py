@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from poolhouse.fleet.distribution import NO_DISTRIBUTIONS
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.meter.reading import REST, Counters
 from support.reporting import ModelProcess
@@ -24,6 +25,15 @@ def test_a_process_younger_than_the_aggregator_counts_in_full(aggregator):
     aggregator.every_interval(process)
     assert checkouts(aggregator.program()) == checkouts(aggregator.host()) == 7
     assert checkouts(aggregator.snapshot().fleet) == 7
+
+
+def test_a_first_report_without_durations_adds_none(aggregator):
+    """Its histograms are empty, yet there: a row would keep a sample of nothing."""
+    aggregator.every_interval(process_of(aggregator))
+    for row in (aggregator.fleet._sums, *aggregator.fleet._programs.rows()):
+        assert row.times is NO_DISTRIBUTIONS
+        assert row._times_samples == ()
+    assert aggregator.program().since_start.use.count == 0
 
 
 def test_an_older_process_counts_from_its_first_report_on(aggregator):
