@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -119,6 +120,8 @@ def test_the_sections_of_the_configuration_are_used_and_read_again(tmp_path):
         read_again(daemon, config, "not 'loud'; connmond keeps running as it did>", other)
         status, output, errors = daemon.end()
     assert (status, errors) == (0, "")
+    # Log lines name hosts and programs.
+    assert [path.stat().st_mode & stat.S_IRWXO for path in (tmp_path / "connmon.log.1", log, other)] == [0, 0, 0]
     first, *_ = (tmp_path / "connmon.log.1").read_text().splitlines()
     assert first.startswith("100% INFO <connmond ")
     assert log.read_text() == f"100% INFO <{config} was read again>\n"

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from poolhouse.daemon.given import FIRST, take_given
 from poolhouse.errors import SettingError
+from support.collectd import Namespace
 from support.connmond import COMMAND, Connmond, Watcher, program, sentences
 from support.reports import Reporting
 from support.waiting import wait_until
@@ -66,7 +68,14 @@ def test_it_becomes_the_user_and_keeps_no_way_back(reachable: Path):
     os.chown(folder, user.pw_uid, user.pw_gid)
     config = configured(reachable, f"csv_dump: {folder}/fleet.csv")
     Path(config).chmod(0o600)
-    with Connmond("-c", config, "--user", USER) as daemon, Watcher(daemon.consoles) as watcher:
+    with (
+        Namespace() as namespace,
+        namespace.entered(),
+        # Root's ports are bound before root is given up.
+        Connmond("-c", config, "--user", USER, "--http", "127.0.0.1:80", reports=514) as daemon,
+        Watcher(daemon.consoles) as watcher,
+    ):
+        assert (daemon.reports, daemon.http) == (514, 80)
         told = status(daemon.process.pid)
         assert told["Uid"] == [str(user.pw_uid)] * 4
         assert told["Gid"] == [str(user.pw_gid)] * 4
@@ -74,6 +83,8 @@ def test_it_becomes_the_user_and_keeps_no_way_back(reachable: Path):
         assert set(told["CapEff"] + told["CapPrm"]) == {"0" * 16}
         with Reporting("shop", daemon.reports):
             watcher.wait_for(lambda one: program(one, "shop"))
+        with urllib.request.urlopen("http://127.0.0.1/healthz", timeout=30) as answer:
+            assert answer.read() == b"well\n"
         written = folder / "fleet.csv"
         wait_until(written.exists, what="the CSV file")
         ended, _, errors = daemon.end()

@@ -150,6 +150,14 @@ def test_refusals_are_answered_so_often_and_no_more():
     assert guard.gate.refused == {Reason.UNSIGNED: 1000}
 
 
+@given(st.binary(max_size=80) | st.sampled_from([ASK, HELO, parted(ASK), *(sign(ASK, b"eve", b"") for _ in "1")]))
+def test_no_refusal_is_longer_than_what_was_refused(datagram: bytes):
+    for guard in (None, gate("sign"), gate("encrypt"), gate("sign", None)):
+        sock = FakeSocket()
+        Opener().opened(arrived(datagram, sock), guard, 5.0)
+        assert sum(map(len, sock.sent)) < max(len(datagram), 1)
+
+
 @given(st.lists(st.floats(0, 1), max_size=300))
 def test_an_allowance_is_never_exceeded(pauses: list[float]):
     allowance, now, taken = Allowance(10.0, 5.0), 0.0, 0

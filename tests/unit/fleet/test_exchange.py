@@ -460,3 +460,22 @@ def test_a_full_budget_takes_no_process_from_another_node():
     node.receive(process.report(2.0), 2.0)
     assert node.tell(other, 3.0) is None
     assert dict(other.fleet.health(3.0).over_limit) == {"bytes": 1}
+
+
+def test_names_of_a_node_that_means_harm_are_cleaned_before_anybody_reads_them():
+    evil = "\x1b[2J\u202e\n"
+    node, other, process = Node(), Node(), a_process()
+    process.pool.work(5)
+    node.receive(process.report(2.0), 2.0)
+    entry = node.exchange.entry(node.fleet._processes[KEY], 3.0)
+    (read,) = decode_ledger(chunk([encode_entry(entry)]))
+    names = {field: evil + getattr(read, field) for field in ("host", "program", "token")}
+    other.exchange.join(read._replace(**names), 3.0)
+    other.exchange.join_forgotten(
+        RowSums(evil + "host", evil + "program", 0, 0, Sums((1,) * len(Counters._fields), (Histogram(),) * 3)), 3.0
+    )
+    keys = [row.key for one in other.exchange.processes() for row in one.rows]
+    keys += [(told.host, told.program) for told in other.exchange.forgotten()]
+    names = {name for key in keys for name in key}
+    assert {"_[2J__web1", "_[2J__nova", "_[2J__host", "_[2J__program"} <= names
+    assert all(name.isprintable() for name in names)
