@@ -240,6 +240,40 @@ def test_an_answer_of_which_nothing_has_arrived_is_not_the_next_clients(
             assert fetch(innocent, "select count(*) from plain") == ((1,),)
 
 
+@pytest.mark.parametrize("last", ["start", "end", "prepare"])
+@pytest.mark.parametrize("end", ["block", "block raises", "putconn"])
+def test_a_transaction_in_two_phases_is_told_to_who_left_it_and_no_client_of_pymysql_meets_it(
+    end: str, last: str, maria: dict[str, Any], other: Any
+) -> None:
+    name = f"left-{next(_numbers)}"
+
+    def leave(conn: Any) -> None:
+        for word in ("start", "end", "prepare"):
+            fetch(conn, f"xa {word} '{name}'")
+            if word == "start":
+                fetch(conn, "insert into plain values (2, 2)")
+            if word == last:
+                break
+
+    with mysql_pool(maria) as pool:
+        if end == "putconn":
+            conn = pool.getconn()
+            leave(conn)
+            pool.putconn(conn)
+        else:
+            error = pymysql.OperationalError if end == "block" else Give
+            with pytest.raises(error), pool.connection() as conn:
+                leave(conn)
+                if end == "block raises":
+                    raise Give
+        with pool.connection() as innocent:
+            assert innocent is not conn
+            assert fetch(innocent, "select @@in_transaction") == ((0,),)
+            fetch(innocent, "update plain set v = 1 where n = 1")
+    if last == "prepare":
+        fetch(other, f"xa rollback '{name}'")
+
+
 @pytest.mark.parametrize("configure", [lambda conn: fetch(conn, "select v from plain"), lambda c: c.autocommit(0)])
 def test_what_configure_and_reset_may_have_begun_is_ended(
     configure: Callable[[Any], object], maria: dict[str, Any], other: Any
