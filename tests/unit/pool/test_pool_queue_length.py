@@ -8,6 +8,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ import pytest
 import poolhouse.pool
 from poolhouse.errors import PoolTimeout, TooManyRequests
 from poolhouse.pool.aio import AsyncConnectionPool
+from poolhouse.pool.sqlalchemy import FairQueuePool, FairQueueTimeout
 from poolhouse.pool.sync import ConnectionPool
 from poolhouse.pool.waiter import Waiter
 from poolhouse.testing import AsyncFakeDriver, FakeConnection, FakeDriver, VirtualClock, VirtualThreads, run
@@ -264,6 +266,25 @@ def thread_interrupted(pool: ConnectionPool[FakeConnection]) -> float:
 @pytest.mark.parametrize("end", [thread_refused, thread_timed_out, thread_interrupted])
 def test_a_thread_leaves_a_long_queue_in_as_few_steps_as_a_short_one(end: Any) -> None:
     assert_the_same({length: in_a_queue_of_threads(length, end) for length in LENGTHS})
+
+
+# -- FairQueuePool ----------------------------------------------------------------------------------------------
+
+
+def test_a_client_of_fair_queue_pool_leaves_a_long_queue_in_as_few_steps_as_a_short_one() -> None:
+    def counted(length: int) -> float:
+        pool = FairQueuePool(object, pool_size=1, max_overflow=0, timeout=0.001, reset_on_return=None)
+        held = pool._do_get()
+        for _ in range(length):
+            waiter = Waiter(lambda: None, HERE, 0, 0, monotonic())
+            pool._lock(pool._core.request, waiter, waiter.since)
+        with Steps(pool._core) as steps, pytest.raises(FairQueueTimeout):
+            pool._do_get()
+        assert pool.waiting() == length
+        del held
+        return steps.number
+
+    assert_the_same({length: counted(length) for length in LENGTHS})
 
 
 # -- Wrong returns ----------------------------------------------------------------------------------------------
