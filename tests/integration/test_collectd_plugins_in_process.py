@@ -426,11 +426,11 @@ def test_reports_below_the_level_are_refused_and_counted_by_reason(auth_file):
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        ([("SecurityLevel", "Sign")], "SecurityLevel: sign needs AuthFile too; no report is received"),
-        ([("AuthFile", "/nowhere/auth")], "AuthFile: there is no file '/nowhere/auth'; no report is received"),
+        ([("SecurityLevel", "Sign")], "SecurityLevel: sign needs AuthFile too; reports are not received"),
+        ([("AuthFile", "/nowhere/auth")], "AuthFile: there is no file '/nowhere/auth'; reports are not received"),
         (
             [("SecurityLevel", "Sing")],
-            "no report is received: a security setting is wrong",
+            "reports are not received: a security setting is wrong",
         ),
     ],
 )

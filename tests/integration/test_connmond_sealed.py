@@ -207,8 +207,8 @@ def test_a_captured_stream_is_refused_before_and_after_a_restart(security: Secur
         wait_until(only_replays_come, what="silence")
         status, output, errors = daemon.end()
         assert status == 0, errors
-        assert "their process has sent them, or newer ones, before" in errors
-        assert "their process has sent them, or newer ones, before" in output
+        assert "their process has already sent them, or newer ones" in errors
+        assert "their process has already sent them, or newer ones" in output
 
         again = stack.enter_context(Connmond(*options, reports=daemon.reports))
         watcher = stack.enter_context(Watcher(again.consoles, protection=protection))
@@ -257,7 +257,9 @@ def test_a_user_reports_for_the_hosts_of_its_line_only(auth_file: Path):
         _, _, errors = daemon.end()
     said = sentences(errors)
     assert f"WARNING {auth_file}: line 3 is not read: there are #poolhouse-also and #poolhouse-hosts" in said
-    assert any("does not let their user report for their host; the last from 127.0.0.1" in line for line in said)
+    assert any(
+        "does not allow their user to report for their host; the last from 127.0.0.1" in line for line in said
+    )
 
 
 def connmon(port: int, *options: str) -> "subprocess.CompletedProcess[str]":

@@ -63,7 +63,7 @@ def test_without_descriptors_every_part_says_so_and_goes_on(tmp_path: Path):
         wait_until(
             lambda: is_said(
                 f"no connection can be accepted: {reason}",
-                f"{auth}: {reason}; the users that it named last still hold",
+                f"{auth}: {reason}; the users that were read last remain valid",
                 f"fleet.csv: rows are not written: [Errno 24] {reason}",
                 f"cannot be read: [Errno 24] {reason}: '{config}'; connmond keeps running as it did",
             ),

@@ -41,7 +41,7 @@ def test_at_the_level_encrypt(auth_file: str):
         status, report = report_of(daemon, url_of(daemon.reports, "encrypt", host="db1"))
         assert status == 1
         assert "does not show it" in report
-        assert "the AuthFile does not let their user report for their host" in report
+        assert "the AuthFile does not allow their user to report for their host" in report
 
 
 def test_at_the_level_sign_and_where_nothing_is_demanded(auth_file: str):

@@ -187,7 +187,7 @@ def test_values_are_told_when_the_shortage_is_over():
         with Exhausted(Fleet, "host_rows", MemoryError()):
             one.call("read")
             one.call("read")
-        assert one.said == ["poolhouse server: not all values are told this time: there is no memory left"]
+        assert one.said == ["poolhouse server: some values were not written this time: there is no memory left"]
         assert not one.collectd.dispatched
         one.call("read")
         assert one.collectd.dispatched

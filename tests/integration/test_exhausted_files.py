@@ -106,7 +106,7 @@ def test_an_authfile_is_read_again_when_the_shortage_is_over(tmp_path, owner, na
         said = file.refresh(now) + file.refresh(now + LOOK_PERIOD)
     assert exhausted.calls == 2
     reason = "there is no memory left" if isinstance(error, MemoryError) else error.strerror
-    assert said == [f"--authfile: {path}: {reason}; the users that it named last still hold"]
+    assert said == [f"--authfile: {path}: {reason}; the users that were read last remain valid"]
     assert len(file.keys) == 1
     assert file.refresh(now + 2 * LOOK_PERIOD) == [f"{path} was read again: 2 users"]
     assert len(file.keys) == 2

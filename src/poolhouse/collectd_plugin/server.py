@@ -112,13 +112,13 @@ class ServerPlugin:
         except (OSError, RuntimeError, MemoryError, SettingError) as error:
             self._may_begin = is_shortage(shortage_in(error))
             ending = "; it will keep retrying" if self._may_begin else ""
-            reason = f"{error}; no report is received"
+            reason = f"{error}; reports are not received"
             if not isinstance(error, SettingError):
-                reason = f"no report is received: {words_of(error)}"
+                reason = f"reports are not received: {words_of(error)}"
             self._fail(f"{reason}{ending}")
             return
         if self._listeners is None:
-            self._log.error("no report is received: a security setting is wrong")
+            self._log.error("reports are not received: a security setting is wrong")
             return
         for warning in self._door.warnings if self._door else ():
             self._log.warning(warning)
@@ -144,7 +144,7 @@ class ServerPlugin:
             if self._listeners is not None:
                 self._read(self._listeners)
         except MemoryError as error:  # collectd calls a plugin that raises less and less often.
-            self._log.seldom("read", f"not all values are told this time: {words_of(error)}")
+            self._log.seldom("read", f"some values were not written this time: {words_of(error)}")
 
     def _read(self, listeners: Listeners) -> None:
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()

@@ -71,7 +71,7 @@ class KeyFile:
             if trouble == self._trouble:
                 return []
             self._trouble = trouble
-            return [f"{self._setting}: {self.path}: {trouble}; the users that it named last still hold"]
+            return [f"{self._setting}: {self.path}: {trouble}; the users that were read last remain valid"]
         self._trouble, self._stamp = "", stamp
         return [f"{self.path} was read again: {len(self.keys)} users", *self.warnings]
 

@@ -81,12 +81,14 @@ def checked_url(text: str, where: str) -> str:
     except ValueError:
         is_good = False
     if "@" in text:
-        raise SettingError(where, f"a user or password does not belong in the address: set {_VARIABLE}HEADERS")
+        raise SettingError(
+            where, f"the address must not contain a user or a password: set {_VARIABLE}HEADERS instead"
+        )
     if "?" in text or "#" in text:
         raise SettingError(
             where,
             "expected an address such as http://collector:4318, not one with ? or #: "
-            f"a key belongs into {_VARIABLE}HEADERS",
+            f"set a key in {_VARIABLE}HEADERS",
         )
     if not is_good or not text.isascii() or set(text.strip()) & set(" \t\r\n"):
         raise SettingError(where, f"expected an address such as http://collector:4318, not {text!r}")
@@ -165,13 +167,13 @@ class _Variables:
         if text.isascii() and text.isdigit() and least <= int(text[:12]) / 1000 <= _MOST_S:
             return int(text) / 1000
         expected = f"expected milliseconds from {least * 1000:,.0f} to {_MOST_S * 1000:,.0f}"
-        self.warnings.append(f"{name}: {expected}, not {text!r}; {default:g} s holds")
+        self.warnings.append(f"{name}: {expected}, not {text!r}; {default:g} s is used")
         return default
 
     def is_gzip(self) -> bool:
         name, value = self.first("COMPRESSION")
         if value not in (None, "none", "gzip"):
-            self.warnings.append(f"{name}: expected gzip or none, not {value!r}; none holds")
+            self.warnings.append(f"{name}: expected gzip or none, not {value!r}; none is used")
         return value == "gzip"
 
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -179,7 +181,7 @@ class _Variables:
         found = self.pairs(name, text, is_secret=True)
         good = [(key, value) for key, value in found if _is_header(key, value)]
         if len(good) != len(found):
-            self.warnings.append(f"{name}: what cannot be a header is left out")
+            self.warnings.append(f"{name}: invalid headers are ignored")
         return tuple(good)
 
     def resource(self) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -199,7 +201,7 @@ class _Variables:
                 pairs.append((unquote(key.strip()), unquote(value.strip())))
             elif item.strip():
                 what = "" if is_secret else f", not {item.strip()!r}"
-                self.warnings.append(f"{name}: expected key=value pairs with commas between them{what}")
+                self.warnings.append(f"{name}: expected key=value pairs, separated by commas{what}")
         return pairs
 
     def warn_of_what_is_not_followed(self) -> None:

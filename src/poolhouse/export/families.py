@@ -186,7 +186,7 @@ BEYOND: tuple[RowNumber, ...] = (
         "poolhouse_full_pools",
         "gauge",
         "",
-        "Pools that have every connection they may have in use.",
+        "Pools with every connection that they may have in use.",
         (("", lambda row: row.full_pools),),
         False,
     ),
@@ -194,7 +194,7 @@ BEYOND: tuple[RowNumber, ...] = (
         "poolhouse_saturated_pools",
         "gauge",
         "",
-        "Full pools with callers that wait for a connection.",
+        "Full pools whose callers wait for a connection.",
         (("", lambda row: row.saturated_pools),),
         False,
     ),
@@ -222,7 +222,7 @@ LINES: tuple[LineNumber, ...] = (
         "poolhouse_line_oldest_seconds",
         "gauge",
         "seconds",
-        "For how long the line has held the oldest of them; 0 if it holds none.",
+        "How long the line has held its oldest connection; 0 if it holds none.",
         lambda line: line.oldest_s,
     ),
     LineNumber(
@@ -246,7 +246,7 @@ VERDICTS: tuple[VerdictNumber, ...] = (
         "poolhouse_verdict_start_time_seconds",
         "gauge",
         "seconds",
-        "When the verdict began, since unix epoch in seconds.",
+        "When the verdict began, in seconds since the Unix epoch.",
         lambda verdict: verdict.since,
     ),
 )
@@ -283,7 +283,7 @@ OWN: tuple[OwnNumber, ...] = (
         "poolhouse_refusals",
         "counter",
         "",
-        "Datagrams that were refused, or left out in part, by reason.",
+        "Datagrams that were refused in whole or in part, by reason.",
         lambda own: ((f'reason="{escaped(reason)}"', count) for reason, count in own.health.refusals),
     ),
     OwnNumber(
@@ -299,14 +299,14 @@ OWN: tuple[OwnNumber, ...] = (
         "poolhouse_datagrams_expected",
         "counter",
         "",
-        "Datagrams that should have arrived, by the senders' numbers.",
+        "Datagrams that should have arrived, according to their senders' numbers.",
         lambda own: (("", own.health.expected),),
     ),
     OwnNumber(
         "poolhouse_datagrams_lost",
         "counter",
         "",
-        "Datagrams that never arrived, by the senders' numbers.",
+        "Datagrams that never arrived, according to their senders' numbers.",
         lambda own: (("", own.health.lost),),
     ),
     OwnNumber(
@@ -320,7 +320,7 @@ OWN: tuple[OwnNumber, ...] = (
         "poolhouse_over_limit",
         "counter",
         "",
-        "How often something was refused because a bound was reached.",
+        "Refusals because a limit was reached, by limit.",
         lambda own: ((f'limit="{escaped(name)}"', count) for name, count in own.health.over_limit),
     ),
     OwnNumber(
@@ -362,21 +362,21 @@ OWN: tuple[OwnNumber, ...] = (
         "poolhouse_fleet_memory_bytes",
         "gauge",
         "bytes",
-        "Approximate memory that the state of the fleet takes.",
+        "Approximate memory that the fleet's state takes.",
         lambda own: (("", own.health.bytes),),
     ),
     OwnNumber(
         "poolhouse_fleet_memory_limit_bytes",
         "gauge",
         "bytes",
-        "Memory that the state of the fleet may take.",
+        "The most memory that the fleet's state may take.",
         lambda own: (("", own.health.bytes_limit),),
     ),
     OwnNumber(
         "poolhouse_node_missing_seconds",
         "gauge",
         "seconds",
-        "For how long another node of the service has been missing; 0 while it is linked.",
+        "How long another node of the service has been missing; 0 while it is linked.",
         lambda own: (
             (f'node="{escaped(node.name)}"', node.missing_for or 0)
             for node in own.health.nodes

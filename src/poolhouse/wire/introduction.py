@@ -30,10 +30,10 @@ class Phase(Enum):
     """How far the introduction has got."""
 
     #: The server's challenge has not arrived.
-    OPENING = "waiting for the node's first words"
+    OPENING = "waiting for its challenge"
     #: The server has not answered the hello yet.
-    INTRODUCED = "waiting for the node's welcome"
-    READY = "let in"
+    INTRODUCED = "waiting for its welcome"
+    READY = "connected"
 
 
 class Refusal(PacketError):

@@ -44,16 +44,16 @@ class Reason(Enum):
 
     UNSIGNED = "they are not signed"
     UNENCRYPTED = "they are not encrypted"
-    FORGEABLE = "they are encrypted, but not signed inside, as strict demands"
-    UNKNOWN_USER = "the AuthFile does not name their user"
+    FORGEABLE = "they are encrypted but not signed, and strict requires both"
+    UNKNOWN_USER = "their user is not in the AuthFile"
     BAD_SIGNATURE = "their signature is wrong (another password, or altered on the way)"
     BAD_ENCRYPTION = "they cannot be decrypted (another password, or altered on the way)"
-    NO_KEYS = "they are encrypted, and there is no AuthFile"
-    NO_CIPHER = "they are encrypted, and the package cryptography is not installed"
-    MALFORMED_SEAL = "their signature or their encryption is malformed"
-    HOST = "the AuthFile does not let their user report for their host"
-    REPLAYED = "their process has sent them, or newer ones, before"
-    STALE = "their process is not known, and they do not prove that they were made now"
+    NO_KEYS = "they are encrypted, but no AuthFile is set"
+    NO_CIPHER = "they are encrypted, but the package cryptography is not installed"
+    MALFORMED_SEAL = "their signature or encryption is malformed"
+    HOST = "the AuthFile does not allow their user to report for their host"
+    REPLAYED = "their process has already sent them, or newer ones"
+    STALE = "their process is unknown, and nothing proves that they are new"
 
     @property
     def word(self) -> str:

@@ -133,7 +133,7 @@ def test_a_file_that_vanishes_or_cannot_be_read_still_holds_and_is_told_once(tmp
     path.unlink()
     (line,) = file.refresh(2.0)
     assert "No such file" in line
-    assert "still hold" in line
+    assert "remain valid" in line
     assert file.refresh(4.0) == []
     assert file.keys.passwords(b"alice") == (b"one",)
     path.write_bytes(b"alice: two\n")

@@ -73,7 +73,7 @@ def test_times_are_in_milliseconds() -> None:
 def test_a_time_that_cannot_be_meant_is_warned_of(text: str) -> None:
     words = warned(OTEL_EXPORTER_OTLP_TIMEOUT=text)
     assert words == (
-        f"OTEL_EXPORTER_OTLP_TIMEOUT: expected milliseconds from 100 to 86,400,000, not {text!r}; 10 s holds"
+        f"OTEL_EXPORTER_OTLP_TIMEOUT: expected milliseconds from 100 to 86,400,000, not {text!r}; 10 s is used"
     )
 
 

@@ -168,8 +168,8 @@ def test_a_node_that_ends_says_so():
         (frame(Kind.FEED, encode_datagram(Denied(NONCE, DenialReason.FULL))), "does not serve us"),
         (frame(Kind.FEED, next(datagrams(CHUNKS, b"another1", 1))), "another console's nonce"),
         (frame(Kind.FEED, b"HELO"), "less than a header"),
-        (frame(Kind.TAKEN, bytes(8)), "it sent TAKEN while we are let in"),
-        (frame(Kind.WELCOME, encode_welcome(ME)), "it sent WELCOME while we are let in"),
+        (frame(Kind.TAKEN, bytes(8)), "it sent TAKEN while we are connected"),
+        (frame(Kind.WELCOME, encode_welcome(ME)), "it sent WELCOME while we are connected"),
     ],
 )
 def test_a_word_out_of_turn_ends_it(said, reason):

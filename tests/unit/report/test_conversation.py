@@ -134,7 +134,7 @@ def test_a_node_cannot_confirm_more_than_was_sent(taken):
 
 @pytest.mark.parametrize("kind", [Kind.FEED, Kind.REPORT, Kind.WELCOME, Kind.CHALLENGE, Kind.HELLO])
 def test_words_out_of_turn_end_the_conversation(kind):
-    with pytest.raises(PacketError, match=f"it sent {kind.name} while we are let in"):
+    with pytest.raises(PacketError, match=f"it sent {kind.name} while we are connected"):
         ready().say(kind)
 
 
