@@ -53,7 +53,7 @@ class OtlpTarget:
     def secrets(self) -> list[str]:
         """The headers' values, and the words in them, longest first: a collector may repeat them in its answer."""
         words = {word for _, value in self.headers for word in (value, *value.split())}
-        return sorted((word for word in words if len(word) >= _LEAST_SECRET), key=len, reverse=True)
+        return sorted((word for word in words if len(word) >= _LEAST_SECRET), key=lambda word: (-len(word), word))
 
 
 def metrics_url(text: str, where: str) -> str:
