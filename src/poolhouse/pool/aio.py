@@ -284,12 +284,12 @@ class AsyncConnectionPool(AsyncClients[ACT]):
             self._settle()
             await asyncio.wait({full}, timeout=max(0.0, deadline - self._now()))
             if not full.done():
-                await self._fail_to_fill(timeout, self._connect_error())
+                await self._fail_to_fill(timeout, self._copied(core.connect_error))
         finally:
             self._full.remove(full)
             core.unwatch_full()
         if core.times_full == before:
-            raise self._closed() from self._connect_error()
+            raise self._closed() from self._copied(core.connect_error)
 
     async def _fail_to_fill(self, timeout: float, cause: BaseException | None) -> NoReturn:
         """Raise `wait`'s PoolTimeout; close the pool if it never was full."""

@@ -126,7 +126,9 @@ class Behind(BasePool, Generic[ACT]):
             in_time = guard.end()
             del self._behind[task]
             if not task.cancelled() and (error := task.exception()) is not None:
-                logger.warning("pool %r: error after the client had left: %s", self.name, describe(error))
+                logger.warning(
+                    "pool %r: error after the client had left: %s", self.name, describe(error, self._secrets())
+                )
             then(in_time)
 
         # The block that held the lease is gone; keep the lease from looking abandoned while the task continues.

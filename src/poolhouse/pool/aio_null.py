@@ -84,7 +84,7 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
         finally:
             self._full.remove(ended)
 
-    async def _rehearsed(self, ended: asyncio.Future[Any], deadline: float) -> Exception | None:
+    async def _rehearsed(self, ended: asyncio.Future[Any], deadline: float) -> BaseException | None:
         """Run `_rehearse` in a task of its own; return at the deadline or when the pool is closed."""
         rehearsal = asyncio.ensure_future(self._rehearse(deadline))
         self._behind[rehearsal] = None
@@ -94,7 +94,7 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
         await asyncio.wait(either, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
         return rehearsal.result() if rehearsal.done() else TimeoutError("no answer in time")
 
-    async def _rehearse(self, deadline: float) -> Exception | None:
+    async def _rehearse(self, deadline: float) -> BaseException | None:
         """Make a connection and close it; return the error, or ``None``."""
         began = self._now()
         try:
@@ -103,7 +103,7 @@ class AsyncNullConnectionPool(AsyncConnectionPool[ACT]):
             is_loud = self._core.rehearsed(0, error, self._now())
             self._log_failed_connect(error, is_loud=is_loud)
             self._settle()  # `reconnect_failed` may be due.
-            return error
+            return self._copied(error)
         now = self._now()
         self._core.rehearsed(now - began, None, now)
         await self._work.close(Close(conn, Reason.NOT_KEPT))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from poolhouse.clock import Clock
 from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests, also
 from poolhouse.meter.meter import Meter
-from poolhouse.pool.bare_error import without
+from poolhouse.pool.bare_error import bare, without
 from poolhouse.pool.core import BROKEN, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.protocol import Traits
@@ -333,7 +333,7 @@ class BasePool:
         core, now = self._core, self._now()
         waited = max(0.0, now - waiter.since)
         tell(self.hooks.timed_out, waited)
-        size, used, holders, cause = core.size, core.used, core.holders(now), self._connect_error()
+        size, used, holders, cause = core.size, core.used, core.holders(now), self._copied(core.connect_error)
         # The words up to the colon are psycopg_pool's: programs match them.
         text = [f"couldn't get a connection after {waited:.2f} sec: {used} of {core.max_size or size} in use"]
         if core.connecting:
@@ -467,10 +467,9 @@ class BasePool:
     def _secrets(self) -> list[str]:
         return secrets_in(self.conninfo, self.kwargs)
 
-    def _connect_error(self) -> BaseException | None:
-        """The error of the last connect, or of the last check of a new connection, without the passwords."""
-        error = self._core.connect_error
-        return None if error is None else without(error, self._secrets())
+    def _copied(self, error: BaseException | None) -> BaseException | None:
+        """A copy of a driver's error for the application, without traceback and passwords."""
+        return None if error is None else without(bare(error), self._secrets())
 
     # -- Fork ---------------------------------------------------------------------------------------------------
 

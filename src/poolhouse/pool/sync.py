@@ -167,12 +167,12 @@ class ConnectionPool(Clients[CT]):
             while core.times_full == before and not core.was_closed:
                 is_over = core.is_stranded or not parker.park(deadline - self._now())
                 if is_over and core.times_full == before:
-                    self._fail_to_fill(timeout, self._connect_error())
+                    self._fail_to_fill(timeout, self._copied(core.connect_error))
         finally:
             self._workers.watchers.remove(parker)
             self._core_lock(core.unwatch_full)
         if core.times_full == before:
-            raise self._closed() from self._connect_error()
+            raise self._closed() from self._copied(core.connect_error)
 
     def _fail_to_fill(self, timeout: float, cause: BaseException | None) -> NoReturn:
         """Raise `wait`'s PoolTimeout, and close the pool if it never was full."""
@@ -394,7 +394,7 @@ class NullConnectionPool(ConnectionPool[CT]):
         finally:
             self._workers.watchers.remove(parker)
 
-    def _rehearsed(self, parker: Parker, deadline: float) -> Exception | None:
+    def _rehearsed(self, parker: Parker, deadline: float) -> BaseException | None:
         """Call `_rehearse` in a thread of its own; return at the deadline or when the pool is closed."""
         rehearsal = BackgroundCall(
             partial(self._rehearse, deadline), self._threads, parker, f"{self.name}-connect"
@@ -403,7 +403,7 @@ class NullConnectionPool(ConnectionPool[CT]):
             parker.park(deadline - self._now())
         return rehearsal.result() if rehearsal.is_over else TimeoutError("no answer in time")
 
-    def _rehearse(self, deadline: float) -> Exception | None:
+    def _rehearse(self, deadline: float) -> BaseException | None:
         """Make a connection and close it; return the error, or ``None``."""
         began = self._now()
         try:
@@ -411,7 +411,7 @@ class NullConnectionPool(ConnectionPool[CT]):
         except Exception as error:
             is_loud = self._core_lock(self._core.rehearsed, 0, error, self._now())
             self._log_failed_connect(error, is_loud=is_loud)
-            return error
+            return self._copied(error)
         now = self._now()
         self._core_lock(self._core.rehearsed, now - began, None, now)
         self._work.close(Close(conn, Reason.NOT_KEPT))
