@@ -1,6 +1,5 @@
 """A real connmond beside senders that mean harm: honest reports arrive, memory stays, the log stays short."""
 
-import itertools
 import json
 import re
 import socket
@@ -68,10 +67,11 @@ def test_a_flood_of_invented_and_broken_reports_costs_neither_memory_nor_honest_
         process, sent = ModelProcess(program="shop", born=0.0), 0
         began = time.monotonic()
         flood = [*invented(4_000), *(BROKEN * 400)]
-        news, times = News(), itertools.count(1)
+        news = News()
 
         def report() -> None:
-            for one in process.report(float(next(times))):
+            # With its real age: a process older than connmond counts from its first report on only.
+            for one in process.report(time.monotonic() - began):
                 good.send(one)
 
         def told() -> Snapshot | None:
@@ -110,18 +110,18 @@ def test_a_flood_at_full_speed_is_counted_to_the_last_datagram_and_honest_report
     with Connmond("--memory", "32M") as daemon, Watcher(daemon.consoles) as watcher, ExitStack() as stack:
         bad = stack.enter_context(udp(MALLORY, daemon.reports))
         good = stack.enter_context(udp(ALICE, daemon.reports))
-        process, sent = ModelProcess(program="shop"), 0
+        process, sent, began = ModelProcess(program="shop"), 0, time.monotonic()
         for number in range(50_000):
             bad.send(template.replace(zero, b"%07x" % number))
             sent += 1
             if number % 1_000 == 0:
                 process.pool.work(1)
-                sent += sum(good.send(one) > 0 for one in process.report(number / 1_000))
+                sent += sum(good.send(one) > 0 for one in process.report(time.monotonic() - began))
 
         def is_shown() -> bool:
             """Whether the newest report is; the kernel may have dropped it, so it is sent again."""
             nonlocal sent
-            sent += sum(good.send(one) > 0 for one in process.report(60.0))
+            sent += sum(good.send(one) > 0 for one in process.report(time.monotonic() - began))
             row = program(watcher.snapshots[-1], "shop") if watcher.snapshots else None
             return row is not None and row.totals.checkouts == 50
 
