@@ -5,6 +5,7 @@ twice. Then it heals everything, and checks that all nodes are equal.
 """
 
 import random
+from dataclasses import replace
 from struct import Struct
 
 from poolhouse.cluster.core import Cluster
@@ -222,7 +223,7 @@ class World:
         self.rng = rng = random.Random(seed)
         self.now = BEGAN
         ended_pools = rng.choice((1, 2, 64))
-        self.limits = FleetLimits(ended_pools=ended_pools, ended_memory=86_400.0)
+        self.limits = replace(FleetLimits().for_cluster(), ended_pools=ended_pools)
         self.has_times = rng.random() < 0.1
         #: How often everybody reports at the end.
         self.rounds = 2 if rng.random() < 0.2 else 1

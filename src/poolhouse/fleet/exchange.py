@@ -179,6 +179,7 @@ class Exchange:
         """Note the age of another node's forgotten processes: equally old ones are not counted again here."""
         if forgotten_for is not None:
             fleet = self._fleet
+            fleet._forgotten.note_elsewhere(now - forgotten_for)
             fleet._forgotten_heard = max(fleet._forgotten_heard, now - forgotten_for)
 
     def _remember(self, entry: Entry, now: float) -> Process | None:

@@ -46,8 +46,8 @@ class Forgotten:
         self._filter_born = -inf
         #: A forgotten process that can return was born before this.
         self._born = -inf
-        #: Every process that was in the filter before it was emptied was born before this.
-        self._emptied_born = -inf
+        #: All that were in the filter before it was emptied, or were forgotten elsewhere, were born before this.
+        self._unfiltered_born = -inf
 
     def note(self, key: Key, born: float, heard_at: float, *, may_return: bool) -> None:
         """Note that a process is forgotten.
@@ -67,9 +67,13 @@ class Forgotten:
         if may_return:
             self._born = max(self._born, born + BIRTH_ERROR)
 
+    def note_elsewhere(self, heard_at: float) -> None:
+        """Note that the sums of another node include processes that it has forgotten, the latest heard then."""
+        self._unfiltered_born = max(self._unfiltered_born, heard_at + BIRTH_ERROR)
+
     def is_old_enough(self, born: float) -> bool:
         """Whether a process that seems to have begun then may be one of them, by its age alone."""
-        return born < self._born or born < self._emptied_born
+        return born < self._born or born < self._unfiltered_born
 
     def may_hold(self, key: Key, born: float) -> bool:
         """Whether an unknown process may be one of them; False only if it certainly is not.
@@ -78,7 +82,7 @@ class Forgotten:
             key: The process.
             born: When it seems to have begun, by the aggregator's clock.
         """
-        if born < self._emptied_born:
+        if born < self._unfiltered_born:
             return True
         return born < self._born and (not self._filter or self._finds(key))
 
@@ -109,7 +113,7 @@ class Forgotten:
 
     def _empty(self) -> None:
         # In this order: a filter that is only partly emptied when memory runs out misses nobody.
-        self._emptied_born = max(self._emptied_born, self._filter_born)
+        self._unfiltered_born = max(self._unfiltered_born, self._filter_born)
         bits = self._filter
         nothing = bytes(min(4096, len(bits)))
         for begin in range(0, len(bits), len(nothing)):

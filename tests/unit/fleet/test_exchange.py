@@ -5,6 +5,7 @@ import pytest
 from poolhouse.errors import PacketError
 from poolhouse.fleet.exchange import Exchange
 from poolhouse.fleet.fleet import Fleet
+from poolhouse.fleet.forgotten import BIRTH_ERROR
 from poolhouse.fleet.intake import Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.meter.histogram import Histogram
@@ -284,6 +285,44 @@ def test_what_was_forgotten_is_told_row_by_row_and_taken_once():
     fresh.exchange.learn_forgotten(node.exchange.forgotten_for(86_420.0), 86_420.0)
     node.tell(fresh, 86_420.0, ("web1", "cinder", "2:abcdef"))
     assert fresh.checkouts(86_420.0) == 6
+
+
+def test_what_another_node_has_counted_and_forgotten_is_not_counted_when_it_returns_here():
+    node, process = Node(limits=FleetLimits(remembered=0).for_cluster()), a_process()
+    process.pool.work(5)
+    node.receive(process.report(2.0), 2.0)
+    node.fleet.expire(20.0)
+    fresh, younger = Node(30.0), a_process(token="2:abcdef", born=29.0 + BIRTH_ERROR)
+    fresh.exchange.learn_since(node.exchange.counting_for(30.0), 30.0)
+    for told in node.exchange.forgotten():
+        fresh.exchange.join_forgotten(told, 30.0)
+    fresh.exchange.learn_forgotten(node.exchange.forgotten_for(30.0), 30.0)
+    process.pool.work(1)
+    younger.pool.work(2)
+    fresh.receive(process.report(100.0), 100.0)
+    fresh.receive(younger.report(100.0), 100.0)
+    assert fresh.checkouts(100.0) == 5 + 2
+
+
+def test_nor_is_it_counted_when_a_third_node_that_remembers_it_tells_so():
+    node, third, process = Node(limits=FleetLimits(remembered=0).for_cluster()), Node(), a_process()
+    process.pool.work(5)
+    datagrams = process.report(2.0)
+    node.receive(datagrams, 2.0)
+    third.receive(datagrams, 2.0)
+    node.fleet.expire(20.0)
+    process.pool.work(1)
+    third.receive(process.report(100.0), 100.0)
+    fresh = Node(101.0)
+    fresh.exchange.learn_since(node.exchange.counting_for(101.0), 101.0)
+    for told in node.exchange.forgotten():
+        fresh.exchange.join_forgotten(told, 101.0)
+    fresh.exchange.learn_forgotten(node.exchange.forgotten_for(101.0), 101.0)
+    third.tell(fresh, 101.0)
+    assert fresh.checkouts(101.0) == 5
+    process.pool.work(2)
+    fresh.receive(process.report(102.0), 102.0)
+    assert fresh.checkouts(102.0) == 7
 
 
 def test_a_process_that_was_forgotten_is_not_taken_from_a_node_that_remembers_it():
