@@ -2,20 +2,26 @@
 
 asyncio's own server calls ``accept`` once for each connection that may wait, however often it fails, and each
 failure schedules another attempt: with a backlog of 1,024, that keeps the loop busy while no descriptor is left.
-It expects no MemoryError at all.
+It expects no MemoryError at all. And it knows no bound for connections that never finish their TLS handshake: here
+the address that has the most of them loses its oldest.
 """
 
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from poolhouse.crowd import Crowd
 from poolhouse.daemon.ports import BACKLOG
 from poolhouse.shortage import is_shortage
 from poolhouse.wire.introduction import GREETING_PATIENCE_S
 
 #: Seconds until connections are accepted again after a shortage.
 PAUSE_S = 1.0
+#: The most connections whose TLS handshake is not over.
+MOST_HANDSHAKES = 256
 
 
 class Acceptor:
@@ -23,6 +29,7 @@ class Acceptor:
 
     Attributes:
         context: The TLS context of future connections; ``None`` without TLS.
+        refused: How many connections were closed during their handshake, by reason.
     """
 
     def __init__(
@@ -42,8 +49,9 @@ class Acceptor:
         self._sockets = sockets
         self._make = make
         self._is_open = True
-        #: The loop itself does not keep tasks alive.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.refused: Counter[str] = Counter()
+        #: The connections that are being accepted. The loop itself does not keep tasks alive.
+        self._tasks: Crowd[asyncio.Task[None]] = Crowd(MOST_HANDSHAKES)
 
     def begin(self) -> None:
         """Accept connections; a second call has no effect."""
@@ -65,7 +73,7 @@ class Acceptor:
     def _accept(self, sock: socket.socket) -> None:
         try:
             for _ in range(BACKLOG):
-                self._take(sock.accept()[0])
+                self._take(*sock.accept())
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except Exception as error:
@@ -77,16 +85,21 @@ class Acceptor:
             loop.remove_reader(sock)
             _tell(error)
 
-    def _take(self, connection: socket.socket) -> None:
+    def _take(self, connection: socket.socket, address: tuple[str, int]) -> None:
         try:
             connection.setblocking(False)
             serving = self._serve(connection, self._make())
             task = asyncio.get_running_loop().create_task(serving)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(task, address[0])
+            task.add_done_callback(partial(self._end, connection))
         except BaseException:
             connection.close()
             raise
+        if self.context is not None and self._tasks.is_too_large:
+            crowded = self._tasks.oldest_of_largest()
+            self._tasks.discard(crowded)
+            crowded.cancel()
+            self.refused["handshakes"] += 1
 
     async def _serve(self, connection: socket.socket, protocol: asyncio.BaseProtocol) -> None:
         """Have the loop serve a connection; returns once the TLS handshake is done."""
@@ -100,7 +113,12 @@ class Acceptor:
         except MemoryError as error:
             _tell(error)
         except Exception:  # A stranger does not speak TLS, or hangs up.
-            pass
+            self.refused["tls"] += 1
+
+    def _end(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # Perhaps before it had begun.
+            connection.close()
 
 
 def _tell(error: Exception) -> None:

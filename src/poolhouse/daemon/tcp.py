@@ -376,7 +376,10 @@ class TcpListener:
 
     def attach(self, hub: Hub) -> None:
         """Prepare to run; connections are accepted once the part runs."""
-        hub.refusals["clients"] = lambda: {why.name.lower(): count for why, count in self._port.refused.items()}
+        hub.refusals["clients"] = lambda: (
+            Counter({why.name.lower(): count for why, count in self._port.refused.items()})
+            + self._acceptor.refused
+        )
         self._port = TcpPort(self._me, self._login, hub.clock, hub.receive, self._say, self._desks)
 
     async def run(self) -> None:

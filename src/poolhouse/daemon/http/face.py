@@ -17,7 +17,6 @@ class HttpFace:
 
     def __init__(self, hub: Hub, names: Collection[str], allow: Sequence[Network], login: Login | None) -> None:
         """Prepare to serve; `connection` is for an `Acceptor`. See `Gate` for the arguments."""
-        hub.refusals["http"] = lambda: self.refused
         self._hub = hub
         self._answers = Answers(hub)
         self._gate = Gate(self._answers.app(), names, allow, login, hub.clock)

@@ -120,7 +120,8 @@ class HttpPart:
 
     def attach(self, hub: Hub) -> None:
         """Prepare to run; connections are accepted once the part runs."""
-        self._face = self._make(hub, self._names, self._allow, self._login)
+        face = self._face = self._make(hub, self._names, self._allow, self._login)
+        hub.refusals["http"] = lambda: face.refused + self._acceptor.refused
 
     async def run(self) -> None:
         """Accept connections, and keep the history that the page shows."""
