@@ -49,7 +49,7 @@ def as_application(call: Callable[[], T]) -> T:
     """Call a function of the application that may start a process or raise a signal, and return its result.
 
     A process inherits the blocked signals of the thread that starts it, and a signal that a thread raises for
-    itself stays pending for ever if that thread blocks it.
+    itself stays pending forever if that thread blocks it.
     """
     if _set_mask is None or not _of_application:
         return call()

@@ -35,7 +35,7 @@ def is_dumb() -> bool:
 def end_with_terminal(end: Callable[[], object]) -> Callable[[], None]:
     """Call `end` in a separate thread when the terminal goes away. Call the result to stop watching.
 
-    If a terminal goes without a SIGHUP, standard input stays readable and empty for ever: reading on would be a
+    If a terminal goes without a SIGHUP, standard input stays readable and empty forever: reading on would be a
     busy loop. Its output, where every write now fails, is replaced by the null device, so that the window can end
     as usual.
     """

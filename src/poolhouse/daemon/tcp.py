@@ -28,7 +28,7 @@ MOST_GUESTS, MOST_UNKNOWN = 20_000, 256
 LARGEST_BACKLOG = 1 << 20
 #: Seconds in which connections closed for the same reason make at most one line in the log.
 SAID_PERIOD_S = 60.0
-#: The same for earlier clients of connmon, which retry for ever: each address has lines of its own, so that
+#: The same for earlier clients of connmon, which retry forever: each address has lines of its own, so that
 #: administrators who upgrade find every forgotten machine. And the most such addresses; further ones share lines.
 EARLIER_PERIOD_S, MOST_EARLIER = 3600.0, 1000
 #: Seconds without traffic after which the kernel probes the other side, seconds between two probes, and how many

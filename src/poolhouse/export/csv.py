@@ -1,6 +1,6 @@
 """The programs of each host as rows of connmon's CSV file: the same columns, order, time format and token.
 
-A program's row outlives its processes, with zeros. connmon kept it for ever; here it stays for `MEMORY`, so that
+A program's row outlives its processes, with zeros. connmon kept it forever; here it stays for `MEMORY`, so that
 the file does not grow with every name there has ever been. Quoting follows RFC 4180; connmon quoted nothing.
 """
 

@@ -1,7 +1,7 @@
 """Whether a pool can serve now, from what it knows, for probes. No I/O, no clock.
 
 A pool is not ready in only four cases: it is closed; it has not been opened; it has no connection and cannot make
-one; or all its connections are out, none has come back for a while, and a caller waited for one in vain. A verdict
+one; or all its connections are out, none has come back for a while, and a caller timed out. A verdict
 alone makes no pool unready: a slow pool still serves, and without its process the others would be slower still.
 """
 
@@ -33,7 +33,7 @@ class Condition(NamedTuple):
     waiting: int = 0
     #: When the most recently taken of the connections that are out was taken; ``None`` if none is, or not known.
     taken_at: float | None = None
-    #: When a caller last waited in vain; ``None`` if none did.
+    #: When a caller last timed out; ``None`` if none did.
     timed_out_at: float | None = None
     #: The connects that have failed since the last success.
     failing: Failing | None = None

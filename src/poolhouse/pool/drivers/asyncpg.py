@@ -17,7 +17,7 @@ from poolhouse.pool.drivers.dbapi import class_as_argument
 from poolhouse.pool.drivers.protocol import ACTIVE, BROKEN, IDLE, IN_TRANSACTION, UNSETTLED, UNTOLD, Conn
 from poolhouse.pool.drivers.sockets import cut
 
-#: How long a server has to answer a goodbye, in seconds. asyncpg itself would wait for ever.
+#: How long a server has to answer a goodbye, in seconds. asyncpg itself would wait forever.
 _CLOSE_TIMEOUT = 2.0
 
 

@@ -18,7 +18,7 @@ from poolhouse.pool.drivers.protocol import ACTIVE, IDLE, IN_TRANSACTION, Conn
 from poolhouse.pool.drivers.sockets import cut
 from poolhouse.pool.options import RETURN_LIMIT
 
-#: The error for a connection that is busy and will not end: psycopg itself would wait for ever.
+#: The error for a connection that is busy and will not end: psycopg itself would wait forever.
 _UNDER_WAY = "a command is still under way on this connection, or a copy() or stream() was left before its end"
 
 _VERSION = tuple(map(int, re.findall(r"\d+", psycopg.__version__)[:3]))
@@ -96,7 +96,7 @@ class PsycopgDriver(_Psycopg):
         return _completed(self._connect(conninfo, **_with_timeout(conninfo, kwargs, timeout)))
 
     def commit(self, conn: Conn) -> None:
-        """``conn.commit()``; waits for work that is under way, but not for ever.
+        """``conn.commit()``; waits for work that is under way, but not forever.
 
         Raises:
             psycopg.OperationalError: If that does not end. The connection is then useless.

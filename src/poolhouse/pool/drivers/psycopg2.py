@@ -39,7 +39,7 @@ class Psycopg2Driver(DbapiDriver):
     def close(self, conn: Conn) -> None:
         """``conn.close()``, after cutting what another thread or greenlet has under way.
 
-        psycopg2 would wait for its end; in a greenlet, whose thread then stands still, for ever. With
+        psycopg2 would wait for its end; in a greenlet, whose thread then stands still, forever. With
         `set_wait_callback`, the waiting greenlet gets an error, and libpq closes with the last reference.
         """
         if conn.closed:
