@@ -71,6 +71,8 @@ class MariaDB:
             "--innodb-buffer-pool-size=16M",
             "--innodb-log-file-size=4M",
             "--innodb-flush-method=nosync",
+            # In a folder that two servers share, each would remove the other's temporary tables.
+            f"--tmpdir={self._folder}",
         ]
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ everything else is derived from the processes (`poolhouse.fleet.standing`). Undo
 may be repeated if memory runs out in the middle of that, too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -15,9 +15,6 @@ from poolhouse.fleet.process import Process
 
 #: An object, the names of some attributes, and their values; or a dictionary, keys, and their values.
 Kept = tuple[object, tuple[Any, ...], tuple[Any, ...]]
-
-#: In place of the value of a slot that is empty.
-_UNSET = object()
 
 _PROCESS = ("_places", "base_until", "is_ahead", "legacy", "number", "past", "sequence", "signs", "totals")
 SEQUENCE = ("_came", "_excused", "_first", "_newest", "expected", "lost")
@@ -90,25 +87,26 @@ def kept_whole(process: Process) -> list[Kept]:
         found += map(_all_of, (*past.accounts.values(), *past.presumed.values()))
     if (legacy := process.legacy) is not None:
         found += map(_all_of, (legacy, legacy._counts_order, legacy._gauges_order))
-    return found + [kept(row, *_ROW) for row in process.rows]
+    return found + [(row, _ROW, _of_row(row)) for row in process.rows]
 
 
 def _all_of(one: object) -> Kept:
     """All attributes of an object with slots; of a dictionary its items of now."""
-    names, values = [], []
     kind: Any = type(one)  # mypy takes no class for hashable
-    for name in _slots(kind):
-        value = getattr(one, name, _UNSET)
-        if value is not _UNSET:
-            names.append(name)
-            values.append(value.copy() if type(value) is dict else value)
-    return one, tuple(names), tuple(values)
+    names, values_of = _slots(kind)
+    try:
+        values = values_of(one)
+    except AttributeError:
+        names = tuple(name for name in names if hasattr(one, name))
+        values = tuple(getattr(one, name) for name in names)
+    return one, names, tuple([value.copy() if type(value) is dict else value for value in values])
 
 
 @cache
-def _slots(kind: type) -> tuple[str, ...]:
-    """The slots of a class and its bases."""
-    return tuple(name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
+def _slots(kind: type) -> tuple[tuple[str, ...], Callable[[object], tuple[Any, ...]]]:
+    """The slots of a class and its bases, and what reads them all at once; it has several."""
+    names = tuple(name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
+    return names, attrgetter(*names)
 
 
 def kept_item(one: dict[Any, Any], key: object) -> Kept:
