@@ -14,7 +14,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from poolhouse.demo.family import Family
-from poolhouse.demo.programs import PROGRAMS
 from support.browser import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,9 +36,7 @@ def main() -> None:
                 announced += daemon.readline()
             reports = re.findall(r"reports +UDP \S+:(\d+)", announced)[0]
             page = re.findall(r"http://\S+", announced)[0]
-            for program, settings in PROGRAMS.items():
-                for host in settings.hosts:
-                    programs.start("poolhouse.demo.worker", program, host, name, reports)
+            programs.start("poolhouse.demo.worker", name, reports)
             time.sleep(seconds)
             with Browser() as browser:
                 browser.size(WIDTH, HEIGHT)

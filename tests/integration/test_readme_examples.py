@@ -87,7 +87,7 @@ def test_the_two_commands_are_targets_and_the_demo_shows_its_programs() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     recipes = {
         target: subprocess.run(
-            ["make", "--dry-run", target, "SECONDS=20"],
+            ["make", "--dry-run", target, "SECONDS=6"],
             cwd=ROOT,
             env=environment,
             capture_output=True,

@@ -121,9 +121,7 @@ def _fleet() -> Generator[_Fleet]:
                     any_port,
                 )
                 fleet = _announced(daemon)
-                for program, settings in PROGRAMS.items():
-                    for host in settings.hosts:
-                        programs.start("poolhouse.demo.worker", program, host, name, str(fleet.reports))
+                programs.start("poolhouse.demo.worker", name, str(fleet.reports))
                 yield fleet
         finally:
             sys.stderr.write(errors.read_text())

@@ -1,6 +1,6 @@
-"""One process of one program of the demo: its threads check connections out, query, hold and return them.
+"""The processes of the demo's programs: their threads check connections out, query, hold and return them.
 
-``python -m poolhouse.demo.worker PROGRAM HOST FOLDER PORT``
+``python -m poolhouse.demo.worker FOLDER PORT``
 """
 
 import gc
@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -32,6 +33,9 @@ from poolhouse.pool import ConnectionPool
 #: between two forks, and how long each child works.
 LEAK_EVERY, RESTART_AFTER = 4.0, 30.0
 FORK_EVERY, FORK_FOR = 4.0, 6.0
+
+#: What the first engine of a process imports: SQLAlchemy's dialect, and the plugin of the URL.
+OF_ENGINES = ("sqlalchemy.dialects.sqlite", "poolhouse.instrumentation.plugin")
 
 ORDERS = text("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, amount INTEGER)")
 WRITE = text("INSERT INTO orders (amount) VALUES (:amount)")
@@ -211,8 +215,8 @@ def fork(engine: Engine, program: Program, end: threading.Event) -> None:
         os.waitpid(child, 0)
 
 
-def main(name: str, host: str, folder: Path, port: int) -> None:
-    """Run one process of a program until SIGTERM."""
+def run(name: str, host: str, folder: Path, port: int) -> None:
+    """Run one process of a program until SIGTERM, which may be blocked until then."""
     program = PROGRAMS[name]
     # The pool takes its name from the file, and only a short name fits the table.
     os.chdir(folder)
@@ -220,6 +224,7 @@ def main(name: str, host: str, folder: Path, port: int) -> None:
     logging.getLogger("poolhouse.verdicts").addHandler(logging.NullHandler())
     end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: end.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     if program.pool == "ConnectionPool":
         with pool_of(name, host, port) as pool:
             arguments = (pool, program, end)
@@ -238,5 +243,33 @@ def main(name: str, host: str, folder: Path, port: int) -> None:
     work_in_threads(engine, program, end)
 
 
+def main(folder: Path, port: int) -> None:
+    """Fork all processes of all programs, and end them at SIGTERM.
+
+    A forked process need not import SQLAlchemy again: with a dozen of them, the demo shows something seconds
+    earlier.
+    """
+    parent = os.getpid()
+    for module in OF_ENGINES:
+        import_module(module)
+    gc.freeze()  # Otherwise each child would copy what its first collection visits.
+    # A process that has no handler yet would end without its last report.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    children: list[int] = []
+    for name, program in PROGRAMS.items():
+        for host in program.hosts:
+            child = os.fork()
+            if child == 0:
+                die_with_parent(parent)
+                run(name, host, folder, port)
+                return
+            children.append(child)
+    signal.sigwait({signal.SIGTERM})
+    for child in children:
+        os.kill(child, signal.SIGTERM)
+    for child in children:
+        os.waitpid(child, 0)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
