@@ -20,10 +20,10 @@ services:
 demo: ## show a live fleet in the console; SECONDS=20 ends by itself
 	@$(PYTHON) tools/setup.py demo $(if $(SECONDS),--seconds $(SECONDS))
 
-test: environment services ## set up everything, services included, and run every test
-	@$(BIN)/python tools/matrix.py
+test: environment services ## set up everything, services included, and run every test; ALL=1: on each interpreter, SQLAlchemy and driver
+	@$(BIN)/python tools/matrix.py $(if $(ALL),all)
 
-check: environment ## format, lint, types, import contracts, unit and simulation tests, doctests; two to four minutes on two cores
+check: environment ## format, lint, types, import contracts, doctests, and the tests in virtual time that take no second
 	@$(BIN)/python tools/check.py
 
 fix: environment ## format the code and mend what ruff can mend

@@ -1,10 +1,14 @@
-"""Run every test, on each interpreter, SQLAlchemy and driver that is promised; the last lines name what ran.
+"""Run every test, and with ``all`` on each interpreter, SQLAlchemy and driver that is promised.
 
-Everything runs on this interpreter, the SQLAlchemy tests on each other SQLAlchemy, the drivers' tests on the
-oldest psycopg, and the pure and the process suites on each newer interpreter that runs. Tests of servers and
-clocks mostly wait: with the time that they leave, the virtual environments are made and the pure suites run.
+    python tools/matrix.py [all]
+
+Everything runs on this interpreter. With ``all``, the SQLAlchemy tests run on each other SQLAlchemy too, the
+drivers' tests on the oldest psycopg, and the pure and the process suites on each newer interpreter that runs.
+Tests of servers and clocks mostly wait: with the time that they leave, the virtual environments are made and the
+pure suites run. The last lines name what ran.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -267,6 +271,16 @@ def pinned(name: str) -> str:
     return next((line.partition("==")[2] for line in lines if line.lower().startswith(f"{name.lower()}==")), "")
 
 
+def here() -> str:
+    """The version of this interpreter."""
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def newest() -> str:
+    """The SQLAlchemy of constraints.txt, as the names of legs say it."""
+    return f"SQLAlchemy {pinned('SQLAlchemy')}"
+
+
 def interpreter(version: str) -> str | None:
     """An interpreter of this version that runs: on PATH, or among pyenv's; ``None`` if there is none."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
@@ -293,35 +307,33 @@ def real_suites() -> list[str]:
     return long_first(path for path in files if not any(path.is_relative_to(other) for other in others))
 
 
-def legs() -> list[Leg]:
-    """The matrix, from what this machine has."""
-    here = ".".join(map(str, sys.version_info[:3]))
-    newest = f"SQLAlchemy {pinned('SQLAlchemy')}"
-    matrix = [
-        Leg(f"Python {here}, {newest}: real programs, one half", VENV, sys.executable, [*CAUSES, "-k", HALF]),
-        Leg(f"Python {here}, {newest}: the other", VENV, sys.executable, [*CAUSES, "-k", f"not ({HALF})"]),
-        Leg(f"Python {here}, {newest}: servers, processes, consoles", VENV, sys.executable, real_suites()),
-        Leg(
-            f"Python {here}, {newest}: pure",
-            VENV,
-            sys.executable,
-            PURE_SUITES + PURE_ONCE + DOCTESTS,
-            is_pure=True,
-        ),
+def legs_here() -> list[Leg]:
+    """Everything, on this interpreter and the newest of everything else."""
+    name = f"Python {here()}, {newest()}"
+    return [
+        Leg(f"{name}: real programs, one half", VENV, sys.executable, [*CAUSES, "-k", HALF]),
+        Leg(f"{name}: the other", VENV, sys.executable, [*CAUSES, "-k", f"not ({HALF})"]),
+        Leg(f"{name}: servers, processes, consoles", VENV, sys.executable, real_suites()),
+        Leg(f"{name}: pure", VENV, sys.executable, PURE_SUITES + PURE_ONCE + DOCTESTS, is_pure=True),
     ]
+
+
+def legs_elsewhere() -> list[Leg]:
+    """What differs with the SQLAlchemy, the driver or the interpreter, on what this machine has of them."""
+    matrix = []
     for version in SQLALCHEMY:
-        name = f"Python {here}, SQLAlchemy {version}: instrumentation, FairQueuePool"
+        name = f"Python {here()}, SQLAlchemy {version}: instrumentation, FairQueuePool"
         is_old = version.startswith("1.")
         paths = [path for pattern in SQLALCHEMY_SUITES for path in ROOT.glob(pattern)]
         suites = long_first([path for path in paths if not (is_old and path == FRAMEWORKS)])
         folder = ROOT / f".venv-sqlalchemy-{version}"
         matrix.append(Leg(name, folder, sys.executable, suites, {"SQLAlchemy": version}))
-    name = f"Python {here}, psycopg {PSYCOPG}: drivers"
+    name = f"Python {here()}, psycopg {PSYCOPG}: drivers"
     pins = {"psycopg": PSYCOPG, "psycopg-binary": PSYCOPG}
     matrix.append(Leg(name, ROOT / f".venv-psycopg-{PSYCOPG}", sys.executable, DRIVER_SUITES, pins))
     for version in INTERPRETERS:
-        if not here.startswith(f"{version}.") and (python := interpreter(version)):
-            name, folder = f"Python {version}, {newest}", ROOT / f".venv-python-{version}"
+        if not here().startswith(f"{version}.") and (python := interpreter(version)):
+            name, folder = f"Python {version}, {newest()}", ROOT / f".venv-python-{version}"
             matrix.append(Leg(f"{name}: processes", folder, python, PROCESS_SUITES))
             matrix.append(Leg(f"{name}: pure", folder, python, PURE_SUITES, is_pure=True))
     return matrix
@@ -349,9 +361,11 @@ def run(matrix: list[Leg], kept: Path) -> None:
 
 
 def main() -> int:
-    """Run all legs and print the table of what ran."""
+    """Run the legs that the command line asks for, and print the table of what ran."""
+    arguments = argparse.ArgumentParser(description="Run every test.")
+    arguments.add_argument("all", nargs="?", choices=["all"], help="elsewhere too, not only on this interpreter")
     started = time.monotonic()
-    matrix = legs()
+    matrix = legs_here() + (legs_elsewhere() if arguments.parse_args().all else [])
     with tempfile.TemporaryDirectory() as kept:
         run(matrix, Path(kept))
     print(f"\n=== the matrix that ran, in {(time.monotonic() - started) / 60:.1f} minutes")

@@ -113,6 +113,7 @@ KINDS: dict[str, tuple[Callable[[], Invented], set[str]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_invented_leaves_nothing_behind_and_keeps_nobody_out(kind):
     make, bounds = KINDS[kind]

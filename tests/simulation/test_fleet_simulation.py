@@ -11,6 +11,8 @@ from poolhouse.wire.message import ReportDatagram, decode_message
 from support.reporting import ModelProcess
 from support.shortage import assert_whole
 
+pytestmark = pytest.mark.long
+
 INTERVAL = 2.0
 STEP = 0.1
 PROGRAMS = ("nova", "neutron", "host")

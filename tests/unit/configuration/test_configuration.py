@@ -368,6 +368,7 @@ def test_lines_that_name_each_other_grow_no_further_than_a_file_may():
         parse_configuration(text, "connmon.cfg")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "line",
     [

@@ -69,6 +69,7 @@ def test_what_a_source_does_not_tell_is_0():
     assert table("checkout_count", "max_connections").rows([HostProgram("h", "p", Row("p"))], *AT) == "0,0\n"
 
 
+@pytest.mark.long
 def test_names_without_end_do_not_make_the_table_grow_without_end():
     ours = table("progname")
     for first in range(0, 3 * MOST_FORGOTTEN, 1000):

@@ -86,6 +86,7 @@ def a_snapshot(**changes: Any) -> Snapshot:
     return replace(Snapshot(1.7e9, Row(""), (), (), Health()), **changes)
 
 
+@pytest.mark.long
 @given(values_of(Snapshot), values_of(Server))
 def test_every_snapshot_comes_out_as_it_went_in(snapshot: Snapshot, server: Server) -> None:
     content = through(encode_frame(Frame(server, snapshot)), Reassembly())
@@ -138,6 +139,7 @@ def test_any_json_raises_nothing_but_packet_error(value: Any) -> None:
         decode_frame(json.dumps([["x", 1.0, []], value]).encode())
 
 
+@pytest.mark.long
 # To draw a snapshot costs far more than to damage it: each is damaged several times.
 @settings(max_examples=25)
 @given(values_of(Snapshot), st.data())

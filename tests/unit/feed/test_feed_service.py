@@ -145,6 +145,7 @@ def test_a_program_that_is_too_large_for_a_frame_is_cut_and_the_rest_arrives():
     assert {len(one.processes) for one in snapshots} == {150}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_frames_of_hundreds_of_chunks_arrive_though_one_datagram_of_a_hundred_is_lost(seed):
     """Of frames of 300 chunks, one in twenty would arrive if nothing was sent again."""

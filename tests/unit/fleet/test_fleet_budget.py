@@ -34,6 +34,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_estimate_is_within_a_quarter_of_what_is_taken(shape):
     count, pools, programs, hosts, spread, detail = SHAPES[shape]
@@ -63,6 +64,7 @@ def test_the_estimate_is_within_a_quarter_of_what_is_taken(shape):
     assert 0.75 * taken < fleet.health(190.0).bytes < 1.25 * taken
 
 
+@pytest.mark.long
 def test_no_estimate_is_left_when_all_is_forgotten():
     fleet = Fleet(FleetLimits(), 0.0)
     empty = fleet.health(0.0).bytes

@@ -137,6 +137,7 @@ def hear(fates):
     return kinds
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(STEPS)
 def test_lost_repeated_and_late_reports_restarts_and_clock_steps_neither_begin_nor_end_a_verdict(fates):
@@ -153,6 +154,7 @@ LIVES = st.lists(
 UNTIL_SILENT = 3 * 2.0 + 1.0
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(LIVES)
 @example([(1, 4, 0, "killed"), (8, 4, 0, "goodbye")])

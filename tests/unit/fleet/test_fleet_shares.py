@@ -37,6 +37,7 @@ def processes(fleet: Fleet, now: float, program: str) -> int:
     return sum(row.processes or 0 for row in fleet.snapshot(now, WALL).programs if row.name == program)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("twice", [False, True])
 @pytest.mark.parametrize("bound", ["processes", "hosts", "programs", "bytes"])
 def test_who_comes_after_a_flood_gets_an_equal_part(bound, twice):
@@ -51,6 +52,7 @@ def test_who_comes_after_a_flood_gets_an_equal_part(bound, twice):
     assert processes(fleet, 10.0, "shop") == 10
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bound", ["processes", "hosts", "programs", "bytes"])
 def test_who_was_there_before_a_flood_stays(bound):
     fleet = Fleet(FleetLimits(**{bound: 2 << 20 if bound == "bytes" else 40}), 0.0)

@@ -135,6 +135,7 @@ async def one_of_many_timed_out(
     return steps.number
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", [refused, cancelled, one_of_many_timed_out])
 def test_a_task_leaves_a_long_queue_in_as_few_steps_as_a_short_one(end: Any) -> None:
     assert_the_same({length: in_a_queue_of_tasks(length, end) for length in LENGTHS})

@@ -73,6 +73,7 @@ def test_a_callable_that_raises_is_a_failed_connect_and_called_again(shell: type
     shell().run(case)
 
 
+@pytest.mark.long
 def test_a_long_outage_is_told_of_ever_more_rarely(shell: type[Shell], caplog: pytest.LogCaptureFixture) -> None:
     """psycopg/psycopg#1315: the reason is never empty. WARNINGs at doubling times, the other failures at DEBUG."""
 

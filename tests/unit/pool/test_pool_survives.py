@@ -196,6 +196,7 @@ def _place(arguments: tuple[object, ...]) -> Hashable:
     return tuple(lines), arguments[0] if arguments and isinstance(arguments[0], Hashable) else None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["", "null"])
 @pytest.mark.parametrize("method", ["_write", "call"])
 @SHELLS

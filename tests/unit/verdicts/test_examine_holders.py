@@ -321,6 +321,7 @@ class TestSilence:
         life.live(120, steadily(lambda: busy(0.05), 6))
         assert life.changes == []
 
+    @pytest.mark.long
     def test_idle_workers(self, pause):
         life = Life(most=200, pause=pause)
         for _ in range(200):

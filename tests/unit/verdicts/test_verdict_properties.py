@@ -106,6 +106,7 @@ def one_answer_each(findings):
     return all(number == 1 for number in why.values())
 
 
+@pytest.mark.long
 @settings(max_examples=80, deadline=None)
 @given(st.lists(moments, max_size=12))
 def test_any_readings_give_findings_that_can_be_sent_and_do_not_contradict_each_other(told):
@@ -191,6 +192,7 @@ def test_lost_repeated_and_late_moments_change_no_verdict(cause, dice):
     assert len(began) <= 2, "gaps of many seconds may end it once, and no more"
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(st.lists(moments, max_size=15))
 def test_a_verdict_gives_way_only_to_one_further_up(told):
@@ -262,6 +264,7 @@ def test_verdicts_do_not_depend_on_the_order_of_processes_and_do_not_contradict_
     assert diagnose(shuffled, {"shop": 5, "mail": 5}, 1e6) == verdicts
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.lists(processes, max_size=4), st.floats(0, 6), st.floats(-1e4, 1e4)), max_size=12))
 def test_each_beginning_has_one_end_whatever_the_time_of_day_does(steps):

@@ -85,6 +85,7 @@ def comparable(value: object) -> object:
     return value
 
 
+@pytest.mark.long
 @given(st.lists(entries | with_older, max_size=4))
 def test_entries_come_out_as_they_went_in(told: list[Entry]) -> None:
     payload = chunk([encode_entry(entry) for entry in told])
