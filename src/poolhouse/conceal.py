@@ -6,6 +6,7 @@ connection string in the `repr` of a connection. ``…`` stands for what is left
 
 import re
 from collections.abc import Iterable
+from operator import is_
 
 #: Stands for what is left out.
 HIDDEN = "…"
@@ -17,7 +18,8 @@ HIDDEN = "…"
 SECRET_NAME = r"(?i:passw|passphrase|pwd|secret|token|api[-_]?key|scram_\w+_key)"
 #: Such a name and its value, which may be quoted as in a conninfo.
 ASSIGNED = rf"({SECRET_NAME}\w{{0,30}}\s*=\s*)('(?:\\.|[^'\\])*'|[^\s&;,'\"]+)"
-_PASSWORD_IN_URL = r"(://[^\s:/@'\"]*:)[^\s'\"]*@"
+#: After ``user:`` and before ``@``, in a URL or as a word of its own.
+_PASSWORD_IN_URL = r"((?:://[^\s:/@'\"]*|(?<![^\s\"'(,])[^\s:/@'\"()]+):(?!//))[^\s'\"]*@"
 #: A password with an unencoded ``@``: drivers take its end for a part of the host.
 _END_IN_HOST = r"((?:host name|server on|server at) [\"'])[^\s\"']*@"
 #: Messages of libpq and asyncpg about a connection string that they cannot read.
@@ -87,12 +89,16 @@ def _quotes_statements(error: BaseException) -> bool:
     return type(error).__module__ == "sqlite3"
 
 
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    return error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+
+
 def stand_in(error: BaseException, depth: int = 8) -> BaseException:
     """An exception for a traceback in a log: the same, or one of the same name without passwords and statements.
 
     Args:
         error: The exception.
-        depth: How many causes and contexts are looked at.
+        depth: How many causes and contexts, and groups within groups, are looked at.
     """
     try:
         plain, text = str(error), text_of(error)
@@ -100,10 +106,14 @@ def stand_in(error: BaseException, depth: int = 8) -> BaseException:
         return error
     following = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     cause = stand_in(following, depth - 1) if following is not None and depth > 0 else None
-    if text == plain and cause is following:
+    members = [stand_in(each, depth - 1) for each in _members(error)] if depth > 0 else []
+    if text == plain and cause is following and all(map(is_, members, _members(error))):
         return error
     kind = type(error)
-    twin: BaseException = type(kind.__name__, (Exception,), {"__module__": kind.__module__})(text)
+    if isinstance(error, BaseExceptionGroup):
+        twin: BaseException = BaseExceptionGroup(conceal(error.message), members or [Exception(HIDDEN)])
+    else:
+        twin = type(kind.__name__, (Exception,), {"__module__": kind.__module__})(text)
     twin.__traceback__ = error.__traceback__
     for note in getattr(error, "__notes__", ()):
         twin.add_note(conceal(f"{note}"))

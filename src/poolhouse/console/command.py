@@ -12,6 +12,7 @@ import typer
 
 from poolhouse.clean import clean
 from poolhouse.clock import SystemClock
+from poolhouse.conceal import conceal
 from poolhouse.configuration.files import DEFAULT_PATH
 from poolhouse.configuration.service import DEFAULT_SERVICE
 from poolhouse.console import feed_of, run
@@ -78,7 +79,7 @@ def _way(word: str) -> Way:
         return Way(word)
     except ValueError:
         raise typer.BadParameter(
-            f"{word!r} is neither listen nor connect; a host needs its option: connmon -H {word}"
+            conceal(f"{word!r} is neither listen nor connect; a host needs its option: connmon -H {word}")
         ) from None
 
 

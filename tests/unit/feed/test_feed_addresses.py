@@ -38,3 +38,10 @@ def test_what_is_no_address_is_named(text: str) -> None:
 @given(st.sampled_from(["web1", "10.0.0.1", "::1", "fe80::1%eth0"]), st.integers(0, 65535))
 def test_an_address_comes_back_as_it_was_written(host: str, port: int) -> None:
     assert parse_address(format_address(host, port), 1, "reports") == (host, port)
+
+
+@pytest.mark.parametrize("text", ["ann:s3cret@web1", "ann:s3cret@web1:25828", "ann:s3cret@[::1]:25828"])
+def test_a_password_before_the_host_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(SettingError, match=r"^--host: expected host:port; a user or a password") as caught:
+        parse_address(text, 25828, "--host")
+    assert "s3cret" not in str(caught.value)

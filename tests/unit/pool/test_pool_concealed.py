@@ -64,6 +64,8 @@ def test_no_part_of_a_password_that_a_driver_repeats_is_told(conninfo, kwargs, s
         f'could not translate host name "{SECRET}@db" to address: Name or service not known',
         f"Can't connect to MySQL server on '{SECRET}@db' ([Errno -2] Name or service not known)",
         f"cannot connect with postgresql://me:{SECRET}@db:5432/shop",
+        f"cannot connect with 'me:{SECRET}@db:5432'",
+        f"me:{SECRET}@db",
         f"cannot connect with postgresql://me:my/{SECRET}@x@db:5432/shop",
         f"cannot connect with host=db user=me sslpassword={SECRET} dbname=shop",
         f"cannot connect with host=db password = '\\' {SECRET}' dbname=shop",
@@ -218,5 +220,11 @@ def test_a_traceback_in_a_log_has_neither_passwords_nor_statements_in_its_texts(
     assert shown.__notes__ == ["postgresql://me:…@db"]
     assert (type(shown.__cause__).__module__, str(shown.__cause__)) == ("sqlite3", "near …: syntax error")
     assert shown.__traceback__ is kept.__traceback__
-    plain = ValueError("expected 'a'")
+    group = stand_in(ExceptionGroup("two", [ValueError(given), ValueError("one")]))
+    assert isinstance(group, BaseExceptionGroup)
+    assert [str(each) for each in group.exceptions] == ["postgresql://me:…@db", "one"]
+
+
+@pytest.mark.parametrize("plain", [ValueError("expected 'a'"), ExceptionGroup("one", [ValueError("a")])])
+def test_an_error_without_them_stays_itself(plain: Exception):
     assert stand_in(plain) is plain

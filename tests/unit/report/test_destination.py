@@ -97,6 +97,8 @@ def test_a_wrong_value_is_told_with_its_setting_as_typed(key: str, value: object
         f"http://ann:{SECRET}@web1/",
         f"connmon://ann:{SECRET}@web1/",
         f"connmon://web1/?addr=ann:{SECRET}@web1:x",
+        f"connmon:///?addr=ann:{SECRET}@web1",
+        f"connmon:///?addr=ann:{SECRET}@web1:x",
         f"ann:{SECRET}@web1",
     ],
 )
