@@ -190,6 +190,7 @@ def test_malformed_datagrams_are_one_line_a_minute_and_cost_nothing_else():
         assert values["web1/sqlalchemy-nova/derive-checkouts"] == 5
         (line,) = running.collectd.logged("warning")
         assert f"{len(broken)} of {len(broken) + len(whole)} datagrams refused so far" in line
+        assert f"(malformed {len(broken)})" in line
         assert running.collectd.logged("error") == []
 
 

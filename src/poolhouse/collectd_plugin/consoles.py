@@ -8,6 +8,7 @@ on a snapshot run without the lock.
 import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from poolhouse.addresses import format_address
@@ -24,6 +25,13 @@ from poolhouse.shortage import is_shortage, words_of
 
 #: Seconds of work before a pause for other threads, and the seconds of that pause.
 SLICE, REST = 0.004, 0.001
+#: Why consoles are refused, by the reasons of `Subscribers.refused`.
+_WHY = {
+    "malformed": "they are malformed",
+    "address": "their network is not named by allow",
+    "full": "there are too many consoles",
+    "cookie": "they do not prove their address",
+}
 
 
 class ConsoleThread:
@@ -63,7 +71,7 @@ class ConsoleThread:
         self._lock = threading.Lock()
         self._subscribers = Subscribers(os.urandom(32), networks)
         self._service = ConsoleService(source, name, reports, self._subscribers, clock.monotonic())
-        self._refused = 0
+        self._refused: Counter[str] = Counter()
         self._is_closing = False
         self._wake = threading.Event()
         self._listeners = Listeners(self._receive, log)
@@ -108,16 +116,19 @@ class ConsoleThread:
                 via.send(answer, sender)
             if self._log.is_debug:
                 self._log.debug(f"received from {format_address(*sender[:2])}: {content[:16]!r}")
-            if (refused := self._subscribers.refused.total()) > self._refused:
-                self._refused = refused
-                self._log.seldom(
-                    "refused",
-                    f"{self._refused} datagrams from consoles refused so far, the last one from {sender[0]}: "
-                    "malformed, or its network is not named by allow, or there are too many consoles",
-                )
+            self._tell_refused(sender[0])
 
         for sentence in () if self._door is None else self._door.look(self._clock.monotonic()):
             self._log.warning(sentence)
+
+    def _tell_refused(self, host: str) -> None:
+        """Log what was refused since the last call, at most one line a minute for each reason."""
+        refused = self._subscribers.refused
+        for reason, count in refused.items():
+            if count > self._refused[reason]:
+                self._refused[reason] = count
+                line = f"{count} datagrams from consoles refused so far, the last one from {host}"
+                self._log.seldom(f"refused {reason}", f"{line}: {_WHY.get(reason, reason)}")
 
     def _run(self) -> None:
         while not self._is_closing:

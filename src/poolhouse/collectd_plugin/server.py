@@ -258,4 +258,7 @@ class ServerPlugin:
         if health.refused > self._refused:
             self._refused = health.refused
             over = "".join(f"; over the limit of {limit}: {count}" for limit, count in health.over_limit)
-            self._log.seldom("refused", f"{health.refused} of {health.received} datagrams refused so far{over}")
+            reasons = ", ".join(f"{reason} {count}" for reason, count in health.refusals)
+            by_reason = f" ({reasons})" if reasons else ""
+            line = f"{health.refused} of {health.received} datagrams refused so far{by_reason}{over}"
+            self._log.seldom("refused", line)
