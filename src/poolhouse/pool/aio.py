@@ -18,10 +18,10 @@ from poolhouse.clock import Clock, SystemClock
 from poolhouse.pool import registry
 from poolhouse.pool.aio_behind import ACT
 from poolhouse.pool.aio_clients import AsyncClients
-from poolhouse.pool.aio_work import AsyncWork, own_tasks
+from poolhouse.pool.aio_work import AsyncWork, call_if_alive, own_tasks
 from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.core import FULL, PoolCore
-from poolhouse.pool.eager import EagerTasks, Rest
+from poolhouse.pool.eager import EagerTasks, all_of
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Job, Lane, Probe, Return
 from poolhouse.pool.options import Order, Shrink, time_limit
@@ -157,8 +157,8 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                     if task is None:
                         is_done = True
                         continue
-                else:
-                    task = loop.create_task(self._performed(job, answer))
+                elif (task := self._begun_task(loop, core, job, lease, answer)) is None:
+                    return False
                 tasks.add(task)
                 task.add_done_callback(partial(self._ended, core, job, lease, answer))
         if core.has_new_deadline:
@@ -182,7 +182,21 @@ class AsyncConnectionPool(AsyncClients[ACT]):
                 core.dropped(job, lease, self._now())
             return None
         self._work.guard(job.slot)
-        return rest.in_task(_all_of(rest))
+        return rest.in_task(all_of(rest))
+
+    def _begun_task(
+        self, loop: asyncio.AbstractEventLoop, core: PoolCore, job: Job, lease: Lease | None, answer: list[bool]
+    ) -> asyncio.Task[None] | None:
+        """The task of any other job; ``None`` if there is no memory for one: the pool tries again in a second."""
+        performed = self._performed(job, answer)
+        try:
+            return loop.create_task(performed)
+        except MemoryError as error:
+            performed.close()
+            core.put_back(job, lease, self._now())
+            loop.call_later(1.0, call_if_alive, weakref.WeakMethod(self._settle))
+            logger.last_word("pool %r: no memory for a task; trying again", self.name, error=error)
+        return None
 
     async def _performed(self, job: Job, answer: list[bool], *, is_guarded: bool = True) -> None:
         """Perform a job; `answer` becomes true once the core has been answered."""
@@ -207,7 +221,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
         if deadline is not None and self._loop is not None:
             # A weak reference: the loop must not keep the pool alive.
             tick = weakref.WeakMethod(self._tick)
-            self._timer = self._loop.call_later(max(0.0, deadline - now), _call_if_alive, tick)
+            self._timer = self._loop.call_later(max(0.0, deadline - now), call_if_alive, tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -481,12 +495,3 @@ def _cut_leftovers(core: PoolCore, work: AsyncWork) -> None:
     for job in core.leftovers():
         if isinstance(job, Close):
             work.close_at_once(job, cuts=True)
-
-
-async def _all_of(rest: Rest) -> None:
-    await rest
-
-
-def _call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    if (call := method()) is not None:
-        call()

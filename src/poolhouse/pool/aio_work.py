@@ -334,3 +334,9 @@ class AsyncWork:
         log_closed(job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)
         return True
+
+
+def call_if_alive(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    """Call a method unless its object is gone."""
+    if (call := method()) is not None:
+        call()

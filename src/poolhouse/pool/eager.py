@@ -115,3 +115,8 @@ class Rest:
                 return
             finally:
                 del thrown  # It refers to this frame.
+
+
+async def all_of(rest: Rest) -> None:
+    """The rest, as a coroutine for a task."""
+    await rest

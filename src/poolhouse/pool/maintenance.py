@@ -303,6 +303,12 @@ class Maintenance(Recovery):
             self.worked_on.discard(job.slot)
         self.recover(now)
 
+    def put_back(self, job: Job, lease: Lease | None, now: float) -> None:
+        """As `dropped`, for a job that has perhaps not begun: a connection is closed twice rather than never."""
+        if isinstance(job, Close):
+            self.post(job)
+        self.dropped(job, lease, now)
+
     def rehearsed(self, took: float, error: BaseException | None, now: float) -> bool:
         """Record a trial connect (`NullConnectionPool.wait`).
 

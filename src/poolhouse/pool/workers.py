@@ -16,7 +16,7 @@ from poolhouse.clock import Clock
 from poolhouse.copies import copy_of
 from poolhouse.pool.core import FULL, Notice, PoolCore
 from poolhouse.pool.core_lock import NOT_LOCKED, CoreLock, nothing
-from poolhouse.pool.jobs import Close, Job, Lane, Return
+from poolhouse.pool.jobs import Job, Lane, Return
 from poolhouse.pool.options import RETURN_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.state import RETURN
@@ -215,11 +215,9 @@ class Workers:
     def _recover_locked(self, now: float) -> None:
         """Repair what an exception has left, in a call of the core or in a worker that it ended."""
         assert self.core_lock.is_mine(), NOT_LOCKED
-        for token, (job, lease) in copy_of(self._in_hand).items():
+        for token, in_hand in copy_of(self._in_hand).items():
             if not any(token in workers for workers in self._workers.values()):
-                if isinstance(job, Close):
-                    self._core.post(job)  # It is perhaps closed twice, but not left open.
-                self._core.dropped(job, lease, now)
+                self._core.put_back(*in_hand, now)
                 del self._in_hand[token]
         self._core.recover(now)
 

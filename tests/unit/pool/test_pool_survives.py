@@ -1,5 +1,6 @@
 """Nothing that the application raises, in a log handler or a callback, ends a worker, the keeper or the pool."""
 
+import itertools
 import logging
 import sys
 from asyncio import CancelledError
@@ -14,6 +15,7 @@ import pytest
 from poolhouse.errors import PoolClosed, PoolError
 from poolhouse.pool import PoolHooks
 from poolhouse.safely import Log
+from poolhouse.testing.loop import VirtualLoop
 from support.pool_shells import AsyncShell, Shell, ThreadShell
 
 SHELLS = pytest.mark.parametrize("shell", [ThreadShell, AsyncShell])
@@ -250,3 +252,42 @@ def test_a_configure_that_is_cancelled_from_within_is_not_a_pool_that_was_closed
         assert not pool.closed
 
     _run(AsyncShell, case)
+
+
+def test_a_lack_of_memory_as_a_task_is_made_costs_the_pool_for_asyncio_nothing() -> None:
+    """What is to be done next is taken from the core's books before there is a task for it."""
+    starving = Fault(MemoryError)
+
+    async def case(world: Shell) -> None:
+        pool = await world.opened(min_size=2)
+        for act in (pool.drain, pool.check):
+            await world.use(pool, timeout=30.0)
+            await world.call(act)
+            await world.sleep(5.0)
+        taken = [await world.call(pool.getconn, timeout=30.0) for _ in range(2)]
+        for conn in taken:
+            await world.call(pool.putconn, conn)
+        await world.sleep(5.0)
+        core = pool._core
+        assert [core.used, *core.working, *core.worked_on, *core.connecting, *core.waiters] == [0]
+        assert {id(conn) for conn in world.made if not conn.closed} == set(core.slots)
+
+    def is_struck(at: int) -> bool:
+        made = 0
+
+        def create_task(self: VirtualLoop, coroutine: Any, **keywords: Any) -> Any:
+            nonlocal made
+            is_meant = coroutine.__qualname__.endswith("._performed")
+            made += is_meant
+            if is_meant and made == at:
+                starving()
+            return plain(self, coroutine, **keywords)
+
+        plain = VirtualLoop.create_task
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(VirtualLoop, "create_task", create_task)
+            _run(AsyncShell, case)
+        return made >= at
+
+    at = next(at for at in itertools.count(1) if not is_struck(at))
+    assert at > 5
