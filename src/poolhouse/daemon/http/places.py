@@ -4,7 +4,7 @@ A reader that takes its answer slowly keeps its place meanwhile, for as long as 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 
@@ -19,7 +19,7 @@ class Places:
         self._of: dict[str, tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
-    async def taken(self, address: str) -> AsyncIterator[None]:
+    async def taken(self, address: str) -> AsyncGenerator[None]:
         """Wait for a place, and keep it while the block runs.
 
         Args:
