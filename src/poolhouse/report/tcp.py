@@ -103,8 +103,8 @@ class TcpSender:
         """Do what needs no waiting. Returns when to call again, in monotonic seconds; infinite for never."""
         try:
             return self._step(now)
-        except (OSError, PacketError, SettingError) as error:
-            self._lose(error, now)
+        except (OSError, PacketError, SettingError, MemoryError) as error:
+            self._lose(error, now)  # Without memory, some of what was read or sent may be missing.
             return max(now, self._nodes.due) if self.route.was_looked_up else inf
 
     def renew(self) -> None:
@@ -142,9 +142,13 @@ class TcpSender:
         if route.address is None:
             raise route.error or OSError("its name has no address")
         self._began = now
-        self._socket = self._network.connect(route.address)
-        if self._service.certificate is not None:
-            self._socket = self._encrypted(self._socket, self._service.certificate)
+        plain, certificate = self._network.connect(route.address), self._service.certificate
+        try:
+            # An attempt that ends before TLS must not go on without it.
+            self._socket = plain if certificate is None else self._encrypted(plain, certificate)
+        except BaseException:
+            plain.close()
+            raise
         return now + GLANCE_S
 
     def _encrypted(self, plain: TcpSocket, certificate: Certificate) -> TcpSocket:
