@@ -59,4 +59,6 @@ def test_whatever_ends_no_word_of_a_client_with_tls_is_sent_in_plain_text(owner:
         with Exhausted(owner, name, error) as exhausted:
             assert set(live(20)) <= {b"\x16"}, "TLS begins with a record of a handshake (RFC 8446, 5.1)"
         assert exhausted.calls
+        assert str(sender.error) in str(error) or "no memory left" in str(sender.error)
+        assert str(sender.error), "the log says why"
         assert set(live(40)) == {b"\x16"}

@@ -18,6 +18,7 @@ from poolhouse.report.conversation import Conversation
 from poolhouse.report.network import TcpNetwork, TcpSocket
 from poolhouse.report.nodes import Nodes
 from poolhouse.report.route import Route, State
+from poolhouse.shortage import words_of
 from poolhouse.wire.introduction import GREETING_PATIENCE_S
 from poolhouse.wire.session import NONCE_BYTES, Hello
 
@@ -104,7 +105,8 @@ class TcpSender:
         try:
             return self._step(now)
         except (OSError, PacketError, SettingError, MemoryError) as error:
-            self._lose(error, now)  # Without memory, some of what was read or sent may be missing.
+            # Without memory, some of what was read or sent may be missing.
+            self._lose(OSError(words_of(error)) if isinstance(error, MemoryError) else error, now)
             return max(now, self._nodes.due) if self.route.was_looked_up else inf
 
     def renew(self) -> None:
