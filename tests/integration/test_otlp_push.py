@@ -142,7 +142,8 @@ def test_the_environment_says_where_and_how(taken: Collector) -> None:
 
 def test_a_collector_that_is_away_costs_a_count_and_a_line(tmp_path: Path) -> None:
     port = free_tcp_port()
-    with Connmond("--otlp", f"http://127.0.0.1:{port}", prefix=OFTEN, has_http=True) as daemon:
+    options = "--otlp", f"http://127.0.0.1:{port}", "--http", "127.0.0.1:0"
+    with Connmond(*options, prefix=OFTEN) as daemon:
 
         def failed() -> int:
             with urlopen(f"http://127.0.0.1:{daemon.http}/metrics", timeout=30) as answer:

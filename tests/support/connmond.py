@@ -36,7 +36,6 @@ class Connmond(AbstractContextManager["Connmond"]):
         reports: int = 0,
         consoles: int = 0,
         has_tcp: bool = False,
-        has_http: bool = False,
         has_otlp: bool = False,
         prefix: tuple[str, ...] = (),
     ) -> None:
@@ -53,7 +52,7 @@ class Connmond(AbstractContextManager["Connmond"]):
         has_tcp = has_tcp or "--bind" in options
         if not has_tcp:
             command += ["--bind", "off"]
-        has_http = has_http or "--http" in options
+        has_http = "--http" in options
         if not has_http:
             command += ["--http", "off"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
