@@ -30,8 +30,8 @@ FLEET = "Five minutes to a fleet without collectd"
 #: Tried in `test_prometheus`.
 PROMETHEUS = "Prometheus"
 UNCHANGED = "Without a line of code"
-TRIED = ["See your pools", UNCHANGED, "Who holds the connections, and why", PROMETHEUS, FLEET]
-TRIED += ["Get the line of code in the error", "Install", "Try it", "A pool"]
+TRIED = ["See your pools", "Get the line of code in the error", "Install", "Try it", UNCHANGED]
+TRIED += ["Who holds the connections, and why", PROMETHEUS, FLEET, "A pool"]
 
 
 @pytest.fixture
