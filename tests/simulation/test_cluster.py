@@ -25,7 +25,7 @@ from poolhouse.fleet.past import Past
 from poolhouse.fleet.process import Process
 from support.cluster_world import FAREWELLS, Client, Node, World
 
-SCHEDULES = int(os.environ.get("POOLHOUSE_CLUSTER_SCHEDULES", "800"))
+SCHEDULES = int(os.environ.get("POOLHOUSE_CLUSTER_SCHEDULES", "200"))
 #: In so many parts, so that several workers share them.
 PARTS = 8
 #: In so many schedules each fault is found; the rarest is met once in some hundreds.

@@ -68,6 +68,7 @@ GATES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", [_use, _get_and_put], ids=lambda client: client.__name__)
 @pytest.mark.parametrize("kind", [AsyncConnectionPool, AsyncNullConnectionPool], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("gates", GATES, ids=lambda gates: "-".join(does.value for does in gates.values()))
@@ -110,6 +111,7 @@ def test_a_task_cancelled_at_any_await_loses_nothing(
         assert Does.SLOW in gates.values()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(max(1, STEPS // 2500)))
 def test_random_clients_and_cancellations_lose_nothing(seed: int) -> None:
     randomness = random.Random(seed)

@@ -15,12 +15,14 @@ from support.pool_shells import Case, ThreadShell
 STEPS = int(os.environ.get("POOLHOUSE_SIMULATION_STEPS", "50000"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 4))
 @pytest.mark.parametrize("case", TIMELESS + TIMED + OWN, ids=lambda case: case.__name__)
 def test_whatever_the_schedule(case: Case, seed: int) -> None:
     ThreadShell(seed).run(case)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(max(1, STEPS // 2500)))
 def test_random_clients_on_a_failing_server_lose_nothing(seed: int) -> None:
     """Every request is served or refused, and refused only by those who would not wait for long.

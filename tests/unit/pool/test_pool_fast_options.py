@@ -280,6 +280,7 @@ def test_what_is_no_exception_passes_a_check_and_its_connection_is_closed(
         shell().run(case)
 
 
+@pytest.mark.long
 @BOTH
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_check_that_fails_at_once_does_not_make_the_pool_connect_without_pause(

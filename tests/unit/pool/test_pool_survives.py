@@ -164,6 +164,7 @@ _CALLBACKS = ["configure", "check", "reset", "reconnect_failed", "conninfo", "kw
 _HOOKS = ["connected", "acquired", "released", "timed_out", "closed"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["", "null"])
 @pytest.mark.parametrize("error", [ZeroDivisionError, BaseException])
 @pytest.mark.parametrize("name", [*_CALLBACKS, *_HOOKS])

@@ -153,6 +153,7 @@ def test_the_same_pool_added_by_two_threads_at_once_is_one_pool(world: World) ->
     assert {report.pool.key for _, report in world.reports("192.0.2.1") if report.pool} == {1}
 
 
+@pytest.mark.long
 def test_a_slow_lookup_delays_the_others_by_itself_once_and_takes_a_tenth_of_the_time(world: World) -> None:
     """Trap 19: and nothing that is due waits for a lookup that could come after it."""
     world.use("web1")
