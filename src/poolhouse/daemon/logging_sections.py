@@ -178,7 +178,8 @@ class _Check:
 
     def _mistake(self, section: LoggingSection, key: str | None, sentence: str) -> SettingError:
         line = section.line if key is None else section.lines.get(key, section.line)
-        return SettingError(f"{self._source}, line {line}", sentence)
+        # A value may go on in the next line, but the sentence is a line of the log.
+        return SettingError(f"{self._source}, line {line}", " ".join(sentence.split()))
 
 
 def _names(text: str) -> list[str]:

@@ -67,6 +67,11 @@ def test_without_sections_there_is_nothing_to_check():
         ("[handlers]\nkeys = file\n", "", ": expected a section [handlers], as there are others for the log"),
         ("keys = file", "key = file", ", line 7: [handlers] has no keys; expected keys = name, name"),
         ("keys = root, ", "keys = ", ", line 5: [loggers] names no root; expected keys = root"),
+        (
+            "keys = root, ",
+            "keys = root\n    ",
+            ", line 5: [loggers] names 'root\\nconnmon'; expected a section [logger_root connmon]",
+        ),
         ("keys = file", "keys = f", ", line 8: [handlers] names 'f'; expected a section [handler_f]"),
         ("qualname = connmon\n", "", ", line 17: [logger_connmon] has no qualname; expected the logger's name"),
         (
