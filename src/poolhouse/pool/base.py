@@ -375,13 +375,13 @@ class BasePool:
     def _reasons(
         self, verdict: Verdict | None, holders: Sequence[Holder], cause: BaseException | None
     ) -> Iterator[str]:
-        """What is known about why clients get no connection, in words."""
+        """What is known about why clients get no connection, in words; `cause` is a copy without passwords."""
         if verdict is not None:
             yield reason_of(verdict)
         if holders:
             yield oldest_in_words(holders)
         if cause is not None:
-            yield f"last connect error: {describe(cause, self._secrets())}"
+            yield f"last connect error: {describe(cause)}"
         if self._core.is_stranded:
             yield _STRANDED
 

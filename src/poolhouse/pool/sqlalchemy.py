@@ -380,8 +380,9 @@ class FairQueuePool(Pool):
         tell(self._hooks.timed_out, now - waiter.since)
         timeout = 0.0 if self._timeout is None or is_within else self._timeout
         used, holders = core.used, core.holders(now)
-        secrets = secrets_of_creator(self._creator)
-        cause = None if core.connect_error is None else without(frameless(core.connect_error), secrets)
+        cause = None
+        if core.connect_error is not None:
+            cause = without(frameless(core.connect_error), secrets_of_creator(self._creator))
         # The first part is QueuePool's wording.
         text = [
             f"{type(self).__name__} limit of size {self._pool_size} overflow {self._max_overflow} reached, "
@@ -395,7 +396,7 @@ class FairQueuePool(Pool):
         if holders:
             text.append(oldest_in_words(holders))
         if cause is not None:
-            text.append(f"last connect error: {describe(cause, secrets)}")
+            text.append(f"last connect error: {describe(cause)}")
         error = FairQueueTimeout(
             "; ".join(text),
             waited=now - waiter.since,
