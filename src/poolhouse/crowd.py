@@ -76,9 +76,15 @@ class Crowd(Generic[Member]):
 
         They are those of the address that has the most. There are none if `address` would then have as many.
         """
-        if self.count(address) + 1 >= self._largest:
-            return iter(())
-        return reversed(self._members[self._last_largest()])
+        return reversed(self._members[self._last_largest()]) if self._has_fewer(address) else iter(())
+
+    def has_room_for(self, address: str) -> bool:
+        """Whether there is room for another one of `address`, perhaps in place of one of `of_largest_but`."""
+        return len(self) < self.most or self._has_fewer(address)
+
+    def _has_fewer(self, address: str) -> bool:
+        """Whether an address would still have fewer than the one that has the most, with another connection."""
+        return self.count(address) + 1 < self._largest
 
     def count(self, address: str) -> int:
         """How many connections an address has."""

@@ -71,7 +71,9 @@ def test_a_newcomer_takes_places_of_the_largest_until_both_have_equally_many():
         crowd.add(f"flood {number}", "192.0.2.1")
     assert list(crowd.of_largest_but("192.0.2.1")) == []
     for number in range(5):
-        if (place := next(crowd.of_largest_but("10.0.0.1"), None)) is not None:
+        place = next(crowd.of_largest_but("10.0.0.1"), None)
+        assert crowd.has_room_for("10.0.0.1") == (place is not None)
+        if place is not None:
             crowd.discard(place)
             crowd.add(f"honest {number}", "10.0.0.1")
     assert list(crowd) == ["flood 0", "flood 1", "flood 2", "honest 0", "honest 1"]

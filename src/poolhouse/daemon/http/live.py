@@ -3,8 +3,8 @@
 A view is a *topic*. It is made as long as it has readers: an open stream, or a page without one that keeps asking.
 A slow reader of a stream gets the newest frame once it has read the one before; nothing is queued for it.
 
-Topics and streams are bounded. When a bound is reached, an address with fewer of them than another takes the place
-of that one's newest.
+Topics and streams are bounded. When a bound is reached, the address that has the most of them loses its newest to
+an address that has fewer.
 
 Making frames takes at most a tenth of the time: if a frame of a large fleet costs more, it is made less often.
 """
@@ -171,8 +171,7 @@ class Live:
 
     def has_room(self, wanted: Wanted, address: str) -> bool:
         """Whether there is room for one more stream to an address; a refusal is counted."""
-        is_free = self.streams < MOST_STREAMS or any(True for _ in self._streams.of_largest_but(address))
-        if is_free and self._obtain(wanted, address) is not None:
+        if self._streams.has_room_for(address) and self._obtain(wanted, address) is not None:
             return True
         self.refused += 1
         return False

@@ -2,7 +2,8 @@
 
 A connection proves its address, so no cookie is needed. If the service has a login, every console that has proved
 it is let in. Without a login the operator's networks decide. If none are named, every console that reaches the
-port is let in, as in connmon. If there are too many, an address with fewer than another takes a place of that one.
+port is let in, as in connmon. If there are too many, the address that has the most loses
+its newest to an address that has fewer.
 
 The shell must call `refusal` before a console is let in, then `join`, and send away the console that it returns;
 `hear` for its datagrams; `hold` when its connection accepts no more, and `release` when it does again; `leave` at
@@ -56,7 +57,7 @@ class Connections:
         """
         if not has_login and self._networks and not self._is_allowed(host):
             return "its address is in none of the networks that --allow names"
-        if len(self) >= self._limit and not any(True for _ in self._crowd.of_largest_but(host)):
+        if not self._crowd.has_room_for(host):
             return f"{self._limit} consoles are connected already"
         return None
 

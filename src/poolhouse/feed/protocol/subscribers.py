@@ -11,8 +11,8 @@ and QUIC, so that the server need not remember requests.
 A console over TCP is proven by its connection, and `poolhouse.feed.protocol.connections` has let it in: it needs
 neither network nor cookie here, and takes no other console's place.
 
-If there are too many consoles, a source with fewer than another takes a place of that one. The source is the
-address, which a cookie proves; of ``HELO``, this machine, or the network that contains the address.
+If there are too many consoles, the source that has the most loses its newest to a source that has fewer. The
+source is the address, which a cookie proves; of ``HELO``, this machine, or the network that contains the address.
 
 The shell must call `handle` for every datagram, in one thread, and send what it returns back to the same address,
 from the address that the datagram was sent to (`via` helps to remember which).
