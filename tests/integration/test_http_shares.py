@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
 import pytest
@@ -50,6 +51,19 @@ class Web:
         await self._task
 
 
+def play(scenario: Callable[[Web], Awaitable[None]]) -> None:
+    clock = VirtualClock()
+
+    async def whole(stack: ExitStack) -> None:
+        web = Web(clock, stack)
+        await asyncio.sleep(0.01)
+        await scenario(web)
+        await web.end()
+
+    with ExitStack() as stack:
+        run(whole(stack), clock)
+
+
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 12)
@@ -63,11 +77,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["silent", "half", "streams"],
 )
 def test_connections_of_one_address_take_none_of_anothers(words):
-    clock = VirtualClock()
-
-    async def scenario(stack: ExitStack) -> None:
-        web = Web(clock, stack)
-        await asyncio.sleep(0.01)
+    async def scenario(web: Web) -> None:
         kept = web.connect(ALICE, PLAIN.format("/healthz"))
         assert await web.answer(kept) == b"200"
         for number in range(30):
@@ -77,18 +87,12 @@ def test_connections_of_one_address_take_none_of_anothers(words):
         assert await web.answer(kept) == b"200"
         assert await web.answer(web.connect(ALICE, PLAIN.format("/api/hosts"))) == b"200"
         assert await web.answer(web.connect(ALICE, STREAM.format("/api/lines"))) == b"200"
-        await web.end()
 
-    with ExitStack() as stack:
-        run(scenario(stack), clock)
+    play(scenario)
 
 
 def test_views_that_one_address_asks_for_take_none_of_anothers():
-    clock = VirtualClock()
-
-    async def scenario(stack: ExitStack) -> None:
-        web = Web(clock, stack)
-        await asyncio.sleep(0.01)
+    async def scenario(web: Web) -> None:
         kept = web.connect(ALICE, STREAM.format("/api/hosts"))
         assert await web.answer(kept) == b"200"
         asked = [web.connect(MALLORY, PLAIN.format(f"/api/?filter={number}")) for number in range(10)]
@@ -99,7 +103,5 @@ def test_views_that_one_address_asks_for_take_none_of_anothers():
         kept.recv(65_536)
         await asyncio.sleep(2 * live.INTERVAL)
         assert kept.recv(65_536), "it is sent frames as before"
-        await web.end()
 
-    with ExitStack() as stack:
-        run(scenario(stack), clock)
+    play(scenario)

@@ -39,6 +39,13 @@ class Node:
         (read,) = decode_ledger(chunk([encode_entry(entry)]))
         return other.exchange.join(read, now)
 
+    def tell_forgotten(self, other: "Node", now: float) -> None:
+        """The sums of the processes that this node has forgotten, learned by another node."""
+        other.exchange.learn_since(self.exchange.counting_for(now), now)
+        for told in self.exchange.forgotten():
+            other.exchange.join_forgotten(told, now)
+        other.exchange.learn_forgotten(self.exchange.forgotten_for(now), now)
+
     def row(self, now: float):
         return self.fleet.snapshot(now, WALL).fleet
 
@@ -293,10 +300,7 @@ def test_what_another_node_has_counted_and_forgotten_is_not_counted_when_it_retu
     node.receive(process.report(2.0), 2.0)
     node.fleet.expire(20.0)
     fresh, younger = Node(30.0), a_process(token="2:abcdef", born=29.0 + BIRTH_ERROR)
-    fresh.exchange.learn_since(node.exchange.counting_for(30.0), 30.0)
-    for told in node.exchange.forgotten():
-        fresh.exchange.join_forgotten(told, 30.0)
-    fresh.exchange.learn_forgotten(node.exchange.forgotten_for(30.0), 30.0)
+    node.tell_forgotten(fresh, 30.0)
     process.pool.work(1)
     younger.pool.work(2)
     fresh.receive(process.report(100.0), 100.0)
@@ -314,10 +318,7 @@ def test_nor_is_it_counted_when_a_third_node_that_remembers_it_tells_so():
     process.pool.work(1)
     third.receive(process.report(100.0), 100.0)
     fresh = Node(101.0)
-    fresh.exchange.learn_since(node.exchange.counting_for(101.0), 101.0)
-    for told in node.exchange.forgotten():
-        fresh.exchange.join_forgotten(told, 101.0)
-    fresh.exchange.learn_forgotten(node.exchange.forgotten_for(101.0), 101.0)
+    node.tell_forgotten(fresh, 101.0)
     third.tell(fresh, 101.0)
     assert fresh.checkouts(101.0) == 5
     process.pool.work(2)
