@@ -23,7 +23,7 @@ demo: ## show a live fleet in the console; SECONDS=20 ends by itself
 test: environment services ## set up everything, services included, and run every test; ALL=1: on each interpreter, SQLAlchemy and driver
 	@$(BIN)/python tools/matrix.py $(if $(ALL),all)
 
-check: environment ## format, lint, types, import contracts, doctests, and the tests in virtual time that take no second
+check: environment ## format, lint, types, import contracts, doctests, and the short tests in virtual time
 	@$(BIN)/python tools/check.py
 
 fix: environment ## format the code and mend what ruff can mend
