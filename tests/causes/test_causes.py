@@ -153,6 +153,7 @@ def test_a_verdict_names_cause_and_line(stage: Stage, case: Case) -> None:
         in_time = at - first <= VERDICT_SECONDS + TIMEOUT_SECONDS * (face == "error")
         assert in_time or stage.machine.is_overloaded(first, at), f"{face} after {at - first:.1f} s"
     wait_until(lambda: is_shown(stage, case.part), what=f"{case.part.name} in the fleet; {actor.log[-20:]}")
+    actor.end()
 
 
 def in_log(stage: Stage, case: Case, wanted: str, _: str) -> float | None:
@@ -192,6 +193,7 @@ def works_without_an_alarm(stage: Stage, part: Part, seconds: float) -> None:
     actor = stage.actors[part.name]
     wait_until(lambda: time.monotonic() > actor.began + seconds, timeout=seconds + PATIENCE)
     assert is_shown(stage, part)
+    actor.end()
     logged = [(at, line) for at, line in actor.log if "finds trouble" in line]
     shown = [one for one in stage.verdicts.get(part.name, []) if one[1]["severity"] == "alarm"]
     # On a machine that has no time for it, no program is healthy.

@@ -86,7 +86,10 @@ class Actor:
     log: list[tuple[float, str]] = field(default_factory=list)
 
     def end(self) -> None:
-        """Kill them: what they would do at their end is no matter here."""
+        """Kill them: what they would do at their end is no matter here.
+
+        Whose test is done leaves the processor time to the others.
+        """
         for process in self.processes:
             process.kill()
 
