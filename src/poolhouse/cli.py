@@ -9,14 +9,16 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from poolhouse import core_dumps
+from poolhouse import core_dumps, earlier
 from poolhouse.conceal import conceal
 from poolhouse.installing import install_command
-from poolhouse.instrumentation import installation
+from poolhouse.safely import Log
 from poolhouse.stdio import guarded, reserve, say, write
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+
+_log = Log("poolhouse.instrumentation")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,7 +44,7 @@ def connmond() -> None:
         from poolhouse.daemon.command import app
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmond", error, "daemon")
-    installation.warn_once()
+    earlier.warn_once(_log.log)
     guarded("connmond", lambda: app(prog_name="connmond"))
 
 
@@ -55,7 +57,7 @@ def connmon() -> None:
         from poolhouse.console.command import connmon
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmon", error, "console")
-    installation.warn_once()
+    earlier.warn_once(_log.log)
     signal.signal(signal.SIGINT, before)  # From here on an interrupt must also say goodbye to the server.
     guarded("connmon", lambda: connmon(prog_name="connmon"))
 

@@ -5,7 +5,6 @@ memory (``core(5)``).
 """
 
 from contextlib import suppress
-from pathlib import Path
 
 
 def forbid() -> None:
@@ -14,5 +13,6 @@ def forbid() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # On systems other than Linux.
-        Path("/proc/self/coredump_filter").write_text("0")
+    # The file is missing on systems other than Linux.
+    with suppress(OSError), open("/proc/self/coredump_filter", "w") as file:
+        file.write("0")

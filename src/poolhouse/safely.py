@@ -17,13 +17,13 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from inspect import CO_VARARGS
 from logging import DEBUG as DEBUG
 from logging import ERROR as ERROR
 from logging import INFO as INFO
 from logging import WARNING as WARNING
 from types import FrameType
 
+from poolhouse.code_flags import CO_VARARGS
 from poolhouse.conceal import stand_in
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from poolhouse.instrumentation.installation import COMMANDS, advice
+from poolhouse.earlier import COMMANDS, advice
 
 ROOT = Path(__file__).parents[2]
 EARLIER = "sqlalchemy-collectd==0.0.8"

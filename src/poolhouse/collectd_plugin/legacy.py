@@ -1,7 +1,7 @@
 """Detects PyPI's sqlalchemy-collectd beside poolhouse."""
 
 from poolhouse.collectd_plugin.log import Log
-from poolhouse.instrumentation.installation import COMMANDS, legacy_version
+from poolhouse.earlier import COMMANDS, legacy_version
 
 
 def warn_of_legacy(log: Log) -> None:

@@ -1,7 +1,8 @@
 """How a part of poolhouse introduces itself to people and to consoles."""
 
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+
+from poolhouse.distributions import version_of
 
 
 @lru_cache(maxsize=8)
@@ -10,7 +11,5 @@ def product(name: str) -> str:
 
     Looked up once, since reading a package's metadata takes half a millisecond.
     """
-    try:
-        return f"{name} {version('poolhouse')}"
-    except PackageNotFoundError:
-        return name
+    version = version_of("poolhouse")
+    return name if version is None else f"{name} {version}"

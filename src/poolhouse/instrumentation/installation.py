@@ -1,29 +1,20 @@
-"""Whether PyPI's sqlalchemy-collectd is installed beside poolhouse, and what to do about it.
+"""Which distributions provide the names that users type, and whether this SQLAlchemy is recent enough."""
 
-Both install a package ``sqlalchemy_collectd`` and a SQLAlchemy plugin ``collectd``. The one installed last has
-overwritten the other's modules; removing it deletes them; and SQLAlchemy may load either plugin.
-"""
-
-from collections.abc import Iterable
-from importlib.metadata import Distribution, distributions, entry_points
+import os
+from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
-from poolhouse.installing import reinstall_command
+from poolhouse import earlier
+from poolhouse.distributions import version_of
+from poolhouse.earlier import EARLIER
 from poolhouse.report.log import log
-from poolhouse.safely import DEBUG, WARNING, Log
+from poolhouse.safely import Log
 
 logger = Log("poolhouse.instrumentation")
 
 OURS = "poolhouse"
-EARLIER = "sqlalchemy-collectd"
-#: The remedy: the first command removes our modules too, the second restores them.
-COMMANDS = ("pip uninstall sqlalchemy-collectd", reinstall_command())
-
-_told: list[bool] = []
-
-
 #: The oldest SQLAlchemy whose connection records can be examined (``dbapi_connection``).
 OLDEST = (1, 4, 24)
 
@@ -60,67 +51,34 @@ class Installation(NamedTuple):
 
 def look() -> Installation:
     """Find out what is installed in this interpreter, without importing it."""
+    # Only here: an application that is measured does without `email` and all that this imports.
+    from importlib.metadata import entry_points
+
     found = [entry for entry in entry_points(group="sqlalchemy.plugins") if entry.name == "collectd"]
     # SQLAlchemy takes the first entry point of a name.
     plugin = found[0].dist if found else None
-    earlier = legacy_version()
+    beside = earlier.legacy_version()
     return Installation(
         plugin=f"{plugin.metadata['Name']} {plugin.version}" if plugin is not None else None,
         module=_module_owner(),
-        sqlalchemy=_version("sqlalchemy"),
-        advice=None if earlier is None else advice(earlier),
+        sqlalchemy=version_of("sqlalchemy"),
+        advice=None if beside is None else earlier.advice(beside),
     )
 
 
-def legacy_version(installed: Iterable[Distribution] | None = None) -> str | None:
-    """The version of sqlalchemy-collectd that is installed here; ``None`` if it is not.
-
-    Args:
-        installed: The distributions to search; by default those of this interpreter.
-    """
-    return _version(EARLIER, installed)
-
-
-def advice(version: str) -> str:
-    """The advice for a user who has this version of sqlalchemy-collectd installed.
-
-    >>> print(advice("0.0.8"))
-    sqlalchemy-collectd 0.0.8 is installed beside poolhouse and takes its place: run
-        pip uninstall sqlalchemy-collectd
-        pip install --force-reinstall --no-deps . in a checkout of poolhouse
-    """
-    commands = "".join(f"\n    {command}" for command in COMMANDS)
-    return f"{EARLIER} {version} is installed beside poolhouse and takes its place: run{commands}"
-
-
 def warn_once() -> None:
-    """Log the advice if it is needed, once per process; never raises."""
-    if _told:
-        return
-    _told.append(True)
-    try:
-        version = legacy_version()
-    except Exception as error:
-        log(DEBUG, "poolhouse cannot read which packages are installed", error=error, logger=logger)
-        return
-    if version is not None:
-        log(WARNING, "%s", advice(version), logger=logger)
-
-
-def _version(name: str, installed: Iterable[Distribution] | None = None) -> str | None:
-    for distribution in distributions(name=name) if installed is None else installed:
-        # A broken removal may leave a folder without metadata.
-        found = distribution.metadata["Name"] if distribution.metadata else None
-        if found and found.lower().replace("_", "-").replace(".", "-") == name:
-            return distribution.version
-    return None
+    """Log the advice if sqlalchemy-collectd is installed, once per process; never raises."""
+    earlier.warn_once(partial(log, logger=logger))
 
 
 def _module_owner() -> str | None:
     """The distribution whose ``sqlalchemy_collectd.server.plugin`` would be imported: ours mentions poolhouse."""
     spec = find_spec("sqlalchemy_collectd")
     for folder in (spec and spec.submodule_search_locations) or ():
-        module = Path(folder, "server", "plugin.py")
-        if module.is_file():
-            return OURS if OURS in module.read_text("utf-8", "replace") else EARLIER
+        path = os.path.join(folder, "server", "plugin.py")
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            open(path, encoding="utf-8", errors="replace") as module,
+        ):
+            return OURS if OURS in module.read() else EARLIER
     return None

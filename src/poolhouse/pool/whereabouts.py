@@ -6,11 +6,11 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from inspect import CO_OPTIMIZED
 from types import FrameType
 from typing import Any
 from weakref import ref
 
+from poolhouse.code_flags import CO_OPTIMIZED
 from poolhouse.pool.slot import Lease
 from poolhouse.sites.frames import awaiting, stack_of_awaited, stacks_of_threads, uncollected
 from poolhouse.sites.words import site_of

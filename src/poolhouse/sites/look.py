@@ -5,11 +5,11 @@ frame. The frames between that one and the innermost show what the connection is
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import CodeType
 from typing import Any, NamedTuple
 from weakref import ref
 
+from poolhouse.code_flags import CO_ASYNC_GENERATOR, CO_GENERATOR
 from poolhouse.sites.frames import Place, Stack
 from poolhouse.sites.roles import Facts, Role
 from poolhouse.sites.seen import Seen, State

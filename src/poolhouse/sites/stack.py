@@ -12,10 +12,10 @@ It is the innermost line of the application that still runs while the connection
 """
 
 from collections.abc import Container
-from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import CodeType, FrameType
 from typing import NamedTuple
 
+from poolhouse.code_flags import CO_ASYNC_GENERATOR, CO_GENERATOR
 from poolhouse.sites.modules import Kind, Modules, is_contextlib
 from poolhouse.sites.words import site_of
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from poolhouse import earlier
 from poolhouse.installing import reinstall_command
 from poolhouse.instrumentation import installation
 
@@ -30,7 +31,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is all there is to import from."""
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "sqlalchemy_collectd", raising=False)
-    monkeypatch.setattr(installation, "_told", [])
+    monkeypatch.setattr(earlier, "_told", [])
     return tmp_path
 
 
@@ -63,35 +64,13 @@ def test_nothing_installed_is_nothing(alone: Path):
     assert not installation.look().is_ours
 
 
-def test_a_broken_removal_is_no_installation(alone: Path):
-    (alone / "sqlalchemy_collectd-0.0.8.dist-info").mkdir()
-    assert installation.legacy_version() is None
-
-
 def test_the_advice_is_logged_once(alone: Path, caplog: pytest.LogCaptureFixture):
     lay_out(alone, "sqlalchemy-collectd", "0.0.8", "sqlalchemy_collectd.client.plugin:Plugin")
     with caplog.at_level(logging.DEBUG):
         installation.warn_once()
         installation.warn_once()
-    assert [record.getMessage() for record in caplog.records] == [installation.advice("0.0.8")]
-
-
-def test_without_the_earlier_package_nothing_is_logged(alone: Path, caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.DEBUG):
-        installation.warn_once()
-    assert not caplog.records
-
-
-def test_metadata_that_cannot_be_read_does_not_raise(
-    alone: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    def broken() -> None:
-        raise OSError("no such disk")
-
-    monkeypatch.setattr(installation, "legacy_version", broken)
-    with caplog.at_level(logging.WARNING):
-        installation.warn_once()
-    assert not caplog.records
+    told = [(record.name, record.getMessage()) for record in caplog.records]
+    assert told == [("poolhouse.instrumentation", earlier.advice("0.0.8"))]
 
 
 def test_looking_imports_no_sqlalchemy():
