@@ -28,6 +28,7 @@ from poolhouse.wire.histogram import encode_histogram
 from poolhouse.wire.ledger import NO_COUNTS, PoolEntry, Sums
 from poolhouse.wire.message import RawPool
 from poolhouse.wire.stored import NO_HISTOGRAMS, joined, parted_histograms
+from poolhouse.wire.tuples import made
 
 #: A pool's rates are taken over two intervals: fewer points than a program has, because there are many more pools.
 RATE_POINTS = 3
@@ -195,16 +196,28 @@ class Account(Counted):
     def entry(self, key: int) -> PoolEntry:
         """The account in the form for other nodes."""
         has_base = self.base or self.base_durations != NO_HISTOGRAMS
-        return PoolEntry(
-            key,
-            self.number,
-            self.is_over,
-            self._counters(self.counts),
-            self.durations,
-            self._counters(self.base) if has_base else NO_COUNTS,
-            self.base_durations,
-            sums_of(self.fallen) if self.fallen is not None else None,
+        return made(
+            PoolEntry,
+            (
+                key,
+                self.number,
+                self.is_over,
+                self._counters(self.counts),
+                self.durations,
+                self._counters(self.base) if has_base else NO_COUNTS,
+                self.base_durations,
+                sums_of(self.fallen) if self.fallen is not None else None,
+            ),
         )
+
+    def is_told(self, told: PoolEntry) -> bool:
+        """Whether another node's entry of a living pool is this very account, without any fall of its counters."""
+        if told.number != self.number or told.is_over or self.is_over or told.durations != self.durations:
+            return False
+        if self.fallen is not None or told.fallen is not None or told.base_durations != self.base_durations:
+            return False
+        base = counts_vector(told.base)[0] if told.base is not NO_COUNTS else 0
+        return base == self.base and counts_vector(told.counts) == (self.counts, self.sent)
 
     def join(self, other: "Account", keeps_base: bool) -> Joined:
         """Take another node's account of the pool.

@@ -5,10 +5,9 @@ are joined process by process (`poolhouse.fleet.ledger`). A join raises totals, 
 process that only other nodes have heard of is remembered as a silent one, which its next report makes living.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from poolhouse.errors import PacketError
 from poolhouse.fleet import ledger
@@ -26,6 +25,9 @@ from poolhouse.wire.ledger import Entry, RowSums
 SINCE_ERROR = 1.0
 #: A process silent for up to this many seconds less than a forgotten one may have been forgotten, too.
 HEARD_ERROR = 60.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Learned(NamedTuple):
@@ -87,9 +89,7 @@ class Exchange:
         if since >= fleet._since - SINCE_ERROR:
             return None
         changed: list[Process] = []
-        with self._change(now):
-            self._count_since(since, changed)
-            fleet._since = since
+        self._change(now, self._count_since, since, changed)
         return changed
 
     def _count_since(self, since: float, changed: list[Process]) -> None:
@@ -102,15 +102,15 @@ class Exchange:
                     self._raise(process, amount)
                     changed.append(process)
                 fleet._kept.clear()
+        fleet._since = since
 
-    @contextmanager
-    def _change(self, now: float) -> Generator[None]:
-        """Change the fleet in this context; if memory runs out, the change is undone and MemoryError raised."""
+    def _change(self, now: float, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Change the fleet; if memory runs out, the change is undone and MemoryError raised."""
         fleet = self._fleet
         try:
             if not fleet.is_whole(now):
                 raise MemoryError
-            yield
+            changed = change(*args, **kwargs)
             fleet._commit()
         except PacketError:
             fleet._commit()
@@ -118,6 +118,7 @@ class Exchange:
         except MemoryError:
             fleet.tear()
             raise
+        return changed
 
     def join(self, entry: Entry, now: float) -> Learned | None:
         """Take another node's entry of a process; ``None`` if it is not counted here.
@@ -126,8 +127,7 @@ class Exchange:
             PacketError: If it is too large to be added; nothing is taken then.
             MemoryError: If there is no memory for it; nothing is taken then.
         """
-        with self._change(now):
-            return self._join(entry, now)
+        return self._change(now, self._join, entry, now)
 
     def _join(self, entry: Entry, now: float) -> Learned | None:
         fleet = self._fleet
@@ -137,6 +137,10 @@ class Exchange:
             process = self._remember(entry, now)
             if process is None:
                 return None
+        elif ledger.is_known(process, entry):
+            ledger.join_ages(process, entry, now)
+            self._remember_longer(process)
+            return Learned(process, False, False)
         fleet._kept += kept_whole(process)
         gauges, size = process.gauges, process.size
         joined = ledger.join(process, entry, now, fleet._limits.ended_pools)
@@ -152,8 +156,7 @@ class Exchange:
             fleet._leave(process, ENDED, now)
         elif has_ended:
             process.state = ENDED
-        if process.state is not LIVING:
-            fleet._deadlines.set(process, process.heard_at + fleet._limits.memory)
+        self._remember_longer(process)
         knows_more = joined.knows_more or (process.state is ENDED and not entry.is_ended)
         return Learned(process, joined.has_learned or has_ended or is_unknown, knows_more)
 
@@ -164,8 +167,7 @@ class Exchange:
             PacketError: If it is too large to be added.
             MemoryError: If there is no memory for it; nothing is taken then.
         """
-        with self._change(now):
-            self._join_forgotten(told, now)
+        self._change(now, self._join_forgotten, told, now)
 
     def _join_forgotten(self, told: RowSums, now: float) -> None:
         row = self._row(told.host, told.program, now)
@@ -214,6 +216,12 @@ class Exchange:
         (fleet._gone if process.is_proven else fleet._gone_once).add(process)
         fleet._deadlines.set(process, heard_at + fleet._limits.memory)
         return process
+
+    def _remember_longer(self, process: Process) -> None:
+        """Forget a process that is gone as long after it was heard anywhere as after it was heard here."""
+        fleet = self._fleet
+        if process.state is not LIVING:
+            fleet._deadlines.set(process, process.heard_at + fleet._limits.memory)
 
     def _raise(self, process: Process, amount: Amount) -> None:
         if amount != NO_AMOUNT:

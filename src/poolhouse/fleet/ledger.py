@@ -26,6 +26,7 @@ from poolhouse.fleet.presence import ENDED, LIVING
 from poolhouse.fleet.process import NOT_COMPLETE, Process
 from poolhouse.meter.reading import MARKS, REST
 from poolhouse.wire.ledger import Entry
+from poolhouse.wire.tuples import made
 
 #: By key, another node's accounts of pools, with the amounts that they have counted.
 Told: TypeAlias = dict[int, tuple[Account, Amount]]
@@ -37,23 +38,26 @@ def entry_of(process: Process, now: float) -> Entry:
     past = process.past
     if past is not None:
         pools += [account.entry(key) for key, account in past.accounts.items() if key not in process.pools]
-    return Entry(
-        *process.key,
-        process.state is ENDED,
-        process.is_proven,
-        max(0.0, now - process.heard_at),
-        now - process.born if process.is_born else None,
-        process.interval,
-        process.uptime,
-        process.number if process.number >= 0 else None,
-        None if process.base_until == NOT_COMPLETE else int(process.base_until),
-        process.lost,
-        process.knows,
-        process.sent,
-        tuple(pools),
-        past.floor if past is not None else 0,
-        sums_of(past.older) if past is not None and past.floor else None,
-        process.legacy.entry() if process.legacy is not None else None,
+    return made(
+        Entry,
+        (
+            *process.key,
+            process.state is ENDED,
+            process.is_proven,
+            max(0.0, now - process.heard_at),
+            now - process.born if process.is_born else None,
+            process.interval,
+            process.uptime,
+            process.number if process.number >= 0 else None,
+            None if process.base_until == NOT_COMPLETE else int(process.base_until),
+            process.lost,
+            process.knows,
+            process.sent,
+            tuple(pools),
+            past.floor if past is not None else 0,
+            sums_of(past.older) if past is not None and past.floor else None,
+            process.legacy.entry() if process.legacy is not None else None,
+        ),
     )
 
 
@@ -74,6 +78,37 @@ def count_all(process: Process) -> Amount:
         amount = add(amount, account.count_all())
     process.base_until = -1
     return amount
+
+
+def is_known(process: Process, entry: Entry) -> bool:
+    """Whether another node's entry says what this node has itself, so that only ages can be learned (`join_ages`).
+
+    After a link came up, nearly every entry is like that. False does not mean that there is news: what is rare
+    is left to `join`.
+    """
+    return (
+        (-1 if entry.number is None else entry.number) == process.number
+        and entry.is_ended == (process.state is ENDED)
+        and entry.lost == process.lost
+        and (NOT_COMPLETE if entry.complete_since is None else entry.complete_since) == process.base_until
+        and not (entry.knows & ~process.knows or entry.sent & ~process.sent)
+        and process.past is None
+        and not entry.floor
+        and entry.earlier == (None if process.legacy is None else process.legacy.entry())
+        and len(entry.pools) == len(process.pools)
+        and all(pool.key in process.pools and process.pools[pool.key].is_told(pool) for pool in entry.pools)
+    )
+
+
+def join_ages(process: Process, entry: Entry, now: float) -> None:
+    """Take from an entry that is known when its process was heard, and when it began."""
+    process.heard_at = max(process.heard_at, now - entry.silent_for)
+    if entry.age is not None:
+        born = now - entry.age
+        process.born = min(process.born, born) if process.is_born else born
+    process.lost_elsewhere = max(process.lost_elsewhere, entry.lost)
+    if process.state is not LIVING:
+        process.is_proven |= entry.is_proven
 
 
 def join(process: Process, entry: Entry, now: float, most_ended: int) -> Joined:
@@ -178,18 +213,12 @@ def _join_earlier(process: Process, entry: Entry, now: float) -> Joined:
 def _join_head(process: Process, entry: Entry, number: int, now: float) -> Joined:
     """Join everything except the counts."""
     has_learned = number > process.number or entry.lost > process.lost
-    process.heard_at = max(process.heard_at, now - entry.silent_for)
     if number > process.number:
         process.skip_to(number, entry.uptime)
-    if entry.age is not None:
-        born = now - entry.age
-        process.born = min(process.born, born) if process.is_born else born
     base_until = NOT_COMPLETE if entry.complete_since is None else entry.complete_since
     has_learned |= base_until < process.base_until
     knows_more = process.lost > entry.lost or process.base_until < base_until
     process.base_until = min(process.base_until, base_until)
-    process.lost_elsewhere = max(process.lost_elsewhere, entry.lost)
-    if process.state is not LIVING:
-        process.is_proven |= entry.is_proven
+    join_ages(process, entry, now)
     process.learn(entry.knows, entry.sent)
     return Joined(NO_AMOUNT, has_learned, knows_more)

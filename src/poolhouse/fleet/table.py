@@ -1,7 +1,7 @@
 """The rows of one kind: those that are shown, and those whose totals are remembered."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from poolhouse.defaults import GONE_INTERVALS
 from poolhouse.fleet.aggregate import Aggregate
@@ -71,12 +71,13 @@ class RowTable:
         self._heard_once.pop(key, None)
         return row
 
-    def rows(self) -> Iterator[Aggregate]:
+    def rows(self) -> list[Aggregate]:
         """Every row, shown or remembered."""
-        yield from self.shown.values()
+        found = list(self.shown.values())
         for remembered in (self._heard_once, self._remembered):
-            for _, row in remembered.values():
-                yield row
+            if remembered:
+                found += [row for _, row in remembered.values()]
+        return found
 
     def replaceable(self, now: float, grace: float, source: str) -> Aggregate | None:
         """The source's row that may go: the one without a process that was heard twice for longest.

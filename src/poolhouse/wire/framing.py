@@ -11,6 +11,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from poolhouse.errors import PacketError
+from poolhouse.wire.tuples import made
 
 #: The first bytes that each side sends; the digit is the protocol's version.
 MAGIC = b"\x93PLHS1\r\n"
@@ -130,11 +131,18 @@ class Unframer:
                 return
         # Usually whole frames arrive together: cut them out of `data` without buffering.
         several: bytes | bytearray = data or self._buffer
-        at = 0
+        at, end, header = 0, len(several), HEADER.size
         try:
-            while (found := self._next(several, at)) is not None:
-                at += HEADER.size + len(found.payload)
-                yield found
+            while at + header <= end:
+                (word,) = HEADER.unpack_from(several, at)
+                kind, length = _KINDS[word >> 24], word & _LENGTH_MASK
+                if kind is None or length > LARGEST_UNEXPECTED or length > _LARGEST[kind]:
+                    kind = self._allowed(word >> 24, length)
+                begin = at + header
+                if end < begin + length:
+                    return
+                at = begin + length
+                yield made(Frame, (kind, bytes(several[begin:at])))
         finally:
             if several is data:
                 self._buffer += data[at:]
@@ -151,20 +159,14 @@ class Unframer:
                 del self._buffer[: len(MAGIC)]
         return self.is_greeted
 
-    def _next(self, several: bytes | bytearray, at: int) -> Frame | None:
-        begin = at + HEADER.size
-        if len(several) < begin:
-            return None
-        (word,) = HEADER.unpack_from(several, at)
-        number, length = word >> 24, word & _LENGTH_MASK
+    def _allowed(self, number: int, length: int) -> Kind:
+        """The kind of a frame that is unknown or long, or PacketError."""
         kind = _KINDS[number]
         if kind is None:
             raise PacketError(f"a frame of the unknown kind {number}")
         if length > _LARGEST[number] or (length > LARGEST_UNEXPECTED and kind not in self.kinds):
             raise PacketError(f"a {kind.name} frame of {length:,} bytes")
-        if len(several) < begin + length:
-            return None
-        return Frame(kind, bytes(several[begin : begin + length]))
+        return kind
 
 
 def stranger(begin: bytes) -> str:

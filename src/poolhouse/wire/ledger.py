@@ -5,7 +5,7 @@ the counts of a row's forgotten processes. Nodes send ages, never times of day, 
 ``docs/reference/tcp.md`` has the layout.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from math import inf
 from struct import Struct, error
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from poolhouse.meter.reading import Counters
 from poolhouse.wire.histogram import decode_histogram, encode_histogram
 from poolhouse.wire.report import UNKNOWN_COUNT
 from poolhouse.wire.stored import NO_HISTOGRAMS
+from poolhouse.wire.tuples import made
 
 #: The version of every layout in this module; a node refuses a peer that sends another.
 VERSION = 1
@@ -170,7 +171,7 @@ def decode_pulse(payload: bytes) -> Pulse:
     if len(payload) < _PULSE.size:
         raise PacketError("a pulse that is too short")
     _, counting_for, is_behind = _PULSE.unpack_from(payload)
-    return Pulse(_duration(counting_for), bool(is_behind))
+    return made(Pulse, (_duration(counting_for), bool(is_behind)))
 
 
 def encode_told(forgotten_for: float | None) -> bytes:
@@ -351,25 +352,28 @@ def _read_entry(cursor: _Cursor) -> Entry:
         risen = cursor.counters()
         earlier = Earlier(_duration(wall_time), tuple([count or 0 for count in risen]), cursor.counters())
     cursor.finish()
-    return Entry(
-        host,
-        program,
-        token,
-        told & _ENDED != 0,
-        told & _PROVEN != 0,
-        _duration(silent_for),
-        _duration(age) if told & _HAS_AGE else None,
-        _duration(interval),
-        _duration(uptime) if told & _HAS_UPTIME else None,
-        None if number == _NO_NUMBER else int(number),
-        None if complete == _NOT_KNOWN else int(complete),
-        int(lost),
-        int(knows),
-        int(sent),
-        read,
-        floor,
-        older,
-        earlier,
+    return made(
+        Entry,
+        (
+            host,
+            program,
+            token,
+            told & _ENDED != 0,
+            told & _PROVEN != 0,
+            _duration(silent_for),
+            _duration(age) if told & _HAS_AGE else None,
+            _duration(interval),
+            _duration(uptime) if told & _HAS_UPTIME else None,
+            None if number == _NO_NUMBER else int(number),
+            None if complete == _NOT_KNOWN else int(complete),
+            int(lost),
+            int(knows),
+            int(sent),
+            read,
+            floor,
+            older,
+            earlier,
+        ),
     )
 
 
@@ -380,7 +384,7 @@ def _read_pool(cursor: _Cursor) -> PoolEntry:
     if flags & _HAS_BASE:
         base, base_durations = cursor.counters(), cursor.durations()
     fallen = cursor.sums() if flags & _HAS_FALLEN else None
-    return PoolEntry(key, number, flags & _OVER != 0, counts, durations, base, base_durations, fallen)
+    return made(PoolEntry, (key, number, flags & _OVER != 0, counts, durations, base, base_durations, fallen))
 
 
 def _row(body: bytes) -> RowSums:
@@ -406,8 +410,10 @@ def _duration(seconds: float) -> float:
     return seconds
 
 
-def _counts(counters: Iterable[int | None]) -> bytes:
-    return _COUNTS.pack(*[UNKNOWN_COUNT if count is None else count for count in counters])
+def _counts(counters: Counters) -> bytes:
+    if None in counters:
+        return _COUNTS.pack(*[UNKNOWN_COUNT if count is None else count for count in counters])
+    return _COUNTS.pack(*counters)
 
 
 def _sums(sums: Sums) -> tuple[bytes, ...]:

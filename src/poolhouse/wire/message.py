@@ -244,14 +244,14 @@ def _report(datagram: bytes, parts: dict[int, tuple[int, int]], at: int, end: in
     except UnicodeDecodeError as error:
         raise PacketError(f"name that is not text: {error}", at) from None
     goodbye = flags & GOODBYE != 0
-    told_when = (uptime, wall_time, interval)
     signs = b""
     if pool is None and SIGNS in parts:
         signs_at, signs_end = parts[SIGNS]
         signs = datagram[signs_at + HEADER.size : signs_end]
-    return ReportDatagram(
-        host, program, token, number, sequence, place, datagrams, *told_when, goodbye, pool, signs
-    )
+    return made(ReportDatagram, (
+        host, program, token, number, sequence, place, datagrams,
+        uptime, wall_time, interval, goodbye, pool, signs,
+    ))  # fmt: skip
 
 
 def _name(datagram: bytes, parts: dict[int, tuple[int, int]], kind: int) -> str:
@@ -278,20 +278,23 @@ def _pool(datagram: bytes, numbers: tuple[Any, ...], at: int, is_bound: bool) ->
     wait_at = name_at + name_bytes
     use_at = wait_at + wait_bytes
     create_at = use_at + use_bytes
-    return RawPool(
-        numbers[KEY],
-        datagram[name_at:wait_at].decode(),
-        datagram[at:name_at].decode(),
-        numbers[POOLS],
-        limits,
-        made(Gauges, numbers[GAUGES]),
-        counters,
-        tuple([made(Mark, numbers[place]) for place in EACH_MARK[:marks]]),
-        made(Mark, numbers[PEAK]),
-        is_bound,
-        datagram[wait_at:use_at],
-        datagram[use_at:create_at],
-        datagram[create_at : create_at + create_bytes],
+    return made(
+        RawPool,
+        (
+            numbers[KEY],
+            datagram[name_at:wait_at].decode(),
+            datagram[at:name_at].decode(),
+            numbers[POOLS],
+            limits,
+            made(Gauges, numbers[GAUGES]),
+            counters,
+            tuple([made(Mark, numbers[place]) for place in EACH_MARK[:marks]]),
+            made(Mark, numbers[PEAK]),
+            is_bound,
+            datagram[wait_at:use_at],
+            datagram[use_at:create_at],
+            datagram[create_at : create_at + create_bytes],
+        ),
     )
 
 

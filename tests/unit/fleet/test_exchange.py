@@ -3,6 +3,7 @@
 import pytest
 
 from poolhouse.errors import PacketError
+from poolhouse.fleet import ledger
 from poolhouse.fleet.exchange import Exchange
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.forgotten import BIRTH_ERROR
@@ -10,7 +11,8 @@ from poolhouse.fleet.intake import Way
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters
-from poolhouse.wire.ledger import RowSums, Sums, chunk, decode_ledger, encode_entry
+from poolhouse.wire.ledger import NO_COUNTS, Earlier, RowSums, Sums, chunk, decode_ledger, encode_entry
+from poolhouse.wire.stored import NO_HISTOGRAMS
 from support.reporting import ModelProcess
 
 WALL = 1.7e9
@@ -84,6 +86,62 @@ def test_what_is_told_twice_counts_once():
     assert not learned.has_learned
     assert not learned.knows_more
     assert other.checkouts(3.0) == 10
+
+
+def _with_pool(**changed):
+    return lambda entry: entry._replace(pools=(entry.pools[0], entry.pools[1]._replace(**changed)))
+
+
+#: Every way in which an entry can differ from what a node has, except by ages and by what it lacks itself.
+NEWS = {
+    "number": lambda entry: entry._replace(number=entry.number + 1),
+    "goodbye": lambda entry: entry._replace(is_ended=True),
+    "losses": lambda entry: entry._replace(lost=1),
+    "complete": lambda entry: entry._replace(complete_since=entry.complete_since + 1),
+    "values": lambda entry: entry._replace(knows=entry.knows | 8),
+    "counters": lambda entry: entry._replace(sent=entry.sent | 1 << 12),
+    "sum": lambda entry: entry._replace(floor=1, older=Sums(tuple(NO_COUNTS), (Histogram(),) * 3)),
+    "earlier": lambda entry: entry._replace(
+        earlier=Earlier(1.0, tuple(entry.pools[0].counts), entry.pools[0].counts)
+    ),
+    "one pool less": lambda entry: entry._replace(pools=entry.pools[:1]),
+    "one pool more": lambda entry: entry._replace(pools=(*entry.pools, entry.pools[0]._replace(key=9))),
+    "another pool": _with_pool(key=9),
+    "reading": _with_pool(number=3),
+    "end of a pool": _with_pool(is_over=True),
+    "count": _with_pool(counts=NO_COUNTS._replace(checkouts=6)),
+    "unknown count": _with_pool(counts=NO_COUNTS._replace(checkouts=5, invalidated=None)),
+    "durations": _with_pool(durations=NO_HISTOGRAMS),
+    "base": _with_pool(base=NO_COUNTS._replace(checkouts=1)),
+    "base of durations": _with_pool(base_durations=NO_HISTOGRAMS + b"x"),
+    "fall": _with_pool(fallen=Sums(tuple(NO_COUNTS), (Histogram(),) * 3)),
+}
+
+
+@pytest.mark.parametrize("news", NEWS)
+def test_an_entry_is_known_if_only_its_ages_are_new(news):
+    node, process = Node(), a_process(pools=2)
+    for pool in process.pools:
+        pool.work(5, 0.02)
+    node.receive(process.report(2.0), 2.0)
+    (mine,) = node.exchange.processes()
+    entry = node.exchange.entry(mine, 3.0)
+    assert ledger.is_known(mine, entry._replace(silent_for=0.5, age=7.0, is_proven=True, uptime=7.0))
+    assert not ledger.is_known(mine, NEWS[news](entry))
+
+
+def test_a_known_entry_brings_ages():
+    node, other, process = Node(), Node(), a_process()
+    process.pool.work(5)
+    datagrams = process.report(2.0)
+    other.receive(datagrams, 2.0)
+    node.receive(datagrams, 5.0)
+    other.fleet.expire(50.0)
+    (mine,) = other.exchange.processes()
+    assert node.tell(other, 51.0) == (mine, False, False)
+    assert (mine.heard_at, mine.born) == (5.0, 1.0)
+    # It is remembered from then on.
+    assert mine.deadline == 5.0 + other.limits.memory
 
 
 def test_what_each_of_two_nodes_missed_is_told_by_the_other():
