@@ -8,12 +8,14 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import pytest
 
+from poolhouse.cluster import core
 from poolhouse.cluster.core import Cluster
 from poolhouse.daemon.serve import GARBAGE_THRESHOLDS
-from poolhouse.fleet import ledger
+from poolhouse.fleet import fleet, ledger
 from poolhouse.fleet.account import Account, Joined
 from poolhouse.fleet.exchange import Exchange
 from poolhouse.fleet.intake import Way
@@ -41,6 +43,13 @@ def garbage_is_looked_for_seldom() -> Iterator[None]:
     yield
     gc.set_threshold(*thresholds)
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def the_same_bytes_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each datagram and each answer goes to several nodes. What they read depends on nothing but the bytes."""
+    for module, name in ((fleet, "decode_message"), (core, "decode_ledger"), (core, "decode_pulse")):
+        monkeypatch.setattr(module, name, lru_cache(64)(getattr(module, name)))
 
 
 def play(seeds: range) -> None:
