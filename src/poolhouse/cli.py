@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from poolhouse import core_dumps, earlier
 from poolhouse.conceal import conceal
+from poolhouse.feed.product import product
 from poolhouse.installing import install_command
 from poolhouse.safely import Log
 from poolhouse.stdio import guarded, reserve, say, write
@@ -40,11 +41,13 @@ def connmond() -> None:
     """Run the aggregating daemon."""
     reserve()
     _end_quietly_when_interrupted()  # Until it listens; from then on an interrupt ends it as SIGTERM does.
+    earlier.warn_once(_log.log)
+    if _tells_its_version("connmond"):
+        return
     try:
         from poolhouse.daemon.command import app
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmond", error, "daemon")
-    earlier.warn_once(_log.log)
     guarded("connmond", lambda: app(prog_name="connmond"))
 
 
@@ -53,11 +56,13 @@ def connmon() -> None:
     reserve()
     core_dumps.forbid()
     before = _end_quietly_when_interrupted()
+    earlier.warn_once(_log.log)
+    if _tells_its_version("connmon"):
+        return
     try:
         from poolhouse.console.command import connmon
     except ModuleNotFoundError as error:
         _say_what_is_missing("connmon", error, "console")
-    earlier.warn_once(_log.log)
     signal.signal(signal.SIGINT, before)  # From here on an interrupt must also say goodbye to the server.
     guarded("connmon", lambda: connmon(prog_name="connmon"))
 
@@ -70,10 +75,11 @@ def poolhouse() -> None:
     core_dumps.forbid()
     _end_quietly_when_interrupted()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # The reader of its output may have seen enough.
+    if _tells_its_version("poolhouse"):
+        return
     from poolhouse.attach import command as attach_command
     from poolhouse.demo import command as demo_command
     from poolhouse.doctor.command import add_arguments, examine
-    from poolhouse.feed.product import product
 
     parser = _Parser(prog="poolhouse", description="Database connection pools, and their live view.")
     parser.add_argument("--version", action="version", version=product("poolhouse"))
@@ -125,6 +131,14 @@ def _explain(arguments: argparse.Namespace) -> int:
 def _run(parser: argparse.ArgumentParser) -> NoReturn:
     arguments = parser.parse_args()
     sys.exit(arguments.run(arguments))
+
+
+def _tells_its_version(command: str) -> bool:
+    """Print the version if that is all that is asked for: it needs nothing of what the command imports."""
+    if sys.argv[1:] != ["--version"]:
+        return False
+    guarded(command, lambda: write(f"{product(command)}\n", sys.stdout))
+    return True
 
 
 def _end_quietly_when_interrupted() -> Any:

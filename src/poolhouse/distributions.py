@@ -53,8 +53,8 @@ def _in_folders(name: str) -> Iterator[tuple[str | None, str | None]]:
         except OSError:
             continue
         for child in children:
-            stem, extension = os.path.splitext(child.lower())
-            if extension in _FOLDERS and _plain(stem.partition("-")[0]) == name:
+            low = child.lower()
+            if low.endswith(_FOLDERS) and _plain(low.rpartition(".")[0].partition("-")[0]) == name:
                 yield _metadata(os.path.join(path, child))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from poolhouse.console import command, once
 from poolhouse.console.once import ABSENT_PATIENCE_S, PATIENCE_S, patience
@@ -24,7 +24,7 @@ CALM = replace(SNAPSHOT, programs=SNAPSHOT.programs[:2], hosts=())
 class PreparedFeed:
     """A feed that says what it has to say at its start."""
 
-    items: tuple[Snapshot | Link | Exception, ...] = ()
+    items: tuple[Snapshot | Link | BaseException, ...] = ()
 
     def __init__(self, on_snapshot: Callable[[Snapshot], None], on_link: Callable[[Link], None]) -> None:
         self._on_snapshot, self._on_link = on_snapshot, on_link
@@ -32,7 +32,7 @@ class PreparedFeed:
 
     def start(self) -> None:
         for item in self.items:
-            if isinstance(item, Exception):
+            if isinstance(item, BaseException):
                 raise item
             (self._on_link if isinstance(item, Link) else self._on_snapshot)(item)
 
@@ -49,7 +49,7 @@ def connmon(monkeypatch):
     """Runs the command against a feed that has these items."""
     asked: list[Target] = []
 
-    def run(*arguments: str, items: tuple[Snapshot | Link | Exception, ...] = (LIVE, SNAPSHOT), **options):
+    def run(*arguments: str, items: tuple[Snapshot | Link | BaseException, ...] = (LIVE, SNAPSHOT), **options):
         feed = type("Feed", (PreparedFeed,), {"items": items})
         monkeypatch.setattr(command, "feed_of", lambda target: asked.append(target) or feed)
         return CliRunner().invoke(command.connmon, arguments, **options)
@@ -85,6 +85,12 @@ def test_json_is_the_whole_snapshot(connmon):
     printed = json.loads(result.stdout)
     assert [program["name"] for program in printed["programs"]] == [row.name for row in SNAPSHOT.programs]
     assert printed["programs"][2]["wait_seconds_p99"] > 1
+
+
+@pytest.mark.parametrize("form", ["--once", "--json", "--dump-only"])
+def test_an_interrupt_ends_it_with_130_and_without_a_word(connmon, form):
+    result = connmon(form, items=(LIVE, KeyboardInterrupt()))
+    assert (result.exit_code, result.output) == (130, "")
 
 
 @pytest.mark.parametrize("form", ["--once", "--json"])

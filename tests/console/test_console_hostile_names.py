@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from poolhouse.collectd_plugin.log import Log
 from poolhouse.console import command

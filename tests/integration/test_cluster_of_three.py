@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from poolhouse.console.command import connmon
 from poolhouse.daemon.tcp import MOST_UNKNOWN

@@ -280,7 +280,7 @@ def test_nobody_is_called_silent_because_the_daemon_itself_was_stopped() -> None
 
 
 def test_without_its_extra_it_says_what_to_install() -> None:
-    blocked = "import sys; sys.modules['typer'] = None; from poolhouse.cli import {0}; {0}()"
+    blocked = "import sys; sys.modules['click'] = None; from poolhouse.cli import {0}; {0}()"
     for command, extra in (("connmond", "daemon"), ("connmon", "console")):
         result = subprocess.run(
             [sys.executable, "-c", blocked.format(command)],
@@ -290,7 +290,7 @@ def test_without_its_extra_it_says_what_to_install() -> None:
             check=False,
         )
         assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr == f"{command} needs typer: pip install '.[{extra}]' in a checkout of poolhouse\n"
+        assert result.stderr == f"{command} needs click: pip install '.[{extra}]' in a checkout of poolhouse\n"
 
 
 def test_the_programs_of_a_host_are_shown_when_they_are_asked_for() -> None:

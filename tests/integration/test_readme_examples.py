@@ -107,7 +107,7 @@ def test_the_two_commands_are_targets_and_the_demo_shows_its_programs() -> None:
 def test_each_form_of_installing_it_brings_what_it_says(tmp_path: Path) -> None:
     forms, wheel = under(README, "Install", "sh", "sh")
     brought = {
-        "pip install .": ["poolhouse --version", "! python -c 'import typer'"],
+        "pip install .": ["poolhouse --version", "! python -c 'import click'"],
         "pip install '.[daemon]'": ["connmond --version", "connmon --help", "! python -c 'import textual'"],
         "pip install '.[console]'": ["python -c 'import textual'"],
         "pip install '.[all]'": ["poolhouse --version"],

@@ -3,12 +3,12 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
-import typer
+import click
+from click.exceptions import Exit
 
 from poolhouse.clean import clean
 from poolhouse.clock import SystemClock
@@ -58,163 +58,157 @@ _STYLES: dict[Tone, dict[str, Any]] = {
     "bad": {"fg": "red", "bold": True},
 }
 
-connmon = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    # Click accepts further words, so that the command itself can say what they lack.
-    context_settings={"help_option_names": ["-h", "--help"], "allow_extra_args": True},
+#: How the console gets its data, unless it chooses itself; and how that is written in the usage.
+_WAYS: tuple[Mode, ...] = ("listen", "connect")
+_WAY = "|".join(_WAYS)
+_WAY_HELP = (
+    "Use UDP: listen binds the port, for what collectd's plugin pushes (monitor); connect asks a connmond or "
+    "collectd. If neither word is given, connmon asks a service over TCP."
 )
 
 
-class Way(StrEnum):
-    """How the console gets its data, unless it chooses itself."""
+class _Command(click.Command):
+    """A command whose help explains its argument, and that Ctrl-C ends without a word."""
 
-    listen = "listen"
-    connect = "connect"
+    def invoke(self, context: click.Context) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise Exit(INTERRUPTED) from None
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Explain the argument before the options."""
+        with formatter.section("Arguments"):
+            formatter.write_dl([(f"[{_WAY}]", _WAY_HELP)])
+        super().format_options(context, formatter)
 
 
-def _way(word: str) -> Way:
-    try:
-        return Way(word)
-    except ValueError:
-        raise typer.BadParameter(
-            conceal(f"{word!r} is neither listen nor connect; a host needs its option: connmon -H {word}")
-        ) from None
+def _way(_: click.Context, __: click.Parameter, word: str | None) -> Mode | None:
+    for way in _WAYS:
+        if word == way:
+            return way
+    if word is None:
+        return None
+    raise click.BadParameter(
+        conceal(f"{word!r} is neither listen nor connect; a host needs its option: connmon -H {word}"),
+        param_hint=f"'{_WAY}'",
+    )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(_: click.Context, __: click.Parameter, wanted: bool) -> None:
     if wanted:
         _print(f"{product('connmon')}\n")
-        raise typer.Exit
+        raise Exit
 
 
-@connmon.command()
-def main(
-    context: typer.Context,
-    way: Annotated[
-        Way | None,
-        typer.Argument(
-            parser=_way,
-            metavar="listen|connect",
-            show_default=False,
-            help="Use UDP: listen binds the port, for what collectd's plugin pushes (monitor); connect asks a "
-            "connmond or collectd. If neither word is given, connmon asks a service over TCP.",
-        ),
-    ] = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host",
-            "-H",
-            metavar="HOST[:PORT]",
-            help=f"Ask this node over TCP, at port {SERVICE_PORT} if none is named; over UDP if nothing answers. "
-            f"With listen, connect or --port: the host for UDP, at port {CONSOLES_PORT}. Excludes -s and -n.",
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=65535,
-            help=f"Use UDP, and this port ({CONSOLES_PORT}); bind it if it is free on this machine.",
-        ),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option("--config", "-c", metavar="FILE", help=f"Read this configuration, not {DEFAULT_PATH}."),
-    ] = None,
-    service: Annotated[
-        str | None,
-        typer.Option(
-            "--service", "-s", metavar="NAME", help=f"The service of the configuration ({DEFAULT_SERVICE})."
-        ),
-    ] = None,
-    node: Annotated[
-        str | None, typer.Option("--node", "-n", metavar="NAME", help="Ask this node of the service only.")
-    ] = None,
-    user: Annotated[
-        str | None,
-        typer.Option("--user", "-u", metavar="NAME", help="Log in as this user, not the configuration's."),
-    ] = None,
-    password: Annotated[
-        str | None,
-        typer.Option(
-            "--password",
-            "-p",
-            metavar="PASSWORD",
-            help="The user's password. Everybody on this machine can read it in the list of processes: name a "
-            "--password-file, or leave it out to be asked.",
-        ),
-    ] = None,
-    password_file: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="The file whose first line is the password."),
-    ] = None,
-    security: Annotated[
-        str | None,
-        typer.Option(
-            metavar="sign|encrypt", help="What --user and the password are for over UDP; encrypt if not given."
-        ),
-    ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Print a table as plain text, and end.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON, and end.")] = False,
-    dump_only: Annotated[
-        bool,
-        typer.Option(
-            "--dump-only",
-            help="Print all numbers as JSON, a line a second, until the connection is lost; then status 1.",
-        ),
-    ] = False,
-    program: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The program whose processes and pools are shown."),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=LONGEST_TIMEOUT,
-            metavar="SECONDS",
-            show_default=False,
-            help="How long --once, --json and --dump-only wait for the first numbers; then status 1. "
-            f"If not given, {PATIENCE_S:g}, and {ABSENT_PATIENCE_S:g} where nothing listens.",
-        ),
-    ] = None,
-    fail_on: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CONDITION",
-            help="With --once or --json: status 3 if it holds. saturated; alarm, notice or a verdict's cause; or "
-            "a number: used>90%, oldest>60s, waiting>5, timeouts>0, connect_errors>0. With :30s, if it holds for "
-            "so long. Several are separated by commas.",
-        ),
-    ] = None,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+@click.command(
+    cls=_Command,
+    # Click accepts further words, so that the command itself can say what they lack.
+    context_settings={"help_option_names": ["-h", "--help"], "allow_extra_args": True},
+)
+@click.argument("way", required=False, callback=_way, metavar=f"[{_WAY}]")
+@click.option(
+    "--host",
+    "-H",
+    metavar="HOST[:PORT]",
+    help=f"Ask this node over TCP, at port {SERVICE_PORT} if none is named; over UDP if nothing answers. "
+    f"With listen, connect or --port: the host for UDP, at port {CONSOLES_PORT}. Excludes -s and -n.",
+)
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    help=f"Use UDP, and this port ({CONSOLES_PORT}); bind it if it is free on this machine.",
+)
+@click.option("--config", "-c", metavar="FILE", help=f"Read this configuration, not {DEFAULT_PATH}.")
+@click.option("--service", "-s", metavar="NAME", help=f"The service of the configuration ({DEFAULT_SERVICE}).")
+@click.option("--node", "-n", metavar="NAME", help="Ask this node of the service only.")
+@click.option("--user", "-u", metavar="NAME", help="Log in as this user, not the configuration's.")
+@click.option(
+    "--password",
+    "-p",
+    metavar="PASSWORD",
+    help="The user's password. Everybody on this machine can read it in the list of processes: name a "
+    "--password-file, or leave it out to be asked.",
+)
+@click.option("--password-file", metavar="FILE", help="The file whose first line is the password.")
+@click.option(
+    "--security",
+    metavar="sign|encrypt",
+    help="What --user and the password are for over UDP; encrypt if not given.",
+)
+@click.option("--once", is_flag=True, help="Print a table as plain text, and end.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON, and end.")
+@click.option(
+    "--dump-only",
+    is_flag=True,
+    help="Print all numbers as JSON, a line a second, until the connection is lost; then status 1.",
+)
+@click.option("--program", metavar="NAME", help="The program whose processes and pools are shown.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.0, LONGEST_TIMEOUT),
+    metavar="SECONDS",
+    help="How long --once, --json and --dump-only wait for the first numbers; then status 1. "
+    f"If not given, {PATIENCE_S:g}, and {ABSENT_PATIENCE_S:g} where nothing listens.",
+)
+@click.option(
+    "--fail-on",
+    multiple=True,
+    metavar="CONDITION",
+    help="With --once or --json: status 3 if it holds. saturated; alarm, notice or a verdict's cause; or "
+    "a number: used>90%, oldest>60s, waiting>5, timeouts>0, connect_errors>0. With :30s, if it holds for "
+    "so long. Several are separated by commas.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    callback=_print_version,
+    is_eager=True,
+    expose_value=False,
+    help="Print the version.",
+)
+@click.pass_context
+def connmon(
+    context: click.Context,
+    way: Mode | None,
+    host: str | None,
+    port: int | None,
+    config: str | None,
+    service: str | None,
+    node: str | None,
+    user: str | None,
+    password: str | None,
+    password_file: str | None,
+    security: str | None,
+    once: bool,
+    as_json: bool,
+    dump_only: bool,
+    program: str | None,
+    timeout: float | None,
+    fail_on: Sequence[str],
 ) -> None:
     """Watch the database connection pools of a fleet, live.
 
     In the window, ? explains every column and key.
     """
     if context.args and way is not None:
-        raise typer.BadParameter(f"a host needs its option: connmon {way.value} -H {context.args[0]}")
+        raise click.BadParameter(f"a host needs its option: connmon {way} -H {context.args[0]}")
     if fail_on and not (once or as_json):
-        raise typer.BadParameter("only with --once or --json", param_hint="--fail-on")
+        raise click.BadParameter("only with --once or --json", param_hint="--fail-on")
     try:
         conditions = parse_conditions(",".join(fail_on)) if fail_on else ()
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--fail-on") from None
+        raise click.BadParameter(str(error), param_hint="--fail-on") from None
     if dump_only and (once or as_json):
-        raise typer.BadParameter("does not end by itself; leave out --once and --json", param_hint="--dump-only")
+        raise click.BadParameter("does not end by itself; leave out --once and --json", param_hint="--dump-only")
     if password is not None and password_file is not None:
-        raise typer.BadParameter("--password is given too", param_hint="--password-file")
+        raise click.BadParameter("--password is given too", param_hint="--password-file")
     try:
         if password_file is not None:
             password = read_password(password_file)
-        mode: Mode | None = None if way is None else way.value
-        target = choose_target(Options(mode, host, port, config, service, node, user, password, security))
+        target = choose_target(Options(way, host, port, config, service, node, user, password, security))
     except SettingError as error:
         _fail(str(error), WRONG_USE)
     if target.warning:
@@ -272,17 +266,14 @@ def _print_once(
     _print(json_text(outcome.snapshot) if as_json else _table(outcome.snapshot, program))
     if check.failed:
         _complain(f"--fail-on: {', '.join(check.failed)}")
-        raise typer.Exit(HOLDS)
+        raise Exit(HOLDS)
     return None
 
 
 def _dump(target: Target, may_ask: bool, *, timeout: float | None, program: str | None) -> Link | None:
-    try:
-        link = dump(
-            feed_of(target), target.address, timeout, SystemClock(), lambda one: _print(json_line(one)), program
-        )
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+    link = dump(
+        feed_of(target), target.address, timeout, SystemClock(), lambda one: _print(json_line(one)), program
+    )
     if link.login and link.heard_at is None:
         return link
     _fail(why_over(link, timeout))
@@ -300,7 +291,7 @@ def _clean_line(line: Line) -> Line:
 
 def _styled(line: Line) -> str:
     return "".join(
-        typer.style(span.text, **_STYLES[span.tone]) if span.tone != "plain" else span.text for span in line
+        click.style(span.text, **_STYLES[span.tone]) if span.tone != "plain" else span.text for span in line
     )
 
 
@@ -336,4 +327,4 @@ def _complain(sentence: str) -> None:
 
 def _fail(sentence: str, status: int = FAILED) -> NoReturn:
     _complain(sentence)
-    raise typer.Exit(status)
+    raise Exit(status)

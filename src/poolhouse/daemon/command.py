@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
 
-import typer
+import click
+from click.exceptions import Exit
 
 from poolhouse.admission.door import Door, open_door
 from poolhouse.configuration.files import DEFAULT_PATH
@@ -24,118 +25,109 @@ from poolhouse.feed.product import product
 from poolhouse.stdio import write
 from poolhouse.wire.seal import LEVELS
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,  # Errors are read in a service's log.
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-def _print_version(wanted: bool) -> None:
+def _print_version(_: click.Context, __: click.Parameter, wanted: bool) -> None:
     if wanted:
         write(f"{product('connmond')}\n", sys.stdout)
-        raise typer.Exit
+        raise Exit
 
 
-@app.command()
-def connmond(
-    reports: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HOST[:PORT]", help=f"Receive reports here. Repeatable; port {REPORTS_PORT} if none is named."
-        ),
-    ] = None,
-    consoles: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HOST[:PORT]", help=f"Serve consoles here. Repeatable; port {CONSOLES_PORT} if none is named."
-        ),
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NETWORK", help="Serve consoles of this network too, such as 10.0.0.0/8. Repeatable."
-        ),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option("--config", "-c", metavar="FILE", help=f"Read this configuration, not {DEFAULT_PATH}."),
-    ] = None,
-    service: Annotated[
-        str, typer.Option("--service", "-s", metavar="NAME", help="The service of the configuration.")
-    ] = DEFAULT_SERVICE,
-    node: Annotated[
-        str | None,
-        typer.Option("--node", "-n", metavar="NAME", help="The node of the service; needed if it has several."),
-    ] = None,
-    bind: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HOST[:PORT]",
-            help=f"Listen here for clients over TCP, whatever the configuration says; {OFF}: nowhere. Repeatable.",
-        ),
-    ] = None,
-    http: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HOST[:PORT]",
-            help=f"Serve HTTP here, for Prometheus and others; {OFF}: nowhere. Repeatable; "
-            f"127.0.0.1:{HTTP_PORT} if not given.",
-        ),
-    ] = None,
-    log_format: Annotated[
-        str | None,
-        typer.Option(
-            "--log-format",
-            metavar="|".join(LOG_FORMATS),
-            help="Log in lines of text or of JSON, whatever the configuration says.",
-        ),
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Memory for the fleet, such as 256M; 1G if not given. What does not fit is refused and counted.",
-        ),
-    ] = None,
-    authfile: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Users and passwords of signed and encrypted reports: collectd's AuthFile."
-        ),
-    ] = None,
-    securitylevel: Annotated[
-        str | None,
-        typer.Option(metavar="|".join(LEVELS), help="Refuse reports over UDP that are less than this."),
-    ] = None,
-    strict: Annotated[
-        bool | None,
-        typer.Option(
-            "--strict/--no-strict",
-            help="Refuse what is encrypted without a signature inside, as collectd sends it: it can be forged.",
-        ),
-    ] = None,
-    otlp: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Push metrics to this collector of OpenTelemetry, such as http://collector:4318; "
-            f"{OFF}: to none. The environment variables OTEL_EXPORTER_OTLP_... hold too.",
-        ),
-    ] = None,
-    user: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Become this user once the ports are open, with its groups and no others."
-        ),
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Say what would happen, or what is wrong, and end.")
-    ] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--reports",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help=f"Receive reports here. Repeatable; port {REPORTS_PORT} if none is named.",
+)
+@click.option(
+    "--consoles",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help=f"Serve consoles here. Repeatable; port {CONSOLES_PORT} if none is named.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="NETWORK",
+    help="Serve consoles of this network too, such as 10.0.0.0/8. Repeatable.",
+)
+@click.option("--config", "-c", metavar="FILE", help=f"Read this configuration, not {DEFAULT_PATH}.")
+@click.option(
+    "--service",
+    "-s",
+    metavar="NAME",
+    default=DEFAULT_SERVICE,
+    show_default=True,
+    help="The service of the configuration.",
+)
+@click.option("--node", "-n", metavar="NAME", help="The node of the service; needed if it has several.")
+@click.option(
+    "--bind",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help=f"Listen here for clients over TCP, whatever the configuration says; {OFF}: nowhere. Repeatable.",
+)
+@click.option(
+    "--http",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help=f"Serve HTTP here, for Prometheus and others; {OFF}: nowhere. Repeatable; 127.0.0.1:{HTTP_PORT} if not "
+    "given.",
+)
+@click.option(
+    "--log-format",
+    metavar="|".join(LOG_FORMATS),
+    help="Log in lines of text or of JSON, whatever the configuration says.",
+)
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory for the fleet, such as 256M; 1G if not given. What does not fit is refused and counted.",
+)
+@click.option(
+    "--authfile", metavar="FILE", help="Users and passwords of signed and encrypted reports: collectd's AuthFile."
+)
+@click.option("--securitylevel", metavar="|".join(LEVELS), help="Refuse reports over UDP that are less than this.")
+@click.option(
+    "--strict/--no-strict",
+    default=None,
+    help="Refuse what is encrypted without a signature inside, as collectd sends it: it can be forged.",
+)
+@click.option(
+    "--otlp",
+    metavar="URL",
+    help="Push metrics to this collector of OpenTelemetry, such as http://collector:4318; "
+    f"{OFF}: to none. The environment variables OTEL_EXPORTER_OTLP_... hold too.",
+)
+@click.option(
+    "--user", metavar="NAME", help="Become this user once the ports are open, with its groups and no others."
+)
+@click.option("--check", is_flag=True, help="Say what would happen, or what is wrong, and end.")
+@click.option(
+    "--version",
+    is_flag=True,
+    callback=_print_version,
+    is_eager=True,
+    expose_value=False,
+    help="Print the version.",
+)
+def app(
+    reports: Sequence[str],
+    consoles: Sequence[str],
+    allow: Sequence[str],
+    config: str | None,
+    service: str,
+    node: str | None,
+    bind: Sequence[str],
+    http: Sequence[str],
+    log_format: str | None,
+    memory: str | None,
+    authfile: str | None,
+    securitylevel: str | None,
+    strict: bool | None,
+    otlp: str | None,
+    user: str | None,
+    check: bool,
 ) -> None:
     """Receive the reports of database connection pools and show them to consoles (connmon).
 
@@ -143,16 +135,16 @@ def connmond(
     """
     read = partial(
         parse_settings,
-        reports or [],
-        consoles or [],
-        allow or [],
+        list(reports),
+        list(consoles),
+        list(allow),
         config,
         service,
         node,
-        bind,
+        list(bind) or None,
         log_format,
         memory,
-        http,
+        list(http) or None,
         authfile,
         securitylevel,
         strict,
@@ -171,7 +163,7 @@ def connmond(
                 groups = groups_of(find_user(user))
     except SettingError as error:
         complain(str(error), log_format)
-        raise typer.Exit(2) from None
+        raise Exit(2) from None
     if check:
         warnings = [
             *(door.warnings if door else ()),
@@ -188,4 +180,4 @@ def connmond(
         asyncio.run(serve(settings, read, user))
     except SettingError as error:
         complain(str(error), settings.log_format)
-        raise typer.Exit(1) from None
+        raise Exit(1) from None

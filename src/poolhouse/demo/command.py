@@ -55,7 +55,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Start the fleet and show it until the user quits, or for the given time; returns the exit status."""
     seconds: float | None = arguments.seconds
     has_window = sys.stdin is not None and sys.stdin.isatty() and why_no_window() is None
-    needed = ("sqlalchemy", "typer", "textual") if has_window else ("sqlalchemy", "typer")
+    needed = ("sqlalchemy", "click", "textual") if has_window else ("sqlalchemy", "click")
     if missing := [name for name in needed if not _is_installed(name)]:
         say(f"poolhouse demo needs {missing[0]}: {install_command('demo')}", sys.stderr)
         return 1

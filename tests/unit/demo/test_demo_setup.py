@@ -32,9 +32,9 @@ def test_that_extra_has_connmond_the_console_and_sqlalchemy() -> None:
     assert extras["demo"][0] == "poolhouse[console,daemon]"
     needed = {re.split(r"\W", one)[0] for extra in ("console", "daemon") for one in extras[extra]}
     assert needed | {re.split(r"\W", one)[0] for one in extras["demo"][1:]} == {
+        "click",
         "sqlalchemy",
         "starlette",
         "textual",
-        "typer",
         "uvicorn",
     }
