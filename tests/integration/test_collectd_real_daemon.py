@@ -32,13 +32,13 @@ from support.collectd import (
     Namespace,
     connmon_block,
     free_port,
-    pip_install,
     send,
     server_block,
     udp_socket,
 )
 from support.crafted import CraftedProcess
 from support.feed_console import feed_console
+from support.installs import build_wheel, pip_install
 from support.waiting import wait_until
 
 PROJECT = SOURCES.parent
@@ -439,7 +439,7 @@ def test_it_is_found_in_an_unpacked_source_tree_through_module_path(tmp_path):
 def test_it_is_found_where_pip_install_target_puts_it_on_collectds_own_path(tmp_path):
     """The real folder of Debian's Python, for this daemon only: in a mount namespace of its own."""
     installed = tmp_path / "installed"
-    pip_install(installed, "--no-deps", str(PROJECT))
+    pip_install(installed, "--no-deps", str(build_wheel(tmp_path)))
     over = f'mount --bind {installed} /usr/local/lib/python3.11/dist-packages && exec "$@"'
     port = free_port()
     daemon = Collectd(
@@ -467,6 +467,6 @@ def test_it_is_found_in_a_virtual_environment_through_module_path(tmp_path):
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=False)
     packages = environment / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    pip_install(packages, "--no-deps", str(PROJECT))
+    pip_install(packages, "--no-deps", str(build_wheel(tmp_path)))
     port = free_port()
     run_with(Collectd(tmp_path / "d", server_block(f'listen "127.0.0.1" {port}'), sources=packages), port)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from poolhouse.fleet.snapshot import Snapshot
 from support.collectd import SOURCES, Collectd
 from support.connmond import Watcher, program
+from support.installs import Environment, pack
 from support.pages import ROOT, Reader, blocks, looks_like, session, under
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -117,32 +117,19 @@ def test_each_form_of_installing_it_brings_what_it_says(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
-    install(tmp_path / "from-checkout", checkout, brought)
+    index = pack(tmp_path, "poolhouse[all]")
+    install(Environment(tmp_path / "from-checkout", "hatchling"), checkout, brought, index)
     everything = ["poolhouse --version", "connmond --version", "connmon --help", "python -c 'import textual'"]
-    install(tmp_path / "from-wheel", checkout, {wheel: everything})
+    install(Environment(tmp_path / "from-wheel", "hatchling"), checkout, {wheel: everything}, index)
 
 
-def install(environment: Path, checkout: Path, brought: dict[str, list[str]]) -> None:
+def install(
+    environment: Environment, checkout: Path, brought: dict[str, list[str]], settings: dict[str, str]
+) -> None:
     """Run what installs poolhouse, one after the other in a new environment, and what each must have brought."""
-    venv.create(environment)
-    # One pip for all environments, and one backend for all builds: to install them takes longer than to use them.
-    pip = environment / "bin" / "pip"
-    pip.write_text(f'#!/bin/sh\nexec {sys.executable} -m pip --python {environment} "$@"\n')
-    pip.chmod(0o755)
-    settings = {
-        "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",
-        "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_BUILD_ISOLATION": "1",
-        "PIP_NO_COMPILE": "1",
-    }
-    subprocess.run([pip, "install", "--quiet", "hatchling"], env=os.environ | settings, check=True)
     for command, checks in brought.items():
         for line in (command, *checks):
-            done = subprocess.run(
-                ["bash", "-e", "-c", line], cwd=checkout, env=os.environ | settings, capture_output=True, text=True
-            )
-            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+            environment.run(line, checkout, **settings)
 
 
 def test_the_first_example_is_shown_by_the_daemon_and_in_the_window(beside_connmond: Reader) -> None:

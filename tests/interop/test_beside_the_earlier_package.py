@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from poolhouse.earlier import COMMANDS, advice
+from support.installs import ROOT, Environment, build_wheel
 
-ROOT = Path(__file__).parents[2]
 EARLIER = "sqlalchemy-collectd==0.0.8"
 IN_A_CHECKOUT = " in a checkout of poolhouse"
 
@@ -31,49 +32,24 @@ print(json.dumps([told, look().is_ours]))
 """
 
 
-class Environment:
-    """A virtual environment, and pip for it."""
-
-    def __init__(self, folder: Path, wheels: Path) -> None:
-        self.folder = folder
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        self.environment = {**os.environ, "PIP_FIND_LINKS": str(wheels), "PIP_NO_COMPILE": "1"}
-
-    def pip(self, *arguments: str, folder: Path | None = None) -> None:
-        command = [sys.executable, "-m", "pip", "--quiet", "--python", str(self.folder), *arguments]
-        done = subprocess.run(command, env=self.environment, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-    def use(self) -> tuple[list[str], bool]:
-        """What an application is told in which engines are made, and whether every name leads to us."""
-        command = [self.folder / "bin" / "python", "-c", USE_TWICE]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        told, is_ours = json.loads(done.stdout)
-        return told, is_ours
+def use(environment: Environment, folder: Path) -> tuple[list[str], bool]:
+    """What an application is told in which engines are made, and whether every name leads to us."""
+    told, is_ours = json.loads(environment.run(f"python -c {shlex.quote(USE_TWICE)}", folder))
+    return told, is_ours
 
 
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with poolhouse as users get it."""
-    folder = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_an_application_is_told_once_and_what_it_is_told_puts_it_right(tmp_path: Path, wheels: Path) -> None:
-    environment = Environment(tmp_path / "venv", wheels)
-    uninstall, install = (command.removeprefix("pip ") for command in COMMANDS)
+def test_an_application_is_told_once_and_what_it_is_told_puts_it_right(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "venv", "hatchling", "setuptools", "sqlalchemy")
+    ours = f"--no-index {build_wheel(tmp_path)}"
+    uninstall, install = COMMANDS
     assert install.endswith(IN_A_CHECKOUT)
-    environment.pip("install", EARLIER)
-    for later in ("poolhouse", EARLIER):
-        environment.pip("install", later)
-        assert environment.use()[0] == [advice("0.0.8")]
-        environment.pip(*uninstall.split(), "--yes")
-        environment.pip(*install.removesuffix(IN_A_CHECKOUT).split(), folder=ROOT)
-        assert environment.use() == ([], True)
+    environment.run(f"pip install {EARLIER}", tmp_path)
+    for later in (ours, EARLIER):
+        environment.run(f"pip install {later}", tmp_path)
+        assert use(environment, tmp_path)[0] == [advice("0.0.8")]
+        environment.run(f"{uninstall} --yes", tmp_path)
+        environment.run(install.removesuffix(IN_A_CHECKOUT), ROOT)
+        assert use(environment, tmp_path) == ([], True)
 
 
 @pytest.mark.parametrize("command", ["connmond", "connmon"])

@@ -14,13 +14,13 @@ from support.collectd import (
     Collectd,
     connmon_block,
     free_port,
-    pip_install,
     send,
     server_block,
     udp_socket,
 )
 from support.crafted import CraftedProcess
 from support.feed_console import feed_console
+from support.installs import pip_install
 from support.waiting import wait_until
 from support.workload import Workload, summed
 

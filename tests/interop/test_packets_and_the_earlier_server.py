@@ -10,7 +10,8 @@ from poolhouse.meter.signs import ProcessSigns
 from poolhouse.wire.names import ascii_name
 from poolhouse.wire.parts import HEADER, PRIVATE, TYPE
 from poolhouse.wire.report import Report, encode_report
-from support.collectd import Collectd, free_port, pip_install, send, server_block
+from support.collectd import Collectd, free_port, send, server_block
+from support.installs import pip_install
 from support.waiting import wait_until
 from support.wire_parts import parts_of
 from support.wire_samples import WORST, WORST_SIGNS, many_sites, pool, report

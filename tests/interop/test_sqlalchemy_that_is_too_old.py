@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.collectd import pip_install
+from support.installs import pip_install
 from support.programs import SOURCES
 
 MAKE_ENGINES = """

@@ -3,11 +3,9 @@
 import contextlib
 import ctypes
 import os
-import shlex
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -278,10 +276,3 @@ def send(datagrams: list[bytes], port: int, host: str = "127.0.0.1") -> None:
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         for datagram in datagrams:
             sock.sendto(datagram, (host, port))
-
-
-def pip_install(target: Path, *requirements: str) -> None:
-    """``pip install --target`` with the interpreter that runs the tests."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), *requirements]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
