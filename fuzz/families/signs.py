@@ -11,7 +11,7 @@ from poolhouse.fleet.snapshot import Holder
 from poolhouse.meter.signs import Finding, PoolSigns, ProcessSigns
 from poolhouse.wire.message import ReportDatagram, decode_message
 from poolhouse.wire.report import encode_report
-from poolhouse.wire.signs_decode import decode_signs, decode_sites, scanned
+from poolhouse.wire.signs_decode import decode_signs, decode_sites, decode_targets, scanned
 
 
 def seeds() -> dict[str, bytes]:
@@ -31,6 +31,7 @@ def check(data: bytes) -> None:
         names = dict(scanned(data).names)
         raw = decode_signs([data, data])
         decode_sites([data])
+        decode_targets([data, data])
     except PacketError:
         return
     values = [

@@ -467,9 +467,7 @@ def test_lines_that_hold_connections_are_values_and_a_verdict_is_a_notification(
         values = running.read()
         assert values["/sqlalchemy-shop/count-open-shop_export.py:88 in rows"] == 3
         assert values["/sqlalchemy-shop/total_time_in_ms-held-shop_export.py:88 in rows"] == 60_000
-        while not running.collectd.notifications:  # The fleet is examined once a second.
-            wait_until(lambda: running.plugin.snapshot().verdicts)
-            running.read()
+        wait_until(lambda: running.read() and running.collectd.notifications)  # It is examined once a second.
         (told,) = running.collectd.notifications
     assert (told.host, told.plugin, told.plugin_instance, told.severity) == ("web1", "sqlalchemy", "shop", 2)
     assert told.message.startswith("leak: shop/export.py:88 in rows keeps 3 of 15 connections")

@@ -61,7 +61,7 @@ RUN_BY = {
     "poolhouse.daemon.http.pages": PAGE,
     "poolhouse.daemon.http.part": HTTP,
     "poolhouse.daemon.http.server": HTTP,
-    "poolhouse.daemon.http.slices": HTTP,
+    "poolhouse.daemon.slices": HTTP,
     "poolhouse.daemon.otlp_part": OTLP,
     "poolhouse.daemon.otlp_sender": OTLP,
     "poolhouse.daemon.log": "integration/test_connmond_log.py",

@@ -160,6 +160,8 @@ class ConnmonPlugin:
         if server is None:
             yield forwarded
             return
+        while server.examine_step():
+            yield None
         for snapshot in server.source.sums():
             yield None if snapshot is None else combined(snapshot, forwarded)
 

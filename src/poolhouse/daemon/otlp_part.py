@@ -9,9 +9,9 @@ from logging import INFO, WARNING
 from poolhouse.cluster.pusher import is_first_up
 from poolhouse.configuration.otlp import OtlpTarget
 from poolhouse.daemon.http.figures import START_TIME, VERSION, figures
-from poolhouse.daemon.http.slices import Slices, batches
 from poolhouse.daemon.otlp_sender import Push, Result, tls_context
 from poolhouse.daemon.part import Hub
+from poolhouse.daemon.slices import Slices, batches
 from poolhouse.export.otlp import Otlp
 from poolhouse.feed.fleet_source import FleetSource
 from poolhouse.fleet.account import NO_AMOUNT

@@ -1,4 +1,4 @@
-"""connmond's one loop: its parts receive and show, and once a second silent processes are removed."""
+"""connmond's one loop: its parts receive and show. Once a second, silent processes go, and others are examined."""
 
 import asyncio
 import os
@@ -8,6 +8,7 @@ from poolhouse.admission.door import SECRET_BYTES
 from poolhouse.admission.sources import Sources
 from poolhouse.clock import Clock, SystemClock
 from poolhouse.daemon.part import Hub, Part
+from poolhouse.daemon.slices import Slices
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.snapshot import Health
@@ -37,6 +38,7 @@ class Daemon:
         self._parts = parts
         self._clock = clock or SystemClock()
         fleet = Fleet(limits or FleetLimits(), self._clock.monotonic(), os.urandom(SECRET_BYTES))
+        fleet.is_examined_in_steps = True
         self._hub = Hub(fleet, self._clock, sources)
 
     def health(self) -> Health:
@@ -48,7 +50,7 @@ class Daemon:
         for part in self._parts:
             part.attach(self._hub)
         tasks = [asyncio.create_task(self._repeat(part.run)) for part in self._parts]
-        tasks.append(asyncio.create_task(self._repeat(self._expire)))
+        tasks.append(asyncio.create_task(self._repeat(self._judge)))
         try:
             await end.wait()
         finally:
@@ -69,6 +71,11 @@ class Daemon:
                 )
             await asyncio.sleep(TICK)
 
-    async def _expire(self) -> None:
+    async def _judge(self) -> None:
+        """Remove silent processes, and find out what is wrong with the others."""
+        fleet, clock = self._hub.fleet, self._clock
         self._hub.read_reports()
-        self._hub.fleet.expire(self._clock.monotonic())
+        fleet.expire(clock.monotonic())
+        slices = Slices(self._hub)
+        while fleet.examine_step(clock.monotonic()):
+            await slices.pause()

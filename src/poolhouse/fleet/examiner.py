@@ -3,9 +3,12 @@
 A process's findings come with its signs, so only processes with findings are decoded. No process can know whether
 its host is slower than others: for that, some processes of each program on each host are decoded, always the same
 ones, because differences are taken.
+
+An examination of a large fleet takes long, so it is made in steps, between which reports are received.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from math import inf
 
 from poolhouse.errors import PacketError
@@ -16,19 +19,27 @@ from poolhouse.fleet.process import Process
 from poolhouse.fleet.process_state import NO_NAMES
 from poolhouse.fleet.slow_hosts import HeldThere, SlowHosts
 from poolhouse.fleet.snapshot import Event
+from poolhouse.fleet.vectors import open_and_most
 from poolhouse.verdicts.causes import SERVER_FULL, SLOW_HOST
 from poolhouse.verdicts.verdict import Verdict, main_first
-from poolhouse.wire.signs_decode import Names, decode_signs, decode_sites, name_of
+from poolhouse.wire.signs_decode import Names, decode_signs, decode_sites, decode_targets, name_of
 
 #: Seconds between two examinations, or this many for each process with findings, if more: each costs some 30 µs.
 EXAMINE_SECONDS, SECONDS_A_PROCESS = 1.0, 1 / 2_000
+#: While a server is full: for each living process, seconds until it is counted again what each program has open
+#: there. That costs some 5 µs for each.
+COUNT_SECONDS_A_PROCESS = 1 / 5_000
 #: The most processes of a program on one host that are compared with those on other hosts; and in all programs.
 COMPARED_THERE, COMPARED = 4, 1_000
-#: The most processes that are decoded in one examination.
-MOST_DECODED = 2_000
+#: The most processes that are decoded in one examination, and in one of its steps.
+MOST_DECODED, DECODED_AT_ONCE = 2_000, 32
+#: In how many places hosts are compared in one step.
+PLACES_AT_ONCE = DECODED_AT_ONCE // COMPARED_THERE
 
 #: The living processes of a program on a host.
 Members = tuple[str, str, Iterable[Process]]
+#: How many living processes each program has; and all of them, by place.
+Population = tuple[Mapping[str, int], list[Members]]
 
 
 class Examiner:
@@ -40,6 +51,11 @@ class Examiner:
         #: Living processes with findings about themselves.
         self._found: dict[Process, None] = {}
         self._due = -inf
+        #: The rest of the examination that is under way.
+        self._steps: Iterator[tuple[Event, ...] | None] | None = None
+        #: What programs had open at servers when it was last counted, and when it is counted again.
+        self._servers: list[ServerUse] = []
+        self._count_due = -inf
 
     def note(self, process: Process, has_findings: bool) -> None:
         """Note whether a process reports findings."""
@@ -57,29 +73,34 @@ class Examiner:
         self._found = {process: None for process in self._found if process.state is LIVING}
 
     def is_due(self, now: float) -> bool:
-        """Whether the next examination is due."""
-        return now >= self._due
+        """Whether an examination is due, or under way."""
+        return self._steps is not None or now >= self._due
 
-    def examine(
-        self, counts: Mapping[str, int], places: Iterable[Members], now: float, wall_time: float
-    ) -> tuple[Event, ...]:
-        """Examine the fleet; return what began, changed and ended.
+    def step(self, population: Callable[[], Population], now: float, wall_time: float) -> tuple[Event, ...] | None:
+        """Begin an examination, or go on with the one that is under way, for some two milliseconds.
+
+        Processes may come and go between two steps.
 
         Args:
-            counts: How many living processes each program has.
-            places: Each program on each host: program, host and processes.
+            population: Returns the fleet's living processes; called when an examination begins.
             now: The aggregator's time, in seconds.
             wall_time: The time of day.
+
+        Returns:
+            What began, changed and ended; ``None`` if the examination is not over yet.
         """
-        self._due = now + max(EXAMINE_SECONDS, len(self._found) * SECONDS_A_PROCESS)
-        places = list(places)
-        told = [_findings(process) for process, _ in zip(self._found, range(MOST_DECODED), strict=False)]
-        is_full = any(finding.cause == SERVER_FULL.name for one in told for finding in one.findings)
-        servers = _servers(places) if is_full else []
-        verdicts = diagnose(told, counts, wall_time, servers, self._diagnosis.verdicts())
-        self._compare_hosts(places, now, wall_time)
-        verdicts = tuple(sorted((*verdicts, *self._slow_hosts.verdicts()), key=main_first))
-        return self._diagnosis.take(verdicts, now, wall_time)
+        if self._steps is None:
+            self._due = now + max(EXAMINE_SECONDS, len(self._found) * SECONDS_A_PROCESS)
+            self._steps = self._examine(*population(), now, wall_time)
+        events = None
+        try:
+            events = next(self._steps)
+        except BaseException:
+            self._steps = None
+            raise
+        if events is not None:
+            self._steps = None
+        return events
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """The standing verdicts, the main one first."""
@@ -89,23 +110,66 @@ class Examiner:
         """The beginnings, changes and ends of the last day, the oldest first."""
         return self._diagnosis.events(wall_time)
 
-    def _compare_hosts(self, places: list[Members], now: float, wall_time: float) -> None:
-        hosts_of: dict[str, int] = {}
-        for program, _, _ in places:
-            hosts_of[program] = hosts_of.get(program, 0) + 1
+    def _examine(
+        self, counts: Mapping[str, int], places: list[Members], now: float, wall_time: float
+    ) -> Iterator[tuple[Event, ...] | None]:
+        """``None`` after each step; what began, changed and ended after the last."""
+        told: list[ProcessFindings] = []
+        for process in list(islice(self._found, MOST_DECODED)):
+            if process.state is LIVING:
+                told.append(_findings(process))
+                if len(told) % DECODED_AT_ONCE == 0:
+                    yield None
+        yield None
+        if any(finding.cause == SERVER_FULL.name for one in told for finding in one.findings):
+            if now >= self._count_due:
+                yield from self._count(places, now)
+        else:
+            self._servers, self._count_due = [], -inf
         sums: dict[tuple[str, str, str], HeldThere] = {}
-        processes: dict[tuple[str, str], int] = {}
-        left = COMPARED
-        for program, host, members in places:
-            if hosts_of[program] < SLOW_HOST["hosts"]:
-                continue
-            members = list(members)
-            processes[program, host] = len(members)
-            some = [process for process in members if process.signs.payloads][: min(COMPARED_THERE, left)]
-            left -= len(some)
-            for process in some:
+        numbers: dict[tuple[str, str], int] = {}
+        yield from _compare_hosts(places, sums, numbers)
+        yield None
+        self._slow_hosts.take(sums, numbers, now, wall_time)
+        yield None
+        verdicts = diagnose(told, counts, wall_time, self._servers, self._diagnosis.verdicts())
+        verdicts = tuple(sorted((*verdicts, *self._slow_hosts.verdicts()), key=main_first))
+        yield self._diagnosis.take(verdicts, now, wall_time)
+
+    def _count(self, places: list[Members], now: float) -> Iterator[None]:
+        """Count what each program has open at each database, and may open there."""
+        used: dict[tuple[str, str], tuple[int, int | None]] = {}
+        number = 0
+        for program, _, members in places:
+            for process in list(members):
+                if process.state is LIVING:
+                    _add_use(used, process, program)
+                    number += 1
+                    if number % DECODED_AT_ONCE == 0:
+                        yield None
+        yield None
+        self._servers = [ServerUse(*place, *counted) for place, counted in used.items()]
+        self._count_due = now + number * COUNT_SECONDS_A_PROCESS
+
+
+def _compare_hosts(
+    places: list[Members], sums: dict[tuple[str, str, str], HeldThere], numbers: dict[tuple[str, str], int]
+) -> Iterator[None]:
+    """Add up what some processes of each program hold on each host, and how many it has there."""
+    hosts_of: dict[str, int] = {}
+    for program, _, _ in places:
+        hosts_of[program] = hosts_of.get(program, 0) + 1
+    compared = 0
+    for place, (program, host, members) in enumerate(places, 1):
+        if hosts_of[program] >= SLOW_HOST["hosts"]:
+            there = list(members)
+            numbers[program, host] = len(there)
+            some = [process for process in there if process.signs.payloads]
+            for process in some[: min(COMPARED_THERE, COMPARED - compared)]:
                 _add_holds(sums, process, program, host)
-        self._slow_hosts.take(sums, processes, now, wall_time)
+                compared += 1
+        if place % PLACES_AT_ONCE == 0:
+            yield None
 
 
 def _names(process: Process) -> Names:
@@ -142,23 +206,16 @@ def _findings(process: Process) -> ProcessFindings:
     return ProcessFindings(host, program, process.token, found, pools)
 
 
-def _servers(places: list[Members]) -> list[ServerUse]:
-    """What each program has open at each database, and may open there."""
-    used: dict[tuple[str, str], tuple[int, int | None]] = {}
-    for program, _, members in places:
-        for process in members:
-            names = _names(process)
-            try:
-                raw = decode_signs(process.signs.payloads)
-            except PacketError:
-                continue
-            for key, numbers in raw.pools.items():
-                pool = process.pools.get(key)
-                reading = None if pool is None else pool.reading
-                if reading is not None and numbers[1]:
-                    place = name_of(numbers[1], names), program
-                    before, most = used.get(place, (0, 0))
-                    limit = reading.limits.max_open
-                    may_open = None if most is None or limit is None else most + limit
-                    used[place] = before + reading.gauges.connections, may_open
-    return [ServerUse(target, program, count, most) for (target, program), (count, most) in used.items()]
+def _add_use(used: dict[tuple[str, str], tuple[int, int | None]], process: Process, program: str) -> None:
+    names = _names(process)
+    try:
+        targets = decode_targets(process.signs.payloads)
+    except PacketError:
+        return
+    for key, target in targets.items():
+        pool = process.pools.get(key)
+        if target and pool is not None and pool.gauges:
+            place = name_of(target, names), program
+            before, most = used.get(place, (0, 0))
+            is_open, limit = open_and_most(pool.gauges)
+            used[place] = before + is_open, None if most is None or limit is None else most + limit

@@ -21,6 +21,7 @@ from math import inf
 from poolhouse.defaults import GONE_INTERVALS
 from poolhouse.errors import PacketError, SealError
 from poolhouse.fleet.aggregate import Aggregate, RowState
+from poolhouse.fleet.examiner import Members, Population
 from poolhouse.fleet.holders import MOST_SITES, HoldersState
 from poolhouse.fleet.intake import Intake, Way
 from poolhouse.fleet.members import OverLimit
@@ -63,9 +64,11 @@ class Fleet(Intake):
         mended: How often that was repaired.
         timelines: The last hour of the fleet and of each program; a shell samples it.
         seals: Its demands on sealed reports; ``None`` if seals are not opened.
+        is_examined_in_steps: Whether a shell examines it by `examine_step`; otherwise `expire` does, in one go.
     """
 
     is_torn = False
+    is_examined_in_steps = False
     mended = 0
     _may_mend_at = -inf
 
@@ -193,19 +196,43 @@ class Fleet(Intake):
             self._forget_longest_gone((self._gone_once or self._gone).largest())
         for table in (self._programs, self._hosts, self._host_programs):
             table.expire(now)
-        if self._examiner.is_due(now):
-            self._examine(now)
+        while not self.is_examined_in_steps and self.examine_step(now):
+            pass
 
-    def _examine(self, now: float) -> None:
+    def examine_step(self, now: float) -> bool:
+        """Do some two milliseconds of the examination that is due or under way, if there is one.
+
+        The fleet may be used and changed between two steps. If there is no memory, the next examination is due in
+        its turn.
+
+        Args:
+            now: The aggregator's time, in seconds.
+
+        Returns:
+            Whether the examination is not over yet.
+        """
+        if not self._examiner.is_due(now):
+            return False
+        try:
+            if not self.is_whole(now):
+                return False
+            events = self._examiner.step(self._population, now, self._wall_time)
+        except MemoryError:
+            self.tear()
+            return False
+        for event in events or ():
+            if self.note_verdict is not None:
+                self.note_verdict(event)
+        return events is None
+
+    def _population(self) -> Population:
         counts = {program: row.processes for (_, program), row in self._programs.shown.items()}
-        places = [
+        places: list[Members] = [
             (program, host, members)
             for host, living in self._living.items()
             for program, (members, _) in living.programs.items()
         ]
-        for event in self._examiner.examine(counts, places, now, self._wall_time):
-            if self.note_verdict is not None:
-                self.note_verdict(event)
+        return counts, places
 
     def snapshot(self, now: float, wall_time: float, program: str | None = None) -> Snapshot:
         """The fleet as it is now.

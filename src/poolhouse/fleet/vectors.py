@@ -91,6 +91,12 @@ def gauges_vector(
     )
 
 
+def open_and_most(gauges: int) -> tuple[int, int | None]:
+    """From a vector of gauges: connections that are open, and how many may be; ``None`` if a pool has no limit."""
+    numbers = GAUGES.unpack(gauges)
+    return numbers[1], None if numbers[14] else numbers[9]
+
+
 def counts_vector(counters: Counters) -> tuple[int, int]:
     """The vector of the known counters, and a bit for each of them."""
     if None not in counters:

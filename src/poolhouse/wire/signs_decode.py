@@ -259,6 +259,31 @@ def decode_sites(payloads: Sequence[bytes]) -> list[RawSite]:
     return list({(key, site.id): site for key, site in reversed(found)}.values())
 
 
+def decode_targets(payloads: Iterable[bytes]) -> dict[int, int]:
+    """The id of each pool's target, by the pool's key, from payloads of one process, the newest first.
+
+    Raises:
+        PacketError: If a payload is malformed.
+    """
+    targets: dict[int, int] = {}
+    for payload in payloads:
+        at, size, header = 1, len(payload), SECTION.unpack_from
+        while at < size:  # `_sections` inlined, for speed.
+            if at + SECTION.size > size:
+                raise PacketError("section's header cut short", at)
+            tag, length = header(payload, at)
+            at += SECTION.size
+            if at + length > size:
+                raise PacketError(f"section {tag} of {length} bytes cut short", at)
+            if tag == POOL:
+                if length < POOL_NUMBERS.size:
+                    raise PacketError("pool cut short", at)
+                numbers = POOL_NUMBERS.unpack_from(payload, at)
+                targets.setdefault(numbers[0], numbers[1])
+            at += length
+    return targets
+
+
 def decode_use(data: bytes) -> Histogram:
     """The use times of a site. The sum is not sent, so it is estimated from the buckets' middles.
 

@@ -1,13 +1,16 @@
 """From the findings of processes to the verdicts of a snapshot."""
 
 from collections import Counter
+from functools import partial
 from math import inf
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from poolhouse.fleet import examiner
 from poolhouse.fleet.diagnosis import LINGER_S
+from poolhouse.fleet.examiner import COMPARED, DECODED_AT_ONCE, MOST_DECODED
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.snapshot import Event
@@ -213,3 +216,124 @@ def test_reports_of_the_old_process_that_arrive_after_its_goodbye_do_not_bring_i
         aggregator.fleet.expire(aggregator.now)
     assert [event.kind for event in heard] == ["verdict", "ended"]
     assert aggregator.snapshot().verdicts == ()
+
+
+FULL = Finding("server_full", 1, "", "", 2.0, (5.0, 0.0, 0.0))
+
+
+def in_steps(fleet: Fleet, now: float) -> int:
+    """Examine a fleet; return the number of steps."""
+    steps = 1
+    while fleet.examine_step(now):
+        steps += 1
+    return steps
+
+
+def counted_decoding(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the examiner decodes something of a process, by the name of the decoder."""
+    decoded = Counter[str]()
+
+    def count(name, decode, payloads):
+        decoded[name] += 1
+        return decode(payloads)
+
+    for name in ("decode_signs", "decode_sites", "decode_targets"):
+        monkeypatch.setattr(examiner, name, partial(count, name, getattr(examiner, name)))
+    return decoded
+
+
+@pytest.mark.parametrize("found", [1, 300])
+def test_no_step_of_an_examination_decodes_many_processes(aggregator, monkeypatch, found):
+    """A server that is full concerns all of them; a step of all would be a second without reports."""
+    decoded = counted_decoding(monkeypatch)
+    fleet = aggregator.fleet
+    fleet.is_examined_in_steps = True
+    everybody = [
+        process(f"{number}:aaaaaa", *[FULL][: number < found], host=f"web{number % 100}") for number in range(600)
+    ]
+    aggregator.report(*everybody)
+    aggregator.fleet.expire(aggregator.now)
+    assert not decoded
+    most, total = 0, Counter[str]()
+    while fleet.examine_step(aggregator.now):
+        most, total = max(most, decoded.total()), total + decoded
+        decoded.clear()
+    assert 0 < most <= DECODED_AT_ONCE
+    assert total == {"decode_signs": found, "decode_targets": 600, "decode_sites": 400}  # Four on each host.
+    (verdict,) = fleet.verdicts()
+    assert verdict.shares == (("nova", 0, 600 * 10),)
+
+
+def test_processes_come_and_go_between_two_steps(aggregator):
+    fleet = aggregator.fleet
+    fleet.is_examined_in_steps = True
+    everybody = [process(f"{number}:aaaaaa", FULL) for number in range(200)]
+    for one in everybody:
+        one.pool.gauges = Gauges(used=1)
+    aggregator.report(*everybody)
+    while fleet.examine_step(aggregator.now):
+        if everybody:
+            aggregator.report(everybody.pop(), goodbye=True)
+            aggregator.report(process(f"{len(everybody)}:bbbbbb"))
+    assert 100 < len(everybody) < 200
+    (verdict,) = fleet.verdicts()
+    assert len(everybody) <= verdict.processes[0] <= 200
+    aggregator.now += 2.0
+    aggregator.report(*everybody)
+    in_steps(fleet, aggregator.now)
+    (verdict,) = fleet.verdicts()
+    assert verdict.processes[0] == len(everybody)
+
+
+def test_whoever_asks_next_goes_on_with_an_examination(aggregator):
+    """Two threads of collectd ask for steps, and either may have to stop."""
+    fleet = aggregator.fleet
+    fleet.is_examined_in_steps = True
+    aggregator.report(*[process(f"{number}:aaaaaa", LEAK) for number in range(100)])
+    assert fleet.examine_step(aggregator.now)
+    assert fleet.verdicts() == ()
+    assert in_steps(fleet, aggregator.now + 60.0) > 1
+    assert [verdict.processes for verdict in fleet.verdicts()] == [(100, 100)]
+    assert in_steps(fleet, aggregator.now + 60.0) > 1, "by then the next one is due"
+    assert in_steps(fleet, aggregator.now + 60.0) == 1, "and the one after that is not"
+
+
+def test_what_programs_have_open_is_counted_the_more_seldom_the_more_processes_there_are(aggregator, monkeypatch):
+    monkeypatch.setattr(examiner, "COUNT_SECONDS_A_PROCESS", 1.0)
+    sick, *others = [process("1:aaaaaa", FULL), *(process(f"{n}:bbbbbb", interval=600.0) for n in range(3))]
+    aggregator.report(*others)
+    shares = []
+    for used in range(8):
+        sick.pool.gauges = Gauges(used=used)
+        aggregator.every_interval(sick)
+        aggregator.fleet.expire(aggregator.now)
+        shares.append(aggregator.fleet.verdicts()[0].shares[0][1])
+    assert shares == [0, 0, 2, 2, 4, 4, 6, 6]  # It reports every 2 s; four processes are counted every 4 s.
+
+
+def test_an_examination_without_memory_is_made_later(aggregator, monkeypatch):
+    fleet = aggregator.fleet
+    fleet.is_examined_in_steps = True
+    aggregator.report(*[process(f"{number}:aaaaaa", LEAK) for number in range(100)])
+    assert fleet.examine_step(aggregator.now)
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(examiner, "decode_signs", no_memory)
+        assert not fleet.examine_step(aggregator.now)
+    assert fleet.verdicts() == ()
+    aggregator.now += 2.0
+    in_steps(fleet, aggregator.now)
+    assert [verdict.processes for verdict in fleet.verdicts()] == [(100, 100)]
+
+
+def test_no_more_processes_are_decoded_than_an_examination_may(aggregator, monkeypatch):
+    monkeypatch.setattr(examiner, "MOST_DECODED", 50)
+    monkeypatch.setattr(examiner, "COMPARED", 10)
+    assert (MOST_DECODED, COMPARED) == (2_000, 1_000)
+    aggregator.report(*[process(f"{number}:aaaaaa", LEAK, host=f"web{number % 9}") for number in range(200)])
+    decoded = counted_decoding(monkeypatch)
+    aggregator.fleet.expire(aggregator.now)
+    assert decoded == {"decode_signs": 50, "decode_sites": 10}

@@ -25,7 +25,15 @@ from poolhouse.wire.message import ReportDatagram, decode_message
 from poolhouse.wire.parts import HEADER, PAYLOAD_BYTES, PRIVATE, SIGNS
 from poolhouse.wire.report import Report, encode_report
 from poolhouse.wire.signs import NAME_BYTES, SECTION, SPARE_DEPTH, WHOLE, encode_use, name_id
-from poolhouse.wire.signs_decode import RawSigns, decode_signs, decode_sites, decode_use, depth_of, told_names
+from poolhouse.wire.signs_decode import (
+    RawSigns,
+    decode_signs,
+    decode_sites,
+    decode_targets,
+    decode_use,
+    depth_of,
+    told_names,
+)
 from support.wire_parts import parts_of
 from support.wire_samples import WORST, pool, report
 from support.wire_strategies import findings, pool_signs, process_signs, use_times
@@ -211,6 +219,17 @@ def test_a_section_of_a_later_version_is_skipped_and_a_longer_one_is_read():
     assert raw.pool_signs(1, names) == PoolSigns(looks=5)
 
 
+@pytest.mark.parametrize("damage", [b"", b"\x01", b"\x01\x00", b"\x01\x00\xff"])
+def test_targets_are_those_of_the_newest_payload_or_an_error(damage: bytes):
+    newer, older = (payloads(report(pool(signs=PoolSigns(target))))[0] for target in ("db2", "db1"))
+    raw, names = decode_signs([newer]), dict(told_names(newer))
+    assert {key: names[name] for key, name in decode_targets([newer, older]).items()} == {1: "db2"}
+    assert decode_targets([newer]) == {key: numbers[1] for key, numbers in raw.pools.items()}
+    if damage:
+        with pytest.raises(PacketError):
+            decode_targets([newer + damage])
+
+
 @given(st.data())
 def test_damaged_signs_raise_nothing_but_packet_errors(data: st.DataObject):
     full = report(
@@ -225,6 +244,7 @@ def test_damaged_signs_raise_nothing_but_packet_errors(data: st.DataObject):
     with suppress(PacketError):
         names = dict(told_names(cut))
         decode_sites([cut])
+        decode_targets([cut])
         raw = decode_signs([cut])
         raw.process_signs(names)
         raw.process_findings(names)

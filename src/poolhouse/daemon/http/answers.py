@@ -19,8 +19,8 @@ from poolhouse.daemon.http.landing import landing_page
 from poolhouse.daemon.http.live import Live
 from poolhouse.daemon.http.pages import Pages, address_of
 from poolhouse.daemon.http.places import Places
-from poolhouse.daemon.http.slices import Slices, batches
 from poolhouse.daemon.part import Hub
+from poolhouse.daemon.slices import Slices, batches
 from poolhouse.export.prometheus import Exposition
 from poolhouse.export.prometheus_formats import PROTOBUF, accepted
 from poolhouse.export.prometheus_protobuf import ProtobufExposition
@@ -132,7 +132,7 @@ class Answers:
         async with self._snapshots.taken(address):
             self._hub.read_reports()
             slices = Slices(self._hub)
-            # Adding up one instant takes some milliseconds, and so may the examination of the fleet.
+            # Adding up one instant takes some milliseconds, and so may removing silent processes.
             self._hub.fleet.expire(self._hub.clock.monotonic())
             await slices.end()
             state = self._source.state()

@@ -3,8 +3,8 @@
 from contextlib import nullcontext
 from typing import NamedTuple
 
-from poolhouse.daemon.http.slices import Slices, batches
 from poolhouse.daemon.part import Hub
+from poolhouse.daemon.slices import Slices, batches
 from poolhouse.feed.fleet_source import FleetSource, ProcessesOfProgram
 from poolhouse.feed.product import product
 from poolhouse.fleet.aggregate import Aggregate

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from poolhouse.daemon.http.slices import Slices, batches
 from poolhouse.daemon.part import Hub
+from poolhouse.daemon.slices import Slices, batches
 from poolhouse.fleet.timelines import FLEET, STEP
 
 #: Seconds between two looks at the largest sums, which each row keeps for one or two of its report intervals.

@@ -1,7 +1,7 @@
 """Moments of the last hour, made from the fleet's timelines in steps of milliseconds."""
 
-from poolhouse.daemon.http.slices import Slices
 from poolhouse.daemon.part import Hub
+from poolhouse.daemon.slices import Slices
 from poolhouse.fleet.timelines import FLEET, STEP
 from poolhouse.views.address import Place
 from poolhouse.views.moment import moment_data, program_data

@@ -5,11 +5,15 @@ import asyncio
 from starlette.types import Message
 
 from poolhouse.daemon.http.answers import Answers
-from poolhouse.daemon.http.slices import SLICE, Slices
 from poolhouse.daemon.part import Hub
+from poolhouse.daemon.server import Daemon
+from poolhouse.daemon.slices import SLICE, Slices
+from poolhouse.fleet.examiner import DECODED_AT_ONCE
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
+from poolhouse.meter.signs import Finding, PoolSigns, ProcessSigns
 from poolhouse.testing.clock import VirtualClock
+from support.reporting import ModelProcess
 from support.reports import report
 
 PROGRAMS = 100
@@ -76,3 +80,25 @@ def test_no_answer_takes_more_than_a_few_rows_between_two_looks_at_the_reports()
     count, size = reads_of("/api/snapshot?program=program7")
     assert size > 1000 * PROGRAMS
     assert count >= 2 * PROGRAMS  # A row at a time.
+
+
+def test_reports_are_read_between_the_steps_in_which_a_fleet_with_a_full_server_is_examined() -> None:
+    clock = Hurry()
+    daemon, reads = Daemon([], clock=clock), []
+    hub = daemon._hub
+    hub.add_listener(lambda: reads.append(None))  # type: ignore[arg-type, func-returns-value]
+    for number in range(PROGRAMS):
+        process = ModelProcess(f"{number}:aaaaaa", interval=600.0)
+        process.pool.signs, process.signs = PoolSigns("db1:5432/shop"), ProcessSigns(10)
+        process.findings = (Finding("server_full", 1, "", "", 2.0, (5.0, 0.0, 0.0)),)
+        for datagram in process.report(clock.monotonic()):
+            assert hub.fleet.receive(datagram, clock.monotonic(), 0.0) is None
+
+    async def examine() -> None:
+        end = asyncio.Event()
+        hub.fleet.note_verdict = lambda _: end.set()
+        await daemon.run(end)
+
+    asyncio.run(examine())
+    # Each process is decoded for its findings, and for what it has open.
+    assert len(reads) >= 2 * (2 * PROGRAMS // DECODED_AT_ONCE)

@@ -1,4 +1,4 @@
-"""HTTP's work in slices of milliseconds, between which reports are read."""
+"""Work in slices of milliseconds, between which reports are read."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
