@@ -92,8 +92,12 @@ class Examiner:
         if self._steps is None:
             self._due = now + max(EXAMINE_SECONDS, len(self._found) * SECONDS_A_PROCESS)
             self._steps = self._examine(*population(), now, wall_time)
-        # Nothing comes from an examination in which memory has run out.
-        events = next(self._steps, ())
+        try:
+            # The last step may have been made without memory to note that.
+            events = next(self._steps, ())
+        except BaseException:
+            self._steps = None
+            raise
         if events is not None:
             self._steps = None
         return events
