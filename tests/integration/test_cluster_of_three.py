@@ -47,7 +47,8 @@ class Service:
             "sqlite": f"sqlite+pysqlite:///{folder}/shop.db",
             # By their sockets in the file system: a namespace does not reach this machine's loopback.
             "postgres": f"postgresql+psycopg://postgres@/postgres?host={postgres.socket_folder}&port={postgres.port}",
-            "mariadb": f"mysql+pymysql://tester@localhost/trial?unix_socket={mariadb.socket}",
+            # PyMySQL would read the machine's certificates for each connection.
+            "mariadb": f"mysql+pymysql://tester@localhost/trial?unix_socket={mariadb.socket}&ssl_disabled=true",
             "pool": f"{POOL}host={postgres.socket_folder} port={postgres.port} user=postgres dbname=postgres",
         }
         self.config = folder / "connmon.cfg"

@@ -4,6 +4,7 @@ Run as ``python -m support.workload URL``; `Workload` is the test's end of it. W
 is counted at the database driver, not by anything of ours.
 """
 
+import gc
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Self
 
 from support.programs import PYTHONPATH
@@ -308,8 +310,26 @@ def summed(truths: list[dict[str, int]]) -> dict[str, int]:
     }
 
 
+def load(url: str) -> None:
+    """Import what the children need, once for all of them; nothing of it is used here."""
+    if url.startswith(POOL):
+        for name in ("psycopg", "poolhouse.pool.sync", "poolhouse.report.reporter"):
+            import_module(name)
+    else:
+        import sqlalchemy
+        from sqlalchemy.dialects import plugins
+
+        parsed = sqlalchemy.engine.make_url(url)
+        parsed.get_dialect().import_dbapi()
+        plugins.load(parsed.query["plugin"])
+    # Else each child looks for garbage in it at its end, and has a copy of all of it.
+    gc.collect()
+    gc.freeze()
+
+
 def main(url: str) -> None:
     """Do what the lines of standard input say, and answer each with one line."""
+    load(url)
     children: list[tuple[int, socket.socket]] = []
     for line in sys.stdin:
         command = json.loads(line)
