@@ -70,7 +70,7 @@ def started(config: Path, *more: str, stderr: int = subprocess.PIPE) -> "subproc
 
 def test_each_line_of_text_has_time_level_and_message(tmp_path):
     config = configured(tmp_path, "csv_keep: 3\n")
-    with Connmond("--config", str(config)) as daemon:
+    with Connmond("--config", str(config), is_executed=True) as daemon:
         _, _, errors = daemon.end()
     assert sentences(errors) == [f"WARNING {config}, line 5: csv_keep has no effect without csv_rotate_bytes"]
 

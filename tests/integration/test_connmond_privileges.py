@@ -72,7 +72,7 @@ def test_it_becomes_the_user_and_keeps_no_way_back(reachable: Path):
         Namespace() as namespace,
         namespace.entered(),
         # Root's ports are bound before root is given up.
-        Connmond("-c", config, "--user", USER, "--http", "127.0.0.1:80", reports=514) as daemon,
+        Connmond("-c", config, "--user", USER, "--http", "127.0.0.1:80", reports=514, is_executed=True) as daemon,
         Watcher(daemon.consoles) as watcher,
     ):
         assert (daemon.reports, daemon.http) == (514, 80)

@@ -30,7 +30,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_says_where_it_listens_and_what_reaches_it() -> None:
-    with Connmond() as daemon:
+    with Connmond(is_executed=True) as daemon:
         version, reports, consoles, for_programs, for_people = daemon.announcement.splitlines()
     assert version.startswith("connmond ")
     assert reports == f"  reports   UDP 127.0.0.1:{daemon.reports}"
@@ -41,7 +41,7 @@ def test_it_says_where_it_listens_and_what_reaches_it() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly_and_it_says_what_it_counted(number: int) -> None:
-    with Connmond() as daemon, Watcher(daemon.consoles) as watcher:
+    with Connmond(is_executed=True) as daemon, Watcher(daemon.consoles) as watcher:
         send([*report("shop"), b"not a report"], daemon.reports)
         watcher.wait_for(lambda snapshot: snapshot.health.received == 3)
         status, output, errors = daemon.end(number)

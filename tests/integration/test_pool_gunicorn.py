@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.paths import PYTHONPATH
 from support.postgres import Postgres
-from support.programs import PYTHONPATH
 from support.waiting import wait_until
 
 #: The master keeps one connection checked out: it must go on when all workers have used the pool and have ended.

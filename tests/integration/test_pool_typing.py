@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.programs import TESTS
+from support.paths import TESTS
 
 PAGE = TESTS / "typing" / "pools_of_psycopg.py"
 CHECKERS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.programs import PYTHONPATH
+from support.paths import PYTHONPATH
 from support.receiver import Receiver
 from support.waiting import wait_until
 

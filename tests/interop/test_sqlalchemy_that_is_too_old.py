@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from support.installs import pip_install
-from support.programs import SOURCES
+from support.paths import SOURCES
 
 MAKE_ENGINES = """
 import poolhouse, sqlalchemy

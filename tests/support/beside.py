@@ -20,7 +20,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any, NamedTuple
 
-from support.programs import PYTHONPATH
+from support.paths import PYTHONPATH
 
 _LIBRARIES = ("asyncio", "logging", "multiprocessing", "sqlalchemy", "sqlalchemy.ext.asyncio", "unittest.mock")
 #: Seconds after which a program is killed.

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from support import zygote
+
 #: Three nodes as connmon's own documentation has them, word for word.
 SEED_CLUSTER = """\
 [connmon_service_default]
@@ -18,4 +20,4 @@ CONNMON = (sys.executable, "-m", "poolhouse.console")
 
 def connmon(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end, without a terminal."""
-    return subprocess.run([*CONNMON, *arguments], capture_output=True, text=True, timeout=90, check=False)
+    return zygote.run([*CONNMON, *arguments], capture_output=True, text=True, timeout=90, check=False)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from support.programs import TESTS
+from support.paths import TESTS
 
 ROOT = TESTS.parent
 PACKAGES = Path(sysconfig.get_path("purelib"))

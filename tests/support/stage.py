@@ -3,24 +3,25 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
 import psycopg
 
+from support import zygote
 from support.connmond import Connmond
 from support.mariadb import mariadb_server
+from support.paths import PYTHONPATH, TESTS
 from support.postgres import Postgres, postgres_server
-from support.programs import PYTHONPATH, TESTS
 from support.waiting import wait_until
-from support.zygote import Forked, Zygote
 
 PROGRAMS = TESTS / "causes" / "programs"
 
@@ -79,19 +80,20 @@ class Actor:
     """
 
     part: Part
-    processes: list[Forked] = field(default_factory=list)
+    processes: list[zygote.Popen[str]] = field(default_factory=list)
     ready: int = 0
     began: float = 0.0
     symptoms: list[tuple[float, str, str]] = field(default_factory=list)
     log: list[tuple[float, str]] = field(default_factory=list)
 
     def end(self) -> None:
-        """Kill them: what they would do at their end is no matter here.
+        """Kill them, and what they have forked: what they would do at their end is no matter here.
 
         Whose test is done leaves the processor time to the others.
         """
         for process in self.processes:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def logged(self, pattern: str) -> float | None:
         """When the first line came that this is in; ``None`` if none did."""
@@ -179,7 +181,6 @@ class Stage(AbstractContextManager["Stage"]):
 
     def _open(self) -> None:
         self.machine = self._stack.enter_context(Machine())
-        self._zygote = self._stack.enter_context(Zygote())
         databases = {name: self._server(name) for name in {part.database for part in self._parts}}
         self.daemon = self._stack.enter_context(Connmond())
         self._stack.callback(self._end)
@@ -200,6 +201,7 @@ class Stage(AbstractContextManager["Stage"]):
         for actor in self.actors.values():
             actor.began = time.monotonic()
             for process in actor.processes:
+                assert process.stdin is not None
                 process.stdin.write("go\n")
                 process.stdin.flush()
             time.sleep(_BETWEEN)
@@ -228,12 +230,17 @@ class Stage(AbstractContextManager["Stage"]):
 
     def _start(self, part: Part, database: str, host: str, number: int) -> None:
         report = f"collectd://127.0.0.1:{self.daemon.reports}/?program_name={part.name}&report_host={host}"
-        process = self._zygote.start(
-            str(part.path),
-            database,
-            *["mended"] * part.mended,
-            env={"POOLHOUSE_REPORT": report, "HOST_NUMBER": str(number)},
+        process = zygote.Popen[str](
+            [sys.executable, str(part.path), database, *["mended"] * part.mended],
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, "POOLHOUSE_REPORT": report, "HOST_NUMBER": str(number)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
         )
+        assert process.stdout is not None
+        assert process.stderr is not None
         actor = self.actors[part.name]
         actor.processes.append(process)
         self._read(process.stdout, lambda line: self._told(actor, line))
@@ -326,4 +333,4 @@ class Stage(AbstractContextManager["Stage"]):
             thread.join()
         for actor in self.actors.values():
             for process in actor.processes:
-                process.close()
+                process.communicate()

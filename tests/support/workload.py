@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Self
 
-from support.programs import PYTHONPATH
+from support.paths import PYTHONPATH
 
 #: What `Workload.work` may ask for, each a number of times, in this order.
 OPERATIONS = (

@@ -11,8 +11,8 @@ import poolhouse
 from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.options import PoolOptions
 from poolhouse.pool.parameters import PARAMETERS
+from support.paths import TESTS
 from support.pool_shells import async_connection_class, sync_connection_class
-from support.programs import TESTS
 
 PAGE = TESTS.parent / "docs" / "reference" / "pool.md"
 HEADER = "| parameter | default | values | meaning |\n|---|---|---|---|\n"
