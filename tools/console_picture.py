@@ -3,7 +3,6 @@
 import asyncio
 import io
 import sys
-from dataclasses import replace
 from datetime import UTC
 from math import sin
 from pathlib import Path
@@ -53,10 +52,10 @@ def past(second: int) -> Snapshot:
 
     def use(index: int, row: Row) -> Row:
         if row.name == "checkout":
-            return replace(row, used=min(120, 50 + round(20 * sin(second / 5)) + filled * 3))
-        return replace(row, used=round((row.used or 0) * (1 + 0.5 * sin(second / (4 + index)))))
+            return row._replace(used=min(120, 50 + round(20 * sin(second / 5)) + filled * 3))
+        return row._replace(used=round((row.used or 0) * (1 + 0.5 * sin(second / (4 + index)))))
 
-    return replace(snapshot, programs=tuple(use(index, row) for index, row in enumerate(snapshot.programs)))
+    return snapshot._replace(programs=tuple(use(index, row) for index, row in enumerate(snapshot.programs)))
 
 
 async def draw(keys: str, size: tuple[int, int]) -> str:

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -18,7 +17,7 @@ from support.console import LIVE
 from support.sample_fleet import SNAPSHOT, with_processes
 
 EMPTY = Snapshot(SNAPSHOT.wall_time, Row(""), (), (), Health())
-CALM = replace(SNAPSHOT, programs=SNAPSHOT.programs[:2], hosts=())
+CALM = SNAPSHOT._replace(programs=SNAPSHOT.programs[:2], hosts=())
 
 
 class PreparedFeed:
@@ -106,11 +105,11 @@ def test_saturation_fails_only_who_asks_for_it(connmon, form):
         ((), "it does not answer"),
         ((LIVE, EMPTY), "it answers, but no program has reported to it"),
         (
-            (LIVE, replace(EMPTY, health=Health(received=7))),
+            (LIVE, EMPTY._replace(health=Health(received=7))),
             "it answers, but no program reports to it any more",
         ),
         (
-            (LIVE, replace(EMPTY, health=Health(received=1_007, refused=1_007))),
+            (LIVE, EMPTY._replace(health=Health(received=1_007, refused=1_007))),
             "it answers, but it has refused every datagram that was sent to it (1,007)",
         ),
         ((Link("refused", "web1:25828", error="Connection refused."),), "Connection refused"),
@@ -144,7 +143,7 @@ def test_where_no_connmond_answers_at_all_the_reason_says_what_to_do(connmon):
     ("items", "reason"),
     [
         ((LIVE, SNAPSHOT), "it does not report the processes of checkout"),
-        ((LIVE, replace(SNAPSHOT, program="checkout")), "no process of checkout reports to it"),
+        ((LIVE, SNAPSHOT._replace(program="checkout")), "no process of checkout reports to it"),
     ],
 )
 def test_a_program_whose_processes_do_not_come_is_status_1_with_the_reason(connmon, items, reason):
@@ -167,7 +166,7 @@ def test_once_with_a_program_prints_its_pools(connmon):
 
 
 def test_a_source_that_sends_value_by_value_is_given_a_second_snapshot(connmon):
-    first = replace(SNAPSHOT, programs=SNAPSHOT.programs[:1])
+    first = SNAPSHOT._replace(programs=SNAPSHOT.programs[:1])
     listening = Link("listening", "localhost:25828")
     assert "checkout" in connmon("--once", items=(listening, first, SNAPSHOT)).stdout
     only = connmon("--once", "--timeout", "0.05", items=(listening, first))

@@ -1,6 +1,5 @@
 """The lines that hold connections, and the verdicts, in the window."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ PAGES = {
 
 def screen(size: tuple[int, int], keys: str) -> str:
     steps = [step for key in keys.split() for step in (key, with_holders())]
-    return shown(LIVE, replace(with_holders(), program=None, processes=()), *steps, size=size)
+    return shown(LIVE, with_holders()._replace(program=None, processes=()), *steps, size=size)
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
@@ -46,7 +45,7 @@ def test_the_first_line_is_the_verdict_and_names_the_culprit():
 
 
 def test_without_trouble_the_first_line_says_so():
-    first, *_ = shown(LIVE, replace(with_holders(), verdicts=())).splitlines()
+    first, *_ = shown(LIVE, with_holders()._replace(verdicts=())).splitlines()
     assert first.startswith("✓ nothing is wrong: 53 pools")
 
 
@@ -58,7 +57,7 @@ def test_where_nobody_tells_who_holds_nothing_is_claimed():
 
 
 def test_a_red_row_says_in_a_word_why():
-    text = shown(LIVE, replace(with_holders(), program=None, processes=()))
+    text = shown(LIVE, with_holders()._replace(program=None, processes=()))
     (row,) = [line for line in text.splitlines() if " checkout " in line and "leak" in line and "✗" not in line]
     assert row.split()[:3] == ["!", "checkout", "leak"]
     assert "○ migrate                late" in text
@@ -66,9 +65,9 @@ def test_a_red_row_says_in_a_word_why():
 
 
 def test_a_red_row_has_a_word_before_there_is_a_verdict():
-    text = shown(LIVE, replace(with_holders(), program=None, processes=(), verdicts=()))
+    text = shown(LIVE, with_holders()._replace(program=None, processes=(), verdicts=()))
     assert "! checkout            waiting" in text
-    (row,) = rows_of_line(replace(with_holders(), verdicts=()), "shop/export.py:88 in rows  ")
+    (row,) = rows_of_line(with_holders()._replace(verdicts=()), "shop/export.py:88 in rows  ")
     assert row.split()[:6] == ["!", "checkout", "shop/export.py:88", "in", "rows", "ended"]
 
 
@@ -78,9 +77,9 @@ def test_a_line_that_a_verdict_names_says_which_cause_it_is_blamed_for():
     assert row.split()[:6] == ["!", "checkout", "shop/export.py:88", "in", "rows", "leak"]
     others = [line for line in shown(LIVE, told, "l").splitlines() if "leak" in line and "✗" not in line]
     assert others == [row]
-    elsewhere = [replace(verdict, program="billing") for verdict in told.verdicts]
+    elsewhere = [verdict._replace(program="billing") for verdict in told.verdicts]
     assert not [
-        row for row in rows_of_line(replace(told, verdicts=tuple(elsewhere)), "export.py:88") if "leak" in row
+        row for row in rows_of_line(told._replace(verdicts=tuple(elsewhere)), "export.py:88") if "leak" in row
     ]
 
 
@@ -92,9 +91,9 @@ def rows_of_line(snapshot: Snapshot, line: str) -> list[str]:
 def test_l_leads_from_a_pools_lines_to_those_of_its_process_its_program_and_all():
     sick, *others = with_holders().processes
     (pool,) = [one for one in sick.pools if one.reading.signs is not None and one.reading.signs.sites][:1]
-    second = replace(pool, reading=pool.reading._replace(key=7, name="db2:5432/audit"))
-    process = replace(sick, pools=(pool, second))
-    snapshot = replace(with_holders(), processes=(process, *others))
+    second = pool._replace(reading=pool.reading._replace(key=7, name="db2:5432/audit"))
+    process = sick._replace(pools=(pool, second))
+    snapshot = with_holders()._replace(processes=(process, *others))
 
     def found(*keys: str) -> list[list[str]]:
         steps = [step for key in keys for step in (key, snapshot)]
@@ -123,11 +122,11 @@ def test_why_opens_and_leaves_the_page_of_the_verdicts():
 
 def test_a_line_that_nobody_tells_of_any_more_says_so():
     assert "any more" in shown(
-        LIVE, with_holders(), "l", "enter", replace(with_holders(), holders=(), processes=())
+        LIVE, with_holders(), "l", "enter", with_holders()._replace(holders=(), processes=())
     )
 
 
 def test_a_verdict_of_an_earlier_time_says_which_and_holds_no_longer():
-    silent = (LIVE, replace(with_holders(), verdicts=()), 60)
+    silent = (LIVE, with_holders()._replace(verdicts=()), 60)
     first, *_ = shown(*silent).splitlines()
     assert first.startswith("12:04:31 ✓ nothing is wrong")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -21,11 +20,11 @@ from support.fake_collectd import FakeCollectd
 from support.hostile import EVIL, hostile
 from support.sample_fleet import SNAPSHOT, with_processes
 
-FLEET = replace(hostile(with_processes()), program=hostile("checkout"))
+FLEET = hostile(with_processes())._replace(program=hostile("checkout"))
 #: The pages of the window, by the keys that lead there; after each key the snapshot comes again.
 PAGES = ("", "h", "e", "enter", "enter enter", "question_mark", "slash " + "x enter")
 LINKS = (
-    replace(LIVE, address=hostile("web1:25828"), server=hostile("connmond 0.1.0"), reports=hostile("web1:25827")),
+    LIVE._replace(address=hostile("web1:25828"), server=hostile("connmond 0.1.0"), reports=hostile("web1:25827")),
     Link("connecting", hostile("web1:25828")),
     Link("refused", hostile("web1:25828"), error=hostile("not you")),
     Link("unresolved", hostile("web1:25828"), error=hostile("not known")),
@@ -74,7 +73,7 @@ def test_no_page_of_the_window_lets_a_name_through(keys):
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.phase)
 @pytest.mark.parametrize("has_snapshot", [True, False])
 def test_no_notice_lets_the_words_of_a_server_through(link, keys, has_snapshot):
-    asked = replace(link, server=None) if keys else link
+    asked = link._replace(server=None) if keys else link
     lines = asyncio.run(window(asked, keys, has_snapshot=has_snapshot))
     assert all(map(str.isprintable, lines))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -72,8 +71,8 @@ def in_window(
 
 def many(number: int) -> Snapshot:
     """A snapshot with many programs."""
-    programs = tuple(replace(PROGRAMS[0], name=f"p{index:05}", used=number - index) for index in range(number))
-    return replace(SNAPSHOT, programs=programs)
+    programs = tuple(PROGRAMS[0]._replace(name=f"p{index:05}", used=number - index) for index in range(number))
+    return SNAPSHOT._replace(programs=programs)
 
 
 def test_s_sorts_by_the_next_column_and_i_turns_it_round():
@@ -131,8 +130,8 @@ def test_keys_do_nothing_but_text_while_the_filter_is_typed():
 def test_space_holds_the_window_still_and_goes_on_with_the_newest():
     async def scenario(window: Window) -> None:
         await window.press("space")
-        await window.send(replace(SNAPSHOT, wall_time=WALL_TIME + 1, programs=PROGRAMS[:1]))
-        await window.send(replace(SNAPSHOT, wall_time=WALL_TIME + 2, programs=PROGRAMS[:2]))
+        await window.send(SNAPSHOT._replace(wall_time=WALL_TIME + 1, programs=PROGRAMS[:1]))
+        await window.send(SNAPSHOT._replace(wall_time=WALL_TIME + 2, programs=PROGRAMS[:2]))
         assert len(window.rows) == 5
         assert "‖ paused 12:04:31" in window.text
         await window.press("space")
@@ -182,7 +181,7 @@ def test_a_pool_that_goes_while_one_looks_is_said_to_be_gone():
         await window.press("enter")
         await window.send(with_processes())
         await window.press("enter")
-        await window.send(replace(with_processes(), processes=()))
+        await window.send(with_processes()._replace(processes=()))
         assert "This pool is gone" in window.text
 
     in_window(scenario)
@@ -191,7 +190,7 @@ def test_a_pool_that_goes_while_one_looks_is_said_to_be_gone():
 def test_a_program_that_goes_while_one_looks_is_said_to_be_gone():
     async def scenario(window: Window) -> None:
         await window.press("enter")
-        await window.send(replace(with_processes(), programs=PROGRAMS[:1], processes=()))
+        await window.send(with_processes()._replace(programs=PROGRAMS[:1], processes=()))
         assert "No process of this program reports any more." in window.text
 
     in_window(scenario)
@@ -221,9 +220,9 @@ def test_the_cursor_stays_where_it_was_when_its_row_goes():
     async def scenario(window: Window) -> None:
         await window.press("end")
         assert window.under_cursor == "migrate"
-        await window.send(replace(SNAPSHOT, wall_time=WALL_TIME + 1, programs=PROGRAMS[:2]))
+        await window.send(SNAPSHOT._replace(wall_time=WALL_TIME + 1, programs=PROGRAMS[:2]))
         assert window.under_cursor == window.rows[-1]
-        await window.send(replace(SNAPSHOT, wall_time=WALL_TIME + 2, programs=()))
+        await window.send(SNAPSHOT._replace(wall_time=WALL_TIME + 2, programs=()))
         await window.press("down", "up", "enter", "end", "pagedown")
         assert window.rows == []
 
@@ -254,7 +253,7 @@ def test_who_has_scrolled_away_with_the_wheel_is_not_brought_back():
     async def scenario(window: Window) -> None:
         view = window.app.query_one(SheetView)
         view.scroll_to(y=500, animate=False)
-        await window.send(replace(many(1_000), wall_time=WALL_TIME + 1))
+        await window.send(many(1_000)._replace(wall_time=WALL_TIME + 1))
         assert window.rows[0] == "p00500"
         await window.press("down")
         assert window.under_cursor == "p00001"
@@ -305,7 +304,7 @@ def test_a_host_that_goes_leaves_the_table():
     async def scenario(window: Window) -> None:
         await window.press("h")
         assert window.rows == ["web1", "web2", "web3"]
-        await window.send(replace(SNAPSHOT, wall_time=WALL_TIME + 1, hosts=SNAPSHOT.hosts[:1]))
+        await window.send(SNAPSHOT._replace(wall_time=WALL_TIME + 1, hosts=SNAPSHOT.hosts[:1]))
         assert window.rows == ["web1"]
 
     in_window(scenario)
@@ -342,8 +341,8 @@ def test_the_legend_scrolls_to_its_last_column_and_back():
 
 
 def test_enter_on_a_host_opens_its_programs_and_then_the_program():
-    on_web1 = tuple(ProcessRow("web1", row.name, "", replace(row, name=""), None, 0, ()) for row in PROGRAMS[:2])
-    of_web1 = replace(SNAPSHOT, program="\0web1", processes=on_web1)
+    on_web1 = tuple(ProcessRow("web1", row.name, "", row._replace(name=""), None, 0, ()) for row in PROGRAMS[:2])
+    of_web1 = SNAPSHOT._replace(program="\0web1", processes=on_web1)
 
     async def scenario(window: Window) -> None:
         await window.press("h", "enter")
@@ -367,7 +366,7 @@ def test_enter_on_a_host_opens_its_programs_and_then_the_program():
 def test_a_host_that_goes_while_one_looks_is_said_to_be_gone():
     async def scenario(window: Window) -> None:
         await window.press("h", "enter")
-        await window.send(replace(SNAPSHOT, hosts=SNAPSHOT.hosts[1:]))
+        await window.send(SNAPSHOT._replace(hosts=SNAPSHOT.hosts[1:]))
         assert "No process on this host reports any more." in window.text
 
     in_window(scenario)
@@ -434,7 +433,7 @@ def test_a_burst_of_snapshots_is_drawn_once():
         receive = window.app.session.receive
         window.app.session.receive = lambda snapshot: received.append(snapshot.wall_time) or receive(snapshot)
         for second in range(1, 51):
-            window.feed.send(replace(SNAPSHOT, wall_time=WALL_TIME + second))
+            window.feed.send(SNAPSHOT._replace(wall_time=WALL_TIME + second))
         await settle(window.app, window.pilot)
         assert received[-1] == WALL_TIME + 50
         assert len(received) < 10
@@ -442,7 +441,7 @@ def test_a_burst_of_snapshots_is_drawn_once():
     in_window(scenario)
 
 
-ALL_PROGRAMS = replace(with_holders(), program=None, processes=())
+ALL_PROGRAMS = with_holders()._replace(program=None, processes=())
 
 
 def test_up_from_the_first_row_leads_to_the_verdict_and_enter_tells_why():
@@ -497,4 +496,4 @@ def test_without_a_verdict_up_stays_in_the_first_row():
         await window.press("down")
         assert window.under_cursor == "catalog"
 
-    in_window(scenario, snapshot=replace(ALL_PROGRAMS, verdicts=()))
+    in_window(scenario, snapshot=ALL_PROGRAMS._replace(verdicts=()))

@@ -1,7 +1,5 @@
 """What the window says of services, their nodes and logins."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +30,7 @@ HERE, LINKED, GONE = (
 
 
 def with_nodes(*nodes: NodeState) -> Snapshot:
-    return replace(SNAPSHOT, health=SNAPSHOT.health._replace(nodes=nodes))
+    return SNAPSHOT._replace(health=SNAPSHOT.health._replace(nodes=nodes))
 
 
 @pytest.mark.parametrize("keys", [(), ("h",), ("enter",), ("h", "enter"), ("e",)], ids=" ".join)
@@ -43,16 +41,16 @@ def test_the_first_line_of_every_page_says_which_service_and_node_is_shown(keys,
 
 
 def test_it_does_so_while_there_is_nothing_to_show():
-    first, *_ = shown(replace(CONNECTED, phase="connecting", heard_at=None)).splitlines()
+    first, *_ = shown(CONNECTED._replace(phase="connecting", heard_at=None)).splitlines()
     assert "default:node1  … connecting" in first
 
 
 def test_over_udp_there_is_no_node():
-    assert text_of(line(replace(CONNECTED, service=None, node=None), SNAPSHOT, 200)).startswith("● live")
+    assert text_of(line(CONNECTED._replace(service=None, node=None), SNAPSHOT, 200)).startswith("● live")
 
 
 def test_a_node_of_an_unnamed_service_is_called_by_its_name_alone():
-    assert text_of(line(replace(CONNECTED, service=""), SNAPSHOT, 200)).startswith("node1  ● live")
+    assert text_of(line(CONNECTED._replace(service=""), SNAPSHOT, 200)).startswith("node1  ● live")
 
 
 def line(link: Link, snapshot: Snapshot, width: int):
@@ -94,8 +92,8 @@ NAMES = st.text(max_size=60)
     st.integers(60, 300),
 )
 def test_whatever_the_names_the_nodes_take_at_most_half_of_the_line(service, node, nodes, width):
-    whole = line(replace(CONNECTED, service=service, node=node), with_nodes(*nodes), width)
-    freshness = line(replace(CONNECTED, service=None), SNAPSHOT, width)
+    whole = line(CONNECTED._replace(service=service, node=node), with_nodes(*nodes), width)
+    freshness = line(CONNECTED._replace(service=None), SNAPSHOT, width)
     taken = sum(cells(span.text) for span in whole)
     assert taken <= max(width // 2 + 2, sum(cells(span.text) for span in freshness))
     assert text_of(whole).isprintable()
@@ -105,7 +103,7 @@ def test_a_program_is_pointed_at_the_node_that_is_asked_over_tcp():
     text = shown(CONNECTED, EMPTY)
     assert "connected to 10.0.0.5:5800 (connmond 0.1.0)." in text
     assert "?plugin=connmon&connmon_addr=10.0.0.5:5800" in text
-    here = shown(replace(CONNECTED, address="localhost:5800"), EMPTY)
+    here = shown(CONNECTED._replace(address="localhost:5800"), EMPTY)
     assert "?plugin=collectd&collectd_host=localhost" in here
 
 
@@ -125,7 +123,7 @@ REFUSED = Link("refused", "10.0.0.5:5800", next_try=1004.0, error="wrong user or
     ],
 )
 def test_why_no_node_answers_is_said_with_what_to_do(changes, sentence, advice):
-    text = shown(replace(REFUSED, **changes))
+    text = shown(REFUSED._replace(**changes))
     assert sentence in text
     assert advice in text
     assert "next try in 4 s, r now" in text
@@ -134,4 +132,4 @@ def test_why_no_node_answers_is_said_with_what_to_do(changes, sentence, advice):
 def test_why_it_is_udp_is_said_in_one_line():
     note = "nothing answers on TCP localhost:5800, so this is UDP localhost:25828"
     for link in (Link("listening", "localhost:25828"), Link("connecting", "localhost:25828")):
-        assert f"{note[0].upper()}{note[1:]}." in shown(replace(link, note=note))
+        assert f"{note[0].upper()}{note[1:]}." in shown(link._replace(note=note))

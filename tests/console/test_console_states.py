@@ -1,7 +1,6 @@
 """What the window says when there is nothing, or nothing new, to show; and that nothing ends it."""
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC
 from math import inf, nan
 
@@ -60,7 +59,7 @@ def test_a_server_that_does_not_serve_this_address_is_quoted():
     ],
 )
 def test_connected_without_a_program_it_says_what_url_a_program_needs(reports, url):
-    text = shown(replace(LIVE, reports=reports), EMPTY)
+    text = shown(LIVE._replace(reports=reports), EMPTY)
     assert "connected to web1:25828 (connmond 0.1.0)." in text
     assert "No program has reported to it. Point one at it by its URL:" in text
     assert url in text
@@ -82,7 +81,7 @@ def test_silence_leaves_the_table_dimmed_and_says_since_when():
 
 
 def test_what_normal_silence_is_the_link_knows():
-    assert "● live" in shown(replace(LIVE, patience=25.0), SNAPSHOT, 12)
+    assert "● live" in shown(LIVE._replace(patience=25.0), SNAPSHOT, 12)
 
 
 def test_a_server_that_went_away_leaves_the_table_and_says_so():
@@ -104,7 +103,7 @@ def test_a_silent_server_without_a_program_is_said_to_be_silent():
 
 
 def test_a_source_of_sums_says_that_it_has_no_processes():
-    text = shown(replace(LIVE, server=None), SNAPSHOT, "enter")
+    text = shown(LIVE._replace(server=None), SNAPSHOT, "enter")
     assert "web1:25828 reports only sums: the processes of checkout are not known here." in text
 
 
@@ -134,8 +133,7 @@ def test_no_number_ends_the_window(number, size):
         age=number,
         interval=number,
     )
-    snapshot = replace(
-        with_processes(),
+    snapshot = with_processes()._replace(
         fleet=odd,
         programs=(odd, *SNAPSHOT.programs[:2]),
         hosts=(odd,),
@@ -148,17 +146,17 @@ def test_no_number_ends_the_window(number, size):
 
 def test_totals_that_fall_show_no_negative_rate_in_the_window():
     """Trap 45."""
-    falling = replace(FLEET, name="falling", rates=Rates(*[-41.0] * 10))
-    text = shown(LIVE, replace(SNAPSHOT, fleet=falling, programs=(falling,)), size=(200, 24))
+    falling = FLEET._replace(name="falling", rates=Rates(*[-41.0] * 10))
+    text = shown(LIVE, SNAPSHOT._replace(fleet=falling, programs=(falling,)), size=(200, 24))
     assert "-" not in text.replace("–", "")
 
 
 def test_names_of_any_script_and_length_keep_to_their_columns():
     """Trap 47."""
     names = ("订单处理服务" * 9, "عامل", "e\N{COMBINING ACUTE ACCENT}" * 40, "x" * 127, "\x1b[31mred", "")
-    programs = tuple(replace(FLEET, name=name) for name in names)
+    programs = tuple(FLEET._replace(name=name) for name in names)
     for size in ((60, 10), (80, 24), (200, 60)):
-        text = shown(LIVE, replace(SNAPSHOT, programs=programs), size=size)
+        text = shown(LIVE, SNAPSHOT._replace(programs=programs), size=size)
         assert "\x1b" not in text
         assert text.count("214/480") >= len(programs[: size[1] - 7])
 
@@ -166,8 +164,8 @@ def test_names_of_any_script_and_length_keep_to_their_columns():
 def test_a_pool_of_which_next_to_nothing_is_known_has_a_page():
     (process, *_) = with_processes().processes
     reading = process.pools[0].reading._replace(wait=None, use=Histogram(), create=None, marks=(), name="")
-    pool = replace(process.pools[0], reading=reading, recent=type(process.pools[0].recent)())
-    snapshot = replace(with_processes(), processes=(replace(process, pools=(pool,), uptime=None),))
+    pool = process.pools[0]._replace(reading=reading, recent=type(process.pools[0].recent)())
+    snapshot = with_processes()._replace(processes=(process._replace(pools=(pool,), uptime=None),))
     text = shown(LIVE, SNAPSHOT, "enter", snapshot, "enter")
     assert "wait  – since start" in text
     assert "nothing recorded" in text

@@ -7,7 +7,6 @@ That the schedules find faults is shown with faults, each of which breaks one ru
 import gc
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 
 import pytest
@@ -65,7 +64,7 @@ def test_all_nodes_agree_whatever_happens(part: int) -> None:
 
 @pytest.mark.parametrize("is_told_first", [False, True])
 def test_a_pool_lives_that_a_node_hears_of_after_younger_ones_have_ended(is_told_first: bool) -> None:
-    limits = replace(FleetLimits().for_cluster(), ended_pools=1)
+    limits = FleetLimits().for_cluster()._replace(ended_pools=1)
     one, other = (Node(name, ["one", "other"], 0.0, 1000.0, limits) for name in ("one", "other"))
     client = Client(1, "web1", "nova", 1000.0, 0, False, False)
     for _ in range(4):
@@ -102,7 +101,7 @@ def test_a_pool_lives_that_a_node_hears_of_after_younger_ones_have_ended(is_told
 @pytest.mark.parametrize("unheard", [0, FAREWELLS, FAREWELLS + 1, 2 * FAREWELLS])
 def test_a_pool_counts_once_that_nobody_heard_of_for_long_and_then_lives(unheard: int) -> None:
     """One node has never heard of it, and sums younger pools; the other misses so many reports in a row."""
-    limits = replace(FleetLimits().for_cluster(), ended_pools=1)
+    limits = FleetLimits().for_cluster()._replace(ended_pools=1)
     one, other = (Node(name, ["one", "other"], 0.0, 1000.0, limits) for name in ("one", "other"))
     client = Client(1, "web1", "nova", 1000.0, 0, False, True)
     for _ in range(4):

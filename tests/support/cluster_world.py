@@ -5,7 +5,6 @@ twice. Then it heals everything, and checks that all nodes are equal.
 """
 
 import random
-from dataclasses import replace
 from functools import lru_cache
 from math import inf
 from struct import Struct
@@ -39,7 +38,7 @@ NODES, LENGTHS, MOST_CLIENTS = (*[3] * 14, 4, 5), (2, 4, 6), 2
 #: Seconds from one action to the next, and in one schedule of so many.
 STEPS, LONG_STEPS, OF_EARLIER = (0.05, 0.4, 1.0, 3.0), (0.4, 3.0, 12.0, 12.0), 8
 #: How many ended pools each node keeps apart.
-LIMITS = tuple(replace(FleetLimits().for_cluster(), ended_pools=ended_pools) for ended_pools in (1, 2, 64))
+LIMITS = tuple(FleetLimits().for_cluster()._replace(ended_pools=ended_pools) for ended_pools in (1, 2, 64))
 #: The gauges and the counters that nodes are compared by.
 _GAUGES, _COUNTS = (1 << 9 * FIELD_BITS) - 1, (1 << 2 * FIELD_BITS) - 1
 #: A pool is told in so many reports after its end.

@@ -1,7 +1,5 @@
 """A fleet to look at, always the same: five programs on three hosts, one at its maximum, one late."""
 
-from dataclasses import replace
-
 from poolhouse.fleet.snapshot import (
     Event,
     Health,
@@ -81,8 +79,7 @@ CATALOG = Row(
     age=0.4,
     interval=2.0,
 )
-BILLING = replace(
-    CATALOG,
+BILLING = CATALOG._replace(
     name="billing",
     processes=8,
     pools=8,
@@ -96,8 +93,7 @@ BILLING = replace(
     recent=Times(bell(0.4), bell(60), None),
     age=2.1,
 )
-NIGHTLY = replace(
-    CATALOG,
+NIGHTLY = CATALOG._replace(
     name="nightly",
     processes=4,
     pools=8,
@@ -246,7 +242,7 @@ SNAPSHOT = Snapshot(
 
 def with_processes(snapshot: Snapshot = SNAPSHOT) -> Snapshot:
     """The same snapshot for a console that asked for checkout."""
-    return replace(snapshot, program="checkout", processes=PROCESSES)
+    return snapshot._replace(program="checkout", processes=PROCESSES)
 
 
 _CART = SiteReading(
@@ -295,12 +291,11 @@ def with_holders(snapshot: Snapshot | None = None) -> Snapshot:
     finding = Finding("leak", 1, _EXPORT.site, "", 9.0, tuple(value for _, value in LEAK.evidence))
     kept = _CART._replace(open=2, returned=9_000), _EXPORT._replace(open=8)
     pools = tuple(
-        replace(one, reading=one.reading._replace(signs=PoolSigns("db1:5432/shop", sites=kept)))
+        one._replace(reading=one.reading._replace(signs=PoolSigns("db1:5432/shop", sites=kept)))
         for one in first.pools
     )
-    sick = replace(first, pools=pools, signs=ProcessSigns(9_000), findings=(finding,))
-    return replace(
-        snapshot,
+    sick = first._replace(pools=pools, signs=ProcessSigns(9_000), findings=(finding,))
+    return snapshot._replace(
         processes=(sick, *others),
         holders=(*own, Holder("nightly", 4, _NIGHT)),
         verdicts=(LEAK,),
@@ -311,7 +306,7 @@ def moment(seconds: float, used: int, waiting: int, checkouts: float) -> Snapsho
     """The sample `seconds` later, with other totals of the fleet and of checkout."""
 
     def changed(row: Row) -> Row:
-        return replace(row, used=used, waiting=waiting, rates=row.rates._replace(checkouts=checkouts))
+        return row._replace(used=used, waiting=waiting, rates=row.rates._replace(checkouts=checkouts))
 
     programs = tuple(changed(row) if row.name == "checkout" else row for row in PROGRAMS)
-    return replace(SNAPSHOT, wall_time=WALL_TIME + seconds, fleet=changed(FLEET), programs=programs)
+    return SNAPSHOT._replace(wall_time=WALL_TIME + seconds, fleet=changed(FLEET), programs=programs)

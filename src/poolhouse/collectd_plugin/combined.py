@@ -6,7 +6,6 @@ unknown, the sum has no limit.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from operator import add
 from typing import Any, TypeVar
 
@@ -22,8 +21,7 @@ def combined(reported: Snapshot, forwarded: Snapshot) -> Snapshot:
     """Both snapshots combined: rows of the same name are added, everything else is from `reported`."""
     if not forwarded.programs and not forwarded.hosts:
         return reported
-    return replace(
-        reported,
+    return reported._replace(
         fleet=_sum(reported.fleet, forwarded.fleet) if reported.programs else forwarded.fleet,
         programs=_joined(reported.programs, forwarded.programs),
         hosts=_joined(reported.hosts, forwarded.hosts),
@@ -42,8 +40,7 @@ def _sum(ours: Row, theirs: Row) -> Row:
     sums: dict[str, Any] = {name: _known(add, getattr(ours, name), getattr(theirs, name)) for name in _SUMMED}
     for name in _LIMITS:
         sums[name] = _all_known((getattr(ours, name), getattr(theirs, name)))
-    row = replace(
-        ours,
+    row = ours._replace(
         **sums,
         is_bound=ours.is_bound or theirs.is_bound,
         totals=_counts(ours.totals, theirs.totals),
@@ -52,8 +49,7 @@ def _sum(ours: Row, theirs: Row) -> Row:
         interval=_known(max, ours.interval, theirs.interval),
         is_stale=ours.is_stale and theirs.is_stale,
     )
-    return replace(
-        row,
+    return row._replace(
         interval_peaks=_peaks(ours.interval_peaks, theirs.interval_peaks, row),
         peaks=_peaks(ours.peaks, theirs.peaks, row),
     )

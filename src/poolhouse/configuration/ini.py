@@ -9,7 +9,6 @@ line numbers.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from poolhouse.errors import SettingError
@@ -33,8 +32,7 @@ class Line(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One setting as it is written in the file.
 
     Attributes:
@@ -43,7 +41,10 @@ class Option:
     """
 
     name: str
-    lines: list[Line] = field(repr=False)  # The value may be a password.
+    lines: list[Line]
+
+    def __repr__(self) -> str:
+        return f"Option(name={self.name!r})"  # The value may be a password.
 
     @property
     def line(self) -> int:
@@ -56,13 +57,15 @@ class Option:
         return "\n".join(line.text for line in self.lines).strip()
 
 
-@dataclass(slots=True)
 class Section:
     """The settings under one ``[name]``; if a name is set twice, the later setting counts."""
 
-    name: str
-    line: int
-    options: dict[str, Option] = field(default_factory=dict[str, Option])
+    __slots__ = ("line", "name", "options")
+
+    def __init__(self, name: str, line: int) -> None:
+        self.name = name
+        self.line = line
+        self.options: dict[str, Option] = {}
 
 
 class Ini:

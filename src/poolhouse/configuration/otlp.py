@@ -6,7 +6,7 @@ an error: it may be meant for other programs on the machine.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from poolhouse.errors import SettingError
@@ -22,8 +22,7 @@ _VARIABLE = "OTEL_EXPORTER_OTLP_"
 _LEAST_SECRET = 4
 
 
-@dataclass(frozen=True, slots=True)
-class OtlpTarget:
+class OtlpTarget(NamedTuple):
     """Where and how metrics are pushed.
 
     Attributes:
@@ -42,12 +41,16 @@ class OtlpTarget:
     interval: float = 60.0
     timeout: float = 10.0
     is_gzip: bool = False
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
     cafile: str | None = None
     certfile: str | None = None
     keyfile: str | None = None
     service_name: str = DAEMON_NAME
     attributes: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "headers")
+        return f"OtlpTarget({', '.join(shown)})"
 
     @property
     def secrets(self) -> list[str]:

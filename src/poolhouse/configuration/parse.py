@@ -1,7 +1,6 @@
 """Parses the text of ``connmon.cfg`` into a `Configuration`; every mistake is one sentence with its line."""
 
 import re
-from difflib import get_close_matches
 
 from poolhouse.addresses import EVERYWHERE, as_ip, is_ipv6, parse_address
 from poolhouse.configuration.ini import Ini, Line, Section, parse_ini, shown
@@ -95,6 +94,8 @@ def _service(ini: Ini, section: Section, warnings: list[str]) -> Service:
         raise SettingError(ini.where(section.line), f"[{section.name}] has no name; expected name: default")
     for option in section.options.values():
         if option.name not in _OPTIONS:
+            from difflib import get_close_matches  # Imported here: most configurations never need it.
+
             near = get_close_matches(option.name, _OPTIONS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             warnings.append(f"{ini.where(option.line)}: {option.name} is no setting of a service{hint}")

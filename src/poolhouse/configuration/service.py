@@ -1,7 +1,8 @@
 """The content of ``connmon.cfg``: services, their nodes, their login, their certificate and their CSV file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from poolhouse.addresses import format_address
 from poolhouse.defaults import SERVICE_PORT
@@ -38,8 +39,7 @@ CSV_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One connmond of a service.
 
     Attributes:
@@ -62,16 +62,17 @@ class Node:
         return format_address(self.host, self.port)
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """The user and the password of a service; its `repr` does not show the password."""
 
     user: str
-    password: str = field(repr=False)
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Login(user={self.user!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(NamedTuple):
     """The files with which a node speaks TLS, in PEM.
 
     Attributes:
@@ -83,8 +84,7 @@ class Certificate:
     keyfile: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CsvDump:
+class CsvDump(NamedTuple):
     """The CSV file of a service.
 
     Attributes:
@@ -102,8 +102,7 @@ class CsvDump:
     keep: int = CSV_KEEP
 
 
-@dataclass(frozen=True, slots=True)
-class LoggingSection:
+class LoggingSection(NamedTuple):
     """A section for `logging.config.fileConfig`.
 
     Attributes:
@@ -117,8 +116,7 @@ class LoggingSection:
     lines: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """The nodes that share one view, and how to speak to them.
 
     Attributes:
@@ -165,8 +163,7 @@ class Service:
         raise SettingError(setting, f"service {self.name!r} has no node {name!r}; it has {names}")
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(NamedTuple):
     """A whole configuration.
 
     Attributes:
@@ -179,8 +176,11 @@ class Configuration:
 
     source: str
     services: Mapping[str, Service]
-    logging: Mapping[str, LoggingSection] = field(default_factory=dict[str, LoggingSection], repr=False)
+    logging: Mapping[str, LoggingSection] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Configuration(source={self.source!r}, services={self.services!r}, warnings={self.warnings!r})"
 
     def service(self, name: str = DEFAULT_SERVICE, setting: str = "--service") -> Service:
         """The service of this name.

@@ -1,7 +1,7 @@
 """One snapshot for a script: wait for it, and say what arrived or why nothing did."""
 
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from poolhouse.clean import clean
 from poolhouse.clock import Clock
@@ -17,8 +17,7 @@ LONGEST_SENTENCE = 1000
 PATIENCE_S, ABSENT_PATIENCE_S = 20.0, 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The result of waiting.
 
     Attributes:

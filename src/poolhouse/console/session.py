@@ -1,7 +1,6 @@
 """The user's choices at the window: which page, its order and filter, paused or not."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any, Literal, NamedTuple
 
@@ -48,8 +47,7 @@ class Place(NamedTuple):
         return self.program
 
 
-@dataclass(frozen=True, slots=True)
-class Arrangement:
+class Arrangement(NamedTuple):
     """The order, filter and scroll position of one page's table."""
 
     sorting: Sorting
@@ -315,7 +313,7 @@ class Session:
             return summed_entries(holders) if pool[2] == NO_POOL else holders
         if self.place.page == "host":
             return (
-                [replace(one.sums, name=one.program) for one in snapshot.processes] if self.has_details() else ()
+                [one.sums._replace(name=one.program) for one in snapshot.processes] if self.has_details() else ()
             )
         return {"programs": snapshot.programs, "hosts": snapshot.hosts, "events": snapshot.events}[self.place.page]
 
@@ -324,4 +322,4 @@ class Session:
 
     def _arrange(self, **changes: Any) -> None:
         if self.table is not None:
-            self._arrangements[self.place.page] = replace(self.arrangement, **changes)
+            self._arrangements[self.place.page] = self.arrangement._replace(**changes)

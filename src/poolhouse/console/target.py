@@ -1,8 +1,7 @@
 """Where the console's data comes from, as the options and the configuration say together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from poolhouse.addresses import format_address, parse_address
 from poolhouse.configuration.files import load_configuration
@@ -19,8 +18,7 @@ from poolhouse.wire.seal import LONGEST_USER
 Load = Callable[[str | None], Configuration]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The command-line options that name a source of data; ``None`` for each that is not given."""
 
     way: Mode | None = None
@@ -30,8 +28,12 @@ class Options:
     service: str | None = None
     node: str | None = None
     user: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     security: str | None = None
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "password")
+        return f"Options({', '.join(shown)})"
 
     @property
     def is_udp(self) -> bool:
@@ -39,8 +41,7 @@ class Options:
         return self.way is not None or self.port is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A place to ask: over TCP, over UDP, or over UDP until something answers on TCP.
 
     Attributes:
@@ -76,8 +77,8 @@ class Target:
         if self.service is None:
             if len(login.user.encode()) > LONGEST_USER[self.security]:
                 raise SettingError("--user", f"expected at most {LONGEST_USER[self.security]} bytes")
-            return replace(self, protection=Protection(self.security, login.user, login.password), user=None)
-        return replace(self, service=replace(self.service, login=login), user=None)
+            return self._replace(protection=Protection(self.security, login.user, login.password), user=None)
+        return self._replace(service=self.service._replace(login=login), user=None)
 
 
 def choose_target(options: Options, load: Load = load_configuration) -> Target:
@@ -95,7 +96,7 @@ def choose_target(options: Options, load: Load = load_configuration) -> Target:
     configuration = load(options.config)
     service = configuration.service(options.service or DEFAULT_SERVICE)
     if options.node is not None:
-        service = replace(service, nodes=(service.node(options.node),))
+        service = service._replace(nodes=(service.node(options.node),))
     is_usual = configuration is BUILT_IN and options == Options()
     return _with_user(Target(service, ("localhost", CONSOLES_PORT, "auto") if is_usual else None), options)
 
@@ -158,7 +159,7 @@ def _host(options: Options, text: str, load: Load) -> Target:
         for service in configuration.services.values():
             for node in service.nodes:
                 if (node.host, node.port) == (host, port):
-                    return Target(replace(service, nodes=(node,)), udp)
+                    return Target(service._replace(nodes=(node,)), udp)
     return Target(Service("", (Node(format_address(host, port), host, port),)), udp, warning=warning)
 
 
@@ -170,7 +171,7 @@ def _with_user(target: Target, options: Options) -> Target:
     if options.password is not None:
         if user is None:
             raise SettingError("--password", "--user is missing")
-        return replace(target.with_login(Login(user, options.password)), udp=None)
+        return target.with_login(Login(user, options.password))._replace(udp=None)
     if options.user is None or (configured is not None and configured.user == options.user):
         return target
-    return replace(target, user=options.user, udp=None)
+    return target._replace(user=options.user, udp=None)

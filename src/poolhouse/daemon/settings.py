@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from poolhouse.addresses import format_address, parse_address
 from poolhouse.admission.door import Demand, parse_level
@@ -30,8 +30,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LEAST_MEMORY, MOST_MEMORY = 16 << 20, 1 << 40
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything that can be set; the defaults for UDP mean this machine only."""
 
     #: Hosts and UDP ports; a name means all of its addresses.

@@ -1,7 +1,6 @@
 """The setting ``POOLHOUSE`` of a Django project. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from poolhouse.errors import SettingError
@@ -42,4 +41,4 @@ def destination_of(setting: Any, default: Destination) -> Destination | None:
         found = Destination.from_url(setting["report"]) if "report" in setting else default
     except SettingError as error:
         raise SettingError("POOLHOUSE", f"report: {error}") from None
-    return replace(found, program_name=setting["program"]) if "program" in setting else found
+    return found._replace(program_name=setting["program"]) if "program" in setting else found

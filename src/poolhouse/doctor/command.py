@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 
 from poolhouse.addresses import LARGEST_PORT
 from poolhouse.clean import clean
@@ -104,4 +103,4 @@ def _findings(address: Address, pid: int | None, consoles_port: int, timeout: fl
         yield from look_at_nodes(service, destination, SystemClock())
         return
     for host in destination.hosts:
-        yield from probe(replace(destination, host=host), consoles_port, timeout, SystemClock())
+        yield from probe(destination._replace(host=host), consoles_port, timeout, SystemClock())

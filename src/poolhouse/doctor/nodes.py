@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from poolhouse.clock import Clock
 from poolhouse.configuration.service import Service
@@ -26,7 +25,7 @@ def look_at_nodes(service: Service, destination: Destination, clock: Clock) -> I
         clock: The source of time.
     """
     for node in service.nodes:
-        error = _introduce(replace(service, nodes=(node,)), destination.interval, clock)
+        error = _introduce(service._replace(nodes=(node,)), destination.interval, clock)
         if error is None:
             yield Finding(Verdict.FINE, "node", f"{node.address} takes reports")
         else:

@@ -1,7 +1,6 @@
 """A source, with a second one as long as the first has never answered: TCP, and then UDP as well."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import inf
 
 from poolhouse.feed.link import Link, is_refused
@@ -88,7 +87,7 @@ class Fallback:
         source = self._second or self._first
         assert source is not None, "there is always one"
         link = source.link()
-        return replace(link, note=self._note) if source is self._second else link
+        return link._replace(note=self._note) if source is self._second else link
 
     def close(self) -> None:
         """Close both."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from math import inf
 
 from poolhouse.clock import Clock
@@ -192,6 +191,6 @@ class ProgramsOfHost:
                 yield (
                     row
                     if with_times
-                    else replace(row, sums=replace(row.sums, recent=Times(), since_start=Times()))
+                    else row._replace(sums=row.sums._replace(recent=Times(), since_start=Times()))
                 )
                 yield None

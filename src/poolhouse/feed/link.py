@@ -1,15 +1,13 @@
 """The state of the client's connection to its data."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from poolhouse.feed.protocol.datagrams import DenialReason
 
 Phase = Literal["connecting", "connected", "refused", "unresolved", "listening"]
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """The connection from a server to this console, at one instant. Times are monotonic seconds."""
 
     phase: Phase

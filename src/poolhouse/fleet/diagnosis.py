@@ -1,7 +1,6 @@
 """The standing verdicts; their beginnings, changes and ends become events."""
 
 from collections import deque
-from dataclasses import replace
 from typing import NamedTuple
 
 from poolhouse.fleet.snapshot import Event
@@ -29,7 +28,7 @@ class _Standing(NamedTuple):
     def told(self, now: float, wall_time: float) -> Verdict:
         """The verdict, with its beginning by the present time of day."""
         since = wall_time - (now - self.began_at)
-        return replace(self.verdict, since=since) if abs(since - self.verdict.since) > STEP_S else self.verdict
+        return self.verdict._replace(since=since) if abs(since - self.verdict.since) > STEP_S else self.verdict
 
 
 class Diagnosis:
@@ -56,7 +55,7 @@ class Diagnosis:
             else:
                 # One trouble begins once, whatever processes that join later report about its age.
                 began_at = min(began_at, before.began_at)
-                verdict = replace(verdict, since=before.verdict.since)
+                verdict = verdict._replace(since=before.verdict.since)
             self._standing[verdict.subject] = _Standing(verdict, began_at, now)
         present = {verdict.subject for verdict in verdicts}
         ended: list[Verdict] = []

@@ -15,7 +15,6 @@ program.
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from math import inf
 
 from poolhouse.defaults import GONE_INTERVALS
@@ -248,13 +247,12 @@ class Fleet(Intake):
             return snapshot
         if (host := asked_host(program)) is not None:
             states = self.row_states(self.programs_on(host), now)
-            return replace(snapshot, program=program, processes=tuple(program_row(*state) for state in states))
+            return snapshot._replace(program=program, processes=tuple(program_row(*state) for state in states))
         members = self.process_states(self.members(program), now)
         others = tuple(holder for holder in snapshot.holders if holder.program != program)
         state = self.holders_state(program)
         holders = [] if state is None else next(filter(None, state.steps(MOST_SITES)), [])
-        return replace(
-            snapshot,
+        return snapshot._replace(
             program=program,
             processes=tuple(process.row() for process in members),
             holders=(*holders, *others),

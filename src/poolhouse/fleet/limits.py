@@ -1,10 +1,9 @@
 """The limits of a fleet, so that no sender can make the aggregator grow without bound."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class FleetLimits:
+class FleetLimits(NamedTuple):
     """The limits of a `Fleet`: anything beyond them is refused and counted under the limit's name."""
 
     #: Bytes of everything below together, living and remembered: without this, the other limits would multiply.
@@ -33,4 +32,4 @@ class FleetLimits:
     def for_cluster(self) -> "FleetLimits":
         """The same for a node among others, which must also tell them about what has ended."""
         # Another node may have counted and forgotten a process that this one has never heard of.
-        return replace(self, ended_memory=self.memory, ended_pools=64, forgotten_bytes=0)
+        return self._replace(ended_memory=self.memory, ended_pools=64, forgotten_bytes=0)

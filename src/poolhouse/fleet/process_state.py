@@ -1,7 +1,6 @@
 """One process at one instant, and its row for faces."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from poolhouse.errors import PacketError
@@ -93,7 +92,7 @@ class ProcessState(NamedTuple):
                 signs = raw.pool_signs(pool.reading.key, names)
                 if signs is not None and not with_times:
                     signs = without_use(signs)
-                found.append(replace(pool, reading=pool.reading._replace(signs=signs)))
+                found.append(pool._replace(reading=pool.reading._replace(signs=signs)))
             return tuple(found), raw.process_signs(names), raw.process_findings(names)
         except PacketError:
             return pools, None, ()

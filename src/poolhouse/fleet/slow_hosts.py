@@ -5,8 +5,6 @@ No process can know that, so it is found where all of them report.
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from statistics import median
 from typing import NamedTuple
 
 from poolhouse.verdicts.causes import SLOW_HOST, STANDS_S, WINDOW_S
@@ -74,14 +72,14 @@ class SlowHosts:
                 verdict = _verdict(program, host, odd, processes, wall_time)
                 known = self._standing.get((program, host))
                 if known is not None:
-                    verdict = replace(verdict, culprit=known.verdict.culprit)
+                    verdict = verdict._replace(culprit=known.verdict.culprit)
                 self._standing[program, host] = _Standing(verdict, known.began_at if known else now, now)
         for key, known in list(self._standing.items()):
             if now - known.seen_at >= STANDS_S:
                 del self._standing[key]
             else:
                 # By the present time of day, which may have been set.
-                verdict = replace(known.verdict, since=wall_time - (now - known.began_at))
+                verdict = known.verdict._replace(since=wall_time - (now - known.began_at))
                 self._standing[key] = known._replace(verdict=verdict)
 
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -108,14 +106,20 @@ def _odd_hosts(before: Holds, now: Holds) -> dict[tuple[str, str], list[_Odd]]:
         slowest = max(by_host, key=lambda host: by_host[host])
         others = [hold for host, hold in by_host.items() if host != slowest]
         if _is_odd(by_host[slowest], others):
-            found = _Odd(site, by_host[slowest], median(others), len(by_host))
+            found = _Odd(site, by_host[slowest], _median(others), len(by_host))
             odd.setdefault((program, slowest), []).append(found)
     return {key: lines for key, lines in odd.items() if 2 * len(lines) > comparable[key]}
 
 
+def _median(values: list[float]) -> float:
+    """As `statistics.median`, whose module takes longer to import than all the modules of verdicts."""
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
 def _is_odd(hold: float, others: Iterable[float]) -> bool:
     others = list(others)
-    middle, spread = median(others), max(others) - min(others)
+    middle, spread = _median(others), max(others) - min(others)
     return (
         hold >= SLOW_HOST["hold"]
         and hold >= SLOW_HOST["times"] * middle

@@ -3,7 +3,6 @@
 ``None`` always means "not known", because the source does not send it; it is shown as ``–``, never as 0.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from poolhouse.meter.histogram import Histogram
@@ -47,8 +46,7 @@ class Times(NamedTuple):
     create: Histogram | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """The sums of one program, one host, one program on one host, one process, or the whole fleet."""
 
     #: The program's or host's name; a process's token; empty for the fleet.
@@ -93,8 +91,7 @@ class Row:
         return sum(parts) if parts else None
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessRow:
+class ProcessRow(NamedTuple):
     """One process of the requested program."""
 
     host: str
@@ -116,8 +113,7 @@ class ProcessRow:
     uses_old_password: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PoolRow:
+class PoolRow(NamedTuple):
     """One pool of one process, as in its latest report."""
 
     reading: PoolReading
@@ -211,8 +207,7 @@ class Event(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The whole fleet at one instant."""
 
     wall_time: float

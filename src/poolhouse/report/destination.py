@@ -12,8 +12,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from poolhouse.addresses import format_address
@@ -55,8 +54,22 @@ ENGINE_SETTINGS = ("skip", "hold_warning")
 _SHARED = ("program_name", "report_host", "interval")
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class _Destination(NamedTuple):
+    host: str
+    port: int
+    program_name: str
+    report_host: str
+    interval: float
+    detail: Detail
+    service: "Service | None"
+    #: The settings of a protection; `protection` is what they mean together.
+    username: str | None
+    password: str | None
+    security: Security | None
+    protection: Protection | None
+
+
+class Destination(_Destination):
     """An aggregator, and how this process presents itself to it.
 
     Attributes:
@@ -71,18 +84,41 @@ class Destination:
         protection: How reports over UDP are signed or encrypted; ``None`` for neither.
     """
 
-    host: str = "localhost"
-    port: int = REPORTS_PORT
-    program_name: str = field(default_factory=lambda: default_program_name())
-    report_host: str = field(default_factory=lambda: default_report_host())
-    interval: float = REPORT_INTERVAL
-    detail: Detail = "full"
-    service: "Service | None" = None
-    #: The settings of a protection; `protection` is what they mean together.
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    security: Security | None = None
-    protection: Protection | None = None
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        host: str = "localhost",
+        port: int = REPORTS_PORT,
+        program_name: str | None = None,
+        report_host: str | None = None,
+        interval: float = REPORT_INTERVAL,
+        detail: Detail = "full",
+        service: "Service | None" = None,
+        username: str | None = None,
+        password: str | None = None,
+        security: Security | None = None,
+        protection: Protection | None = None,
+    ) -> Self:
+        """A destination; the names of program and host are this process's if they are left out."""
+        return super().__new__(
+            cls,
+            host,
+            port,
+            default_program_name() if program_name is None else program_name,
+            default_report_host() if report_host is None else report_host,
+            interval,
+            detail,
+            service,
+            username,
+            password,
+            security,
+            protection,
+        )
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "password")
+        return f"Destination({', '.join(shown)})"
 
     @classmethod
     def from_settings(
@@ -114,8 +150,8 @@ class Destination:
             given["password"] = given.pop("password_file")
         base = base or cls()
         if "host" in given or "port" in given:
-            base = replace(base, service=None)
-        made = replace(base, **given)
+            base = base._replace(service=None)
+        made = base._replace(**given)
         if made.service is not None:
             if protecting:
                 raise SettingError(
@@ -124,7 +160,7 @@ class Destination:
                 )
             return made
         protection = protection_of(made.username, made.password, made.security, prefix)
-        return replace(made, protection=protection)
+        return made._replace(protection=protection)
 
     @classmethod
     def from_service_settings(
@@ -149,7 +185,7 @@ class Destination:
                 raise no_such_setting(key, prefix, (*NAMES, *_SHARED, *_of_engines(prefix)))
         # Over TCP a login and TLS protect reports; they are in the service's configuration.
         unsealed: dict[str, Any] = dict.fromkeys(("username", "password", "security", "protection"))
-        return replace(base or cls(), **unsealed, **given, service=service_of(settings, prefix))
+        return (base or cls())._replace(**unsealed, **given, service=service_of(settings, prefix))
 
     @classmethod
     def from_url(cls, url: str) -> "Destination":

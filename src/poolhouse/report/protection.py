@@ -3,8 +3,7 @@
 The code that seals is imported only if needed: few processes need it.
 """
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from poolhouse.errors import SettingError
 from poolhouse.report.log import log
@@ -20,8 +19,7 @@ Security: TypeAlias = Literal["none", "sign", "encrypt"]
 _LEVELS: tuple[Security, ...] = get_args(Security)
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(NamedTuple):
     """A user's password and its use; the `repr` does not show the password.
 
     Attributes:
@@ -32,7 +30,10 @@ class Protection:
 
     security: Literal["sign", "encrypt"]
     username: str
-    password: str = field(repr=False)
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Protection(security={self.security!r}, username={self.username!r})"
 
     @property
     def payload_bytes(self) -> int:

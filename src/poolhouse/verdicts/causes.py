@@ -7,7 +7,6 @@ Two terms that several causes use: a pool is *saturated* while callers wait for 
 A line's *habit* is how long it held its connections, on average, before the trouble began.
 """
 
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Severity = Literal["alarm", "notice"]
@@ -26,34 +25,39 @@ class Threshold(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
 class Cause:
     """One cause of trouble.
 
     ``cause["threshold"]`` is the value of one of its thresholds.
     """
 
-    name: str
-    #: ``alarm`` if callers suffer, ``notice`` if it is unusual but does no harm yet.
-    severity: Severity
-    #: The symptom, in one sentence.
-    evidence: str
-    thresholds: tuple[Threshold, ...]
-    #: The names of a finding's numbers, in order; one that ends in ``_s`` is in seconds.
-    numbers: tuple[str, ...]
-    #: What to do about it.
-    do: str
-    #: Observations that would show another cause.
-    disprove: str
-    _values: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict[str, float])
+    def __init__(
+        self,
+        name: str,
+        severity: Severity,
+        evidence: str,
+        thresholds: tuple[Threshold, ...],
+        numbers: tuple[str, ...],
+        do: str,
+        disprove: str,
+    ) -> None:
+        self.name = name
+        #: ``alarm`` if callers suffer, ``notice`` if it is unusual but does no harm yet.
+        self.severity: Severity = severity
+        #: The symptom, in one sentence.
+        self.evidence = evidence
+        self.thresholds = thresholds
+        #: The names of a finding's numbers, in order; one that ends in ``_s`` is in seconds.
+        self.numbers = numbers
+        #: What to do about it.
+        self.do = do
+        #: Observations that would show another cause.
+        self.disprove = disprove
+        self._values = {threshold.name: threshold.value for threshold in thresholds}
 
     def __getitem__(self, threshold: str) -> float:
         """The value of one of its thresholds; `KeyError` if it has no such threshold."""
         return self._values[threshold]
-
-    def __post_init__(self) -> None:
-        """Fill `_values`."""
-        self._values.update({threshold.name: threshold.value for threshold in self.thresholds})
 
 
 #: When a verdict begins and ends, when a pool is saturated or calm, and when a line is named.

@@ -1,7 +1,6 @@
 """The standing findings of a process: they begin, change and end, without flapping. No I/O, no clock."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from poolhouse.meter.reading import REST
@@ -33,13 +32,14 @@ class Change(NamedTuple):
     before: Finding | None
 
 
-@dataclass(slots=True)
 class _Standing:
-    finding: Finding
-    began: float
-    seen: float
-    #: When its site was last found to blame.
-    confirmed: float
+    __slots__ = ("began", "confirmed", "finding", "seen")
+
+    def __init__(self, finding: Finding, now: float) -> None:
+        self.finding = finding
+        self.began = self.seen = now
+        #: When its site was last found to blame.
+        self.confirmed = now
 
     def see(self, finding: Finding, now: float) -> None:
         """Take the new numbers. Another site must be found for a while before it replaces this one."""
@@ -57,11 +57,13 @@ class _Standing:
 _Key = tuple[str, int, str]
 
 
-@dataclass(slots=True)
 class Standing:
     """The findings that stand."""
 
-    _standing: dict[_Key, _Standing] = field(default_factory=dict)
+    __slots__ = ("_standing",)
+
+    def __init__(self) -> None:
+        self._standing: dict[_Key, _Standing] = {}
 
     def take(self, found: Iterable[Finding], now: float) -> tuple[Change, ...]:
         """Take the present findings of `examine`; return what changed.
@@ -77,7 +79,7 @@ class Standing:
             if standing is not None:
                 standing.see(finding, now)
             elif not self._is_explained(finding):
-                self._standing[key] = _Standing(finding, now, now, now)
+                self._standing[key] = _Standing(finding, now)
                 began.append(finding)
         ended = [
             key

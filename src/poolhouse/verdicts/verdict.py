@@ -1,7 +1,6 @@
 """A verdict: one cause of trouble in the fleet, with everything that people read about it."""
 
 import re
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from poolhouse.meter.signs import VIA
@@ -35,8 +34,7 @@ class Culprit(NamedTuple):
         return self.place + (VIA + self.via if self.via else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """One cause of trouble that stands now."""
 
     #: Its name in `poolhouse.verdicts.causes`; a newer server may name causes that this table lacks.
@@ -55,7 +53,7 @@ class Verdict:
     evidence: tuple[tuple[str, float], ...] = ()
     #: For `server_full`: each program that uses the server, with its open connections and how many it may open;
     #: ``None`` for no limit.
-    shares: tuple[tuple[str, int, int | None], ...] = field(default=())
+    shares: tuple[tuple[str, int, int | None], ...] = ()
 
     @property
     def severity(self) -> Severity:

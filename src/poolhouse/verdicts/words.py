@@ -1,7 +1,6 @@
 """A verdict in one sentence, the same in the log, in an exception, and in the window."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from poolhouse.meter.signs import Finding
 from poolhouse.verdicts.verdict import Culprit, Verdict, named, parse_line
@@ -214,7 +213,7 @@ def reason_of(verdict: Verdict) -> str:
     different numbers.
     """
     evidence = tuple(one for one in verdict.evidence if one[0] != "waiting")
-    return f"{verdict.cause}: {sentence(replace(verdict, evidence=evidence))}"
+    return f"{verdict.cause}: {sentence(verdict._replace(evidence=evidence))}"
 
 
 def finding_sentence(finding: Finding, target: str = "") -> str:

@@ -13,7 +13,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from poolhouse.fleet.snapshot import Row, Snapshot
@@ -163,4 +162,4 @@ class Check:
 def _only(snapshot: Snapshot, program: str | None) -> Snapshot:
     if program is None:
         return snapshot
-    return replace(snapshot, programs=tuple(row for row in snapshot.programs if row.name == program), hosts=())
+    return snapshot._replace(programs=tuple(row for row in snapshot.programs if row.name == program), hosts=())

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 from poolhouse.collectd_plugin.combined import combined
 from poolhouse.fleet.snapshot import Health, Peaks, Rates, Row, Snapshot, Times, Totals
 from poolhouse.meter.histogram import Histogram
@@ -35,7 +33,7 @@ def test_without_anything_forwarded_the_reported_picture_stays_as_it_is():
 
 
 def test_without_anything_reported_the_fleet_is_what_is_forwarded_and_its_limits_are_known():
-    forwarded = replace(forwarded_row(""), max_open=10)
+    forwarded = forwarded_row("")._replace(max_open=10)
     both = combined(snapshot(Row("", processes=0)), snapshot(forwarded, forwarded_row("nova")))
     assert both.fleet == forwarded
 

@@ -1,6 +1,5 @@
 """What connmond pushes, read back by OpenTelemetry's own messages."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,7 +73,7 @@ def marked(resource: ResourceMetrics) -> set[tuple[str, frozenset[tuple[str, str
 
 
 def test_every_number_of_a_program_is_told_under_its_name() -> None:
-    row = replace(ROW, totals=ROW.totals._replace(checkouts=2**40))
+    row = ROW._replace(totals=ROW.totals._replace(checkouts=2**40))
     resource = push(otlp(), ("shop", counted(row)))["shop"]
     assert attributes(resource.resource) == {"service.name": "shop", "deployment": "test"}
     (scope,) = resource.scope_metrics
@@ -181,7 +180,7 @@ def test_numbers_are_packed_as_varints(counts: list[int]) -> None:
 
 
 def test_what_nobody_knows_is_not_told() -> None:
-    row = replace(ROW, max_open=None, waiting=None, totals=Totals(checkouts=3))
+    row = ROW._replace(max_open=None, waiting=None, totals=Totals(checkouts=3))
     told = metrics(push(otlp(), ("shop", counted(row)))["shop"])
     assert "db.client.connection.max" not in told
     assert "db.client.connection.pending_requests" not in told
@@ -240,7 +239,7 @@ def test_a_series_that_ends_is_marked_while_its_program_goes_on() -> None:
     told = otlp()
     push(told, ("shop", counted(wait=durations(5))))
     told.delivered()
-    second = push(told, ("shop", counted(replace(ROW, max_open=None))))["shop"]
+    second = push(told, ("shop", counted(ROW._replace(max_open=None))))["shop"]
     assert marked(second) == {key("db.client.connection.max"), key("db.client.connection.wait_time")}
 
 

@@ -1,7 +1,5 @@
 """What Prometheus is told, read by prometheus-client's two parsers."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,7 +244,7 @@ def test_the_nine_metrics_of_the_convention_have_the_names_that_prometheus_makes
 def test_samples_are_counted() -> None:
     exposition = Exposition(TEXT)
     exposition.add(None, "shop", counted(wait=durations(5)))
-    exposition.add(None, "other", counted(replace(ROW, max_open=None)))
+    exposition.add(None, "other", counted(ROW._replace(max_open=None)))
     of_row = 22
     assert exposition.samples == of_row + SAMPLES_OF_TIMES + of_row - 1
     lines = [line for line in b"".join(exposition.chunks(OWN_FIGURES)).decode().splitlines() if "service_" in line]

@@ -5,7 +5,6 @@ import random
 import tracemalloc
 import zlib
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
 from types import NoneType
 from typing import Any, get_args, get_origin
 
@@ -67,7 +66,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.lists(values_of(arguments[0]), max_size=2).map(tuple)
     if arguments:
         return st.tuples(*map(values_of, arguments))
-    names = [one.name for one in fields(kind)] if is_dataclass(kind) else kind._fields
+    names = kind._fields
     hints = field_types(kind)
     return st.builds(kind, **{name: values_of(hints[name]) for name in names})
 
@@ -83,7 +82,7 @@ def through(chunks: list[bytes], reassembly: Reassembly, frame: int = 1) -> byte
 
 
 def a_snapshot(**changes: Any) -> Snapshot:
-    return replace(Snapshot(1.7e9, Row(""), (), (), Health()), **changes)
+    return Snapshot(1.7e9, Row(""), (), (), Health())._replace(**changes)
 
 
 @pytest.mark.long
@@ -93,7 +92,7 @@ def test_every_snapshot_comes_out_as_it_went_in(snapshot: Snapshot, server: Serv
     assert content is not None
     # The lines of the program that was asked for come first.
     holders = tuple(sorted(snapshot.holders, key=lambda holder: holder.program != snapshot.program))
-    assert decode_frame(content) == Frame(server, replace(snapshot, holders=holders))
+    assert decode_frame(content) == Frame(server, snapshot._replace(holders=holders))
 
 
 def test_the_nodes_of_the_service_arrive() -> None:
@@ -105,7 +104,7 @@ def test_the_nodes_of_the_service_arrive() -> None:
 
 def test_a_server_that_knows_no_nodes_sends_a_frame_without_them() -> None:
     server, snapshot = json.loads(unpack(b"".join(encode_frame(Frame(SERVER, a_snapshot(health=Health(7)))))))
-    health = list(Snapshot.__dataclass_fields__).index("health")
+    health = Snapshot._fields.index("health")
     del snapshot[health][Health._fields.index("nodes") :]
     frame = decode_frame(json.dumps([server, snapshot]).encode())
     assert frame.snapshot.health == Health(7)
@@ -244,7 +243,7 @@ def test_what_is_too_much_for_a_frame_loses_the_processes_histograms_first(
 ) -> None:
     monkeypatch.setattr("poolhouse.feed.protocol.chunks.MAX_CHUNKS", 40)
     processes = tuple(map(a_process, range(200)))
-    program = replace(processes[0].sums, name="shop")
+    program = processes[0].sums._replace(name="shop")
     snapshot = a_snapshot(programs=(program,), program="shop", processes=processes)
     chunks = encode_frame(Frame(SERVER, snapshot))
     assert len(chunks) <= 40

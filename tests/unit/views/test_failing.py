@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from poolhouse.fleet.snapshot import Health, Holder, Rates, Row, Snapshot
@@ -80,7 +78,7 @@ def test_a_number_must_hold_in_every_snapshot_of_its_time():
 
 def test_once_it_does_not_hold_the_answer_is_known():
     check = Check(parse_conditions("waiting>2:10s"))
-    calm = replace(FLEET, programs=FLEET.programs[1:])
+    calm = FLEET._replace(programs=FLEET.programs[1:])
     assert not check.take(FLEET, 100.0)
     assert check.take(calm, 101.0)
     assert check.failed == []

@@ -1,6 +1,5 @@
 """Tables and pages as documents: the snapshot that makes them is `support.sample_fleet`."""
 
-from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
@@ -91,5 +90,5 @@ def test_the_legend_explains_every_column_once(width):
 
 
 def test_json_has_raw_numbers_with_units_in_its_keys():
-    program = replace(with_processes(), programs=SNAPSHOT.programs[2:3], hosts=(), processes=())
+    program = with_processes()._replace(programs=SNAPSHOT.programs[2:3], hosts=(), processes=())
     assert_document(DOCUMENTS / "checkout.json", json_text(program))

@@ -145,7 +145,7 @@ def test_a_heading_is_found_by_the_cell_that_was_clicked():
 
 def test_red_is_never_alone():
     """Whatever is bad has a sign beside it, in the fleet's tables."""
-    for row in (CHECKOUT, MIGRATE, replace(CHECKOUT, is_stale=True)):
+    for row in (CHECKOUT, MIGRATE, CHECKOUT._replace(is_stale=True)):
         for column in TABLE.columns:
             span = column.span(row)
             assert span.tone != "bad" or span.text.endswith("!")
@@ -163,16 +163,16 @@ def test_an_upper_bound_says_so():
 
 
 def test_a_process_without_pools_shows_its_sums():
-    snapshot = replace(with_processes(), processes=(process("web9", "7:abcdef"),))
+    snapshot = with_processes()._replace(processes=(process("web9", "7:abcdef"),))
     (entry,) = pool_entries(snapshot)
     assert (entry.name, entry.used, entry.key) == ("–", 0, ("web9", "7:abcdef", NO_POOL))
 
 
 def test_a_pool_that_is_gone_is_left_out_and_the_rest_is_named():
     gone, others = pool(1, 0, 0), pool(REST, 3, 0)
-    gone = replace(gone, reading=gone.reading._replace(pools=0))
-    others = replace(others, reading=others.reading._replace(pools=70))
-    snapshot = replace(with_processes(), processes=(process("web1", "7:abcdef", gone, others),))
+    gone = gone._replace(reading=gone.reading._replace(pools=0))
+    others = others._replace(reading=others.reading._replace(pools=70))
+    snapshot = with_processes()._replace(processes=(process("web1", "7:abcdef", gone, others),))
     assert [entry.name for entry in pool_entries(snapshot)] == ["70 others"]
     assert find_pool(snapshot, ("web1", "7:abcdef", 1)) is None
 
@@ -203,7 +203,7 @@ def test_rows_of_a_source_that_tells_no_full_pools_are_judged_by_their_sums():
 
 
 def test_a_pool_of_one_that_does_its_work_is_not_red():
-    row = replace(FLEET, name="cron", pools=1, used=1, max_open=1, waiting=0, full_pools=1, rates=Rates())
+    row = FLEET._replace(name="cron", pools=1, used=1, max_open=1, waiting=0, full_pools=1, rates=Rates())
     (line,) = (Sheet(TABLE, [row], 80).line(0),)
     assert all(span.tone != "bad" for span in line)
     assert text_of(line).startswith(" ● cron ")
@@ -236,7 +236,7 @@ def test_what_was_refused_is_told_with_its_reasons_and_who_uses_an_old_password(
 
 @pytest.mark.parametrize(("waiting", "is_bad"), [(0, False), (1, True), (None, True)])
 def test_at_its_maximum_a_pool_is_red_while_callers_wait_or_may_wait(waiting, is_bad):
-    row = replace(FLEET, name="cron", pools=1, used=1, max_open=1, waiting=waiting, full_pools=1)
+    row = FLEET._replace(name="cron", pools=1, used=1, max_open=1, waiting=waiting, full_pools=1)
     line = text_of(Sheet(TABLE, [row], 80).line(0))
     assert (line.startswith(" ! "), "1/1 !" in line) == (is_bad, is_bad)
 
@@ -244,19 +244,19 @@ def test_at_its_maximum_a_pool_is_red_while_callers_wait_or_may_wait(waiting, is
 def test_columns_in_which_nothing_is_known_give_way():
     """The feed of an earlier collectd tells neither waits nor times, but connections."""
     rows = [
-        replace(row, waiting=None, recent=Times(), rates=Rates(), interval_peaks=Peaks(), max_open=None)
+        row._replace(waiting=None, recent=Times(), rates=Rates(), interval_peaks=Peaks(), max_open=None)
         for row in PROGRAMS
     ]
     heading = text_of(Sheet(TABLE, rows, 80).heading())
     assert "CONNS" in heading
     assert "WAIT" not in heading
     assert len(heading) <= 80
-    known = [*rows[:-1], replace(rows[-1], waiting=0)]
+    known = [*rows[:-1], rows[-1]._replace(waiting=0)]
     assert "WAIT " in text_of(Sheet(TABLE, known, 80).heading())
 
 
 def test_a_column_that_gave_way_can_still_be_reached():
-    rows = [replace(row, waiting=None) for row in PROGRAMS]
+    rows = [row._replace(waiting=None) for row in PROGRAMS]
     sheet = Sheet(TABLE, rows, 80)
     seen = {
         column.heading for moved in range(len(TABLE.columns)) for column, _ in replace(sheet, moved=moved).placed

@@ -1,7 +1,6 @@
 """Values that nobody should send, and that the console shows all the same."""
 
 import json
-from dataclasses import replace
 from math import inf, nan
 
 import pytest
@@ -52,7 +51,7 @@ def test_what_is_not_known_is_a_dash(show, number):
 def test_the_text_says_which_nodes_are_missing():
     def told(*missing: tuple[str, float], width: int) -> str:
         nodes = (NodeState("node3", True, None), *(NodeState(name, False, age) for name, age in missing))
-        snapshot = replace(SNAPSHOT, health=SNAPSHOT.health._replace(nodes=nodes))
+        snapshot = SNAPSHOT._replace(health=SNAPSHOT.health._replace(nodes=nodes))
         return plain.text(snapshot, width)
 
     assert "! missing node1 11s  " in told(("node1", 11.4), width=80)
@@ -63,8 +62,7 @@ def test_the_text_says_which_nodes_are_missing():
 @pytest.mark.parametrize("number", [nan, inf, -1, 10**30, 1e300])
 def test_numbers_that_are_none_do_not_stop_the_table(number):
     """Trap 44."""
-    odd = replace(
-        FLEET,
+    odd = FLEET._replace(
         name="odd",
         used=number,
         idle=number,
@@ -83,7 +81,7 @@ def test_numbers_that_are_none_do_not_stop_the_table(number):
 
 def test_totals_that_fall_show_no_negative_rate():
     """Trap 45."""
-    falling = replace(FLEET, name="falling", rates=Rates(*([-41.5] * 10)))
+    falling = FLEET._replace(name="falling", rates=Rates(*([-41.5] * 10)))
     text = plain.text(Snapshot(WALL_TIME, falling, (falling,), (), Health()), 200)
     assert "-41" not in text
     assert "out/s 0" in text
@@ -103,14 +101,14 @@ def test_text_never_takes_more_cells_than_it_is_given(text, width):
 
 
 def test_control_characters_of_a_name_do_not_reach_the_terminal():
-    row = replace(FLEET, name="evil\x1b[2J\r\n\u202e")
+    row = FLEET._replace(name="evil\x1b[2J\r\n\u202e")
     text = plain.text(Snapshot(WALL_TIME, FLEET, (row,), (), Health()), 120)
     assert "evil·[2J···" in text
     assert "\x1b" not in text
 
 
 def test_wide_names_are_cut_by_cells():
-    row = replace(FLEET, name="订单处理服务" * 10)
+    row = FLEET._replace(name="订单处理服务" * 10)
     line = plain.text(Snapshot(WALL_TIME, FLEET, (row,), (), Health()), 80).splitlines()[-1]
     assert "…" in line
     assert cells(line) <= 80
@@ -159,7 +157,7 @@ def test_the_history_forgets_what_is_gone_and_what_is_old():
         history.add(moment(second, second, 0, 1.0))
     assert len(history.of("fleet").moments) == MOMENTS
     assert history.of("fleet").used[-1] == MOMENTS + 19
-    history.add(replace(moment(1_000, 1, 0, 1.0), programs=()))
+    history.add(moment(1_000, 1, 0, 1.0)._replace(programs=()))
     assert history.of("program", "checkout").moments == ()
 
 
@@ -172,12 +170,12 @@ def test_the_same_snapshot_twice_is_one_moment():
 
 def test_json_is_ascii_and_its_names_command_no_terminal_once_they_are_read():
     name = "caf\u00e9 \x9b31m\u202e"
-    text = json_text(replace(SNAPSHOT, programs=(Row(name),)))
+    text = json_text(SNAPSHOT._replace(programs=(Row(name),)))
     assert text.isascii()
     assert json.loads(text)["programs"][0]["name"] == "caf\u00e9 ·31m·"
 
 
 def test_json_of_not_a_number_is_null():
-    snapshot = replace(with_processes(), fleet=Row("", used=3, age=nan, recent=Times()))
+    snapshot = with_processes()._replace(fleet=Row("", used=3, age=nan, recent=Times()))
     fleet = json.loads(json_text(snapshot))["fleet"]
     assert (fleet["age_seconds"], fleet["wait_seconds_p99"], fleet["used_connections"]) == (None, None, 3)

@@ -12,7 +12,6 @@ Times are monotonic seconds.
 """
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 
 from poolhouse.addresses import as_ip
 from poolhouse.crowd import Crowd
@@ -22,11 +21,13 @@ from poolhouse.feed.protocol.subscribers import LIFETIME, LOOPBACK, Network
 MOST_CONNECTIONS = 64
 
 
-@dataclass(slots=True)
 class _Connection:
-    heard: float
-    #: Since when it has accepted nothing; ``None`` while it does.
-    held: float | None = None
+    __slots__ = ("heard", "held")
+
+    def __init__(self, heard: float) -> None:
+        self.heard = heard
+        #: Since when it has accepted nothing; ``None`` while it does.
+        self.held: float | None = None
 
 
 class Connections:

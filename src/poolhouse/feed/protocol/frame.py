@@ -6,7 +6,6 @@
 
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple, Protocol
 
@@ -265,9 +264,9 @@ def _json(value: object) -> str:
 
 def _row_text(row: Row, detail: int) -> str:
     if detail >= _LEAST_DETAIL:
-        row = replace(row, recent=NO_TIMES, since_start=NO_TIMES)
+        row = row._replace(recent=NO_TIMES, since_start=NO_TIMES)
     elif detail:
-        row = replace(row, since_start=NO_TIMES)
+        row = row._replace(since_start=NO_TIMES)
     return _json(_ROW(row))
 
 
@@ -290,5 +289,5 @@ def _without_histograms(process: ProcessRow) -> ProcessRow:
     for pool in process.pools:
         signs = None if pool.reading.signs is None else without_use(pool.reading.signs)
         reading = pool.reading._replace(wait=None, use=None, create=None, signs=signs)
-        pools.append(replace(pool, recent=NO_TIMES, reading=reading))
-    return replace(process, pools=tuple(pools), sums=replace(process.sums, recent=NO_TIMES, since_start=NO_TIMES))
+        pools.append(pool._replace(recent=NO_TIMES, reading=reading))
+    return process._replace(pools=tuple(pools), sums=process.sums._replace(recent=NO_TIMES, since_start=NO_TIMES))

@@ -1,6 +1,6 @@
 """Typed values to JSON's types and back, according to their type annotations.
 
-A named tuple or a dataclass becomes the list of its fields in order; a field that a newer sender appends is
+A named tuple becomes the list of its fields in order; a field that a newer sender appends is
 ignored, one that an older sender does not know keeps its default. A `Histogram` becomes
 ``[scale, zero, sum_ns, max_ns, first, counts…]`` without the empty buckets at either end. A number that is not
 finite counts as unknown: ``None``.
@@ -10,7 +10,6 @@ the promised types or a `PacketError`.
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from math import isfinite
 from types import NoneType, UnionType
@@ -77,11 +76,10 @@ def _element(kind: Any) -> Any:
     return arguments[0] if get_origin(kind) is tuple and arguments[-1] is Ellipsis else None
 
 
+@cache
 def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
     """Each field's name, its annotation, and whether it is required for lack of a default."""
     hints = field_types(kind)
-    if is_dataclass(kind):
-        return [(one.name, hints[one.name], one.default is MISSING) for one in fields(kind)]
     return [(name, hints[name], name not in kind._field_defaults) for name in kind._fields]
 
 

@@ -13,7 +13,6 @@ The shell must call `spent` after each step, with the seconds it took.
 """
 
 from collections.abc import Container, Hashable, Iterable
-from dataclasses import dataclass, field
 from math import inf
 
 #: The share of the time that consoles may take, and the seconds of work that may be done at once after a rest.
@@ -25,19 +24,23 @@ CHANGE_SECONDS = 0.2
 QUANTUM = 0.05
 
 
-@dataclass(slots=True)
 class _Console:
-    topic: Hashable
-    #: Seconds of work that the console has cost.
-    cost: float
-    #: When it may next be sent a snapshot.
-    due: float
+    __slots__ = ("cost", "due", "topic")
+
+    def __init__(self, topic: Hashable, cost: float, due: float) -> None:
+        self.topic = topic
+        #: Seconds of work that the console has cost.
+        self.cost = cost
+        #: When it may next be sent a snapshot.
+        self.due = due
 
 
-@dataclass(slots=True)
 class _Job:
-    begun: float
-    waiting: set[Hashable] = field(default_factory=set)
+    __slots__ = ("begun", "waiting")
+
+    def __init__(self, begun: float) -> None:
+        self.begun = begun
+        self.waiting: set[Hashable] = set()
 
 
 class Schedule:

@@ -12,7 +12,6 @@ No clock, no socket, no thread. The shell must do the following, in this order, 
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
 from itertools import count, islice
 from math import ceil, inf
 from typing import NamedTuple, Protocol
@@ -87,15 +86,17 @@ class _Nobody:
 NOBODY = _Nobody()
 
 
-@dataclass(slots=True)
 class _Sent:
     """The latest frame sent to a console, for parts that it misses."""
 
-    nonce: bytes
-    number: int
-    chunks: list[bytes]
-    requests: int = 0
-    sent_again: int = 0
+    __slots__ = ("chunks", "nonce", "number", "requests", "sent_again")
+
+    def __init__(self, nonce: bytes, number: int, chunks: list[bytes]) -> None:
+        self.nonce = nonce
+        self.number = number
+        self.chunks = chunks
+        self.requests = 0
+        self.sent_again = 0
 
 
 class _Values:
@@ -149,15 +150,17 @@ class Work:
             self.is_over = True
 
 
-@dataclass(slots=True)
 class _Outbox:
     """The datagrams that are being sent to one console."""
 
-    #: Seconds to wait for each datagram of a burst.
-    pause: float
-    sendings: deque[Iterator[bytes]] = field(default_factory=deque)
-    #: When the next burst is due.
-    due: float = 0.0
+    __slots__ = ("due", "pause", "sendings")
+
+    def __init__(self, pause: float) -> None:
+        #: Seconds to wait for each datagram of a burst.
+        self.pause = pause
+        self.sendings: deque[Iterator[bytes]] = deque()
+        #: When the next burst is due.
+        self.due = 0.0
 
     def burst(self, most: int) -> list[bytes]:
         found: list[bytes] = []

@@ -22,7 +22,6 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from poolhouse.addresses import as_ip
@@ -69,21 +68,31 @@ def parse_network(text: str, setting: str = "allow") -> Network:
         ) from None
 
 
-@dataclass(slots=True)
 class Subscriber:
     """One console that is being served."""
 
-    address: Address
-    #: The object that the shell passed to `Subscribers.handle`.
-    via: Hashable
-    #: Monotonic seconds.
-    expires: float
-    #: ``None`` for a console of sqlalchemy-collectd, which is sent value lists.
-    nonce: bytes | None = None
-    #: A program whose processes are also requested.
-    program: str | None = None
-    #: Whether a connection proves its address.
-    is_proven: bool = False
+    __slots__ = ("address", "expires", "is_proven", "nonce", "program", "via")
+
+    def __init__(
+        self,
+        address: Address,
+        via: Hashable,
+        expires: float,
+        nonce: bytes | None = None,
+        program: str | None = None,
+        is_proven: bool = False,
+    ) -> None:
+        self.address = address
+        #: The object that the shell passed to `Subscribers.handle`.
+        self.via = via
+        #: Monotonic seconds.
+        self.expires = expires
+        #: ``None`` for a console of sqlalchemy-collectd, which is sent value lists.
+        self.nonce = nonce
+        #: A program whose processes are also requested.
+        self.program = program
+        #: Whether a connection proves its address.
+        self.is_proven = is_proven
 
 
 class Subscribers:

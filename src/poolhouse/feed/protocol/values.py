@@ -11,7 +11,6 @@ falls (a restarted server) starts again and gives no rate. A sender that is sile
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -47,14 +46,15 @@ DEFAULT_INTERVAL = 10.0
 MAX_SERIES = 10_000
 
 
-@dataclass(slots=True)
 class _Counter:
     """A total as last sent, with its sum and its rate."""
 
-    value: int
-    at: float
-    total: int
-    rate: float | None = None
+    __slots__ = ("at", "rate", "total", "value")
+
+    def __init__(self, value: int, at: float) -> None:
+        self.value = self.total = value
+        self.at = at
+        self.rate: float | None = None
 
     def update(self, value: int, now: float, interval: float) -> None:
         if value < self.value:
@@ -65,16 +65,18 @@ class _Counter:
             self.value, self.at = value, now
 
 
-@dataclass(slots=True)
 class _Series:
     """The values of one program on one host, or of one host."""
 
-    heard: float
-    interval: float
-    gauges: dict[str, int] = field(default_factory=dict)
-    counters: dict[str, _Counter] = field(default_factory=dict)
-    #: Values since the sender's last pause; ``None`` for a value that is no longer known.
-    incoming: dict[str, int | None] = field(default_factory=dict)
+    __slots__ = ("counters", "gauges", "heard", "incoming", "interval")
+
+    def __init__(self, heard: float, interval: float) -> None:
+        self.heard = heard
+        self.interval = interval
+        self.gauges: dict[str, int] = {}
+        self.counters: dict[str, _Counter] = {}
+        #: Values since the sender's last pause; ``None`` for a value that is no longer known.
+        self.incoming: dict[str, int | None] = {}
 
     def settle(self) -> None:
         """Make the latest values count."""
@@ -139,7 +141,7 @@ class PartialFleet:
         rows |= {("program", name): self._row(name, group, now) for name, group in sorted(programs.items())}
         rows |= {("host", name): self._row(name, group, now) for name, group in sorted(hosts.items())}
         self._peaks = {key: _higher(self._peaks.get(key, Peaks()), row) for key, row in rows.items()}
-        told = {key: replace(row, peaks=self._peaks[key]) for key, row in rows.items()}
+        told = {key: row._replace(peaks=self._peaks[key]) for key, row in rows.items()}
         over_limit = (("rows", self._over_limit),) if self._over_limit else ()
         return Snapshot(
             wall_time=wall_time,
@@ -181,7 +183,7 @@ class PartialFleet:
 def _count(series: _Series, name: str, number: int, now: float) -> None:
     counter = series.counters.get(name)
     if counter is None:
-        series.counters[name] = _Counter(number, now, number)
+        series.counters[name] = _Counter(number, now)
     else:
         counter.update(number, now, series.interval)
 
