@@ -47,7 +47,7 @@ def of_a_process() -> None:
 def of_a_fleet(sick: int) -> None:
     """A fleet's examinations while so many of its processes find that their server is full."""
     fleet = Fleet(FleetLimits(), 0.0)
-    fleet.is_examined_in_steps = True
+    fleet.advances_in_steps = True
     signs = PoolSigns(
         "db1:5432/shop", sites=tuple(SiteReading(f"app/views.py:{line} in view", 1) for line in range(LINES))
     )
@@ -65,7 +65,7 @@ def of_a_fleet(sick: int) -> None:
         steps, goes_on = [], True
         while goes_on:
             began = time.perf_counter()
-            goes_on = fleet.examine_step(now)
+            goes_on = fleet.advance(now)
             steps.append(time.perf_counter() - began)
         print(
             f"{sick:5} of {PROCESSES}, {name}: {1e3 * sum(steps):.0f} ms, longest step {1e3 * max(steps):.1f} ms"

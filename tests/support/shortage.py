@@ -10,7 +10,7 @@ from poolhouse.fleet.presence import LIVING
 from poolhouse.fleet.standing import standing_of
 
 #: What handles a shortage, and what ends a change: it assigns, and needs no memory.
-HANDLERS = {"receive", "expire", "_tear", "tear", "_change", "_commit"}
+HANDLERS = {"receive", "expire", "advance", "_tear", "tear", "_change", "_commit"}
 
 #: Of a line that runs again and again, so many times are told apart.
 MOST_RUNS = 2

@@ -160,7 +160,7 @@ class ConnmonPlugin:
         if server is None:
             yield forwarded
             return
-        while server.examine_step():
+        while server.advance():
             yield None
         for snapshot in server.source.sums():
             yield None if snapshot is None else combined(snapshot, forwarded)

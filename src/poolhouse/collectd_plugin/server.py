@@ -79,7 +79,7 @@ class ServerPlugin:
         #: The verdicts that began, changed or ended since collectd last read.
         self._verdicts: deque[Event] = deque(maxlen=MOST_NOTIFICATIONS)
         self._fleet.note_verdict = self._verdicts.append
-        self._fleet.is_examined_in_steps = True
+        self._fleet.advances_in_steps = True
 
     def register(self) -> None:
         """Register the callbacks."""
@@ -151,12 +151,13 @@ class ServerPlugin:
         now, wall_time = self._clock.monotonic(), self._clock.wall_time()
         with self._lock:
             self._fleet.set_linger(GONE_INTERVALS * (now - self._read_at))
+        while self.advance():
+            pass
+        with self._lock:
             rows = self._fleet.host_rows(now)
             health = self._fleet.health(now)
             holders = self._fleet.holders_states() if self._settings.values == "all" else []
         self._read_at = now
-        while self.examine_step():
-            pass
         for at in range(0, len(rows), ROWS_AT_ONCE):
             with self._lock:
                 states = self._fleet.row_states(rows[at : at + ROWS_AT_ONCE], now)
@@ -177,10 +178,10 @@ class ServerPlugin:
             self._log.seldom("mended", MENDED)
         listeners.open(self._addresses)
 
-    def examine_step(self) -> bool:
-        """`Fleet.examine_step`; takes the fleet's lock."""
+    def advance(self) -> bool:
+        """`Fleet.advance`; takes the fleet's lock for a step."""
         with self._lock:
-            return self._fleet.examine_step(self._clock.monotonic())
+            return self._fleet.advance(self._clock.monotonic())
 
     def snapshot(self, program: str | None = None) -> Snapshot:
         """The fleet now, with the processes of `program` if given; takes the fleet's lock."""

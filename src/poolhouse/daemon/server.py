@@ -38,7 +38,7 @@ class Daemon:
         self._parts = parts
         self._clock = clock or SystemClock()
         fleet = Fleet(limits or FleetLimits(), self._clock.monotonic(), os.urandom(SECRET_BYTES))
-        fleet.is_examined_in_steps = True
+        fleet.advances_in_steps = True
         self._hub = Hub(fleet, self._clock, sources)
 
     def health(self) -> Health:
@@ -73,9 +73,7 @@ class Daemon:
 
     async def _judge(self) -> None:
         """Remove silent processes, and find out what is wrong with the others."""
-        fleet, clock = self._hub.fleet, self._clock
         self._hub.read_reports()
-        fleet.expire(clock.monotonic())
         slices = Slices(self._hub)
-        while fleet.examine_step(clock.monotonic()):
+        while self._hub.fleet.advance(self._clock.monotonic()):
             await slices.pause()

@@ -224,7 +224,7 @@ FULL = Finding("server_full", 1, "", "", 2.0, (5.0, 0.0, 0.0))
 def in_steps(fleet: Fleet, now: float) -> int:
     """Examine a fleet; return the number of steps."""
     steps = 1
-    while fleet.examine_step(now):
+    while fleet.advance(now):
         steps += 1
     return steps
 
@@ -247,15 +247,13 @@ def test_no_step_of_an_examination_decodes_many_processes(aggregator, monkeypatc
     """A server that is full concerns all of them; a step of all would be a second without reports."""
     decoded = counted_decoding(monkeypatch)
     fleet = aggregator.fleet
-    fleet.is_examined_in_steps = True
+    fleet.advances_in_steps = True
     everybody = [
         process(f"{number}:aaaaaa", *[FULL][: number < found], host=f"web{number % 100}") for number in range(600)
     ]
     aggregator.report(*everybody)
-    aggregator.fleet.expire(aggregator.now)
-    assert not decoded
     most, total = 0, Counter[str]()
-    while fleet.examine_step(aggregator.now):
+    while fleet.advance(aggregator.now):
         most, total = max(most, decoded.total()), total + decoded
         decoded.clear()
     assert 0 < most <= DECODED_AT_ONCE
@@ -266,12 +264,12 @@ def test_no_step_of_an_examination_decodes_many_processes(aggregator, monkeypatc
 
 def test_processes_come_and_go_between_two_steps(aggregator):
     fleet = aggregator.fleet
-    fleet.is_examined_in_steps = True
+    fleet.advances_in_steps = True
     everybody = [process(f"{number}:aaaaaa", FULL) for number in range(200)]
     for one in everybody:
         one.pool.gauges = Gauges(used=1)
     aggregator.report(*everybody)
-    while fleet.examine_step(aggregator.now):
+    while fleet.advance(aggregator.now):
         if everybody:
             aggregator.report(everybody.pop(), goodbye=True)
             aggregator.report(process(f"{len(everybody)}:bbbbbb"))
@@ -288,14 +286,14 @@ def test_processes_come_and_go_between_two_steps(aggregator):
 def test_whoever_asks_next_goes_on_with_an_examination(aggregator):
     """Two threads of collectd ask for steps, and either may have to stop."""
     fleet = aggregator.fleet
-    fleet.is_examined_in_steps = True
+    fleet.advances_in_steps = True
     aggregator.report(*[process(f"{number}:aaaaaa", LEAK) for number in range(100)])
-    assert fleet.examine_step(aggregator.now)
+    assert fleet.advance(aggregator.now)
     assert fleet.verdicts() == ()
-    assert in_steps(fleet, aggregator.now + 60.0) > 1
+    assert in_steps(fleet, aggregator.now + 1.0) > 1
     assert [verdict.processes for verdict in fleet.verdicts()] == [(100, 100)]
-    assert in_steps(fleet, aggregator.now + 60.0) > 1, "by then the next one is due"
-    assert in_steps(fleet, aggregator.now + 60.0) == 1, "and the one after that is not"
+    assert in_steps(fleet, aggregator.now + 1.0) > 1, "by then the next one is due"
+    assert in_steps(fleet, aggregator.now + 1.0) == 1, "and the one after that is not"
 
 
 def test_what_programs_have_open_is_counted_the_more_seldom_the_more_processes_there_are(aggregator, monkeypatch):
@@ -313,16 +311,16 @@ def test_what_programs_have_open_is_counted_the_more_seldom_the_more_processes_t
 
 def test_an_examination_without_memory_is_made_later(aggregator, monkeypatch):
     fleet = aggregator.fleet
-    fleet.is_examined_in_steps = True
+    fleet.advances_in_steps = True
     aggregator.report(*[process(f"{number}:aaaaaa", LEAK) for number in range(100)])
-    assert fleet.examine_step(aggregator.now)
+    assert fleet.advance(aggregator.now)
 
     def no_memory(*_: object) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patch:
         patch.setattr(examiner, "decode_signs", no_memory)
-        assert not fleet.examine_step(aggregator.now)
+        assert not fleet.advance(aggregator.now)
     assert fleet.verdicts() == ()
     aggregator.now += 2.0
     in_steps(fleet, aggregator.now)

@@ -1,7 +1,11 @@
 """Who is there: by the aggregator's clock alone."""
 
+from itertools import pairwise
+
 import pytest
 
+from poolhouse.fleet.fleet import EXPIRED_AT_ONCE, Fleet
+from poolhouse.fleet.presence import LIVING
 from poolhouse.meter.reading import Gauges
 from support.reporting import ModelProcess
 
@@ -159,3 +163,32 @@ def test_a_process_row_tells_its_own_freshness(aggregator):
     assert (row.host, row.program, row.token, row.uptime) == ("web1", "nova", "1:aaaaaa", 105.0)
     assert (row.sums.age, row.sums.interval, row.sums.is_stale) == (5.0, 2.0, True)
     assert gauges(row.sums) == THERE
+
+
+def living(fleet: Fleet) -> int:
+    """How many processes are living."""
+    return sum(process.state is LIVING for process in fleet._processes.values())
+
+
+def test_many_processes_that_fall_silent_at_once_are_removed_in_steps(aggregator):
+    """Half of the network is gone; the reports of the other half are received between two steps."""
+    fleet = aggregator.fleet
+    fleet.advances_in_steps = True
+    silent, heard = ([busy_process(f"{number}:{name}", host=name) for number in range(200)] for name in "ab")
+    aggregator.every_interval(*silent, *heard)
+    for _ in range(5):
+        aggregator.every_interval(*heard)
+    aggregator.now += 1.0
+    left = [living(fleet)]
+    while fleet.advance(aggregator.now):
+        left.append(living(fleet))
+        aggregator.report(heard[len(left)])
+    assert max(before - after for before, after in pairwise(left)) == EXPIRED_AT_ONCE
+    assert (aggregator.host("a").processes, aggregator.host("b").processes) == (0, 200)
+
+
+def test_where_nobody_advances_it_all_that_are_silent_are_removed_at_once(aggregator):
+    aggregator.every_interval(*[busy_process(f"{number}:aaaaaa") for number in range(3 * EXPIRED_AT_ONCE)])
+    aggregator.now += 60.0
+    aggregator.fleet.expire(aggregator.now)
+    assert living(aggregator.fleet) == 0
