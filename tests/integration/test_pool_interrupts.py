@@ -78,18 +78,19 @@ class _Striker:
         gc.enable()
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code not in _codes():
+        if id(frame.f_code) not in _passed_over():
             return None
+        frame.f_trace_lines = False
         frame.f_trace_opcodes = True
         return self._step
 
     def _step(self, frame: FrameType, event: str, argument: object) -> Any:
-        if event == "opcode":
+        if event == "opcode" and frame.f_lasti not in _passed_over()[id(frame.f_code)]:
             self._count(frame.f_code, frame.f_lasti)
         return self._step
 
     def _count(self, code: CodeType, at: int) -> None:
-        if self.has_struck or at in alike(code):
+        if self.has_struck:
             return
         if self.left == 0:
             if _is_in_finalizer():
@@ -123,7 +124,7 @@ class _MonitoringStriker(_Striker):
         gc.enable()
 
     def _instruction(self, code: CodeType, at: int) -> None:
-        if threading.get_ident() == self._thread:
+        if threading.get_ident() == self._thread and at not in _passed_over()[id(code)]:
             self._count(code, at)
 
 
@@ -147,6 +148,12 @@ def _codes() -> frozenset[CodeType]:
         if inspect.isfunction(function) and function.__name__ != "__del__"
     ]
     return frozenset(function.__code__ for function in functions)
+
+
+@cache
+def _passed_over() -> dict[int, frozenset[int]]:
+    """By the id of each code, where nothing need strike. To compare codes costs more than to count."""
+    return {id(code): alike(code) for code in _codes()}
 
 
 def _every_opcode(
@@ -409,7 +416,7 @@ class _Finalizing(_Striker):
         self._finalizer = finalizer
 
     def _count(self, code: CodeType, at: int) -> None:
-        _finalize(self, at, code)
+        _finalize(self)
 
 
 class _MonitoringFinalizing(_MonitoringStriker):
@@ -420,12 +427,10 @@ class _MonitoringFinalizing(_MonitoringStriker):
         self._finalizer = finalizer
 
     def _count(self, code: CodeType, at: int) -> None:
-        _finalize(self, at, code)
+        _finalize(self)
 
 
-def _finalize(striker: Any, at: int, code: CodeType) -> None:
-    if at in alike(code):
-        return
+def _finalize(striker: Any) -> None:
     striker.left -= 1
     if striker.left < 0 and not striker.has_struck:
         striker.has_struck = True

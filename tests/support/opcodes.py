@@ -39,6 +39,7 @@ class AtOpcode:
     ) -> None:
         self.has_acted = False
         self._codes = _codes(modules)
+        self._passed_over = _passed_over(modules)
         self._left = at
         self._act = act
         self._may_act = may_act
@@ -74,22 +75,23 @@ class AtOpcode:
             sys.monitoring.free_tool_id(_TOOL)
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code not in self._codes:
+        if id(frame.f_code) not in self._passed_over:
             return None
+        frame.f_trace_lines = False
         frame.f_trace_opcodes = True
         return self._step
 
     def _step(self, frame: FrameType, event: str, argument: object) -> Any:
-        if event == "opcode":
-            self._count(frame.f_code, frame.f_lasti)
+        if event == "opcode" and frame.f_lasti not in self._passed_over[id(frame.f_code)]:
+            self._count()
         return self._step
 
     def _instruction(self, code: CodeType, at: int) -> None:
-        if threading.get_ident() == self._thread:
-            self._count(code, at)
+        if threading.get_ident() == self._thread and at not in self._passed_over[id(code)]:
+            self._count()
 
-    def _count(self, code: CodeType, at: int) -> None:
-        if self.has_acted or at in alike(code) or not self._may_act():
+    def _count(self) -> None:
+        if self.has_acted or not self._may_act():
             return
         if self._left == 0:
             self.has_acted = True
@@ -134,3 +136,9 @@ def _codes(modules: tuple[str, ...]) -> frozenset[CodeType]:
         if inspect.isfunction(function)
     ]
     return frozenset(function.__code__ for function in functions)
+
+
+@cache
+def _passed_over(modules: tuple[str, ...]) -> dict[int, frozenset[int]]:
+    """By the id of each code, where nothing need happen. To compare codes costs more than to count."""
+    return {id(code): alike(code) for code in _codes(modules)}
