@@ -231,10 +231,8 @@ def test_workers_of_servers_are_seen_each_with_its_own_pool(tmp_path: Path) -> N
     with Receiver() as receiver, ExitStack() as servers:
         for name, command in commands.items():
             servers.enter_context(running(name, [str(COMMANDS / command[0]), *command[1:]], tmp_path, receiver))
-        for _ in range(8):
-            subprocess.run(
-                [PYTHON, "-c", "import tasks; tasks.order.delay()"], cwd=tmp_path, check=True, timeout=60
-            )
+        order = "import tasks; [tasks.order.delay() for _ in range(8)]"
+        subprocess.run([PYTHON, "-c", order], cwd=tmp_path, check=True, timeout=60)
 
         found: dict[str, list[int]] = {}
 
