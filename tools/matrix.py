@@ -77,10 +77,8 @@ LONG = [
     "tests/integration/test_collectd_real_daemon.py",
     "tests/integration/test_fuzz_with_coverage.py",
 ]
-#: Programs that are watched for two minutes, all at the same time: beside other tests they would get no CPU. One
-#: half after the other, since seventy together can be more than two slow cores bear.
+#: Programs that are watched for two minutes, all at the same time: beside other tests they would get no CPU.
 CAUSES = ["tests/causes", "--numprocesses=0", "--dist=no"]
-HALF = "leak or slow or held or lock or pool"
 #: Four at a time, for they wait more than they compute; those of a file one after the other, the files in order.
 #: pytest-xdist does not end if it replaces a worker that crashed in the middle of a file.
 WAITING = ["--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0"]
@@ -311,8 +309,7 @@ def legs_here() -> list[Leg]:
     """Everything, on this interpreter and the newest of everything else."""
     name = f"Python {here()}, {newest()}"
     return [
-        Leg(f"{name}: real programs, one half", VENV, sys.executable, [*CAUSES, "-k", HALF]),
-        Leg(f"{name}: the other", VENV, sys.executable, [*CAUSES, "-k", f"not ({HALF})"]),
+        Leg(f"{name}: real programs", VENV, sys.executable, CAUSES),
         Leg(f"{name}: servers, processes, consoles", VENV, sys.executable, real_suites()),
         Leg(f"{name}: pure", VENV, sys.executable, PURE_SUITES + PURE_ONCE + DOCTESTS, is_pure=True),
     ]

@@ -1,6 +1,7 @@
 """Small real programs that have a cause of trouble, the same ones without it, and healthy ones.
 
-All of them run at once, on real servers, and report to a real connmond; each test then looks at its own.
+They run on real servers, and report to a real connmond: those with a cause and the healthy ones all at once, and
+where a cause has been found, the same program without it. Each test looks at its own.
 """
 
 import os
@@ -153,7 +154,7 @@ def test_a_verdict_names_cause_and_line(stage: Stage, case: Case) -> None:
         in_time = at - first <= VERDICT_SECONDS + TIMEOUT_SECONDS * (face == "error")
         assert in_time or stage.machine.is_overloaded(first, at), f"{face} after {at - first:.1f} s"
     wait_until(lambda: is_shown(stage, case.part), what=f"{case.part.name} in the fleet; {actor.log[-20:]}")
-    actor.end()
+    stage.end(case.part)
 
 
 def in_log(stage: Stage, case: Case, wanted: str, _: str) -> float | None:
@@ -191,9 +192,10 @@ def test_a_healthy_program_raises_no_alarm(stage: Stage, healthy: Healthy) -> No
 
 def works_without_an_alarm(stage: Stage, part: Part, seconds: float) -> None:
     actor = stage.actors[part.name]
+    stage.begin(part)
     wait_until(lambda: time.monotonic() > actor.began + seconds, timeout=seconds + PATIENCE)
     assert is_shown(stage, part)
-    actor.end()
+    stage.end(part)
     logged = [(at, line) for at, line in actor.log if "finds trouble" in line]
     shown = [one for one in stage.verdicts.get(part.name, []) if one[1]["severity"] == "alarm"]
     # On a machine that has no time for it, no program is healthy.

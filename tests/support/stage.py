@@ -87,10 +87,7 @@ class Actor:
     log: list[tuple[float, str]] = field(default_factory=list)
 
     def end(self) -> None:
-        """Kill them, and what they have forked: what they would do at their end is no matter here.
-
-        Whose test is done leaves the processor time to the others.
-        """
+        """Kill them, and what they have forked: what they would do at their end is no matter here."""
         for process in self.processes:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -197,14 +194,30 @@ class Stage(AbstractContextManager["Stage"]):
             self._stack.callback(timer.cancel)
 
     def _begin(self) -> None:
-        """Give the word to start, to one after the other: starting takes processor time."""
-        for actor in self.actors.values():
-            actor.began = time.monotonic()
-            for process in actor.processes:
-                assert process.stdin is not None
-                process.stdin.write("go\n")
-                process.stdin.flush()
-            time.sleep(_BETWEEN)
+        """Let them begin one after the other: starting takes processor time. The mended ones wait for `end`."""
+        faulty = {part.script for part in self._parts if not part.mended}
+        for part in self._parts:
+            if not (part.mended and part.script in faulty):
+                self.begin(part)
+                time.sleep(_BETWEEN)
+
+    def begin(self, part: Part) -> None:
+        """Give its processes the word to start, unless they have it."""
+        actor = self.actors[part.name]
+        if actor.began:
+            return
+        actor.began = time.monotonic()
+        for process in actor.processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+
+    def end(self, part: Part) -> None:
+        """End a part whose test is done, and let its mended version begin: there is time for one of them."""
+        self.actors[part.name].end()
+        for other in self._parts:
+            if other.mended and other.script == part.script:
+                self.begin(other)
 
     def _server(self, name: str) -> str:
         """Start a server; its URL."""

@@ -17,8 +17,8 @@ def work() -> None:
         try:
             while time.monotonic() < end:
                 with engine.connect() as connection:
-                    connection.execute(text("SELECT pg_sleep(0.03)"))
-                time.sleep(0.2)
+                    connection.execute(text("SELECT pg_sleep(0.06)"))
+                time.sleep(0.4)
         except Exception as error:
             symptom(type(error).__name__, error)
 

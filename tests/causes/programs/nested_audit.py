@@ -25,4 +25,4 @@ def transfer() -> None:
 
 
 begin()
-serve(9, transfer, think=0.3, together=True)
+serve(9, transfer, think=0.6, together=True)
