@@ -7,7 +7,9 @@ from collections.abc import Callable
 from poolhouse.configuration.service import CsvDump
 from poolhouse.daemon.csv_file import CsvFile
 from poolhouse.daemon.part import Hub
+from poolhouse.daemon.slices import Slices, batches
 from poolhouse.export.csv import CsvTable
+from poolhouse.fleet.snapshot import HostProgram
 
 #: Seconds between two groups of rows, as in connmon.
 INTERVAL = 1.0
@@ -53,14 +55,27 @@ class CsvPart:
         written = 0
         while True:
             await asyncio.sleep(INTERVAL)
-            fleet, now = self._hub.fleet, self._hub.clock.monotonic()
             self._tell()
-            if self._file is None or (received := fleet.received) == written:
-                continue
-            written = received
-            wall_time = self._hub.clock.wall_time()
-            timestamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_time))
-            self._file.append(self._table.rows(fleet.host_programs(now), timestamp, now))
+            if self._file is not None and (received := self._hub.fleet.received) != written:
+                written = received
+                await self._write(self._file, self._table)
+
+    async def _write(self, file: CsvFile, table: CsvTable) -> None:
+        """Make the rows of this instant in slices, and write them unless there is another file by then."""
+        fleet, slices, now = self._hub.fleet, Slices(self._hub), self._hub.clock.monotonic()
+        timestamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._hub.clock.wall_time()))
+        for batch in batches(fleet.program_rows(now, by_host=True)):
+            states = fleet.row_states(batch, now)
+            table.note(
+                (HostProgram(host, program, state.row_without_times()) for host, program, state in states), now
+            )
+            await slices.pause()
+        made = []
+        for lines in table.lines(timestamp, now):
+            made.append(lines)
+            await slices.pause()
+        if file is self._file:
+            file.append("".join(made))
 
     def detach(self) -> None:
         """Stop writing."""

@@ -6,11 +6,13 @@ the file does not grow with every name there has ever been. Quoting follows RFC 
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from poolhouse.fleet.snapshot import HostProgram, Row
 
+#: How many lines are made at once: a millisecond's work.
+LINES_AT_ONCE = 50
 #: Seconds for which a program without processes keeps its row, and the most such rows.
 MEMORY = 24 * 3600.0
 MOST_FORGOTTEN = 10_000
@@ -54,36 +56,44 @@ class CsvTable:
         """
         self._columns = tuple(columns)
         self._token = token
-        #: Programs without processes: their last row, and when it was last seen in the fleet.
-        self._gone: dict[tuple[str, str], tuple[Row, float]] = {}
+        #: The last row of each program on each host, and when it was last seen in the fleet.
+        self._known: dict[tuple[str, str], tuple[Row, float]] = {}
+        #: Those that were noted since the last lines.
+        self._present: set[tuple[str, str]] = set()
 
     @property
     def header(self) -> str:
         """The first line of a file."""
         return _text([self._columns])
 
-    def rows(self, programs: Iterable[HostProgram], timestamp: str, now: float) -> str:
-        """The lines for this instant, sorted by host and program.
+    def note(self, programs: Iterable[HostProgram], now: float) -> None:
+        """Note some of the fleet's programs at this instant, in monotonic seconds; all of them before `lines`."""
+        for host, program, row in programs:
+            key = host, program
+            self._known.pop(key, None)
+            self._known[key] = row, now
+            self._present.add(key)
+
+    def lines(self, timestamp: str, now: float) -> Iterator[str]:
+        """The lines for this instant, sorted by host and program, some at a time.
 
         Args:
-            programs: The programs of the fleet.
             timestamp: The instant in the file's format; connmon wrote local time, ``2026-11-29 06:40:45``.
             now: Monotonic seconds.
         """
-        present = {(host, program): row for host, program, row in programs}
-        for key, row in present.items():
-            self._gone.pop(key, None)
-            self._gone[key] = row, now
-        for key, (_, seen) in list(self._gone.items()):
-            if key not in present and (now - seen > MEMORY or len(self._gone) - len(present) > MOST_FORGOTTEN):
-                del self._gone[key]
-        lines = (
-            _CsvRow(
-                timestamp, self._token, host, program, present.get((host, program)) or Row("", peaks=last.peaks)
-            )
-            for (host, program), (last, _) in sorted(self._gone.items())
-        )
-        return _text([COLUMNS[column](line) for column in self._columns] for line in lines)
+        known, present, self._present = self._known, self._present, set()
+        for key, (_, seen) in list(known.items()):
+            if key not in present and (now - seen > MEMORY or len(known) - len(present) > MOST_FORGOTTEN):
+                del known[key]
+        keys = sorted(known)
+        for at in range(0, len(keys), LINES_AT_ONCE):
+            made = []
+            for key in keys[at : at + LINES_AT_ONCE]:
+                row, _ = known[key]
+                made.append(
+                    _CsvRow(timestamp, self._token, *key, row if key in present else Row("", peaks=row.peaks))
+                )
+            yield _text([COLUMNS[column](line) for column in self._columns] for line in made)
 
 
 def _text(rows: Iterable[Sequence[object]]) -> str:

@@ -30,7 +30,7 @@ from poolhouse.fleet.presence import LIVING, SILENT
 from poolhouse.fleet.process import Process
 from poolhouse.fleet.process_state import ProcessState
 from poolhouse.fleet.signs import NO_SIGNS
-from poolhouse.fleet.snapshot import Event, Health, HostProgram, Row, Snapshot
+from poolhouse.fleet.snapshot import Event, Health, Row, Snapshot
 from poolhouse.fleet.state import FleetState, Overview, program_row
 from poolhouse.verdicts.verdict import Verdict
 from poolhouse.wire.message import LegacyDatagram, ReportDatagram, decode_message, legacy_datagram
@@ -355,12 +355,6 @@ class Fleet(Intake):
     def row_states(self, rows: Iterable[Aggregate], now: float) -> list[tuple[str, str, RowState]]:
         """Host, program (empty for the host's own sum) and the sums at this instant; some 2 µs each."""
         return [(*row.key, row.state(now)) for row in rows]
-
-    def host_programs(self, now: float) -> tuple[HostProgram, ...]:
-        """The rows of each program on each host, by host and program."""
-        self.expire(now)
-        shown = sorted(self._host_programs.shown.items(), key=_by_key)
-        return tuple(HostProgram(*key, row.state(now).row()) for key, row in shown)
 
     @property
     def since(self) -> float:

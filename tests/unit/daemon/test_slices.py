@@ -1,13 +1,17 @@
 """Reports are read between the slices of an answer over HTTP."""
 
 import asyncio
+from pathlib import Path
 
 from starlette.types import Message
 
+from poolhouse.configuration.service import CsvDump
+from poolhouse.daemon.csv_part import CsvPart
 from poolhouse.daemon.http.answers import Answers
 from poolhouse.daemon.part import Hub
 from poolhouse.daemon.server import Daemon
 from poolhouse.daemon.slices import SLICE, Slices
+from poolhouse.export.csv import LINES_AT_ONCE
 from poolhouse.fleet.examiner import DECODED_AT_ONCE
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
@@ -80,6 +84,22 @@ def test_no_answer_takes_more_than_a_few_rows_between_two_looks_at_the_reports()
     count, size = reads_of("/api/snapshot?program=program7")
     assert size > 1000 * PROGRAMS
     assert count >= 2 * PROGRAMS  # A row at a time.
+
+
+def test_reports_are_read_between_the_rows_of_the_csv_file(tmp_path: Path) -> None:
+    clock = Hurry()
+    hub, reads = Hub(Fleet(FleetLimits(), 0.0), clock), []
+    for number in range(PROGRAMS):
+        for datagram in report(f"program{number}", token=f"{number}:a", interval=600.0):
+            assert hub.fleet.receive(datagram, clock.monotonic(), 0.0) is None
+    hub.add_listener(lambda: reads.append(None))  # type: ignore[arg-type, func-returns-value]
+    part = CsvPart(CsvDump(str(tmp_path / "pools.csv"), ("progname", "process_count")), print)
+    part.attach(hub)
+    assert part._file is not None
+    asyncio.run(part._write(part._file, part._table))
+    part.detach()
+    assert len((tmp_path / "pools.csv").read_text().splitlines()) == 1 + PROGRAMS
+    assert len(reads) >= 2 * (PROGRAMS / 8 + PROGRAMS / LINES_AT_ONCE)  # Eight rows at a time, then lines.
 
 
 def test_reports_are_read_between_the_steps_in_which_a_fleet_with_a_full_server_is_examined() -> None:

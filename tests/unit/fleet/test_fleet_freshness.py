@@ -53,12 +53,10 @@ def test_nobody_left_is_shown_as_0_for_five_intervals_and_then_not_at_all(aggreg
     aggregator.report(process, goodbye=True)
     aggregator.now += 9.9
     assert gauges(aggregator.program()) == gauges(aggregator.host()) == NOBODY
-    assert [(row.host, row.program) for row in aggregator.fleet.host_programs(aggregator.now)] == [
-        ("web1", "nova")
-    ]
+    assert [row.key for row in aggregator.fleet.program_rows(aggregator.now, by_host=True)] == [("web1", "nova")]
     aggregator.now += 0.2
     assert (aggregator.program(), aggregator.host()) == (None, None)
-    assert aggregator.fleet.host_programs(aggregator.now) == ()
+    assert aggregator.fleet.program_rows(aggregator.now, by_host=True) == []
     assert aggregator.fleet.hosts(aggregator.now) == ()
     assert gauges(aggregator.snapshot().fleet) == NOBODY
 

@@ -3,6 +3,7 @@
 import pytest
 
 from poolhouse.fleet.names import asking_for_host
+from poolhouse.fleet.snapshot import Times
 from poolhouse.meter.reading import Gauges, Limits, Mark
 from support.reporting import ModelProcess
 
@@ -182,12 +183,16 @@ def test_a_row_per_program_on_a_host_is_for_collectd(aggregator):
     for number, process in enumerate(processes, 1):
         process.pool.work(number)
     aggregator.report(*processes)
-    rows = aggregator.fleet.host_programs(aggregator.now)
-    assert [(row.host, row.program, row.sums.name, row.sums.totals.checkouts) for row in rows] == [
+    fleet = aggregator.fleet
+    states = fleet.row_states(fleet.program_rows(aggregator.now, by_host=True), aggregator.now)
+    rows = sorted((host, program, state.row()) for host, program, state in states)
+    assert [(host, program, row.name, row.totals.checkouts) for host, program, row in rows] == [
         ("web1", "host", "host", 3),
         ("web1", "nova", "nova", 1),
         ("web2", "nova", "nova", 2),
     ]
+    for (_, _, row), (*_, state) in zip(rows, sorted(states, key=lambda one: one[:2]), strict=True):
+        assert state.row_without_times() == row._replace(recent=Times(), since_start=Times())
     hosts = aggregator.fleet.hosts(aggregator.now)
     assert [(row.name, row.totals.checkouts) for row in hosts] == [("web1", 4), ("web2", 2)]
 
