@@ -25,7 +25,7 @@ from poolhouse.cli import {command}
     [
         ("connmond", "poolhouse.daemon.command"),
         ("connmon", "poolhouse.console.command"),
-        ("poolhouse", "poolhouse.doctor.command"),
+        ("poolhouse", "poolhouse.subcommands"),
     ],
 )
 def test_an_interrupt_while_a_command_starts_is_no_traceback(command: str, module: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from poolhouse.configuration.otlp import OtlpTarget
 from poolhouse.configuration.service import Certificate
-from poolhouse.daemon.otlp_sender import tls_context
+from poolhouse.daemon.otlp_sender import prepare
 from poolhouse.errors import SettingError
 from poolhouse.report.tls import client_context, server_context
 from support.exhausted import no_descriptors
@@ -25,7 +25,7 @@ Trust = Callable[[], ssl.SSLContext | None]
 #: What trusts the system's authorities: the configuration of a client may name a file that only the nodes have.
 TRUSTING: dict[str, Trust] = {
     "links": lambda: client_context(Certificate("missing.pem")),
-    "metrics": lambda: tls_context(OtlpTarget("https://collector.test:4318/v1/metrics")),
+    "metrics": lambda: prepare(OtlpTarget("https://collector.test:4318/v1/metrics")),
 }
 trusting = pytest.mark.parametrize("trust", TRUSTING.values(), ids=TRUSTING)
 

@@ -38,7 +38,7 @@ READS: Calls = [
     (Path, "open", OF_FILES | OF_MEMORY),
     (ssl, "create_default_context", OF_FILES | OF_MEMORY),
     (ssl.SSLContext, "load_cert_chain", OF_FILES | OF_MEMORY),
-    (serve, "tls_context", OF_MEMORY),
+    (serve, "prepare", OF_MEMORY),
     (serve, "server_context", OF_MEMORY),
 ]
 

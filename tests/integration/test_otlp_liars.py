@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from poolhouse.configuration.otlp import OtlpTarget
-from poolhouse.daemon.otlp_sender import Push, Result, tls_context
+from poolhouse.daemon.otlp_sender import Push, Result, prepare
 from support.collector import collector
 from support.waiting import wait_until
 
@@ -133,7 +133,7 @@ def test_a_collector_that_is_always_busy_and_asks_for_no_pause_is_not_asked_with
 def test_wrong_tls_is_a_failure_that_says_so() -> None:
     def pushed_to(url: str, cafile: str | None = None) -> str | None:
         target = OtlpTarget(url, cafile=cafile)
-        push = Push(target, tls_context(target), [b""], TRYING, lambda: None)
+        push = Push(target, prepare(target), [b""], TRYING, lambda: None)
         push.start()
         return wait_until(lambda: push.result, 60.0).failure
 

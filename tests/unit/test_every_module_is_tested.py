@@ -98,6 +98,7 @@ RUN_BY = {
     "poolhouse.pool.drivers.postgres": "integration/test_pool_clean.py",
     "poolhouse.pool.drivers.sockets": "integration/test_pool_drivers_abort.py",
     "poolhouse.pool.drivers.sqlite3": "integration/test_pool_clean.py",
+    "poolhouse.subcommands": "integration/test_commands_start.py",
     "poolhouse.rq": "integration/test_rq_workers.py",
     "sqlalchemy_collectd.connmon.plugin": "integration/test_collectd_real_daemon.py",
     "sqlalchemy_collectd.server.plugin": "integration/test_collectd_real_daemon.py",

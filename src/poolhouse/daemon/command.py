@@ -13,7 +13,7 @@ from poolhouse.configuration.files import DEFAULT_PATH
 from poolhouse.configuration.service import DEFAULT_SERVICE, LOG_FORMATS, OFF
 from poolhouse.daemon.cautions import missing_login, only_here, open_to_all
 from poolhouse.daemon.log import complain
-from poolhouse.daemon.otlp_sender import tls_context
+from poolhouse.daemon.otlp_sender import prepare
 from poolhouse.daemon.ports import taken
 from poolhouse.daemon.privileges import find_user, groups_of
 from poolhouse.daemon.reports import room_words
@@ -157,7 +157,7 @@ def app(
         if check:
             context_of(settings)
             if settings.otlp is not None:
-                tls_context(settings.otlp)
+                prepare(settings.otlp)
             door = open_door(settings.demand)
             if user is not None:
                 groups = groups_of(find_user(user))

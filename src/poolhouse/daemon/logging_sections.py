@@ -6,13 +6,13 @@ errors name neither file nor section, so everything is checked before it is call
 
 import ast
 import logging
-import logging.config
 from collections.abc import Mapping
 from configparser import RawConfigParser, SectionProxy
 from importlib import import_module
 
 from poolhouse.configuration.service import Configuration, LoggingSection
 from poolhouse.errors import SettingError
+from poolhouse.shortage import words_of
 
 #: The kinds of sections; each name in a list has a section of its own.
 _KINDS = {"loggers": "logger", "handlers": "handler", "formatters": "formatter"}
@@ -29,9 +29,15 @@ def check_logging(configuration: Configuration) -> None:
     """Check the sections without making a handler.
 
     Raises:
-        SettingError: If one is wrong; names the file, the line and what was expected.
+        SettingError: If one is wrong; names the file, the line and what was expected. Or if `logging.config`
+            cannot be loaded.
     """
     if has_logging(configuration):
+        # Only here: without sections, no start of connmond needs what it imports.
+        try:
+            import_module("logging.config")
+        except (ImportError, OSError) as error:  # Without a free descriptor, for example.
+            raise SettingError(configuration.source, f"no log can be defined: {words_of(error)}") from None
         _Check(configuration.source, configuration.logging).run()
 
 
@@ -42,9 +48,11 @@ def apply_logging(configuration: Configuration) -> None:
         SettingError: If one is wrong, or a handler cannot be made; the old ones are gone then, too.
     """
     check_logging(configuration)
+    from logging.config import fileConfig
+
     parser = _Parser(configuration.logging)
     try:
-        logging.config.fileConfig(parser, disable_existing_loggers=False)
+        fileConfig(parser, disable_existing_loggers=False)
     except Exception as error:
         section = configuration.logging[parser.read_last]
         line = section.lines.get("args", section.lines.get("class", section.line))

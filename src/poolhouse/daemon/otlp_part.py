@@ -9,7 +9,7 @@ from logging import INFO, WARNING
 from poolhouse.cluster.pusher import is_first_up
 from poolhouse.configuration.otlp import OtlpTarget
 from poolhouse.daemon.http.figures import START_TIME, VERSION, figures
-from poolhouse.daemon.otlp_sender import Push, Result, tls_context
+from poolhouse.daemon.otlp_sender import Push, Result, prepare
 from poolhouse.daemon.part import Hub
 from poolhouse.daemon.slices import Slices, batches
 from poolhouse.export.otlp import Otlp
@@ -52,10 +52,10 @@ class OtlpPart:
         self._changed = asyncio.Event()
         self._said_at: float | None = None
         self._is_failing = self._was_rejected = False
-        self._set(target, None if target is None else tls_context(target))
+        self._set(target, None if target is None else prepare(target))
 
     def set_target(self, target: OtlpTarget | None, context: ssl.SSLContext | None) -> None:
-        """Push to this target from now on; `context` is its `tls_context`."""
+        """Push to this target from now on; `context` is what `prepare` returned."""
         if target != self._target:
             self._set(target, context)
             self._changed.set()

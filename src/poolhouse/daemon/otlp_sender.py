@@ -5,15 +5,14 @@ is tried again, with pauses that double or follow ``Retry-After``; every other a
 kept for later: the next one contains everything that this one does.
 """
 
-import gzip
 import random
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from importlib import import_module
 from threading import Event, Thread
 from time import monotonic
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from poolhouse.conceal import conceal
@@ -22,6 +21,9 @@ from poolhouse.errors import SettingError
 from poolhouse.export.otlp import CONTENT_TYPE
 from poolhouse.report.trust import system_context
 from poolhouse.shortage import is_shortage, words_of
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
 
 #: The most bytes of one request: collectors accept 20 MiB or less.
 REQUEST_BYTES = 4 << 20
@@ -52,12 +54,20 @@ class Result(NamedTuple):
         return self._replace(failure=failure, words=conceal(self.words, secrets))
 
 
-def tls_context(target: OtlpTarget) -> ssl.SSLContext | None:
-    """The TLS context for a target; ``None`` without TLS.
+def prepare(target: OtlpTarget) -> ssl.SSLContext | None:
+    """Prepare for pushes to a target: the modules that they need, and its TLS context; ``None`` without TLS.
+
+    Without a target connmond starts without `http.client`, which imports `email`. Pushes find it loaded, since
+    there only a log line would tell of a failure.
 
     Raises:
-        SettingError: If a file cannot be used.
+        SettingError: If a file cannot be used, or a module cannot be loaded.
     """
+    try:
+        for name in ("gzip", "http.client"):
+            import_module(name)
+    except (ImportError, OSError) as error:  # Without a free descriptor, for example.
+        raise SettingError("OTEL_EXPORTER_OTLP_ENDPOINT", f"no push is possible: {words_of(error)}") from None
     if urlsplit(target.url).scheme != "https":
         return None
     setting, files = "CERTIFICATE", target.cafile or "the system's certificates"
@@ -96,7 +106,7 @@ class Push:
 
         Args:
             target: The destination.
-            context: The result of `tls_context`.
+            context: The result of `prepare`.
             pieces: Parts of requests, none of which is split.
             seconds: The longest time for which to try.
             done: Called at the end, in the thread; it may raise RuntimeError if nothing listens any more.
@@ -146,6 +156,8 @@ class Push:
                 self._done()
 
     def _send_all(self) -> Result:
+        import gzip  # Here and below: see `prepare`.
+
         deadline = monotonic() + self._seconds
         rejected, words = 0, ""
         for body in requests(self._pieces):
@@ -157,6 +169,8 @@ class Push:
 
     def _send(self, body: bytes, deadline: float) -> Result:
         """Send one request until it is accepted, finally refused, or out of time."""
+        from http.client import HTTPException
+
         pause = _FIRST_PAUSE
         while True:
             asked_pause = None
@@ -180,7 +194,7 @@ class Push:
             self._given_up.wait(wait)
             pause = min(2 * pause, _MOST_PAUSE)
 
-    def _ask(self, body: bytes) -> tuple[HTTPResponse, bytes]:
+    def _ask(self, body: bytes) -> tuple["HTTPResponse", bytes]:
         """The answer and its content."""
         parts = urlsplit(self.target.url)
         if self._connection is None:
@@ -195,7 +209,9 @@ class Push:
             self._close()
         return answer, content
 
-    def _connect(self, host: str, port: int | None) -> HTTPConnection:
+    def _connect(self, host: str, port: int | None) -> "HTTPConnection":
+        from http.client import HTTPConnection, HTTPSConnection
+
         if self._context is None:
             return HTTPConnection(host, port, timeout=self.target.timeout)
         return HTTPSConnection(host, port, timeout=self.target.timeout, context=self._context)
@@ -276,7 +292,7 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number beyond 64 bits")
 
 
-def _failure(answer: HTTPResponse) -> str | None:
+def _failure(answer: "HTTPResponse") -> str | None:
     """Why an answer means failure; ``None`` if the collector accepted the push."""
     if 200 <= answer.status < 300:
         kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
@@ -285,13 +301,15 @@ def _failure(answer: HTTPResponse) -> str | None:
     return f"it answered with status {answer.status}" + (f", for {place}" if place else "")
 
 
-def _retry_after(answer: HTTPResponse) -> float | None:
+def _retry_after(answer: "HTTPResponse") -> float | None:
     """The seconds in ``Retry-After``; a date, which is also allowed, is ignored."""
     text = (answer.getheader("Retry-After") or "").strip()
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
 
 
 def _words(error: Exception) -> str:
+    from http.client import BadStatusLine
+
     if isinstance(error, BadStatusLine) and not isinstance(error, OSError):
         return f"its answer is not HTTP: {str(error).strip()}"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

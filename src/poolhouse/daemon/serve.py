@@ -24,7 +24,7 @@ from poolhouse.daemon.http.part import HttpPart, open_http
 from poolhouse.daemon.log import Log
 from poolhouse.daemon.notify import tell_ready, tell_reloading, tell_stopping
 from poolhouse.daemon.otlp_part import OtlpPart
-from poolhouse.daemon.otlp_sender import tls_context
+from poolhouse.daemon.otlp_sender import prepare
 from poolhouse.daemon.part import Part
 from poolhouse.daemon.ports import bound_to, open_ports, open_tcp_ports
 from poolhouse.daemon.privileges import become, find_user, prepare_process
@@ -194,7 +194,7 @@ class _Changeable:
         try:
             new = read()
             door = self._reports.door if new.demand == self._settings.demand else open_door(new.demand)
-            of_otlp = None if new.otlp is None else tls_context(new.otlp)
+            of_otlp = None if new.otlp is None else prepare(new.otlp)
             context, trusted = self._contexts(new.service.certificate)
         except (SettingError, MemoryError) as error:
             self._log(ERROR, f"{words_of(error)}; connmond keeps running as it did")

@@ -1,6 +1,5 @@
 """The holder of a connection: a thread, an asyncio task, or a gevent greenlet."""
 
-from asyncio import current_task
 from collections.abc import Callable
 from importlib import import_module
 from sys import modules
@@ -20,7 +19,7 @@ def holder_finder(*, is_async: bool) -> Callable[[], Holder]:
         is_async: Whether SQLAlchemy runs in asyncio tasks.
     """
     if is_async:
-        return _task_or_thread
+        return _finder_of_tasks()
     monkey: Any = modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
         # gevent's identifiers are not those of threads.
@@ -29,11 +28,15 @@ def holder_finder(*, is_async: bool) -> Callable[[], Holder]:
     return get_ident
 
 
-def _task_or_thread() -> Holder:
-    try:
-        task = current_task()
-        return get_ident() if task is None else ref(task)
-    except (RuntimeError, TypeError):
-        return (
-            get_ident()
-        )  # No loop runs, as with SQLAlchemy's `async_fallback`; or the task is of a foreign kind.
+def _finder_of_tasks() -> Callable[[], Holder]:
+    from asyncio import current_task  # Only here: it is large, and an application without tasks does without.
+
+    def task_or_thread() -> Holder:
+        try:
+            task = current_task()
+            return get_ident() if task is None else ref(task)
+        except (RuntimeError, TypeError):
+            # No loop runs, as with SQLAlchemy's `async_fallback`; or the task is of a foreign kind.
+            return get_ident()
+
+    return task_or_thread

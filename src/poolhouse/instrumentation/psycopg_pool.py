@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
-from inspect import iscoroutine
+from types import CoroutineType
 from typing import Any
 
 from poolhouse.instrumentation import pools
@@ -106,7 +106,7 @@ def has_stats(pool: Any) -> bool:
         stats: Any = get_stats()
     except Exception:
         return True  # The reporter will log the error, and ask again.
-    if iscoroutine(stats):
+    if isinstance(stats, CoroutineType):
         stats.close()
     return isinstance(stats, Mapping)
 

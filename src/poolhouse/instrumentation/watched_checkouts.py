@@ -9,7 +9,6 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from inspect import iscoroutinefunction, signature
 from types import CodeType
 from typing import Any, TypeAlias
 
@@ -129,14 +128,14 @@ class WatchedCheckouts(Measured):
             reference = weakref.ref(pool)
             self._queue = _deque_of(pool, "_waiting")
             plain = {name: function_of(pool, name) for name in names}
-            is_async = iscoroutinefunction(pool.getconn)
+            is_async = _is_async(pool.getconn)
             getting, connecting = (
                 (self._measuring_getconn_async, self._measuring_connect_async)
                 if is_async
                 else (self._measuring_getconn, self._measuring_connect)
             )
             measured = getting(_of_one_argument(plain["getconn"]), reference, holder_finder(is_async=is_async))
-            if tuple(signature(pool.getconn).parameters) != ("timeout",):
+            if _parameters(pool.getconn) != ("timeout",):
                 measured = _with_any_arguments(measured)
             # Wrap the return first: a connection that is taken in between is then unknown until it comes back.
             attributes["putconn"] = self._measuring_putconn(plain["putconn"], reference)
@@ -234,7 +233,7 @@ class WatchedCheckouts(Measured):
 
     def _measuring_putconn(self, putconn: Callable[..., Any], pool: Pool) -> Callable[..., Any]:
         """The measured `putconn` of both kinds: an asyncio application awaits what the pool's function returns."""
-        if tuple(signature(putconn).parameters)[1:] == ("conn",):
+        if _parameters(putconn)[1:] == ("conn",):
             return self._counting_return(putconn, pool)
         count = self._counting_return(_nothing, pool)
 
@@ -348,7 +347,7 @@ def _code_of_block(pool: Pool) -> CodeType | None:
 
 def _of_one_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, which also takes the arguments that `_with_any_arguments` has bundled."""
-    if tuple(signature(function).parameters)[1:] == ("timeout",):
+    if _parameters(function)[1:] == ("timeout",):
         return function
 
     def called(pool: Any, bundle: Any) -> Any:
@@ -371,3 +370,15 @@ def _hold(lease: Lease) -> Hold:
     since, site, holder = lease
     code, instruction = site.place or (None, 0)
     return Hold(site.looks, code, instruction, since, holder, site.loop)
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    from inspect import iscoroutinefunction  # Here and below: psycopg_pool has imported it, others need not.
+
+    return iscoroutinefunction(function)
+
+
+def _parameters(function: Callable[..., object]) -> tuple[str, ...]:
+    from inspect import signature
+
+    return tuple(signature(function).parameters)

@@ -5,7 +5,6 @@ one; or all its connections are out, none has come back for a while, and a calle
 alone makes no pool unready: a slow pool still serves, and without its process the others would be slower still.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from poolhouse.meter.connect_errors import Failing
@@ -43,8 +42,7 @@ class Condition(NamedTuple):
     is_known: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Readiness:
+class Readiness(NamedTuple):
     """The answer: true or false, and why.
 
     >>> bool(Readiness(False, "the pool is closed")), str(Readiness(False, "the pool is closed"))
