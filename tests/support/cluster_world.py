@@ -20,7 +20,7 @@ from poolhouse.fleet.presence import LIVING
 from poolhouse.fleet.vectors import CHECKOUTS_SHIFT
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
-from poolhouse.wire.framing import MAGIC, Unframer
+from poolhouse.wire.framing import MAGIC, Frame, Kind, Unframer
 from poolhouse.wire.histogram import encode_histogram
 from poolhouse.wire.layout import COUNTERS, GAUGES, KEY, POOL, POOLS, SIZES
 from poolhouse.wire.parts import HEADER, PRIVATE
@@ -41,6 +41,8 @@ STEPS, LONG_STEPS, OF_EARLIER = (0.05, 0.4, 1.0, 3.0), (0.4, 3.0, 12.0, 12.0), 8
 LIMITS = tuple(FleetLimits().for_cluster()._replace(ended_pools=ended_pools) for ended_pools in (1, 2, 64))
 #: The gauges and the counters that nodes are compared by.
 _GAUGES, _COUNTS = (1 << 9 * FIELD_BITS) - 1, (1 << 2 * FIELD_BITS) - 1
+#: Frames that bring counts. A sign of life can have older work counted, too, but only if it moves `Fleet._since`.
+_COUNTED = (Kind.REPORT, Kind.LEDGER, Kind.ROWS)
 #: A pool is told in so many reports after its end.
 FAREWELLS = 5
 _LENGTH = Struct(">H")
@@ -195,6 +197,12 @@ def _head(host: str, program: str, token: str) -> bytes:
     return datagram[: _private_at(datagram)]
 
 
+@lru_cache(256)
+def _frames(data: bytes) -> tuple[Frame, ...]:
+    """What a node reads: it depends on nothing but the bytes, which several nodes get."""
+    return tuple(Unframer().feed(MAGIC + data))
+
+
 class Node:
     """A node of the service, from one start to the next."""
 
@@ -204,14 +212,22 @@ class Node:
         self.fleet = Fleet(limits, now + offset)
         self.fleet._examiner._due = inf  # Nobody reports findings.
         self.cluster = Cluster(self.fleet, name, names, now + offset)
-        #: Whether it has taken anything since the last check.
+        #: Whether it has taken anything since the last check, and since when the service counted then.
         self.has_changed = False
+        self.since = now + offset
         #: The largest totals that each row ever had.
         self.least: dict[tuple[str, str], int] = {}
 
     def receive(self, datagram: bytes, now: float, way: Way) -> None:
         self.has_changed = True
         self.fleet.receive(datagram, now + self.offset, WALL, way)
+
+    def end(self) -> None:
+        """Let go of its cluster: nothing then waits for the next look for garbage."""
+        self.fleet.relay = self.fleet.note_change = None
+        del self.fleet.nodes
+        for peer in self.cluster._peers.values():
+            del peer.queue
 
     def rows(self) -> list[Aggregate]:
         """The sums of every row that is known."""
@@ -242,8 +258,8 @@ class World:
         #: The node that started last.
         self.started = self.names[0]
         self.blocked: set[tuple[str, str]] = set()
-        #: Of each link, by direction: its two nodes, and the reader at its end.
-        self.pipes: dict[tuple[str, str], tuple[Node, Node, Unframer]] = {}
+        #: Of each link, by direction: its two nodes.
+        self.pipes: dict[tuple[str, str], tuple[Node, Node]] = {}
         self.clients: list[Client] = []
         #: By row: all checkouts that may count.
         self.done: dict[tuple[str, str], int] = {("", ""): 0}
@@ -272,6 +288,8 @@ class World:
             self.check()
         self.heal()
         self.check_equal()
+        for node in self.nodes.values():
+            node.end()
 
     # What happens
 
@@ -375,6 +393,7 @@ class World:
         pairs = [pair for pair in self.pairs if name in pair]
         for pair in pairs:
             self.unlink(pair)
+        self.nodes[name].end()
         self.nodes[name] = self.node(name)
         self.started = name
         if self.rng.random() < 0.3:
@@ -394,10 +413,8 @@ class World:
     def link(self, pair: tuple[str, str]) -> None:
         one, other = pair
         for here, there in ((one, other), (other, one)):
-            reader = Unframer()
-            list(reader.feed(MAGIC))
             node = self.nodes[here]
-            self.pipes[here, there] = node, self.nodes[there], reader
+            self.pipes[here, there] = node, self.nodes[there]
             node.cluster.link(there, self.now + node.offset)
 
     def pump(self, share: float) -> bool:
@@ -409,15 +426,16 @@ class World:
         for node in self.nodes.values():
             node.cluster.tick(now + node.offset)
         has_moved = False
-        for (here, there), (node, target, reader) in self.pipes.items():
+        for (here, there), (node, target) in self.pipes.items():
             if share < 1.0 and rng.random() > share:
                 continue
             cluster, at = node.cluster, now + node.offset
             if cluster.ready(there, at):
-                has_moved = target.has_changed = True
-                at_target = now + target.offset
-                for one in reader.feed(cluster.step(there, at)):
-                    target.cluster.receive(here, one, at_target, WALL)
+                has_moved = True
+                receive, at_target = target.cluster.receive, now + target.offset
+                for one in _frames(cluster.step(there, at)):
+                    target.has_changed |= one.kind in _COUNTED
+                    receive(here, one, at_target, WALL)
         return has_moved
 
     def heal(self) -> None:
@@ -459,9 +477,9 @@ class World:
     def check(self) -> None:
         """Nothing falls, and nothing counts twice."""
         for node in self.nodes.values():
-            if not node.has_changed:
+            if not node.has_changed and node.since == node.fleet._since:
                 continue
-            node.has_changed = False
+            node.has_changed, node.since = False, node.fleet._since
             for row in node.rows():
                 key, checkouts = row.key, (row.totals + row.joined[0]) & FIELD_MASK
                 before = node.least.get(key, 0)

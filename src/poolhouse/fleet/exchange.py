@@ -72,7 +72,9 @@ class Exchange:
     def forgotten(self) -> list[RowSums]:
         """What each row's forgotten processes had counted, without rows that have none."""
         fleet = self._fleet
-        rows = [fleet._sums, *(row for table in fleet._tables for row in table.rows())]
+        rows = [fleet._sums]
+        for table in fleet._tables:
+            rows += table.rows()
         return [
             RowSums(*row.key, row.knows, row.sent, sums_of(row.forgotten))
             for row in rows
