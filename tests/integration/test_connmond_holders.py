@@ -1,14 +1,13 @@
 """Who holds the connections of a real program: from its engine to the JSON and the window of connmon."""
 
 import json
-import time
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from support.connmon import connmon
-from support.connmond import Connmond
+from support.connmond import Connmond, Watcher
 from support.programs import finish, start
 from support.reports import Reporting
 
@@ -68,14 +67,11 @@ def seen(*arguments: str) -> dict:
 
 def test_a_real_program_is_told_line_by_line_and_its_leak_is_the_verdict(program: Path) -> None:
     # The other program stays, so that the fleet is not empty afterwards.
-    with Connmond() as daemon, Reporting("other", daemon.reports):
+    with Connmond() as daemon, Reporting("other", daemon.reports), Watcher(daemon.consoles) as watcher:
         address = ("connect", "--port", str(daemon.consoles))
         application = start(RUN, str(program), str(daemon.reports))
-        deadline = time.monotonic() + 90
+        watcher.wait_for(lambda snapshot: snapshot.verdicts)
         told = seen(*address, "--program", "shop")
-        while not told["verdicts"]:
-            assert time.monotonic() < deadline, told
-            told = seen(*address, "--program", "shop")
         lines = {line["site"].rpartition(" in ")[2]: line for line in told["holders"]}
         assert {line["program"] for line in told["holders"]} == {"shop"}
         assert (lines["take"]["open_connections"], lines["take"]["returned_total"]) == (4, 0)
@@ -94,8 +90,7 @@ def test_a_real_program_is_told_line_by_line_and_its_leak_is_the_verdict(program
         assert text.startswith("✗ leak  shop on ")
         assert "in take" in text
         finish(application)
-        while told["verdicts"]:
-            assert time.monotonic() < deadline, told
-            told = seen(*address)
+        watcher.wait_for(lambda snapshot: not snapshot.verdicts)
+        told = seen(*address)
         (begun, ended) = [event["kind"] for event in told["events"] if event["kind"] in ("verdict", "ended")]
         assert (begun, ended) == ("verdict", "ended")

@@ -337,6 +337,7 @@ def test_no_report_is_lost_while_a_thousand_programs_are_scraped() -> None:
                 sock.send(datagram)
                 sent += 1
                 time.sleep(max(0.0, began + sent / PACE - time.monotonic()))
+        reader.kill()
         health = wait_until(lambda: received(daemon, sent), what="all that was sent")
         assert (health["received_datagrams"], health["kernel_dropped_datagrams"]) == (sent, 0)
         assert numbers(ask(daemon.http, "/metrics")[2], "poolhouse_scrape_duration_seconds")[""] > 0

@@ -275,7 +275,8 @@ def test_scripts_get_text_a_number_and_a_status(beside_connmond: Reader) -> None
         beside_connmond.start(f"python -c '{holder}; e.connect()'")
         watcher.wait_for(lambda seen: seen.fleet.waiting)
         # A verdict needs some seconds of trouble.
-        wait_until(lambda: beside_connmond.read(probe).endswith("something is wrong\n"), what="an alarm")
+        watcher.wait_for(lambda seen: seen.verdicts)
+        assert beside_connmond.read(probe).endswith("something is wrong\n")
         assert (beside_connmond.folder / "verdict.txt").read_text() == "connmon: --fail-on: alarm\n"
         assert " used 4/4 ! █" in beside_connmond.read(table)
 
