@@ -26,6 +26,7 @@ from poolhouse.wire.parts import (
     string_part,
     values_part,
 )
+from support import zygote
 from support.collectd import (
     SOURCES,
     Collectd,
@@ -85,7 +86,7 @@ def test_the_seeds_connmon_command_shows_what_its_configuration_pushes(tmp_path)
     ):
         process = CraftedProcess("nova", "hostname", gauges=Gauges(used=3), interval=60.0)
         send(process.report(checkouts=3), 25827)
-        done = subprocess.run(connmon, capture_output=True, text=True)
+        done = zygote.run(connmon, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert [(row["name"], row["used_connections"]) for row in shown["programs"]] == [("nova", 3)]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support import zygote
 from support.connmon import CONNMON, connmon
 from support.connmond import Connmond
 from support.pages import Reader
@@ -134,7 +135,7 @@ def test_a_wrong_or_missing_login_is_a_sentence_at_once(tmp_path):
 
 def connmon_without_terminal(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Nobody can be asked: there is no controlling terminal, and no standard input."""
-    return subprocess.run(
+    return zygote.run(
         [*CONNMON, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -322,7 +323,7 @@ def test_garbage_an_http_client_and_a_console_that_does_not_read_cost_the_others
                     pass
         stopped = [
             stack.enter_context(
-                subprocess.Popen([*CONNMON, "-c", config, "--dump-only"], stdout=subprocess.PIPE, text=True)
+                zygote.Popen[str]([*CONNMON, "-c", config, "--dump-only"], stdout=subprocess.PIPE, text=True)
             )
             for _ in range(3)
         ]
@@ -363,7 +364,7 @@ def test_each_snapshot_is_a_line_until_the_connection_is_lost(tmp_path):
     config, (port,) = configured(tmp_path)
     with node(config) as daemon, reporting(daemon):
         command = [*CONNMON, "-c", config, "--dump-only"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as dumping:
+        with zygote.Popen[str](command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as dumping:
             assert dumping.stdout is not None
             lines = [json.loads(dumping.stdout.readline()) for _ in range(3)]
             assert sorted(lines[0]) == sorted(json.loads(connmon("-c", config, "--json").stdout))
@@ -380,7 +381,7 @@ def test_a_daemon_that_ends_tells_its_consoles(tmp_path):
     config, (port,) = configured(tmp_path)
     with node(config) as daemon, reporting(daemon):
         command = [*CONNMON, "-c", config, "--dump-only"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as dumping:
+        with zygote.Popen[str](command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as dumping:
             assert dumping.stdout is not None
             dumping.stdout.readline()
             assert daemon.end()[0] == 0
@@ -395,14 +396,14 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_word(tmp_path):
     config, _ = configured(tmp_path)
     with node(config) as daemon, reporting(daemon):
         command = [*CONNMON, "-c", config, "--dump-only"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as dumping:
+        with zygote.Popen[str](command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as dumping:
             assert dumping.stdout is not None
             assert dumping.stderr is not None
             dumping.stdout.readline()
             dumping.stdout.close()
             assert dumping.wait(60) == 1
             assert dumping.stderr.read() == ""
-        full = subprocess.run(
+        full = zygote.run(
             f"{' '.join(command)} > /dev/full", shell=True, capture_output=True, text=True, timeout=90, check=False
         )
         assert full.returncode == 1

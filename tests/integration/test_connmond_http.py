@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.signs import Finding, PoolSigns, SiteReading
+from support import zygote
 from support.collectd import Namespace
 from support.connmond import COMMAND, Connmond, Watcher, program, sentences
 from support.pages import ROOT
@@ -107,7 +108,7 @@ def test_the_snapshot_is_what_connmon_prints(daemon: Connmond) -> None:
     assert (status, headers["content-type"]) == (200, "application/json")
     told = json.loads(text)
     command = [COMMAND[0], "-m", "poolhouse.console", "--port", str(daemon.consoles), "--host", "127.0.0.1"]
-    printed = subprocess.run(
+    printed = zygote.run(
         [*command, "--json", "--program", "shop"], capture_output=True, text=True, timeout=60, check=True
     )
     connmon = json.loads(printed.stdout)
@@ -181,7 +182,7 @@ def test_a_port_that_was_asked_for_and_is_taken_ends_connmond(tmp_path: Path) ->
         )
         for more in (["--http", address], ["--config", str(config)]):
             options = ["--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", "--bind", "off", *more]
-            done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False)
+            done = zygote.run([*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False)
             assert (done.returncode, done.stdout) == (1, "")
             assert done.stderr.startswith(
                 f"connmond: --http: cannot listen on TCP {address}: Address already in use"

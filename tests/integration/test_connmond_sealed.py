@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from poolhouse.report.protection import Protection, Security
+from support import zygote
 from support.collectd import send, udp_socket
 from support.connmond import COMMAND, Connmond, News, Watcher, program, sentences
 from support.crafted import CraftedProcess
@@ -43,7 +44,7 @@ def auth_file(tmp_path: Path) -> Path:
 @contextmanager
 def running(url: str, report: str = "") -> Iterator[list[str]]:
     """A program with an engine at this URL; what it wrote, once it has ended."""
-    process = subprocess.Popen(
+    process = zygote.Popen[str](
         [sys.executable, "-W", "error", "-c", PROGRAM, url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -148,7 +149,7 @@ def test_a_password_changes_on_a_running_fleet(auth_file: Path):
 )
 def test_what_cannot_be_demanded_is_an_error_at_the_start(options: list[str], status: int, sentence: str):
     ports = ["--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", "--bind", "off"]
-    done = subprocess.run([*COMMAND, *ports, *options], capture_output=True, text=True, timeout=60)
+    done = zygote.run([*COMMAND, *ports, *options], capture_output=True, text=True, timeout=60)
     assert done.returncode == status
     assert sentence in done.stderr
 
@@ -165,7 +166,7 @@ def test_check_says_what_is_demanded_and_that_a_file_is_open_to_all(auth_file: P
         "off",
         "--check",
     ]
-    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=60)
+    done = zygote.run([*COMMAND, *options], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert f"only encrypted ones, by {auth_file}, what is encrypted need not be signed" in done.stdout
     assert "can be read by every user of this machine" in done.stdout
@@ -265,7 +266,7 @@ def test_a_user_reports_for_the_hosts_of_its_line_only(auth_file: Path):
 def connmon(port: int, *options: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-W", "error", "-m", "poolhouse.console", "connect", "--port", str(port), "--once"]
     more = ["--host", "127.0.0.1", "--timeout", "10", *options]
-    return subprocess.run([*command, *more], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    return zygote.run([*command, *more], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
 
 
 def test_connmon_over_udp_signs_and_encrypts(auth_file: Path, tmp_path: Path):

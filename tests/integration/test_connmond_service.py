@@ -16,6 +16,7 @@ import pytest
 
 from poolhouse.configuration.service import CSV_COLUMNS
 from poolhouse.wire.framing import MAGIC
+from support import zygote
 from support.connmond import COMMAND, Connmond, Watcher, program
 from support.waiting import wait_until
 
@@ -35,7 +36,7 @@ for line in sys.stdin:
 @contextmanager
 def running(url: str) -> Iterator["subprocess.Popen[str]"]:
     """A program with an engine at this URL."""
-    process = subprocess.Popen(
+    process = zygote.Popen[str](
         [sys.executable, "-W", "error", "-c", PROGRAM, url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -341,7 +342,7 @@ def test_who_listens_on_this_machine_only_is_not_warned(host, tmp_path):
 def test_check_says_what_would_happen_or_what_is_wrong(text, status, words, tmp_path):
     (tmp_path / "connmon.cfg").write_text(text)
     command = [*COMMAND, "--check", "-c", str(tmp_path / "connmon.cfg")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = zygote.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status
     assert words in (done.stderr if status else done.stdout)
 
@@ -349,7 +350,7 @@ def test_check_says_what_would_happen_or_what_is_wrong(text, status, words, tmp_
 def test_check_warns_of_what_a_start_would_warn_of(tmp_path):
     config = configured(tmp_path, 5800, "csv_keep: 3", "log_format: json")
     command = [*COMMAND, "--check", "-c", config]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = zygote.run(command, capture_output=True, text=True, timeout=60, check=True)
     lines = [line for line in done.stdout.splitlines() if "cannot be listened at" not in line]
     *_, log, keep, buffer, login = lines  # Without what else happens on this machine.
     assert log == "log            json"
@@ -370,7 +371,7 @@ def test_check_says_which_ports_are_taken_and_leaves_the_others_free(tmp_path):
         clients, reports, pages = (f"127.0.0.1:{sock.getsockname()[1]}" for sock in (tcp, udp, http))
         more = "--consoles", "192.0.2.1:5", "--http", pages  # The first belongs to no machine: RFC 5737.
         command = [*COMMAND, "--check", "--bind", clients, "--bind", "127.0.0.1:0", "--reports", reports, *more]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = zygote.run(command, capture_output=True, text=True, timeout=60, check=True)
     taken = "Address already in use, perhaps by a connmond that runs already"
     assert [line for line in done.stdout.splitlines() if line.startswith("warning ")] == [
         f"warning        UDP {reports} cannot be listened at: {taken}",
@@ -384,6 +385,6 @@ def test_a_port_that_is_taken_is_one_sentence_and_nothing_is_served(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         command = [*COMMAND, "--reports", "127.0.0.1:0", "--consoles", "127.0.0.1:0", "--bind", address]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = zygote.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"connmond: --bind: cannot listen on TCP {address}: Address already in use")

@@ -4,7 +4,6 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ import pytest
 from poolhouse.configuration.parse import parse_configuration
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.signs import PoolSigns, SiteReading
+from support import zygote
 from support.collector import NO_VALUE, Collector, Pushed, attributes, collector, metrics, points, rotel
 from support.connmond import COMMAND, Connmond
 from support.pages import ROOT, under
@@ -219,9 +219,9 @@ def test_sighup_changes_the_collector(tmp_path: Path, taken: Collector) -> None:
 
 def test_check_says_where_metrics_go() -> None:
     command = [*COMMAND, "--check", "--otlp", "http://collector:4318"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    found = zygote.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "OTLP           http://collector:4318/v1/metrics every 60 s\n" in found.stdout
-    wrong = subprocess.run([*COMMAND, "--otlp", "collector"], capture_output=True, text=True, timeout=60)
+    wrong = zygote.run([*COMMAND, "--otlp", "collector"], capture_output=True, text=True, timeout=60)
     assert wrong.returncode == 2
     assert "--otlp: expected an address such as http://collector:4318, not 'collector'" in wrong.stderr
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support import zygote
+from support.collectd import Namespace
 from support.paths import PYTHONPATH
 
 PYTHON = (sys.executable, "-W", "error")
@@ -104,6 +105,16 @@ def test_it_is_a_child_like_any_other() -> None:
         os.waitpid(process.pid, 0)
 
 
+def test_it_is_in_the_network_and_the_environment_that_its_prefix_says() -> None:
+    with Namespace() as network:
+        code = "import os; print(os.readlink('/proc/self/ns/net'), os.environ['A'])"
+        forked, executed = both(*network.prefix, "env", "A=a b", *PYTHON, "-c", code)
+        with network.entered():
+            inside = zygote.run([*PYTHON, "-c", code], env=early() | {"A": "a b"}, capture_output=True, text=True)
+            assert inside.stdout == f"{os.readlink('/proc/thread-self/ns/net')} a b\n"
+        assert forked.stdout == executed.stdout == inside.stdout
+
+
 def test_orphans_of_programs_are_adopted_no_longer_than_a_start_takes() -> None:
     assert zygote.run([*PYTHON, "-c", "pass"]).returncode == 0
     adopts = ctypes.c_int(-1)
@@ -115,7 +126,7 @@ def test_orphans_of_programs_are_adopted_no_longer_than_a_start_takes() -> None:
     "asked",
     [
         {"args": [sys.executable, "-I", "-c", "pass"]},
-        {"args": ["env", sys.executable, "-c", "pass"]},
+        {"args": ["nice", sys.executable, "-c", "pass"]},
         {"preexec_fn": os.getpid},
         {"pass_fds": [0]},
         {"env": {"PYTHONHASHSEED": "1"}},

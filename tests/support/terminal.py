@@ -7,12 +7,12 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import termios
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from support import zygote
 from support.waiting import wait_until
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?<>=]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78]|\][^\x07]*\x07|P[^\x1b]*\x1b\\)")
@@ -44,7 +44,7 @@ class Terminal(AbstractContextManager["Terminal"]):
         environment.update(env or {})
         if redirect:
             command = ["bash", "-c", f'exec "$@" {redirect}', "bash", *command]
-        self.process = subprocess.Popen(
+        self.process = zygote.Popen[bytes](
             command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True
         )
         os.close(side)

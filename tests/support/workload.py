@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Self
 
+from support import zygote
 from support.paths import PYTHONPATH
 
 #: What `Workload.work` may ask for, each a number of times, in this order.
@@ -251,7 +252,7 @@ class Workload:
         self._environment = {**os.environ, "PYTHONPATH": path}
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
+        self.process = zygote.Popen[str](
             self._command, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         return self

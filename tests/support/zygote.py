@@ -17,6 +17,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import resource
 import runpy
 import signal
@@ -50,18 +51,19 @@ _WARMTH: dict[str, tuple[str, ...]] = {
         "poolhouse.console.command",
     ),
 }
+#: Beginnings of the names of modules that may be run.
+_MODULES = ("poolhouse.daemon", "poolhouse.console", "support.")
 #: Beginnings of the names of variables that interpreters and libraries read when they are loaded.
 _READ_EARLY = ("LANG", "LC_", "LD_", "MALLOC_", "PSYCOPG_", "PYTHON", "SQLALCHEMY_", "TEXTUAL_", "TZ")
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
-#: The network namespace, which a test may leave for a while.
-_NETWORK = "/proc/thread-self/ns/net"
-_network = os.readlink(_NETWORK)
+#: The network namespace of zygotes, which a test may leave for a while.
+_network = os.readlink("/proc/thread-self/ns/net")
 #: Constants of Linux's ``prctl.h``.
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 #: For a message: a program's arguments and environment.
 _LONGEST = 1 << 20
-_prctl = ctypes.CDLL(None).prctl
+_libc = ctypes.CDLL(None)
 
 
 class Program(NamedTuple):
@@ -74,6 +76,7 @@ class Program(NamedTuple):
         arguments: The rest of ``sys.argv``.
         env: All of its environment.
         cwd: Its working directory.
+        network: The file of its network namespace; empty if that is the zygote's.
         limits: The softer and the harder value of each resource limit, by its name in `resource`.
         has_session: Whether it leads a session of its own.
         has_group: Whether it leads a process group of its own.
@@ -85,6 +88,7 @@ class Program(NamedTuple):
     arguments: list[str]
     env: dict[str, str]
     cwd: str
+    network: str
     limits: dict[str, tuple[int, int]]
     has_session: bool
     has_group: bool
@@ -92,7 +96,7 @@ class Program(NamedTuple):
     @property
     def module(self) -> str:
         """The key of `_WARMTH`."""
-        return self.what if self.kind == "-m" else ""
+        return self.what if self.kind == "-m" and self.what in _WARMTH else ""
 
 
 class Popen(subprocess.Popen[AnyStr]):
@@ -139,16 +143,16 @@ def run(
 
 def _program(asked: Mapping[str, Any]) -> Program | None:
     """What of this a zygote can start; ``None`` if it is not for a zygote."""
-    command = [os.fsdecode(word) for word in asked["args"]] if isinstance(asked["args"], list | tuple) else []
-    if command[:1] != [sys.executable] or not asked["close_fds"] or asked["umask"] != -1:
-        return None
-    if os.readlink(_NETWORK) != _network:
+    if not isinstance(asked["args"], list | tuple) or not asked["close_fds"] or asked["umask"] != -1:
         return None
     if any(asked[name] for name in ("preexec_fn", "pass_fds", "executable", "shell")):
         return None
     if any(asked[name] is not None for name in ("gid", "gids", "uid")) or asked["process_group"] not in (-1, 0):
         return None
     env = dict(os.environ if asked["env"] is None else asked["env"])
+    network, command = _unwrapped([os.fsdecode(word) for word in asked["args"]], env)
+    if command[:1] != [sys.executable]:
+        return None
     if env.get("PYTHONPATH", PYTHONPATH) != PYTHONPATH or _read_early(env) != _read_early(_ENVIRONMENT):
         return None
     begin = 1
@@ -156,12 +160,31 @@ def _program(asked: Mapping[str, Any]) -> Program | None:
         begin += 2
     options, rest = tuple(command[1:begin]), command[begin:]
     kind = rest.pop(0) if rest[:1] in (["-c"], ["-m"]) else ""
-    if not rest or rest[0].startswith("-") or (kind == "-m" and rest[0] not in _WARMTH):
+    if not rest or rest[0].startswith("-") or (kind == "-m" and not rest[0].startswith(_MODULES)):
         return None
     limits = {name: resource.getrlimit(getattr(resource, name)) for name in _LIMITS}
     cwd, (what, *arguments) = os.path.abspath(asked["cwd"] or "."), rest
     has_session, has_group = asked["start_new_session"], asked["process_group"] == 0
-    return Program(options, kind, what, arguments, env, cwd, limits, has_session, has_group)
+    return Program(options, kind, what, arguments, env, cwd, network, limits, has_session, has_group)
+
+
+def _unwrapped(command: list[str], env: dict[str, str]) -> tuple[str, list[str]]:
+    """A network namespace, if it is not that of the zygote, and a command without the programs that execute it.
+
+    Args:
+        command: May begin with ``nsenter --net --target=PID``, and with ``env``.
+        env: The environment, to which is added what ``env`` says.
+    """
+    network = f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
+    if os.readlink(network) == _network:
+        network = ""
+    if found := re.fullmatch(r"nsenter\0--net\0--target=(\d+)", "\0".join(command[:3])):
+        network, command = f"/proc/{found[1]}/ns/net", command[3:]
+    if command[:1] == ["env"]:
+        command = command[1:]
+        while "=" in command[0]:
+            name, _, env[name] = command.pop(0).partition("=")
+    return network, command
 
 
 def _read_early(env: Mapping[str, str]) -> dict[str, str]:
@@ -217,11 +240,11 @@ def close() -> None:
 @contextlib.contextmanager
 def _adopting() -> Iterator[None]:
     """Meanwhile, a process whose parent ends becomes a child of this one."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
         yield
     finally:
-        _prctl(_PR_SET_CHILD_SUBREAPER, 0)
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
 
 
 def serve(sock: socket.socket, module: str) -> tuple[Program, list[int]] | None:
@@ -273,7 +296,10 @@ def become(program: Program, fds: Sequence[int]) -> None:
     elif program.has_group:
         os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # Who kills the tests ends their programs.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # Who kills the tests ends their programs.
+    if program.network:
+        with open(program.network) as network:
+            assert _libc.setns(network.fileno(), 0) == 0, program.network
     for limit, values in program.limits.items():
         resource.setrlimit(getattr(resource, limit), values)
     os.chdir(program.cwd)
