@@ -1,8 +1,9 @@
 """``poolhouse doctor`` as a process."""
 
 import os
-import subprocess
 import sys
+
+from support import zygote
 
 COMMAND = (sys.executable, "-W", "error", "-c", "from poolhouse.cli import poolhouse; poolhouse()", "doctor")
 
@@ -11,7 +12,7 @@ def examine(
     *arguments: str, command: tuple[str, ...] = COMMAND, **environment: str
 ) -> tuple[int, dict[str, str], str]:
     """Status, findings by subject (each with its sign), and what went to the error output."""
-    result = subprocess.run(
+    result = zygote.run(
         [*command, *arguments],
         capture_output=True,
         text=True,
