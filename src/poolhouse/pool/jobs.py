@@ -4,7 +4,6 @@ A job that owns a slot must be answered: `Connect` by `PoolCore.connected` or `c
 `PoolCore.returned`, `Probe` by `PoolCore.probed`. `Close` and `ReconnectFailed` need no answer.
 """
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -41,44 +40,41 @@ class Reason(Enum):
     NOT_KEPT = "not kept"
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(NamedTuple):
     """Make a new connection and configure it."""
 
     slot: Slot
 
 
-# Not frozen: one is made for each connection that is reset, and `frozen` would double its cost.
-@dataclass(slots=True, eq=False)
 class Return:
     """Make a returned connection fit for the next client: roll back if `roll_back`, then call `reset`.
 
     A rollback is logged as a warning, because the client forgot to end its transaction, unless `is_expected`.
     """
 
-    slot: Slot
-    roll_back: bool
-    is_expected: bool = False
+    __slots__ = ("is_expected", "roll_back", "slot")
+
+    def __init__(self, slot: Slot, roll_back: bool, is_expected: bool = False) -> None:
+        self.slot = slot
+        self.roll_back = roll_back
+        self.is_expected = is_expected
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """Check an idle connection with a round trip; `is_asked` if the application called `check`."""
 
     slot: Slot
     is_asked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(NamedTuple):
     """Close a connection that has left the pool."""
 
     conn: Any  # Any: the connection of any driver.
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class ReconnectFailed:
+class ReconnectFailed(NamedTuple):
     """Call the application's `reconnect_failed`: for `after` seconds, no connect has succeeded."""
 
     after: float

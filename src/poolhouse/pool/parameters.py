@@ -5,10 +5,9 @@ four pools and the table of ``docs/reference/pool.md`` with `PARAMETERS`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from numbers import Real
 from operator import index
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Values(Protocol):
@@ -29,8 +28,7 @@ class Values(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(NamedTuple):
     """Whole numbers."""
 
     floor: int
@@ -53,8 +51,7 @@ class Count:
         return number
 
 
-@dataclass(frozen=True, slots=True)
-class Seconds:
+class Seconds(NamedTuple):
     """Durations, from 0 to infinity."""
 
     zero: str = ""
@@ -81,8 +78,7 @@ class Seconds:
         return number
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(NamedTuple):
     """One of several words."""
 
     words: tuple[str, ...]
@@ -99,8 +95,7 @@ class OneOf:
         return str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """Every value that a function accepts."""
 
     text: str
@@ -135,8 +130,7 @@ _CALL = Accepted("callable, or `None`", _is_call)
 _FLAG = Accepted("`True` or `False`")
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter of the constructors."""
 
     default: Any
