@@ -1,6 +1,7 @@
 """What every test stands on."""
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -33,6 +34,14 @@ def _collections_pass_over_what_was_there() -> None:
     """Tests collect garbage thousands of times; libraries that are loaded already are not searched each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def unread_log() -> Iterator[None]:
+    """Nothing is logged: pytest formats every record twice, and each traceback in it."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture

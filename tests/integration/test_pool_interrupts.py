@@ -23,6 +23,8 @@ from poolhouse.pool.sync import ConnectionPool, NullConnectionPool
 from poolhouse.testing import Does, FakeConnection, FakeDriver, FakeError, VirtualClock, VirtualThreads
 from support.opcodes import alike
 
+pytestmark = pytest.mark.usefixtures("unread_log")
+
 #: Where the connection is the caller's, and stays so. CPython protects no `return` by its own function's handlers:
 #: what strikes there strikes the caller (no signal is delivered there, only a tracer can strike). What strikes
 #: before `putconn` has begun leaves the caller with a connection that he can still give back.
