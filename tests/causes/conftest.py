@@ -12,7 +12,8 @@ from support.stage import Part, Stage
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """All the parts that the chosen tests name, started together."""
     parts: dict[str, Part] = {}
-    for item in request.session.items:
+    # Healthy programs, whose tests come last, are watched for longest and begin first.
+    for item in reversed(request.session.items):
         for value in getattr(getattr(item, "callspec", None), "params", {}).values():
             for part in getattr(value, "parts", ()):
                 parts[part.name] = part
