@@ -211,8 +211,10 @@ class Account(Counted):
         )
 
     def is_told(self, told: PoolEntry) -> bool:
-        """Whether another node's entry of a living pool is this very account, without any fall of its counters."""
-        if told.number != self.number or told.is_over or self.is_over or told.durations != self.durations:
+        """Whether another node's entry of the pool is this very account, without any fall of its counters."""
+        if (told.number, told.is_over and told.key != REST) != (self.number, self.is_over):
+            return False
+        if told.durations != self.durations:
             return False
         if self.fallen is not None or told.fallen is not None or told.base_durations != self.base_durations:
             return False

@@ -139,7 +139,7 @@ class Exchange:
             process = self._remember(entry, now)
             if process is None:
                 return None
-        elif ledger.is_known(process, entry):
+        elif ledger.is_known(process, entry, fleet._limits.ended_pools):
             ledger.join_ages(process, entry, now)
             self._remember_longer(process)
             return Learned(process, False, False)

@@ -80,23 +80,26 @@ def count_all(process: Process) -> Amount:
     return amount
 
 
-def is_known(process: Process, entry: Entry) -> bool:
+def is_known(process: Process, entry: Entry, most_ended: int) -> bool:
     """Whether another node's entry says what this node has itself, so that only ages can be learned (`join_ages`).
 
     After a link came up, nearly every entry is like that. False does not mean that there is news: what is rare
-    is left to `join`.
+    is left to `join`. For `most_ended`, see there.
     """
+    past = process.past
+    mine = _accounts(process) if past is not None else process.pools
     return (
         (-1 if entry.number is None else entry.number) == process.number
         and entry.is_ended == (process.state is ENDED)
         and entry.lost == process.lost
         and (NOT_COMPLETE if entry.complete_since is None else entry.complete_since) == process.base_until
         and not (entry.knows & ~process.knows or entry.sent & ~process.sent)
-        and process.past is None
         and not entry.floor
+        and (past is None or (not past.floor and len(past.accounts) <= most_ended))
         and entry.earlier == (None if process.legacy is None else process.legacy.entry())
-        and len(entry.pools) == len(process.pools)
-        and all(pool.key in process.pools and process.pools[pool.key].is_told(pool) for pool in entry.pools)
+        and len(entry.pools) == len(mine)
+        and all(told.key in mine and mine[told.key].is_told(told) for told in entry.pools)
+        and not any(pool.is_over and pool.gauges for pool in process.pools.values())
     )
 
 

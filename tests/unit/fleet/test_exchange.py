@@ -126,8 +126,24 @@ def test_an_entry_is_known_if_only_its_ages_are_new(news):
     node.receive(process.report(2.0), 2.0)
     (mine,) = node.exchange.processes()
     entry = node.exchange.entry(mine, 3.0)
-    assert ledger.is_known(mine, entry._replace(silent_for=0.5, age=7.0, is_proven=True, uptime=7.0))
-    assert not ledger.is_known(mine, NEWS[news](entry))
+    assert ledger.is_known(mine, entry._replace(silent_for=0.5, age=7.0, is_proven=True, uptime=7.0), 64)
+    assert not ledger.is_known(mine, NEWS[news](entry), 64)
+
+
+def test_a_pool_that_has_ended_is_known_once_it_adds_nothing():
+    node, process = Node(), a_process(pools=2)
+    for pool in process.pools:
+        pool.work(5)
+    node.receive(process.report(2.0), 2.0)
+    process.pools[1].work(1)
+    process.pools[1].close()
+    node.receive(process.report(4.0), 4.0)
+    (mine,) = node.exchange.processes()
+    told = node.exchange.entry(mine, 5.0)
+    assert [pool.is_over for pool in told.pools] == [False, True]
+    assert not ledger.is_known(mine, told, 64), "the checkout before its end is still a gauge"
+    node.exchange.join(told, 5.0)
+    assert ledger.is_known(mine, told, 64)
 
 
 def test_a_known_entry_brings_ages():
