@@ -1,10 +1,12 @@
 """The sections of `logging.config.fileConfig` in connmon.cfg, and every mistake in them as one sentence."""
 
+import errno
 import textwrap
 
 import pytest
 
 from poolhouse.configuration.parse import parse_configuration
+from poolhouse.daemon import logging_sections
 from poolhouse.daemon.logging_sections import apply_logging, check_logging, has_logging
 from poolhouse.errors import SettingError
 
@@ -163,3 +165,13 @@ def test_no_sentence_shows_the_arguments_of_a_handler():
     ) as caught:
         apply_logging(configuration(wrong))
     assert "s3cret" not in str(caught.value)
+
+
+def test_sections_for_which_a_module_cannot_be_loaded_are_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_descriptors(name: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", name)
+
+    monkeypatch.setattr(logging_sections, "import_module", out_of_descriptors)
+    with pytest.raises(SettingError, match="Too many open files"):
+        check_logging(configuration(SECTIONS))
+    check_logging(configuration(""))

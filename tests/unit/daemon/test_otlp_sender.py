@@ -1,10 +1,16 @@
 """What is joined for a collector, and what its answer says."""
 
+import errno
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
-from poolhouse.daemon.otlp_sender import partial_success, requests
+from poolhouse.configuration.otlp import OtlpTarget
+from poolhouse.daemon import otlp_sender
+from poolhouse.daemon.otlp_sender import partial_success, prepare, requests
+from poolhouse.errors import SettingError
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=30), st.integers(1, 64))
@@ -31,3 +37,12 @@ def test_no_answer_is_an_error(content: bytes) -> None:
     rejected, words = partial_success(content)
     assert rejected >= 0
     assert isinstance(words, str)
+
+
+def test_a_target_for_which_a_module_cannot_be_loaded_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_descriptors(name: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", name)
+
+    monkeypatch.setattr(otlp_sender, "import_module", out_of_descriptors)
+    with pytest.raises(SettingError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT: .*Too many open files"):
+        prepare(OtlpTarget("http://collector.test:4318/v1/metrics"))
