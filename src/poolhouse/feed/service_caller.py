@@ -24,7 +24,6 @@ from poolhouse.report.network import TcpNetwork, TcpSocket
 from poolhouse.report.nodes import Nodes
 from poolhouse.report.route import Address
 from poolhouse.report.tcp import GLANCE_S, send_some
-from poolhouse.report.tls import TlsSocket, client_context
 from poolhouse.wire.introduction import GREETING_PATIENCE_S, LoginMissing, Refusal
 from poolhouse.wire.session import NONCE_BYTES, Hello, Welcome
 
@@ -66,7 +65,11 @@ class ServiceCaller:
         """
         self._service = service
         self._network = network
-        self._context = None if service.certificate is None else client_context(service.certificate)
+        self._context = None
+        if service.certificate is not None:
+            from poolhouse.report.tls import client_context  # Only here: a console without TLS does not load it.
+
+            self._context = client_context(service.certificate)
         self._nodes = Nodes(len(service.nodes), random, LAST_REST_S)
         #: The current node's addresses that have not been tried; ``None`` before its lookup.
         self._addresses: list[Address] | None = None
@@ -207,7 +210,11 @@ class ServiceCaller:
                 raise _Unresolved(error.strerror or str(error)) from None
         self._began = now
         sock = self._network.connect(self._addresses.pop(0))
-        self._socket = sock if self._context is None else TlsSocket(sock, self._context, node.host)
+        self._socket = sock
+        if self._context is not None:
+            from poolhouse.report.tls import TlsSocket
+
+            self._socket = TlsSocket(sock, self._context, node.host)
 
     def _converse(self, sock: TcpSocket, conversation: Conversation, now: float) -> Snapshot | None:
         was_ready = conversation.is_ready
