@@ -20,7 +20,7 @@ from poolhouse.fleet.presence import LIVING
 from poolhouse.fleet.vectors import CHECKOUTS_SHIFT
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Counters, Gauges, Limits, PoolReading
-from poolhouse.wire.framing import MAGIC, Frame, Kind, Unframer
+from poolhouse.wire.framing import Frame, Kind, Unframer
 from poolhouse.wire.histogram import encode_histogram
 from poolhouse.wire.layout import COUNTERS, GAUGES, KEY, POOL, POOLS, SIZES
 from poolhouse.wire.parts import HEADER, PRIVATE
@@ -200,7 +200,9 @@ def _head(host: str, program: str, token: str) -> bytes:
 @lru_cache(256)
 def _frames(data: bytes) -> tuple[Frame, ...]:
     """What a node reads: it depends on nothing but the bytes, which several nodes get."""
-    return tuple(Unframer().feed(MAGIC + data))
+    reader = Unframer()
+    reader.is_greeted = True
+    return tuple(reader.feed(data))
 
 
 class Node:

@@ -93,11 +93,19 @@ class Joined(NamedTuple):
 
     def plus(self, other: "Joined") -> "Joined":
         """Both results together."""
+        if other is NOTHING_JOINED:
+            return self
+        if self is NOTHING_JOINED:
+            return other
         return Joined(
             add(self.amount, other.amount),
             self.has_learned or other.has_learned,
             self.knows_more or other.knows_more,
         )
+
+
+#: The result of a join that changed nothing, and that found nothing to tell.
+NOTHING_JOINED = Joined()
 
 
 class Account(Counted):

@@ -20,6 +20,7 @@ from poolhouse.fleet.presence import ENDED, LIVING, SILENT, UNPROVEN_INTERVAL
 from poolhouse.fleet.process import Process
 from poolhouse.fleet.undo import kept, kept_whole
 from poolhouse.wire.ledger import Entry, RowSums
+from poolhouse.wire.tuples import made
 
 #: Beginnings of the service further apart than this, in seconds, are different ones: ages take time to arrive.
 SINCE_ERROR = 1.0
@@ -142,7 +143,7 @@ class Exchange:
         elif ledger.is_known(process, entry, fleet._limits.ended_pools):
             ledger.join_ages(process, entry, now)
             self._remember_longer(process)
-            return Learned(process, False, False)
+            return made(Learned, (process, False, False))
         fleet._kept += kept_whole(process)
         gauges, size = process.gauges, process.size
         joined = ledger.join(process, entry, now, fleet._limits.ended_pools)

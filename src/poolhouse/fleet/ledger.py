@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from poolhouse.fleet.account import (
     NO_AMOUNT,
+    NOTHING_JOINED,
     Account,
     Amount,
     Joined,
@@ -183,7 +184,7 @@ def _join_older(process: Process, floor: int, told: Told, older: Amount, apart: 
     """Join the sums of old pools, after each side has moved into its sum what the other side has there."""
     my_floor = process.past.floor if process.past is not None else 0
     if not my_floor and not floor:
-        return Joined()
+        return NOTHING_JOINED
     past = process.obtain_past()
     mine = _accounts(process)
     for key, account in mine.items():
@@ -195,7 +196,7 @@ def _join_older(process: Process, floor: int, told: Told, older: Amount, apart: 
             process.pools.pop(key, None)
     past.floor = max(my_floor, floor)
     if process.keeps_base:
-        return Joined()
+        return NOTHING_JOINED
     for key, (account, amount) in told.items():
         if key < my_floor and key != REST and key not in mine and key not in apart:
             older = add(older, amount)
@@ -209,7 +210,7 @@ def _join_older(process: Process, floor: int, told: Told, older: Amount, apart: 
 
 def _join_earlier(process: Process, entry: Entry, now: float) -> Joined:
     if entry.earlier is None or process.number >= 0:
-        return Joined()
+        return NOTHING_JOINED
     return process.obtain_legacy().join(entry.earlier, now)
 
 

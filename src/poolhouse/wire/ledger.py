@@ -199,7 +199,7 @@ def encode_entry(entry: Entry) -> bytes:
         | _HAS_OLDER * (entry.older is not None)
         | _HAS_EARLIER * (entry.earlier is not None)
     )
-    names = [name.encode("utf-8", "surrogatepass") for name in entry[:3]]
+    host, program, token = [name.encode("utf-8", "surrogatepass") for name in entry[:3]]
     pieces = [
         _HEAD.pack(
             flags,
@@ -213,9 +213,13 @@ def encode_entry(entry: Entry) -> bytes:
             entry.knows,
             entry.sent,
             len(entry.pools),
-            *map(len, names),
+            len(host),
+            len(program),
+            len(token),
         ),
-        *names,
+        host,
+        program,
+        token,
     ]
     for pool in entry.pools:
         has_base = pool.base is not NO_COUNTS or pool.base_durations != NO_HISTOGRAMS
@@ -342,7 +346,7 @@ def _read_entry(cursor: _Cursor) -> Entry:
         _HEAD
     )
     told = int(flags)
-    host, program, token = (cursor.take(int(length)).decode("utf-8", "surrogatepass") for length in lengths)
+    host, program, token = [cursor.take(int(length)).decode("utf-8", "surrogatepass") for length in lengths]
     read = tuple([_read_pool(cursor) for _ in range(int(pools))])
     floor, older, earlier = 0, None, None
     if told & _HAS_OLDER:
