@@ -49,7 +49,8 @@ def test_a_saturated_pool_of_a_real_application_is_status_3_and_0_after_it() -> 
     # The other program stays, so that the fleet is not empty when connmon has started and the row has gone.
     with Connmond() as daemon, Reporting("other", daemon.reports, used=1):
         address = ("connect", "--port", str(daemon.consoles))
-        application = start(SATURATED, str(daemon.reports))
+        assert saturated(*address)[0] == 0
+        application = start(SATURATED, str(daemon.reports), has_libraries=True)
         deadline = time.monotonic() + 60
         status, seen = saturated(*address)
         while status != 3:

@@ -69,7 +69,7 @@ def test_a_real_program_is_told_line_by_line_and_its_leak_is_the_verdict(program
     # The other program stays, so that the fleet is not empty afterwards.
     with Connmond() as daemon, Reporting("other", daemon.reports), Watcher(daemon.consoles) as watcher:
         address = ("connect", "--port", str(daemon.consoles))
-        application = start(RUN, str(program), str(daemon.reports))
+        application = start(RUN, str(program), str(daemon.reports), has_libraries=True)
         watcher.wait_for(lambda snapshot: snapshot.verdicts)
         told = seen(*address, "--program", "shop")
         lines = {line["site"].rpartition(" in ")[2]: line for line in told["holders"]}

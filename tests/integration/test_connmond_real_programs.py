@@ -39,7 +39,7 @@ def has_checked_out(times: int):
 def test_what_a_program_does_is_counted_exactly_and_its_goodbye_is_heard(tmp_path: Path) -> None:
     with Connmond() as daemon, Watcher(daemon.consoles, program="shop") as watcher:
         # A row that nobody is left of is shown for five intervals: long enough to be seen by a busy machine.
-        running = start(PROGRAM, url(tmp_path, daemon.reports, interval=2))
+        running = start(PROGRAM, url(tmp_path, daemon.reports, interval=2), has_libraries=True)
         assert running.stdin is not None
         assert running.stdout is not None
         running.stdin.write("7\n")
@@ -55,7 +55,7 @@ def test_what_a_program_does_is_counted_exactly_and_its_goodbye_is_heard(tmp_pat
 
 def test_a_program_that_is_killed_goes_away_and_its_counts_stay(tmp_path: Path) -> None:
     with Connmond() as daemon, Watcher(daemon.consoles) as watcher:
-        running = start(PROGRAM, url(tmp_path, daemon.reports))
+        running = start(PROGRAM, url(tmp_path, daemon.reports), has_libraries=True)
         assert running.stdin is not None
         running.stdin.write("7\n")
         running.stdin.flush()
@@ -64,7 +64,7 @@ def test_a_program_that_is_killed_goes_away_and_its_counts_stay(tmp_path: Path) 
         running.communicate()
         row = shop(watcher.wait_for(lambda snapshot: shop(snapshot).processes == 0))
         assert row.totals.checkouts == 7
-        again = start(PROGRAM, url(tmp_path, daemon.reports))
+        again = start(PROGRAM, url(tmp_path, daemon.reports), has_libraries=True)
         assert again.stdin is not None
         again.stdin.write("5\n")
         again.stdin.flush()
@@ -74,7 +74,7 @@ def test_a_program_that_is_killed_goes_away_and_its_counts_stay(tmp_path: Path) 
 
 def test_programs_and_consoles_come_back_when_the_daemon_was_killed_and_started_again(tmp_path: Path) -> None:
     with Connmond() as first, Watcher(first.consoles) as watcher:
-        running = start(PROGRAM, url(tmp_path, first.reports))
+        running = start(PROGRAM, url(tmp_path, first.reports), has_libraries=True)
         assert running.stdin is not None
         running.stdin.write("7\n")
         running.stdin.flush()

@@ -43,7 +43,7 @@ def test_an_example_that_makes_a_pool_warns_of_nothing(program: str, postgres: P
         program = re.sub(r"(localhost|127\.0\.0\.1):25827", f"127.0.0.1:{reports.getsockname()[1]}", program)
         program = program.replace("127.0.0.1:4000", f"127.0.0.1:{lines.server_address[1]}")
         program = program.replace("host=db.example dbname=shop", postgres.conninfo)
-        finish(start(f"import os\nos.chdir({str(tmp_path)!r})\n{program}"))
+        finish(start(f"import os\nos.chdir({str(tmp_path)!r})\n{program}", has_libraries=True))
 
 
 FAIR_QUEUE_POOLS = [
@@ -58,7 +58,7 @@ def test_every_example_of_the_page_makes_such_a_pool() -> None:
 
 @pytest.mark.parametrize("program", FAIR_QUEUE_POOLS)
 def test_an_example_with_fairqueuepool_warns_of_nothing(program: str, tmp_path: Path) -> None:
-    process = start(f"import os\nos.chdir({str(tmp_path)!r})\n{program}")
+    process = start(f"import os\nos.chdir({str(tmp_path)!r})\n{program}", has_libraries=True)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     # What a page's program logs begins with the pool's name; all else is a complaint.
@@ -99,4 +99,4 @@ ENDINGS = {
 def test_a_program_that_ends_without_closing_its_pool_complains_of_nothing(
     ending: str, postgres: Postgres
 ) -> None:
-    finish(start(ENDINGS[ending].format(conninfo=postgres.conninfo)))
+    finish(start(ENDINGS[ending].format(conninfo=postgres.conninfo), has_libraries=True))

@@ -56,6 +56,7 @@ def test_a_forked_child_has_a_pool_of_its_own_and_the_parents_connections_go_on(
         """,
         postgres.conninfo,
         options=FORKING,
+        has_libraries=True,
     )
     lines = printed.splitlines()
     assert lines[0] == "child has its own: True"
@@ -100,6 +101,7 @@ def test_children_of_a_preloaded_pool_do_not_share_connections(postgres: Postgre
         """,
         postgres.conninfo,
         options=FORKING,
+        has_libraries=True,
     )
     backends = [set(line.split()) for line in printed.splitlines()]
     assert len(backends) == 4
@@ -141,6 +143,7 @@ def test_a_forked_child_runs_a_loop_of_its_own_with_the_pool_of_its_parent(postg
         """,
         postgres.conninfo,
         options=(*FORKING, "-W", "ignore::ResourceWarning"),
+        has_libraries=True,
     )
     own, warning, parents = printed.splitlines()
     assert own == "child has its own: True"
@@ -210,7 +213,7 @@ FORKED_IN_A_BLOCK_OF_A_TASK = """
 def test_a_child_that_leaves_its_parents_block_leaves_the_parents_transaction_alone(
     program: str, closes: str, end: str, postgres: Postgres
 ) -> None:
-    warning, found = run(program, postgres.conninfo, end, closes, options=FORKING).splitlines()
+    warning, found = run(program, postgres.conninfo, end, closes, options=FORKING, has_libraries=True).splitlines()
     assert warning.startswith("WARNING")
     assert "taken before this process was forked" in warning
     assert found == "(1,)"
@@ -248,6 +251,7 @@ def test_a_child_that_leaves_the_block_in_which_it_was_forked_ends_no_transactio
         """,
         postgres.conninfo,
         options=FORKING,
+        has_libraries=True,
     )
     lines = printed.splitlines()
     assert "parent: (1,)" in lines
@@ -287,6 +291,7 @@ def test_a_child_that_leaves_the_block_of_a_task_in_which_it_was_forked_ends_no_
         """,
         postgres.conninfo,
         options=FORKING,
+        has_libraries=True,
     )
     assert "parent: (1,)" in printed
     assert printed.count("taken before this process was forked") == 1
@@ -333,6 +338,7 @@ def test_a_child_in_which_tasks_are_cancelled_does_not_close_what_the_parent_con
         """,
         postgres.conninfo,
         options=FORKING,
+        has_libraries=True,
     )
     assert printed == "parent: True (1,)\n"
 
@@ -380,6 +386,7 @@ def test_a_forked_child_has_a_pool_for_asyncio_of_its_own_in_its_own_event_loop(
         """,
         postgres.conninfo,
         options=FORKING,
+        has_libraries=True,
     )
     assert sorted(printed.splitlines()) == ["child has its own: True", "parent's idle one: True"]
 
@@ -430,6 +437,7 @@ def test_forks_in_the_middle_of_load_cost_neither_parent_nor_child_anything(
         """,
         postgres.conninfo,
         options=FORKING,
+        has_libraries=True,
     )
     assert printed.splitlines() == [str([0] * 8), "True 0"]
 

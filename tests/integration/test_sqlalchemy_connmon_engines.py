@@ -6,7 +6,6 @@ On real servers, by connmon's dialect names and by ``plugin=connmon``.
 import asyncio
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import sqlalchemy
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from support import zygote
 from support.mariadb import MariaDB
 from support.postgres import Postgres
 from support.service_node import Node, own_reporter
@@ -115,7 +115,7 @@ def test_alembic_writes_a_migration_and_runs_it_to_and_fro(name, form, node, tmp
     plain = server_url(name, request, tmp_path)
     table = re.sub(r"\W", "_", f"orders_{name}_{form}")
     url = measured(plain, form, node, "migration")
-    done = subprocess.run(
+    done = zygote.run(
         [sys.executable, "-c", MIGRATION, str(tmp_path), template, url, table],
         capture_output=True,
         text=True,

@@ -73,6 +73,7 @@ def test_a_child_does_nothing_on_its_parents_session(child: str, driver: str, po
 """,
         postgres.url.replace("postgresql", f"postgresql+{driver}"),
         options=FORKING,
+        has_libraries=True,
     )
     assert printed.splitlines() == ["1 True", "True"]
 
@@ -105,6 +106,7 @@ def test_a_child_that_uses_what_it_inherited_is_told_so_and_one_that_gives_it_ba
 """,
         postgres.url.replace("postgresql", "postgresql+psycopg2"),
         options=FORKING,
+        has_libraries=True,
     )
     refused, (warning, *rest) = printed.splitlines()[:3], printed.splitlines()[3:]
     assert refused == ["refused"] * 3
@@ -127,6 +129,7 @@ def test_a_session_of_the_orm_that_was_open_at_the_fork_is_the_parents(postgres:
 """,
         postgres.url.replace("postgresql", "postgresql+psycopg2"),
         options=FORKING,
+        has_libraries=True,
     )
     assert printed == "0\n"
 
@@ -151,6 +154,7 @@ def test_the_engine_may_be_disposed_without_closing_as_sqlalchemy_advises(postgr
 """,
         postgres.url.replace("postgresql", "postgresql+psycopg2"),
         options=FORKING,
+        has_libraries=True,
     )
     assert printed == "0\n"
 
@@ -189,6 +193,7 @@ def test_in_a_child_our_plugin_measures_what_is_the_childs(postgres: Postgres) -
 """,
         postgres.url.replace("postgresql", "postgresql+psycopg2"),
         options=FORKING,
+        has_libraries=True,
     )
     assert printed.splitlines() == [
         "child (0, 0, 0, 0)",

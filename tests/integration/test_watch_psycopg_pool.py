@@ -60,7 +60,9 @@ def watcher(daemon: Connmond) -> Iterator[Watcher]:
 def session(daemon: Connmond, postgres: Postgres) -> Iterator[Session]:
     """A program that uses psycopg_pool."""
     url = f"collectd://127.0.0.1:{daemon.reports}/?program_name=shop&interval=0.2"
-    with Session(f"conninfo = {postgres.conninfo!r}", env={"POOLHOUSE_REPORT": url}) as session:
+    with Session(
+        f"conninfo = {postgres.conninfo!r}", env={"POOLHOUSE_REPORT": url}, has_libraries=True
+    ) as session:
         yield session
 
 
@@ -273,9 +275,11 @@ def test_a_pool_of_asyncio_that_was_watched_before_a_fork_is_reported_by_the_chi
     watcher.wait_for(has(processes=1, checkouts=4, connections=0))
 
 
-def test_nothing_of_ours_imports_psycopg_pool(session: Session) -> None:
-    session.do(
-        """
+def test_nothing_of_ours_imports_psycopg_pool(daemon: Connmond) -> None:
+    url = f"collectd://127.0.0.1:{daemon.reports}/?program_name=shop"
+    with Session(env={"POOLHOUSE_REPORT": url}) as session:
+        session.do(
+            """
         import sys
         import poolhouse
 
@@ -286,9 +290,9 @@ def test_nothing_of_ours_imports_psycopg_pool(session: Session) -> None:
         pool = Pool()
         poolhouse.watch(pool)
         """
-    )
-    assert session.ask("poolhouse.flush(5)") is True
-    assert not session.ask("[name for name in sys.modules if name.startswith(('psycopg', 'sqlalchemy'))]")
+        )
+        assert session.ask("poolhouse.flush(5)") is True
+        assert not session.ask("[name for name in sys.modules if name.startswith(('psycopg', 'sqlalchemy'))]")
 
 
 def test_statistics_that_fail_cost_one_line_in_the_log(watcher: Watcher, session: Session) -> None:

@@ -25,8 +25,10 @@ _PROGRAM = """
 class Session(AbstractContextManager["Session"]):
     """Runs until the context is left, and then must have ended well and complained of nothing."""
 
-    def __init__(self, setup: str = "", env: Mapping[str, str] | None = None) -> None:
-        self.process = start(_PROGRAM, env=env)
+    def __init__(
+        self, setup: str = "", env: Mapping[str, str] | None = None, *, has_libraries: bool = False
+    ) -> None:
+        self.process = start(_PROGRAM, env=env, has_libraries=has_libraries)
         self.do(setup)
 
     def do(self, code: str) -> None:
