@@ -36,7 +36,8 @@ from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import Gauges
 from poolhouse.meter.signs import Looks, PoolSigns, ProcessSigns, SiteReading
 from poolhouse.report.telling import TELLINGS, Teller
-from support.collectd import Collectd, free_port, pip_install, server_block
+from support.collectd import Collectd, free_port, server_block
+from support.installs import pip_install
 from support.programs import cpu_seconds
 from support.reporting import ModelProcess
 

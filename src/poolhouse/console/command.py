@@ -70,18 +70,18 @@ _WAY_HELP = (
 class _Command(click.Command):
     """A command whose help explains its argument, and that Ctrl-C ends without a word."""
 
-    def invoke(self, context: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:
         """Run it."""
         try:
-            return super().invoke(context)
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Exit(INTERRUPTED) from None
 
-    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Explain the argument before the options."""
         with formatter.section("Arguments"):
             formatter.write_dl([(f"[{_WAY}]", _WAY_HELP)])
-        super().format_options(context, formatter)
+        super().format_options(ctx, formatter)
 
 
 def _way(_: click.Context, __: click.Parameter, word: str | None) -> Mode | None:
