@@ -115,6 +115,16 @@ def test_it_is_in_the_network_and_the_environment_that_its_prefix_says() -> None
         assert forked.stdout == executed.stdout == inside.stdout
 
 
+def test_a_zygote_that_was_started_elsewhere_forks_programs_that_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zygote, "_zygotes", {})
+    command = [*PYTHON, "-c", "import os; print(os.readlink('/proc/self/ns/net'))"]
+    with Namespace() as network, network.entered():
+        zygote.run(command, capture_output=True, check=True)
+    told = zygote.run(command, capture_output=True, text=True, check=True).stdout
+    zygote.close()
+    assert told == f"{os.readlink('/proc/thread-self/ns/net')}\n"
+
+
 def test_orphans_of_programs_are_adopted_no_longer_than_a_start_takes() -> None:
     assert zygote.run([*PYTHON, "-c", "pass"]).returncode == 0
     adopts = ctypes.c_int(-1)

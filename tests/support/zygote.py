@@ -57,8 +57,6 @@ _MODULES = ("poolhouse.daemon", "poolhouse.console", "support.")
 _READ_EARLY = ("LANG", "LC_", "LD_", "MALLOC_", "PSYCOPG_", "PYTHON", "SQLALCHEMY_", "TEXTUAL_", "TZ")
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
-#: The network namespace of zygotes, which a test may leave for a while.
-_network = os.readlink("/proc/thread-self/ns/net")
 #: Constants of Linux's ``prctl.h``.
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 #: For a message: a program's arguments and environment.
@@ -76,7 +74,7 @@ class Program(NamedTuple):
         arguments: The rest of ``sys.argv``.
         env: All of its environment.
         cwd: Its working directory.
-        network: The file of its network namespace; empty if that is the zygote's.
+        network: The file of its network namespace.
         limits: The softer and the harder value of each resource limit, by its name in `resource`.
         has_session: Whether it leads a session of its own.
         has_group: Whether it leads a process group of its own.
@@ -169,15 +167,13 @@ def _program(asked: Mapping[str, Any]) -> Program | None:
 
 
 def _unwrapped(command: list[str], env: dict[str, str]) -> tuple[str, list[str]]:
-    """A network namespace, if it is not that of the zygote, and a command without the programs that execute it.
+    """The file of a network namespace, and a command without the programs that execute it.
 
     Args:
         command: May begin with ``nsenter --net --target=PID``, and with ``env``.
         env: The environment, to which is added what ``env`` says.
     """
     network = f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
-    if os.readlink(network) == _network:
-        network = ""
     if found := re.fullmatch(r"nsenter\0--net\0--target=(\d+)", "\0".join(command[:3])):
         network, command = f"/proc/{found[1]}/ns/net", command[3:]
     if command[:1] == ["env"]:
@@ -297,7 +293,8 @@ def become(program: Program, fds: Sequence[int]) -> None:
         os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # Who kills the tests ends their programs.
-    if program.network:
+    # A test may be in another one than where the zygote was started.
+    if os.readlink(program.network) != os.readlink("/proc/self/ns/net"):
         with open(program.network) as network:
             assert _libc.setns(network.fileno(), 0) == 0, program.network
     for limit, values in program.limits.items():
