@@ -20,6 +20,7 @@ from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.holders import Line
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.names import asking_for_host, plugin_instance
+from poolhouse.fleet.snapshot import HostProgram
 from poolhouse.views.as_json import json_text
 from poolhouse.views.plain import text
 from poolhouse.wire.encode import encode_alone
@@ -86,10 +87,12 @@ def check(data: bytes) -> None:
         exposition.add_verdicts(snapshot.verdicts)
         b"".join(exposition.chunks(own))
     b"".join(otlp.end(own, 0))
-    table.rows(fleet.host_programs(now), "now", now)
+    states = fleet.row_states(fleet.program_rows(now, by_host=True), now)
+    table.note((HostProgram(host, program, state.row_without_times()) for host, program, state in states), now)
+    assert "".join(table.lines("now", now)).count("\n") >= len(states)
     lists = [values for holder in snapshot.holders for values in holder_lists(holder, 1.7e9)]
-    for host, program, row in fleet.host_programs(now):
-        lists += value_lists(host, plugin_instance(program), row, 1.7e9)
+    for host, program, state in states:
+        lists += value_lists(host, plugin_instance(program), state.row(), 1.7e9)
     for values in lists:
         console_datagram(values)
         encode_alone(values._replace(interval=10.0))
