@@ -46,9 +46,13 @@ _WARMTH: dict[str, tuple[str, ...]] = {
         *("poolhouse.daemon.command", "poolhouse.daemon.http.server"),
         *("anyio.to_thread", "encodings.idna", "uvicorn.lifespan.off", "uvicorn.protocols.http.h11_impl"),
     ),
+    "poolhouse.console": (
+        "poolhouse.console.app",
+        "poolhouse.console.command",
+    ),
 }
 #: Beginnings of the names of modules that may be run.
-_MODULES = ("poolhouse.daemon", "support.")
+_MODULES = ("poolhouse.daemon", "poolhouse.console", "support.")
 #: Beginnings of the names of variables that interpreters and libraries read when they are loaded.
 _READ_EARLY = ("LANG", "LC_", "LD_", "MALLOC_", "PSYCOPG_", "PYTHON", "SQLALCHEMY_", "TEXTUAL_", "TZ")
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
