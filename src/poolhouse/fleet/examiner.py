@@ -27,7 +27,7 @@ from poolhouse.wire.signs_decode import Names, decode_signs, decode_sites, decod
 #: Seconds between two examinations, or this many for each process with findings, if more: each costs some 30 µs.
 EXAMINE_SECONDS, SECONDS_A_PROCESS = 1.0, 1 / 2_000
 #: While a server is full: for each living process, seconds until it is counted again what each program has open
-#: there. That costs some 5 µs for each.
+#: there. That costs some 10 µs for each.
 COUNT_SECONDS_A_PROCESS = 1 / 5_000
 #: The most processes of a program on one host that are compared with those on other hosts; and in all programs.
 COMPARED_THERE, COMPARED = 4, 1_000

@@ -267,20 +267,12 @@ def decode_targets(payloads: Iterable[bytes]) -> dict[int, int]:
     """
     targets: dict[int, int] = {}
     for payload in payloads:
-        at, size, header = 1, len(payload), SECTION.unpack_from
-        while at < size:  # `_sections` inlined, for speed.
-            if at + SECTION.size > size:
-                raise PacketError("section's header cut short", at)
-            tag, length = header(payload, at)
-            at += SECTION.size
-            if at + length > size:
-                raise PacketError(f"section {tag} of {length} bytes cut short", at)
+        for tag, at, end in _sections(payload):
             if tag == POOL:
-                if length < POOL_NUMBERS.size:
+                if end - at < POOL_NUMBERS.size:
                     raise PacketError("pool cut short", at)
                 numbers = POOL_NUMBERS.unpack_from(payload, at)
                 targets.setdefault(numbers[0], numbers[1])
-            at += length
     return targets
 
 

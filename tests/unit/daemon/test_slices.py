@@ -48,13 +48,17 @@ def test_reports_are_read_once_a_slice_is_over_and_not_before() -> None:
     assert asyncio.run(work()) == [0, 0, 2, 2, 4]
 
 
-def test_no_answer_takes_more_than_a_few_rows_between_two_looks_at_the_reports() -> None:
-    clock = Hurry()
-    fleet, reads = Fleet(FleetLimits(), 0.0), []
+def hub_of_programs() -> Hub:
+    """A fleet whose programs have a process each, and a clock in a hurry."""
+    hub = Hub(Fleet(FleetLimits(), 0.0), Hurry())
     for number in range(PROGRAMS):
         for datagram in report(f"program{number}", token=f"{number}:a", interval=600.0):
-            assert fleet.receive(datagram, clock.monotonic(), 0.0) is None
-    hub = Hub(fleet, clock)
+            assert hub.fleet.receive(datagram, hub.clock.monotonic(), 0.0) is None
+    return hub
+
+
+def test_no_answer_takes_more_than_a_few_rows_between_two_looks_at_the_reports() -> None:
+    hub, reads = hub_of_programs(), []
     hub.add_listener(lambda: reads.append(None))  # type: ignore[arg-type, func-returns-value]
 
     def reads_of(path: str) -> tuple[int, int]:
@@ -87,11 +91,7 @@ def test_no_answer_takes_more_than_a_few_rows_between_two_looks_at_the_reports()
 
 
 def test_reports_are_read_between_the_rows_of_the_csv_file(tmp_path: Path) -> None:
-    clock = Hurry()
-    hub, reads = Hub(Fleet(FleetLimits(), 0.0), clock), []
-    for number in range(PROGRAMS):
-        for datagram in report(f"program{number}", token=f"{number}:a", interval=600.0):
-            assert hub.fleet.receive(datagram, clock.monotonic(), 0.0) is None
+    hub, reads = hub_of_programs(), []
     hub.add_listener(lambda: reads.append(None))  # type: ignore[arg-type, func-returns-value]
     part = CsvPart(CsvDump(str(tmp_path / "pools.csv"), ("progname", "process_count")), print)
     part.attach(hub)
