@@ -30,6 +30,8 @@ def parse_address(text: str, default_port: int, setting: str) -> tuple[str, int]
     text = text.strip()
     if "@" in text:
         raise SettingError(setting, "expected host:port; a user or a password before @ does not belong here")
+    if "=" in text:
+        raise SettingError(setting, "expected host:port, not settings such as host=…")
     if is_ipv6(text):
         return text, default_port
     host, colon, port = text.rpartition(":")

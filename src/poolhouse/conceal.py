@@ -18,8 +18,10 @@ HIDDEN = "…"
 SECRET_NAME = r"(?i:passw|passphrase|pwd|secret|token|api[-_]?key|scram_\w+_key)"
 #: Such a name and its value, which may be quoted as in a conninfo.
 ASSIGNED = rf"({SECRET_NAME}\w{{0,30}}\s*=\s*)('(?:\\.|[^'\\])*'|[^\s&;,'\"]+)"
-#: After ``user:`` and before ``@``, in a URL or as a word of its own.
-_PASSWORD_IN_URL = r"((?:://[^\s:/@'\"]*|(?<![^\s\"'(,])[^\s:/@'\"()]+):(?!//))[^\s'\"]*@"
+#: After ``user:`` and before the last ``@`` of a URL, whose password may have any character but a blank.
+_PASSWORD_IN_URL = r"(://[^\s:/@'\"]*?(?::|%3[Aa]))\S*@"
+#: The same in a word of its own.
+_PASSWORD_IN_WORD = r"((?<![^\s\"'(,])[^\s:/@'\"()]+:(?!//))[^\s'\"]*@"
 #: A password with an unencoded ``@``: drivers take its end for a part of the host.
 _END_IN_HOST = r"((?:host name|server on|server at) [\"'])[^\s\"']*@"
 #: Messages of libpq and asyncpg about a connection string that they cannot read.
@@ -51,6 +53,7 @@ def conceal(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     text = re.sub(_PASSWORD_IN_URL, rf"\1{HIDDEN}@", text)
+    text = re.sub(_PASSWORD_IN_WORD, rf"\1{HIDDEN}@", text)
     text = re.sub(_END_IN_HOST, rf"\1{HIDDEN}@", text)
     text = re.sub(ASSIGNED, rf"\1{HIDDEN}", text)
     return re.sub(_PIECE, _hide_piece, text) if re.search(_UNREADABLE, text) else text

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from poolhouse.conceal import conceal
+from poolhouse.complaints import complain, presentable
 from poolhouse.feed.product import product
 from poolhouse.stdio import say, write
 
@@ -17,7 +17,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and a message, which may repeat a URL: without its password."""
-        super().error(conceal(message))
+        super().error(presentable(message))
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         is_output = file is sys.stdout
@@ -100,7 +100,7 @@ def _print_explanation(arguments: argparse.Namespace) -> int:
     if not text:
         near = meant(asked)
         hint = f"did you mean {near}?" if near else "without a name it lists the causes"
-        say(f"poolhouse explain: no such cause or message is known; {hint}", sys.stderr)
+        complain("poolhouse explain", f"no such cause or message is known; {hint}")
         return 2
     write(text, sys.stdout)
     return 0

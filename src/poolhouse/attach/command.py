@@ -6,9 +6,9 @@ import sys
 
 from poolhouse.attach import install, remote
 from poolhouse.attach.run import add_settings, report_url
-from poolhouse.clean import clean
+from poolhouse.complaints import complain
 from poolhouse.errors import SettingError
-from poolhouse.stdio import say, write
+from poolhouse.stdio import write
 
 DESCRIPTION = """\
 Have the pools of programs measured that "poolhouse run" cannot start.
@@ -45,14 +45,14 @@ def attach(arguments: argparse.Namespace) -> int:
         if arguments.install or arguments.remove:
             return _change(arguments, report)
         if arguments.target is None or not arguments.target.isdecimal():
-            say("poolhouse attach: expected the number of a process, --install or --remove", sys.stderr)
+            complain("poolhouse attach", "expected the number of a process, --install or --remove")
             return 2
         write(f"{remote.attach(int(arguments.target), report)}\n", sys.stdout)
     except SettingError as error:
-        say(f"poolhouse attach: {clean(str(error), 1000)}", sys.stderr)
+        complain("poolhouse attach", str(error))
         return 2
     except (install.Refused, remote.Refused) as error:
-        say(f"poolhouse attach: {clean(str(error), 1000)}", sys.stderr)
+        complain("poolhouse attach", str(error))
         return 1
     return 0
 

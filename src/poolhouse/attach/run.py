@@ -8,18 +8,16 @@ import argparse
 import errno
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from poolhouse.attach.finder import is_disabled
-from poolhouse.clean import clean
+from poolhouse.complaints import complain
 from poolhouse.defaults import REPORT_VARIABLE
 from poolhouse.errors import SettingError
 from poolhouse.report.destination import Destination
-from poolhouse.stdio import say
 
 #: The folder whose ``sitecustomize`` attaches poolhouse to every Python that has it in ``PYTHONPATH``.
 BOOTSTRAP = str(Path(__file__).parent / "bootstrap")
@@ -79,15 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
     if command[:1] == ["--"]:
         command = command[1:]
     if not command:
-        say("poolhouse run: which command? For example: poolhouse run -- gunicorn shop:app", sys.stderr)
+        complain("poolhouse run", "which command? For example: poolhouse run -- gunicorn shop:app")
         return 2
     try:
         report = report_url(arguments.report, arguments.program, os.environ)
     except SettingError as error:
-        say(f"poolhouse run: {clean(str(error), 1000)}", sys.stderr)
+        complain("poolhouse run", str(error))
         return 2
     if not is_disabled() and (advice := advice_on(command) or advice_on(interpreter(command))) is not None:
-        say(f"poolhouse run: {advice}", sys.stderr)
+        complain("poolhouse run", advice)
     return become(command, environment(os.environ, report))
 
 
@@ -211,7 +209,7 @@ def become(
     # Python ignores these signals; a command expects to start with their defaults.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    name = clean(command[0], 200)
+    name = command[0]
     try:
         try:
             execute(command[0], command, variables)
@@ -221,18 +219,17 @@ def become(
             execute(SHELL, [SHELL, path, *command[1:]], variables)
     except FileNotFoundError:
         if _path(command[0], variables) is not None:
-            say(
-                f"poolhouse run: {name} cannot be run: its first line names an interpreter that is not there",
-                sys.stderr,
+            complain(
+                "poolhouse run", f"{name} cannot be run: its first line names an interpreter that is not there"
             )
             return NOT_EXECUTABLE
-        say(f"poolhouse run: there is no command {name}", sys.stderr)
+        complain("poolhouse run", f"there is no command {name}")
         return NOT_FOUND
     except OSError as error:
-        say(f"poolhouse run: {name} cannot be run: {error.strerror}", sys.stderr)
+        complain("poolhouse run", f"{name} cannot be run: {error.strerror}")
         return NOT_EXECUTABLE
     except ValueError as error:  # A null character, for example.
-        say(f"poolhouse run: the command cannot be run: {error}", sys.stderr)
+        complain("poolhouse run", f"the command cannot be run: {error}")
         return 2
     return 0
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable
 
-from poolhouse.clean import clean
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd
+from poolhouse.complaints import presentable
 
 #: The least number of seconds between two lines of the same kind.
 QUIET = 60.0
 #: The most lines of level debug per second: a flood of datagrams must not become a flood of lines.
 DEBUG_LINES = 1000
 
-#: The most characters of a line; collectd cuts at 1,024 bytes.
-LONGEST_LINE = 1000
 #: Most important first.
 _LEVELS = ("error", "warning", "notice", "info", "debug")
 
@@ -81,4 +79,4 @@ class Log:
 
     def _write(self, level: str, write: Callable[[str], None], text: str) -> None:
         if _LEVELS.index(level) <= _LEVELS.index(self.level):
-            write(clean(f"{self._name}: {text}", LONGEST_LINE))
+            write(presentable(f"{self._name}: {text}"))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from poolhouse.conceal import conceal
 from poolhouse.errors import SettingError
 
 #: The path of metrics below a collector's address.
@@ -113,7 +114,7 @@ def otlp_target(url: str | None, environ: Mapping[str, str]) -> tuple[OtlpTarget
     if url is None:
         url = variables.url()
     if not url:
-        return None, tuple(variables.warnings)
+        return None, variables.sentences()
     variables.warn_of_what_is_not_followed()
     service_name, attributes = variables.resource()
     target = OtlpTarget(
@@ -128,7 +129,7 @@ def otlp_target(url: str | None, environ: Mapping[str, str]) -> tuple[OtlpTarget
         service_name,
         attributes,
     )
-    return target, tuple(variables.warnings)
+    return target, variables.sentences()
 
 
 class _Variables:
@@ -137,6 +138,10 @@ class _Variables:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.warnings: list[str] = []
+
+    def sentences(self) -> tuple[str, ...]:
+        """The warnings, without the passwords in values that they repeat."""
+        return tuple(map(conceal, self.warnings))
 
     def value(self, name: str) -> str | None:
         return self._environ.get(name, "").strip() or None

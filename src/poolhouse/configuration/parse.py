@@ -3,6 +3,7 @@
 import re
 
 from poolhouse.addresses import EVERYWHERE, as_ip, is_ipv6, parse_address
+from poolhouse.conceal import conceal
 from poolhouse.configuration.ini import Ini, Line, Section, parse_ini, shown
 from poolhouse.configuration.otlp import metrics_url
 from poolhouse.configuration.service import (
@@ -85,7 +86,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
             warnings.append(f"{ini.where(section.line)}: [{section.name}] is not read; services are [{_PREFIX}_…]")
     if not services:
         raise SettingError(source, f"expected a section [{_PREFIX}_default] with name and nodes")
-    return Configuration(source, services, logging, tuple(warnings))
+    return Configuration(source, services, logging, tuple(map(conceal, warnings)))
 
 
 def _service(ini: Ini, section: Section, warnings: list[str]) -> Service:

@@ -11,8 +11,9 @@ import click
 from click.exceptions import Exit
 
 from poolhouse.clean import clean
+from poolhouse.click_command import Command, version_option
 from poolhouse.clock import SystemClock
-from poolhouse.conceal import conceal
+from poolhouse.complaints import complain
 from poolhouse.configuration.files import DEFAULT_PATH
 from poolhouse.configuration.service import DEFAULT_SERVICE
 from poolhouse.console import feed_of, run
@@ -24,11 +25,10 @@ from poolhouse.console.terminal import is_dumb, why_no_window
 from poolhouse.defaults import CONSOLES_PORT, SERVICE_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.link import Link
-from poolhouse.feed.product import product
 from poolhouse.feed.udp import Mode
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.installing import install_command
-from poolhouse.stdio import say, write
+from poolhouse.stdio import write
 from poolhouse.views import plain
 from poolhouse.views.as_json import json_line, json_text
 from poolhouse.views.failing import Check, Condition, parse_conditions
@@ -38,8 +38,6 @@ from poolhouse.views.line import Line, Span, Tone, text_of
 _PLAIN_WIDTH = 100
 #: The most characters printed of a span: ``COLUMNS`` may have any value.
 _LONGEST_SPAN = 10_000
-#: The most characters of a message to standard error.
-_LONGEST_SENTENCE = 1000
 #: Seconds in a year, which still fits into 32 bits of milliseconds and 64 of nanoseconds.
 LONGEST_TIMEOUT = 31_536_000.0
 #: Exit statuses other than 0; the last is that of a program ended by Ctrl-C.
@@ -67,7 +65,7 @@ _WAY_HELP = (
 )
 
 
-class _Command(click.Command):
+class _Command(Command):
     """A command whose help explains its argument, and that Ctrl-C ends without a word."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -91,15 +89,9 @@ def _way(_: click.Context, __: click.Parameter, word: str | None) -> Mode | None
     if word is None:
         return None
     raise click.BadParameter(
-        conceal(f"{word!r} is neither listen nor connect; a host needs its option: connmon -H {word}"),
+        f"{word!r} is neither listen nor connect; a host needs its option: connmon -H {word}",
         param_hint=f"'{_WAY}'",
     )
-
-
-def _print_version(_: click.Context, __: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        _print(f"{product('connmon')}\n")
-        raise Exit
 
 
 @click.command(
@@ -161,14 +153,7 @@ def _print_version(_: click.Context, __: click.Parameter, wanted: bool) -> None:
     "a number: used>90%, oldest>60s, waiting>5, timeouts>0, connect_errors>0. With :30s, if it holds for "
     "so long. Several are separated by commas.",
 )
-@click.option(
-    "--version",
-    is_flag=True,
-    callback=_print_version,
-    is_eager=True,
-    expose_value=False,
-    help="Print the version.",
-)
+@version_option("connmon")
 @click.pass_context
 def connmon(
     context: click.Context,
@@ -212,7 +197,7 @@ def connmon(
     except SettingError as error:
         _fail(str(error), WRONG_USE)
     if target.warning:
-        _complain(target.warning)
+        complain("connmon", target.warning)
     show = partial(_print_once, timeout=timeout, program=program, as_json=as_json, conditions=conditions)
     if dump_only:
         show = partial(_dump, timeout=timeout, program=program)
@@ -262,10 +247,10 @@ def _print_once(
     if outcome.snapshot is None:
         _fail(why_nothing(outcome.link, outcome.waited, outcome.newest, program))
     if outcome.link.note:
-        _complain(outcome.link.note)
+        complain("connmon", outcome.link.note)
     _print(json_text(outcome.snapshot) if as_json else _table(outcome.snapshot, program))
     if check.failed:
-        _complain(f"--fail-on: {', '.join(check.failed)}")
+        complain("connmon", f"--fail-on: {', '.join(check.failed)}")
         raise Exit(HOLDS)
     return None
 
@@ -321,10 +306,6 @@ def _show_window(target: Target, may_ask: bool, *, program: str | None) -> Link 
         _fail(f"the window needs {error.name}: {install_command('console')}; --once and --json do without")
 
 
-def _complain(sentence: str) -> None:
-    say(f"connmon: {clean(sentence, _LONGEST_SENTENCE)}", sys.stderr)
-
-
 def _fail(sentence: str, status: int = FAILED) -> NoReturn:
-    _complain(sentence)
+    complain("connmon", sentence)
     raise Exit(status)

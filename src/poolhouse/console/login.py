@@ -52,7 +52,8 @@ def read_password(path: str) -> str:
         with Path(path).open("rb") as file:
             content = file.read(LONGEST_PASSWORD + 1)
     except (OSError, ValueError) as error:
-        raise SettingError("--password-file", f"{path!r} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingError("--password-file", f"{path!r} cannot be read: {reason}") from None
     password = content.split(b"\n", 1)[0].removesuffix(b"\r")
     if not password or len(password) > LONGEST_PASSWORD:
         raise SettingError("--password-file", f"{path!r}: expected a password in the first line")

@@ -9,6 +9,7 @@ import click
 from click.exceptions import Exit
 
 from poolhouse.admission.door import Door, open_door
+from poolhouse.click_command import Command, version_option
 from poolhouse.configuration.files import DEFAULT_PATH
 from poolhouse.configuration.service import DEFAULT_SERVICE, LOG_FORMATS, OFF
 from poolhouse.daemon.cautions import missing_login, only_here, open_to_all
@@ -21,18 +22,11 @@ from poolhouse.daemon.serve import context_of, serve
 from poolhouse.daemon.settings import described, parse_settings
 from poolhouse.defaults import CONSOLES_PORT, HTTP_PORT, REPORTS_PORT
 from poolhouse.errors import SettingError
-from poolhouse.feed.product import product
 from poolhouse.stdio import write
 from poolhouse.wire.seal import LEVELS
 
 
-def _print_version(_: click.Context, __: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        write(f"{product('connmond')}\n", sys.stdout)
-        raise Exit
-
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--reports",
     multiple=True,
@@ -103,14 +97,7 @@ def _print_version(_: click.Context, __: click.Parameter, wanted: bool) -> None:
     "--user", metavar="NAME", help="Become this user once the ports are open, with its groups and no others."
 )
 @click.option("--check", is_flag=True, help="Say what would happen, or what is wrong, and end.")
-@click.option(
-    "--version",
-    is_flag=True,
-    callback=_print_version,
-    is_eager=True,
-    expose_value=False,
-    help="Print the version.",
-)
+@version_option("connmond")
 def app(
     reports: Sequence[str],
     consoles: Sequence[str],

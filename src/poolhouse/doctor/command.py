@@ -5,18 +5,18 @@ import sys
 from collections.abc import Iterator
 
 from poolhouse.addresses import LARGEST_PORT
-from poolhouse.clean import clean
 from poolhouse.clock import SystemClock
+from poolhouse.complaints import complain
 from poolhouse.defaults import CONSOLES_PORT
 from poolhouse.doctor.address import Address, address_of, look_at_parameters
 from poolhouse.doctor.attachment import look_at_itself, look_at_process
 from poolhouse.doctor.environment import look_at_environment
-from poolhouse.doctor.finding import LONGEST_LINE, STATUS, Finding, Verdict
+from poolhouse.doctor.finding import STATUS, Finding, Verdict
 from poolhouse.doctor.nodes import look_at_nodes
 from poolhouse.doctor.probe import probe
 from poolhouse.errors import SettingError
 from poolhouse.report.destination import NAMELESS
-from poolhouse.stdio import say, write
+from poolhouse.stdio import write
 
 DESCRIPTION = """\
 Why do I see nothing? Looks at what is installed, looks up where reports go, sends one, and asks whether
@@ -76,7 +76,7 @@ def examine(arguments: argparse.Namespace) -> int:
     try:
         address = address_of(arguments.url)
     except SettingError as error:
-        say(f"poolhouse doctor: {clean(str(error), LONGEST_LINE)}", sys.stderr)
+        complain("poolhouse doctor", str(error))
         return 2
     worst = Verdict.FINE
     for finding in _findings(address, arguments.pid, arguments.consoles, arguments.timeout):

@@ -83,3 +83,11 @@ def test_lines_of_level_debug_are_bounded_and_what_is_left_out_is_counted(log, c
         "poolhouse server: 7 lines left out",
         "poolhouse server: y",
     ]
+
+
+@pytest.mark.parametrize("name", ["error", "warning", "info", "debug"])
+def test_no_line_has_a_password(log, collectd, name):
+    log.level = "debug"
+    getattr(log, name)(f"cannot listen on postgresql://me:s3cret{'x' * 2000}@db/shop")
+    (line,) = collectd.logged("info" if name == "debug" else name)
+    assert line == "poolhouse server: cannot listen on postgresql://me:…@db/shop"

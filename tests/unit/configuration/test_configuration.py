@@ -234,6 +234,10 @@ class TestNew:
         assert "s3cret" not in warning
         assert parsed(SAMPLE + "use_auth: no\nauth_secret: s3cret\n").warnings == ()
 
+    def test_no_warning_repeats_a_password(self):
+        (warning,) = parsed("[postgresql://me:s3cret@db/shop]\n" + SAMPLE).warnings
+        assert "[postgresql://me:…@db/shop] is not read" in warning
+
     def test_a_node_that_is_reached_by_a_name_listens_wherever_that_leads(self):
         first, second = nodes("a hostname=web1:5800\nb hostname=web2:5800 bind=0.0.0.0")
         assert (first.bind_host, first.bind_port) == ("*", 5800)

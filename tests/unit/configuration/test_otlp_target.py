@@ -184,3 +184,20 @@ def test_a_mistake_in_the_configuration_has_its_line() -> None:
     text = "[connmon_service_default]\nname: default\notlp: collector\nnodes:\n    node1 hostname=a:5800\n"
     with pytest.raises(SettingError, match=r"connmon.cfg:3: otlp: expected an address|line 3.*otlp"):
         parse_configuration(text, "connmon.cfg")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+    ],
+)
+def test_no_warning_repeats_a_password(name: str) -> None:
+    warning = warned(**{name: "http://me:s3cret@collector:4318"})
+    assert "me:…@collector" in warning
+    assert "s3cret" not in warning

@@ -67,6 +67,8 @@ def test_no_part_of_a_password_that_a_driver_repeats_is_told(conninfo, kwargs, s
         f"cannot connect with 'me:{SECRET}@db:5432'",
         f"me:{SECRET}@db",
         f"cannot connect with postgresql://me:my/{SECRET}@x@db:5432/shop",
+        f"cannot connect with 'postgresql://me:it's{SECRET}@db:5432/shop'",
+        f"cannot connect with postgresql://me%3A{SECRET}%3Ax@db:5432/shop",
         f"cannot connect with host=db user=me sslpassword={SECRET} dbname=shop",
         f"cannot connect with host=db password = '\\' {SECRET}' dbname=shop",
         f"cannot connect with postgresql://db/shop?user=me&password={SECRET}",

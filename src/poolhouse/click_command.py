@@ -1,0 +1,52 @@
+"""What connmon and connmond have in common as commands of Click, whose options are their own."""
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from click.exceptions import Exit
+
+from poolhouse.complaints import presentable
+from poolhouse.feed.product import product
+from poolhouse.stdio import write
+
+
+class Command(click.Command):
+    """A command whose usage errors, Click's and its own, repeat no password of what the user typed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words after the command's name."""
+        with _presentable_errors(ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        with _presentable_errors(ctx):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _presentable_errors(ctx: click.Context) -> Generator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        raise click.UsageError(presentable(error.format_message()), ctx) from None
+
+
+def version_option(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--version``, which prints the version and ends the command.
+
+    Args:
+        command: The name under which it is printed.
+    """
+
+    def show(_: click.Context, __: click.Parameter, is_wanted: bool) -> None:
+        if is_wanted:
+            write(f"{product(command)}\n", sys.stdout)
+            raise Exit
+
+    return click.option(
+        "--version", is_flag=True, callback=show, is_eager=True, expose_value=False, help="Print the version."
+    )
