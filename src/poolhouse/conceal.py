@@ -18,6 +18,8 @@ HIDDEN = "…"
 SECRET_NAME = r"(?i:passw|passphrase|pwd|secret|token|api[-_]?key|scram_\w+_key)"
 #: Such a name and its value, which may be quoted as in a conninfo.
 ASSIGNED = rf"({SECRET_NAME}\w{{0,30}}\s*=\s*)('(?:\\.|[^'\\])*'|[^\s&;,'\"]+)"
+#: Such a name and its value in a dictionary's `repr`, or in JSON.
+_ENTRY = rf"(([\"'])\w{{0,30}}{SECRET_NAME}\w{{0,30}}\2\s*:\s*)('(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")"
 #: After ``user:`` and before the last ``@`` of a URL, whose password may have any character but a blank.
 _PASSWORD_IN_URL = r"(://[^\s:/@'\"]*?(?::|%3[Aa]))\S*@"
 #: The same in a word of its own.
@@ -56,6 +58,7 @@ def conceal(text: str, secrets: Iterable[str] = ()) -> str:
     text = re.sub(_PASSWORD_IN_WORD, rf"\1{HIDDEN}@", text)
     text = re.sub(_END_IN_HOST, rf"\1{HIDDEN}@", text)
     text = re.sub(ASSIGNED, rf"\1{HIDDEN}", text)
+    text = re.sub(_ENTRY, rf"\1{HIDDEN}", text)
     return re.sub(_PIECE, _hide_piece, text) if re.search(_UNREADABLE, text) else text
 
 

@@ -9,6 +9,8 @@ from numbers import Real
 from operator import index
 from typing import Any, NamedTuple, Protocol
 
+from poolhouse.conceal import conceal
+
 
 class Values(Protocol):
     """The values that a parameter accepts."""
@@ -118,8 +120,12 @@ def _too_small(name: str, floor: int, value: Any) -> str:
 
 
 def _wrong(sentence: str, value: Any) -> Exception:
-    """A `ValueError` for a wrong number, or for a wrong word where words are accepted; otherwise a `TypeError`."""
-    return ValueError(sentence) if isinstance(value, (int, float, Real, str)) else TypeError(sentence)
+    """A `ValueError` for a wrong number, or for a wrong word where words are accepted; otherwise a `TypeError`.
+
+    The value may be what the pool connects with: its passwords are left out.
+    """
+    kind = ValueError if isinstance(value, (int, float, Real, str)) else TypeError
+    return kind(conceal(sentence))
 
 
 def _is_call(value: Any) -> bool:

@@ -72,6 +72,8 @@ def test_no_part_of_a_password_that_a_driver_repeats_is_told(conninfo, kwargs, s
         f"cannot connect with host=db user=me sslpassword={SECRET} dbname=shop",
         f"cannot connect with host=db password = '\\' {SECRET}' dbname=shop",
         f"cannot connect with postgresql://db/shop?user=me&password={SECRET}",
+        f"cannot connect with {{'host': 'db', 'sslpassword': 'it\\'s {SECRET}', 'user': 'me'}}",
+        f'cannot connect with {{"host": "db", "access_token": "{SECRET}"}}',
     ],
 )
 def test_a_password_that_nobody_knows_is_recognized_by_what_stands_around_it(said: str):

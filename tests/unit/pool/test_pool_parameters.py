@@ -125,6 +125,22 @@ def test_what_can_be_is_accepted(name: str) -> None:
     _pool(name, hooks=PoolHooks(), kwargs=dict, hold_warning=0.001, max_size=2**40, max_waiting=2**40)
 
 
+#: What a pool connects with, passed in the wrong place.
+SECRETS = ("postgresql://me:s3cret@db/shop", {"host": "db", "password": "s3cret's"})
+ACCEPT_ANYTHING = {"conninfo", "name", "open", "close_returns", "reset_inline"}
+
+
+@pytest.mark.parametrize("value", [*SECRETS, [SECRETS[0]], [SECRETS[1]]], ids=["URL", "dict", "URLs", "dicts"])
+@pytest.mark.parametrize("name", [name for name in PARAMETERS if name not in ACCEPT_ANYTHING])
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_refusal_repeats_no_password(pool: str, name: str, value: Any) -> None:
+    if name == "kwargs" and isinstance(value, dict):
+        return
+    with pytest.raises((TypeError, ValueError), match="…") as caught:
+        _pool(pool, **{name: value})
+    assert "s3cret" not in f"{caught.value!r}{caught.value.__cause__!r}"
+
+
 def test_check_idle_needs_a_check() -> None:
     for name in POOLS:
         with pytest.raises(ValueError, match="check_idle needs a check callback"):

@@ -4,6 +4,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, get_origin
 
+from poolhouse.conceal import conceal
 from poolhouse.pool.drivers.protocol import lacks
 
 
@@ -40,9 +41,8 @@ def driver_for(driver: Any, connection_class: type[Any] | None, *, is_async: boo
     """
     if driver is not None and not isinstance(driver, ModuleType):
         if (missing := lacks(driver)) is not None:
-            raise TypeError(
-                f"driver must be a module or have the methods of a Driver; {driver!r} lacks {missing!r}"
-            )
+            shown = conceal(repr(driver))
+            raise TypeError(f"driver must be a module or have the methods of a Driver; {shown} lacks {missing!r}")
         return driver
     module = import_module(_package_of(connection_class)) if driver is None else driver
     library = module.__name__.partition(".")[0]
@@ -64,7 +64,7 @@ def class_of(connection_class: Any) -> type[Any]:
     """
     found = get_origin(connection_class) or connection_class
     if not isinstance(found, type):
-        raise TypeError(f"connection_class must be a class, not {connection_class!r}")
+        raise TypeError(f"connection_class must be a class, not {conceal(repr(connection_class))}")
     return found
 
 
