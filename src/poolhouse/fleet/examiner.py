@@ -114,14 +114,14 @@ class Examiner:
         self, counts: Mapping[str, int], places: list[Members], now: float, wall_time: float
     ) -> Iterator[tuple[Event, ...] | None]:
         """``None`` after each step; what began, changed and ended after the last."""
-        told: list[ProcessFindings] = []
+        told: dict[Process, ProcessFindings] = {}
         for process in list(islice(self._found, MOST_DECODED)):
             if process.state is LIVING:
-                told.append(_findings(process))
+                told[process] = _findings(process)
                 if len(told) % DECODED_AT_ONCE == 0:
                     yield None
         yield None
-        if any(finding.cause == SERVER_FULL.name for one in told for finding in one.findings):
+        if any(finding.cause == SERVER_FULL.name for one in told.values() for finding in one.findings):
             if now >= self._count_due:
                 yield from self._count(places, now)
         else:
@@ -132,7 +132,8 @@ class Examiner:
         yield None
         self._slow_hosts.take(sums, numbers, now, wall_time)
         yield None
-        verdicts = diagnose(told, counts, wall_time, self._servers, self._diagnosis.verdicts())
+        present = [found for process, found in told.items() if process.state is LIVING]
+        verdicts = diagnose(present, counts, wall_time, self._servers, self._diagnosis.verdicts())
         verdicts = tuple(sorted((*verdicts, *self._slow_hosts.verdicts()), key=main_first))
         yield self._diagnosis.take(verdicts, now, wall_time)
 

@@ -201,10 +201,18 @@ class Fleet(Intake):
             self._count_over("memory")
 
     def _expire_some(self, now: float) -> bool:
+        if self._forget_some() or self._remove_some(now):
+            return True
+        for table in (self._programs, self._hosts, self._host_programs):
+            table.expire(now)
+        return False
+
+    def _remove_some(self, now: float) -> bool:
+        """Remove processes whose deadline has passed; whether there may be more of them."""
         for _ in range(EXPIRED_AT_ONCE):
             process = self._deadlines.pop_passed(now)
             if process is None:
-                break
+                return self._gone_count > self._limits.remembered
             if process.state is not LIVING:
                 self._forget(process)
                 continue
@@ -213,14 +221,16 @@ class Fleet(Intake):
                 self._deadlines.set(process, gone_at)
             else:
                 self._leave(process, SILENT, now)
-        else:
-            return True
-        while self._gone_count > self._limits.remembered:
+        return True
+
+    def _forget_some(self) -> bool:
+        """Forget processes beyond those that are remembered; whether there are more of them."""
+        for _ in range(EXPIRED_AT_ONCE):
+            if self._gone_count <= self._limits.remembered:
+                break
             self._count_over("remembered")
             self._forget_longest_gone((self._gone_once or self._gone).largest())
-        for table in (self._programs, self._hosts, self._host_programs):
-            table.expire(now)
-        return False
+        return self._gone_count > self._limits.remembered
 
     def _examine_some(self, now: float) -> bool:
         if not self._examiner.is_due(now):

@@ -275,7 +275,7 @@ def test_processes_come_and_go_between_two_steps(aggregator):
             aggregator.report(process(f"{len(everybody)}:bbbbbb"))
     assert 100 < len(everybody) < 200
     (verdict,) = fleet.verdicts()
-    assert len(everybody) <= verdict.processes[0] <= 200
+    assert verdict.processes[0] == len(everybody), "those that are gone by the last step have found nothing"
     aggregator.now += 2.0
     aggregator.report(*everybody)
     in_steps(fleet, aggregator.now)
@@ -294,6 +294,18 @@ def test_whoever_asks_next_goes_on_with_an_examination(aggregator):
     assert [verdict.processes for verdict in fleet.verdicts()] == [(100, 100)]
     assert in_steps(fleet, aggregator.now + 1.0) > 1, "by then the next one is due"
     assert in_steps(fleet, aggregator.now + 1.0) == 1, "and the one after that is not"
+
+
+def test_a_verdict_does_not_begin_with_what_a_process_found_that_is_gone_by_the_last_step(aggregator):
+    heard: list[Event] = []
+    fleet = aggregator.fleet
+    fleet.advances_in_steps, fleet.note_verdict = True, heard.append
+    sick = process("1:aaaaaa", LEAK)
+    aggregator.report(sick)
+    assert fleet.advance(aggregator.now), "its findings are decoded"
+    aggregator.report(sick, goodbye=True)
+    in_steps(fleet, aggregator.now)
+    assert (heard, fleet.verdicts()) == ([], ())
 
 
 def test_what_programs_have_open_is_counted_the_more_seldom_the_more_processes_there_are(aggregator, monkeypatch):

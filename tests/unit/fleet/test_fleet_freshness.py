@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from poolhouse.fleet.fleet import EXPIRED_AT_ONCE, Fleet
+from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.presence import LIVING
 from poolhouse.meter.reading import Gauges
 from support.reporting import ModelProcess
@@ -183,6 +184,22 @@ def test_many_processes_that_fall_silent_at_once_are_removed_in_steps(aggregator
         aggregator.report(heard[len(left)])
     assert max(before - after for before, after in pairwise(left)) == EXPIRED_AT_ONCE
     assert (aggregator.host("a").processes, aggregator.host("b").processes) == (0, 200)
+
+
+def test_processes_for_whose_memory_others_are_forgotten_leave_in_steps_too(make_aggregator):
+    """As many as are remembered are remembered already; each that leaves takes the place of one."""
+    aggregator = make_aggregator(FleetLimits(remembered=200))
+    fleet = aggregator.fleet
+    fleet.advances_in_steps = True
+    left: list[int] = []
+    for name in "ab":
+        aggregator.every_interval(*[busy_process(f"{number}:{name}", host=name) for number in range(200)])
+        aggregator.now += 60.0
+        left.append(len(fleet._processes))
+        while fleet.advance(aggregator.now):
+            left.append(len(fleet._processes))
+    assert max(before - after for before, after in pairwise(left)) == EXPIRED_AT_ONCE
+    assert (living(fleet), len(fleet._processes)) == (0, 200)
 
 
 def test_where_nobody_advances_it_all_that_are_silent_are_removed_at_once(aggregator):
