@@ -264,6 +264,25 @@ def test_reading_while_receiving_loses_nothing():
         assert running.read()["web1/sqlalchemy-host/count-numprocs"] == 1000
 
 
+def test_a_report_waits_for_one_step_of_many_and_not_for_all(monkeypatch):
+    """A plain lock usually goes to the thread that has just released it: the reader's, for its next step."""
+    with Running() as running:
+        plugin = running.plugin
+        fleet, received = plugin._fleet, []
+
+        def advance(_: float) -> bool:
+            if not received:
+                send(CraftedProcess("nova").report(), running.port)
+                wait_until(plugin._lock._turn.locked)
+            received.append(fleet.received)
+            return len(received) < 100
+
+        monkeypatch.setattr(fleet, "advance", advance)
+        while plugin.advance():
+            pass
+    assert received == [0] + 99 * [2]  # Its sums and its pool.
+
+
 def test_debug_shows_each_message_received():
     with Running(("loglevel", "debug")) as running:
         running.receive(*CraftedProcess("nova", gauges=Gauges(used=3)).report(), b"\0\0\0\0")

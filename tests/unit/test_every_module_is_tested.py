@@ -32,6 +32,7 @@ RUN_BY = {
     "poolhouse.instrumentation.automatic": ATTACHED,
     "poolhouse.cli": "integration/test_commands_start.py",
     "poolhouse.collectd_plugin.consoles": "integration/test_collectd_connmon_in_process.py",
+    "poolhouse.collectd_plugin.fair_lock": "integration/test_collectd_plugins_in_process.py",
     "poolhouse.collectd_plugin.legacy": "integration/test_collectd_plugins_in_process.py",
     "poolhouse.collectd_plugin.messages": "integration/test_collectd_plugins_in_process.py",
     "poolhouse.console.__main__": "integration/test_connmon_window.py",

@@ -1,12 +1,11 @@
 """The server plugin: receives reports, and hands the sums of programs and hosts to collectd.
 
-Two threads meet here: collectd's, which reads once an interval, and the listeners', which receives. A lock admits
-one of them at a time to the fleet.
+Several threads meet here: collectd's, which reads once an interval, the listeners', which receives, and the
+consoles'. A lock admits one of them at a time to the fleet, for a step, and then the next.
 """
 
 import os
 import socket
-import threading
 from collections import deque
 from functools import partial
 
@@ -16,6 +15,7 @@ from poolhouse.admission.sources import Sources
 from poolhouse.clock import Clock
 from poolhouse.collectd_plugin.api import Collectd
 from poolhouse.collectd_plugin.config import Address, Config, ServerSettings, read_server
+from poolhouse.collectd_plugin.fair_lock import FairLock
 from poolhouse.collectd_plugin.legacy import warn_of_legacy
 from poolhouse.collectd_plugin.listeners import Listeners
 from poolhouse.collectd_plugin.log import Log
@@ -69,7 +69,7 @@ class ServerPlugin:
         self._listeners: Listeners | None = None
         self._door: Door | None = None
         # Held during every access to the fleet, but never during anything that may block.
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._fleet = Fleet(FleetLimits(), clock.monotonic(), os.urandom(SECRET_BYTES))
         #: When collectd last read, in monotonic seconds: collectd does not pass the interval to plugins.
         self._read_at = clock.monotonic()
