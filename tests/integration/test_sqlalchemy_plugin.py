@@ -206,7 +206,7 @@ ELSEWHERE = "collectd://web1:7/?program_name=shop&interval=5"
     ("environment", "told", "settings", "expected"),
     [
         ("", "", {}, HERE),
-        ("", "", {"program_name": "nova"}, HERE._replace(program_name="nova")),
+        ("", "", {"program_name": "nova"}, HERE.replace(program_name="nova")),
         (ELSEWHERE, "", {}, Destination("web1", 7, "shop", interval=5.0)),
         ("", ELSEWHERE, {}, Destination("web1", 7, "shop", interval=5.0)),
         ("collectd://web2/", ELSEWHERE, {}, Destination("web1", 7, "shop", interval=5.0)),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from poolhouse.errors import SettingError
+from poolhouse.record import Record
 
 _SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
 _SEPARATOR = re.compile("[:=]")
@@ -32,19 +33,17 @@ class Line(NamedTuple):
     text: str
 
 
-class Option(NamedTuple):
+class Option(Record, hidden=("lines",)):
     """One setting as it is written in the file.
 
     Attributes:
         name: The name, in lower case.
-        lines: The value's lines, stripped; the first one is next to the name, so there is at least one.
+        lines: The value's lines, stripped; the first one is next to the name, so there is at least one. The value
+            may be a password, so the `repr` leaves it out.
     """
 
     name: str
     lines: list[Line]
-
-    def __repr__(self) -> str:
-        return f"Option(name={self.name!r})"  # The value may be a password.
 
     @property
     def line(self) -> int:

@@ -6,11 +6,11 @@ an error: it may be meant for other programs on the machine.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from poolhouse.conceal import conceal
 from poolhouse.errors import SettingError
+from poolhouse.record import Record
 
 #: The path of metrics below a collector's address.
 METRICS_PATH = "/v1/metrics"
@@ -23,7 +23,7 @@ _VARIABLE = "OTEL_EXPORTER_OTLP_"
 _LEAST_SECRET = 4
 
 
-class OtlpTarget(NamedTuple):
+class OtlpTarget(Record, hidden=("headers",)):
     """Where and how metrics are pushed.
 
     Attributes:
@@ -48,10 +48,6 @@ class OtlpTarget(NamedTuple):
     keyfile: str | None = None
     service_name: str = DAEMON_NAME
     attributes: tuple[tuple[str, str], ...] = ()
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "headers")
-        return f"OtlpTarget({', '.join(shown)})"
 
     @property
     def secrets(self) -> list[str]:

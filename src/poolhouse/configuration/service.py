@@ -7,6 +7,7 @@ from typing import NamedTuple
 from poolhouse.addresses import format_address
 from poolhouse.defaults import SERVICE_PORT
 from poolhouse.errors import SettingError
+from poolhouse.record import Record
 
 #: How a daemon may log.
 LOG_FORMATS = ("text", "json")
@@ -62,14 +63,11 @@ class Node(NamedTuple):
         return format_address(self.host, self.port)
 
 
-class Login(NamedTuple):
+class Login(Record, hidden=("password",)):
     """The user and the password of a service; its `repr` does not show the password."""
 
     user: str
     password: str
-
-    def __repr__(self) -> str:
-        return f"Login(user={self.user!r})"
 
 
 class Certificate(NamedTuple):
@@ -102,12 +100,13 @@ class CsvDump(NamedTuple):
     keep: int = CSV_KEEP
 
 
-class LoggingSection(NamedTuple):
+class LoggingSection(Record, hidden=("options",)):
     """A section for `logging.config.fileConfig`.
 
     Attributes:
         line: The line where it begins in the file.
-        options: Its settings by name, with references replaced, except a formatter's.
+        options: Its settings by name, with references replaced, except a formatter's. They may hold passwords, for
+            example a mail server's, so the `repr` leaves them out.
         lines: The line of each setting.
     """
 
@@ -169,8 +168,7 @@ class Configuration(NamedTuple):
     Attributes:
         source: The file's path; a phrase for messages if it is the built-in default.
         services: The services by name, at least one.
-        logging: The sections for ``logging.config.fileConfig``, by name; empty if there are none. They may hold
-            passwords, for example a mail server's, so the `repr` leaves them out.
+        logging: The sections for ``logging.config.fileConfig``, by name; empty if there are none.
         warnings: Sentences about settings that are accepted but have no effect.
     """
 
@@ -178,9 +176,6 @@ class Configuration(NamedTuple):
     services: Mapping[str, Service]
     logging: Mapping[str, LoggingSection] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Configuration(source={self.source!r}, services={self.services!r}, warnings={self.warnings!r})"
 
     def service(self, name: str = DEFAULT_SERVICE, setting: str = "--service") -> Service:
         """The service of this name.

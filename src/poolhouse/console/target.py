@@ -10,6 +10,7 @@ from poolhouse.defaults import CONSOLES_PORT, SERVICE_PORT
 from poolhouse.errors import SettingError
 from poolhouse.feed.udp import Mode
 from poolhouse.installing import install_command
+from poolhouse.record import Record
 from poolhouse.report.protection import Protection
 from poolhouse.wire.aes import EXTRA, load_keystream
 from poolhouse.wire.seal import LONGEST_USER
@@ -18,7 +19,7 @@ from poolhouse.wire.seal import LONGEST_USER
 Load = Callable[[str | None], Configuration]
 
 
-class Options(NamedTuple):
+class Options(Record, hidden=("password",)):
     """The command-line options that name a source of data; ``None`` for each that is not given."""
 
     way: Mode | None = None
@@ -30,10 +31,6 @@ class Options(NamedTuple):
     user: str | None = None
     password: str | None = None
     security: str | None = None
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "password")
-        return f"Options({', '.join(shown)})"
 
     @property
     def is_udp(self) -> bool:

@@ -41,4 +41,4 @@ def destination_of(setting: Any, default: Destination) -> Destination | None:
         found = Destination.from_url(setting["report"]) if "report" in setting else default
     except SettingError as error:
         raise SettingError("POOLHOUSE", f"report: {error}") from None
-    return found._replace(program_name=setting["program"]) if "program" in setting else found
+    return found.replace(program_name=setting["program"]) if "program" in setting else found

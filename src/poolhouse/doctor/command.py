@@ -103,4 +103,4 @@ def _findings(address: Address, pid: int | None, consoles_port: int, timeout: fl
         yield from look_at_nodes(service, destination, SystemClock())
         return
     for host in destination.hosts:
-        yield from probe(destination._replace(host=host), consoles_port, timeout, SystemClock())
+        yield from probe(destination.replace(host=host), consoles_port, timeout, SystemClock())

@@ -12,12 +12,13 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from poolhouse.addresses import format_address
 from poolhouse.defaults import REPORT_INTERVAL, REPORT_VARIABLE, REPORTS_PORT
 from poolhouse.errors import SettingError
+from poolhouse.record import Record
 from poolhouse.report.protection import (
     NAMES as PROTECTION_NAMES,
 )
@@ -54,22 +55,7 @@ ENGINE_SETTINGS = ("skip", "hold_warning")
 _SHARED = ("program_name", "report_host", "interval")
 
 
-class _Destination(NamedTuple):
-    host: str
-    port: int
-    program_name: str
-    report_host: str
-    interval: float
-    detail: Detail
-    service: "Service | None"
-    #: The settings of a protection; `protection` is what they mean together.
-    username: str | None
-    password: str | None
-    security: Security | None
-    protection: Protection | None
-
-
-class Destination(_Destination):
+class Destination(Record, hidden=("password",)):
     """An aggregator, and how this process presents itself to it.
 
     Attributes:
@@ -84,10 +70,21 @@ class Destination(_Destination):
         protection: How reports over UDP are signed or encrypted; ``None`` for neither.
     """
 
-    __slots__ = ()
+    host: str
+    port: int
+    program_name: str
+    report_host: str
+    interval: float
+    detail: Detail
+    service: "Service | None"
+    #: The settings of a protection; `protection` is what they mean together.
+    username: str | None
+    password: str | None
+    security: Security | None
+    protection: Protection | None
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         host: str = "localhost",
         port: int = REPORTS_PORT,
         program_name: str | None = None,
@@ -99,10 +96,9 @@ class Destination(_Destination):
         password: str | None = None,
         security: Security | None = None,
         protection: Protection | None = None,
-    ) -> Self:
+    ) -> None:
         """A destination; the names of program and host are this process's if they are left out."""
-        return super().__new__(
-            cls,
+        super().__init__(
             host,
             port,
             default_program_name() if program_name is None else program_name,
@@ -115,10 +111,6 @@ class Destination(_Destination):
             security,
             protection,
         )
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "password")
-        return f"Destination({', '.join(shown)})"
 
     @classmethod
     def from_settings(
@@ -150,8 +142,8 @@ class Destination(_Destination):
             given["password"] = given.pop("password_file")
         base = base or cls()
         if "host" in given or "port" in given:
-            base = base._replace(service=None)
-        made = base._replace(**given)
+            base = base.replace(service=None)
+        made = base.replace(**given)
         if made.service is not None:
             if protecting:
                 raise SettingError(
@@ -160,7 +152,7 @@ class Destination(_Destination):
                 )
             return made
         protection = protection_of(made.username, made.password, made.security, prefix)
-        return made._replace(protection=protection)
+        return made.replace(protection=protection)
 
     @classmethod
     def from_service_settings(
@@ -185,7 +177,7 @@ class Destination(_Destination):
                 raise no_such_setting(key, prefix, (*NAMES, *_SHARED, *_of_engines(prefix)))
         # Over TCP a login and TLS protect reports; they are in the service's configuration.
         unsealed: dict[str, Any] = dict.fromkeys(("username", "password", "security", "protection"))
-        return (base or cls())._replace(**unsealed, **given, service=service_of(settings, prefix))
+        return (base or cls()).replace(**unsealed, **given, service=service_of(settings, prefix))
 
     @classmethod
     def from_url(cls, url: str) -> "Destination":

@@ -3,9 +3,10 @@
 The code that seals is imported only if needed: few processes need it.
 """
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from poolhouse.errors import SettingError
+from poolhouse.record import Record
 from poolhouse.report.log import log
 from poolhouse.safely import WARNING
 
@@ -19,7 +20,7 @@ Security: TypeAlias = Literal["none", "sign", "encrypt"]
 _LEVELS: tuple[Security, ...] = get_args(Security)
 
 
-class Protection(NamedTuple):
+class Protection(Record, hidden=("password",)):
     """A user's password and its use; the `repr` does not show the password.
 
     Attributes:
@@ -31,9 +32,6 @@ class Protection(NamedTuple):
     security: Literal["sign", "encrypt"]
     username: str
     password: str
-
-    def __repr__(self) -> str:
-        return f"Protection(security={self.security!r}, username={self.username!r})"
 
     @property
     def payload_bytes(self) -> int:

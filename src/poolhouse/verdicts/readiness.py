@@ -8,6 +8,7 @@ alone makes no pool unready: a slow pool still serves, and without its process t
 from typing import NamedTuple
 
 from poolhouse.meter.connect_errors import Failing
+from poolhouse.record import Record
 from poolhouse.verdicts.verdict import Verdict
 from poolhouse.verdicts.words import reason_of, seconds, wait_in_words
 
@@ -42,7 +43,7 @@ class Condition(NamedTuple):
     is_known: bool = True
 
 
-class Readiness(NamedTuple):
+class Readiness(Record):
     """The answer: true or false, and why.
 
     >>> bool(Readiness(False, "the pool is closed")), str(Readiness(False, "the pool is closed"))

@@ -177,7 +177,7 @@ def test_streams_with_another_protection_have_other_senders():
     signed = Destination.from_settings({**SIGNED, "collectd_host": "web1"})
     assert dispatcher.stream(plain) is not dispatcher.stream(signed)
     assert dispatcher.stream(plain).senders != dispatcher.stream(signed).senders
-    assert dispatcher.stream(signed._replace()) is dispatcher.stream(signed)
+    assert dispatcher.stream(signed.replace()) is dispatcher.stream(signed)
 
 
 @pytest.mark.parametrize("security", ["sign", "encrypt"])
