@@ -34,6 +34,10 @@ _PIECE = r"(connection option )?([\"'])([^\"']+)\2"
 _STATEMENT = r"(?s)\n(?:LINE \d+|DETAIL|HINT|QUERY|CONTEXT|\[SQL|\[parameters):.*"
 #: From the first quotation mark to the last: a quoted piece of a statement may contain more of them.
 _QUOTED = r"(?s)[\"'].*[\"']"
+#: A message that quotes nothing but one word of letters.
+_ONE_WORD = r"[^\"']*\"[A-Za-z]+\"[^\"']*"
+#: PostgreSQL's SQLSTATE of a syntax error.
+_SYNTAX_ERROR = "42601"
 #: SQLite's messages that name a piece of a statement without quotation marks.
 _UNQUOTED = r"(?s)(no such [\w ]+|ambiguous column name): .*"
 #: Classes of SQLSTATE (PostgreSQL's Appendix A) whose messages concern the connection, not a statement.
@@ -71,6 +75,8 @@ def _hide_piece(found: "re.Match[str]") -> str:
 def text_of(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """The text of an exception without passwords and without what it quotes of a statement or a row.
 
+    Of a statement that begins with an unknown command, the command is told.
+
     Args:
         error: Any exception.
         secrets: As in `conceal`.
@@ -79,14 +85,28 @@ def text_of(error: BaseException, secrets: Iterable[str] = ()) -> str:
         Exception: Whatever the `__str__` of its class raises.
     """
     text = re.sub(_STATEMENT, "", str(error))
-    if _quotes_statements(getattr(error, "orig", None) or error):
+    origin = getattr(error, "orig", None) or error
+    if _quotes_statements(origin) and not (_is_about_first_word(origin) and re.fullmatch(_ONE_WORD, text)):
         text = re.sub(_UNQUOTED, rf"\1: {HIDDEN}", re.sub(_QUOTED, HIDDEN, text))
     return conceal(text, secrets)
 
 
+def _sqlstate(error: BaseException) -> object:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+
+
+def _is_about_first_word(error: BaseException) -> bool:
+    """Whether PostgreSQL does not understand the first word of a statement: a command, and no value.
+
+    psycopg and psycopg2 have the place in `diag`, asyncpg has it in `position`; the first character's is 1.
+    """
+    place = getattr(getattr(error, "diag", error), "statement_position", None) or getattr(error, "position", None)
+    return place == "1" and _sqlstate(error) == _SYNTAX_ERROR
+
+
 def _quotes_statements(error: BaseException) -> bool:
     """Whether a server, or SQLite, refused a statement: its message then quotes pieces of it."""
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    state = _sqlstate(error)
     if isinstance(state, str):
         return not state.startswith(_NOT_OF_STATEMENTS)
     number = error.args[0] if error.args else None

@@ -99,10 +99,24 @@ def _reset_that_leaves_a_transaction(conn: Any) -> None:
     conn.execute("SELECT 1")
 
 
+def _misspelt(conn: Any) -> None:
+    conn.execute("SETT search_path = ''")
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_a_command_that_configure_misspells_is_told(
+    package: Any, postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    with package.ConnectionPool(postgres.conninfo, min_size=1, configure=_misspelt, name="mine"):
+        wait_until(lambda: bool(_told(caplog)))
+    _assert_words(_told(caplog)[:1], [("error connecting in 'mine'", "syntax error", '"SETT"')])
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 @pytest.mark.parametrize(
     ("reset", "words"),
     [
+        (_misspelt, ("error resetting connection", "syntax error", '"SETT"')),
         (_reset_that_fails, ("error resetting connection", "no reset")),
         (_reset_that_leaves_a_transaction, ("error resetting connection", "left in status INTRANS by reset")),
     ],

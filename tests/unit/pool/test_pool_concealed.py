@@ -192,6 +192,42 @@ def test_no_statement_that_a_driver_repeats_is_told(error: Exception, told: str)
     assert describe(error) == told
 
 
+class Position:
+    """psycopg's and psycopg2's place for where in a statement the server saw the mistake."""
+
+    def __init__(self, statement_position: str) -> None:
+        self.statement_position = statement_position
+
+
+def refused_at(position: str, token: str) -> list[Refused]:
+    """What psycopg, and what asyncpg raises."""
+    with_diag, with_position = (Refused(f'syntax error at or near "{token}"', "42601") for _ in range(2))
+    with_diag.diag = Position(position)
+    with_position.position = position
+    return [with_diag, with_position]
+
+
+@pytest.mark.parametrize("error", refused_at("1", "WAT"), ids=["diag", "position"])
+def test_a_command_that_postgresql_does_not_know_is_told(error: Refused):
+    """The first word of a statement is no value."""
+    assert describe(error) == 'Refused: syntax error at or near "WAT"'
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *refused_at("8", "secret"),
+        *refused_at("1", "'secret"),
+        *refused_at("1", SECRET),
+        *refused_at("1", 'a" "b'),
+        *refused_at("", "secret"),
+    ],
+    ids=str,
+)
+def test_nothing_else_that_postgresql_does_not_understand_is_told(error: Refused):
+    assert describe(error) == "Refused: syntax error at or near …"
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
