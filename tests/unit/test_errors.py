@@ -22,7 +22,7 @@ import pytest
 
 import poolhouse
 from poolhouse.errors import PoolClosed, PoolhouseError, PoolTimeout, SettingError, TooManyRequests, also
-from poolhouse.pool.base import errors_for
+from poolhouse.pool.error_classes import errors_for
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.protocol import Traits
 from poolhouse.pool.holders import Holder

@@ -16,6 +16,7 @@ from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
+from poolhouse.pool.target import Target
 from poolhouse.pool.words import Shown, describe, log_closed, log_dead, log_returned, logger
 from poolhouse.safely import WARNING
 
@@ -91,8 +92,7 @@ class AsyncWork:
         driver: AsyncDriver,
         now: Callable[[], float],
         hooks: PoolHooks,
-        conninfo: Any,
-        kwargs: Any,
+        target: Target,
         configure: Callable[[Any], Any] | None,
         check: Callable[[Any], Any] | None,
         reset: Callable[[Any], Any] | None,
@@ -107,8 +107,7 @@ class AsyncWork:
         self._marks, self._close_at_once = traits.marks_connections, traits.close_at_once
         self._now = now
         self._hooks = hooks
-        self._conninfo = conninfo
-        self._kwargs = kwargs
+        self._target = target
         self._configure = configure
         self._check = check
         self._reset = reset
@@ -155,8 +154,9 @@ class AsyncWork:
             raise own_error(error) from None
 
     async def _connection(self, timeout: float | None) -> Any:
-        conninfo = await result_of(self._conninfo()) if callable(self._conninfo) else self._conninfo
-        kwargs = await result_of(self._kwargs()) if callable(self._kwargs) else self._kwargs
+        conninfo, kwargs = self._target.conninfo, self._target.kwargs
+        conninfo = await result_of(conninfo()) if callable(conninfo) else conninfo
+        kwargs = await result_of(kwargs()) if callable(kwargs) else kwargs
         conn = await self._driver.connect(conninfo, kwargs or {}, timeout)
         self.core.must_be_new(conn)
         if self._configure is not None:

@@ -6,19 +6,19 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
 from itertools import count
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from poolhouse.clock import Clock
-from poolhouse.errors import PoolClosed, PoolTimeout, TooManyRequests, also
+from poolhouse.errors import PoolClosed, PoolTimeout
 from poolhouse.meter.meter import Meter
 from poolhouse.pool.bare_error import bare, without
 from poolhouse.pool.core import BROKEN, HeldLong, PoolCore, Refusal, ReturnedAfterAll, Waiter
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.protocol import Traits
 from poolhouse.pool.drivers.sockets import is_quiet
+from poolhouse.pool.error_classes import errors_for
 from poolhouse.pool.gil import is_gil_enabled
 from poolhouse.pool.holders import Holder, in_words, oldest_in_words
 from poolhouse.pool.hooks import PoolHooks, tell
@@ -28,6 +28,7 @@ from poolhouse.pool.parameters import checked
 from poolhouse.pool.passwords import secrets_in
 from poolhouse.pool.slot import Lease, State
 from poolhouse.pool.stats import Reader
+from poolhouse.pool.target import Target, TargetSetting
 from poolhouse.pool.whereabouts import where_now
 from poolhouse.pool.words import Shown, describe, log_dead, logger
 from poolhouse.safely import DEBUG, WARNING
@@ -49,22 +50,6 @@ _inherited: list[Any] = []
 
 #: Why a client is refused at once instead of waiting: see `PoolState.is_stranded`.
 _STRANDED = "the interpreter ends: no thread can be started that would connect"
-
-
-class Errors(NamedTuple):
-    """The pool's exceptions for one driver."""
-
-    closed: type[PoolClosed]
-    timeout: type[PoolTimeout]
-    too_many: type[TooManyRequests]
-
-
-@cache
-def errors_for(base: type[Exception] | None) -> Errors:
-    """The pool's exceptions, each also caught by ``except base``."""
-    if base is None:
-        return Errors(PoolClosed, PoolTimeout, TooManyRequests)
-    return Errors(also(PoolClosed, base), also(PoolTimeout, base), also(TooManyRequests, base))
 
 
 class BasePool:
@@ -89,6 +74,8 @@ class BasePool:
     _is_null = False
     #: True in the asyncio pools.
     _is_async = False
+    #: What the pool connects with; a new value is used for the next connections.
+    conninfo, kwargs = TargetSetting(), TargetSetting()
 
     def __init__(self, parameters: Mapping[str, Any], clock: Clock) -> None:
         """A pool that is not open yet.
@@ -98,8 +85,7 @@ class BasePool:
             clock: Real or virtual.
         """
         told = checked(parameters, is_null=self._is_null)
-        self.conninfo = told["conninfo"]
-        self.kwargs = told["kwargs"]
+        self._target = Target(told["conninfo"], told["kwargs"])
         self.name: str = told["name"] or f"pool-{next(_numbers)}"
         self.timeout: float = told["timeout"]
         #: Read by psycopg (from 3.3 on): whether ``conn.close()`` gives the connection back to its pool.
@@ -127,8 +113,7 @@ class BasePool:
             if traits.let_close_return is not None:
                 traits.let_close_return()
                 traits = Traits.of(self._driver)
-        #: The class whose connections are served; ``None`` if only the driver knows.
-        self.connection_class: type[Any] | None = traits.connection_class or connection_class
+        self._connection_class: type[Any] | None = traits.connection_class or connection_class
         error_base: Any = traits.error_base  # mypy believes that a class has no hash.
         self._errors = errors_for(error_base)
         self._clock = clock
@@ -211,6 +196,11 @@ class BasePool:
         raise NotImplementedError("a subclass switches its fast path")
 
     # -- Properties and figures ---------------------------------------------------------------------------------
+
+    @property
+    def connection_class(self) -> type[Any] | None:
+        """The class whose connections are served; ``None`` if only the driver knows."""
+        return self._connection_class
 
     @property
     def min_size(self) -> int:

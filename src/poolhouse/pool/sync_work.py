@@ -14,6 +14,7 @@ from poolhouse.pool.jobs import Close, Connect, Job, Probe, Return
 from poolhouse.pool.options import PROBE_LIMIT, RETURN_LIMIT
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.status import CLEAN, HIDING, STATUS, UNFIT
+from poolhouse.pool.target import Target
 from poolhouse.pool.words import Shown, describe, log_closed, log_dead, log_returned, logger
 from poolhouse.safely import WARNING
 from poolhouse.signals import as_application
@@ -28,8 +29,7 @@ class Work:
         driver: Driver,
         clock: Clock,
         hooks: PoolHooks,
-        conninfo: str | Callable[[], str],
-        kwargs: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None,
+        target: Target,
         configure: Callable[[Any], object] | None,
         check: Callable[[Any], object] | None,
         reset: Callable[[Any], object] | None,
@@ -46,8 +46,7 @@ class Work:
         self._marks = Traits.of(driver).marks_connections
         self._clock = clock
         self._hooks = hooks
-        self._conninfo = conninfo
-        self._kwargs = kwargs
+        self._target = target
         self._configure = configure
         self._check = check
         self._reset = reset
@@ -97,8 +96,10 @@ class Work:
 
     def connection(self, timeout: float | None) -> Any:
         """A new connection, configured and idle."""
-        conninfo = as_application(self._conninfo) if callable(self._conninfo) else self._conninfo
-        kwargs = as_application(self._kwargs) if callable(self._kwargs) else self._kwargs
+        conninfo: str | Callable[[], str] = self._target.conninfo
+        kwargs: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = self._target.kwargs
+        conninfo = as_application(conninfo) if callable(conninfo) else conninfo
+        kwargs = as_application(kwargs) if callable(kwargs) else kwargs
         conn = self._driver.connect(conninfo, kwargs or {}, timeout)
         self.core.must_be_new(conn)
         if self._configure is not None:
