@@ -195,6 +195,22 @@ def test_the_life_of_a_pool_is_told_at_info(
         assert any(words in message for message in told), (words, told)
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_what_a_pool_closes_of_its_own_accord_is_told_at_info(
+    package: Any, postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    with package.ConnectionPool(postgres.conninfo, min_size=1, max_size=2, max_idle=0.2, name="mine") as pool:
+        with pool.connection(), pool.connection():
+            pass
+        wait_until(lambda: pool.get_stats()["pool_size"] == 1)
+        with pool.connection():
+            pool.drain()
+        wait_until(lambda: any("discarding" in message for message in _told(caplog, logging.INFO)))
+    told = _told(caplog, logging.INFO)
+    assert any("shrinking pool 'mine'" in message for message in told), told
+    assert not any("WARNING" in each.levelname for each in caplog.records)
+
+
 def test_checkouts_and_returns_are_not_logged(postgres: Postgres, caplog: pytest.LogCaptureFixture) -> None:
     with poolhouse.ConnectionPool(postgres.conninfo, min_size=1) as pool:
         pool.wait(5.0)

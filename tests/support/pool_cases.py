@@ -306,7 +306,7 @@ async def closing_refuses_those_who_wait(s: Shell) -> None:
     client = s.spawn(s.call(pool.getconn, timeout=10.0))
     await s.settle()
     await s.call(pool.close)
-    with pytest.raises(psycopg.OperationalError, match="closed"):
+    with pytest.raises(psycopg.OperationalError, match=r"the pool 'pool-\d+' is closed$"):
         await client.result()
     await s.call(pool.putconn, conn)
 

@@ -22,9 +22,9 @@ import pytest
 
 import poolhouse
 from poolhouse.errors import PoolClosed, PoolhouseError, PoolTimeout, SettingError, TooManyRequests, also
-from poolhouse.pool.error_classes import errors_for
 from poolhouse.pool.drivers import driver_for
 from poolhouse.pool.drivers.protocol import Traits
+from poolhouse.pool.error_classes import errors_for
 from poolhouse.pool.holders import Holder
 from poolhouse.verdicts.verdict import Verdict
 

@@ -313,7 +313,7 @@ class AsyncWork:
             await self._driver.close(job.conn)
         except Exception as error:
             logger.warning("error closing connection: %s: %s", Shown(job.conn), describe(error))
-        log_closed(job.conn, job.reason)
+        log_closed(self._name, job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)
 
     def close_at_once(self, job: Close, *, cuts: bool) -> bool:
@@ -331,7 +331,7 @@ class AsyncWork:
             close(job.conn)
         except Exception as error:
             logger.warning("error closing connection: %s: %s", Shown(job.conn), describe(error))
-        log_closed(job.conn, job.reason)
+        log_closed(self._name, job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)
         return True
 

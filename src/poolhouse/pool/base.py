@@ -296,6 +296,8 @@ class BasePool:
         if refusal is Refusal.NOT_OPEN:
             return self._errors.closed(f"the pool {self.name!r} is not open yet")
         if refusal is Refusal.CLOSED:
+            if waiter.queued_at:  # The pool was open when this client came.
+                return self._errors.closed(f"the pool {self.name!r} is closed")
             return self._closed()
         if refusal is Refusal.FULL:
             waiting = self._options.max_waiting

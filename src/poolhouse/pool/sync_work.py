@@ -245,5 +245,5 @@ class Work:
             self._driver.close(job.conn)
         except Exception as error:
             logger.warning("error closing connection: %s: %s", Shown(job.conn), describe(error))
-        log_closed(job.conn, job.reason)
+        log_closed(self._name, job.conn, job.reason)
         tell(self._hooks.closed, job.conn, job.reason)

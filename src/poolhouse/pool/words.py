@@ -62,9 +62,13 @@ def log_returned(conn: Any, status: int) -> None:
         logger.warning("closing returned connection in the middle of a command: %s", Shown(conn))
 
 
-def log_closed(conn: Any, reason: Reason) -> None:
-    """Log a connection that has just been closed, if the reason is worth a line."""
+def log_closed(name: str, conn: Any, reason: Reason) -> None:
+    """Log a connection that the pool `name` has just closed, if the reason is worth a line."""
     if reason in (Reason.BROKEN, Reason.RESET_FAILED):
         logger.warning("discarding closed connection: %s", Shown(conn))
     elif reason is Reason.EXPIRED:
         logger.info("discarding expired connection: %s", Shown(conn))
+    elif reason is Reason.DRAINED:
+        logger.info("discarding drained connection: %s", Shown(conn))
+    elif reason is Reason.SHRUNK:
+        logger.info("shrinking pool %r: closing %s", name, Shown(conn))
