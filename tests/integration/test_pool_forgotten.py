@@ -188,7 +188,7 @@ def test_what_a_slow_connect_makes_after_the_pool_was_closed_is_closed(kind: Any
         client = asyncio.ensure_future(pool.getconn(timeout=5.0))
         await connected[0].wait()
         await pool.close(timeout=0)
-        with pytest.raises(psycopg.OperationalError, match="is (already )?closed"):
+        with pytest.raises(psycopg.OperationalError, match=r"is (already )?closed"):
             await client
         await asyncio.sleep(0.2)
         assert [conn.closed for conn in made] == [True] * len(made)

@@ -212,6 +212,7 @@ class ConnectionPool(Clients[CT]):
             self._driver.abort(slot.conn)
         self._workers.dismiss()
         self._finish_closing()
+        self._workers.join(deadline)
 
     @property
     def _implicit_open(self) -> tuple[type[Warning], str]:

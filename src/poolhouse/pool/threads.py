@@ -1,5 +1,6 @@
 """Threads as the pool needs them: started, parked and woken. `poolhouse.testing` replaces them in virtual time."""
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -34,8 +35,12 @@ class Parker(Protocol):
 class Threads(Protocol):
     """Starts threads."""
 
-    def start(self, target: Callable[[], None], name: str) -> None:
-        """Run `target` in a new thread, which does not keep the interpreter from exiting."""
+    def start(self, target: Callable[[], None], name: str) -> threading.Thread | None:
+        """Run `target` in a new thread, which does not keep the interpreter from exiting.
+
+        Returns:
+            The thread, if it can be joined; ``None`` in virtual time.
+        """
         ...
 
     def parker(self) -> Parker:
@@ -74,10 +79,44 @@ class SystemThreads:
     They take no signals: see `poolhouse.signals`.
     """
 
-    def start(self, target: Callable[[], None], name: str) -> None:
+    def start(self, target: Callable[[], None], name: str) -> threading.Thread:
         """See `Threads.start`."""
-        blocking(threading.Thread(target=target, name=name, daemon=True).start)
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        blocking(thread.start)
+        return thread
 
     def parker(self) -> Parker:
         """See `Threads.parker`."""
         return LockParker()
+
+
+class Crew:
+    """Threads that end at about the same time, and are then waited for together."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        #: Those that run, and ended ones until the next start.
+        self._started: set[threading.Thread] = set()
+
+    def start(self, target: Callable[[], None], name: str) -> None:
+        """See `Threads.start`."""
+        for ended in [thread for thread in self._started.copy() if not thread.is_alive()]:
+            self._started.discard(ended)
+        if (thread := self._threads.start(target, name)) is not None:
+            self._started.add(thread)
+
+    def join(self, deadline: float, now: Callable[[], float]) -> None:
+        """Wait until the threads have ended, but not for the caller's own.
+
+        Args:
+            deadline: Until when at most, in the seconds of `now`.
+            now: The clock.
+        """
+        # When the interpreter ends, none of them will run again.
+        while not sys.is_finalizing() and (remaining := deadline - now()) > 0:
+            running = self._started - {threading.current_thread()}
+            # The keeper may be about to add a worker that it has started, and ends afterwards.
+            thread = next((thread for thread in running if thread.is_alive()), None)
+            if thread is None:
+                return
+            thread.join(remaining)

@@ -20,7 +20,7 @@ from poolhouse.pool.jobs import Job, Lane, Return
 from poolhouse.pool.options import RETURN_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.state import RETURN
-from poolhouse.pool.threads import Parker, Threads, is_final
+from poolhouse.pool.threads import Crew, Parker, Threads, is_final
 from poolhouse.safely import Log
 
 P = ParamSpec("P")
@@ -81,6 +81,7 @@ class Workers:
         self._core = core
         self._clock = clock
         self._threads = threads
+        self._crew = Crew(threads)
         self._perform, self._restored = perform, restored
         self._abort = abort
         #: The workers, each represented by a token.
@@ -162,6 +163,11 @@ class Workers:
         for lane in _LANES:
             for parker in list(self._resting[lane]):
                 parker.unpark()
+
+    def join(self, deadline: float) -> None:
+        """Wait after `dismiss`, until `deadline`, for all threads but the caller's to end."""
+        if not self.core_lock.is_mine():  # They may need it in order to end.
+            self._crew.join(deadline, self._clock.monotonic)
 
     def is_busy(self) -> bool:
         """Whether there is work, or a worker other than the caller that is not asleep."""
@@ -302,7 +308,7 @@ class Workers:
     def _start_keeper(self) -> None:
         try:
             keep = partial(_keep, weakref.ref(self), self._last_orders, self._threads, self._name)
-            self._threads.start(keep, f"{self._name}-keeper")
+            self._crew.start(keep, f"{self._name}-keeper")
         except Exception as error:
             self._could_not_start(error)  # The next turn tries again.
 
@@ -321,7 +327,7 @@ class Workers:
             try:
                 if not self.core_lock(self._hire_locked, lane, token):
                     continue
-                self._threads.start(partial(self._work, lane, token), f"{self._name}-{lane.name.lower()}")
+                self._crew.start(partial(self._work, lane, token), f"{self._name}-{lane.name.lower()}")
             except BaseException as error:
                 self._leave_books(lane, token)
                 self._hires_at = self._clock.monotonic() + AGAIN

@@ -100,3 +100,40 @@ def test_an_idle_pool_has_at_most_one_thread_and_a_forgotten_one_none() -> None:
     assert threading.active_count() <= before + 1
     del pool
     wait_until(lambda: threading.active_count() <= before)
+
+
+def test_a_closed_pool_has_no_thread_left() -> None:
+    """A program that forks next is warned of threads by Python 3.12 and later."""
+    import threading
+
+    before = set(threading.enumerate())
+    for _ in range(5):
+        pool: ConnectionPool[FakeConnection] = ConnectionPool(
+            driver=_driver(), min_size=4, open=True, reset=lambda conn: None
+        )
+        pool.wait()
+        with pool.connection():
+            pass
+        pool.close()
+        assert set(threading.enumerate()) <= before
+
+
+def test_a_worker_that_closes_its_pool_does_not_wait_for_itself() -> None:
+    import threading
+
+    from support.waiting import wait_until
+
+    before = set(threading.enumerate())
+    closed = []
+
+    def reset(conn: FakeConnection) -> None:
+        began = time.monotonic()
+        pool.close()
+        closed.append(time.monotonic() - began)
+
+    pool: ConnectionPool[FakeConnection] = ConnectionPool(driver=_driver(), min_size=1, open=True, reset=reset)
+    pool.wait()
+    with pool.connection():
+        pass
+    wait_until(lambda: closed and set(threading.enumerate()) <= before)
+    assert closed[0] < 4, "less than the timeout of `close`"
