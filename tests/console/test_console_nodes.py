@@ -66,10 +66,20 @@ def test_missing_nodes_are_named_with_the_time_since_when():
 
 def test_where_there_is_little_room_missing_nodes_are_counted():
     two = with_nodes(HERE, NodeState("node2", False, 130.0), GONE)
-    assert text_of(line(CONNECTED, two, 110)).startswith("node1 ! missing node2 2m10s, node3 41s  ● live")
-    assert text_of(line(CONNECTED, two, 104)).startswith("default:node1 ! 2 nodes missing 2m10s  ● live")
-    assert text_of(line(CONNECTED, two, 80)).startswith("node1 ! 2 missing 2m10s  ● live")
-    assert text_of(line(CONNECTED, two, 66)).startswith("! 2 missing 2m10s  ● live")
+    assert text_of(line(CONNECTED, two, 100)).startswith("default ! missing node2 2m10s, node3 41s  ● live")
+    assert text_of(line(CONNECTED, two, 90)).startswith("default:node1 ! 2 nodes missing 2m10s  ● live")
+    assert text_of(line(CONNECTED, two, 80)).startswith("default ! 2 nodes missing 2m10s  ● live")
+    assert text_of(line(CONNECTED, two, 66)).startswith("default ! 2 missing 2m10s  ● live")
+    assert text_of(line(CONNECTED, two, 60)).startswith("! 2 missing 2m10s  ● live")
+
+
+def test_of_a_service_with_a_long_name_the_beginning_stays():
+    link = CONNECTED._replace(service="openstack-in-production")
+    assert text_of(line(link, with_nodes(HERE, LINKED), 100)).startswith("openstack-in-production:node1  ● live")
+    assert text_of(line(link, with_nodes(HERE, LINKED), 66)).startswith("openstack-in-production  ● live")
+    assert text_of(line(link, with_nodes(HERE, LINKED, GONE), 80)).startswith(
+        "openstack-i… ! missing node3 41s  ● live"
+    )
 
 
 def test_no_node_is_missing_where_all_are_linked():
@@ -79,7 +89,7 @@ def test_no_node_is_missing_where_all_are_linked():
 def test_at_80_columns_a_missing_node_is_in_sight_beside_what_the_page_is_about():
     first, *_ = shown(CONNECTED, with_nodes(HERE, LINKED, GONE)).splitlines()
     assert first.startswith(" poolhouse ")
-    assert "node1 ! missing node3 41s  ● live" in first
+    assert "default ! missing node3 41s  ● live" in first
 
 
 NAMES = st.text(max_size=60)
@@ -91,11 +101,11 @@ NAMES = st.text(max_size=60)
     st.lists(st.builds(NodeState, NAMES, st.booleans(), st.none() | st.floats(0, 1e9)), max_size=9),
     st.integers(60, 300),
 )
-def test_whatever_the_names_the_nodes_take_at_most_half_of_the_line(service, node, nodes, width):
+def test_whatever_the_names_service_and_nodes_take_at_most_half_of_what_is_left(service, node, nodes, width):
     whole = line(CONNECTED._replace(service=service, node=node), with_nodes(*nodes), width)
     freshness = line(CONNECTED._replace(service=None), SNAPSHOT, width)
-    taken = sum(cells(span.text) for span in whole)
-    assert taken <= max(width // 2 + 2, sum(cells(span.text) for span in freshness))
+    taken, least = (sum(cells(span.text) for span in one) for one in (whole, freshness))
+    assert taken - least <= (width - least) // 2 + 2
     assert text_of(whole).isprintable()
 
 

@@ -1,6 +1,5 @@
 """The window's messages about its connection: live or not, what is wrong, and what to do about it."""
 
-from collections.abc import Iterator
 from datetime import tzinfo
 
 from poolhouse.addresses import UNSPECIFIED
@@ -9,12 +8,14 @@ from poolhouse.defaults import REPORTS_PORT
 from poolhouse.feed.link import Link, is_refused
 from poolhouse.fleet.snapshot import Snapshot
 from poolhouse.views.header import LONGEST_NAME, missing_nodes
-from poolhouse.views.line import Line, Span, cells, words
+from poolhouse.views.line import Line, Span, cells, cut, words
 from poolhouse.views.units import time_of_day
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 #: The port as written in an address.
 _REPORTS_PORT = str(REPORTS_PORT)
+#: The fewest characters to which a service's name is cut.
+_LEAST_NAME = 8
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -23,31 +24,32 @@ def status(
 ) -> Line:
     """The right end of the first line: node and service, how fresh the window is, and its time.
 
-    The nodes take at most half of the window's `width` cells.
+    Service and nodes take at most half of what the freshness leaves of the window's `width` cells.
     """
     freshness = _freshness(link, snapshot, now, is_paused=is_paused, zone=zone)
-    room = width // 2 - sum(cells(span.text) for span in freshness)
-    place = next((one for one in _places(link, snapshot) if sum(cells(span.text) for span in one) <= room), ())
+    room = (width - sum(cells(span.text) for span in freshness)) // 2
+    place = _place(link, snapshot, room)
     return (*place, Span("  "), *freshness) if place else freshness
 
 
-def _places(link: Link, snapshot: Snapshot | None) -> Iterator[Line]:
-    """Service and node, and the missing nodes with the times, in ever shorter forms."""
+def _place(link: Link, snapshot: Snapshot | None, room: int) -> Line:
+    """Service and node, and the missing nodes with the times, in the longest form that fits into `room` cells.
+
+    The node that answers is left out first, since every node shows the same; then the service's name is cut; only
+    then are the missing nodes counted instead of named.
+    """
     if link.service is None:
-        return
-    names = [clean(name, LONGEST_NAME) for name in (link.service, link.node) if name]
-    place = Span(":".join(names), "strong")
-    if snapshot is not None and (missing := missing_nodes(snapshot.health)):
-        named, counted, shortest = missing
-        # The user knows which service was asked for.
-        node = Span(names[-1] if names else "", "strong")
-        yield words(place, named)
-        yield words(node, named)
-        yield words(place, counted)
-        yield words(named)
-        yield words(node, shortest)
-        yield words(shortest)
-    yield words(place)
+        return ()
+    names = [clean(name, LONGEST_NAME) for name in (link.service, link.node) if name] or [""]
+    missing = missing_nodes(snapshot.health) if snapshot is not None else []
+    for end in missing or (None,):
+        left = room - (cells(end.text) + 1 if end is not None else 0)
+        for name in (":".join(names), names[0]):
+            if cells(name) <= left:
+                return words(Span(name, "strong") if name else None, end)
+        if left >= _LEAST_NAME:
+            return words(Span(cut(names[0], left), "strong"), end)
+    return tuple(missing[-1:]) if missing and cells(missing[-1].text) <= room else ()
 
 
 def _freshness(link: Link, snapshot: Snapshot | None, now: float, *, is_paused: bool, zone: tzinfo | None) -> Line:
