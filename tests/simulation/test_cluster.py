@@ -23,7 +23,8 @@ from poolhouse.fleet.members import Members
 from poolhouse.fleet.packed import FIELD_BITS, FIELD_MASK
 from poolhouse.fleet.past import Past
 from poolhouse.fleet.process import Process
-from support.cluster_world import FAREWELLS, Client, Node, World
+from support.cluster_clients import FAREWELLS, Client
+from support.cluster_world import Node, World
 
 SCHEDULES = int(os.environ.get("POOLHOUSE_CLUSTER_SCHEDULES", "200"))
 #: In so many parts, so that several workers share them.
