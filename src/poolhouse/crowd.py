@@ -11,17 +11,17 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 class Crowd(Generic[Member]):
-    """Connections by address; the cost of a call does not depend on their number."""
+    """Connections by address, or by what else tells their sources apart; a call costs the same for any number."""
 
     def __init__(self, most: int) -> None:
         """Start empty; more than `most` are too many."""
         self.most = most
-        self._address_of: dict[Member, str] = {}
+        self._address_of: dict[Member, Hashable] = {}
         #: The connections of each address, the oldest first.
-        self._members: dict[str, dict[Member, None]] = {}
+        self._members: dict[Hashable, dict[Member, None]] = {}
         #: The addresses by their number of connections; among equals, the one that reached the number first is
         #: first.
-        self._by_count: dict[int, dict[str, None]] = {}
+        self._by_count: dict[int, dict[Hashable, None]] = {}
         self._largest = 0
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class Crowd(Generic[Member]):
         """Whether one must be closed."""
         return len(self) > self.most
 
-    def add(self, member: Member, address: str) -> None:
+    def add(self, member: Member, address: Hashable) -> None:
         """Add a connection."""
         self._address_of[member] = address
         members = self._members.setdefault(address, {})
@@ -71,30 +71,30 @@ class Crowd(Generic[Member]):
         """The connections of the address that has the most, the oldest first; of several, those of each."""
         return (member for address in self._by_count[self._largest] for member in self._members[address])
 
-    def of_largest_but(self, address: str) -> Iterator[Member]:
+    def of_largest_but(self, address: Hashable) -> Iterator[Member]:
         """The connections that may be closed for another one of `address`, the newest first.
 
         They are those of the address that has the most. There are none if `address` would then have as many.
         """
         return reversed(self._members[self._last_largest()]) if self._has_fewer(address) else iter(())
 
-    def has_room_for(self, address: str) -> bool:
+    def has_room_for(self, address: Hashable) -> bool:
         """Whether there is room for another one of `address`, perhaps in place of one of `of_largest_but`."""
         return len(self) < self.most or self._has_fewer(address)
 
-    def _has_fewer(self, address: str) -> bool:
+    def _has_fewer(self, address: Hashable) -> bool:
         """Whether an address would still have fewer than the one that has the most, with another connection."""
         return self.count(address) + 1 < self._largest
 
-    def count(self, address: str) -> int:
+    def count(self, address: Hashable) -> int:
         """How many connections an address has."""
         return len(self._members.get(address, ()))
 
-    def _last_largest(self) -> str:
+    def _last_largest(self) -> Hashable:
         """The address that has the most; of several, the last to have that many."""
         return next(reversed(self._by_count[self._largest]))
 
-    def _move(self, address: str, before: int, after: int) -> None:
+    def _move(self, address: Hashable, before: int, after: int) -> None:
         if before:
             addresses = self._by_count[before]
             del addresses[address]

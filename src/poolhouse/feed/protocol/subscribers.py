@@ -25,6 +25,7 @@ from collections.abc import Hashable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from poolhouse.addresses import as_ip
+from poolhouse.crowd import Crowd
 from poolhouse.errors import PacketError, SettingError
 from poolhouse.feed.protocol.datagrams import (
     COOKIE_BYTES,
@@ -231,12 +232,13 @@ class Subscribers:
                 return False
         if len(others) < self._limit:
             return True
-        counts = Counter(map(self._source, others))
-        most = max(counts.values())
-        if counts[self._source(subscriber)] + 1 >= most:
+        crowd: Crowd[tuple[Hashable, Address]] = Crowd(self._limit)
+        for one in others:
+            crowd.add((one.via, one.address), self._source(one))
+        newest = next(crowd.of_largest_but(self._source(subscriber)), None)
+        if newest is None:
             return False
-        newest = next(one for one in reversed(others) if counts[self._source(one)] == most)
-        self._forget((newest.via, newest.address))
+        self._forget(newest)
         return True
 
     def _source(self, subscriber: Subscriber) -> Hashable:
