@@ -23,7 +23,7 @@ from poolhouse.pool.alarm import Alarm
 from poolhouse.pool.core import FULL, PoolCore
 from poolhouse.pool.eager import EagerTasks, all_of
 from poolhouse.pool.hooks import PoolHooks
-from poolhouse.pool.jobs import Close, Job, Lane, Probe, Return
+from poolhouse.pool.jobs import LANES, Close, Job, Lane, Probe, Return
 from poolhouse.pool.options import Order, Shrink, time_limit
 from poolhouse.pool.parameters import given, sized
 from poolhouse.pool.slot import Lease, Slot
@@ -147,7 +147,7 @@ class AsyncConnectionPool(AsyncClients[ACT]):
     def _begin_jobs(self, loop: asyncio.AbstractEventLoop, core: PoolCore) -> bool:
         """Start all pending jobs. Returns whether some of them are complete already, so that more may follow."""
         now, is_done = self._now(), False
-        for lane in Lane if core.has_jobs(now) else ():
+        for lane in LANES if core.has_jobs(now) else ():
             tasks = self._tasks[lane]
             while len(tasks) < core.options.num_workers and (job := core.next_job(lane, now)) is not None:
                 lease, answer = core.lease_of(job), [False]

@@ -30,17 +30,18 @@ class AsyncCheckout(Generic[ACT]):
         if self._lease is not None:
             raise RuntimeError("a block is entered once: call connection() for each")
         pool, frame = self._pool, _getframe(1)
-        now = pool._now
+        core, now = pool._core, pool._now
         stamp = now()
         if get_ident() == pool._thread and pool._is_running():
-            lease = self._lease = pool._core.take(stamp, frame.f_code, frame.f_lasti, True)
-            if lease is not None:
-                conn = lease[0].conn
-                if pool._marks:
-                    conn._pool = pool
-                return conn  # type: ignore[no-any-return]
-            if pool._core.attention == CALLBACKS:
-                line = pool._line_of(frame) if pool._core.is_called else (frame.f_code, frame.f_lasti)
+            if not core.attention:
+                lease = self._lease = core.take(stamp, frame.f_code, frame.f_lasti, True)
+                if lease is not None:
+                    conn = lease[0].conn
+                    if pool._marks:
+                        conn._pool = pool
+                    return conn  # type: ignore[no-any-return]
+            elif core.attention == CALLBACKS:
+                line = pool._line_of(frame) if core.is_called else (frame.f_code, frame.f_lasti)
                 claimed = pool._claimed(stamp, line[0], line[1], True)
                 if isinstance(claimed, tuple):
                     self._lease = claimed
@@ -153,17 +154,18 @@ class AsyncClients(AsyncWaiting[ACT]):
             PoolClosed: If the pool is not open.
             TooManyRequests: If `max_waiting` clients are already waiting.
         """
-        frame, now = _getframe(1), self._now
+        frame, core, now = _getframe(1), self._core, self._now
         stamp = now()
         if get_ident() == self._thread and self._is_running():
-            lease = self._core.take(stamp, frame.f_code, frame.f_lasti, False)
-            if lease is not None:
-                conn: ACT = lease[0].conn
-                if self._marks:
-                    conn._pool = self  # type: ignore[attr-defined]  # psycopg's
-                return conn
-            if self._core.attention == CALLBACKS:
-                line = self._line_of(frame) if self._core.is_called else (frame.f_code, frame.f_lasti)
+            if not core.attention:
+                lease = core.take(stamp, frame.f_code, frame.f_lasti, False)
+                if lease is not None:
+                    conn: ACT = lease[0].conn
+                    if self._marks:
+                        conn._pool = self  # type: ignore[attr-defined]  # psycopg's
+                    return conn
+            elif core.attention == CALLBACKS:
+                line = self._line_of(frame) if core.is_called else (frame.f_code, frame.f_lasti)
                 claimed = self._claimed(stamp, line[0], line[1], False)
                 if isinstance(claimed, tuple):
                     return claimed[0].conn  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from inspect import isawaitable
+from types import CoroutineType
 from typing import Any
 
 from poolhouse.errors import PoolError
@@ -249,8 +250,13 @@ class AsyncWork:
             if self._reset is None:
                 status = self._driver.status(conn)
             else:
-                await result_of(self._reset(conn))
-                status = await self._settled(conn)
+                # `result_of` and `_settled` inlined: each coroutine costs a twentieth of the whole return.
+                result: Any = self._reset(conn)
+                if type(result) is CoroutineType or isawaitable(result):
+                    await result
+                status = self._driver.status(conn)
+                if status in HIDING:
+                    status = await self._settled(conn)
             if status not in CLEAN:
                 logger.warning(
                     "error resetting connection: %s left in status %s by reset function %s: discarded",

@@ -5,13 +5,31 @@ checkout, and many checks wait for nothing.
 """
 
 import asyncio
-from asyncio import _enter_task, _leave_task, current_task
+import sys
 from collections.abc import Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any
 
 #: What a coroutine yields to its task: an awaited future, or ``None`` to be called again in the next turn.
 _Awaited = Any
+
+if sys.version_info >= (3, 12):
+    from asyncio.tasks import _swap_current_task
+else:
+    #: The current task of each loop.
+    _current: "dict[asyncio.AbstractEventLoop, asyncio.Task[Any]]"
+    _current = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
+
+    def _swap_current_task(
+        loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any] | None"
+    ) -> "asyncio.Task[Any] | None":
+        """Make a task, or none, the loop's current one. Returns the one before. asyncio has it from 3.12 on."""
+        before = _current.get(loop)
+        if task is None:
+            _current.pop(loop, None)
+        else:
+            _current[loop] = task
+        return before
 
 
 class EagerTasks:
@@ -37,24 +55,19 @@ class EagerTasks:
         Returns:
             ``None`` if the coroutine has finished, else the rest of it. Raises what the first step raised.
         """
-        caller = current_task(loop)
         # Take the spare task exclusively: the coroutine may itself begin another.
         spare, self._spare = self._spare, None
         if spare is None or spare.task.done():
             spare = _Spare(loop)
         context = copy_context()
-        if caller is not None:
-            _leave_task(loop, caller)
-        _enter_task(loop, spare.task)
+        caller = _swap_current_task(loop, spare.task)
         try:
             awaited = context.run(coroutine.send, None)
         except StopIteration:
             self._spare = spare
             return None
         finally:
-            _leave_task(loop, spare.task)
-            if caller is not None:
-                _enter_task(loop, caller)
+            _swap_current_task(loop, caller)
         return Rest(spare, coroutine, awaited, context)
 
 

@@ -19,6 +19,10 @@ class Lane(IntEnum):
     RETURN = 1
 
 
+#: All lanes. Iterating over the enumeration itself takes a call for each step.
+LANES = tuple(Lane)
+
+
 class Reason(Enum):
     """Why a connection was closed."""
 

@@ -16,7 +16,7 @@ from poolhouse.clock import Clock
 from poolhouse.copies import copy_of
 from poolhouse.pool.core import FULL, Notice, PoolCore
 from poolhouse.pool.core_lock import NOT_LOCKED, CoreLock, nothing
-from poolhouse.pool.jobs import Job, Lane, Return
+from poolhouse.pool.jobs import LANES, Job, Lane, Return
 from poolhouse.pool.options import RETURN_LIMIT
 from poolhouse.pool.slot import Lease, Slot
 from poolhouse.pool.state import RETURN
@@ -27,9 +27,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = Log("poolhouse.pool")
-
-#: Iterating over an enumeration itself takes a call for each step.
-_LANES = tuple(Lane)
 
 #: The token of the worker in which this code runs: its callback may close the pool, and `close` does not wait for
 #: it.
@@ -160,7 +157,7 @@ class Workers:
         # The keeper of a pool that was never closed needs the workers once more, though the pool is gone.
         self._last_orders.append(self if self._core.is_open else None)
         self.wake_keeper()
-        for lane in _LANES:
+        for lane in LANES:
             for parker in list(self._resting[lane]):
                 parker.unpark()
 
@@ -173,7 +170,7 @@ class Workers:
         """Whether there is work, or a worker other than the caller that is not asleep."""
         own = _own_token.get()
         return self._core.has_jobs(self._clock.monotonic()) or any(
-            len(self._workers[lane]) - (own in self._workers[lane]) > len(self._resting[lane]) for lane in _LANES
+            len(self._workers[lane]) - (own in self._workers[lane]) > len(self._resting[lane]) for lane in LANES
         )
 
     def _notice(self, notice: Notice) -> None:
@@ -280,7 +277,7 @@ class Workers:
             return calls
         core, now = self._core, self._clock.monotonic()
         is_keeper_needed = False
-        for lane in _LANES if core.has_jobs(now) else ():
+        for lane in LANES if core.has_jobs(now) else ():
             if not core.has_job(lane, now):
                 continue
             if lane is RETURN and self._is_brisk:
@@ -322,7 +319,7 @@ class Workers:
 
     def _hire(self) -> None:
         """Start missing workers, one per lane; if more are needed, the next plan says so once these have come."""
-        for lane in _LANES:
+        for lane in LANES:
             token = object()
             try:
                 if not self.core_lock(self._hire_locked, lane, token):
