@@ -62,7 +62,7 @@ class World:
             **parameters,
         )
         self.core = self.pool._core
-        self._is_locked: Callable[[], bool] = self.pool._core_lock._lock._is_owned  # type: ignore[attr-defined]
+        self._is_locked: Callable[[], bool] = self.pool._core_lock.lock._is_owned  # type: ignore[attr-defined]
         #: What clients have got and not given back.
         self.held: list[Any] = []
         self.waiters: list[Waiter] = []

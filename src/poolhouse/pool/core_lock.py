@@ -1,7 +1,7 @@
 """The lock of a pool's core. Each turn under it also wakes clients and starts threads as required."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from threading import RLock
@@ -32,13 +32,13 @@ class CoreLock:
     __slots__ = (
         "_core",
         "_errors",
-        "_lock",
         "_plan",
         "_tell",
         "_unfinished",
         "_wake_keeper",
         "is_mine",
         "is_struck",
+        "lock",
     )
 
     def __init__(
@@ -51,10 +51,10 @@ class CoreLock:
         self._core = core
         #: Held for a few microseconds at a time, for every change of the core except by `take` and `give`.
         #: No thread takes it twice; it is an RLock because an RLock knows its owner.
-        self._lock = RLock()
+        self.lock = RLock()
         #: Whether this thread is in the middle of a turn: then this code runs in a finalizer or a signal handler.
         #: The lock's own function, as `threading.Condition` uses it: a method around it would be half of its cost.
-        self.is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
+        self.is_mine: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
         self._plan = plan
         self._wake_keeper = wake_keeper
         self._tell = tell
@@ -76,7 +76,7 @@ class CoreLock:
         core = self._core
         woken: list[Waiter] = core.woken
         try:
-            with self._lock:
+            with self.lock:
                 if self._unfinished:
                     self._finish_locked()
                 result = call(*args, **kwargs)
@@ -89,15 +89,9 @@ class CoreLock:
             for each in calls:
                 each()
             if core.notices or self._errors:
-                self._tell_notices()
+                self.tell_notices()
         except BaseException:
-            # Waking a client twice does no harm. The keeper finds what is left half done and which workers are
-            # needed.
-            self._release()
-            for waiter in woken:
-                waiter.wake()
-            self.is_struck = True
-            self._wake_keeper()
+            self.struck(woken)
             raise
         return result
 
@@ -109,7 +103,7 @@ class CoreLock:
         core = self._core
         woken: list[Waiter] = core.woken
         try:
-            with self._lock:
+            with self.lock:
                 result = call(*args, **kwargs)
                 woken = core.woken
                 if woken:
@@ -117,15 +111,23 @@ class CoreLock:
             for waiter in woken:
                 waiter.wake()
             if core.notices:
-                self._tell_notices()
+                self.tell_notices()
         except BaseException:
-            self._release()
-            for waiter in woken:
-                waiter.wake()
-            self.is_struck = True
-            self._wake_keeper()
+            self.struck(woken)
             raise
         return result
+
+    def struck(self, woken: Iterable[Waiter] = ()) -> None:
+        """Release the lock if an exception has left it held, and have the keeper mend what is left half done.
+
+        Args:
+            woken: The clients that the turn had to wake; to wake one twice does no harm.
+        """
+        self._release()
+        for waiter in woken:
+            waiter.wake()
+        self.is_struck = True
+        self._wake_keeper()
 
     def enqueue_fast(self, waiter: Waiter, now: float) -> bool:
         """`PoolCore.enqueue_fast`. False if nothing was done; otherwise the waiter is woken when it is served."""
@@ -134,7 +136,7 @@ class CoreLock:
         if not core.waiters or self.is_mine():
             return False
         try:
-            with self._lock:
+            with self.lock:
                 is_in_line = core.enqueue_fast(waiter, now)
         except BaseException:
             self._release()
@@ -151,14 +153,14 @@ class CoreLock:
             return False
         try:
             # No `return` inside: CPython 3.11 leaves one instruction there that no handler protects.
-            with self._lock:
+            with self.lock:
                 # Read before anything changes: an exception may strike in the middle of the change.
                 first = next(iter(core.waiters), None)
                 waiter = core.hand_to_next(conn, now)
             if waiter is not None:
                 waiter.wake()
             if core.notices:
-                self._tell_notices()
+                self.tell_notices()
         except BaseException:
             self._release()
             if first is not None:
@@ -169,7 +171,7 @@ class CoreLock:
     def _release(self) -> None:
         # An exception between the body of `with` and the release finds the lock still held.
         if self.is_mine():
-            self._lock.release()
+            self.lock.release()
 
     def later(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Queue a call for the keeper: this thread already holds the lock and cannot take another turn."""
@@ -194,7 +196,8 @@ class CoreLock:
                 self._errors.append(error)
             self._unfinished.popleft()
 
-    def _tell_notices(self) -> None:
+    def tell_notices(self) -> None:
+        """Log what the core has to say, and the errors of calls passed to `finish`; needs the lock to be free."""
         # Another thread may be faster; and no error may cost the caller the core's result.
         with suppress(Exception):
             while self._errors:

@@ -253,9 +253,17 @@ class Requests(FastPath):
             or now >= slot.expires_at - self._look_after
         ):
             return False
-        self._count_use(lease, now)
-        self._work_on(slot, now)
-        self._lanes[RETURN].append(Return(slot, roll_back=False))
+        # `_count_use` and `_work_on` inlined: with their calls, a reset takes 1 % longer.
+        uses = self._uses
+        uses.append(now - lease[1])
+        if len(uses) >= self.sample_at:
+            self.sample(lease, now)
+        if self._warned and (warned := self._warned.get(slot)) is not None and warned[0] is lease[1]:
+            self._returned_after_all(slot, now)
+        slot.fit_until = 0
+        self.leases[slot.key] = (slot, now, None, 0, None, False)
+        self.working.add(slot)
+        self._lanes[RETURN].append(Return(slot, False))
         return True
 
     def hand_to_next(self, conn: Any, now: float) -> Waiter | None:

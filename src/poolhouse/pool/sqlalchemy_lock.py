@@ -98,7 +98,7 @@ class FairLock(CoreLock):
         while self._is_something_left() and not self.is_mine():
             woken: list[Waiter] = []
             try:
-                if not self._lock.acquire(False):
+                if not self.lock.acquire(False):
                     return
                 if self.is_struck:
                     # All work is done under the lock, so an exception has ended any that still counts as begun.
@@ -116,7 +116,7 @@ class FairLock(CoreLock):
             for each in calls:
                 each()
             if core.notices:
-                self._tell_notices()
+                self.tell_notices()
 
     def attend_locked(self, now: float) -> None:
         """For `later`: after a return that found the core's `attention` set when it was done."""
@@ -149,7 +149,7 @@ class FairLock(CoreLock):
             return False
         waiter: Waiter | None = None
         try:
-            if self._lock.acquire(False):
+            if self.lock.acquire(False):
                 # Read before anything changes: an exception may strike in the middle of the change.
                 first = next(iter(core.waiters), None)
                 waiter = core.hand_to_next(record, monotonic())
