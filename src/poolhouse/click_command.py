@@ -12,27 +12,35 @@ from poolhouse.complaints import presentable
 from poolhouse.feed.product import product
 from poolhouse.stdio import write
 
+#: The exit status of a program that Ctrl-C ended.
+INTERRUPTED = 130
+
 
 class Command(click.Command):
-    """A command whose usage errors, Click's and its own, repeat no password of what the user typed."""
+    """A command whose usage errors, Click's and its own, repeat no password of what the user typed.
+
+    Ctrl-C ends it without a word, with the status `INTERRUPTED`.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words after the command's name."""
-        with _presentable_errors(ctx):
+        with _presentable_end(ctx):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it."""
-        with _presentable_errors(ctx):
+        with _presentable_end(ctx):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _presentable_errors(ctx: click.Context) -> Generator[None]:
+def _presentable_end(ctx: click.Context) -> Generator[None]:
     try:
         yield
     except click.UsageError as error:
         raise click.UsageError(presentable(error.format_message()), ctx) from None
+    except KeyboardInterrupt:
+        raise Exit(INTERRUPTED) from None
 
 
 def version_option(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

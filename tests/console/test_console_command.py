@@ -198,6 +198,7 @@ def test_where_the_data_comes_from(connmon, arguments, address):
         ("--port", "abc"),
         ("--timeout", "-1"),
         ("--timeout", "inf"),
+        ("--timeout", "nan", "--once"),
         ("elsewhere",),
         ("--fail-on", "fire", "--once"),
         ("--fail-on", "saturated"),

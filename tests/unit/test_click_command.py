@@ -1,9 +1,10 @@
 """What connmon and connmond have in common as commands of Click."""
 
 import click
+import pytest
 from click.testing import CliRunner
 
-from poolhouse.click_command import Command, version_option
+from poolhouse.click_command import INTERRUPTED, Command, version_option
 from poolhouse.feed.product import product
 
 
@@ -31,6 +32,19 @@ def test_an_error_of_click_repeats_no_password():
 
 def test_an_error_of_the_command_repeats_no_password():
     assert refused("--number", "7") == "Error: Invalid value for --number: ·7: postgresql://me:…@db/shop"
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("words", [(), ("--early", "x")])
+def test_an_interrupt_ends_it_without_a_word_while_it_reads_its_options_too(words: tuple[str, ...]):
+    option = click.Option(
+        ["--early"], callback=lambda _, __, value: interrupt() if value else None, expose_value=False
+    )
+    result = CliRunner().invoke(Command("command", callback=interrupt, params=[option]), words)
+    assert (result.exit_code, result.output) == (INTERRUPTED, "")
 
 
 def test_the_version_needs_no_other_option():

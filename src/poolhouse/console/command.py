@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import isnan
 from typing import Any, NoReturn
 
 import click
@@ -40,8 +41,8 @@ _PLAIN_WIDTH = 100
 _LONGEST_SPAN = 10_000
 #: Seconds in a year, which still fits into 32 bits of milliseconds and 64 of nanoseconds.
 LONGEST_TIMEOUT = 31_536_000.0
-#: Exit statuses other than 0; the last is that of a program ended by Ctrl-C.
-FAILED, WRONG_USE, HOLDS, INTERRUPTED = 1, 2, 3, 130
+#: Exit statuses other than 0.
+FAILED, WRONG_USE, HOLDS = 1, 2, 3
 #: How often the user is asked for a login.
 _MOST_QUESTIONS = 3
 
@@ -66,14 +67,7 @@ _WAY_HELP = (
 
 
 class _Command(Command):
-    """A command whose help explains its argument, and that Ctrl-C ends without a word."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise Exit(INTERRUPTED) from None
+    """A command whose help explains its argument."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Explain the argument before the options."""
@@ -186,6 +180,8 @@ def connmon(
         conditions = parse_conditions(",".join(fail_on)) if fail_on else ()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--fail-on") from None
+    if timeout is not None and isnan(timeout):
+        raise click.BadParameter("expected a number of seconds", param_hint="--timeout")
     if dump_only and (once or as_json):
         raise click.BadParameter("does not end by itself; leave out --once and --json", param_hint="--dump-only")
     if password is not None and password_file is not None:
