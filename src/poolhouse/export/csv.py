@@ -58,8 +58,6 @@ class CsvTable:
         self._token = token
         #: The last row of each program on each host, and when it was last seen in the fleet.
         self._known: dict[tuple[str, str], tuple[Row, float]] = {}
-        #: Those that were noted since the last lines.
-        self._present: set[tuple[str, str]] = set()
 
     @property
     def header(self) -> str:
@@ -72,26 +70,26 @@ class CsvTable:
             key = host, program
             self._known.pop(key, None)
             self._known[key] = row, now
-            self._present.add(key)
 
     def lines(self, timestamp: str, now: float) -> Iterator[str]:
         """The lines for this instant, sorted by host and program, some at a time.
 
         Args:
             timestamp: The instant in the file's format; connmon wrote local time, ``2026-11-29 06:40:45``.
-            now: Monotonic seconds.
+            now: Monotonic seconds: as those with which its programs were noted.
         """
-        known, present, self._present = self._known, self._present, set()
-        for key, (_, seen) in list(known.items()):
-            if key not in present and (now - seen > MEMORY or len(known) - len(present) > MOST_FORGOTTEN):
+        known = self._known
+        gone = [(key, seen) for key, (_, seen) in known.items() if seen != now]  # The one gone longest first.
+        for number, (key, seen) in enumerate(gone):
+            if now - seen > MEMORY or len(gone) - number > MOST_FORGOTTEN:
                 del known[key]
         keys = sorted(known)
         for at in range(0, len(keys), LINES_AT_ONCE):
             made = []
             for key in keys[at : at + LINES_AT_ONCE]:
-                row, _ = known[key]
+                row, seen = known[key]
                 made.append(
-                    _CsvRow(timestamp, self._token, *key, row if key in present else Row("", peaks=row.peaks))
+                    _CsvRow(timestamp, self._token, *key, row if seen == now else Row("", peaks=row.peaks))
                 )
             yield _text([COLUMNS[column](line) for column in self._columns] for line in made)
 
