@@ -290,8 +290,8 @@ class Aggregate:
 
     def state(self, now: float) -> RowState:
         """The row's present state."""
-        # No report for an interval: the peaks are those of the present gauges.
-        if now - self._turn_at > self.interval:
+        # No report for an interval: the peaks are those of the present gauges. Or no samples: it was not shown.
+        if now - self._turn_at > self.interval or not self._rate_samples:
             self._turn(now, self.interval)
         host, program = self.key
         return RowState(

@@ -298,3 +298,34 @@ def test_the_sum_of_a_host_is_handed_over_after_its_programs(aggregator):
         ("web1", "nova"),
         ("web1", ""),
     ]
+
+
+def test_a_row_that_disappears_after_it_was_listed_is_told_with_zeros(aggregator):
+    """Rows are listed at once and made in slices, between which one may have been empty for long enough."""
+    (process,) = processes_of(aggregator, 1)
+    process.pool.work(7)
+    aggregator.every_interval(process, times=5)
+    aggregator.report(process, goodbye=True)
+    fleet = aggregator.fleet
+    while rows := fleet.program_rows(aggregator.now, by_host=True):
+        fleet.row_states(rows, aggregator.now)  # Another face.
+        listed = rows
+        aggregator.now += 0.5
+    ((host, program, state),) = fleet.row_states(listed, aggregator.now - 0.5)
+    assert (host, program) == ("web1", "nova")
+    for row in (state.row(), state.row_without_times()):
+        assert (row.processes, row.used, row.totals.checkouts) == (0, 0, process.pool.counters.checkouts)
+        assert row.rates.checkouts in (None, 0.0)
+
+
+@pytest.mark.parametrize("linger", [10.0, 11.0, 12.0, 13.0])
+def test_a_row_that_has_just_disappeared_may_come_back_at_once(aggregator, linger):
+    """It has no samples of the past any more, and the interval in which it was looked at last may not be over."""
+    aggregator.fleet.set_linger(linger)
+    before, after = processes_of(aggregator, 2)
+    aggregator.every_interval(before, times=5)
+    aggregator.report(before, goodbye=True)
+    while aggregator.program() is not None:
+        aggregator.now += 0.5
+    aggregator.report(after)
+    assert aggregator.program().processes == 1
