@@ -1,6 +1,8 @@
 """From the findings of each process to the verdicts on the fleet."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from poolhouse.meter.signs import Finding
@@ -9,6 +11,10 @@ from poolhouse.verdicts.verdict import Verdict, main_first, named, parse_line
 
 #: The most verdicts at a time, and the most hosts that one names.
 MOST_VERDICTS, MOST_HOSTS = 50, 20
+
+#: In one step, the findings of so many processes are sorted into groups, or so many findings are joined, where
+#: each group counts as so many more; or so many verdicts are compared.
+SORTED_AT_ONCE, JOINED_AT_ONCE, A_GROUP, COMPARED_AT_ONCE = 256, 1_024, 16, 512
 
 #: Different answers to one question: why is this pool used up?
 _WHY_USED_UP = ("row_lock", "slow_statement", "held_idle", "pool_too_small")
@@ -54,6 +60,26 @@ def diagnose(
 ) -> tuple[Verdict, ...]:
     """The verdicts, the main one first; at most `MOST_VERDICTS`.
 
+    The arguments are those of `diagnosing`.
+    """
+    steps = diagnosing(told, processes, wall_time, servers, standing)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: tuple[Verdict, ...] = end.value
+            return found
+
+
+def diagnosing(
+    told: Iterable[ProcessFindings],
+    processes: Mapping[str, int],
+    wall_time: float,
+    servers: Sequence[ServerUse] = (),
+    standing: Iterable[Verdict] = (),
+) -> Generator[None, None, tuple[Verdict, ...]]:
+    """`diagnose` in steps of about a millisecond; the findings of a few processes need only one.
+
     Args:
         told: Every living process with findings; others may be left out.
         processes: How many living processes each program has.
@@ -62,16 +88,27 @@ def diagnose(
         standing: The standing verdicts: the reason why a pool is used up does not change for a few more processes.
     """
     groups: dict[tuple[str, str, str, str, str], _Group] = {}
-    for process in told:
+    for number, process in enumerate(told, 1):
         for finding in process.findings:
             pool, target = process.pools.get(finding.pool, ("", ""))
             group = groups.setdefault((process.program, finding.cause, pool, target, finding.site), _Group())
             group.hosts[process.host] = None
             group.tokens.add((process.host, process.token))
             group.findings.append(finding)
-    found = [_joined(key, group, processes, wall_time, servers) for key, group in groups.items()]
+        if number % SORTED_AT_ONCE == 0:
+            yield
+    found: list[Verdict] = []
+    joined = 0
+    while groups:  # Each is freed in its step: to free thousands at once takes long, too.
+        key, group = groups.popitem()
+        found.append(_joined(key, group, processes, wall_time, servers))
+        joined += A_GROUP + len(group.findings)
+        if joined >= JOINED_AT_ONCE:
+            joined = 0
+            yield
     found.sort(key=main_first)
-    return tuple(_without_contradictions(found, {verdict.subject for verdict in standing})[:MOST_VERDICTS])
+    kept = yield from _without_contradictions(found, {verdict.subject for verdict in standing})
+    return tuple(islice(kept, MOST_VERDICTS))
 
 
 def _joined(
@@ -84,7 +121,7 @@ def _joined(
     program, cause, pool, target, site = key
     worst = max(group.findings, key=lambda finding: (finding.numbers, finding.line))
     numbers = dict(named(cause, worst.numbers))
-    lines = [finding.line for finding in group.findings if finding.line]
+    lines = Counter(finding.line for finding in group.findings if finding.line)
     shares: tuple[tuple[str, int, int | None], ...] = ()
     if cause == "server_full":
         shares = _shares(target, servers)
@@ -100,7 +137,7 @@ def _joined(
         (len(group.tokens), max(len(group.tokens), processes.get(program, 0))),
         pool,
         target,
-        parse_line(site, max(set(lines), key=lambda line: (lines.count(line), line)) if lines else ""),
+        parse_line(site, max(lines, key=lambda line: (lines[line], line), default="")),
         tuple(numbers.items()),
         shares,
     )
@@ -132,7 +169,9 @@ def server_of(target: str) -> str:
     return target.partition("/")[0]
 
 
-def _without_contradictions(verdicts: list[Verdict], standing: Container[tuple[str, ...]]) -> list[Verdict]:
+def _without_contradictions(
+    verdicts: list[Verdict], standing: Container[tuple[str, ...]]
+) -> Generator[None, None, Iterator[Verdict]]:
     """Of different answers to one question about one program's pool, keep that of the most processes.
 
     A standing one stays until more than `OTHER_REASON` times as many processes have another one.
@@ -149,12 +188,14 @@ def _without_contradictions(verdicts: list[Verdict], standing: Container[tuple[s
         return verdict.processes[0] * (OTHER_REASON if stands else 1.0), stands
 
     best: dict[tuple[str, str, str], Verdict] = {}
-    for verdict in verdicts:
+    for number, verdict in enumerate(verdicts, 1):
         key = verdict.pool_key
         if verdict.cause in _WHY_USED_UP and verdict.target not in down and key not in refused:
             best[key] = max(best.get(key, verdict), verdict, key=weight)
-    return [
+        if number % COMPARED_AT_ONCE == 0:
+            yield
+    return (
         verdict
         for verdict in verdicts
         if verdict.cause not in _WHY_USED_UP or best.get(verdict.pool_key) is verdict
-    ]
+    )

@@ -12,7 +12,7 @@ from itertools import islice
 from math import inf
 
 from poolhouse.errors import PacketError
-from poolhouse.fleet.diagnose import ProcessFindings, ServerUse, diagnose
+from poolhouse.fleet.diagnose import ProcessFindings, ServerUse, diagnosing
 from poolhouse.fleet.diagnosis import Diagnosis
 from poolhouse.fleet.presence import LIVING
 from poolhouse.fleet.process import Process
@@ -22,6 +22,7 @@ from poolhouse.fleet.snapshot import Event
 from poolhouse.fleet.vectors import open_and_most
 from poolhouse.verdicts.causes import SERVER_FULL, SLOW_HOST
 from poolhouse.verdicts.verdict import Verdict, main_first
+from poolhouse.wire.signs import MOST_FINDINGS
 from poolhouse.wire.signs_decode import Names, decode_signs, decode_sites, decode_targets, name_of
 
 #: Seconds between two examinations, or this many for each process with findings, if more: each costs some 30 µs.
@@ -133,7 +134,7 @@ class Examiner:
         self._slow_hosts.take(sums, numbers, now, wall_time)
         yield None
         present = [found for process, found in told.items() if process.state is LIVING]
-        verdicts = diagnose(present, counts, wall_time, self._servers, self._diagnosis.verdicts())
+        verdicts = yield from diagnosing(present, counts, wall_time, self._servers, self._diagnosis.verdicts())
         verdicts = tuple(sorted((*verdicts, *self._slow_hosts.verdicts()), key=main_first))
         yield self._diagnosis.take(verdicts, now, wall_time)
 
@@ -198,7 +199,7 @@ def _findings(process: Process) -> ProcessFindings:
         raw = decode_signs(process.signs.payloads)
     except PacketError:
         return ProcessFindings(host, program, process.token)
-    found = raw.process_findings(names)
+    found = raw.process_findings(names)[:MOST_FINDINGS]
     pools: dict[int, tuple[str, str]] = {}
     for key in {finding.pool for finding in found}:
         pool = process.pools.get(key)

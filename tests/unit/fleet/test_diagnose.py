@@ -1,4 +1,17 @@
-from poolhouse.fleet.diagnose import ProcessFindings, ServerUse, diagnose
+from collections.abc import Iterator
+
+import pytest
+
+from poolhouse.fleet import diagnose as module
+from poolhouse.fleet.diagnose import (
+    A_GROUP,
+    JOINED_AT_ONCE,
+    SORTED_AT_ONCE,
+    ProcessFindings,
+    ServerUse,
+    diagnose,
+    diagnosing,
+)
 from poolhouse.fleet.diagnosis import LINGER_S, Diagnosis
 from poolhouse.meter.signs import Finding
 from poolhouse.verdicts.verdict import Culprit
@@ -193,3 +206,54 @@ def test_events_are_kept_for_a_day():
     diagnosis.take(diagnose([says(leak())], {"shop": 1}, 0.0), 0.0, 0.0)
     assert len(diagnosis.events(86_399.0)) == 1
     assert diagnosis.events(86_401.0) == ()
+
+
+def test_no_step_joins_the_findings_of_many_processes(monkeypatch: pytest.MonkeyPatch):
+    told = [says(leak(), leak(f"a.py:{number} in g"), token=f"{number}:a") for number in range(2_000)]
+    verdicts = diagnose(told, {"shop": 2_000}, 0.0)
+    joined, done = module._joined, {"processes": 0, "findings": 0}
+
+    def taken() -> Iterator[ProcessFindings]:
+        for one in told:
+            done["processes"] += 1
+            yield one
+
+    def join(key, group, *more):
+        done["findings"] += A_GROUP + len(group.findings)
+        return joined(key, group, *more)
+
+    def all_of_it() -> Iterator[None]:
+        assert (yield from diagnosing(taken(), {"shop": 2_000}, 0.0)) == verdicts
+        yield
+
+    monkeypatch.setattr(module, "_joined", join)
+    number = 0
+    for _ in all_of_it():
+        number += 1
+        # One group has a finding of each process; it is joined at once.
+        assert done["processes"] <= SORTED_AT_ONCE
+        assert done["findings"] < JOINED_AT_ONCE + A_GROUP + len(told)
+        done.update(processes=0, findings=0)
+    assert number > len(told) // SORTED_AT_ONCE + len(told) * A_GROUP // JOINED_AT_ONCE
+
+
+def test_a_few_processes_are_one_step():
+    with pytest.raises(StopIteration):
+        next(diagnosing([says(leak(), token=f"{number}:a") for number in range(50)], {}, 0.0))
+
+
+def test_the_line_at_which_most_are_is_found_without_comparing_each_with_each():
+    class Line(str):
+        __slots__ = ()
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Line.compared += 1
+            return super().__eq__(other)
+
+        __hash__ = str.__hash__
+
+    lines = [Line(f"b.py:{number % 999} in g") for number in range(1_000)]
+    (verdict,) = diagnose([says(leak(line=line), token=f"{n}:a") for n, line in enumerate(lines)], {}, 0.0)
+    assert verdict.culprit == Culprit("a.py", 1, "f", now_at="b.py:0 in g")
+    assert Line.compared < 5 * len(lines)

@@ -17,6 +17,7 @@ from poolhouse.fleet.snapshot import Event
 from poolhouse.meter.reading import Gauges
 from poolhouse.meter.signs import Finding, PoolSigns, ProcessSigns, SiteReading
 from poolhouse.verdicts.verdict import Culprit
+from poolhouse.wire import signs
 from support.reporting import ModelProcess
 
 SITE = "app/export.py:88 in rows"
@@ -347,3 +348,11 @@ def test_no_more_processes_are_decoded_than_an_examination_may(aggregator, monke
     decoded = counted_decoding(monkeypatch)
     aggregator.fleet.expire(aggregator.now)
     assert decoded == {"decode_signs": 50, "decode_sites": 10}
+
+
+def test_of_a_process_that_sends_more_findings_than_ours_do_the_first_count(aggregator, monkeypatch):
+    monkeypatch.setattr(signs, "MOST_FINDINGS", 9)
+    sites = [f"app/export.py:{line} in rows" for line in range(9)]
+    aggregator.report(process("1:aaaaaa", *(LEAK._replace(site=site) for site in sites)))
+    aggregator.fleet.expire(aggregator.now)
+    assert {verdict.culprit.line for verdict in aggregator.snapshot().verdicts} == {0, 1, 2, 3}
