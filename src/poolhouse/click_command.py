@@ -22,6 +22,13 @@ class Command(click.Command):
     Ctrl-C ends it without a word, with the status `INTERRUPTED`.
     """
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """The option ``--help``: unlike Click's, it reports that there is no output for it."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words after the command's name."""
         with _presentable_end(ctx):
@@ -31,6 +38,12 @@ class Command(click.Command):
         """Run it."""
         with _presentable_end(ctx):
             return super().invoke(ctx)
+
+
+def _show_help(ctx: click.Context, _: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted:
+        write(f"{ctx.get_help()}\n", sys.stdout)
+        raise Exit
 
 
 @contextmanager
