@@ -13,6 +13,7 @@ from poolhouse.pool.hooks import PoolHooks
 from poolhouse.pool.jobs import Close, Reason
 from poolhouse.pool.options import PROBE_LIMIT, Order, Shrink, time_limit
 from poolhouse.pool.parameters import given, sized
+from poolhouse.pool.reused_threads import ReusedThreads
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_clients import Clients
 from poolhouse.pool.sync_waiting import CT
@@ -110,6 +111,7 @@ class ConnectionPool(Clients[CT]):
             self._driver.abort,
             say,
         )
+        self._beside = ReusedThreads(self._threads)
         self._core_lock = self._work.core_lock = self._workers.core_lock
         self._work.core = self._core
         self._work.guard, self._work.unguard = self._workers.guard, self._workers.unguard
@@ -211,8 +213,10 @@ class ConnectionPool(Clients[CT]):
         for slot in self._core.worked_on.copy():
             self._driver.abort(slot.conn)
         self._workers.dismiss()
+        self._beside.dismiss()
         self._finish_closing()
         self._workers.join(deadline)
+        self._beside.join(deadline, self._now)
 
     @property
     def _implicit_open(self) -> tuple[type[Warning], str]:
@@ -245,8 +249,9 @@ class ConnectionPool(Clients[CT]):
 
     def __del__(self) -> None:
         # Nothing refers to the pool any more: end its threads, and do not wait for them in a finalizer.
-        if hasattr(self, "_workers"):
+        if hasattr(self, "_beside"):
             self._workers.dismiss()
+            self._beside.dismiss()
 
     def resize(self, min_size: int, max_size: int | None = None) -> None:
         """Change `min_size` and `max_size`. Surplus connections are closed as soon as they are idle.
@@ -396,9 +401,7 @@ class NullConnectionPool(ConnectionPool[CT]):
 
     def _rehearsed(self, parker: Parker, deadline: float) -> BaseException | None:
         """Call `_rehearse` in a thread of its own; return at the deadline or when the pool is closed."""
-        rehearsal = BackgroundCall(
-            partial(self._rehearse, deadline), self._threads, parker, f"{self.name}-connect"
-        )
+        rehearsal = BackgroundCall(partial(self._rehearse, deadline), self._beside, parker, f"{self.name}-connect")
         while not rehearsal.is_over and not self._core.was_closed and self._now() < deadline:
             parker.park(deadline - self._now())
         return rehearsal.result() if rehearsal.is_over else TimeoutError("no answer in time")

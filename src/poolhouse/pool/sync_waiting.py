@@ -16,6 +16,7 @@ from poolhouse.pool.core_lock import CoreLock
 from poolhouse.pool.hooks import tell
 from poolhouse.pool.jobs import Lane, Reason
 from poolhouse.pool.options import PROBE_LIMIT
+from poolhouse.pool.reused_threads import ReusedThreads
 from poolhouse.pool.slot import Slot
 from poolhouse.pool.sync_work import Work
 from poolhouse.pool.threads import Parker, Threads
@@ -38,6 +39,8 @@ class Waiting(BasePool, Generic[CT]):
     """Serves the clients that the fast path cannot serve."""
 
     _threads: Threads
+    #: The threads of calls that a client may leave before they end.
+    _beside: ReusedThreads
     _workers: Workers
     _core_lock: CoreLock
     _work: Work
@@ -204,7 +207,7 @@ class Waiting(BasePool, Generic[CT]):
         try:
             try:
                 background = BackgroundCall(
-                    partial(self._check_beside, check, slot.conn), self._threads, parker, f"{self.name}-check"
+                    partial(self._check_beside, check, slot.conn), self._beside, parker, f"{self.name}-check"
                 )
             except RuntimeError:  # No thread can be started.
                 return self._failure(slot, deadline, with_check=with_check)
@@ -246,7 +249,7 @@ class Waiting(BasePool, Generic[CT]):
         background: BackgroundCall[Any] | None = None
         if not self._is_thread_bound:
             with suppress(RuntimeError):  # No thread can be started: the client then connects for itself.
-                background = BackgroundCall(connect, self._threads, parker, f"{self.name}-connect")
+                background = BackgroundCall(connect, self._beside, parker, f"{self.name}-connect")
         self._workers.watchers.append(parker)  # Woken when the pool is closed, too.
         try:
             while background is not None and not background.is_over:
