@@ -2,34 +2,17 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from poolhouse.complaints import complain, presentable
+from poolhouse.argparse_command import Parser
+from poolhouse.complaints import complain
 from poolhouse.feed.product import product
-from poolhouse.stdio import say, write
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse's parser; unlike argparse, it reports that its help or version could not be written."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage and a message, which may repeat a URL: without its password."""
-        super().error(presentable(message))
-
-    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
-        is_output = file is sys.stdout
-        if is_output:
-            write(message, sys.stdout)
-        else:
-            say(message.removesuffix("\n"), sys.stderr)
+from poolhouse.stdio import write
 
 
 def run() -> NoReturn:
     """Run the subcommand that the command line names; ``run`` is only explained here."""
-    parser = _Parser(prog="poolhouse", description="Database connection pools, and their live view.")
+    parser = Parser(prog="poolhouse", description="Database connection pools, and their live view.")
     parser.add_argument("--version", action="version", version=product("poolhouse"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("run", help="start a command and report its pools, without changing its code")
@@ -87,7 +70,7 @@ def become() -> int:
     from poolhouse.attach.run import add_arguments
     from poolhouse.attach.run import run as run_command
 
-    parser = _Parser(prog="poolhouse run")
+    parser = Parser(prog="poolhouse run")
     add_arguments(parser)
     return run_command(parser.parse_args(sys.argv[2:]))
 

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, event, exc
 
-from poolhouse import subcommands
+from poolhouse.argparse_command import Parser
 from poolhouse.attach import command as attach_command
 from poolhouse.attach import run as attach_run
 from poolhouse.configuration.keys import parse_keys
@@ -220,7 +220,7 @@ def test_no_complaint_of_a_command_repeats_a_password(
     module: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ):
     url = f"postgresql://me:{DATABASE}@db/shop?plugin=collectd"
-    parser = subcommands._Parser(prog="poolhouse")
+    parser = Parser(prog="poolhouse")
     module.add_arguments(parser)
     call = {doctor_command: "examine", attach_run: "run", attach_command: "attach"}[module]
     with suppress(SystemExit):

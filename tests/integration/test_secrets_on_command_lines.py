@@ -71,8 +71,14 @@ def test_the_subcommands_of_poolhouse_repeat_no_password(name: str, form: str):
     places = [[option, form] for action in parser._actions for option in action.option_strings]
     places += [[form], [form, form], [f"--{form}"]]
     shown = {" ".join(words).replace(form, "URL"): answer(*POOLHOUSE, name, *words, *end) for words in places}
-    shown |= {
-        " ".join(words).replace(form, "URL"): answer(*POOLHOUSE, *words) for words in ([form], [f"--{form}"])
-    }
     assert not planted_in(shown)
     assert all(shown.values())
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_what_stands_in_the_place_of_a_subcommand_is_repeated_without_password(form: str):
+    demo = (sys.executable, "-m", "poolhouse.demo")
+    commands = {"word": (*POOLHOUSE, form), "option": (*POOLHOUSE, f"--{form}"), "demo": (*demo, form)}
+    shown = {place: answer(*command) for place, command in commands.items()}
+    assert not planted_in(shown)
+    assert all("error: " in text for text in shown.values())

@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from poolhouse.argparse_command import Parser
 from poolhouse.console.terminal import why_no_window
 from poolhouse.demo.family import Family
 from poolhouse.demo.programs import PROGRAMS
@@ -37,7 +38,7 @@ LAST_LINE = "Watch with"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``python -m poolhouse.demo``; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="poolhouse demo", description="A small live fleet, and the console.")
+    parser = Parser(prog="poolhouse demo", description="A small live fleet, and the console.")
     add_arguments(parser)
     return show(parser.parse_args(arguments))
 
