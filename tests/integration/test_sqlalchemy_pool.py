@@ -595,6 +595,35 @@ def test_a_disposed_pool_closes_what_is_idle_and_what_comes_back(server: Server)
     assert server.open_connections == 0
 
 
+@pytest.mark.parametrize("kind", [FairQueuePool, QueuePool])
+def test_a_pool_that_is_used_after_its_disposal_keeps_connections_again(
+    kind: type[FairQueuePool] | type[QueuePool], server: Server
+) -> None:
+    """``engine.pool.dispose()`` closes what is idle, and the engine goes on with this pool."""
+    pool = kind(server.connect, pool_size=1, max_overflow=1)
+    pool.connect().close()
+    pool.dispose()
+    for _ in range(3):
+        pool.connect().close()
+    held = pool.connect()
+    pool.connect().close()
+    held.close()
+    assert (len(server.connections), server.open_connections) == (3, 1)
+    assert pool.status().startswith("Pool size: 1  Connections in pool: 1 Current Overflow: 0 ")
+
+
+def test_a_pool_that_an_engine_has_replaced_keeps_nothing_whoever_comes_late(server: Server) -> None:
+    pool = FairQueuePool(server.connect, pool_size=1, max_overflow=1)
+    pool.dispose()
+    early = pool.connect()
+    pool.recreate()
+    late = pool.connect()
+    late.close()
+    early.close()
+    pool.connect().close()
+    assert server.open_connections == 0
+
+
 def test_a_disposed_pool_serves_its_waiters_until_they_are_gone(server: Server) -> None:
     pool = FairQueuePool(server.connect, pool_size=1, max_overflow=0)
     held, served = pool.connect(), []

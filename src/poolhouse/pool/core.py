@@ -153,3 +153,8 @@ class PoolCore(Maintenance):
         while (slot := self._claim_next()) is not None:
             self._discard(slot, Reason.NOT_KEPT)
         self._pump(now)
+
+    def resume(self) -> None:
+        """Keep connections again, after `retire`."""
+        self.max_kept = self.options.max_kept
+        self._attend()

@@ -83,6 +83,9 @@ class FairQueuePool(Pool):
         **parameters: Those of `sqlalchemy.pool.Pool`: `recycle`, `pre_ping`, `reset_on_return`, `echo`, …
     """
 
+    #: SQLAlchemy's name for the logger of the class: a level set for ``sqlalchemy.pool`` holds for it.
+    _sqla_logger_namespace = "sqlalchemy.pool.FairQueuePool"
+
     def __init__(
         self,
         creator: Any,
@@ -133,7 +136,7 @@ class FairQueuePool(Pool):
             random.random,
         )
         self._core.open(monotonic())
-        self._is_announced = False
+        self._is_announced = self._is_disposed = self._is_replaced = False
         #: Notices for the keeper to log: a return may come from the garbage collector, and must not wait.
         self._notices: deque[HeldLong | ReturnedAfterAll] = deque()
         notice = partial(_leave, self._notices)
@@ -205,6 +208,9 @@ class FairQueuePool(Pool):
     def recreate(self) -> "FairQueuePool":
         """A new pool with the same arguments and listeners: see `sqlalchemy.pool.Pool.recreate`."""
         self.logger.info("Pool recreating")
+        if self._is_disposed:  # By its engine, which uses the new pool from now on.
+            self._is_replaced = True
+            self._retire()
         # Only those that are set: a subclass may accept QueuePool's parameters and no others.
         ours: dict[str, Any] = {"hold_warning": self._hold_warning, "hooks": self._given_hooks}
         return self.__class__(
@@ -224,12 +230,19 @@ class FairQueuePool(Pool):
         )
 
     def dispose(self) -> None:
-        """Close idle connections now, others on their return; waiting callers are served until none is left."""
+        """Close idle connections now, others on their return; waiting callers are served until none is left.
+
+        A pool that is not replaced (`recreate`) keeps connections again as soon as somebody asks for one.
+        """
+        self._is_disposed = True
+        self._retire()
+        self.logger.info("Pool disposed. %s", self.status())
+
+    def _retire(self) -> None:
         if self._lock.is_mine():
             self._lock.later(self._core.retire, monotonic())
         else:
             self._lock(self._core.retire, monotonic())
-        self.logger.info("Pool disposed. %s", self.status())
 
     # -- Figures --------------------------------------------------------------------------------------------------
 
@@ -292,6 +305,8 @@ class FairQueuePool(Pool):
                 keeper.watch(self)
         core, lock, deadline = self._core, self._lock, waiter.since + duration(self._timeout)
         may_wait = deadline > waiter.since
+        if core.max_kept == 0 and not self._is_replaced:
+            lock(core.resume)
         if (may_wait and lock.enqueue_fast(waiter, waiter.since)) or not lock(
             core.request, waiter, waiter.since, may_wait=may_wait
         ):
