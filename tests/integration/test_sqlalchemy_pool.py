@@ -383,6 +383,7 @@ def figures(pool: Any) -> tuple[object, ...]:
         {"pool_size": 2, "max_overflow": 1},
         {"pool_size": 2, "max_overflow": -1},
         {"pool_size": 0},
+        {"pool_size": -1},
         {"pool_size": 1, "max_overflow": 0, "timeout": 7.5},
         {"pool_size": 3, "max_overflow": 0, "use_lifo": True},
     ],

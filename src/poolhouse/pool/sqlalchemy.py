@@ -123,7 +123,7 @@ class FairQueuePool(Pool):
             PoolOptions(
                 min_size=0,
                 max_size=0 if self._max_overflow < 0 else self._pool_size + self._max_overflow,
-                max_kept=self._pool_size or None,
+                max_kept=self._pool_size if self._pool_size > 0 else None,
                 idle_order="lifo" if self._use_lifo else "fifo",
                 connect_in_caller=True,
                 look_after=None,
