@@ -775,7 +775,7 @@ def test_a_forked_child_connects_anew_and_leaves_the_parents_connections_alone(t
 
 def test_a_lock_that_was_held_at_the_fork_does_not_block_the_child(server: Server) -> None:
     pool = FairQueuePool(server.connect, pool_size=1, max_overflow=0)
-    with pool._lock._lock:
+    with pool._lock.lock:
         child = os.fork()
         if child == 0:
             pool.connect().close()
