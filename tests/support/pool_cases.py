@@ -984,6 +984,16 @@ async def a_null_pools_client_that_will_not_wait_gets_nothing(s: Shell) -> None:
         assert _stats(pool, "requests_errors", "pool_size") == [1, 0]
 
 
+@own
+async def a_null_pools_client_may_wait_without_limit(s: Shell) -> None:
+    # In psycopg_pool an OverflowError.
+    pool = await s.opened("null", timeout=float("inf"))
+    for timeout in (None, float("inf"), 1e12):
+        conn = await s.call(pool.getconn, timeout=timeout)
+        assert conn.kwargs.get("connect_timeout", 0) < 2**31, "what libpq can read"
+        await s.call(pool.putconn, conn)
+
+
 @timeless
 async def waiting_for_a_null_pool_makes_one_connection(s: Shell) -> None:
     pool = await s.opened("null")

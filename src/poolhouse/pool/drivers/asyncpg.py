@@ -54,8 +54,7 @@ class AsyncpgDriver:
 
         asyncpg does not reveal whether a statement is under way. But its protocol then refers to the future on
         which the statement waits, and the garbage collector shows the references of an object; `connect` has
-        tested this. the statement waits, and the garbage collector tells what an object refers to; `connect` has
-        seen it do so.
+        tested this.
         """
         if conn.is_closed():
             return BROKEN

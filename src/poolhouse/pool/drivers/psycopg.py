@@ -273,8 +273,12 @@ def _returning(connection_class: type[Any]) -> type[Any]:
     return Returning
 
 
+#: The longest timeout that libpq can read, in seconds: its number is a C `int`.
+_LONGEST = 2**31 - 1
+
+
 def _with_timeout(conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Mapping[str, Any]:
     """The arguments with libpq's `connect_timeout`, in whole seconds, unless the user has set it."""
-    if timeout is None or "connect_timeout" in kwargs or "connect_timeout" in conninfo:
+    if timeout is None or timeout > _LONGEST or "connect_timeout" in kwargs or "connect_timeout" in conninfo:
         return kwargs
     return {**kwargs, "connect_timeout": max(1, ceil(timeout))}
