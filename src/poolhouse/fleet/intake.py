@@ -86,7 +86,7 @@ class Intake(Members):
         if process.state is SILENT and process.is_newer(message):
             process.returned_with = message.number
             self._return(process, now)
-        may_grow = not self._budget.is_full or self._free_bytes(process.source, now)
+        may_grow = not self._budget.is_full or self._free_bytes(process.source, now, process)
         size = process.size
         try:
             refused = process.report(message, datagram, self._limits, may_grow, now, self._tell)

@@ -297,9 +297,9 @@ class Members:
     def _tables(self) -> tuple[RowTable, RowTable, RowTable]:
         return self._host_programs, self._programs, self._hosts
 
-    def _forget_longest_gone(self, source: str | None) -> bool:
+    def _forget_longest_gone(self, source: str | None, but: Process | None = None) -> bool:
         """Forget what has been gone longest of the source, first what reported once. False if there is nothing."""
-        found = self._gone_once.oldest(source) or self._gone.oldest(source)
+        found = self._gone_once.oldest(source, but) or self._gone.oldest(source, but)
         if found is not None:
             self._forget(found[0])
         return found is not None
@@ -313,9 +313,9 @@ class Members:
         for table, row in zip(self._tables, process.rows, strict=False):
             table.prove(row)
 
-    def _replace(self, source: str, now: float) -> bool:
+    def _replace(self, source: str, now: float, but: Process | None = None) -> bool:
         """Give up the source's process that has been without a second report longest. False if there is none."""
-        found = self._unproven.oldest(source)
+        found = self._unproven.oldest(source, but)
         if found is None or found[1] + GRACE > now:
             return False
         self._give_up(found[0], now)
@@ -378,8 +378,10 @@ class Members:
                 found += members[0] if members else ()
         return found
 
-    def _free_bytes(self, source: str, now: float) -> bool:
+    def _free_bytes(self, source: str, now: float, reporting: Process | None = None) -> bool:
         """Forget the least useful entries until there are bytes left. False if none can be forgotten.
+
+        A process whose report is being taken does not make room for that.
 
         First processes that are gone and reported once; then living ones that reported once although there was
         time for a second report; then all that are gone; last the remembered rows. The oldest go first. They are
@@ -390,13 +392,17 @@ class Members:
             largest = max(self._bytes_of, key=self._bytes_of.__getitem__, default=source)
             is_above = self._bytes_of.get(source, 0) + SHARE_BYTES < self._bytes_of.get(largest, 0)
             victim = largest if is_above else source
-            if (found := self._gone_once.oldest(victim)) is not None:
+            if (found := self._gone_once.oldest(victim, reporting)) is not None:
                 self._forget(found[0])
             elif not (
-                self._replace(victim, now)
-                or self._forget_longest_gone(victim)
+                self._replace(victim, now, reporting)
+                or self._forget_longest_gone(victim, reporting)
                 or (is_above and self._give_up_newest(victim, now))
-                or any(self._forget_longest_gone(one) for one in self._bytes_of if not self._present.count(one))
+                or any(
+                    self._forget_longest_gone(one, reporting)
+                    for one in self._bytes_of
+                    if not self._present.count(one)
+                )
                 or any(table.forget_oldest() for table in self._tables)
             ):
                 return False

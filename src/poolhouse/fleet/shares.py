@@ -62,10 +62,10 @@ class BySource(Generic[Item]):
         """The source with the most items; ``None`` if there are none."""
         return max(self._of, key=lambda source: len(self._of[source]), default=None)
 
-    def oldest(self, source: str | None) -> tuple[Item, float] | None:
-        """The source's oldest item and its time; the oldest of all for ``None``."""
+    def oldest(self, source: str | None, but: Item | None = None) -> tuple[Item, float] | None:
+        """The source's oldest item, apart from one, and its time; the oldest of all for ``None``."""
         items = self._items if source is None else self._of.get(source, {})
-        return next(iter(items.items()), None)
+        return next((found for found in items.items() if found[0] is not but), None)
 
     def newest(self, source: str) -> Item | None:
         """The source's newest item; ``None`` if it has none."""

@@ -3,6 +3,7 @@
 import gc
 import random
 import tracemalloc
+from collections.abc import Iterable
 
 import pytest
 
@@ -11,6 +12,7 @@ from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.members import GRACE
 from poolhouse.fleet.presence import UNPROVEN_INTERVAL
 from support.reporting import ModelProcess
+from support.shortage import assert_whole
 
 WALL = 1.7e9
 
@@ -198,3 +200,20 @@ def test_a_forged_number_of_datagrams_costs_no_more_than_another():
 
     size_of(2)  # What is made once in a process is made here.
     assert size_of(65_535) < 1.05 * size_of(2)
+
+
+def receive(fleet: Fleet, datagrams: Iterable[bytes], now: float) -> set[str | None]:
+    return {fleet.receive(datagram, now, WALL) for datagram in datagrams}
+
+
+def test_a_process_does_not_make_room_for_its_own_second_report():
+    """It reports rarely, and is the one that has been without a second report for longest."""
+    fleet = Fleet(FleetLimits(bytes=1 << 20), 0.0)
+    honest = ModelProcess("1:aaaaaa", "nightly", born=0.0, interval=20.0)
+    assert receive(fleet, honest.report(1.0), 1.0) == {None}
+    fill(fleet, 2.0, 300)
+    honest.pool.work(3)
+    assert receive(fleet, honest.report(21.0), 21.0) == {None}
+    assert_whole(fleet)
+    (row,) = (row for row in fleet.snapshot(21.0, WALL).programs if row.name == "nightly")
+    assert (row.processes, row.totals.checkouts) == (1, 3)
