@@ -25,6 +25,8 @@ _VERSION = tuple(map(int, re.findall(r"\d+", psycopg.__version__)[:3]))
 _ASKS_NO_POOL = _VERSION < (3, 3)
 #: Before 3.2.13, a copy that has begun waits for its data without psycopg's lock.
 _COPIES_WITHOUT_LOCK = _VERSION < (3, 2, 13)
+#: The longest timeout that libpq can read, in seconds: its number is a C `int`.
+_LONGEST = 2**31 - 1
 
 
 class _Psycopg:
@@ -271,10 +273,6 @@ def _returning(connection_class: type[Any]) -> type[Any]:
     Returning.__qualname__ = connection_class.__qualname__
     Returning.__module__ = connection_class.__module__
     return Returning
-
-
-#: The longest timeout that libpq can read, in seconds: its number is a C `int`.
-_LONGEST = 2**31 - 1
 
 
 def _with_timeout(conninfo: str, kwargs: Mapping[str, Any], timeout: float | None) -> Mapping[str, Any]:
