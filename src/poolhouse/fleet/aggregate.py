@@ -22,6 +22,8 @@ TIMES_POINTS = 5
 #: The size of an aggregate in bytes without durations, including its place in the tables; measured with
 #: tracemalloc.
 AGGREGATE_BYTES = 2_400
+#: Counts the bytes of rows that are forgotten: processes that are gone still refer to them, and may change them.
+_OF_THE_FORGOTTEN = Budget(0)
 
 
 class RowState(NamedTuple):
@@ -287,6 +289,7 @@ class Aggregate:
         """Return the row's bytes to the budget."""
         self._budget.used -= self.size
         self.size = 0
+        self._budget = _OF_THE_FORGOTTEN
 
     def state(self, now: float) -> RowState:
         """The row's present state."""

@@ -142,7 +142,7 @@ class Exchange:
                 return None
         elif ledger.is_known(process, entry, fleet._limits.ended_pools):
             ledger.join_ages(process, entry, now)
-            self._remember_longer(process)
+            self._remember_better(process)
             return made(Learned, (process, False, False))
         fleet._kept += kept_whole(process)
         gauges, size = process.gauges, process.size
@@ -159,7 +159,7 @@ class Exchange:
             fleet._leave(process, ENDED, now)
         elif has_ended:
             process.state = ENDED
-        self._remember_longer(process)
+        self._remember_better(process)
         knows_more = joined.knows_more or (process.state is ENDED and not entry.is_ended)
         return Learned(process, joined.has_learned or has_ended or is_unknown, knows_more)
 
@@ -220,10 +220,11 @@ class Exchange:
         fleet._deadlines.set(process, heard_at + fleet._limits.memory)
         return process
 
-    def _remember_longer(self, process: Process) -> None:
-        """Forget a process that is gone as long after it was heard anywhere as after it was heard here."""
+    def _remember_better(self, process: Process) -> None:
+        """Forget a process that is gone as late as if all that is known of it now had been heard here."""
         fleet = self._fleet
         if process.state is not LIVING:
+            fleet._prove_late(process)
             fleet._deadlines.set(process, process.heard_at + fleet._limits.memory)
 
     def _raise(self, process: Process, amount: Amount) -> None:

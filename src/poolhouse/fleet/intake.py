@@ -96,6 +96,8 @@ class Intake(Members):
             self._weigh(process, size)
         if process.is_proven and process in self._unproven:
             self._prove(process)
+        elif process.state is not LIVING:
+            self._prove_late(process)
         if message.goodbye and process.state is LIVING and message.number >= process.number:
             self._leave(process, ENDED, now)
         self._commit()

@@ -309,6 +309,12 @@ class Members:
         self._unproven.discard(process)
         self._prove_rows(process)
 
+    def _prove_late(self, process: Process) -> None:
+        """Note whether such a report was heard of a process that is gone: it is forgotten after those without."""
+        if process.is_proven and process in self._gone_once:
+            self._gone_once.discard(process)
+            self._gone.add(process)
+
     def _prove_rows(self, process: Process) -> None:
         for table, row in zip(self._tables, process.rows, strict=False):
             table.prove(row)

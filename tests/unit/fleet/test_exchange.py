@@ -14,6 +14,7 @@ from poolhouse.meter.reading import Counters
 from poolhouse.wire.ledger import NO_COUNTS, Earlier, RowSums, Sums, chunk, decode_ledger, encode_entry
 from poolhouse.wire.stored import NO_HISTOGRAMS
 from support.reporting import ModelProcess
+from support.shortage import assert_whole
 
 WALL = 1.7e9
 KEY = ("web1", "nova", "1:abcdef")
@@ -74,6 +75,20 @@ def test_a_node_that_was_not_there_takes_what_was_counted():
     for one in (node, late):
         one.receive(process.report(4.0), 4.0)
         assert (one.checkouts(4.0), one.row(4.0).processes) == (7, 1)
+
+
+def test_a_second_report_that_only_another_node_heard_keeps_a_process_that_is_gone_for_longer():
+    """Those without one are forgotten first."""
+    node, other, process = Node(), Node(), a_process()
+    first = process.report(2.0)
+    for one in (node, other):
+        one.receive(first, 2.0)
+    other.receive(process.report(4.0), 4.0)
+    node.fleet.expire(60.0)
+    other.tell(node, 60.0)
+    (gone,) = node.fleet._gone
+    assert gone.is_proven
+    assert_whole(node.fleet)
 
 
 def test_what_is_told_twice_counts_once():

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 import pytest
 
+from poolhouse.fleet.account import NO_AMOUNT
+from poolhouse.fleet.aggregate import Aggregate
+from poolhouse.fleet.budget import Budget
 from poolhouse.fleet.fleet import Fleet
 from poolhouse.fleet.limits import FleetLimits
 from poolhouse.fleet.members import GRACE
@@ -217,3 +220,14 @@ def test_a_process_does_not_make_room_for_its_own_second_report():
     assert_whole(fleet)
     (row,) = (row for row in fleet.snapshot(21.0, WALL).programs if row.name == "nightly")
     assert (row.processes, row.totals.checkouts) == (1, 3)
+
+
+def test_a_row_that_is_forgotten_takes_no_bytes_whatever_is_told_of_it_later():
+    """Processes that are gone refer to it, and other nodes tell what these have counted."""
+    budget = Budget(1 << 20)
+    row = Aggregate(("web1", "shop"), 0.0, 2.0, budget)
+    assert budget.used > 0
+    row.forget()
+    row.learn_pool("db1:5432/shop")
+    row.note_forgotten(NO_AMOUNT)
+    assert budget.used == 0
