@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from poolhouse.pool.threads import Parker, Threads
+from poolhouse.pool.threads import Parker, Threads, join
 
 #: How long a thread waits for its next call, in seconds.
 LINGER = 2.0
@@ -72,7 +72,7 @@ class ReusedThreads:
         """
         for reused in self._dismissed or ():
             if reused.thread is not None and (remaining := deadline - now()) > 0:
-                reused.thread.join(remaining)
+                join(reused.thread, remaining)
 
     def _start(self, task: "_Task", name: str) -> None:
         reused = _Reused(self._threads.parker(), task)

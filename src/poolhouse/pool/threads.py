@@ -90,6 +90,12 @@ class SystemThreads:
         return LockParker()
 
 
+def join(thread: threading.Thread, seconds: float) -> None:
+    """Wait for a thread to end, unless the interpreter ends: then no thread of ours will run again."""
+    if not sys.is_finalizing():
+        thread.join(min(seconds, threading.TIMEOUT_MAX))
+
+
 class Crew:
     """Threads that end at about the same time, and are then waited for together."""
 
@@ -112,11 +118,10 @@ class Crew:
             deadline: Until when at most, in the seconds of `now`.
             now: The clock.
         """
-        # When the interpreter ends, none of them will run again.
         while not sys.is_finalizing() and (remaining := deadline - now()) > 0:
             running = self._started - {threading.current_thread()}
             # The keeper may be about to add a worker that it has started, and ends afterwards.
             thread = next((thread for thread in running if thread.is_alive()), None)
             if thread is None:
                 return
-            thread.join(remaining)
+            join(thread, remaining)

@@ -107,14 +107,14 @@ def test_a_closed_pool_has_no_thread_left() -> None:
     import threading
 
     before = set(threading.enumerate())
-    for _ in range(5):
+    for timeout in (5.0, 5, 60.0, 1e12, float("inf")):
         pool: ConnectionPool[FakeConnection] = ConnectionPool(
-            driver=_driver(), min_size=4, open=True, reset=lambda conn: None
+            driver=_driver(), min_size=4, open=True, reset=lambda conn: None, check=lambda conn: None
         )
         pool.wait()
-        with pool.connection():
+        with pool.connection(timeout=1.0):  # So short that the check has a thread of its own.
             pass
-        pool.close()
+        pool.close(timeout)
         assert set(threading.enumerate()) <= before
 
 
