@@ -198,7 +198,6 @@ def test_where_the_data_comes_from(connmon, arguments, address):
         ("--port", "abc"),
         ("--timeout", "-1"),
         ("--timeout", "inf"),
-        ("--timeout", "nan", "--once"),
         ("elsewhere",),
         ("--fail-on", "fire", "--once"),
         ("--fail-on", "saturated"),
@@ -214,6 +213,20 @@ def test_where_the_data_comes_from(connmon, arguments, address):
 )
 def test_a_mistake_on_the_command_line_is_status_2(connmon, arguments):
     assert connmon(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--port", "http"), "'http' is not a valid port."),
+        (("--timeout", "soon"), "'soon' is not a valid number of seconds."),
+        (("--timeout", "nan"), "'nan' is not a valid number of seconds."),
+    ],
+)
+def test_a_value_that_is_no_number_is_called_what_the_option_wants(connmon, arguments, words):
+    result = connmon(*arguments, "--once")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"Error: Invalid value for '{arguments[0]}': {words}\n")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,20 @@ class _Command(Command):
         super().format_options(ctx, formatter)
 
 
+class _Port(click.IntRange):
+    name = "port"
+
+
+class _Seconds(click.FloatRange):
+    name = "number of seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
+        return seconds
+
+
 def _way(_: click.Context, __: click.Parameter, word: str | None) -> Mode | None:
     for way in _WAYS:
         if word == way:
@@ -104,7 +118,7 @@ def _way(_: click.Context, __: click.Parameter, word: str | None) -> Mode | None
 @click.option(
     "--port",
     metavar="PORT",
-    type=click.IntRange(1, 65535),
+    type=_Port(1, 65535),
     help=f"Use UDP, and this port ({CONSOLES_PORT}); bind it if it is free on this machine.",
 )
 @click.option("--config", "-c", metavar="FILE", help=f"Read this configuration, not {DEFAULT_PATH}.")
@@ -134,7 +148,7 @@ def _way(_: click.Context, __: click.Parameter, word: str | None) -> Mode | None
 @click.option("--program", metavar="NAME", help="The program whose processes and pools are shown.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.0, LONGEST_TIMEOUT),
+    type=_Seconds(0.0, LONGEST_TIMEOUT),
     metavar="SECONDS",
     help="How long --once, --json and --dump-only wait for the first numbers; then status 1. "
     f"If not given, {PATIENCE_S:g}, and {ABSENT_PATIENCE_S:g} where nothing listens.",
@@ -180,8 +194,6 @@ def connmon(
         conditions = parse_conditions(",".join(fail_on)) if fail_on else ()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--fail-on") from None
-    if timeout is not None and isnan(timeout):
-        raise click.BadParameter("expected a number of seconds", param_hint="--timeout")
     if dump_only and (once or as_json):
         raise click.BadParameter("does not end by itself; leave out --once and --json", param_hint="--dump-only")
     if password is not None and password_file is not None:
