@@ -32,10 +32,12 @@ _PIECE = r"(connection option )?([\"'])([^\"']+)\2"
 
 #: Where messages of PostgreSQL and SQLAlchemy begin to quote a statement or a row.
 _STATEMENT = r"(?s)\n(?:LINE \d+|DETAIL|HINT|QUERY|CONTEXT|\[SQL|\[parameters):.*"
+#: The quotation marks that PostgreSQL, in all its languages, and MySQL put around pieces of a statement.
+_MARKS = "\"'«»„“"
 #: From the first quotation mark to the last: a quoted piece of a statement may contain more of them.
-_QUOTED = r"(?s)[\"'].*[\"']"
+_QUOTED = rf"(?s)[{_MARKS}].*[{_MARKS}]"
 #: A message that quotes nothing but one word of letters.
-_ONE_WORD = r"[^\"']*\"[A-Za-z]+\"[^\"']*"
+_ONE_WORD = rf"[^{_MARKS}]*[{_MARKS}]\s?[A-Za-z]+\s?[{_MARKS}][^{_MARKS}]*"
 #: PostgreSQL's SQLSTATE of a syntax error.
 _SYNTAX_ERROR = "42601"
 #: SQLite's messages that name a piece of a statement without quotation marks.
@@ -86,8 +88,11 @@ def text_of(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """
     text = re.sub(_STATEMENT, "", str(error))
     origin = getattr(error, "orig", None) or error
-    if _quotes_statements(origin) and not (_is_about_first_word(origin) and re.fullmatch(_ONE_WORD, text)):
-        text = re.sub(_UNQUOTED, rf"\1: {HIDDEN}", re.sub(_QUOTED, HIDDEN, text))
+    if _quotes_statements(origin):
+        if not (_is_about_first_word(origin) and re.fullmatch(_ONE_WORD, text.partition("\n")[0])):
+            text = re.sub(_UNQUOTED, rf"\1: {HIDDEN}", re.sub(_QUOTED, HIDDEN, text))
+        # Where libpq speaks another language, the lines that `_STATEMENT` ends begin with other words.
+        text = text.partition("\n")[0]
     return conceal(text, secrets)
 
 

@@ -179,6 +179,18 @@ class Refused(Exception):
             "Refused: invalid input syntax for type integer: …",
         ),
         (Refused(f'column "{SECRET}" of "a" does not exist', "42703"), "Refused: column … does not exist"),
+        # In the languages that PostgreSQL 15 and its libpq are translated to.
+        (
+            Refused(f"Syntaxfehler bei »{SECRET}«\nZEILE 1: set x to {SECRET}\n   ^", "42601"),
+            "Refused: Syntaxfehler bei …",
+        ),
+        (Refused(f"la colonne « {SECRET} » n'existe pas", "42703"), "Refused: la colonne …existe pas"),
+        (
+            Refused(f"la valeur existe\nDÉTAIL : La clé « (email)=({SECRET}) » existe.", "23505"),
+            "Refused: la valeur existe",
+        ),
+        (Refused(f"値があります\n詳細: キー (email)=({SECRET})", "23505"), "Refused: 値があります"),
+        (Refused(f"სვეტი არ არსებობს: „{SECRET}“", "42703"), "Refused: სვეტი არ არსებობს: …"),
         (pymysql.ProgrammingError(1064, f"near 'x = '{SECRET}'' at line 1"), "ProgrammingError: (1064, …)"),
         (sqlite3.OperationalError(f'near "{SECRET}": syntax error'), "OperationalError: near …: syntax error"),
         (sqlite3.OperationalError(f"no such column: {SECRET}"), "OperationalError: no such column: …"),
@@ -211,6 +223,13 @@ def refused_at(position: str, token: str) -> list[Refused]:
 def test_a_command_that_postgresql_does_not_know_is_told(error: Refused):
     """The first word of a statement is no value."""
     assert describe(error) == 'Refused: syntax error at or near "WAT"'
+
+
+@pytest.mark.parametrize("said", ["Syntaxfehler bei »WAT«", "erreur de syntaxe sur ou près de « WAT »"])
+def test_that_command_is_told_in_other_languages(said: str):
+    error = Refused(f"{said}\nLIGNE 1 : WAT {SECRET}\n  ^", "42601")
+    error.position = "1"
+    assert describe(error) == f"Refused: {said}"
 
 
 @pytest.mark.parametrize(
