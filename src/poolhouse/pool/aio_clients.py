@@ -66,12 +66,15 @@ class AsyncCheckout(Generic[ACT]):
             if pool._has_pgconn
             else pool._status(conn)
         )
-        if not (status or core.attention) and core.leases.pop(lease[0].key, None) is lease:
+        if (
+            not (status or core.attention)
+            or (pool._returns_at_once and not status and core.attention == CALLBACKS)
+        ) and core.leases.pop(lease[0].key, None) is lease:
             now = pool._now
             if pool._marks:
                 conn._pool = None
             if core.give(lease, now()):
-                if pool._core.attention:  # now: rule 1 of the core
+                if pool._core.attention == SLOW:  # now: rule 1 of the core
                     pool._attend_from_elsewhere()
                 return
         elif not status and core.attention == CALLBACKS and pool._is_given(conn, lease):
@@ -191,13 +194,15 @@ class AsyncClients(AsyncWaiting[ACT]):
             if self._has_pgconn and not hasattr(conn, "pgconn"):
                 raise self._foreign(conn) from None
             raise
-        if not (status or core.attention):
+        if not (status or core.attention) or (
+            self._returns_at_once and not status and core.attention == CALLBACKS
+        ):
             lease, now = core.leases.pop(id(conn), None), self._now
             if lease is not None:
                 if self._marks:
                     conn._pool = None  # type: ignore[attr-defined]  # psycopg's
                 if core.give(lease, now()):
-                    if self._core.attention:  # now: rule 1 of the core
+                    if self._core.attention == SLOW:  # now: rule 1 of the core
                         self._attend_from_elsewhere()
                     return
         elif not status and core.attention == CALLBACKS:

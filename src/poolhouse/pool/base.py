@@ -67,6 +67,7 @@ class BasePool:
         "_marks",
         "_now",
         "_released",
+        "_returns_at_once",
         "_status",
     )
 
@@ -92,6 +93,8 @@ class BasePool:
         self.close_returns: bool = told["close_returns"]
         self.hooks: PoolHooks = told["hooks"] or PoolHooks()
         self._acquired, self._released = self.hooks.acquired, self.hooks.released
+        #: Whether a return has no function of the application to call.
+        self._returns_at_once = self._released is None and told["reset"] is None
         self._configure = told["configure"]
         self._check = told["check"]
         self._reset = told["reset"]

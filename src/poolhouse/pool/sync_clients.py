@@ -70,12 +70,15 @@ class Checkout(Generic[CT]):
                 if pool._has_pgconn
                 else pool._status(conn)
             )
-            if not (status or core.attention) and core.leases.pop(lease[0].key, None) is lease:
+            if (
+                not (status or core.attention)
+                or (pool._returns_at_once and not status and core.attention == CALLBACKS)
+            ) and core.leases.pop(lease[0].key, None) is lease:
                 now = pool._now
                 if pool._marks:
                     conn._pool = None
                 if core.give(lease, now()):
-                    if pool._core.attention:  # now: rule 1 of the core
+                    if pool._core.attention == SLOW:  # now: rule 1 of the core
                         pool._attend()
                     return
             elif not status and core.attention == CALLBACKS and pool._is_given(conn, lease):
@@ -202,7 +205,9 @@ class Clients(Waiting[CT]):
                 if self._has_pgconn
                 else self._status(conn)
             )
-            if not (status or core.attention):
+            if not (status or core.attention) or (
+                self._returns_at_once and not status and core.attention == CALLBACKS
+            ):
                 lease = core.leases.pop(id(conn), None)
                 if lease is not None:
                     clock, slot = self._now, lease[0]
@@ -216,7 +221,7 @@ class Clients(Waiting[CT]):
                         uses.append(now - lease[1])
                         if len(uses) >= core.sample_at:
                             core.sample(lease, now)
-                        if self._core.attention:  # now: rule 1 of the core
+                        if self._core.attention == SLOW:  # now: rule 1 of the core
                             self._attend()
                         return
                     if not core.restore_lease(lease, now):
