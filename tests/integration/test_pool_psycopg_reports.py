@@ -147,6 +147,14 @@ def test_checking_leaves_no_transaction_open(postgres: Postgres) -> None:
             pool.putconn(conn)
 
 
+def test_a_connection_is_checked_in_the_middle_of_a_transaction(postgres: Postgres) -> None:
+    with psycopg.connect(postgres.conninfo) as conn:
+        conn.execute("create temporary table kept (x int)")
+        ConnectionPool.check_connection(conn)
+        conn.execute("select x from kept")
+        conn.rollback()
+
+
 def test_a_pool_fills_whatever_is_logged(postgres: Postgres, caplog: pytest.LogCaptureFixture) -> None:
     """psycopg#230: there, a race at creation shows where the logger is at DEBUG; psycopg#1300, another."""
     with caplog.at_level(logging.DEBUG):

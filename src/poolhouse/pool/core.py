@@ -135,7 +135,8 @@ class PoolCore(Maintenance):
     def resize(self, min_size: int, max_size: int, now: float) -> None:
         """Change the limits; surplus connections are closed, free ones first."""
         self.min_size, self.max_size = min_size, max_size
-        self._target = min(self._target, max_size)
+        # A pool that has never been open has no size to return to.
+        self._target = min(self._target, max_size) if self.is_open else min_size
         self._attend()
         while self._is_oversized() and (slot := self._claim_next()) is not None:
             self._discard(slot, Reason.SHRUNK)
