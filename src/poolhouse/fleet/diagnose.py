@@ -57,28 +57,8 @@ def diagnose(
     wall_time: float,
     servers: Sequence[ServerUse] = (),
     standing: Iterable[Verdict] = (),
-) -> tuple[Verdict, ...]:
-    """The verdicts, the main one first; at most `MOST_VERDICTS`.
-
-    The arguments are those of `diagnosing`.
-    """
-    steps = diagnosing(told, processes, wall_time, servers, standing)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: tuple[Verdict, ...] = end.value
-            return found
-
-
-def diagnosing(
-    told: Iterable[ProcessFindings],
-    processes: Mapping[str, int],
-    wall_time: float,
-    servers: Sequence[ServerUse] = (),
-    standing: Iterable[Verdict] = (),
 ) -> Generator[None, None, tuple[Verdict, ...]]:
-    """`diagnose` in steps of about a millisecond; the findings of a few processes need only one.
+    """Find the verdicts in steps of about a millisecond; the findings of a few processes need only one.
 
     Args:
         told: Every living process with findings; others may be left out.
@@ -86,6 +66,9 @@ def diagnosing(
         wall_time: The time of day, in seconds since the epoch.
         servers: Each program's use of each server; needed only for `server_full`.
         standing: The standing verdicts: the reason why a pool is used up does not change for a few more processes.
+
+    Returns:
+        The verdicts, the main one first; at most `MOST_VERDICTS`.
     """
     groups: dict[tuple[str, str, str, str, str], _Group] = {}
     for number, process in enumerate(told, 1):

@@ -12,7 +12,7 @@ from itertools import islice
 from math import inf
 
 from poolhouse.errors import PacketError
-from poolhouse.fleet.diagnose import ProcessFindings, ServerUse, diagnosing
+from poolhouse.fleet.diagnose import ProcessFindings, ServerUse, diagnose
 from poolhouse.fleet.diagnosis import Diagnosis
 from poolhouse.fleet.presence import LIVING
 from poolhouse.fleet.process import Process
@@ -134,7 +134,7 @@ class Examiner:
         self._slow_hosts.take(sums, numbers, now, wall_time)
         yield None
         present = [found for process, found in told.items() if process.state is LIVING]
-        verdicts = yield from diagnosing(present, counts, wall_time, self._servers, self._diagnosis.verdicts())
+        verdicts = yield from diagnose(present, counts, wall_time, self._servers, self._diagnosis.verdicts())
         verdicts = tuple(sorted((*verdicts, *self._slow_hosts.verdicts()), key=main_first))
         yield self._diagnosis.take(verdicts, now, wall_time)
 

@@ -10,11 +10,11 @@ from poolhouse.fleet.diagnose import (
     ProcessFindings,
     ServerUse,
     diagnose,
-    diagnosing,
 )
 from poolhouse.fleet.diagnosis import LINGER_S, Diagnosis
 from poolhouse.meter.signs import Finding
 from poolhouse.verdicts.verdict import Culprit
+from support.diagnosed import diagnosed
 
 POOLS = {1: ("db:5432/shop", "db:5432/shop")}
 
@@ -32,7 +32,7 @@ def finding(cause, *numbers, site="a.py:1 in f"):
 
 
 def test_equal_findings_of_many_processes_are_one_verdict():
-    verdicts = diagnose(
+    verdicts = diagnosed(
         [says(leak(), host="web1"), says(leak(age=9.0, kept=7.0, line="b.py:2 in g"), host="web2")],
         {"shop": 40},
         1000.0,
@@ -48,7 +48,7 @@ def test_equal_findings_of_many_processes_are_one_verdict():
 
 
 def test_another_line_is_another_verdict():
-    verdicts = diagnose([says(leak(), leak("b.py:2 in g"))], {"shop": 1}, 0.0)
+    verdicts = diagnosed([says(leak(), leak("b.py:2 in g"))], {"shop": 1}, 0.0)
     assert [verdict.culprit.file for verdict in verdicts] == ["a.py", "b.py"]
 
 
@@ -59,7 +59,7 @@ def test_a_full_server_says_who_has_its_connections_over_all_databases_of_it():
         ServerUse("db:5432/shop", "mail", 5, 10),
         ServerUse("other:5432/shop", "far", 500, 500),
     ]
-    (verdict,) = diagnose([says(finding("server_full", 7.0, site=""))], {"shop": 1}, 0.0, servers)
+    (verdict,) = diagnosed([says(finding("server_full", 7.0, site=""))], {"shop": 1}, 0.0, servers)
     assert verdict.shares == (("shop", 60, 150), ("mail", 35, None))
     assert (verdict.number("refused"), verdict.number("open"), verdict.number("may_open")) == (7.0, 95, 0)
 
@@ -67,13 +67,13 @@ def test_a_full_server_says_who_has_its_connections_over_all_databases_of_it():
 def test_of_several_reasons_why_a_pool_is_used_up_only_that_of_most_processes_is_told():
     small = [says(finding("pool_too_small", 20.0, site=""), token=f"{n}:a") for n in range(3)]
     slow = [says(finding("slow_statement", 0.9), token="9:a")]
-    (verdict,) = diagnose([*small, *slow], {"shop": 4}, 0.0)
+    (verdict,) = diagnosed([*small, *slow], {"shop": 4}, 0.0)
     assert (verdict.cause, verdict.processes) == ("pool_too_small", (3, 4))
 
 
 def test_one_sick_process_of_a_thousand_is_told_beside_what_the_others_have():
     small = [says(finding("pool_too_small", 20.0, site=""), token=f"{n}:a") for n in range(999)]
-    verdicts = diagnose([*small, says(leak(), token="sick:a")], {"shop": 1000}, 0.0)
+    verdicts = diagnosed([*small, says(leak(), token="sick:a")], {"shop": 1000}, 0.0)
     assert [(verdict.cause, verdict.processes) for verdict in verdicts] == [
         ("leak", (1, 1000)),
         ("pool_too_small", (999, 1000)),
@@ -81,7 +81,7 @@ def test_one_sick_process_of_a_thousand_is_told_beside_what_the_others_have():
 
 
 def test_while_the_database_is_down_nothing_is_said_of_why_its_pools_are_used_up():
-    verdicts = diagnose(
+    verdicts = diagnosed(
         [
             says(finding("database_down", 3.0, site=""), token="1:a"),
             says(finding("held_idle", 0.9), token="2:a"),
@@ -93,7 +93,7 @@ def test_while_the_database_is_down_nothing_is_said_of_why_its_pools_are_used_up
 
 
 def test_while_a_pool_is_refused_connects_nothing_else_is_said_of_why_it_is_used_up():
-    verdicts = diagnose(
+    verdicts = diagnosed(
         [says(finding("server_full", 7.0, site="")), says(finding("held_idle", 0.9), token="2:a")],
         {"shop": 2},
         0.0,
@@ -105,7 +105,7 @@ def test_a_pool_that_has_its_connections_has_its_own_reason_whoever_the_server_r
     replica = ProcessFindings(
         "web1", "shop", "3:a", (finding("held_idle", 0.9),), {1: ("replica", "db:5432/shop")}
     )
-    verdicts = diagnose(
+    verdicts = diagnosed(
         [
             says(finding("server_full", 7.0, site=""), program="mail"),
             says(finding("slow_statement", 0.9)),
@@ -125,7 +125,7 @@ def test_a_pool_that_has_its_connections_has_its_own_reason_whoever_the_server_r
 
 def test_a_verdict_begins_and_ends_once():
     diagnosis = Diagnosis()
-    verdicts = diagnose([says(leak())], {"shop": 1}, 100.0)
+    verdicts = diagnosed([says(leak())], {"shop": 1}, 100.0)
     (event,) = diagnosis.take(verdicts, 0.0, 100.0)
     assert (event.kind, event.host, event.program) == ("verdict", "web1", "shop")
     assert event.text.startswith("leak: a.py:1 in f keeps 4 of 15 connections")
@@ -140,8 +140,8 @@ def test_a_verdict_begins_and_ends_once():
 
 def test_a_verdict_that_takes_the_place_of_another_is_one_change():
     diagnosis = Diagnosis()
-    diagnosis.take(diagnose([says(finding("pool_too_small", 20.0, site=""))], {"shop": 1}, 0.0), 0.0, 0.0)
-    (event,) = diagnosis.take(diagnose([says(leak())], {"shop": 1}, 2.0), 2.0, 2.0)
+    diagnosis.take(diagnosed([says(finding("pool_too_small", 20.0, site=""))], {"shop": 1}, 0.0), 0.0, 0.0)
+    (event,) = diagnosis.take(diagnosed([says(leak())], {"shop": 1}, 2.0), 2.0, 2.0)
     assert event.kind == "changed"
     assert event.text.startswith("pool_too_small is now leak: a.py:1 in f keeps")
     assert [verdict.cause for verdict in diagnosis.verdicts()] == ["leak"]
@@ -155,7 +155,7 @@ def test_two_reasons_of_about_as_many_processes_do_not_take_turns():
         idle, slow = (3, 4) if second % 2 else (4, 3)
         told = [says(finding("held_idle", 0.9), token=f"{n}:a") for n in range(idle)]
         told += [says(finding("slow_statement", 0.9, site="b.py:2 in g"), token=f"{n}:b") for n in range(slow)]
-        verdicts = diagnose(told, {"shop": 9}, 0.0, standing=diagnosis.verdicts())
+        verdicts = diagnosed(told, {"shop": 9}, 0.0, standing=diagnosis.verdicts())
         kinds += [event.kind for event in diagnosis.take(verdicts, float(second), 0.0)]
     assert kinds == ["verdict"]
     assert [verdict.cause for verdict in diagnosis.verdicts()] == ["held_idle"]
@@ -165,26 +165,26 @@ def test_a_reason_gives_way_to_one_of_more_than_twice_as_many_processes():
     diagnosis = Diagnosis()
     idle = [says(finding("held_idle", 0.9), token=f"{n}:a") for n in range(3)]
     slow = [says(finding("slow_statement", 0.9), token=f"{n}:b") for n in range(7)]
-    diagnosis.take(diagnose(idle, {"shop": 9}, 0.0), 0.0, 0.0)
+    diagnosis.take(diagnosed(idle, {"shop": 9}, 0.0), 0.0, 0.0)
     told = [*idle, *slow[:6]]
-    assert diagnosis.take(diagnose(told, {"shop": 9}, 0.0, standing=diagnosis.verdicts()), 0.5, 0.0) == ()
-    (event,) = diagnosis.take(diagnose([*idle, *slow], {"shop": 9}, 0.0, standing=diagnosis.verdicts()), 1.0, 0.0)
+    assert diagnosis.take(diagnosed(told, {"shop": 9}, 0.0, standing=diagnosis.verdicts()), 0.5, 0.0) == ()
+    (event,) = diagnosis.take(diagnosed([*idle, *slow], {"shop": 9}, 0.0, standing=diagnosis.verdicts()), 1.0, 0.0)
     assert (event.kind, event.text[:32]) == ("changed", "held_idle is now slow_statement:")
 
 
 def test_a_verdict_is_as_old_as_its_first_witness_said():
     diagnosis = Diagnosis()
-    diagnosis.take(diagnose([says(leak(age=9.0))], {"shop": 2}, 100.0), 0.0, 100.0)
-    diagnosis.take(diagnose([says(leak(age=1.0), token="2:b")], {"shop": 2}, 101.0), 1.0, 101.0)
+    diagnosis.take(diagnosed([says(leak(age=9.0))], {"shop": 2}, 100.0), 0.0, 100.0)
+    diagnosis.take(diagnosed([says(leak(age=1.0), token="2:b")], {"shop": 2}, 101.0), 1.0, 101.0)
     assert diagnosis.verdicts()[0].since == 91.0
 
 
 def test_how_long_a_verdict_stands_does_not_depend_on_the_time_of_day():
     """A machine that starts with a wrong clock sets it later, and ``--fail-on leak:30s`` counts these seconds."""
     diagnosis = Diagnosis()
-    diagnosis.take(diagnose([says(leak(age=9.0))], {"shop": 1}, 100.0), 0.0, 100.0)
+    diagnosis.take(diagnosed([says(leak(age=9.0))], {"shop": 1}, 100.0), 0.0, 100.0)
     for now, wall_time in ((1.0, 5001.0), (2.0, 5002.001), (3.0, 40.0)):
-        diagnosis.take(diagnose([says(leak(age=9.0 + now))], {"shop": 1}, wall_time), now, wall_time)
+        diagnosis.take(diagnosed([says(leak(age=9.0 + now))], {"shop": 1}, wall_time), now, wall_time)
         assert abs(wall_time - diagnosis.verdicts()[0].since - (9.0 + now)) < 0.1
     diagnosis.take((), 4.0, 9000.0)
     assert 9000.0 - diagnosis.verdicts()[0].since == 13.0, "while it lingers, too"
@@ -196,21 +196,23 @@ def test_since_when_a_verdict_stands_does_not_change_each_second():
     told = set()
     for second in range(20):
         wall_time = 1000.0 + second * 1.0001
-        diagnosis.take(diagnose([says(leak(age=float(second)))], {"shop": 1}, wall_time), float(second), wall_time)
+        diagnosis.take(
+            diagnosed([says(leak(age=float(second)))], {"shop": 1}, wall_time), float(second), wall_time
+        )
         told.add(diagnosis.verdicts()[0].since)
     assert told == {1000.0}
 
 
 def test_events_are_kept_for_a_day():
     diagnosis = Diagnosis()
-    diagnosis.take(diagnose([says(leak())], {"shop": 1}, 0.0), 0.0, 0.0)
+    diagnosis.take(diagnosed([says(leak())], {"shop": 1}, 0.0), 0.0, 0.0)
     assert len(diagnosis.events(86_399.0)) == 1
     assert diagnosis.events(86_401.0) == ()
 
 
 def test_no_step_joins_the_findings_of_many_processes(monkeypatch: pytest.MonkeyPatch):
     told = [says(leak(), leak(f"a.py:{number} in g"), token=f"{number}:a") for number in range(2_000)]
-    verdicts = diagnose(told, {"shop": 2_000}, 0.0)
+    verdicts = diagnosed(told, {"shop": 2_000}, 0.0)
     joined, done = module._joined, {"processes": 0, "findings": 0}
 
     def taken() -> Iterator[ProcessFindings]:
@@ -223,7 +225,7 @@ def test_no_step_joins_the_findings_of_many_processes(monkeypatch: pytest.Monkey
         return joined(key, group, *more)
 
     def all_of_it() -> Iterator[None]:
-        assert (yield from diagnosing(taken(), {"shop": 2_000}, 0.0)) == verdicts
+        assert (yield from diagnose(taken(), {"shop": 2_000}, 0.0)) == verdicts
         yield
 
     monkeypatch.setattr(module, "_joined", join)
@@ -239,7 +241,7 @@ def test_no_step_joins_the_findings_of_many_processes(monkeypatch: pytest.Monkey
 
 def test_a_few_processes_are_one_step():
     with pytest.raises(StopIteration):
-        next(diagnosing([says(leak(), token=f"{number}:a") for number in range(50)], {}, 0.0))
+        next(diagnose([says(leak(), token=f"{number}:a") for number in range(50)], {}, 0.0))
 
 
 def test_the_line_at_which_most_are_is_found_without_comparing_each_with_each():
@@ -254,6 +256,6 @@ def test_the_line_at_which_most_are_is_found_without_comparing_each_with_each():
         __hash__ = str.__hash__
 
     lines = [Line(f"b.py:{number % 999} in g") for number in range(1_000)]
-    (verdict,) = diagnose([says(leak(line=line), token=f"{n}:a") for n, line in enumerate(lines)], {}, 0.0)
+    (verdict,) = diagnosed([says(leak(line=line), token=f"{n}:a") for n, line in enumerate(lines)], {}, 0.0)
     assert verdict.culprit == Culprit("a.py", 1, "f", now_at="b.py:0 in g")
     assert Line.compared < 5 * len(lines)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolhouse.fleet.diagnose import ProcessFindings, diagnose
+from poolhouse.fleet.diagnose import ProcessFindings
 from poolhouse.fleet.diagnosis import Diagnosis
 from poolhouse.meter.histogram import Histogram
 from poolhouse.meter.reading import REST, Counters, Gauges, Limits, PoolReading
@@ -25,6 +25,7 @@ from poolhouse.meter.signs import (
 from poolhouse.verdicts.causes import BY_NAME, CAUSES, POOL_TOO_SMALL, RANK, STANDS_S
 from poolhouse.verdicts.moment import Moment
 from poolhouse.verdicts.standing import MOST_FINDINGS, Examiner
+from support.diagnosed import diagnosed
 from support.troubled import Life, Request, busy, idle, leaked
 
 WHY_USED_UP = {"nested_checkout", "row_lock", "slow_statement", "held_idle", "pool_too_small"}
@@ -255,13 +256,13 @@ def unexplained(told, verdicts):
 @settings(max_examples=80, deadline=None)
 @given(st.lists(processes, max_size=8), st.randoms(use_true_random=False))
 def test_verdicts_do_not_depend_on_the_order_of_processes_and_do_not_contradict_each_other(told, dice):
-    verdicts = diagnose(told, {"shop": 5, "mail": 5}, 1e6)
+    verdicts = diagnosed(told, {"shop": 5, "mail": 5}, 1e6)
     assert contradicting(verdicts) == []
     assert unexplained(told, verdicts) == []
     assert len({verdict.subject for verdict in verdicts}) == len(verdicts)
     shuffled = told.copy()
     dice.shuffle(shuffled)
-    assert diagnose(shuffled, {"shop": 5, "mail": 5}, 1e6) == verdicts
+    assert diagnosed(shuffled, {"shop": 5, "mail": 5}, 1e6) == verdicts
 
 
 @pytest.mark.long
@@ -272,7 +273,7 @@ def test_each_beginning_has_one_end_whatever_the_time_of_day_does(steps):
     now, standing = 0.0, 0
     for told, later, wall_time in steps:
         now += later
-        events = diagnosis.take(diagnose(told, {}, wall_time), now, wall_time)
+        events = diagnosis.take(diagnosed(told, {}, wall_time), now, wall_time)
         standing += sum(event.kind == "verdict" for event in events) - sum(
             event.kind == "ended" for event in events
         )
@@ -286,7 +287,7 @@ def test_one_sick_process_of_a_thousand_is_the_main_verdict_and_not_drowned():
     small = Finding("pool_too_small", 1, numbers=(20.0,))
     leak = Finding("leak", 1, "a.py:1 in f", numbers=(12.0, 15.0))
     told = [ProcessFindings("web1", "shop", f"{n}:a", (small,), POOLS) for n in range(999)]
-    verdicts = diagnose([*told, ProcessFindings("web2", "shop", "sick:b", (leak,), POOLS)], {"shop": 1000}, 0.0)
+    verdicts = diagnosed([*told, ProcessFindings("web2", "shop", "sick:b", (leak,), POOLS)], {"shop": 1000}, 0.0)
     assert [(verdict.cause, verdict.hosts, verdict.processes) for verdict in verdicts] == [
         ("leak", ("web2",), (1, 1000)),
         ("pool_too_small", ("web1",), (999, 1000)),
