@@ -8,14 +8,10 @@ import psycopg
 import pytest
 
 import poolhouse
-from support.pool_shells import OURS, AsyncShell, Case, Shell
+from support.pool_shells import OURS, AsyncShell, Shell
 
 KINDS = ["", "null"]
 BOTH = pytest.mark.parametrize("shell", OURS, ids=lambda shell: shell.__name__)
-
-
-def _run(shell: type[Any], case: Case) -> None:
-    shell().run(case)
 
 
 @BOTH
@@ -28,7 +24,7 @@ def test_a_client_with_unlimited_time_waits_as_long_as_it_takes(shell: type[Shel
         await s.use(pool, timeout=timeout)
         await holder.result()
 
-    _run(shell, case)
+    shell().run(case)
 
 
 def test_a_request_that_was_cancelled_is_no_error() -> None:
@@ -42,7 +38,7 @@ def test_a_request_that_was_cancelled_is_no_error() -> None:
         assert pool.get_stats().get("requests_errors", 0) == 0
         await pool.putconn(conn)
 
-    _run(AsyncShell, case)
+    AsyncShell().run(case)
 
 
 @BOTH
@@ -58,7 +54,7 @@ def test_a_reconnect_failed_that_raises_is_an_error_in_the_log(
         await s.call(pool.open)
         await s.sleep(10.0)
 
-    _run(shell, case)
+    shell().run(case)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert errors
     assert all(record.exc_info and isinstance(record.exc_info[1], LookupError) for record in errors)
@@ -80,7 +76,7 @@ def test_before_it_is_open_a_pool_takes_new_sizes_and_has_nothing_to_check_or_dr
         stats = pool.get_stats()
         assert (stats["pool_min"], stats["pool_max"], stats["pool_size"]) == (*sizes, sizes[0])
 
-    _run(shell, case)
+    shell().run(case)
 
 
 @BOTH
@@ -97,7 +93,7 @@ def test_a_connection_that_is_closed_inside_its_block_is_returned(shell: type[Sh
         assert await s.call(pool.getconn) is conn
         await s.call(pool.putconn, conn)
 
-    _run(shell, case)
+    shell().run(case)
 
 
 @BOTH
@@ -109,7 +105,7 @@ def test_a_connection_that_comes_back_closed_is_warned_of(
         pool = await s.opened(kind, **({} if kind else {"min_size": 1}))
         await s.use(pool, lambda conn: conn._closed())
 
-    _run(shell, case)
+    shell().run(case)
     assert [record.levelname for record in caplog.records if "closed connection" in record.getMessage()] == [
         "WARNING"
     ]
@@ -126,7 +122,7 @@ def test_whoever_waits_is_served_by_a_pool_that_becomes_larger(shell: type[Shell
         assert await second.result() is not first
         await s.call(pool.putconn, first)
 
-    _run(shell, case)
+    shell().run(case)
 
 
 @BOTH
@@ -139,7 +135,7 @@ def test_the_error_of_a_pool_is_caught_as_its_driver_s(shell: type[Shell]) -> No
         assert isinstance(caught.value, poolhouse.PoolTimeout)
         await s.call(pool.putconn, conn)
 
-    _run(shell, case)
+    shell().run(case)
     assert not issubclass(poolhouse.PoolTimeout, psycopg.OperationalError)
 
 
@@ -154,4 +150,4 @@ def test_a_block_is_no_decorator_and_what_is_for_the_pool_alone_is_not_there(
             pool.connection()(len)
         assert not [name for name in ("run_task", "schedule_task", "worker") if hasattr(pool, name)]
 
-    _run(shell, case)
+    shell().run(case)
